@@ -1,0 +1,47 @@
+//! The StatsChannel of "Real-Time Phoenix", chapter "Avoiding Performance
+//! Pitfalls": fast and slow answers, to measure and to compare.
+
+use std::time::Duration;
+
+use millrace_plugin::prelude::*;
+
+struct Stats;
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct Slow {
+    ms: u64,
+}
+
+impl Default for Slow {
+    /// As slow as in the book.
+    fn default() -> Self {
+        Self { ms: 3_000 }
+    }
+}
+
+impl Channel for Stats {
+    const TOPICS: &'static [&'static str] = &["room:*"];
+    type Assigns = ();
+
+    fn handle_in(socket: &mut Socket<()>, event: &str, payload: Payload) -> Result<Reply> {
+        match event {
+            "ping" => Reply::ok(json!({ "ping": "pong" })),
+            // Waits in the handler: this channel's next message waits too, other
+            // channels and the heartbeat do not.
+            "slow_ping" => {
+                let Slow { ms } = payload.json()?;
+                metrics::measure("slow_ping", || clock::sleep(Duration::from_millis(ms)));
+                Reply::ok(json!({ "ping": "pong" }))
+            }
+            "shout" => {
+                metrics::count("shout", 1);
+                socket.broadcast("shout", payload)?;
+                Ok(Reply::None)
+            }
+            _ => Err(unknown_event(event)),
+        }
+    }
+}
+
+millrace_plugin::export!(Stats);

@@ -1,0 +1,76 @@
+//! One joined topic of one connection: its state, what waits for it, what it
+//! may ask its plugin to do, and what the plugin may answer.
+//!
+//! ```text
+//! Joining ──join ok──▶ Joined ──leave · stop · connection over──▶ terminate
+//!    └──refused · trap──▶ gone      └──trap──▶ phx_error, gone
+//! ```
+//!
+//! Pure: a [`Channel`] only keeps the books; [`crate::session`] decides.
+
+mod callback;
+mod context;
+mod mailbox;
+mod outcome;
+
+pub use callback::{Callback, Info, TerminateReason};
+pub use context::{ChannelId, Context};
+pub use mailbox::{Letter, Mailbox};
+pub use outcome::{Assigns, Completion, Effect, Joined, Outcome};
+
+use std::sync::Arc;
+
+use crate::wire::Ref;
+
+/// The books of one channel.
+#[derive(Debug)]
+pub struct Channel<P> {
+    /// What stays the same for as long as the channel lives.
+    pub context: Arc<Context>,
+    /// Who handles its messages.
+    pub plugin: P,
+    /// What it waits for.
+    pub state: State,
+    /// What arrived and has not been handled.
+    pub mailbox: Mailbox,
+    /// Calls in flight. A channel handles one message at a time.
+    pub running: usize,
+    /// The plugin's state for this channel.
+    pub assigns: Assigns,
+    /// Other topics whose broadcasts go to `handle-info`.
+    pub subscriptions: Vec<Arc<str>>,
+}
+
+/// What a channel waits for.
+#[derive(Debug)]
+pub enum State {
+    /// For the plugin's answer to the join.
+    Joining {
+        /// The join's own ref and join ref, for the reply.
+        reply_to: ReplyTo,
+        /// The join ref of the channel this join replaced, which still has to
+        /// be told `phx_close`.
+        replaced: Option<Option<Ref>>,
+    },
+    /// For messages.
+    Joined,
+}
+
+/// What a reply has to carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// As the client sent it.
+    pub join_ref: Option<Ref>,
+    /// As the client sent it.
+    pub reference: Option<Ref>,
+}
+
+impl<P> Channel<P> {
+    /// Whether a message with this join ref is meant for this join of the
+    /// topic; one without a join ref is.
+    pub fn accepts(&self, join_ref: Option<&Ref>) -> bool {
+        let Some(join_ref) = join_ref else { return true };
+        let Context { join_ref: own, sent_join_ref: sent, .. } = &*self.context;
+        own.as_ref() == Some(join_ref) || sent.as_ref() == Some(join_ref)
+    }
+}

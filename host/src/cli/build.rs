@@ -1,0 +1,14 @@
+//! `millrace build`: an app's plugins and packages.
+
+use super::say;
+use crate::config::App;
+use crate::plugin::build;
+
+/// Builds everything and says where it is.
+pub(super) fn run(app: &App) -> anyhow::Result<()> {
+    build(&app.folder, app.plugins.iter().map(|plugin| &plugin.source))?;
+    for plugin in &app.plugins {
+        say(&format!("{}: {}", plugin.name, plugin.source.component().display()));
+    }
+    Ok(())
+}

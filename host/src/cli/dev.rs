@@ -1,0 +1,57 @@
+//! `millrace dev`: build, serve, and reload on every change.
+
+use std::sync::Arc;
+
+use tracing::{error, info};
+
+use super::serve::{announce, raise_file_limit, stopped};
+use crate::Server;
+use crate::config::App;
+use crate::plugin::{build, watch};
+use crate::server::Swapper;
+
+/// Serves until the process is told to stop, and keeps up with the sources.
+pub(super) async fn run(app: App) -> anyhow::Result<()> {
+    raise_file_limit();
+    let app = Arc::new(app);
+    build_all(&app).await?;
+    let server = Server::bind(&app).await?;
+    let swapper = server.swapper();
+    announce(&server, &app);
+    let reloading = async {
+        let sources = app.plugins.iter().map(|plugin| &plugin.source);
+        if let Err(error) = watch(sources, async || reload(&app, &swapper).await).await {
+            error!(%error, "sources cannot be watched; restart to see changes");
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = server.run(stopped()?) => {}
+        () = reloading => {}
+    }
+    Ok(())
+}
+
+async fn build_all(app: &Arc<App>) -> anyhow::Result<()> {
+    let app = Arc::clone(app);
+    tokio::task::spawn_blocking(move || {
+        build(&app.folder, app.plugins.iter().map(|plugin| &plugin.source))
+    })
+    .await??;
+    Ok(())
+}
+
+/// Builds, and makes what was built the live version. Whatever fails leaves the
+/// version before it running.
+async fn reload(app: &Arc<App>, swapper: &Swapper) {
+    info!("sources have changed");
+    if let Err(error) = build_all(app).await {
+        return error!("{error:#}");
+    }
+    for plugin in &app.plugins {
+        match swapper.swap(plugin).await {
+            Ok(()) => info!(plugin = plugin.name, "reloaded"),
+            Err(error) => error!("{error}; the version before it goes on"),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Every default, and why it is what it is.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Loopback: a server is opened to others on purpose.
+pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
+
+/// Where phoenix.js examples connect to.
+pub(super) const SOCKET_PATH: &str = "/socket";
+
+/// As in Phoenix: two missed heartbeats of phoenix.js, which sends one every
+/// 30 seconds.
+pub(super) const IDLE_TIMEOUT_MS: u64 = 60_000;
+
+/// As in `websock_adapter`, which Phoenix uses.
+pub(super) const MAX_FRAME_BYTES: usize = 10_000_000;
+
+/// As in Phoenix since 1.8.9.
+pub(super) const MAX_CHANNELS: usize = 100;
+
+/// A burst of a client while one slow call runs; more is a client that does not
+/// wait for its answers.
+pub(super) const MAX_PENDING: usize = 1_000;
+
+/// Some thousand chat messages for a client that reads slowly.
+pub(super) const OUTBOX_BYTES: usize = 1024 * 1024;
+
+/// Connections of a server; each needs a file descriptor.
+pub(super) const MAX_CONNECTIONS: usize = 100_000;
+
+/// As long as a slow phone needs to send a request's headers.
+pub(super) const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+
+/// About 0.1 seconds of computing.
+pub(super) const FUEL: u64 = 200_000_000;
+
+/// Parsing JSON takes some tens of units a byte.
+pub(super) const FUEL_PER_BYTE: u64 = 100;
+
+/// A Rust plugin starts with little more than 1 MiB.
+pub(super) const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Assigns are copied in and out of each call: larger state belongs elsewhere.
+pub(super) const MAX_ASSIGNS_BYTES: usize = 64 * 1024;
+
+/// More than a handler for one message has a use for.
+pub(super) const MAX_EFFECTS: usize = 256;
+
+/// Fits an answer of the size of the largest message a client may send.
+pub(super) const MAX_EFFECT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Calls of one plugin at the same time; further ones wait. An instance at rest
+/// is about 50 KiB.
+pub(super) const MAX_INSTANCES: u32 = 256;

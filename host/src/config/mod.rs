@@ -1,0 +1,11 @@
+//! What an operator decides: `millrace.toml`, its defaults, and where an app's
+//! parts are.
+
+mod app;
+mod defaults;
+mod file;
+mod origin;
+
+pub use app::{App, AppPlugin, ConfigError, StaticFiles};
+pub use file::{LimitsConfig, SocketConfig, StatsdConfig};
+pub use origin::{CheckOrigin, OriginPattern};

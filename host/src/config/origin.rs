@@ -1,0 +1,168 @@
+//! Which pages may open a socket: `check_origin`, with the rules of Phoenix.
+
+use std::fmt;
+
+use hyper::Uri;
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+/// Which pages may connect. A request without an `Origin` header, which no
+/// browser sends, always may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckOrigin {
+    /// `true`: those of the host the request is for.
+    SameHost,
+    /// `false`: all.
+    Any,
+    /// Those that match one of the list.
+    List(Vec<OriginPattern>),
+}
+
+/// One entry of the list: `https://example.com`, `//example.com:888` or
+/// `//*.example.com`. What is left out matches anything; `*.example.com` matches
+/// `example.com` itself and any depth below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginPattern {
+    scheme: Option<String>,
+    host: String,
+    subdomains: bool,
+    port: Option<u16>,
+}
+
+impl CheckOrigin {
+    /// Whether a page of `origin` may connect to the host in the `Host` header.
+    #[must_use]
+    pub fn allows(&self, origin: Option<&str>, host: Option<&str>) -> bool {
+        let Some(origin) = origin else { return true };
+        let parsed = origin.parse::<Uri>().ok();
+        let Some((origin, name)) = parsed.as_ref().and_then(|uri| uri.host().map(|h| (uri, h)))
+        else {
+            return matches!(self, Self::Any);
+        };
+        match self {
+            Self::Any => true,
+            Self::SameHost => host.is_some_and(|host| host_of(host).eq_ignore_ascii_case(name)),
+            Self::List(patterns) => patterns.iter().any(|pattern| pattern.matches(origin, name)),
+        }
+    }
+}
+
+impl OriginPattern {
+    /// Reads one entry.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let error = || {
+            format!(
+                "origin {text:?} is none of \"https://example.com\", \"//example.com:888\" and \
+                 \"//*.example.com\""
+            )
+        };
+        let (scheme, rest) = match text.split_once("//") {
+            Some(("", rest)) => (None, rest),
+            Some((scheme, rest)) => (Some(scheme.strip_suffix(':').ok_or_else(error)?), rest),
+            None => return Err(error()),
+        };
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port.parse().map_err(|_| error())?)),
+            None => (rest, None),
+        };
+        let (host, subdomains) = match host.strip_prefix("*.") {
+            Some(host) => (host, true),
+            None => (host, false),
+        };
+        if host.is_empty() || host.contains(['/', '*', '@', '?']) {
+            return Err(error());
+        }
+        let scheme = scheme.map(str::to_owned);
+        Ok(Self { scheme, host: host.to_ascii_lowercase(), subdomains, port })
+    }
+
+    fn matches(&self, origin: &Uri, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let below = || host.strip_suffix(&self.host).is_some_and(|left| left.ends_with('.'));
+        let port = origin.port_u16().or_else(|| default_port(origin.scheme_str()));
+        (host == self.host || self.subdomains && below())
+            && self.scheme.as_deref().is_none_or(|s| origin.scheme_str() == Some(s))
+            && self.port.is_none_or(|p| port == Some(p))
+    }
+}
+
+fn default_port(scheme: Option<&str>) -> Option<u16> {
+    match scheme {
+        Some("http" | "ws") => Some(80),
+        Some("https" | "wss") => Some(443),
+        _ => None,
+    }
+}
+
+/// The host of a `Host` header, without the port.
+fn host_of(header: &str) -> &str {
+    match header.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => header,
+    }
+}
+
+impl<'de> Deserialize<'de> for CheckOrigin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Choice;
+
+        impl<'de> Visitor<'de> for Choice {
+            type Value = CheckOrigin;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or a list of origins such as \"https://example.com\"")
+            }
+
+            fn visit_bool<E: Error>(self, same_host: bool) -> Result<CheckOrigin, E> {
+                Ok(if same_host { CheckOrigin::SameHost } else { CheckOrigin::Any })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<CheckOrigin, A::Error> {
+                let mut patterns = Vec::new();
+                while let Some(text) = seq.next_element::<String>()? {
+                    patterns.push(OriginPattern::parse(&text).map_err(A::Error::custom)?);
+                }
+                Ok(CheckOrigin::List(patterns))
+            }
+        }
+
+        deserializer.deserialize_any(Choice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_are_those_of_phoenix() {
+        let list = |pattern: &str| CheckOrigin::List(vec![OriginPattern::parse(pattern).unwrap()]);
+        let same = CheckOrigin::SameHost;
+        for (check, origin, expected) in [
+            (&same, Some("http://me.example:4000"), true),
+            (&same, Some("https://me.example"), true),
+            (&same, Some("http://evil.example"), false),
+            (&same, Some("null"), false),
+            (&same, None, true),
+            (&CheckOrigin::Any, Some("http://evil.example"), true),
+            (&list("https://a.com"), Some("https://a.com"), true),
+            (&list("https://a.com"), Some("http://a.com"), false),
+            (&list("//a.com"), Some("http://a.com:99"), true),
+            (&list("//a.com:888"), Some("http://a.com:888"), true),
+            (&list("//a.com:888"), Some("http://a.com"), false),
+            (&list("//a.com:443"), Some("https://a.com"), true),
+            (&list("//*.a.com"), Some("http://x.y.a.com"), true),
+            (&list("//*.a.com"), Some("http://a.com"), true),
+            (&list("//*.a.com"), Some("http://evil-a.com"), false),
+        ] {
+            let allowed = check.allows(origin, Some("ME.example:4000"));
+            assert_eq!(allowed, expected, "{check:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn bad_entries_are_refused() {
+        for bad in ["example.com", "//", "//a.com:port", "//a.*.com", "https//a.com"] {
+            assert!(OriginPattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

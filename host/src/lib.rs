@@ -1,0 +1,31 @@
+//! Millrace: a real-time server for Phoenix Channels clients whose channels are
+//! sandboxed Wasm components.
+//!
+//! ```text
+//! client ──frame──▶ transport ─▶ session ─▶ channel ─▶ wasm (join, handle-in, …)
+//!                                                        │ returns effects
+//!        ◀──frame── outbox ◀── reply · push ◀────────────┤
+//!        ◀──frame── outbox ◀── pubsub ◀── broadcast ◀────┘
+//! ```
+//!
+//! The folders are the architecture, here in reading order. `wire`, `session`
+//! and `channel` are pure; only `wasm` names wasmtime, and only `transport`
+//! touches the network for clients.
+
+pub mod cli;
+pub mod config;
+pub mod server;
+pub mod transport;
+pub mod wire;
+
+pub mod session;
+
+pub mod channel;
+pub mod outbox;
+pub mod plugin;
+pub mod pubsub;
+pub mod telemetry;
+pub mod wasm;
+
+pub use config::App;
+pub use server::Server;

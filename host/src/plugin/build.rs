@@ -1,0 +1,198 @@
+//! Building an app: its plugins with cargo, its page's packages with npm.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tracing::info;
+
+use super::Source;
+
+/// The target plugins are built for.
+const TARGET: &str = "wasm32-wasip2";
+
+/// How release builds of plugins differ from cargo's own: small and fast, with
+/// function names for backtraces but no other debug information.
+const PROFILE: [(&str, &str); 4] = [
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "false"),
+    ("CARGO_PROFILE_RELEASE_LTO", "true"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "debuginfo"),
+];
+
+/// A build that came to nothing. What the tools had to say went to stderr.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A tool could not be started.
+    #[error("failed to start `{tool}`: {cause}; {advice}")]
+    Start {
+        /// Its name.
+        tool: &'static str,
+        /// Why.
+        cause: std::io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A tool ended with an error.
+    #[error("`{0}` failed; its output is above")]
+    Failed(String),
+    /// The package makes no component.
+    #[error(
+        "{0} made no .wasm file; a plugin's Cargo.toml needs `crate-type = [\"cdylib\"]` under \
+         `[lib]`"
+    )]
+    NoComponent(PathBuf),
+    /// The component could not be put in its place.
+    #[error("failed to write {path}: {cause}")]
+    Write {
+        /// The place.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+/// Builds what `sources` are made from, then the page's packages of `app`.
+/// Blocks until it is done.
+pub fn build<'a>(
+    app: &Path,
+    sources: impl IntoIterator<Item = &'a Source>,
+) -> Result<(), BuildError> {
+    for source in sources {
+        if let Source::Crate { folder, built } = source {
+            add_target()?;
+            let component = build_package(folder)?;
+            put(&component, built)?;
+        }
+    }
+    install_packages(app)
+}
+
+/// Makes sure the standard library for the target is there.
+fn add_target() -> Result<(), BuildError> {
+    let advice = "install Rust with rustup";
+    let sysroot = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|cause| BuildError::Start { tool: "rustc", cause, advice })?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+    if sysroot.join("lib/rustlib").join(TARGET).is_dir() {
+        return Ok(());
+    }
+    info!("the target {TARGET} is missing: running `rustup target add {TARGET}`");
+    run(Command::new("rustup").args(["target", "add", TARGET]), "rustup", advice)
+}
+
+/// Runs cargo in `folder` and returns the component it made.
+fn build_package(folder: &Path) -> Result<PathBuf, BuildError> {
+    info!(folder = %folder.display(), "building the plugin");
+    let manifest = folder.join("Cargo.toml");
+    let output = Command::new("cargo")
+        .args(["build", "--release", "--target", TARGET, "--manifest-path"])
+        .arg(&manifest)
+        .arg("--message-format=json-render-diagnostics")
+        .envs(PROFILE)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|cause| {
+            BuildError::Start { tool: "cargo", cause, advice: "install Rust with rustup" }
+        })?;
+    if !output.status.success() {
+        return Err(BuildError::Failed(format!("cargo build in {}", folder.display())));
+    }
+    let manifest = fs::canonicalize(&manifest).unwrap_or(manifest);
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| component_of(line, &manifest))
+        .next_back()
+        .ok_or_else(|| BuildError::NoComponent(folder.to_owned()))
+}
+
+/// The `.wasm` file in one line of cargo's messages, if it is of this package.
+fn component_of(line: &str, manifest: &Path) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    if message.get("reason")? != "compiler-artifact"
+        || Path::new(message.get("manifest_path")?.as_str()?) != manifest
+    {
+        return None;
+    }
+    let files = message.get("filenames")?.as_array()?.iter();
+    files
+        .filter_map(|file| file.as_str().map(PathBuf::from))
+        .find(|file| file.extension() == Some(OsStr::new("wasm")))
+}
+
+/// Puts a component where the server looks for it, whole or not at all.
+fn put(component: &Path, built: &Path) -> Result<(), BuildError> {
+    let partial = built.with_extension(format!("{}.partial", std::process::id()));
+    let put = || {
+        if let Some(folder) = built.parent() {
+            fs::create_dir_all(folder)?;
+            fs::write(folder.join(".gitignore"), "*\n")?;
+        }
+        fs::copy(component, &partial)?;
+        fs::rename(&partial, built)
+    };
+    put().map_err(|cause| BuildError::Write { path: built.to_owned(), cause })
+}
+
+/// Installs the packages a page needs, unless they are there already.
+fn install_packages(app: &Path) -> Result<(), BuildError> {
+    let (lock, installed) =
+        (app.join("package-lock.json"), app.join("node_modules/.package-lock.json"));
+    if !app.join("package.json").is_file() || is_newer(&installed, &lock) {
+        return Ok(());
+    }
+    let command = if lock.is_file() { "ci" } else { "install" };
+    info!(folder = %app.display(), "running `npm {command}`");
+    run(
+        Command::new("npm").args([command, "--no-audit", "--no-fund"]).current_dir(app),
+        "npm",
+        "install Node.js 20 or later",
+    )
+}
+
+fn is_newer(file: &Path, than: &Path) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    match (modified(file), modified(than)) {
+        (Some(file), Some(than)) => file >= than,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+/// Runs a tool with its output on stderr: stdout belongs to the server.
+fn run(
+    command: &mut Command,
+    tool: &'static str,
+    advice: &'static str,
+) -> Result<(), BuildError> {
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|cause| BuildError::Start { tool, cause, advice })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    tracing::error!("{}", said.trim_end());
+    Err(BuildError::Failed(tool.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_component_is_found_in_cargos_messages() {
+        let line = r#"{"reason":"compiler-artifact","manifest_path":"/a/Cargo.toml",
+            "filenames":["/t/a.rlib","/t/a.wasm"]}"#;
+        let found = component_of(line, Path::new("/a/Cargo.toml"));
+        assert_eq!(found, Some(PathBuf::from("/t/a.wasm")));
+        assert_eq!(component_of(line, Path::new("/b/Cargo.toml")), None);
+        assert_eq!(component_of("not json", Path::new("/a/Cargo.toml")), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! Plugins by name: where they come from, which version is live, which topics
+//! they serve.
+//!
+//! ```text
+//! sources ──build──▶ .wasm ──load──▶ Pool (one version) ──swap──▶ Plugin (live)
+//! ```
+
+mod build;
+mod registry;
+mod source;
+mod watch;
+
+pub use build::{BuildError, build};
+pub use registry::{Plugin, Registry, RegistryError};
+pub use source::Source;
+pub use watch::watch;
+
+use std::collections::BTreeMap;
+
+use crate::telemetry::Metrics;
+
+/// What a plugin's instances know of their surroundings.
+#[derive(Debug)]
+pub struct Settings {
+    /// The name in `millrace.toml`.
+    pub name: String,
+    /// Its `config` table: strings as they are, other values as TOML text.
+    pub config: BTreeMap<String, String>,
+    /// Where its measurements go.
+    pub metrics: Metrics,
+}

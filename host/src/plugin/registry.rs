@@ -1,0 +1,110 @@
+//! Which version of each plugin is live, and who serves which topic.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::session::{Route, Routes};
+use crate::wasm::Pool;
+
+/// A plugin under its name. Its version may change; calls in flight finish on
+/// the version they began with.
+#[derive(Debug)]
+pub struct Plugin {
+    name: String,
+    live: ArcSwap<Pool>,
+}
+
+/// All plugins of a server.
+#[derive(Debug)]
+pub struct Registry {
+    plugins: Vec<Arc<Plugin>>,
+    routes: ArcSwap<Routes<Arc<Plugin>>>,
+    /// Held while a version is exchanged, so that the routes fit the versions.
+    swapping: Mutex<()>,
+}
+
+/// Plugins that do not go together.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Two want to decide who may connect.
+    #[error(
+        "the plugins {0:?} and {1:?} both export `socket`; only one may decide who may connect"
+    )]
+    TwoSockets(String, String),
+    /// There is no such plugin.
+    #[error("there is no plugin {0:?}")]
+    Unknown(String),
+}
+
+impl Plugin {
+    /// A plugin with its first version.
+    #[must_use]
+    pub fn new(name: String, pool: Pool) -> Self {
+        Self { name, live: ArcSwap::from_pointee(pool) }
+    }
+
+    /// The name in `millrace.toml`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The live version.
+    #[must_use]
+    pub fn live(&self) -> Arc<Pool> {
+        self.live.load_full()
+    }
+}
+
+impl Registry {
+    /// A registry of plugins in the order of their routes.
+    pub fn new(plugins: Vec<Plugin>) -> Result<Self, RegistryError> {
+        let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
+        let sockets: Vec<_> =
+            plugins.iter().filter(|p| p.live().component().has_socket()).collect();
+        if let [first, second, ..] = sockets.as_slice() {
+            return Err(RegistryError::TwoSockets(first.name.clone(), second.name.clone()));
+        }
+        let routes = ArcSwap::from_pointee(routes(&plugins));
+        Ok(Self { plugins, routes, swapping: Mutex::default() })
+    }
+
+    /// Who serves which topic.
+    #[must_use]
+    pub fn routes(&self) -> Guard<Arc<Routes<Arc<Plugin>>>> {
+        self.routes.load()
+    }
+
+    /// The plugin that decides who may connect, if one does.
+    #[must_use]
+    pub fn socket(&self) -> Option<Arc<Plugin>> {
+        self.plugins.iter().find(|plugin| plugin.live().component().has_socket()).cloned()
+    }
+
+    /// Makes another version of a plugin the live one.
+    pub fn swap(&self, name: &str, pool: Pool) -> Result<(), RegistryError> {
+        let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let plugin = self
+            .plugins
+            .iter()
+            .find(|plugin| plugin.name == name)
+            .ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
+        let other = self.socket().filter(|other| other.name != name);
+        if let (true, Some(other)) = (pool.component().has_socket(), other) {
+            return Err(RegistryError::TwoSockets(other.name.clone(), name.to_owned()));
+        }
+        plugin.live.store(Arc::new(pool));
+        self.routes.store(Arc::new(routes(&self.plugins)));
+        Ok(())
+    }
+}
+
+fn routes(plugins: &[Arc<Plugin>]) -> Routes<Arc<Plugin>> {
+    let of = |plugin: &Arc<Plugin>| {
+        let patterns = plugin.live().component().topics().to_vec();
+        let plugin = Arc::clone(plugin);
+        patterns.into_iter().map(move |pattern| Route { pattern, plugin: Arc::clone(&plugin) })
+    };
+    Routes::new(plugins.iter().flat_map(of).collect())
+}

@@ -1,0 +1,65 @@
+//! Topic → subscribers → outboxes.
+//!
+//! A broadcast is encoded once for each protocol version and the bytes are
+//! shared by all subscribers (the "fastlane"). Only subscribers that asked to
+//! see a broadcast first, or that listen to a topic that is not their own, get
+//! it as a [`Notice`] for their plugin.
+//!
+//! Other servers are reached through an [`Adapter`]; without one a broadcast
+//! stays on this server.
+
+mod adapter;
+mod broadcast;
+mod fastlane;
+mod registry;
+
+pub use adapter::{Adapter, LocalOnly};
+pub use broadcast::Broadcast;
+pub use registry::{Delivery, Notice, Subscriber};
+
+use std::sync::Arc;
+
+use crate::channel::ChannelId;
+use registry::Registry;
+
+/// The server's PubSub.
+#[derive(Debug)]
+pub struct PubSub {
+    registry: Registry,
+    adapter: Box<dyn Adapter>,
+}
+
+impl PubSub {
+    /// A PubSub that reaches other servers through `adapter`.
+    #[must_use]
+    pub fn new(adapter: Box<dyn Adapter>) -> Self {
+        Self { registry: Registry::default(), adapter }
+    }
+
+    /// Adds a subscriber. The same channel subscribing twice to a topic, with
+    /// the same kind of delivery, is one subscription.
+    pub fn subscribe(&self, topic: &Arc<str>, subscriber: Subscriber) {
+        self.registry.insert(topic, subscriber);
+    }
+
+    /// Removes all subscriptions of a channel to a topic.
+    pub fn unsubscribe(&self, topic: &str, channel: ChannelId) {
+        self.registry.remove(topic, channel);
+    }
+
+    /// Sends to every subscriber on every server, except to channel `from`.
+    /// Returns the number of subscribers reached on this server.
+    pub fn broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
+        self.adapter.publish(broadcast);
+        self.local_broadcast(broadcast, from)
+    }
+
+    /// Sends to the subscribers on this server alone; what an adapter calls for
+    /// a broadcast from elsewhere.
+    pub fn local_broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
+        match self.registry.topic(&broadcast.topic) {
+            Some(subscribers) => fastlane::dispatch(&subscribers.read(), broadcast, from),
+            None => 0,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The server: what it is made of, the order in which it starts, and how it
+//! stops.
+
+mod connections;
+
+pub use connections::Connections;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use crate::config::{App, AppPlugin, SocketConfig, StaticFiles};
+use crate::plugin::{Plugin, Registry, RegistryError, Settings};
+use crate::pubsub::{LocalOnly, PubSub};
+use crate::telemetry::Metrics;
+use crate::transport;
+use crate::wasm::{CallLimits, Component, Engine, LoadError, Pool};
+
+/// How long connections have to end when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    loader: Loader,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) socket: SocketConfig,
+    pub(crate) static_files: StaticFiles,
+    pub(crate) registry: Registry,
+    pub(crate) pubsub: PubSub,
+    pub(crate) connections: Connections,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) channel_ids: Arc<AtomicU64>,
+    connection_ids: AtomicU64,
+}
+
+/// Makes pools of components.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    engine: Engine,
+    metrics: Metrics,
+    limits: CallLimits,
+    max_instances: usize,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The Wasm engine refused its configuration.
+    #[error("failed to set up the Wasm engine: {0:#}")]
+    Engine(wasmtime::Error),
+    /// There is nothing to serve.
+    #[error("there is no plugin to serve; add a [plugins.NAME] to millrace.toml")]
+    NoPlugins,
+    /// A plugin's file cannot be read.
+    #[error("plugin {name:?}: failed to read {path}: {cause}; {advice}")]
+    Read {
+        /// The plugin.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A file is no plugin for this server.
+    #[error("plugin {name:?}: {path} {cause}")]
+    Load {
+        /// The plugin.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        cause: LoadError,
+    },
+    /// The plugins do not go together.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The address cannot be listened on.
+    #[error("failed to listen on {address}: {cause}; choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The StatsD server cannot be reached by name.
+    #[error("statsd.address is {address:?}: {cause}")]
+    Statsd {
+        /// The address.
+        address: String,
+        /// Why not.
+        cause: cadence::MetricError,
+    },
+}
+
+impl Server {
+    /// Loads the plugins of `app` and listens. Nothing is accepted before
+    /// [`Self::run`].
+    pub async fn bind(app: &App) -> Result<Self, StartError> {
+        if app.plugins.is_empty() {
+            return Err(StartError::NoPlugins);
+        }
+        let loader = Loader::new(app)?;
+        let mut plugins = Vec::new();
+        for plugin in &app.plugins {
+            let pool = loader.load(plugin).await?;
+            plugins.push(Plugin::new(plugin.name.clone(), pool));
+        }
+        let listen = |cause| StartError::Listen { address: app.listen, cause };
+        let listener = TcpListener::bind(app.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let shared = Arc::new(Shared {
+            socket: app.socket.clone(),
+            static_files: app.static_files.clone(),
+            registry: Registry::new(plugins)?,
+            pubsub: PubSub::new(Box::new(LocalOnly)),
+            connections: Connections::default(),
+            permits: Arc::new(Semaphore::new(max_connections(&app.socket))),
+            channel_ids: Arc::new(AtomicU64::new(1)),
+            connection_ids: AtomicU64::new(1),
+        });
+        Ok(Self { shared, loader, listener, address })
+    }
+
+    /// Where it listens, with the port the system chose for port 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The topic patterns it serves and the plugins that serve them.
+    #[must_use]
+    pub fn routes(&self) -> Vec<(String, String)> {
+        let routes = self.shared.registry.routes();
+        routes.iter().map(|r| (r.pattern.to_string(), r.plugin.name().to_owned())).collect()
+    }
+
+    /// Exchanges versions of plugins while the server runs.
+    #[must_use]
+    pub fn swapper(&self) -> Swapper {
+        Swapper { shared: Arc::clone(&self.shared), loader: self.loader.clone() }
+    }
+
+    /// Serves until `stop` is ready, then closes every connection with 1012 and
+    /// waits for their channels to end.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { shared, listener, .. } = self;
+        tokio::select! {
+            () = transport::accept(listener, Arc::clone(&shared)) => {}
+            () = stop => {}
+        }
+        info!(connections = shared.connections.len(), "stopping");
+        shared.connections.close_all();
+        let all = u32::try_from(max_connections(&shared.socket)).unwrap_or(u32::MAX);
+        let ended = shared.permits.acquire_many(all);
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            warn!(connections = shared.connections.len(), "some connections did not end in time");
+        }
+    }
+}
+
+/// As many as a semaphore counts at once.
+fn max_connections(config: &SocketConfig) -> usize {
+    config.max_connections.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS)
+}
+
+impl Shared {
+    /// The number of a new connection.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connection_ids.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Exchanges versions of plugins.
+#[derive(Clone, Debug)]
+pub struct Swapper {
+    shared: Arc<Shared>,
+    loader: Loader,
+}
+
+impl Swapper {
+    /// Loads the component of `plugin` anew and makes it the live version. On
+    /// an error the live version stays.
+    pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
+        let pool = self.loader.load(plugin).await?;
+        Ok(self.shared.registry.swap(&plugin.name, pool)?)
+    }
+}
+
+impl Loader {
+    fn new(app: &App) -> Result<Self, StartError> {
+        let limits = app.limits.call_limits();
+        let plugins = u32::try_from(app.plugins.len()).unwrap_or(u32::MAX);
+        // While versions are exchanged, two of each plugin are live.
+        let instances = app.limits.max_instances.saturating_mul(plugins).saturating_mul(2);
+        let engine = Engine::new(instances, limits.max_memory_bytes, true);
+        let metrics = match &app.statsd {
+            Some(statsd) => Metrics::statsd(&statsd.address)
+                .map_err(|cause| StartError::Statsd { address: statsd.address.clone(), cause })?,
+            None => Metrics::none(),
+        };
+        let max_instances = app.limits.max_instances as usize;
+        Ok(Self { engine: engine.map_err(StartError::Engine)?, metrics, limits, max_instances })
+    }
+
+    async fn load(&self, plugin: &AppPlugin) -> Result<Pool, StartError> {
+        let path = plugin.source.component();
+        let name = || plugin.name.clone();
+        let wasm = tokio::fs::read(path).await.map_err(|cause| StartError::Read {
+            name: name(),
+            path: path.to_owned(),
+            cause,
+            advice: "build it with `millrace build`",
+        })?;
+        let failed =
+            |cause| StartError::Load { name: name(), path: path.to_owned(), cause };
+        let component = self.compile(wasm, plugin).await.map_err(failed)?;
+        Ok(Pool::new(component, self.max_instances))
+    }
+
+    /// Compiles on a thread of its own: it takes as long as seconds.
+    async fn compile(&self, wasm: Vec<u8>, plugin: &AppPlugin) -> Result<Component, LoadError> {
+        let settings = Arc::new(Settings {
+            name: plugin.name.clone(),
+            config: plugin.config.clone(),
+            metrics: self.metrics.clone(),
+        });
+        let (engine, limits) = (self.engine.clone(), self.limits);
+        let compiling =
+            tokio::task::spawn_blocking(move || engine.compile(&wasm, settings, limits));
+        let loading = compiling.await.map_err(|_| LoadError::Stopped)??;
+        loading.finish().await
+    }
+}

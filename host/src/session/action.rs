@@ -1,0 +1,89 @@
+//! What a session asks the connection's task to do.
+
+use std::sync::Arc;
+
+use crate::channel::{Assigns, Callback, ChannelId, Context, ReplyTo};
+use crate::pubsub::Broadcast;
+use crate::wire::Frame;
+
+/// One thing for the connection's task to do, in order.
+#[derive(Debug)]
+pub enum Action<P> {
+    /// Queue a frame for the client.
+    Send(Frame),
+    /// Call a plugin, and hand the result with its ticket to
+    /// [`super::Session::complete`].
+    Call(Call<P>),
+    /// Subscribe a channel to its own topic.
+    Join {
+        /// Whose subscription it is.
+        context: Arc<Context>,
+        /// Knows which events are intercepted.
+        plugin: P,
+    },
+    /// Subscribe a channel to another topic.
+    Subscribe {
+        /// Whose subscription it is.
+        context: Arc<Context>,
+        /// What it subscribes to.
+        topic: Arc<str>,
+    },
+    /// End all subscriptions of a channel to a topic.
+    Unsubscribe {
+        /// Whose they are.
+        channel: ChannelId,
+        /// To what.
+        topic: Arc<str>,
+    },
+    /// Broadcast to all subscribers of a topic.
+    Broadcast {
+        /// What goes where.
+        broadcast: Arc<Broadcast>,
+        /// The channel that is left out.
+        from: Option<ChannelId>,
+    },
+    /// Hand [`super::Session::timer`] this name later.
+    StartTimer {
+        /// Whose timer it is.
+        context: Arc<Context>,
+        /// In so many milliseconds.
+        after_ms: u64,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// One call of a plugin.
+#[derive(Debug)]
+pub struct Call<P> {
+    /// Whom to call.
+    pub plugin: P,
+    /// What to call.
+    pub callback: Callback,
+    /// The state it starts from.
+    pub assigns: Assigns,
+    /// Comes back with the result.
+    pub ticket: Ticket,
+}
+
+/// What a result has to come back with.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    /// Who called.
+    pub context: Arc<Context>,
+    /// What the call was for.
+    pub turn: Turn,
+}
+
+/// What a call was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A join.
+    Join,
+    /// A message of the client, and what a reply has to carry.
+    Message(ReplyTo),
+    /// An intercepted broadcast, a broadcast on a subscribed topic or a timer.
+    Notice,
+    /// The end of the channel, which has left the session already.
+    Terminate,
+}

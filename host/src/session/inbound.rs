@@ -1,0 +1,210 @@
+//! Messages of the client, notices of other tasks, timers.
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use tracing::debug;
+
+use super::{Action, Call, Routes, Session, Ticket, Turn};
+use crate::channel::{Callback, Channel, Info, Letter, ReplyTo, State};
+use crate::pubsub::Notice;
+use crate::wire::{Message, Payload, Ref};
+
+impl<P: Clone> Session<P> {
+    /// Takes a message of the client.
+    pub fn receive(
+        &mut self,
+        message: Message<'_>,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let Message { join_ref, reference, topic, event, payload } = message;
+        if topic == "phoenix" && event == "heartbeat" {
+            let frame = self.reply(None, reference.as_ref(), &topic, "ok", &Payload::empty());
+            actions.extend(frame);
+            return;
+        }
+        let reply_to = ReplyTo { join_ref, reference };
+        match self.channels.get_mut(topic.as_ref()) {
+            Some(channel) => {
+                let full = match (&channel.state, event.as_ref()) {
+                    (State::Joining { .. }, _) => {
+                        let event = SmolStr::new(&event);
+                        channel.mailbox.push(Letter::Early { reply_to, event, payload }).err()
+                    }
+                    (State::Joined, "phx_join") => {
+                        self.rejoin(&topic, reply_to, payload, routes, actions);
+                        None
+                    }
+                    // A message of an earlier join: the client has forgotten it.
+                    (State::Joined, _) if !channel.accepts(reply_to.join_ref.as_ref()) => None,
+                    (State::Joined, "phx_leave") => {
+                        channel.mailbox.push(Letter::Leave(reply_to)).err()
+                    }
+                    (State::Joined, _) => {
+                        let event = SmolStr::new(&event);
+                        channel.mailbox.push(Letter::In { reply_to, event, payload }).err()
+                    }
+                };
+                self.pump(&topic, routes, actions);
+                if let Some(letter) = full {
+                    self.overloaded(&topic, &letter, actions);
+                }
+            }
+            None => self.receive_unjoined(&topic, &event, reply_to, payload, routes, actions),
+        }
+    }
+
+    /// Takes a broadcast that one of the channels has to see.
+    pub fn notice(
+        &mut self,
+        notice: Notice,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let Notice { topic, channel, broadcast, intercepted } = notice;
+        let letter = match intercepted {
+            true => Letter::Out(broadcast),
+            false => Letter::Info(Info::Broadcast(broadcast)),
+        };
+        self.put(&topic, channel, letter, routes, actions);
+    }
+
+    /// Takes a timer that ran out.
+    pub fn timer(
+        &mut self,
+        topic: &Arc<str>,
+        channel: u64,
+        name: String,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        self.put(topic, channel, Letter::Info(Info::Timer(name)), routes, actions);
+    }
+
+    fn put(
+        &mut self,
+        topic: &Arc<str>,
+        id: u64,
+        letter: Letter,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        // A channel that has gone meanwhile misses nothing.
+        let Some(channel) = self.channels.get_mut(topic).filter(|c| c.context.channel == id)
+        else {
+            return;
+        };
+        if channel.mailbox.push(letter).is_err() {
+            debug!(%topic, "channel is overloaded, a notice is dropped");
+        }
+        self.pump(topic, routes, actions);
+    }
+
+    fn receive_unjoined(
+        &mut self,
+        topic: &str,
+        event: &str,
+        reply_to: ReplyTo,
+        payload: Payload,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        match event {
+            "phx_join" => self.join(topic, reply_to, payload, None, routes, actions),
+            "phx_leave" => {
+                let ReplyTo { join_ref, reference } = reply_to;
+                let empty = Payload::empty();
+                actions.extend(self.reply(
+                    join_ref.as_ref(),
+                    reference.as_ref(),
+                    topic,
+                    "ok",
+                    &empty,
+                ));
+            }
+            _ => self.unmatched(topic, reply_to.reference.as_ref(), actions),
+        }
+    }
+
+    /// Starts as many calls as the channel may run.
+    pub(super) fn pump(
+        &mut self,
+        topic: &str,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        while let Some(channel) = self.channels.get_mut(topic) {
+            if channel.running > 0 || matches!(channel.state, State::Joining { .. }) {
+                return;
+            }
+            let Some(letter) = channel.mailbox.pop() else { return };
+            match letter {
+                Letter::In { reply_to, event, payload } => {
+                    let wants_reply = reply_to.reference.is_some();
+                    let callback = Callback::HandleIn { event, payload, wants_reply };
+                    actions.push(start(channel, callback, Turn::Message(reply_to)));
+                }
+                Letter::Out(broadcast) => {
+                    let callback = Callback::HandleOut(broadcast);
+                    actions.push(start(channel, callback, Turn::Notice));
+                }
+                Letter::Info(info) => {
+                    actions.push(start(channel, Callback::HandleInfo(info), Turn::Notice));
+                }
+                Letter::Leave(reply_to) => self.leave(topic, reply_to, routes, actions),
+                Letter::End(reason) => {
+                    // Nobody waits for answers any more.
+                    self.end(topic, reason, actions);
+                }
+                // Only a joining channel gets these, and `joined` takes them out.
+                Letter::Early { reply_to, event, payload } => {
+                    self.resend(topic, reply_to, &event, payload, routes, actions);
+                }
+            }
+        }
+    }
+
+    /// Takes a message again that waited for a channel that is gone, or joined.
+    pub(super) fn resend(
+        &mut self,
+        topic: &str,
+        reply_to: ReplyTo,
+        event: &str,
+        payload: Payload,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let ReplyTo { join_ref, reference } = reply_to;
+        let (topic, event) = (topic.into(), event.into());
+        self.receive(Message { join_ref, reference, topic, event, payload }, routes, actions);
+    }
+
+    fn overloaded(&self, topic: &str, letter: &Letter, actions: &mut Vec<Action<P>>) {
+        let (Letter::In { reply_to, .. } | Letter::Early { reply_to, .. }) = letter else { return };
+        let reason = Payload::reason("overloaded");
+        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
+        actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
+    }
+
+    pub(super) fn unmatched(
+        &self,
+        topic: &str,
+        reference: Option<&Ref>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let reason = Payload::reason("unmatched topic");
+        actions.extend(self.reply(None, reference, topic, "error", &reason));
+    }
+}
+
+/// Starts a call for the channel's next turn.
+fn start<P: Clone>(channel: &mut Channel<P>, callback: Callback, turn: Turn) -> Action<P> {
+    channel.running += 1;
+    Action::Call(Call {
+        plugin: channel.plugin.clone(),
+        callback,
+        assigns: channel.assigns.clone(),
+        ticket: Ticket { context: Arc::clone(&channel.context), turn },
+    })
+}

@@ -1,0 +1,176 @@
+//! Joining a topic, and joining it again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tracing::{debug, warn};
+
+use super::{Action, Call, Routes, Session, Ticket, Turn};
+use crate::channel::{
+    Callback, Channel, Context, Joined, Letter, Mailbox, ReplyTo, State,
+};
+use crate::wire::{MAX_TOPIC_BYTES, Payload, Ref};
+
+impl<P: Clone> Session<P> {
+    /// Starts joining a topic. `replaced` is the join ref of the channel that
+    /// had the topic until now.
+    pub(super) fn join(
+        &mut self,
+        topic: &str,
+        reply_to: ReplyTo,
+        params: Payload,
+        replaced: Option<Option<Ref>>,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let Some(plugin) = routes.find(topic) else {
+            debug!(topic, "no plugin serves this topic");
+            self.unmatched(topic, reply_to.reference.as_ref(), actions);
+            self.close_replaced(topic, replaced, actions);
+            return;
+        };
+        if let Some(refusal) = self.refusal(topic) {
+            let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
+            let reason = Payload::reason(refusal);
+            actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
+            self.close_replaced(topic, replaced, actions);
+            return;
+        }
+        let context = Arc::new(Context {
+            connection: self.identity.connection,
+            channel: self.channel_ids.fetch_add(1, Ordering::Relaxed),
+            topic: topic.into(),
+            join_ref: reply_to.join_ref.clone().or_else(|| reply_to.reference.clone()),
+            sent_join_ref: reply_to.join_ref.clone(),
+            user_id: self.identity.user_id.clone(),
+        });
+        let channel = Channel {
+            context: Arc::clone(&context),
+            plugin: plugin.clone(),
+            state: State::Joining { reply_to, replaced },
+            mailbox: Mailbox::new(self.limits.max_pending),
+            running: 1,
+            assigns: self.identity.assigns.clone(),
+            subscriptions: Vec::new(),
+        };
+        self.channels.insert(Arc::clone(&context.topic), Box::new(channel));
+        actions.push(Action::Call(Call {
+            plugin: plugin.clone(),
+            callback: Callback::Join { params },
+            assigns: self.identity.assigns.clone(),
+            ticket: Ticket { context, turn: Turn::Join },
+        }));
+    }
+
+    /// Joins a joined topic again: the old channel ends at once, without
+    /// `terminate`, and its calls in flight come to nothing.
+    pub(super) fn rejoin(
+        &mut self,
+        topic: &str,
+        reply_to: ReplyTo,
+        params: Payload,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let Some(mut old) = self.remove(topic, actions) else { return };
+        for letter in old.mailbox.take() {
+            if let Letter::Leave(leave) = letter {
+                let (join_ref, reference) = (leave.join_ref.as_ref(), leave.reference.as_ref());
+                actions.extend(self.reply(join_ref, reference, topic, "ok", &Payload::empty()));
+            }
+        }
+        let replaced = Some(old.context.sent_join_ref.clone());
+        self.join(topic, reply_to, params, replaced, routes, actions);
+    }
+
+    /// The plugin has accepted or refused a join, or trapped over it (`None`).
+    pub(super) fn joined(
+        &mut self,
+        ticket: &Ticket,
+        answer: Option<Result<Joined, Payload>>,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let topic = &ticket.context.topic;
+        let Some(channel) = self.channels.get_mut(topic) else { return };
+        channel.running -= 1;
+        let State::Joining { reply_to, replaced } =
+            std::mem::replace(&mut channel.state, State::Joined)
+        else {
+            return;
+        };
+        let early = channel.mailbox.take();
+        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
+        match answer {
+            Some(Ok(Joined { response, outcome })) => {
+                let plugin = channel.plugin.clone();
+                let response = response.unwrap_or_else(Payload::empty);
+                actions.extend(self.reply(join_ref, reference, topic, "ok", &response));
+                self.close_replaced(topic, replaced, actions);
+                // The reply is queued but not yet written, so whoever learns of
+                // the join finds the channel subscribed.
+                let context = Arc::clone(&ticket.context);
+                actions.push(Action::Join { context, plugin });
+                self.apply(&ticket.context, None, outcome, routes, actions);
+            }
+            refused => {
+                let reason = match refused {
+                    Some(Err(response)) => response,
+                    _ => Payload::reason("join crashed"),
+                };
+                self.channels.remove(topic);
+                actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
+                self.close_replaced(topic, replaced, actions);
+            }
+        }
+        self.deliver_early(topic, early, routes, actions);
+    }
+
+    /// Hands on what came while the channel was joining.
+    fn deliver_early(
+        &mut self,
+        topic: &str,
+        early: std::collections::VecDeque<Letter>,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        for letter in early {
+            match letter {
+                Letter::Early { reply_to, event, payload } => {
+                    self.resend(topic, reply_to, &event, payload, routes, actions);
+                }
+                other => {
+                    let Some(channel) = self.channels.get_mut(topic) else { continue };
+                    if channel.mailbox.push(other).is_err() {
+                        debug!(topic, "channel is overloaded, a notice is dropped");
+                    }
+                }
+            }
+        }
+        if let (Some(reason), Some(channel)) = (self.over, self.channels.get_mut(topic)) {
+            // The connection ended while the join ran.
+            if channel.mailbox.push(Letter::End(reason)).is_err() {
+                warn!(topic, "the end of a channel found no room in its mailbox");
+            }
+        }
+        self.pump(topic, routes, actions);
+    }
+
+    fn refusal(&self, topic: &str) -> Option<&'static str> {
+        if self.channels.len() >= self.limits.max_channels {
+            return Some("too many channels joined");
+        }
+        (topic.len() > MAX_TOPIC_BYTES).then_some("topic has more than 255 bytes")
+    }
+
+    fn close_replaced(
+        &self,
+        topic: &str,
+        replaced: Option<Option<Ref>>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        if let Some(join_ref) = replaced {
+            actions.push(self.channel_end(topic, join_ref.as_ref(), "phx_close", "{}"));
+        }
+    }
+}

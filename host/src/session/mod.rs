@@ -1,0 +1,85 @@
+//! One socket's state machine: which topics it has joined, and what each of its
+//! messages means.
+//!
+//! Pure: a [`Session`] gets messages, results of calls and notices, and answers
+//! with [`Action`]s for the connection's task to carry out. It reads no clock,
+//! touches no socket and calls no plugin, so the whole protocol is tested as a
+//! function.
+//!
+//! The rules and their order are those of `lib/phoenix/socket.ex` and
+//! `lib/phoenix/channel/server.ex` of the Phoenix project. Two differ on
+//! purpose: a join never holds up the rest of the socket, and messages that
+//! find their channel full are answered with an error instead of piling up.
+
+mod action;
+mod end;
+mod inbound;
+mod joining;
+mod outcomes;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+pub use action::{Action, Call, Ticket, Turn};
+pub use routes::{Route, Routes};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::channel::{Assigns, Channel, TerminateReason};
+use crate::wire::Serializer;
+
+/// The state of one socket.
+#[derive(Debug)]
+pub struct Session<P> {
+    identity: Identity,
+    limits: Limits,
+    channels: HashMap<Arc<str>, Box<Channel<P>>>,
+    channel_ids: Arc<AtomicU64>,
+    /// Why the connection is over, once it is: no channel is joined any more.
+    over: Option<TerminateReason>,
+}
+
+/// What stays the same for as long as a connection lives.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Unique among the connections of the server since it started.
+    pub connection: u64,
+    /// The client's protocol version.
+    pub serializer: Serializer,
+    /// Who connected, as far as a plugin said.
+    pub user_id: Option<Arc<str>>,
+    /// What every channel starts with.
+    pub assigns: Assigns,
+}
+
+/// The bounds of one socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Joined topics (`socket.max_channels`).
+    pub max_channels: usize,
+    /// Letters waiting in one channel (`socket.max_pending`).
+    pub max_pending: usize,
+}
+
+impl<P: Clone> Session<P> {
+    /// A session that has joined nothing. `channel_ids` gives each join of the
+    /// server its number.
+    #[must_use]
+    pub fn new(identity: Identity, limits: Limits, channel_ids: Arc<AtomicU64>) -> Self {
+        Self { identity, limits, channels: HashMap::new(), channel_ids, over: None }
+    }
+
+    /// How many topics are joined or being joined.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// What every log line of this connection carries.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}

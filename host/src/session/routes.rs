@@ -1,0 +1,35 @@
+//! Which plugin serves which topic.
+
+use crate::wire::TopicPattern;
+
+/// The first route whose pattern matches serves a topic.
+#[derive(Clone, Debug)]
+pub struct Routes<P>(Vec<Route<P>>);
+
+/// One topic pattern and who serves it.
+#[derive(Clone, Debug)]
+pub struct Route<P> {
+    /// Which topics.
+    pub pattern: TopicPattern,
+    /// Who serves them.
+    pub plugin: P,
+}
+
+impl<P> Routes<P> {
+    /// Routes in the order in which they are tried.
+    #[must_use]
+    pub fn new(routes: Vec<Route<P>>) -> Self {
+        Self(routes)
+    }
+
+    /// Who serves `topic`.
+    #[must_use]
+    pub fn find(&self, topic: &str) -> Option<&P> {
+        self.0.iter().find(|route| route.pattern.matches(topic)).map(|route| &route.plugin)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Route<P>> {
+        self.0.iter()
+    }
+}

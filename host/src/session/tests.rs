@@ -1,0 +1,310 @@
+//! The protocol as a function: frames in, frames and other actions out.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::*;
+use crate::channel::{Callback, Completion, Effect, Joined, Outcome};
+use crate::session::action::{Action, Call};
+use crate::wire::{Frame, Payload, Serializer, TopicPattern};
+
+/// A client of a session, and the plugin's side of it.
+struct Desk {
+    session: Session<&'static str>,
+    routes: Routes<&'static str>,
+    calls: Vec<Call<&'static str>>,
+}
+
+impl Desk {
+    fn new(serializer: Serializer) -> Self {
+        let identity =
+            Identity { connection: 1, serializer, user_id: None, assigns: Assigns::default() };
+        let limits = Limits { max_channels: 2, max_pending: 2 };
+        let pattern = TopicPattern::parse("room:*").unwrap();
+        Self {
+            session: Session::new(identity, limits, Arc::new(AtomicU64::new(1))),
+            routes: Routes::new(vec![Route { pattern, plugin: "room" }]),
+            calls: Vec::new(),
+        }
+    }
+
+    /// What the client receives after sending `frame`, and what else happens in
+    /// words.
+    fn send(&mut self, frame: &str) -> Vec<String> {
+        let frame = Frame::Text(frame.into());
+        let message = self.session.identity().serializer.decode(&frame).unwrap();
+        let mut actions = Vec::new();
+        self.session.receive(message, &self.routes, &mut actions);
+        self.told(actions)
+    }
+
+    /// The oldest call in flight ends with `result`.
+    fn end(&mut self, result: Option<Completion>) -> Vec<String> {
+        let call = self.calls.remove(0);
+        let mut actions = Vec::new();
+        self.session.complete(&call.ticket, result, &self.routes, &mut actions);
+        self.told(actions)
+    }
+
+    fn accept_join(&mut self) -> Vec<String> {
+        self.end(Some(Completion::Join(Ok(Joined::default()))))
+    }
+
+    fn end_with(&mut self, effects: Vec<Effect>) -> Vec<String> {
+        self.end(Some(Completion::Handled(Outcome { effects, assigns: None })))
+    }
+
+    fn told(&mut self, actions: Vec<Action<&'static str>>) -> Vec<String> {
+        let mut told = Vec::new();
+        for action in actions {
+            told.push(match action {
+                Action::Send(Frame::Text(text)) => text.as_str().to_owned(),
+                Action::Send(Frame::Binary(bytes)) => format!("{bytes:?}"),
+                Action::Call(call) => {
+                    let word = word(&call.callback);
+                    self.calls.push(call);
+                    word
+                }
+                Action::Join { .. } => "join".to_owned(),
+                Action::Subscribe { topic, .. } => format!("subscribe {topic}"),
+                Action::Unsubscribe { topic, .. } => format!("unsubscribe {topic}"),
+                Action::Broadcast { broadcast, from } => {
+                    format!("broadcast {} {:?}", broadcast.event, from.is_some())
+                }
+                Action::StartTimer { name, .. } => format!("timer {name}"),
+            });
+        }
+        told
+    }
+}
+
+fn word(callback: &Callback) -> String {
+    match callback {
+        Callback::Join { .. } => "call join".to_owned(),
+        Callback::HandleIn { event, .. } => format!("call handle_in {event}"),
+        Callback::HandleOut(_) => "call handle_out".to_owned(),
+        Callback::HandleInfo(_) => "call handle_info".to_owned(),
+        Callback::Terminate(reason) => format!("call terminate {}", reason.as_str()),
+    }
+}
+
+fn reply(payload: &'static str) -> Effect {
+    Effect::Reply { status: "ok".to_owned(), payload: Payload::Json(payload.into()) }
+}
+
+/// A desk whose client has joined `room:a` with join ref 11.
+fn joined() -> Desk {
+    let mut desk = Desk::new(Serializer::V2);
+    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+    desk.accept_join();
+    desk
+}
+
+const OK: &str = r#""phx_reply",{"status":"ok","response":{}}]"#;
+const UNMATCHED: &str =
+    r#""phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#;
+
+#[test]
+fn a_join_is_asked_answered_and_subscribed() {
+    let mut desk = Desk::new(Serializer::V2);
+    assert_eq!(desk.send(r#"["11","1","room:a","phx_join",{}]"#), ["call join"]);
+    assert_eq!(desk.accept_join(), [format!(r#"["11","1","room:a",{OK}"#), "join".to_owned()]);
+}
+
+#[test]
+fn a_refused_and_a_crashed_join_say_so_and_leave_nothing() {
+    for (result, reason) in [
+        (Some(Completion::Join(Err(Payload::reason("denied")))), "denied"),
+        (None, "join crashed"),
+    ] {
+        let mut desk = Desk::new(Serializer::V2);
+        desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+        let expected = format!(
+            r#"["11","1","room:a","phx_reply",{{"status":"error","response":{{"reason":"{reason}"}}}}]"#
+        );
+        assert_eq!(desk.end(result), [expected]);
+        assert_eq!(desk.session.channels(), 0);
+    }
+}
+
+#[test]
+fn unjoined_topics_are_unmatched_with_a_null_join_ref() {
+    let mut desk = Desk::new(Serializer::V2);
+    for frame in [r#"["1","1","lobby","phx_join",{}]"#, r#"["1","1","room:a","ping",{}]"#] {
+        let topic = if frame.contains("lobby") { "lobby" } else { "room:a" };
+        assert_eq!(desk.send(frame), [format!(r#"[null,"1","{topic}",{UNMATCHED}"#)]);
+    }
+    let left = desk.send(r#"["1","2","room:a","phx_leave",{}]"#);
+    assert_eq!(left, [format!(r#"["1","2","room:a",{OK}"#)]);
+}
+
+#[test]
+fn heartbeats_are_answered_whatever_else_runs() {
+    let mut desk = Desk::new(Serializer::V2);
+    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+    let beat = desk.send(r#"[null,7,"phoenix","heartbeat",{}]"#);
+    assert_eq!(beat, [format!(r#"[null,7,"phoenix",{OK}"#)]);
+}
+
+#[test]
+fn messages_are_handled_one_after_the_other() {
+    let mut desk = joined();
+    assert_eq!(desk.send(r#"["11","2","room:a","one",{}]"#), ["call handle_in one"]);
+    assert_eq!(desk.send(r#"["11","3","room:a","two",{}]"#), [""; 0]);
+    let reply_and_next = desk.end_with(vec![reply("1")]);
+    assert_eq!(
+        reply_and_next,
+        [
+            r#"["11","2","room:a","phx_reply",{"status":"ok","response":1}]"#,
+            "call handle_in two",
+        ]
+    );
+}
+
+#[test]
+fn messages_above_the_bound_are_answered_at_once() {
+    let mut desk = joined();
+    for reference in 2..5 {
+        desk.send(&format!(r#"["11","{reference}","room:a","slow",{{}}]"#));
+    }
+    let overloaded = desk.send(r#"["11","5","room:a","slow",{}]"#);
+    assert_eq!(
+        overloaded,
+        [r#"["11","5","room:a","phx_reply",{"status":"error","response":{"reason":"overloaded"}}]"#]
+    );
+}
+
+#[test]
+fn stale_join_refs_are_dropped_and_null_ones_accepted() {
+    let mut desk = joined();
+    assert_eq!(desk.send(r#"["10","2","room:a","ping",{}]"#), [""; 0]);
+    assert_eq!(desk.send(r#"["10","2","room:a","phx_leave",{}]"#), [""; 0]);
+    assert_eq!(desk.send(r#"[null,"3","room:a","ping",{}]"#), ["call handle_in ping"]);
+}
+
+#[test]
+fn leaving_replies_closes_and_terminates() {
+    let mut desk = joined();
+    assert_eq!(
+        desk.send(r#"["11","9","room:a","phx_leave",{}]"#),
+        [
+            format!(r#"["11","9","room:a",{OK}"#),
+            r#"["11","11","room:a","phx_close",{}]"#.to_owned(),
+            "unsubscribe room:a".to_owned(),
+            "call terminate left".to_owned(),
+        ]
+    );
+    let push =
+        Effect::Push { event: "bye".to_owned(), payload: Payload::Json("{}".into()) };
+    assert_eq!(desk.end_with(vec![push]), [r#"["11",null,"room:a","bye",{}]"#]);
+}
+
+#[test]
+fn a_duplicate_join_closes_the_old_channel_after_the_new_reply() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","slow",{}]"#);
+    let again = desk.send(r#"["12","3","room:a","phx_join",{}]"#);
+    assert_eq!(again, ["unsubscribe room:a", "call join"]);
+    assert_eq!(desk.end_with(vec![reply("1")]), [""; 0], "the old call comes to nothing");
+    assert_eq!(
+        desk.accept_join(),
+        [
+            format!(r#"["12","3","room:a",{OK}"#),
+            r#"["11","11","room:a","phx_close",{}]"#.to_owned(),
+            "join".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn messages_sent_behind_a_join_wait_for_it() {
+    let mut desk = Desk::new(Serializer::V2);
+    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+    assert_eq!(desk.send(r#"["11","2","room:a","ping",{}]"#), [""; 0]);
+    let told = desk.accept_join();
+    assert_eq!(told[1..], ["join", "call handle_in ping"]);
+
+    let mut desk = Desk::new(Serializer::V2);
+    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+    desk.send(r#"["11","2","room:a","ping",{}]"#);
+    let told = desk.end(None);
+    assert_eq!(told[1], format!(r#"[null,"2","room:a",{UNMATCHED}"#));
+}
+
+#[test]
+fn a_trap_ends_its_channel_alone() {
+    let mut desk = joined();
+    desk.send(r#"["21","2","room:b","phx_join",{}]"#);
+    desk.accept_join();
+    desk.send(r#"["11","3","room:a","crash",{}]"#);
+    desk.send(r#"["11","4","room:a","ping",{}]"#);
+    assert_eq!(
+        desk.end(None),
+        [
+            "unsubscribe room:a".to_owned(),
+            r#"["11","11","room:a","phx_error",{"reason":"channel_crash"}]"#.to_owned(),
+            format!(r#"[null,"4","room:a",{UNMATCHED}"#),
+        ]
+    );
+    assert_eq!(desk.send(r#"["21","5","room:b","ping",{}]"#), ["call handle_in ping"]);
+}
+
+#[test]
+fn stopping_replies_first() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","stop",{}]"#);
+    let told = desk.end_with(vec![Effect::Stop, reply("{}")]);
+    assert_eq!(
+        told,
+        [
+            format!(r#"["11","2","room:a",{OK}"#),
+            r#"["11","11","room:a","phx_close",{}]"#.to_owned(),
+            "unsubscribe room:a".to_owned(),
+            "call terminate stopped".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn joins_are_bounded_but_not_joining_again() {
+    let mut desk = joined();
+    desk.send(r#"["2","2","room:b","phx_join",{}]"#);
+    desk.accept_join();
+    let third = desk.send(r#"["3","3","room:c","phx_join",{}]"#);
+    assert!(third[0].contains("too many channels joined"), "{third:?}");
+    let again = desk.send(r#"["4","4","room:b","phx_join",{}]"#);
+    assert_eq!(again, ["unsubscribe room:b", "call join"]);
+    let long = desk.send(&format!(r#"["5","5","room:{}","phx_join",{{}}]"#, "x".repeat(255)));
+    assert!(long[0].contains("too many"), "{long:?}");
+}
+
+#[test]
+fn the_end_of_the_connection_ends_what_is_joined_after_its_messages() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","slow",{}]"#);
+    desk.send(r#"["2","3","room:b","phx_join",{}]"#);
+    let mut actions = Vec::new();
+    desk.session.close(TerminateReason::Closed, &desk.routes, &mut actions);
+    assert!(desk.told(actions).is_empty(), "both channels are busy");
+    let told = desk.end_with(Vec::new());
+    assert_eq!(told, ["unsubscribe room:a", "call terminate closed"]);
+    let told = desk.accept_join();
+    assert_eq!(told[2..], ["unsubscribe room:b", "call terminate closed"]);
+}
+
+#[test]
+fn version_1_has_no_join_ref() {
+    let mut desk = Desk::new(Serializer::V1);
+    desk.send(r#"{"topic":"room:a","event":"phx_join","payload":{},"ref":"1"}"#);
+    let told = desk.accept_join();
+    assert_eq!(
+        told[0],
+        r#"{"topic":"room:a","event":"phx_reply","payload":{"status":"ok","response":{}},"ref":"1"}"#
+    );
+    desk.send(r#"{"topic":"room:a","event":"crash","payload":{},"ref":"2"}"#);
+    let told = desk.end(None);
+    assert_eq!(
+        told[1],
+        r#"{"topic":"room:a","event":"phx_error","payload":{"reason":"channel_crash"},"ref":null}"#
+    );
+}

@@ -1,0 +1,201 @@
+//! The channels of one connection: its session, and the carrying out of what
+//! the session says.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tracing::error;
+
+use super::timers::{Timer, Timers};
+use crate::channel::{Completion, TerminateReason};
+use crate::outbox::Outbox;
+use crate::plugin::Plugin;
+use crate::pubsub::{Delivery, Notice, Subscriber};
+use crate::server::Shared;
+use crate::session::{Action, Call, Identity, Session, Ticket};
+use crate::wasm::Fault;
+use crate::wire::{CloseReason, DecodeError, Frame};
+
+/// The channels of one connection.
+pub(super) struct Channels {
+    session: Session<Arc<Plugin>>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) timers: Timers,
+    /// Calls that were not ready at once.
+    calls: FuturesUnordered<PendingCall>,
+    /// What the session asked for; empty between two events.
+    actions: Vec<Action<Arc<Plugin>>>,
+    shared: Arc<Shared>,
+}
+
+type PendingCall = Pin<Box<dyn Future<Output = Called> + Send>>;
+
+/// A call that ended.
+pub(super) struct Called {
+    ticket: Ticket,
+    plugin: Arc<Plugin>,
+    result: Result<Completion, Fault>,
+}
+
+impl Channels {
+    pub(super) fn new(identity: Identity, shared: Arc<Shared>) -> Self {
+        let config = &shared.socket;
+        let outbox = Arc::new(Outbox::new(config.outbox_bytes));
+        shared.connections.insert(identity.connection, &outbox);
+        let limits = config.session_limits();
+        Self {
+            outbox,
+            timers: Timers::new(Duration::from_millis(config.idle_timeout_ms)),
+            calls: FuturesUnordered::new(),
+            actions: Vec::new(),
+            session: Session::new(identity, limits, Arc::clone(&shared.channel_ids)),
+            shared,
+        }
+    }
+
+    /// The connection's number.
+    pub(super) fn connection(&self) -> u64 {
+        self.session.identity().connection
+    }
+
+    /// Takes a frame of the client.
+    pub(super) async fn receive(&mut self, frame: &Frame) -> Result<(), DecodeError> {
+        let message = self.session.identity().serializer.decode(frame)?;
+        let routes = self.shared.registry.routes();
+        self.session.receive(message, &routes, &mut self.actions);
+        drop(routes);
+        self.act().await;
+        Ok(())
+    }
+
+    /// Takes a broadcast that a channel has to see.
+    pub(super) async fn notice(&mut self, notice: Notice) {
+        let routes = self.shared.registry.routes();
+        self.session.notice(notice, &routes, &mut self.actions);
+        drop(routes);
+        self.act().await;
+    }
+
+    /// Takes a timer that ran out.
+    pub(super) async fn timer(&mut self, timer: Timer) {
+        let Timer { context, name } = timer;
+        let routes = self.shared.registry.routes();
+        let (topic, channel) = (&context.topic, context.channel);
+        self.session.timer(topic, channel, name, &routes, &mut self.actions);
+        drop(routes);
+        self.act().await;
+    }
+
+    /// The next call that ended.
+    pub(super) fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Called> {
+        match self.calls.poll_next_unpin(cx) {
+            Poll::Ready(Some(called)) => Poll::Ready(called),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Takes a call that ended.
+    pub(super) async fn complete(&mut self, called: Called) {
+        self.completed(called);
+        self.act().await;
+    }
+
+    /// Ends all channels, and waits for their last calls. Dropping it drops
+    /// those calls.
+    pub(super) async fn finish(mut self, reason: TerminateReason) {
+        let routes = self.shared.registry.routes();
+        self.session.close(reason, &routes, &mut self.actions);
+        drop(routes);
+        // From here on nothing is queued for this client.
+        self.outbox.close(CloseReason::Restarting);
+        self.shared.connections.remove(self.connection());
+        self.act().await;
+        while let Some(called) = self.calls.next().await {
+            self.complete(called).await;
+        }
+    }
+
+    /// Carries out what the session asked for, and what follows from it.
+    ///
+    /// Never waits: a call that is not ready at once goes to `self.calls`.
+    async fn act(&mut self) {
+        let mut queue = VecDeque::from(std::mem::take(&mut self.actions));
+        while let Some(action) = queue.pop_front() {
+            match action {
+                Action::Send(frame) => {
+                    self.outbox.push(frame);
+                }
+                Action::Call(call) => {
+                    let mut future = start(call);
+                    match futures_util::poll!(future.as_mut()) {
+                        Poll::Ready(called) => {
+                            self.completed(called);
+                            queue.extend(self.actions.drain(..));
+                        }
+                        Poll::Pending => self.calls.push(future),
+                    }
+                }
+                other => self.publish(other),
+            }
+        }
+        // Keeps the allocation for the next time.
+        self.actions = queue.into();
+    }
+
+    fn completed(&mut self, called: Called) {
+        let Called { ticket, plugin, result } = called;
+        let completion = match result {
+            Ok(completion) => Some(completion),
+            Err(fault) => {
+                let (topic, cause) = (&ticket.context.topic, fault.kind.as_str());
+                error!(plugin = plugin.name(), %topic, cause, "a call failed: {fault}");
+                None
+            }
+        };
+        let routes = self.shared.registry.routes();
+        self.session.complete(&ticket, completion, &routes, &mut self.actions);
+    }
+
+    fn publish(&mut self, action: Action<Arc<Plugin>>) {
+        let pubsub = &self.shared.pubsub;
+        match action {
+            Action::Join { context, plugin } => {
+                let serializer = self.session.identity().serializer;
+                let intercepts = Arc::clone(plugin.live().component().intercepts());
+                let delivery = Delivery::Fastlane { serializer, intercepts };
+                pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
+            }
+            Action::Subscribe { context, topic } => {
+                pubsub.subscribe(&topic, self.subscriber(&context, Delivery::Info));
+            }
+            Action::Unsubscribe { channel, topic } => pubsub.unsubscribe(&topic, channel),
+            Action::Broadcast { broadcast, from } => {
+                pubsub.broadcast(&broadcast, from);
+            }
+            Action::StartTimer { context, after_ms, name } => {
+                self.timers.start(Duration::from_millis(after_ms), Timer { context, name });
+            }
+            // Carried out by `act`.
+            Action::Send(_) | Action::Call(_) => {}
+        }
+    }
+
+    fn subscriber(&self, context: &crate::channel::Context, delivery: Delivery) -> Subscriber {
+        let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.outbox));
+        Subscriber { channel: context.channel, topic, outbox, delivery }
+    }
+}
+
+fn start(call: Call<Arc<Plugin>>) -> PendingCall {
+    let Call { plugin, callback, assigns, ticket } = call;
+    Box::pin(async move {
+        // The version that is live now serves the call to its end.
+        let pool = plugin.live();
+        let result = pool.call(&ticket.context, &assigns, &callback).await;
+        Called { ticket, plugin, result }
+    })
+}

@@ -1,0 +1,166 @@
+//! One connection, one task, one loop.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{debug, warn};
+
+use super::channels::{Called, Channels};
+use super::timers::{Tick, Timer};
+use super::websocket::{End, Received, WebSocket};
+use crate::channel::TerminateReason;
+use crate::outbox::Outgoing;
+use crate::pubsub::Notice;
+use crate::server::Shared;
+use crate::session::Identity;
+use crate::wire::{CloseReason, Frame};
+
+/// Frames handled before others get their turn and replies are written.
+const READ_BUDGET: usize = 64;
+/// Frames taken from the outbox at once, in bytes.
+const WRITE_BATCH_BYTES: usize = 64 * 1024;
+/// How long the calls of a connection that is over may still run.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One connection.
+pub(super) struct Connection {
+    socket: WebSocket,
+    channels: Channels,
+    /// Taken from the outbox, not yet handed to the socket.
+    taken: VecDeque<Outgoing>,
+    read_budget: usize,
+    /// One of `socket.max_connections`.
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Everything that can wake a connection's task.
+enum Event {
+    Called(Called),
+    Frame(Frame),
+    Notice(Notice),
+    Timer(Timer),
+    End(End),
+}
+
+impl Connection {
+    pub(super) fn new(
+        socket: WebSocket,
+        identity: Identity,
+        shared: Arc<Shared>,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            socket,
+            channels: Channels::new(identity, shared),
+            taken: VecDeque::new(),
+            read_budget: READ_BUDGET,
+            _permit: permit,
+        }
+    }
+
+    /// Serves the client until the connection ends, then ends its channels.
+    pub(super) async fn run(mut self) {
+        let connection = self.channels.connection();
+        debug!(connection, "connected");
+        let end = self.serve().await;
+        debug!(connection, ?end, "disconnected");
+        let restarting = matches!(end, End::ByServer(CloseReason::Restarting, _));
+        let reason =
+            if restarting { TerminateReason::Drained } else { TerminateReason::Closed };
+        let Self { socket, channels, .. } = self;
+        let calls = tokio::time::timeout(FINISH_TIMEOUT, channels.finish(reason));
+        let ((), calls) = tokio::join!(socket.close(end), calls);
+        if calls.is_err() {
+            warn!(connection, "calls of a closed connection took too long and were dropped");
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        loop {
+            let event = poll_fn(|cx| self.poll_event(cx)).await;
+            match event {
+                Event::Called(called) => self.channels.complete(called).await,
+                Event::Frame(frame) => {
+                    if let Err(error) = self.channels.receive(&frame).await {
+                        return End::ByServer(CloseReason::Malformed, error.to_string());
+                    }
+                }
+                Event::Notice(notice) => self.channels.notice(notice).await,
+                Event::Timer(timer) => self.channels.timer(timer).await,
+                Event::End(end) => return end,
+            }
+        }
+    }
+
+    /// Reads first: replies to all frames that are there go out in one write.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(called) = self.channels.poll_called(cx) {
+            return Poll::Ready(Event::Called(called));
+        }
+        while self.read_budget > 0 {
+            let Poll::Ready(received) = self.socket.poll_receive(cx) else { break };
+            self.read_budget -= 1;
+            self.channels.timers.received();
+            match received {
+                Received::Frame(frame) => return Poll::Ready(Event::Frame(frame)),
+                Received::Control => {}
+                Received::End(end) => return Poll::Ready(Event::End(end)),
+            }
+        }
+        if let Poll::Ready(event) = self.poll_write(cx) {
+            return Poll::Ready(event);
+        }
+        if self.read_budget == 0 {
+            // There may be more to read; others go first.
+            cx.waker().wake_by_ref();
+        }
+        self.read_budget = READ_BUDGET;
+        self.channels.timers.poll(cx).map(|tick| match tick {
+            Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
+            Tick::Timer(timer) => Event::Timer(timer),
+        })
+    }
+
+    /// Writes what is in the outbox. Ready when there is something else to do
+    /// first.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        loop {
+            while let Some(outgoing) = self.taken.pop_front() {
+                match outgoing {
+                    Outgoing::Notice(notice) => return Poll::Ready(Event::Notice(notice)),
+                    Outgoing::Frame(frame) => match self.socket.poll_ready(cx) {
+                        Poll::Ready(ready) => {
+                            if let Err(end) = ready.and_then(|()| self.socket.queue(frame)) {
+                                return Poll::Ready(Event::End(end));
+                            }
+                        }
+                        Poll::Pending => {
+                            self.taken.push_front(Outgoing::Frame(frame));
+                            return self.poll_closed(cx);
+                        }
+                    },
+                }
+            }
+            match self.channels.outbox.poll_take(cx, &mut self.taken, WRITE_BATCH_BYTES) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(reason)) => {
+                    return Poll::Ready(Event::End(End::by_server(reason)));
+                }
+                Poll::Pending => break,
+            }
+        }
+        match self.socket.poll_flush(cx) {
+            Poll::Ready(Err(end)) => Poll::Ready(Event::End(end)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// While the client does not read, only a close can be more urgent.
+    fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.channels.outbox.poll_closed(cx).map(|reason| Event::End(End::by_server(reason)))
+    }
+}

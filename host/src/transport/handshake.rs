@@ -1,0 +1,216 @@
+//! From an upgrade request to a connection: who may connect, and how it speaks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+use tracing::{debug, error, info};
+
+use super::connection::Connection;
+use super::http::{self, Body};
+use super::websocket::WebSocket;
+use crate::server::Shared;
+use crate::session::Identity;
+use crate::wasm::{ConnectRequest, Connected};
+use crate::wire::Serializer;
+
+/// The subprotocol of Phoenix clients that send a token.
+const PHOENIX_PROTOCOL: &str = "phoenix";
+/// What the subprotocol with the token begins with.
+const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
+
+/// Answers a request for the WebSocket's path: 101, or why not.
+pub(super) async fn respond(
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    permit: Arc<OwnedSemaphorePermit>,
+) -> Response<Body> {
+    let accepted = match check(&request, peer, shared).await {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            debug!(%peer, status = refusal.status().as_u16(), "refused a connection");
+            return refusal;
+        }
+    };
+    let shared = Arc::clone(shared);
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let upgraded = match upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return debug!(%peer, %error, "a handshake was not finished"),
+        };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            return error!("a connection is no TCP stream");
+        };
+        let (stream, early) = (parts.io.into_inner(), parts.read_buf);
+        let socket = WebSocket::new(stream, &early, shared.socket.max_frame_bytes).await;
+        Connection::new(socket, accepted.identity, shared, permit).run().await;
+    });
+    accepted.response
+}
+
+struct Accepted {
+    identity: Identity,
+    response: Response<Body>,
+}
+
+/// The checks in the order of Phoenix: method, upgrade, origin, version, token,
+/// and the plugin's word.
+async fn check(
+    request: &Request<Incoming>,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Result<Accepted, Response<Body>> {
+    let refuse = |status, reason: &str| Err(http::text(status, reason));
+    if request.method() != Method::GET {
+        return refuse(StatusCode::BAD_REQUEST, "a WebSocket handshake is a GET request\n");
+    }
+    let mut response = upgrade_response(request)?;
+    let headers = request.headers();
+    let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if !shared.socket.check_origin.allows(header(ORIGIN), header(HOST)) {
+        info!(%peer, origin = header(ORIGIN), "refused a page of this origin; see check_origin");
+        return refuse(StatusCode::FORBIDDEN, "");
+    }
+    let params = params(request.uri().query().unwrap_or_default());
+    let Some(serializer) = serializer(&params) else {
+        info!(%peer, "refused a client whose vsn is neither 1.0.x nor 2.0.x");
+        return refuse(StatusCode::FORBIDDEN, "");
+    };
+    let Ok(protocols) = Protocols::read(headers) else {
+        return refuse(StatusCode::FORBIDDEN, "");
+    };
+    if protocols.phoenix {
+        let phoenix = HeaderValue::from_static(PHOENIX_PROTOCOL);
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, phoenix);
+    }
+    let headers = readable(headers);
+    let auth_token = protocols.auth_token;
+    let request = ConnectRequest { params, headers, peer: peer.to_string(), auth_token };
+    let Connected { user_id, assigns } = ask(&request, shared).await?;
+    let connection = shared.next_connection();
+    let user_id = user_id.map(Arc::from);
+    Ok(Accepted { identity: Identity { connection, serializer, user_id, assigns }, response })
+}
+
+fn upgrade_response(request: &Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
+    let mut head = Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.version_mut() = request.version();
+    *head.headers_mut() = request.headers().clone();
+    match create_response(&head) {
+        Ok(response) => Ok(response.map(|()| http::text(StatusCode::OK, "").into_body())),
+        Err(error) => Err(http::text(StatusCode::BAD_REQUEST, &format!("{error}\n"))),
+    }
+}
+
+/// Asks the plugin that decides, if one does.
+async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Response<Body>> {
+    let Some(plugin) = shared.registry.socket() else { return Ok(Connected::default()) };
+    match plugin.live().connect(request).await {
+        Ok(Ok(connected)) => Ok(connected),
+        Ok(Err(refusal)) => {
+            let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
+            Err(http::text(status, &refusal.reason))
+        }
+        Err(fault) => {
+            error!(plugin = plugin.name(), cause = fault.kind.as_str(), "connect failed: {fault}");
+            Err(http::text(StatusCode::INTERNAL_SERVER_ERROR, ""))
+        }
+    }
+}
+
+fn params(query: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+/// The last `vsn` counts; none means 1.0.0. A list or map of them is refused.
+fn serializer(params: &[(String, String)]) -> Option<Serializer> {
+    if params.iter().any(|(name, _)| name.starts_with("vsn[")) {
+        return None;
+    }
+    let vsn = params.iter().rev().find(|(name, _)| name == "vsn");
+    Serializer::for_vsn(vsn.map_or("1.0.0", |(_, vsn)| vsn))
+}
+
+fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| {
+            let value = std::str::from_utf8(value.as_bytes()).ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// What the client offers as subprotocols.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Protocols {
+    phoenix: bool,
+    auth_token: Option<String>,
+}
+
+impl Protocols {
+    /// An error for a token that is not base64 of UTF-8.
+    fn read(headers: &HeaderMap) -> Result<Self, ()> {
+        let mut protocols = Self::default();
+        let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        for offered in values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')) {
+            let offered = offered.trim();
+            if offered == PHOENIX_PROTOCOL {
+                protocols.phoenix = true;
+            } else if let Some(token) = offered.strip_prefix(TOKEN_PROTOCOL) {
+                protocols.auth_token = Some(decode_token(token).ok_or(())?);
+            }
+        }
+        Ok(protocols)
+    }
+}
+
+/// Phoenix says base64url and decodes the standard alphabet; either is taken.
+fn decode_token(token: &str) -> Option<String> {
+    let token = token.trim_end_matches('=');
+    let bytes = STANDARD_NO_PAD.decode(token).or_else(|_| URL_SAFE_NO_PAD.decode(token)).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_as_in_phoenix() {
+        for (query, expected) in [
+            ("", Some(Serializer::V1)),
+            ("vsn=2.0.0", Some(Serializer::V2)),
+            ("a=b&vsn=1.0.0&vsn=2.0.0", Some(Serializer::V2)),
+            ("vsn[]=1", None),
+            ("vsn=9.9.9", None),
+        ] {
+            assert_eq!(serializer(&params(query)), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_token_comes_as_a_subprotocol() {
+        let read = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
+            Protocols::read(&headers)
+        };
+        let token = Some("1234".to_owned());
+        let expected = Protocols { phoenix: true, auth_token: token };
+        assert_eq!(read("phoenix, base64url.bearer.phx.MTIzNA"), Ok(expected));
+        assert_eq!(read("base64url.bearer.phx.&"), Err(()));
+        assert_eq!(read("other"), Ok(Protocols::default()));
+    }
+}

@@ -1,0 +1,73 @@
+//! HTTP requests: the socket's path, and the app's page.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
+use tower_http::services::{ServeDir, ServeFile};
+
+use super::handshake;
+use crate::server::Shared;
+
+/// The body of any response.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Answers one request.
+pub(super) async fn respond(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    permit: Arc<OwnedSemaphorePermit>,
+) -> Response<Body> {
+    let path = request.uri().path();
+    match path.strip_prefix(shared.socket.path.as_str()) {
+        Some("/websocket") => handshake::respond(request, peer, shared, permit).await,
+        _ => page(request, shared).await,
+    }
+}
+
+/// A short response in plain text.
+pub(super) fn text(status: StatusCode, text: &str) -> Response<Body> {
+    let never = |never: Infallible| match never {};
+    let body = Full::new(Bytes::copy_from_slice(text.as_bytes())).map_err(never).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+async fn page(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
+    }
+    let files = &shared.static_files;
+    let response = match (files.files.get(request.uri().path()), &files.dir) {
+        (Some(file), _) => {
+            ServeFile::new(file).try_call(request).await.map(|r| r.map(BodyExt::boxed_unsync))
+        }
+        (None, Some(dir)) => {
+            ServeDir::new(dir).try_call(request).await.map(|r| r.map(BodyExt::boxed_unsync))
+        }
+        (None, None) => Ok(text(StatusCode::NOT_FOUND, "not found\n")),
+    };
+    match response {
+        Ok(mut response) => {
+            // A page changes with its plugin: browsers ask each time.
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            response
+        }
+        Err(error) => {
+            tracing::warn!(%error, "failed to read a static file");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n")
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Sockets: the only folder that touches the network for clients.
+//!
+//! ```text
+//! listener ─▶ http ─┬─▶ static files
+//!                   └─▶ handshake ─▶ connection ⇄ websocket
+//!                                     └─▶ channels ─▶ plugins, pubsub
+//! ```
+//!
+//! One connection is one task. It reads frames, carries out what its
+//! [`Session`](crate::session::Session) says, polls the plugins' calls inline,
+//! and writes what is in its outbox.
+
+mod channels;
+mod connection;
+mod handshake;
+mod http;
+mod listener;
+mod timers;
+mod websocket;
+
+pub use listener::accept;

@@ -1,0 +1,19 @@
+//! The interface in `wit/v0.1` as Rust types.
+//!
+//! `Borrowing` lets calls pass slices of frames and assigns without a copy on
+//! the host's side. Interfaces a plugin may leave out are looked up one by one
+//! in [`super::component`], so the world `everything` is never required whole.
+#![expect(missing_docs, reason = "generated; the WIT is the documentation")]
+#![expect(missing_debug_implementations, reason = "generated")]
+#![expect(unreachable_pub, reason = "generated")]
+
+wasmtime::component::bindgen!({
+    world: "everything",
+    path: "../wit/v0.1",
+    ownership: Borrowing { duplicate_if_necessary: true },
+    imports: {
+        "millrace:plugin/clock.sleep-ms": async,
+        "millrace:plugin/random.bytes": trappable,
+    },
+    exports: { default: async },
+});

@@ -1,0 +1,283 @@
+//! Whether a file is a plugin for this host, before it is compiled: which of its
+//! functions differ from the interface in `wit/`, and how.
+
+use std::fmt::Write;
+
+use wit_parser::decoding::DecodedWasm;
+use wit_parser::{
+    Function as WitFunction, Resolve, SourceMap, Type, TypeDefKind, World, WorldItem,
+};
+
+/// What a component exports and imports, as far as the host cares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// The names of its exported interfaces and functions.
+    pub exports: Vec<String>,
+    /// The names of its imported ones.
+    pub imports: Vec<String>,
+    /// Why this host cannot run it, each in one line or more; empty when it can.
+    pub problems: Vec<String>,
+}
+
+/// The package all interfaces of the host are in.
+const PACKAGE: &str = "millrace:plugin";
+
+/// Its sources, so that a check needs no files.
+const SOURCES: [(&str, &str); 5] = [
+    ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
+    ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
+    ("socket.wit", include_str!("../../../wit/v0.1/socket.wit")),
+    ("host.wit", include_str!("../../../wit/v0.1/host.wit")),
+    ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
+];
+
+/// Looks at the bytes of a `.wasm` file. An error when it is no component at
+/// all.
+pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
+    refuse_other_files(wasm)?;
+    let (resolve, world) = match wit_parser::decoding::decode(wasm) {
+        Ok(DecodedWasm::Component(resolve, world)) => (resolve, world),
+        Ok(DecodedWasm::WitPackage(..)) => {
+            return Err("is an encoded WIT package, not a component".to_owned());
+        }
+        Err(error) => return Err(format!("is not a valid component: {error:#}")),
+    };
+    let host = Host::new()?;
+    let Some(world) = resolve.worlds.get(world) else {
+        return Err("is a component without a world".to_owned());
+    };
+    let plugin = Plugin { resolve: &resolve, world };
+    Ok(plugin.inspect(&host))
+}
+
+/// As [`inspect`], but everything that keeps the host from running it is an
+/// error.
+pub(super) fn check(wasm: &[u8]) -> Result<(), String> {
+    let Inspection { problems, .. } = inspect(wasm)?;
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+/// Files people hand in by mistake.
+fn refuse_other_files(wasm: &[u8]) -> Result<(), String> {
+    match wasm {
+        [] => Err("is empty".to_owned()),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
+            "is a core module, not a component; build it for the target wasm32-wasip2".to_owned(),
+        ),
+        [b'\0', b'a', b's', b'm', ..] => Ok(()),
+        _ => Err("is not WebAssembly: it does not begin with `\\0asm`".to_owned()),
+    }
+}
+
+/// The interface of the host.
+struct Host {
+    resolve: Resolve,
+    world: wit_parser::WorldId,
+}
+
+impl Host {
+    fn new() -> Result<Self, String> {
+        let parsed = || {
+            let mut sources = SourceMap::default();
+            for (name, source) in SOURCES {
+                sources.push_str(name, source);
+            }
+            let group = sources.parse().map_err(|(_, error)| error.to_string())?;
+            let mut resolve = Resolve::default();
+            let package = resolve.push_group(group).map_err(|error| error.to_string())?;
+            let world = resolve.select_world(&[package], Some("everything"));
+            world.map(|world| Self { resolve, world }).map_err(|error| error.to_string())
+        };
+        parsed().map_err(|error| format!("cannot be checked: the host's own interface: {error}"))
+    }
+
+    /// The host's side of what a plugin imports (`imports`) or exports.
+    fn interface(&self, name: &str, imports: bool) -> Option<&wit_parser::Interface> {
+        let world = self.resolve.worlds.get(self.world)?;
+        let items = if imports { &world.imports } else { &world.exports };
+        items.iter().find_map(|(key, item)| match item {
+            WorldItem::Interface { id, .. } if self.resolve.name_world_key(key) == name => {
+                self.resolve.interfaces.get(*id)
+            }
+            _ => None,
+        })
+    }
+}
+
+/// A plugin's component.
+struct Plugin<'a> {
+    resolve: &'a Resolve,
+    world: &'a World,
+}
+
+impl Plugin<'_> {
+    fn inspect(&self, host: &Host) -> Inspection {
+        let mut inspection = Inspection::default();
+        for (key, item) in &self.world.imports {
+            let name = self.resolve.name_world_key(key);
+            self.compare(&name, item, true, host, &mut inspection.problems);
+            inspection.imports.push(name);
+        }
+        for (key, item) in &self.world.exports {
+            let name = self.resolve.name_world_key(key);
+            if name.starts_with(PACKAGE) {
+                self.compare(&name, item, false, host, &mut inspection.problems);
+            }
+            inspection.exports.push(name);
+        }
+        let serves = |name: &&String| {
+            ["channel@", "socket@"].iter().any(|i| name.starts_with(&format!("{PACKAGE}/{i}")))
+        };
+        if !inspection.exports.iter().any(|name| serves(&name)) {
+            inspection.problems.push(format!(
+                "exports neither `{PACKAGE}/channel@0.1.0` nor `{PACKAGE}/socket@0.1.0`, so there \
+                 is nothing to serve; it exports: {}",
+                or_nothing(&inspection.exports)
+            ));
+        }
+        inspection
+    }
+
+    fn compare(
+        &self,
+        name: &str,
+        item: &WorldItem,
+        imports: bool,
+        host: &Host,
+        problems: &mut Vec<String>,
+    ) {
+        // WASI is resolved by version ranges; linking has the last word there.
+        if name.starts_with("wasi:") {
+            return;
+        }
+        let WorldItem::Interface { id, .. } = item else {
+            if imports {
+                problems.push(format!("imports `{name}`, which this host does not offer"));
+            }
+            return;
+        };
+        let Some(plugins) = self.resolve.interfaces.get(*id) else { return };
+        let Some(hosts) = host.interface(name, imports) else {
+            problems.push(unknown_interface(name, imports, host));
+            return;
+        };
+        for (function, plugin) in &plugins.functions {
+            let wanted = signature(self.resolve, plugin);
+            match hosts.functions.get(function).map(|host_f| signature(&host.resolve, host_f)) {
+                Some(offered) if offered == wanted => {}
+                Some(offered) => problems.push(format!(
+                    "function `{function}` of `{name}` differs\n  the host has     {offered}\n  \
+                     the plugin wants {wanted}"
+                )),
+                None if imports => problems.push(format!(
+                    "imports function `{function}` of `{name}`, which this host does not have"
+                )),
+                None => {}
+            }
+        }
+        let missing = hosts.functions.keys().filter(|f| !plugins.functions.contains_key(*f));
+        for function in missing.filter(|_| !imports) {
+            problems.push(format!("exports `{name}` without its function `{function}`"));
+        }
+    }
+}
+
+fn unknown_interface(name: &str, imports: bool, host: &Host) -> String {
+    let verb = if imports { "imports" } else { "exports" };
+    let base = name.split('@').next().unwrap_or(name);
+    let known = host.resolve.worlds.get(host.world).into_iter().flat_map(|world| {
+        let items = if imports { &world.imports } else { &world.exports };
+        items.keys().map(|key| host.resolve.name_world_key(key))
+    });
+    let known: Vec<String> = known.collect();
+    match known.iter().find(|known| known.split('@').next() == Some(base)) {
+        Some(own) => format!("{verb} `{name}`, this host has `{own}`; build it with a fitting SDK"),
+        None => format!("{verb} `{name}`, this host has {}", or_nothing(&known)),
+    }
+}
+
+fn or_nothing(names: &[String]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+/// A function's type with every named type written out, so that two signatures
+/// are equal exactly when the functions fit each other.
+fn signature(resolve: &Resolve, function: &WitFunction) -> String {
+    let mut out = String::from("func(");
+    for (at, param) in function.params.iter().enumerate() {
+        let comma = if at > 0 { ", " } else { "" };
+        let _ = write!(out, "{comma}{}: {}", param.name, written_out(resolve, &param.ty));
+    }
+    out.push(')');
+    if let Some(result) = &function.result {
+        let _ = write!(out, " -> {}", written_out(resolve, result));
+    }
+    out
+}
+
+fn written_out(resolve: &Resolve, ty: &Type) -> String {
+    let Type::Id(id) = ty else { return format!("{ty:?}").to_lowercase() };
+    let Some(def) = resolve.types.get(*id) else { return "?".to_owned() };
+    let optional =
+        |ty: &Option<Type>| ty.as_ref().map_or_else(|| "_".to_owned(), |ty| written_out(resolve, ty));
+    let list = |items: Vec<String>| items.join(", ");
+    match &def.kind {
+        TypeDefKind::Type(ty) => written_out(resolve, ty),
+        TypeDefKind::List(ty) => format!("list<{}>", written_out(resolve, ty)),
+        TypeDefKind::Option(ty) => format!("option<{}>", written_out(resolve, ty)),
+        TypeDefKind::Result(result) => {
+            format!("result<{}, {}>", optional(&result.ok), optional(&result.err))
+        }
+        TypeDefKind::Tuple(tuple) => {
+            format!("tuple<{}>", list(tuple.types.iter().map(|t| written_out(resolve, t)).collect()))
+        }
+        TypeDefKind::Record(record) => {
+            let field = |f: &wit_parser::Field| format!("{}: {}", f.name, written_out(resolve, &f.ty));
+            format!("record {{ {} }}", list(record.fields.iter().map(field).collect()))
+        }
+        TypeDefKind::Variant(variant) => {
+            let case = |c: &wit_parser::Case| match &c.ty {
+                Some(ty) => format!("{}({})", c.name, written_out(resolve, ty)),
+                None => c.name.clone(),
+            };
+            format!("variant {{ {} }}", list(variant.cases.iter().map(case).collect()))
+        }
+        TypeDefKind::Enum(cases) => {
+            format!("enum {{ {} }}", list(cases.cases.iter().map(|c| c.name.clone()).collect()))
+        }
+        other => other.as_str().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_files_are_named_for_what_they_are() {
+        for (bytes, problem) in [
+            (b"".as_slice(), "is empty"),
+            (b"\0asm\x01\0\0\0", "core module"),
+            (b"#!/bin/sh", "not WebAssembly"),
+            (b"\0asm\x0d\0\x01\0\xff", "not a valid component"),
+        ] {
+            let error = inspect(bytes).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_component_for_another_world_has_nothing_to_serve() {
+        let inspection = inspect(b"\0asm\x0d\0\x01\0").unwrap();
+        let [problem] = inspection.problems.as_slice() else { panic!("{inspection:?}") };
+        assert!(problem.contains("exports neither `millrace:plugin/channel@0.1.0`"), "{problem}");
+    }
+
+    #[test]
+    fn the_hosts_own_interface_is_valid() {
+        let host = Host::new().unwrap();
+        let channel = host.interface("millrace:plugin/channel@0.1.0", false).unwrap();
+        let topics = channel.functions.get("topics").unwrap();
+        assert_eq!(signature(&host.resolve, topics), "func() -> list<string>");
+    }
+}

@@ -1,0 +1,153 @@
+//! One version of a plugin: compiled, checked and linked, ready to be
+//! instantiated.
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use wasmtime::component::{Component as Compiled, InstancePre};
+
+use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
+use super::host::State;
+use super::instance::Instance;
+use super::{CallLimits, Engine, Fault, check};
+use crate::plugin::Settings;
+use crate::wire::{TopicPattern, TopicPatternError};
+
+/// A plugin that can be called.
+#[derive(Clone)]
+pub struct Component {
+    pub(super) engine: Engine,
+    pub(super) pre: InstancePre<State>,
+    pub(super) exports: Exports,
+    pub(super) settings: Arc<Settings>,
+    pub(super) limits: CallLimits,
+    topics: Vec<TopicPattern>,
+    intercepts: Arc<[SmolStr]>,
+}
+
+/// Which interfaces it exports.
+#[derive(Clone)]
+pub(super) struct Exports {
+    pub(super) channel: Option<channel::GuestIndices>,
+    pub(super) outgoing: Option<outgoing::GuestIndices>,
+    pub(super) socket: Option<socket::GuestIndices>,
+}
+
+/// Why a file is no plugin for this server.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Not a component, or one for another world. The text says what differs.
+    #[error("{0}")]
+    Mismatch(String),
+    /// It cannot be compiled.
+    #[error("failed to compile: {0:#}")]
+    Compile(wasmtime::Error),
+    /// It cannot be linked, although its interface fits.
+    #[error("failed to link: {0:#}")]
+    Link(wasmtime::Error),
+    /// It trapped, or broke a limit, when first called.
+    #[error("failed in its first call: {0}")]
+    FirstCall(Fault),
+    /// It serves a topic that is no topic pattern.
+    #[error(transparent)]
+    Topics(#[from] TopicPatternError),
+    /// The server stopped while it was being compiled.
+    #[error("was not compiled: the server is stopping")]
+    Stopped,
+    /// It serves no topic.
+    #[error("exports `channel`, but its `topics` returned none; name at least one, such as `room:*`")]
+    NoTopics,
+}
+
+impl Engine {
+    /// Makes a component of the bytes of a `.wasm` file: checks it against the
+    /// interface, compiles it (or takes it from the cache), links it, and asks
+    /// it for its topics.
+    ///
+    /// Compiling blocks for as long as seconds: call it on a thread for that.
+    pub fn compile(
+        &self,
+        wasm: &[u8],
+        settings: Arc<Settings>,
+        limits: CallLimits,
+    ) -> Result<Loading, LoadError> {
+        check::check(wasm).map_err(LoadError::Mismatch)?;
+        let cached = self.cache.as_ref().and_then(|cache| cache.get(&self.wasmtime, wasm));
+        let compiled = match cached {
+            Some(compiled) => compiled,
+            None => {
+                let compiled =
+                    Compiled::from_binary(&self.wasmtime, wasm).map_err(LoadError::Compile)?;
+                if let Some(cache) = &self.cache {
+                    cache.put(wasm, &compiled);
+                }
+                compiled
+            }
+        };
+        let pre = self.linker.instantiate_pre(&compiled).map_err(LoadError::Link)?;
+        let exports = Exports {
+            channel: channel::GuestIndices::new(&pre).ok(),
+            outgoing: outgoing::GuestIndices::new(&pre).ok(),
+            socket: socket::GuestIndices::new(&pre).ok(),
+        };
+        Ok(Loading(Component {
+            engine: self.clone(),
+            pre,
+            exports,
+            settings,
+            limits,
+            topics: Vec::new(),
+            intercepts: Arc::new([]),
+        }))
+    }
+}
+
+/// A component that has not been asked yet what it serves.
+#[derive(Debug)]
+pub struct Loading(Component);
+
+impl Loading {
+    /// Asks it, which is its first call.
+    pub async fn finish(self) -> Result<Component, LoadError> {
+        let mut component = self.0;
+        let mut instance = Instance::new(&component).await.map_err(LoadError::FirstCall)?;
+        let topics = instance.topics().await.map_err(LoadError::FirstCall)?;
+        let intercepts = instance.intercepts().await.map_err(LoadError::FirstCall)?;
+        if topics.is_empty() && component.exports.channel.is_some() {
+            return Err(LoadError::NoTopics);
+        }
+        component.topics =
+            topics.iter().map(|topic| TopicPattern::parse(topic)).collect::<Result<_, _>>()?;
+        component.intercepts = intercepts.into_iter().map(SmolStr::from).collect();
+        Ok(component)
+    }
+}
+
+impl Component {
+    /// The topics it serves, in its own order.
+    #[must_use]
+    pub fn topics(&self) -> &[TopicPattern] {
+        &self.topics
+    }
+
+    /// The events whose broadcasts it wants to see first.
+    #[must_use]
+    pub fn intercepts(&self) -> &Arc<[SmolStr]> {
+        &self.intercepts
+    }
+
+    /// Whether it decides who may connect.
+    #[must_use]
+    pub fn has_socket(&self) -> bool {
+        self.exports.socket.is_some()
+    }
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component")
+            .field("plugin", &self.settings.name)
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}

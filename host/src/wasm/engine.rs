@@ -1,0 +1,110 @@
+//! The one wasmtime engine of a server, and why each of its settings is so.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+use wasmtime::{
+    Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
+
+use super::cache::Cache;
+use super::host::{self, State};
+
+/// Compiles and links components. Cloning shares it.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) wasmtime: wasmtime::Engine,
+    pub(super) linker: Arc<Linker<State>>,
+    pub(super) cache: Option<Arc<Cache>>,
+}
+
+/// Of one call's stack, host frames of imports included. Plugins keep large
+/// values in linear memory; deep recursion ends in a trap.
+const FIBER_STACK_BYTES: usize = 256 * 1024;
+/// What of it the plugin itself may use.
+const WASM_STACK_BYTES: usize = 192 * 1024;
+/// Core instances, memories and tables of one component: a Rust plugin has 3 or
+/// 4 instances, a Python one some 20.
+const PARTS_PER_INSTANCE: u32 = 8;
+
+impl Engine {
+    /// An engine for at most `max_instances` live instances of all plugins, each
+    /// with at most `max_memory_bytes`. With `cache`, compiled code is kept on
+    /// disk for the next start.
+    pub fn new(
+        max_instances: u32,
+        max_memory_bytes: usize,
+        cache: bool,
+    ) -> Result<Self, wasmtime::Error> {
+        let pooled = config(Some(pooling(max_instances, max_memory_bytes)));
+        // Pooling reserves address space for every slot, which a container with
+        // a small limit refuses; then each instance maps its own.
+        let wasmtime = match wasmtime::Engine::new(&pooled) {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::warn!(%error, "no address space for the instance pool; instances will \
+                    start more slowly");
+                wasmtime::Engine::new(&config(None))?
+            }
+        };
+        let mut linker = Linker::new(&wasmtime);
+        host::add_to_linker(&mut linker)?;
+        let cache = if cache { Cache::open(fingerprint(&wasmtime)).map(Arc::new) } else { None };
+        Ok(Self { wasmtime, linker: Arc::new(linker), cache })
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+fn config(pooling: Option<PoolingAllocationConfig>) -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        // Calls are plain component calls on a fiber; the machinery for
+        // concurrent ones more than doubles the cost of each.
+        .concurrency_support(false)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        // Functions by name in a trap's backtrace; lines need debug
+        // information that plugins do not carry.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        // What is not used is not there to be attacked.
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false);
+    if let Some(pooling) = pooling {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+    }
+    config
+}
+
+fn pooling(max_instances: u32, max_memory_bytes: usize) -> PoolingAllocationConfig {
+    let mut pooling = PoolingAllocationConfig::new();
+    let parts = max_instances.saturating_mul(PARTS_PER_INSTANCE);
+    pooling
+        .total_component_instances(max_instances)
+        .total_core_instances(parts)
+        .total_tables(parts)
+        // Of a component's parts one or two have a memory.
+        .total_memories(max_instances.saturating_mul(2))
+        .total_stacks(max_instances)
+        .max_memory_size(max_memory_bytes)
+        // A slot is used again after a trap: keeping a little of it mapped
+        // saves the page faults of the next start.
+        .linear_memory_keep_resident(256 * 1024)
+        .table_keep_resident(16 * 1024)
+        .decommit_batch_size(16);
+    pooling
+}
+
+/// Changes whenever compiled code of another engine would not fit this one.
+fn fingerprint(engine: &wasmtime::Engine) -> u64 {
+    // A fixed hasher: the same engine gives the same number in every process.
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,96 @@
+//! What can go wrong in a call of a plugin.
+
+use std::fmt;
+
+use wasmtime::{Trap, WasmBacktrace};
+
+/// A call that came to nothing. The text is for the log and the plugin's
+/// author, never for a client.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// What happened.
+    pub kind: FaultKind,
+    /// In words: the panic message, or what was found and what is allowed.
+    pub message: String,
+    /// The Wasm functions on the stack, innermost first, demangled. Empty when
+    /// there was no trap.
+    pub backtrace: String,
+}
+
+/// The causes of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The plugin panicked, or trapped in another way.
+    Trap,
+    /// The call used up its fuel.
+    OutOfFuel,
+    /// The instance wanted more memory than it may have, and trapped over it.
+    OutOfMemory,
+    /// The plugin returned what the interface does not allow.
+    BadReturn,
+    /// No instance could be made.
+    Instantiation,
+}
+
+impl FaultKind {
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::OutOfFuel => "fuel",
+            Self::OutOfMemory => "memory",
+            Self::BadReturn => "bad_return",
+            Self::Instantiation => "instantiation",
+        }
+    }
+}
+
+impl Fault {
+    /// A value the interface does not allow.
+    pub(super) fn bad_return(message: String) -> Self {
+        Self { kind: FaultKind::BadReturn, message, backtrace: String::new() }
+    }
+
+    /// Classifies an error of wasmtime. `output` is what the plugin wrote since
+    /// the call began, `refused_memory` whether it wanted too much.
+    pub(super) fn of_call(error: &wasmtime::Error, output: &str, refused_memory: bool) -> Self {
+        let trap = error.downcast_ref::<Trap>();
+        let (kind, message) = match trap {
+            Some(Trap::OutOfFuel) => {
+                (FaultKind::OutOfFuel, "the call used up its fuel (limits.fuel)".to_owned())
+            }
+            _ if refused_memory => (
+                FaultKind::OutOfMemory,
+                "the plugin wanted more memory than limits.max_memory_bytes".to_owned(),
+            ),
+            trap => (FaultKind::Trap, said(output, trap, error)),
+        };
+        let backtrace = error
+            .downcast_ref::<WasmBacktrace>()
+            .map_or_else(String::new, std::string::ToString::to_string);
+        Self { kind, message, backtrace }
+    }
+}
+
+/// What the plugin said before it trapped, or else what wasmtime says.
+fn said(output: &str, trap: Option<&Trap>, error: &wasmtime::Error) -> String {
+    let output = output.trim();
+    match (output.is_empty(), trap) {
+        (false, _) => output.to_owned(),
+        (true, Some(trap)) => trap.to_string(),
+        (true, None) => format!("{error:#}"),
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !self.backtrace.is_empty() {
+            write!(f, "\n{}", self.backtrace.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,174 @@
+//! What a plugin may call: log, metrics, config, clock, random, and WASI with
+//! nothing granted.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::{debug, error, info, trace, warn};
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::bindings::millrace::plugin::{clock, config, log, metrics, random, types};
+use super::limits::MemoryLimiter;
+use super::output::OutputTail;
+use crate::plugin::Settings;
+use crate::telemetry::Measurement;
+
+/// What belongs to one instance on the host's side.
+pub(super) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(super) output: OutputTail,
+    pub(super) limiter: MemoryLimiter,
+    settings: std::sync::Arc<Settings>,
+    started: Instant,
+    lines: usize,
+    lines_dropped: usize,
+}
+
+/// Log lines of one call.
+const MAX_LINES: usize = 64;
+/// A log line is cut after so many bytes.
+const MAX_LINE_BYTES: usize = 8 * 1024;
+/// Random bytes in one call of `random.bytes`.
+const MAX_RANDOM_BYTES: u32 = 4096;
+/// A metric's name is cut after so many bytes.
+const MAX_NAME_BYTES: usize = 255;
+
+impl State {
+    pub(super) fn new(settings: std::sync::Arc<Settings>, max_memory_bytes: usize) -> Self {
+        let output = OutputTail::default();
+        let wasi = WasiCtxBuilder::new().stdout(output.clone()).stderr(output.clone()).build();
+        Self {
+            wasi,
+            table: ResourceTable::new(),
+            output,
+            limiter: MemoryLimiter::new(max_memory_bytes),
+            settings,
+            started: Instant::now(),
+            lines: 0,
+            lines_dropped: 0,
+        }
+    }
+
+    /// Ends the bookkeeping of one call.
+    pub(super) fn call_ended(&mut self) {
+        if self.lines_dropped > 0 {
+            warn!(plugin = %self.settings.name, dropped = self.lines_dropped,
+                "the plugin logged more than {MAX_LINES} lines in one call");
+        }
+        self.lines = 0;
+        self.lines_dropped = 0;
+    }
+
+    fn measure(&self, measurement: Measurement, name: &str) {
+        let name = cut(name, MAX_NAME_BYTES);
+        self.settings.metrics.plugin(&self.settings.name, name, measurement);
+    }
+}
+
+/// Makes everything a plugin may import known to `linker`.
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    // The async half: the sync one would start a runtime of its own inside ours.
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    metrics::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    config::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+}
+
+/// The longest prefix of `text` of at most `max` bytes.
+fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
+}
+
+// === impl State: the imports ===
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for State {}
+
+impl log::Host for State {
+    fn log(&mut self, level: log::Level, message: String) {
+        if self.lines >= MAX_LINES {
+            self.lines_dropped += 1;
+            return;
+        }
+        self.lines += 1;
+        let plugin = self.settings.name.as_str();
+        let message = cut(&message, MAX_LINE_BYTES);
+        match level {
+            log::Level::Trace => trace!(plugin, "{message}"),
+            log::Level::Debug => debug!(plugin, "{message}"),
+            log::Level::Info => info!(plugin, "{message}"),
+            log::Level::Warn => warn!(plugin, "{message}"),
+            log::Level::Error => error!(plugin, "{message}"),
+        }
+    }
+}
+
+impl metrics::Host for State {
+    fn count(&mut self, name: String, delta: i64) {
+        self.measure(Measurement::Count(delta), &name);
+    }
+
+    fn gauge(&mut self, name: String, value: f64) {
+        self.measure(Measurement::Gauge(value), &name);
+    }
+
+    fn timing(&mut self, name: String, ms: f64) {
+        self.measure(Measurement::TimingMs(ms), &name);
+    }
+}
+
+impl config::Host for State {
+    fn get(&mut self, key: String) -> Option<String> {
+        self.settings.config.get(&key).cloned()
+    }
+}
+
+impl clock::Host for State {
+    fn now_ms(&mut self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic_ns(&mut self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    async fn sleep_ms(&mut self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+impl random::Host for State {
+    fn bytes(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
+        let mut bytes = vec![0; len.min(MAX_RANDOM_BYTES) as usize];
+        // Without random bytes a token would be guessable: better no call.
+        getrandom::fill(&mut bytes)
+            .map_err(|error| wasmtime::format_err!("no random bytes: {error}"))?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("abc", 5), "abc");
+        assert_eq!(cut("abc", 2), "ab");
+        assert_eq!(cut("aé", 2), "a");
+    }
+}

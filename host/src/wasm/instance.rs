@@ -1,0 +1,116 @@
+//! One instance: it serves one call at a time, and a trap is its end.
+
+use wasmtime::{Store, Trap};
+
+use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
+use super::host::State;
+use super::{CallLimits, Component, Fault, FaultKind};
+
+/// A live instance in its own store.
+pub(super) struct Instance {
+    pub(super) store: Store<State>,
+    pub(super) channel: Option<channel::Guest>,
+    pub(super) outgoing: Option<outgoing::Guest>,
+    pub(super) socket: Option<socket::Guest>,
+    pub(super) limits: CallLimits,
+}
+
+/// Fuel after which a call lets others run: about half a millisecond.
+const SLICE_FUEL: u64 = 1_000_000;
+
+/// An instance whose memory has grown past this is not used again, as memory
+/// never shrinks.
+const KEPT_MEMORY_BYTES: usize = 8 * 1024 * 1024;
+
+/// Resource handles of WASI in one instance.
+const MAX_HANDLES: usize = 256;
+
+impl Instance {
+    /// Instantiates a component, under the fuel of one call.
+    pub(super) async fn new(component: &Component) -> Result<Self, Fault> {
+        let limits = component.limits;
+        let state = State::new(component.settings.clone(), limits.max_memory_bytes);
+        let mut store = Store::new(&component.engine.wasmtime, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(hostcall_fuel(&limits));
+        store.set_max_component_handles(MAX_HANDLES);
+        let started = async {
+            store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
+            store.set_fuel(limits.fuel)?;
+            let instance = component.pre.instantiate_async(&mut store).await?;
+            let exports = &component.exports;
+            let channel = exports.channel.as_ref().map(|e| e.load(&mut store, &instance));
+            let outgoing = exports.outgoing.as_ref().map(|e| e.load(&mut store, &instance));
+            let socket = exports.socket.as_ref().map(|e| e.load(&mut store, &instance));
+            wasmtime::Result::Ok((channel.transpose()?, outgoing.transpose()?, socket.transpose()?))
+        };
+        match started.await {
+            Ok((channel, outgoing, socket)) => {
+                Ok(Self { store, channel, outgoing, socket, limits })
+            }
+            Err(error) => {
+                let mut fault = fault(&mut store, &error);
+                fault.kind = FaultKind::Instantiation;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Asks for the topics; none when it has no `channel`.
+    pub(super) async fn topics(&mut self) -> Result<Vec<String>, Fault> {
+        self.refuel(0)?;
+        match &self.channel {
+            Some(guest) => {
+                let topics = guest.call_topics(&mut self.store).await;
+                self.ended(topics)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Asks for the events to intercept; none when it has no `outgoing`.
+    pub(super) async fn intercepts(&mut self) -> Result<Vec<String>, Fault> {
+        self.refuel(0)?;
+        match &self.outgoing {
+            Some(guest) => {
+                let intercepts = guest.call_intercepts(&mut self.store).await;
+                self.ended(intercepts)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Sets the fuel of the next call, which is handed `bytes`.
+    pub(super) fn refuel(&mut self, bytes: usize) -> Result<(), Fault> {
+        let fuel = self.limits.fuel_for(bytes);
+        self.store.set_fuel(fuel).map_err(|error| fault(&mut self.store, &error))
+    }
+
+    /// Ends the bookkeeping of a call and turns its error into a fault.
+    pub(super) fn ended<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, Fault> {
+        self.store.data_mut().call_ended();
+        result.map_err(|error| fault(&mut self.store, &error))
+    }
+
+    /// Whether it may serve another call after one that went well.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.store.data().limiter.used_bytes() <= KEPT_MEMORY_BYTES
+    }
+}
+
+/// What a plugin may make the host allocate in one call: all effects twice over,
+/// as their lists and strings are counted too.
+fn hostcall_fuel(limits: &CallLimits) -> usize {
+    let effects = limits.max_effect_bytes.saturating_mul(2);
+    effects.saturating_add(limits.max_assigns_bytes).saturating_add(1 << 20)
+}
+
+fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
+    let state = store.data();
+    let output = state.output.take();
+    let unreachable = matches!(
+        error.downcast_ref::<Trap>(),
+        Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds)
+    );
+    Fault::of_call(error, &output, state.limiter.refused() && unreachable)
+}

@@ -1,0 +1,35 @@
+//! Plugins as sandboxed Wasm components: the only folder that names wasmtime.
+//!
+//! ```text
+//! Engine ──load──▶ Component ──instantiate──▶ Instance ⇄ Pool
+//! one a server     one a plugin version       one a running call
+//! ```
+//!
+//! A [`Component`] is compiled, checked against the interface in `wit/` and
+//! linked once. An [`Instance`] serves one call at a time, on a fiber, with its
+//! own fuel; it holds nothing between two calls, so the [`Pool`] hands any
+//! instance to any call. A trap ends its instance, never anything else.
+
+mod bindings;
+mod breaker;
+mod cache;
+mod call;
+mod check;
+mod component;
+mod convert;
+mod engine;
+mod fault;
+mod host;
+mod instance;
+mod limits;
+mod output;
+mod pool;
+
+use breaker::Breaker;
+pub use check::{Inspection, inspect};
+pub use component::{Component, LoadError, Loading};
+pub use convert::{ConnectRequest, Connected, Refusal};
+pub use engine::Engine;
+pub use fault::{Fault, FaultKind};
+pub use limits::CallLimits;
+pub use pool::Pool;

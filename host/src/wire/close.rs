@@ -1,0 +1,54 @@
+//! Why the server closes a connection, and the WebSocket close code for it.
+
+/// Why the server closes a connection. Each has its close code; none is 1000,
+/// because phoenix.js stays away for good after a 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The user was disconnected on purpose: 1001.
+    Disconnected,
+    /// The client broke the WebSocket protocol itself: 1002.
+    ProtocolError,
+    /// Nothing was received for `socket.idle_timeout_ms`: 1002.
+    Idle,
+    /// A text frame that is not UTF-8: 1007.
+    InvalidUtf8,
+    /// A frame that is no message of the Phoenix protocol: 1007.
+    Malformed,
+    /// A message over `socket.max_frame_bytes`: 1009.
+    TooBig,
+    /// The server is stopping or restarting; come back: 1012.
+    Restarting,
+    /// More than `socket.outbox_bytes` wait for a client that does not read:
+    /// 1013.
+    Overloaded,
+}
+
+impl CloseReason {
+    /// The WebSocket close code (RFC 6455, section 7.4).
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Disconnected => 1001,
+            Self::ProtocolError | Self::Idle => 1002,
+            Self::InvalidUtf8 | Self::Malformed => 1007,
+            Self::TooBig => 1009,
+            Self::Restarting => 1012,
+            Self::Overloaded => 1013,
+        }
+    }
+
+    /// The reason sent with the code when there is nothing more exact to say.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::ProtocolError => "websocket protocol error",
+            Self::Idle => "idle timeout",
+            Self::InvalidUtf8 => "text frame is not UTF-8",
+            Self::Malformed => "malformed frame",
+            Self::TooBig => "message too big",
+            Self::Restarting => "server is restarting",
+            Self::Overloaded => "client reads too slowly",
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What a frame carries.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::Ref;
+
+/// A message from the client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message<'a> {
+    /// The join this message belongs to, as far as the client says.
+    pub join_ref: Option<Ref>,
+    /// What a reply must carry.
+    pub reference: Option<Ref>,
+    /// The topic, for example `room:lobby`.
+    pub topic: Cow<'a, str>,
+    /// The event, for example `phx_join` or `new_msg`.
+    pub event: Cow<'a, str>,
+    /// Shares the bytes of the frame.
+    pub payload: Payload,
+}
+
+/// What a message carries, passed on as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// One valid JSON text.
+    Json(ByteString),
+    /// Any bytes.
+    Binary(Bytes),
+}
+
+impl Payload {
+    /// The empty JSON object.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self::Json(ByteString::from_static("{}"))
+    }
+
+    /// A JSON object with the single key `reason`.
+    #[must_use]
+    pub fn reason(reason: &str) -> Self {
+        let mut text = String::with_capacity(reason.len() + 16);
+        text.push_str("{\"reason\":");
+        super::json::push_string(&mut text, reason);
+        text.push('}');
+        Self::Json(text.into())
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Json(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there are no bytes; a JSON payload always has some.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A frame that is no message of the protocol. The text goes to the client as
+/// the close reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed frame: {0}")]
+pub struct DecodeError(pub(super) String);
+
+/// A message that the chosen format has no room for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Version 1 has no binary frames.
+    #[error("a binary payload needs a client of protocol version 2.0.0")]
+    BinaryInV1,
+    /// The header of a binary frame holds at most 255 bytes of each part.
+    #[error("the {part} of a binary frame may have 255 bytes, found {len}")]
+    TooLong {
+        /// Which part of the header.
+        part: &'static str,
+        /// Its size in bytes.
+        len: usize,
+    },
+}

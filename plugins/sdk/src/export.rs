@@ -1,0 +1,153 @@
+//! The macros that make a crate a plugin.
+
+/// Exports one or more [`Channel`](crate::Channel)s as the plugin's. Of several,
+/// the first whose topics match serves a topic.
+///
+/// ```
+/// # use millrace_plugin::prelude::*;
+/// # struct Room;
+/// # impl Channel for Room {
+/// #     const TOPICS: &'static [&'static str] = &["room:*"];
+/// #     type Assigns = ();
+/// # }
+/// millrace_plugin::export!(Room);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($($channel:ty),+ $(,)?) => {
+        const _: () = {
+            use $crate::bindings::exports::millrace::plugin::channel as interface;
+            use $crate::bindings::millrace::plugin::types;
+
+            struct Plugin;
+
+            impl interface::Guest for Plugin {
+                fn topics() -> ::std::vec::Vec<::std::string::String> {
+                    let mut topics = ::std::vec::Vec::new();
+                    $(
+                        let patterns = <$channel as $crate::Channel>::TOPICS;
+                        topics.extend(patterns.iter().map(|topic| topic.to_string()));
+                    )+
+                    topics
+                }
+
+                fn join(
+                    socket: types::Socket,
+                    assigns: types::Assigns,
+                    params: types::Payload,
+                ) -> ::std::result::Result<interface::Joined, types::Payload> {
+                    $(
+                        if $crate::runtime::serves::<$channel>(&socket.topic) {
+                            return $crate::runtime::join::<$channel>(socket, assigns, params);
+                        }
+                    )+
+                    panic!("no channel serves {:?}", socket.topic)
+                }
+
+                fn handle_in(
+                    socket: types::Socket,
+                    assigns: types::Assigns,
+                    message: interface::Message,
+                ) -> types::Outcome {
+                    $(
+                        if $crate::runtime::serves::<$channel>(&socket.topic) {
+                            return $crate::runtime::handle_in::<$channel>(
+                                socket, assigns, message,
+                            );
+                        }
+                    )+
+                    panic!("no channel serves {:?}", socket.topic)
+                }
+
+                fn handle_info(
+                    socket: types::Socket,
+                    assigns: types::Assigns,
+                    info: interface::Info,
+                ) -> types::Outcome {
+                    $(
+                        if $crate::runtime::serves::<$channel>(&socket.topic) {
+                            return $crate::runtime::handle_info::<$channel>(
+                                socket, assigns, info,
+                            );
+                        }
+                    )+
+                    panic!("no channel serves {:?}", socket.topic)
+                }
+
+                fn terminate(
+                    socket: types::Socket,
+                    assigns: types::Assigns,
+                    reason: ::std::string::String,
+                ) -> types::Outcome {
+                    $(
+                        if $crate::runtime::serves::<$channel>(&socket.topic) {
+                            return $crate::runtime::terminate::<$channel>(
+                                socket, assigns, &reason,
+                            );
+                        }
+                    )+
+                    panic!("no channel serves {:?}", socket.topic)
+                }
+            }
+
+            $crate::bindings::export_channel_plugin!(Plugin with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// Exports an [`Outgoing`](crate::Outgoing) channel; besides [`export!`].
+#[macro_export]
+macro_rules! export_outgoing {
+    ($channel:ty) => {
+        const _: () = {
+            use $crate::bindings::millrace::plugin::types;
+            use $crate::bindings::outgoing::exports::millrace::plugin::outgoing as interface;
+
+            struct Plugin;
+
+            impl interface::Guest for Plugin {
+                fn intercepts() -> ::std::vec::Vec<::std::string::String> {
+                    let events = <$channel as $crate::Outgoing>::INTERCEPTS;
+                    events.iter().map(|event| event.to_string()).collect()
+                }
+
+                fn handle_out(
+                    socket: types::Socket,
+                    assigns: types::Assigns,
+                    message: types::Push,
+                ) -> types::Outcome {
+                    $crate::runtime::handle_out::<$channel>(socket, assigns, message)
+                }
+            }
+
+            $crate::bindings::outgoing::export_outgoing_plugin!(
+                Plugin with_types_in $crate::bindings::outgoing
+            );
+        };
+    };
+}
+
+/// Exports a [`Connect`](crate::Connect); besides [`export!`], or alone.
+#[macro_export]
+macro_rules! export_connect {
+    ($connect:ty) => {
+        const _: () = {
+            use $crate::bindings::socket::exports::millrace::plugin::socket as interface;
+
+            struct Plugin;
+
+            impl interface::Guest for Plugin {
+                fn connect(
+                    request: interface::Request,
+                ) -> ::std::result::Result<interface::Connected, interface::Refusal> {
+                    $crate::runtime::connect::<$connect>(&request)
+                }
+            }
+
+            $crate::bindings::socket::export_socket_plugin!(
+                Plugin with_types_in $crate::bindings::socket
+            );
+        };
+    };
+}

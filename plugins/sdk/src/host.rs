@@ -1,0 +1,65 @@
+//! What a plugin may ask the server for while it runs.
+
+/// Lines in the server's log.
+pub mod log {
+    use crate::bindings::millrace::plugin::log::{Level, log};
+
+    /// For following one message.
+    pub fn debug(message: &str) {
+        log(Level::Debug, message);
+    }
+
+    /// For an operator to know.
+    pub fn info(message: &str) {
+        log(Level::Info, message);
+    }
+
+    /// For an operator to look into.
+    pub fn warn(message: &str) {
+        log(Level::Warn, message);
+    }
+
+    /// For an operator to act on.
+    pub fn error(message: &str) {
+        log(Level::Error, message);
+    }
+}
+
+/// Measurements, sent to StatsD under the plugin's name.
+pub mod metrics {
+    pub use crate::bindings::millrace::plugin::metrics::{count, gauge, timing};
+
+    /// Runs `work` and records how long it took, in milliseconds.
+    pub fn measure<T>(name: &str, work: impl FnOnce() -> T) -> T {
+        let start = super::clock::monotonic_ns();
+        let result = work();
+        #[expect(clippy::cast_precision_loss, reason = "a duration needs no 53 bits")]
+        let ms = super::clock::monotonic_ns().saturating_sub(start) as f64 / 1e6;
+        timing(name, ms);
+        result
+    }
+}
+
+/// The `[plugins.NAME] config` of `millrace.toml`.
+pub mod config {
+    pub use crate::bindings::millrace::plugin::config::get;
+}
+
+/// Time.
+pub mod clock {
+    use std::time::Duration;
+
+    pub use crate::bindings::millrace::plugin::clock::{monotonic_ns, now_ms};
+
+    /// Waits without holding a thread. Messages for other channels go on; those
+    /// for this channel wait their turn.
+    pub fn sleep(duration: Duration) {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        crate::bindings::millrace::plugin::clock::sleep_ms(ms);
+    }
+}
+
+/// Random bytes, fit for tokens and keys.
+pub mod random {
+    pub use crate::bindings::millrace::plugin::random::bytes;
+}

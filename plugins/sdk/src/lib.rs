@@ -1,0 +1,72 @@
+//! Channels for Millrace, in Rust.
+//!
+//! A plugin is a library crate that implements [`Channel`] for a type and
+//! exports it:
+//!
+//! ```
+//! use millrace_plugin::prelude::*;
+//!
+//! struct Room;
+//!
+//! impl Channel for Room {
+//!     const TOPICS: &'static [&'static str] = &["room:*"];
+//!     type Assigns = ();
+//!
+//!     fn handle_in(socket: &mut Socket<()>, event: &str, payload: Payload) -> Result<Reply> {
+//!         match event {
+//!             "ping" => Reply::ok(payload),
+//!             "shout" => {
+//!                 socket.broadcast("shout", payload)?;
+//!                 Ok(Reply::None)
+//!             }
+//!             _ => Err(unknown_event(event)),
+//!         }
+//!     }
+//! }
+//!
+//! millrace_plugin::export!(Room);
+//! # fn main() {}
+//! ```
+//!
+//! Its `Cargo.toml` has `crate-type = ["cdylib"]` and this crate as a dependency;
+//! `millrace dev DIR` builds and serves it, and `cargo build --release --target
+//! wasm32-wasip2` builds it alone.
+//!
+//! Nothing a handler asks for happens before it returns: `socket.broadcast`
+//! notes an effect, and the server applies all of them after the call. A handler
+//! that panics has done nothing at all.
+
+mod assigns;
+#[doc(hidden)]
+pub mod bindings;
+mod channel;
+mod connect;
+mod error;
+mod export;
+mod payload;
+#[doc(hidden)]
+pub mod runtime;
+mod socket;
+
+pub mod host;
+
+pub use assigns::Assigns;
+pub use channel::{Channel, Info, Outgoing, Reply};
+pub use connect::{Connect, Connected, Refused, Request};
+pub use error::{Error, Result, unknown_event};
+pub use payload::{IntoPayload, Payload};
+pub use socket::Socket;
+
+#[doc(hidden)]
+pub use wit_bindgen;
+
+/// What most plugins use.
+pub mod prelude {
+    pub use crate::host::{clock, config, log, metrics, random};
+    pub use crate::{
+        Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply, Request,
+        Result, Socket, unknown_event,
+    };
+    pub use serde::{Deserialize, Serialize};
+    pub use serde_json::json;
+}

@@ -1,0 +1,147 @@
+//! Between the interface's calls and an author's handlers. Used by the export
+//! macros alone.
+
+use crate::bindings::exports::millrace::plugin::channel::{
+    Info as RawInfo, Joined, Message,
+};
+use crate::bindings::socket::exports::millrace::plugin::socket as raw_connect;
+use crate::bindings::millrace::plugin::types::{
+    Assigns, Effect, Outcome, Payload as RawPayload, Push, Reply as RawReply,
+    Socket as RawSocket,
+};
+use crate::{Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply};
+use crate::{Result, Socket, host};
+
+/// Whether one of the channel's patterns matches.
+#[must_use]
+pub fn serves<C: Channel>(topic: &str) -> bool {
+    C::TOPICS.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => topic.starts_with(prefix),
+        None => *pattern == topic,
+    })
+}
+
+/// `channel.join`.
+pub fn join<C: Channel>(
+    socket: RawSocket,
+    assigns: Assigns,
+    params: RawPayload,
+) -> Result<Joined, RawPayload> {
+    let mut socket = Socket::<C::Assigns>::new(socket, assigns);
+    let joined = C::join(&mut socket, params.into()).and_then(|reply| match reply {
+        Reply::None => Ok(Ok(Joined { response: None, outcome: socket.into_outcome()? })),
+        Reply::Ok(response) => {
+            let response = Some(response.into());
+            Ok(Ok(Joined { response, outcome: socket.into_outcome()? }))
+        }
+        Reply::Error(response) => Ok(Err(response)),
+    });
+    match joined {
+        Ok(Ok(joined)) => Ok(joined),
+        Ok(Err(response)) => Err(response.into()),
+        Err(error) => Err(reason(&error)),
+    }
+}
+
+/// `channel.handle-in`.
+pub fn handle_in<C: Channel>(socket: RawSocket, assigns: Assigns, message: Message) -> Outcome {
+    let Message { event, payload, wants_reply } = message;
+    let mut socket = Socket::<C::Assigns>::new(socket, assigns);
+    let outcome = C::handle_in(&mut socket, &event, payload.into()).and_then(|reply| {
+        match reply {
+            Reply::None => {}
+            Reply::Ok(payload) => socket.reply("ok", payload),
+            Reply::Error(payload) => socket.reply("error", payload),
+        }
+        socket.into_outcome()
+    });
+    outcome.unwrap_or_else(|error| match wants_reply {
+        true => {
+            let reply = RawReply { status: "error".to_owned(), payload: reason(&error) };
+            Outcome { effects: vec![Effect::Reply(reply)], assigns: None }
+        }
+        false => nothing(&format!("handle_in of {event:?}"), &error),
+    })
+}
+
+/// `channel.handle-info`.
+pub fn handle_info<C: Channel>(socket: RawSocket, assigns: Assigns, info: RawInfo) -> Outcome {
+    let info = match info {
+        RawInfo::Broadcast(broadcast) => Info::Broadcast {
+            topic: broadcast.topic.unwrap_or_default(),
+            event: broadcast.event,
+            payload: broadcast.payload.into(),
+        },
+        RawInfo::Timer(name) => Info::Timer(name),
+    };
+    let mut socket = Socket::<C::Assigns>::new(socket, assigns);
+    let outcome = C::handle_info(&mut socket, info).and_then(|()| socket.into_outcome());
+    outcome.unwrap_or_else(|error| nothing("handle_info", &error))
+}
+
+/// `channel.terminate`.
+pub fn terminate<C: Channel>(socket: RawSocket, assigns: Assigns, reason: &str) -> Outcome {
+    let mut socket = Socket::<C::Assigns>::new(socket, assigns);
+    let outcome = C::terminate(&mut socket, reason).and_then(|()| socket.into_outcome());
+    outcome.unwrap_or_else(|error| nothing("terminate", &error))
+}
+
+/// `outgoing.handle-out`.
+pub fn handle_out<C: Outgoing>(socket: RawSocket, assigns: Assigns, message: Push) -> Outcome {
+    let mut socket = Socket::<C::Assigns>::new(socket, assigns);
+    let outcome = C::handle_out(&mut socket, &message.event, message.payload.into())
+        .and_then(|()| socket.into_outcome());
+    outcome.unwrap_or_else(|error| nothing("handle_out", &error))
+}
+
+/// `socket.connect`.
+pub fn connect<C: Connect>(
+    request: &crate::Request,
+) -> Result<raw_connect::Connected, raw_connect::Refusal> {
+    let refuse = |status, reason| Err(raw_connect::Refusal { status, reason });
+    match C::connect(request) {
+        Ok(Ok(Connected { user_id, assigns })) => match serde_json::to_vec(&assigns) {
+            Ok(data) => {
+                Ok(raw_connect::Connected { user_id, assigns: Assigns { schema: 0, data } })
+            }
+            Err(error) => {
+                host::log::error(&format!("connect: the assigns cannot be written: {error}"));
+                refuse(500, String::new())
+            }
+        },
+        Ok(Err(Refused { status, reason })) => refuse(status, reason),
+        Err(error) => {
+            host::log::warn(&format!("connect: {error}"));
+            refuse(403, String::new())
+        }
+    }
+}
+
+fn reason(error: &Error) -> RawPayload {
+    let reason = serde_json::json!({ "reason": error.to_string() });
+    RawPayload::Json(reason.to_string().into_bytes())
+}
+
+/// A handler failed and nobody waits for a reply: the log is told.
+fn nothing(handler: &str, error: &Error) -> Outcome {
+    host::log::warn(&format!("{handler}: {error}"));
+    Outcome { effects: Vec::new(), assigns: None }
+}
+
+impl From<RawPayload> for Payload {
+    fn from(raw: RawPayload) -> Self {
+        match raw {
+            RawPayload::Json(json) => Self::Json(json),
+            RawPayload::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
+}
+
+impl From<Payload> for RawPayload {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Json(json) => Self::Json(json),
+            Payload::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
+}

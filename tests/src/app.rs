@@ -1,0 +1,99 @@
+//! Apps for the server to serve.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::TempDir;
+
+use crate::binary::{binary, workspace};
+
+/// A folder with a `millrace.toml`, everything in it built.
+#[derive(Debug)]
+pub struct App {
+    folder: PathBuf,
+    /// Removes the folder with the last server that uses it.
+    _temporary: Option<TempDir>,
+}
+
+impl App {
+    /// `tests/apps/probe`: a channel on `room:*` that does what a client tells it
+    /// to.
+    #[must_use]
+    pub fn probe() -> Self {
+        Self::of_workspace("tests/apps/probe")
+    }
+
+    /// The probe with other settings: `config` goes in front of the probe's own
+    /// part of `millrace.toml`.
+    ///
+    /// # Panics
+    /// If the folder cannot be written.
+    #[must_use]
+    pub fn probe_with(config: &str) -> Self {
+        let component = probe_component();
+        let toml = format!("{config}\n[plugins.probe]\ncomponent = {component:?}\n");
+        Self::written(&toml)
+    }
+
+    /// `examples/chat`: the chat with its page.
+    #[must_use]
+    pub fn chat() -> Self {
+        Self::of_workspace("examples/chat")
+    }
+
+    /// `examples/ping`: the smallest app.
+    #[must_use]
+    pub fn ping() -> Self {
+        Self::of_workspace("examples/ping")
+    }
+
+    /// A folder with nothing but this `millrace.toml`.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    #[must_use]
+    pub fn written(millrace_toml: &str) -> Self {
+        let temporary = TempDir::with_prefix("millrace-app-").expect("a temporary folder");
+        let folder = temporary.path().to_owned();
+        std::fs::write(folder.join("millrace.toml"), millrace_toml).expect("millrace.toml");
+        Self { folder, _temporary: Some(temporary) }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn of_workspace(path: &str) -> Self {
+        let folder = workspace().join(path);
+        build_once(&folder);
+        Self { folder, _temporary: None }
+    }
+}
+
+/// The probe's component, built.
+pub(crate) fn probe_component() -> PathBuf {
+    App::probe().folder.join(".millrace/probe.wasm")
+}
+
+/// Runs `millrace build` for a folder that has not been built in this process.
+fn build_once(folder: &Path) {
+    static BUILT: Mutex<Option<HashMap<PathBuf, bool>>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = built.get_or_insert_default();
+    let ok = *built.entry(folder.to_owned()).or_insert_with(|| {
+        let output = Command::new(binary())
+            .arg("build")
+            .arg(folder)
+            .output()
+            .expect("the millrace program can be started");
+        if !output.status.success() {
+            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        output.status.success()
+    });
+    assert!(ok, "`millrace build {}` failed", folder.display());
+}

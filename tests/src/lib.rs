@@ -1,0 +1,46 @@
+//! The test kit: everything a test needs to drive the real `millrace` program
+//! from outside, as its users do.
+//!
+//! ```text
+//! binary ──▶ cli                            run the program to its end
+//!    │
+//!    └────▶ app ──▶ server                  build an app, serve it
+//!                     ├──▶ client ──▶ socket   speak Phoenix Channels to it
+//!                     ├──▶ raw                 break the WebSocket protocol on it
+//!                     ├──▶ http                see how it answers a handshake
+//!                     └──▶ script              let a real JavaScript client talk to it
+//! ```
+//!
+//! The client has its own encoder on purpose: a mistake in the server's encoder
+//! must not be repeated on this side. Nothing here sleeps to wait for
+//! something; a test that shows that *nothing* arrives asks for something that
+//! would arrive behind it.
+
+mod app;
+mod binary;
+mod cli;
+mod client;
+mod http;
+mod raw;
+mod script;
+mod server;
+mod socket;
+
+pub use app::App;
+pub use binary::binary;
+pub use cli::{Run, run};
+pub use client::TestClient;
+pub use http::{HttpRequest, HttpResponse};
+pub use raw::{RawSocket, opcode};
+pub use script::Script;
+pub use server::TestServer;
+pub use socket::TestSocket;
+
+use std::time::Duration;
+
+/// How long a test waits for what has to come: far above what a loaded machine
+/// needs, so that it only ends what would never come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same for what compiles first.
+pub const BUILD_PATIENCE: Duration = Duration::from_secs(600);
