@@ -12,6 +12,17 @@
 //! and `channel` are pure; only `wasm` names wasmtime, and only `transport`
 //! touches the network for clients.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod cli;
 pub mod config;
 pub mod server;

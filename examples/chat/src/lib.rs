@@ -34,7 +34,8 @@ impl Channel for Room {
             "new_msg" => {
                 let Message { body } = payload.json()?;
                 let at_ms = clock::now_ms();
-                socket.broadcast("new_msg", json!({ "name": name, "body": body, "at_ms": at_ms }))?;
+                socket
+                    .broadcast("new_msg", json!({ "name": name, "body": body, "at_ms": at_ms }))?;
             }
             "typing" => socket.broadcast_from("typing", json!({ "name": name }))?,
             _ => return Err(unknown_event(event)),

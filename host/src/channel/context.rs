@@ -23,6 +23,9 @@ pub struct Context {
     /// The join ref of the join message as it was, which `phx_close` and
     /// `phx_error` carry.
     pub sent_join_ref: Option<Ref>,
+    /// The ref of the join message. Some clients use it as the join ref of what
+    /// they send later.
+    pub join_message_ref: Option<Ref>,
     /// Who connected, as far as a plugin said.
     pub user_id: Option<Arc<str>>,
 }

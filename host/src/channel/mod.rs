@@ -70,7 +70,7 @@ impl<P> Channel<P> {
     /// topic; one without a join ref is.
     pub fn accepts(&self, join_ref: Option<&Ref>) -> bool {
         let Some(join_ref) = join_ref else { return true };
-        let Context { join_ref: own, sent_join_ref: sent, .. } = &*self.context;
-        own.as_ref() == Some(join_ref) || sent.as_ref() == Some(join_ref)
+        let Context { join_ref: own, join_message_ref, .. } = &*self.context;
+        own.as_ref() == Some(join_ref) || join_message_ref.as_ref() == Some(join_ref)
     }
 }

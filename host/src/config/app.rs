@@ -111,8 +111,7 @@ impl App {
         let invalid = |problem| ConfigError::Invalid { path: path.to_owned(), problem };
         let text = fs::read_to_string(path)
             .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-        let file: ConfigFile =
-            toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        let file: ConfigFile = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         check(&file).map_err(invalid)?;
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder.to_owned(),
@@ -171,7 +170,10 @@ fn check(file: &ConfigFile) -> Result<(), String> {
     }
     if file.limits.max_memory_bytes > u32::MAX as usize {
         let found = file.limits.max_memory_bytes;
-        return Err(format!("limits.max_memory_bytes is {found}; at most {} are allowed", u32::MAX));
+        return Err(format!(
+            "limits.max_memory_bytes is {found}; at most {} are allowed",
+            u32::MAX
+        ));
     }
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
         return Err(format!("static.files has the key {url:?}; a URL path begins with `/`"));

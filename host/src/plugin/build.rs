@@ -95,8 +95,10 @@ fn build_package(folder: &Path) -> Result<PathBuf, BuildError> {
         .envs(PROFILE)
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|cause| {
-            BuildError::Start { tool: "cargo", cause, advice: "install Rust with rustup" }
+        .map_err(|cause| BuildError::Start {
+            tool: "cargo",
+            cause,
+            advice: "install Rust with rustup",
         })?;
     if !output.status.success() {
         return Err(BuildError::Failed(format!("cargo build in {}", folder.display())));
@@ -163,11 +165,7 @@ fn is_newer(file: &Path, than: &Path) -> bool {
 }
 
 /// Runs a tool with its output on stderr: stdout belongs to the server.
-fn run(
-    command: &mut Command,
-    tool: &'static str,
-    advice: &'static str,
-) -> Result<(), BuildError> {
+fn run(command: &mut Command, tool: &'static str, advice: &'static str) -> Result<(), BuildError> {
     let output = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

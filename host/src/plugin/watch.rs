@@ -56,10 +56,8 @@ fn watched(source: &Source) -> Vec<(PathBuf, RecursiveMode)> {
 }
 
 fn matters(event: &Event) -> bool {
-    let changes = matches!(
-        event.kind,
-        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)
-    );
+    let changes =
+        matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
     let source = |path: &PathBuf| {
         path.extension().is_some_and(|extension| extension == "rs" || extension == "wasm")
             || path.file_name().is_some_and(|name| name == "Cargo.toml")

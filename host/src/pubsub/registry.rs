@@ -65,7 +65,7 @@ impl Subscribers {
 /// Topics in shards, so that joins on different topics seldom meet.
 #[derive(Debug)]
 pub(super) struct Registry {
-    shards: Vec<Mutex<Shard>>,
+    shards: Box<[Mutex<Shard>; SHARDS]>,
     hasher: RandomState,
 }
 
@@ -77,7 +77,7 @@ const SHARDS: usize = 64;
 impl Default for Registry {
     fn default() -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: Box::new(std::array::from_fn(|_| Mutex::default())),
             hasher: RandomState::new(),
         }
     }
@@ -112,7 +112,8 @@ impl Registry {
 
     fn shard(&self, topic: &str) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(topic) as usize;
-        let shard = self.shards.get(hash % SHARDS).unwrap_or(&self.shards[0]);
+        #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
+        let shard = &self.shards[hash % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -228,8 +228,7 @@ impl Loader {
             cause,
             advice: "build it with `millrace build`",
         })?;
-        let failed =
-            |cause| StartError::Load { name: name(), path: path.to_owned(), cause };
+        let failed = |cause| StartError::Load { name: name(), path: path.to_owned(), cause };
         let component = self.compile(wasm, plugin).await.map_err(failed)?;
         Ok(Pool::new(component, self.max_instances))
     }

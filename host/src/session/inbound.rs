@@ -56,12 +56,7 @@ impl<P: Clone> Session<P> {
     }
 
     /// Takes a broadcast that one of the channels has to see.
-    pub fn notice(
-        &mut self,
-        notice: Notice,
-        routes: &Routes<P>,
-        actions: &mut Vec<Action<P>>,
-    ) {
+    pub fn notice(&mut self, notice: Notice, routes: &Routes<P>, actions: &mut Vec<Action<P>>) {
         let Notice { topic, channel, broadcast, intercepted } = notice;
         let letter = match intercepted {
             true => Letter::Out(broadcast),
@@ -91,8 +86,7 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) {
         // A channel that has gone meanwhile misses nothing.
-        let Some(channel) = self.channels.get_mut(topic).filter(|c| c.context.channel == id)
-        else {
+        let Some(channel) = self.channels.get_mut(topic).filter(|c| c.context.channel == id) else {
             return;
         };
         if channel.mailbox.push(letter).is_err() {
@@ -128,12 +122,7 @@ impl<P: Clone> Session<P> {
     }
 
     /// Starts as many calls as the channel may run.
-    pub(super) fn pump(
-        &mut self,
-        topic: &str,
-        routes: &Routes<P>,
-        actions: &mut Vec<Action<P>>,
-    ) {
+    pub(super) fn pump(&mut self, topic: &str, routes: &Routes<P>, actions: &mut Vec<Action<P>>) {
         while let Some(channel) = self.channels.get_mut(topic) {
             if channel.running > 0 || matches!(channel.state, State::Joining { .. }) {
                 return;

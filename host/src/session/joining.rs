@@ -6,9 +6,7 @@ use std::sync::atomic::Ordering;
 use tracing::{debug, warn};
 
 use super::{Action, Call, Routes, Session, Ticket, Turn};
-use crate::channel::{
-    Callback, Channel, Context, Joined, Letter, Mailbox, ReplyTo, State,
-};
+use crate::channel::{Callback, Channel, Context, Joined, Letter, Mailbox, ReplyTo, State};
 use crate::wire::{MAX_TOPIC_BYTES, Payload, Ref};
 
 impl<P: Clone> Session<P> {
@@ -42,6 +40,7 @@ impl<P: Clone> Session<P> {
             topic: topic.into(),
             join_ref: reply_to.join_ref.clone().or_else(|| reply_to.reference.clone()),
             sent_join_ref: reply_to.join_ref.clone(),
+            join_message_ref: reply_to.reference.clone(),
             user_id: self.identity.user_id.clone(),
         });
         let channel = Channel {

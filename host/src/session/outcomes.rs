@@ -115,12 +115,7 @@ impl<P: Clone> Session<P> {
     }
 
     /// The channel's own topic is subscribed to from the start.
-    fn subscribe(
-        &mut self,
-        context: &Arc<Context>,
-        topic: Arc<str>,
-        actions: &mut Vec<Action<P>>,
-    ) {
+    fn subscribe(&mut self, context: &Arc<Context>, topic: Arc<str>, actions: &mut Vec<Action<P>>) {
         let Some(channel) = self.channels.get_mut(&context.topic) else { return };
         let joined = matches!(channel.state, State::Joined);
         if joined && topic != context.topic && !channel.subscriptions.contains(&topic) {
@@ -129,12 +124,7 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    fn unsubscribe(
-        &mut self,
-        context: &Arc<Context>,
-        topic: &str,
-        actions: &mut Vec<Action<P>>,
-    ) {
+    fn unsubscribe(&mut self, context: &Arc<Context>, topic: &str, actions: &mut Vec<Action<P>>) {
         let Some(channel) = self.channels.get_mut(&context.topic) else { return };
         if let Some(at) = channel.subscriptions.iter().position(|t| t.as_ref() == topic) {
             let topic = channel.subscriptions.swap_remove(at);

@@ -113,10 +113,9 @@ fn a_join_is_asked_answered_and_subscribed() {
 
 #[test]
 fn a_refused_and_a_crashed_join_say_so_and_leave_nothing() {
-    for (result, reason) in [
-        (Some(Completion::Join(Err(Payload::reason("denied")))), "denied"),
-        (None, "join crashed"),
-    ] {
+    for (result, reason) in
+        [(Some(Completion::Join(Err(Payload::reason("denied")))), "denied"), (None, "join crashed")]
+    {
         let mut desk = Desk::new(Serializer::V2);
         desk.send(r#"["11","1","room:a","phx_join",{}]"#);
         let expected = format!(
@@ -154,10 +153,7 @@ fn messages_are_handled_one_after_the_other() {
     let reply_and_next = desk.end_with(vec![reply("1")]);
     assert_eq!(
         reply_and_next,
-        [
-            r#"["11","2","room:a","phx_reply",{"status":"ok","response":1}]"#,
-            "call handle_in two",
-        ]
+        [r#"["11","2","room:a","phx_reply",{"status":"ok","response":1}]"#, "call handle_in two",]
     );
 }
 
@@ -170,7 +166,9 @@ fn messages_above_the_bound_are_answered_at_once() {
     let overloaded = desk.send(r#"["11","5","room:a","slow",{}]"#);
     assert_eq!(
         overloaded,
-        [r#"["11","5","room:a","phx_reply",{"status":"error","response":{"reason":"overloaded"}}]"#]
+        [
+            r#"["11","5","room:a","phx_reply",{"status":"error","response":{"reason":"overloaded"}}]"#
+        ]
     );
 }
 
@@ -194,8 +192,7 @@ fn leaving_replies_closes_and_terminates() {
             "call terminate left".to_owned(),
         ]
     );
-    let push =
-        Effect::Push { event: "bye".to_owned(), payload: Payload::Json("{}".into()) };
+    let push = Effect::Push { event: "bye".to_owned(), payload: Payload::Json("{}".into()) };
     assert_eq!(desk.end_with(vec![push]), [r#"["11",null,"room:a","bye",{}]"#]);
 }
 

@@ -69,8 +69,7 @@ impl Connection {
         let end = self.serve().await;
         debug!(connection, ?end, "disconnected");
         let restarting = matches!(end, End::ByServer(CloseReason::Restarting, _));
-        let reason =
-            if restarting { TerminateReason::Drained } else { TerminateReason::Closed };
+        let reason = if restarting { TerminateReason::Drained } else { TerminateReason::Closed };
         let Self { socket, channels, .. } = self;
         let calls = tokio::time::timeout(FINISH_TIMEOUT, channels.finish(reason));
         let ((), calls) = tokio::join!(socket.close(end), calls);

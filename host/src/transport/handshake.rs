@@ -19,7 +19,7 @@ use super::http::{self, Body};
 use super::websocket::WebSocket;
 use crate::server::Shared;
 use crate::session::Identity;
-use crate::wasm::{ConnectRequest, Connected};
+use crate::wasm::{ConnectRequest, Connected, Refusal};
 use crate::wire::Serializer;
 
 /// The subprotocol of Phoenix clients that send a token.
@@ -36,9 +36,10 @@ pub(super) async fn respond(
 ) -> Response<Body> {
     let accepted = match check(&request, peer, shared).await {
         Ok(accepted) => accepted,
-        Err(refusal) => {
-            debug!(%peer, status = refusal.status().as_u16(), "refused a connection");
-            return refusal;
+        Err(Refusal { status, reason }) => {
+            debug!(%peer, status, "refused a connection");
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+            return http::text(status, &reason);
         }
     };
     let shared = Arc::clone(shared);
@@ -69,25 +70,25 @@ async fn check(
     request: &Request<Incoming>,
     peer: SocketAddr,
     shared: &Shared,
-) -> Result<Accepted, Response<Body>> {
-    let refuse = |status, reason: &str| Err(http::text(status, reason));
+) -> Result<Accepted, Refusal> {
+    let refuse = |status, reason: &str| Err(Refusal { status, reason: reason.to_owned() });
     if request.method() != Method::GET {
-        return refuse(StatusCode::BAD_REQUEST, "a WebSocket handshake is a GET request\n");
+        return refuse(400, "a WebSocket handshake is a GET request\n");
     }
     let mut response = upgrade_response(request)?;
     let headers = request.headers();
     let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     if !shared.socket.check_origin.allows(header(ORIGIN), header(HOST)) {
         info!(%peer, origin = header(ORIGIN), "refused a page of this origin; see check_origin");
-        return refuse(StatusCode::FORBIDDEN, "");
+        return refuse(403, "");
     }
     let params = params(request.uri().query().unwrap_or_default());
     let Some(serializer) = serializer(&params) else {
         info!(%peer, "refused a client whose vsn is neither 1.0.x nor 2.0.x");
-        return refuse(StatusCode::FORBIDDEN, "");
+        return refuse(403, "");
     };
     let Ok(protocols) = Protocols::read(headers) else {
-        return refuse(StatusCode::FORBIDDEN, "");
+        return refuse(403, "");
     };
     if protocols.phoenix {
         let phoenix = HeaderValue::from_static(PHOENIX_PROTOCOL);
@@ -102,29 +103,25 @@ async fn check(
     Ok(Accepted { identity: Identity { connection, serializer, user_id, assigns }, response })
 }
 
-fn upgrade_response(request: &Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
+fn upgrade_response(request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let mut head = Request::new(());
     *head.method_mut() = request.method().clone();
     *head.version_mut() = request.version();
     *head.headers_mut() = request.headers().clone();
     match create_response(&head) {
         Ok(response) => Ok(response.map(|()| http::text(StatusCode::OK, "").into_body())),
-        Err(error) => Err(http::text(StatusCode::BAD_REQUEST, &format!("{error}\n"))),
+        Err(error) => Err(Refusal { status: 400, reason: format!("{error}\n") }),
     }
 }
 
 /// Asks the plugin that decides, if one does.
-async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Response<Body>> {
+async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
     let Some(plugin) = shared.registry.socket() else { return Ok(Connected::default()) };
     match plugin.live().connect(request).await {
-        Ok(Ok(connected)) => Ok(connected),
-        Ok(Err(refusal)) => {
-            let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
-            Err(http::text(status, &refusal.reason))
-        }
+        Ok(answer) => answer,
         Err(fault) => {
             error!(plugin = plugin.name(), cause = fault.kind.as_str(), "connect failed: {fault}");
-            Err(http::text(StatusCode::INTERNAL_SERVER_ERROR, ""))
+            Err(Refusal { status: 500, reason: String::new() })
         }
     }
 }

@@ -66,8 +66,7 @@ impl WebSocket {
             .max_message_size(Some(max_frame_bytes))
             .max_frame_size(Some(max_frame_bytes));
         let (role, early) = (Role::Server, early.to_vec());
-        let stream =
-            WebSocketStream::from_partially_read(stream, early, role, Some(config)).await;
+        let stream = WebSocketStream::from_partially_read(stream, early, role, Some(config)).await;
         Self { stream, unflushed: false }
     }
 

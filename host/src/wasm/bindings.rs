@@ -3,9 +3,6 @@
 //! `Borrowing` lets calls pass slices of frames and assigns without a copy on
 //! the host's side. Interfaces a plugin may leave out are looked up one by one
 //! in [`super::component`], so the world `everything` is never required whole.
-#![expect(missing_docs, reason = "generated; the WIT is the documentation")]
-#![expect(missing_debug_implementations, reason = "generated")]
-#![expect(unreachable_pub, reason = "generated")]
 
 wasmtime::component::bindgen!({
     world: "everything",

@@ -43,8 +43,7 @@ impl Breaker {
 
     fn delay_at(&self, now: Instant) -> Option<Duration> {
         let excess = self.level(now).faults - FREE_FAULTS;
-        (excess > 0.0)
-            .then(|| Duration::from_secs_f64(excess / FORGIVEN_PER_SECOND).min(MAX_DELAY))
+        (excess > 0.0).then(|| Duration::from_secs_f64(excess / FORGIVEN_PER_SECOND).min(MAX_DELAY))
     }
 
     fn level(&self, now: Instant) -> MutexGuard<'_, Level> {

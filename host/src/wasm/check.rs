@@ -61,9 +61,10 @@ pub(super) fn check(wasm: &[u8]) -> Result<(), String> {
 fn refuse_other_files(wasm: &[u8]) -> Result<(), String> {
     match wasm {
         [] => Err("is empty".to_owned()),
-        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
-            "is a core module, not a component; build it for the target wasm32-wasip2".to_owned(),
-        ),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            Err("is a core module, not a component; build it for the target wasm32-wasip2"
+                .to_owned())
+        }
         [b'\0', b'a', b's', b'm', ..] => Ok(()),
         _ => Err("is not WebAssembly: it does not begin with `\\0asm`".to_owned()),
     }
@@ -218,8 +219,9 @@ fn signature(resolve: &Resolve, function: &WitFunction) -> String {
 fn written_out(resolve: &Resolve, ty: &Type) -> String {
     let Type::Id(id) = ty else { return format!("{ty:?}").to_lowercase() };
     let Some(def) = resolve.types.get(*id) else { return "?".to_owned() };
-    let optional =
-        |ty: &Option<Type>| ty.as_ref().map_or_else(|| "_".to_owned(), |ty| written_out(resolve, ty));
+    let optional = |ty: &Option<Type>| {
+        ty.as_ref().map_or_else(|| "_".to_owned(), |ty| written_out(resolve, ty))
+    };
     let list = |items: Vec<String>| items.join(", ");
     match &def.kind {
         TypeDefKind::Type(ty) => written_out(resolve, ty),
@@ -229,10 +231,14 @@ fn written_out(resolve: &Resolve, ty: &Type) -> String {
             format!("result<{}, {}>", optional(&result.ok), optional(&result.err))
         }
         TypeDefKind::Tuple(tuple) => {
-            format!("tuple<{}>", list(tuple.types.iter().map(|t| written_out(resolve, t)).collect()))
+            format!(
+                "tuple<{}>",
+                list(tuple.types.iter().map(|t| written_out(resolve, t)).collect())
+            )
         }
         TypeDefKind::Record(record) => {
-            let field = |f: &wit_parser::Field| format!("{}: {}", f.name, written_out(resolve, &f.ty));
+            let field =
+                |f: &wit_parser::Field| format!("{}: {}", f.name, written_out(resolve, &f.ty));
             format!("record {{ {} }}", list(record.fields.iter().map(field).collect()))
         }
         TypeDefKind::Variant(variant) => {

@@ -55,7 +55,9 @@ pub enum LoadError {
     #[error("was not compiled: the server is stopping")]
     Stopped,
     /// It serves no topic.
-    #[error("exports `channel`, but its `topics` returned none; name at least one, such as `room:*`")]
+    #[error(
+        "exports `channel`, but its `topics` returned none; name at least one, such as `room:*`"
+    )]
     NoTopics,
 }
 

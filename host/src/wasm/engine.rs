@@ -4,9 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use wasmtime::component::Linker;
-use wasmtime::{
-    Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
-};
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::cache::Cache;
 use super::host::{self, State};

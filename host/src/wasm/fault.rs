@@ -66,16 +66,32 @@ impl Fault {
             ),
             trap => (FaultKind::Trap, said(output, trap, error)),
         };
-        let backtrace = error
-            .downcast_ref::<WasmBacktrace>()
-            .map_or_else(String::new, std::string::ToString::to_string);
+        let backtrace = error.downcast_ref::<WasmBacktrace>().map_or_else(String::new, functions);
         Self { kind, message, backtrace }
     }
 }
 
+/// Frames of a backtrace worth reading: the panic machinery comes before them.
+const MAX_FRAMES: usize = 24;
+
+/// The functions of a backtrace, one on each line.
+fn functions(backtrace: &WasmBacktrace) -> String {
+    let mut lines = String::new();
+    for frame in backtrace.frames().iter().take(MAX_FRAMES) {
+        let name = frame.func_name().map(|name| format!("{:#}", rustc_demangle::demangle(name)));
+        let name = name.unwrap_or_else(|| format!("function {}", frame.func_index()));
+        lines.push_str("  at ");
+        lines.push_str(&name);
+        lines.push('\n');
+    }
+    lines
+}
+
 /// What the plugin said before it trapped, or else what wasmtime says.
 fn said(output: &str, trap: Option<&Trap>, error: &wasmtime::Error) -> String {
-    let output = output.trim();
+    // Advice of Rust's panic handler that means nothing here.
+    let advice = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
+    let output = output.trim().trim_end_matches(advice).trim_end();
     match (output.is_empty(), trap) {
         (false, _) => output.to_owned(),
         (true, Some(trap)) => trap.to_string(),

@@ -46,13 +46,12 @@ impl Ref {
     /// The text in the header of a binary frame: a string without its quotes,
     /// anything else as its JSON text.
     pub(super) fn to_header(&self) -> SmolStr {
-        match self.0.as_bytes() {
-            [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => {
-                SmolStr::new(&self.0[1..self.0.len() - 1])
-            }
-            [b'"', ..] => serde_json::from_str::<String>(&self.0)
+        let string = self.0.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        match string {
+            Some(plain) if !plain.contains('\\') => SmolStr::new(plain),
+            Some(_) => serde_json::from_str::<String>(&self.0)
                 .map_or_else(|_| self.0.clone(), SmolStr::from),
-            _ => self.0.clone(),
+            None => self.0.clone(),
         }
     }
 }

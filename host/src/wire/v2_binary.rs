@@ -35,8 +35,7 @@ pub(super) fn decode(frame: &Bytes) -> Result<Message<'_>, DecodeError> {
     let mut part = |size: u8| {
         let (part, after) = rest.split_at(usize::from(size));
         rest = after;
-        std::str::from_utf8(part)
-            .map_err(|_| DecodeError("binary header is not UTF-8".to_owned()))
+        std::str::from_utf8(part).map_err(|_| DecodeError("binary header is not UTF-8".to_owned()))
     };
     let [join_ref, reference, topic, event] =
         [part(sizes[0])?, part(sizes[1])?, part(sizes[2])?, part(sizes[3])?];
@@ -77,11 +76,7 @@ pub(super) fn broadcast(topic: &str, event: &str, payload: &[u8]) -> Result<Fram
     encode(BROADCAST, &[("topic", topic), ("event", event)], payload)
 }
 
-fn encode(
-    kind: u8,
-    parts: &[(&'static str, &str)],
-    payload: &[u8],
-) -> Result<Frame, EncodeError> {
+fn encode(kind: u8, parts: &[(&'static str, &str)], payload: &[u8]) -> Result<Frame, EncodeError> {
     let text: usize = parts.iter().map(|(_, text)| text.len()).sum();
     let mut out = Vec::with_capacity(1 + parts.len() + text + payload.len());
     out.push(kind);

@@ -1,7 +1,5 @@
 //! The interface in `wit/` as Rust types, one world for each thing a plugin may
 //! be. Their types are the same.
-#![expect(missing_docs, reason = "generated; the WIT is the documentation")]
-#![expect(unsafe_code, reason = "generated")]
 
 wit_bindgen::generate!({
     world: "channel-plugin",

@@ -64,11 +64,7 @@ pub trait Outgoing: Channel {
     const INTERCEPTS: &'static [&'static str];
 
     /// An intercepted broadcast; nothing is sent unless it pushes.
-    fn handle_out(
-        socket: &mut Socket<Self::Assigns>,
-        event: &str,
-        payload: Payload,
-    ) -> Result<()>;
+    fn handle_out(socket: &mut Socket<Self::Assigns>, event: &str, payload: Payload) -> Result<()>;
 }
 
 /// What happened besides the client's own messages.

@@ -24,10 +24,8 @@ impl Payload {
     /// payload is binary.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         match self {
-            Self::Json(json) => {
-                serde_json::from_slice(json)
-                    .map_err(|error| Error::msg(format!("invalid payload: {error}")))
-            }
+            Self::Json(json) => serde_json::from_slice(json)
+                .map_err(|error| Error::msg(format!("invalid payload: {error}"))),
             Self::Binary(_) => Err(Error::msg("invalid payload: JSON is expected, found bytes")),
         }
     }

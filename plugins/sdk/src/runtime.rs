@@ -1,14 +1,11 @@
 //! Between the interface's calls and an author's handlers. Used by the export
 //! macros alone.
 
-use crate::bindings::exports::millrace::plugin::channel::{
-    Info as RawInfo, Joined, Message,
+use crate::bindings::exports::millrace::plugin::channel::{Info as RawInfo, Joined, Message};
+use crate::bindings::millrace::plugin::types::{
+    Assigns, Effect, Outcome, Payload as RawPayload, Push, Reply as RawReply, Socket as RawSocket,
 };
 use crate::bindings::socket::exports::millrace::plugin::socket as raw_connect;
-use crate::bindings::millrace::plugin::types::{
-    Assigns, Effect, Outcome, Payload as RawPayload, Push, Reply as RawReply,
-    Socket as RawSocket,
-};
 use crate::{Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply};
 use crate::{Result, Socket, host};
 

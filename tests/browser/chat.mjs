@@ -1,0 +1,74 @@
+// Two people in a chat room, each in a Chromium page of their own:
+// `node chat.mjs URL CHROMIUM SCREENSHOT_DIR` tells what they see, one JSON term on each line.
+
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [url, executablePath, screenshots] = process.argv.slice(2);
+const PATIENCE_MS = 10_000;
+const ROOM = "mill";
+
+const tell = (seen) => console.log(JSON.stringify(seen));
+
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+});
+
+/** Opens the page, fills in the form and waits for the chat. */
+async function enter(name) {
+  const context = await browser.newContext({ viewport: { width: 480, height: 640 } });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  page.on("pageerror", (error) => tell({ name, pageError: error.message }));
+  await page.goto(url);
+  await page.fill("#name", name);
+  await page.fill("#room", ROOM);
+  await page.click("#join");
+  await page.waitForSelector('#status[data-state="connected"]', { state: "attached" });
+  await page.waitForSelector("#body");
+  return page;
+}
+
+/** Waits for the `nth` message and reads it. */
+async function message(page, nth) {
+  const found = page.locator("#messages .message").nth(nth);
+  await found.waitFor();
+  const [author, body] = [found.locator(".author"), found.locator(".body")];
+  return { author: await author.textContent(), body: await body.textContent() };
+}
+
+async function say(page, body) {
+  await page.fill("#body", body);
+  await page.press("#body", "Enter");
+}
+
+try {
+  const ada = await enter("Ada");
+  const bob = await enter("Bob");
+  tell({ connected: true });
+
+  await ada.locator("#body").pressSequentially("Is the wheel");
+  await bob.waitForFunction(() => document.querySelector("#typing").textContent.includes("Ada"));
+  tell({ typing: "Ada" });
+
+  await say(ada, "Is the wheel turning?");
+  tell({ bob: await message(bob, 0), ada: await message(ada, 0) });
+
+  await say(bob, "<b>It is</b> & it grinds 🌾");
+  tell({ bob: await message(bob, 1), ada: await message(ada, 1) });
+
+  await ada.screenshot({ path: join(screenshots, "chat-ada.png") });
+  await bob.screenshot({ path: join(screenshots, "chat-bob.png") });
+  tell({ screenshots: 2 });
+} finally {
+  await browser.close();
+}

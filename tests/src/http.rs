@@ -1,0 +1,133 @@
+//! Plain HTTP/1.1 over TCP, for what happens before there is a WebSocket.
+
+use std::fmt::Write;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::PATIENCE;
+
+/// A request. Header names are sent as they are given.
+#[derive(Clone, Debug)]
+pub struct HttpRequest {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug)]
+pub struct HttpResponse {
+    /// Such as 200.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// As far as the answer has one.
+    pub body: String,
+}
+
+impl HttpRequest {
+    /// A request with no headers but `Host`.
+    #[must_use]
+    pub fn new(method: &str, path: &str) -> Self {
+        Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new() }
+    }
+
+    /// The opening handshake of a WebSocket (RFC 6455, section 1.3, with its
+    /// sample key).
+    #[must_use]
+    pub fn upgrade(path: &str) -> Self {
+        Self::new("GET", path)
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    }
+
+    /// Adds a header, or replaces the one of that name.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self = self.without(name);
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes a header out.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// The same with another method.
+    #[must_use]
+    pub fn method(mut self, method: &str) -> Self {
+        method.clone_into(&mut self.method);
+        self
+    }
+
+    /// Sends it and reads the answer.
+    pub async fn send(&self, address: &str) -> HttpResponse {
+        self.open(address).await.0
+    }
+
+    /// Sends it, reads the answer, and gives the connection behind it.
+    pub(crate) async fn open(&self, address: &str) -> (HttpResponse, BufReader<TcpStream>) {
+        let tcp = TcpStream::connect(address).await.expect("the server listens");
+        let mut stream = BufReader::new(tcp);
+        let request = self.text(address);
+        stream.write_all(request.as_bytes()).await.expect("the server reads");
+        let response = timeout(PATIENCE, HttpResponse::read(&mut stream))
+            .await
+            .unwrap_or_else(|_| panic!("no answer to {request}"));
+        (response, stream)
+    }
+
+    fn text(&self, address: &str) -> String {
+        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            let _ = write!(text, "Host: {address}\r\n");
+        }
+        for (name, value) in &self.headers {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        text.push_str("\r\n");
+        text
+    }
+}
+
+impl HttpResponse {
+    /// The value of a header, if it is there.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    async fn read(stream: &mut BufReader<TcpStream>) -> Self {
+        let status = read_line(stream).await;
+        let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.expect("a status line");
+        let mut headers = Vec::new();
+        loop {
+            let line = read_line(stream).await;
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut response = Self { status, headers, body: String::new() };
+        let length = response.header("content-length").and_then(|length| length.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        if status != 101 {
+            assert!(length.is_some(), "an answer without a length: {response:?}");
+            stream.read_exact(&mut body).await.expect("the whole body");
+        }
+        response.body = String::from_utf8(body).expect("a body of text");
+        response
+    }
+}
+
+async fn read_line(stream: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.expect("a line of the answer");
+    line.trim_end().to_owned()
+}

@@ -1,0 +1,199 @@
+//! A running server.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{App, BUILD_PATIENCE, PATIENCE, TestClient, TestSocket, binary};
+
+/// `millrace serve` as a process of its own. It ends with the last handle; when
+/// a test fails, its handle prints what the server logged.
+#[derive(Debug)]
+pub struct TestServer {
+    process: Arc<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Mutex<Child>,
+    /// `127.0.0.1:PORT`.
+    address: String,
+    log: Arc<Mutex<String>>,
+    /// Gets nothing, and ends when stdout and stderr have been read to their ends.
+    end: Mutex<Receiver<()>>,
+    /// The folder has to stay as long as the process.
+    _app: App,
+}
+
+impl TestServer {
+    /// The server of the probe that all tests of a process share. It starts with
+    /// the first test that needs it and ends with the last.
+    #[must_use]
+    pub fn shared() -> Self {
+        static SHARED: Mutex<Weak<Process>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(process) = shared.upgrade() {
+            return Self { process };
+        }
+        let server = Self::start(App::probe());
+        *shared = Arc::downgrade(&server.process);
+        server
+    }
+
+    /// A server of its own for the probe with these settings in `millrace.toml`.
+    #[must_use]
+    pub fn with_config(config: &str) -> Self {
+        Self::start(App::probe_with(config))
+    }
+
+    /// Serves an app on a port that was free.
+    #[must_use]
+    pub fn start(app: App) -> Self {
+        Self::start_at(app, "127.0.0.1:0")
+    }
+
+    /// Serves an app at an address.
+    ///
+    /// # Panics
+    /// If the server does not say where it listens; its log is in the message.
+    #[must_use]
+    pub fn start_at(app: App, listen: &str) -> Self {
+        let mut child = Command::new(binary())
+            .arg("serve")
+            .arg(app.folder())
+            .args(["--listen", listen])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the millrace program can be started");
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (running, end) = channel();
+        keep(stderr, Arc::clone(&log), running.clone());
+        let addresses = watch(stdout, running);
+        let Ok(address) = addresses.recv_timeout(BUILD_PATIENCE) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the server did not say where it listens:\n{}", locked(&log));
+        };
+        let (child, end) = (Mutex::new(child), Mutex::new(end));
+        Self { process: Arc::new(Process { child, address, log, end, _app: app }) }
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.process.address
+    }
+
+    /// What the server has logged until now.
+    #[must_use]
+    pub fn log(&self) -> String {
+        locked(&self.process.log).clone()
+    }
+
+    /// A client that speaks version 2, as phoenix.js does.
+    pub async fn client(&self) -> TestClient {
+        TestClient::connect(self.address()).await
+    }
+
+    /// A connection that speaks version 1: no `vsn` in its query.
+    pub async fn v1_socket(&self) -> TestSocket {
+        TestSocket::connect(self.address(), "/socket/websocket").await
+    }
+
+    /// Tells the server to stop, as `kill` and service managers do.
+    ///
+    /// # Panics
+    /// If it has ended before.
+    pub fn tell_to_stop(&self) {
+        let child = locked(&self.process.child);
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("the server runs");
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[must_use]
+    pub fn wait(&self) -> ExitStatus {
+        let end = locked(&self.process.end).recv_timeout(PATIENCE);
+        assert_eq!(end, Err(RecvTimeoutError::Disconnected), "the server ends by itself");
+        locked(&self.process.child).wait().expect("the server's exit status")
+    }
+
+    /// Tells the server to stop and waits until it has.
+    #[must_use]
+    pub fn terminate(&self) -> ExitStatus {
+        self.tell_to_stop();
+        self.wait()
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- log of the server at {} ---\n{}---", self.address(), self.log());
+        }
+    }
+}
+
+impl Process {
+    fn kill(&self) {
+        let mut child = locked(&self.child);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Keeps every line of `stderr` in `log`; drops `running` at its end.
+fn keep(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>, running: Sender<()>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = locked(&log);
+            log.push_str(&line);
+            log.push('\n');
+        }
+        drop(running);
+    });
+}
+
+/// Finds the address in `stdout`: the first `http://…`. Drops `running` at its
+/// end.
+fn watch(stdout: impl Read + Send + 'static, running: Sender<()>) -> Receiver<String> {
+    let (found, addresses) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some((_, rest)) = line.split_once("http://") {
+                let host =
+                    |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '[' | ']');
+                let address = rest.split(|c| !host(c)).next().unwrap_or_default();
+                let _ = found.send(address.to_owned());
+            }
+        }
+        drop(running);
+    });
+    addresses
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,148 @@
+//! A WebSocket connection that says exactly what the test says.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::PATIENCE;
+
+/// One connection; knows WebSocket and JSON, and nothing of Phoenix.
+#[derive(Debug)]
+pub struct TestSocket {
+    stream: WebSocketStream<TcpStream>,
+}
+
+impl TestSocket {
+    /// Connects to a path with its query.
+    ///
+    /// # Panics
+    /// If the server does not accept.
+    pub async fn connect(address: &str, path: &str) -> Self {
+        let tcp = TcpStream::connect(address).await.expect("the server listens");
+        tcp.set_nodelay(true).expect("no delay");
+        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let url = format!("ws://{address}{path}");
+        let handshake = client_async_with_config(url, tcp, Some(config));
+        let (stream, _) = timeout(PATIENCE, handshake)
+            .await
+            .expect("the handshake is answered")
+            .unwrap_or_else(|error| panic!("{path} is not accepted: {error}"));
+        Self { stream }
+    }
+
+    /// Sends any message.
+    ///
+    /// # Panics
+    /// If the connection is closed.
+    pub async fn send(&mut self, message: Message) {
+        timeout(PATIENCE, self.stream.send(message))
+            .await
+            .expect("the server reads")
+            .expect("the connection is open");
+    }
+
+    /// Sends a text frame as it is.
+    pub async fn send_text(&mut self, text: impl Into<String>) {
+        self.send(Message::text(text.into())).await;
+    }
+
+    /// Sends a JSON term in a text frame.
+    pub async fn send_json(&mut self, json: &Value) {
+        self.send_text(json.to_string()).await;
+    }
+
+    /// Sends a binary frame as it is.
+    pub async fn send_binary(&mut self, bytes: impl Into<Vec<u8>>) {
+        self.send(Message::binary(bytes.into())).await;
+    }
+
+    /// The next message of any kind; pings are answered on the way.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn recv(&mut self) -> Message {
+        match self.next().await {
+            Some(Ok(message)) => message,
+            end => panic!("a message was expected, the connection ended with {end:?}"),
+        }
+    }
+
+    /// The next message, which is text.
+    ///
+    /// # Panics
+    /// If it is anything else.
+    pub async fn recv_text(&mut self) -> String {
+        match self.recv().await {
+            Message::Text(text) => text.as_str().to_owned(),
+            other => panic!("a text frame was expected, found {other:?}"),
+        }
+    }
+
+    /// The next message, which is JSON.
+    ///
+    /// # Panics
+    /// If it is anything else.
+    pub async fn recv_json(&mut self) -> Value {
+        let text = self.recv_text().await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    /// The next message, which is binary.
+    ///
+    /// # Panics
+    /// If it is anything else.
+    pub async fn recv_binary(&mut self) -> Vec<u8> {
+        match self.recv().await {
+            Message::Binary(bytes) => bytes.to_vec(),
+            other => panic!("a binary frame was expected, found {other:?}"),
+        }
+    }
+
+    /// The next message is exactly this JSON term.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub async fn expect(&mut self, expected: Value) {
+        let found = self.recv_json().await;
+        assert!(found == expected, "\nexpected {expected}\n   found {found}");
+    }
+
+    /// The next message is exactly these bytes.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub async fn expect_binary(&mut self, expected: &[u8]) {
+        let found = self.recv_binary().await;
+        assert!(
+            found == expected,
+            "\nexpected {}\n   found {}",
+            expected.escape_ascii(),
+            found.escape_ascii()
+        );
+    }
+
+    /// The server closes the connection with nothing before it: the close code
+    /// and the reason. The TCP connection has ended, too.
+    ///
+    /// # Panics
+    /// If something else comes.
+    pub async fn expect_close(&mut self) -> (u16, String) {
+        let close = match self.recv().await {
+            Message::Close(Some(CloseFrame { code, reason })) => (code.into(), reason.to_string()),
+            other => panic!("a close frame with a code was expected, found {other:?}"),
+        };
+        match self.next().await {
+            None | Some(Err(Error::ConnectionClosed | Error::Protocol(_) | Error::Io(_))) => close,
+            more => panic!("nothing was expected after the close frame, found {more:?}"),
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<Message, Error>> {
+        timeout(PATIENCE, self.stream.next()).await.expect("the server says something in time")
+    }
+}

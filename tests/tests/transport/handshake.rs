@@ -1,0 +1,143 @@
+//! How the server answers a request for its WebSocket.
+
+use millrace_tests::{HttpRequest, TestServer, TestSocket};
+use serde_json::json;
+
+/// Sends a request and checks the status of the answer.
+async fn check(request: HttpRequest, status: u16) {
+    let server = TestServer::shared();
+    let response = request.send(server.address()).await;
+    assert_eq!(response.status, status, "{request:?} {response:?}");
+    if status == 403 {
+        assert_eq!(response.body, "", "{request:?} {response:?}");
+    }
+}
+
+fn upgrade() -> HttpRequest {
+    HttpRequest::upgrade("/socket/websocket?vsn=2.0.0")
+}
+
+#[tokio::test]
+async fn a_handshake_is_answered_as_rfc_6455_asks() {
+    let server = TestServer::shared();
+    let response = upgrade().send(server.address()).await;
+    assert_eq!(response.status, 101, "{response:?}");
+    // The key and its answer in section 1.3.
+    let accept = response.header("sec-websocket-accept");
+    assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{response:?}");
+    let upgrade = response.header("upgrade").map(str::to_ascii_lowercase);
+    assert_eq!(upgrade.as_deref(), Some("websocket"), "{response:?}");
+    assert_eq!(response.header("sec-websocket-protocol"), None, "{response:?}");
+    assert_eq!(response.header("sec-websocket-extensions"), None, "{response:?}");
+}
+
+#[tokio::test]
+async fn header_names_and_values_may_be_written_as_one_likes() {
+    let request = upgrade()
+        .without("Connection")
+        .header("CONNECTION", "keep-alive, upgrade")
+        .header("upgrade", "WebSocket");
+    check(request, 101).await;
+}
+
+#[tokio::test]
+async fn the_version_is_one_of_two() {
+    for (query, status) in [
+        ("", 101),
+        ("?vsn=1.0.0", 101),
+        ("?vsn=1.0.9", 101),
+        ("?vsn=2.0.0", 101),
+        ("?vsn=2.0.9", 101),
+        ("?a=b&vsn=2.0.0&c", 101),
+        ("?user[name]=a&vsn=2.0.0", 101),
+        ("?vsn=0.9.0", 403),
+        ("?vsn=1.1.0", 403),
+        ("?vsn=2.1.0", 403),
+        ("?vsn=3.0.0", 403),
+        ("?vsn=123.1.1", 403),
+        ("?vsn=2", 403),
+        ("?vsn=2.0", 403),
+        ("?vsn=garbage", 403),
+        ("?vsn=", 403),
+        ("?vsn", 403),
+        ("?vsn[]=1", 403),
+        ("?vsn[]=2.0.0", 403),
+        ("?vsn[a]=2.0.0", 403),
+    ] {
+        check(HttpRequest::upgrade(&format!("/socket/websocket{query}")), status).await;
+    }
+}
+
+#[tokio::test]
+async fn only_a_get_can_be_upgraded() {
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+        check(upgrade().method(method).header("Content-Length", "0"), 400).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_asks_for_no_websocket_is_told_so() {
+    check(HttpRequest::new("GET", "/socket/websocket?vsn=2.0.0"), 400).await;
+    check(upgrade().without("Upgrade"), 400).await;
+    check(upgrade().without("Connection"), 400).await;
+    check(upgrade().without("Sec-WebSocket-Key"), 400).await;
+    check(upgrade().without("Sec-WebSocket-Version"), 400).await;
+    check(upgrade().header("Upgrade", "h2c"), 400).await;
+    check(upgrade().header("Sec-WebSocket-Version", "12"), 400).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    for path in ["/nowhere", "/socket", "/socket/websockets", "/socket/websocket/more", "/"] {
+        check(HttpRequest::new("GET", path), 404).await;
+        check(HttpRequest::upgrade(path), 404).await;
+    }
+}
+
+#[tokio::test]
+async fn the_socket_can_be_mounted_elsewhere() {
+    let server = TestServer::with_config("[socket]\npath = \"/live/socket\"");
+    let mut socket =
+        TestSocket::connect(server.address(), "/live/socket/websocket?vsn=2.0.0").await;
+    socket.send_json(&json!([null, "1", "phoenix", "heartbeat", {}])).await;
+    let ok = json!({ "status": "ok", "response": {} });
+    socket.expect(json!([null, "1", "phoenix", "phx_reply", ok])).await;
+    let response = upgrade().send(server.address()).await;
+    assert_eq!(response.status, 404, "{response:?}");
+}
+
+#[tokio::test]
+async fn a_token_may_come_as_a_subprotocol() {
+    let server = TestServer::shared();
+    // "1234", and bytes whose base64 differs between the two alphabets: `~~??`.
+    for token in ["MTIzNA", "fn4/Pw", "fn4_Pw", "MTIzNA=="] {
+        let protocols = format!("phoenix, base64url.bearer.phx.{token}");
+        let request = upgrade().header("Sec-WebSocket-Protocol", &protocols);
+        let response = request.send(server.address()).await;
+        assert_eq!(response.status, 101, "{protocols}: {response:?}");
+        let protocol = response.header("sec-websocket-protocol");
+        assert_eq!(protocol, Some("phoenix"), "{protocols}: {response:?}");
+    }
+    let broken = "phoenix, base64url.bearer.phx.&&&";
+    check(upgrade().header("Sec-WebSocket-Protocol", broken), 403).await;
+}
+
+#[tokio::test]
+async fn frames_right_behind_the_handshake_are_not_lost() {
+    let server = TestServer::shared();
+    let mut socket = millrace_tests::RawSocket::connect_and_send(
+        server.address(),
+        &TestServer::first_heartbeat(),
+    )
+    .await;
+    socket.expect(millrace_tests::opcode::TEXT, &[]).await;
+}
+
+#[tokio::test]
+async fn garbage_instead_of_a_request_harms_nobody() {
+    let server = TestServer::shared();
+    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"GET\r\n\r\n", b"\r\n"] {
+        millrace_tests::RawSocket::garbage(server.address(), garbage).await;
+    }
+    server.client().await.expect_nothing().await;
+}
