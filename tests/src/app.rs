@@ -9,10 +9,11 @@ use tempfile::TempDir;
 
 use crate::binary::{binary, workspace};
 
-/// A folder with a `millrace.toml`, everything in it built.
+/// What `millrace serve` takes: a folder with a `millrace.toml`, everything in it
+/// built, or a single plugin.
 #[derive(Debug)]
 pub struct App {
-    folder: PathBuf,
+    path: PathBuf,
     /// Removes the folder with the last server that uses it.
     _temporary: Option<TempDir>,
 }
@@ -32,9 +33,16 @@ impl App {
     /// If the folder cannot be written.
     #[must_use]
     pub fn probe_with(config: &str) -> Self {
-        let component = probe_component();
-        let toml = format!("{config}\n[plugins.probe]\ncomponent = {component:?}\n");
+        let plugin = Self::probe_plugin().path;
+        let toml = format!("{config}\n[plugins.probe]\ncomponent = {plugin:?}\n");
         Self::written(&toml)
+    }
+
+    /// The probe's plugin alone, with every setting at its default.
+    #[must_use]
+    pub fn probe_plugin() -> Self {
+        let path = Self::probe().path.join(".millrace/probe.wasm");
+        Self { path, _temporary: None }
     }
 
     /// `examples/chat`: the chat with its page.
@@ -56,27 +64,22 @@ impl App {
     #[must_use]
     pub fn written(millrace_toml: &str) -> Self {
         let temporary = TempDir::with_prefix("millrace-app-").expect("a temporary folder");
-        let folder = temporary.path().to_owned();
-        std::fs::write(folder.join("millrace.toml"), millrace_toml).expect("millrace.toml");
-        Self { folder, _temporary: Some(temporary) }
+        let path = temporary.path().to_owned();
+        std::fs::write(path.join("millrace.toml"), millrace_toml).expect("millrace.toml");
+        Self { path, _temporary: Some(temporary) }
     }
 
     /// Where it is.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn of_workspace(path: &str) -> Self {
-        let folder = workspace().join(path);
-        build_once(&folder);
-        Self { folder, _temporary: None }
+        let path = workspace().join(path);
+        build_once(&path);
+        Self { path, _temporary: None }
     }
-}
-
-/// The probe's component, built.
-pub(crate) fn probe_component() -> PathBuf {
-    App::probe().folder.join(".millrace/probe.wasm")
 }
 
 /// Runs `millrace build` for a folder that has not been built in this process.

@@ -14,6 +14,7 @@ pub struct HttpRequest {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
+    behind: Vec<u8>,
 }
 
 /// An answer, read to its end.
@@ -31,7 +32,8 @@ impl HttpRequest {
     /// A request with no headers but `Host`.
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new() }
+        let (method, path) = (method.to_owned(), path.to_owned());
+        Self { method, path, headers: Vec::new(), behind: Vec::new() }
     }
 
     /// The opening handshake of a WebSocket (RFC 6455, section 1.3, with its
@@ -67,6 +69,13 @@ impl HttpRequest {
         self
     }
 
+    /// Bytes that go out in the same packet, right behind the request.
+    #[must_use]
+    pub fn behind(mut self, bytes: &[u8]) -> Self {
+        self.behind = bytes.to_owned();
+        self
+    }
+
     /// Sends it and reads the answer.
     pub async fn send(&self, address: &str) -> HttpResponse {
         self.open(address).await.0
@@ -77,7 +86,8 @@ impl HttpRequest {
         let tcp = TcpStream::connect(address).await.expect("the server listens");
         let mut stream = BufReader::new(tcp);
         let request = self.text(address);
-        stream.write_all(request.as_bytes()).await.expect("the server reads");
+        let bytes = [request.as_bytes(), &self.behind].concat();
+        stream.write_all(&bytes).await.expect("the server reads");
         let response = timeout(PATIENCE, HttpResponse::read(&mut stream))
             .await
             .unwrap_or_else(|_| panic!("no answer to {request}"));

@@ -1,5 +1,6 @@
 //! WebSocket frames by hand, for what a WebSocket library would not send.
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -37,19 +38,29 @@ pub struct RawSocket {
 
 impl RawSocket {
     /// Opens a WebSocket that speaks version 2.
+    pub async fn connect(address: &str) -> Self {
+        Self::open(address, &HttpRequest::upgrade("/socket/websocket?vsn=2.0.0")).await
+    }
+
+    /// Opens a WebSocket with a request of one's own.
     ///
     /// # Panics
     /// If the server does not accept.
-    pub async fn connect(address: &str) -> Self {
-        let request = HttpRequest::upgrade("/socket/websocket?vsn=2.0.0");
+    pub async fn open(address: &str, request: &HttpRequest) -> Self {
         let (response, stream) = request.open(address).await;
         assert_eq!(response.status, 101, "{response:?}");
         Self { stream }
     }
 
+    /// The bytes of a whole message in one frame.
+    #[must_use]
+    pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        frame(FIN | opcode, MASKED, payload)
+    }
+
     /// Sends a whole message in one frame.
     pub async fn send(&mut self, opcode: u8, payload: &[u8]) {
-        self.send_bytes(&frame(FIN | opcode, MASKED, payload)).await;
+        self.send_bytes(&Self::frame(opcode, payload)).await;
     }
 
     /// Sends a frame that is not the last of its message.
@@ -95,6 +106,16 @@ impl RawSocket {
         let (head, found) = self.recv().await;
         let found = found.escape_ascii().to_string();
         assert_eq!((head, found), (FIN | opcode, payload.escape_ascii().to_string()));
+    }
+
+    /// The next frame answers the heartbeat with this string as its `ref`.
+    pub async fn expect_heartbeat(&mut self, reference: &str) {
+        let (head, payload) = self.recv().await;
+        let found: Value = serde_json::from_slice(&payload)
+            .unwrap_or_else(|error| panic!("{error} in {}", payload.escape_ascii()));
+        let ok = json!({ "status": "ok", "response": {} });
+        let expected = json!([null, reference, "phoenix", "phx_reply", ok]);
+        assert_eq!((head, found), (FIN | opcode::TEXT, expected));
     }
 
     /// The server closes the connection with nothing before it: the close code

@@ -25,7 +25,7 @@ struct Process {
     log: Arc<Mutex<String>>,
     /// Gets nothing, and ends when stdout and stderr have been read to their ends.
     end: Mutex<Receiver<()>>,
-    /// The folder has to stay as long as the process.
+    /// A temporary folder has to stay as long as the process.
     _app: App,
 }
 
@@ -64,7 +64,7 @@ impl TestServer {
     pub fn start_at(app: App, listen: &str) -> Self {
         let mut child = Command::new(binary())
             .arg("serve")
-            .arg(app.folder())
+            .arg(app.path())
             .args(["--listen", listen])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -132,14 +132,30 @@ impl TestSocket {
     /// # Panics
     /// If something else comes.
     pub async fn expect_close(&mut self) -> (u16, String) {
-        let close = match self.recv().await {
-            Message::Close(Some(CloseFrame { code, reason })) => (code.into(), reason.to_string()),
-            other => panic!("a close frame with a code was expected, found {other:?}"),
+        let (messages, code, reason) = self.recv_until_close().await;
+        assert!(messages.is_empty(), "only a close frame was expected, found {messages:?}");
+        (code, reason)
+    }
+
+    /// All messages until the server closes the connection, the close code and
+    /// the reason. The TCP connection has ended, too.
+    ///
+    /// # Panics
+    /// If there is no close frame, or something behind it.
+    pub async fn recv_until_close(&mut self) -> (Vec<Message>, u16, String) {
+        let mut messages = Vec::new();
+        let (code, reason) = loop {
+            match self.recv().await {
+                Message::Close(Some(CloseFrame { code, reason })) => break (code, reason),
+                Message::Close(None) => panic!("a close frame without a code"),
+                message => messages.push(message),
+            }
         };
         match self.next().await {
-            None | Some(Err(Error::ConnectionClosed | Error::Protocol(_) | Error::Io(_))) => close,
+            None | Some(Err(Error::ConnectionClosed | Error::Protocol(_) | Error::Io(_))) => {}
             more => panic!("nothing was expected after the close frame, found {more:?}"),
         }
+        (messages, code.into(), reason.to_string())
     }
 
     async fn next(&mut self) -> Option<Result<Message, Error>> {

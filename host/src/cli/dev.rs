@@ -12,6 +12,8 @@ use crate::server::Swapper;
 
 /// Serves until the process is told to stop, and keeps up with the sources.
 pub(super) async fn run(app: App) -> anyhow::Result<()> {
+    // Before the address is printed: whoever reads it may stop the server at once.
+    let stopped = stopped()?;
     raise_file_limit();
     let app = Arc::new(app);
     build_all(&app).await?;
@@ -26,7 +28,7 @@ pub(super) async fn run(app: App) -> anyhow::Result<()> {
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = server.run(stopped()?) => {}
+        () = server.run(stopped) => {}
         () = reloading => {}
     }
     Ok(())

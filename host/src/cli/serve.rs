@@ -10,6 +10,8 @@ use crate::plugin::{Source, build};
 
 /// Serves until the process is told to stop.
 pub(super) async fn run(app: App) -> anyhow::Result<()> {
+    // Before the address is printed: whoever reads it may stop the server at once.
+    let stopped = stopped()?;
     raise_file_limit();
     let unbuilt: Vec<&Source> = app
         .plugins
@@ -23,7 +25,7 @@ pub(super) async fn run(app: App) -> anyhow::Result<()> {
     }
     let server = Server::bind(&app).await?;
     announce(&server, &app);
-    server.run(stopped()?).await;
+    server.run(stopped).await;
     Ok(())
 }
 

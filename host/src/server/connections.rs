@@ -8,37 +8,50 @@ use crate::wire::CloseReason;
 
 /// The open connections by their number.
 #[derive(Debug, Default)]
-pub struct Connections(Mutex<HashMap<u64, Arc<Outbox>>>);
+pub struct Connections(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    outboxes: HashMap<u64, Arc<Outbox>>,
+    /// All were asked to close, and whoever comes late is too.
+    closing: bool,
+}
 
 impl Connections {
     /// How many are open.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().outboxes.len()
     }
 
     /// Whether none is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().outboxes.is_empty()
     }
 
-    /// Asks all of them to close with 1012.
+    /// Asks all of them to close with 1012, and those that open later.
     pub fn close_all(&self) {
-        for outbox in self.lock().values() {
+        let mut open = self.lock();
+        open.closing = true;
+        for outbox in open.outboxes.values() {
             outbox.close(CloseReason::Restarting);
         }
     }
 
     pub(crate) fn insert(&self, connection: u64, outbox: &Arc<Outbox>) {
-        self.lock().insert(connection, Arc::clone(outbox));
+        let mut open = self.lock();
+        if open.closing {
+            outbox.close(CloseReason::Restarting);
+        }
+        open.outboxes.insert(connection, Arc::clone(outbox));
     }
 
     pub(crate) fn remove(&self, connection: u64) {
-        self.lock().remove(&connection);
+        self.lock().outboxes.remove(&connection);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Outbox>>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 use crate::config::{App, AppPlugin, SocketConfig, StaticFiles};
@@ -43,7 +43,10 @@ pub struct Shared {
     pub(crate) registry: Registry,
     pub(crate) pubsub: PubSub,
     pub(crate) connections: Connections,
+    /// One for each of `socket.max_connections`.
     pub(crate) permits: Arc<Semaphore>,
+    /// True once the server stops.
+    pub(crate) stopping: watch::Sender<bool>,
     pub(crate) channel_ids: Arc<AtomicU64>,
     connection_ids: AtomicU64,
 }
@@ -132,6 +135,7 @@ impl Server {
             pubsub: PubSub::new(Box::new(LocalOnly)),
             connections: Connections::default(),
             permits: Arc::new(Semaphore::new(max_connections(&app.socket))),
+            stopping: watch::Sender::new(false),
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
         });
@@ -166,6 +170,7 @@ impl Server {
             () = stop => {}
         }
         info!(connections = shared.connections.len(), "stopping");
+        shared.stopping.send_replace(true);
         shared.connections.close_all();
         let all = u32::try_from(max_connections(&shared.socket)).unwrap_or(u32::MAX);
         let ended = shared.permits.acquire_many(all);

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// A request's headers; longer ones get 431.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// How long a response may still take when the server stops.
+const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
 pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
@@ -51,19 +55,28 @@ async fn serve(
         debug!(%peer, %error, "failed to set TCP_NODELAY");
     }
     let timeout = Duration::from_millis(shared.socket.handshake_timeout_ms);
+    let mut stopping = shared.stopping.subscribe();
     // The WebSocket goes on after HTTP is over, and takes the permit with it.
     let permit = Arc::new(permit);
     let service = service_fn(move |request| {
         let (shared, permit) = (Arc::clone(&shared), Arc::clone(&permit));
         async move { Ok::<_, Infallible>(http::respond(request, peer, &shared, permit).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        _ = async { stopping.wait_for(|stopping| *stopping).await.is_ok() } => {
+            connection.as_mut().graceful_shutdown();
+            let last = tokio::time::timeout(LAST_RESPONSE_TIMEOUT, connection).await;
+            last.unwrap_or(Ok(()))
+        }
+    };
     if let Err(error) = served {
         debug!(%peer, %error, "an HTTP connection ended early");
     }

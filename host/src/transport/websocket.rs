@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{Sink, Stream};
+use futures_util::{Sink, SinkExt, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -121,7 +121,8 @@ impl WebSocket {
     pub(super) async fn close(mut self, end: End) {
         let goodbye = async {
             match end {
-                End::ByClient => self.stream.close(None).await.unwrap_or_default(),
+                // The echo is queued and only has to be written.
+                End::ByClient => self.stream.flush().await.unwrap_or_default(),
                 End::Broken => return,
                 End::ByServer(reason, text) => {
                     let frame = CloseFrame {

@@ -280,6 +280,40 @@ mod tests {
     }
 
     #[test]
+    fn a_function_of_another_type_is_shown_from_both_sides() {
+        let component = wat::parse_str(
+            r#"(component
+                (core module $m
+                    (memory (export "memory") 1)
+                    (func (export "topics") (result i32) i32.const 0))
+                (core instance $i (instantiate $m))
+                (func $topics (result (list u32))
+                    (canon lift (core func $i "topics") (memory $i "memory")))
+                (instance $channel (export "topics" (func $topics)))
+                (export "millrace:plugin/channel@0.1.0" (instance $channel)))"#,
+        );
+        let problems = inspect(&component.unwrap()).unwrap().problems;
+        let differs = "function `topics` of `millrace:plugin/channel@0.1.0` differs\n  \
+                       the host has     func() -> list<string>\n  \
+                       the plugin wants func() -> list<u32>";
+        assert_eq!(problems.first().map(String::as_str), Some(differs));
+        assert!(problems.iter().any(|p| p.contains("without its function `handle-in`")));
+    }
+
+    #[test]
+    fn an_interface_of_another_version_is_named_with_the_hosts_own() {
+        let component = wat::parse_str(
+            r#"(component
+                (instance $channel)
+                (export "millrace:plugin/channel@0.9.0" (instance $channel)))"#,
+        );
+        let problems = inspect(&component.unwrap()).unwrap().problems;
+        let expected = "exports `millrace:plugin/channel@0.9.0`, this host has \
+                        `millrace:plugin/channel@0.1.0`";
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{problems:?}");
+    }
+
+    #[test]
     fn the_hosts_own_interface_is_valid() {
         let host = Host::new().unwrap();
         let channel = host.interface("millrace:plugin/channel@0.1.0", false).unwrap();

@@ -112,7 +112,9 @@ const scenarios = {
     const channel = socket.channel("room:js-restart", {});
     const joins = joinsOf(channel);
     tell({ joined: await joins() });
-    socket.onClose(({ code }) => tell({ closed: code }));
+    // Attempts to connect again that fail close, too.
+    const closed = new Promise((resolve) => socket.onClose(({ code }) => resolve(code)));
+    tell({ closed: await closed });
     tell({ joined: await joins() });
     tell({ ping: await answer(channel.push("ping", { still: "here" })) });
     socket.disconnect();
@@ -123,10 +125,11 @@ const scenarios = {
     const socket = connect();
     const channel = socket.channel("room:js-crash", {});
     const joins = joinsOf(channel);
-    channel.onError((reason) => tell({ error: reason }));
     tell({ joined: await joins() });
     await answer(channel.push("count", {}));
+    const error = new Promise((resolve) => channel.onError(resolve));
     channel.push("crash", {});
+    tell({ error: await error });
     tell({ joined: await joins() });
     tell({ count: await answer(channel.push("count", {})) });
     socket.disconnect();

@@ -1,7 +1,10 @@
 //! How the server answers a request for its WebSocket.
 
-use millrace_tests::{HttpRequest, TestServer, TestSocket};
+use millrace_tests::{HttpRequest, PATIENCE, RawSocket, TestServer, TestSocket, opcode};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Sends a request and checks the status of the answer.
 async fn check(request: HttpRequest, status: u16) {
@@ -123,21 +126,26 @@ async fn a_token_may_come_as_a_subprotocol() {
 }
 
 #[tokio::test]
-async fn frames_right_behind_the_handshake_are_not_lost() {
+async fn a_frame_right_behind_the_request_is_not_lost() {
     let server = TestServer::shared();
-    let mut socket = millrace_tests::RawSocket::connect_and_send(
-        server.address(),
-        &TestServer::first_heartbeat(),
-    )
-    .await;
-    socket.expect(millrace_tests::opcode::TEXT, &[]).await;
+    let heartbeat = br#"[null,"1","phoenix","heartbeat",{}]"#;
+    let request = upgrade().behind(&RawSocket::frame(opcode::TEXT, heartbeat));
+    let mut socket = RawSocket::open(server.address(), &request).await;
+    socket.expect_heartbeat("1").await;
 }
 
 #[tokio::test]
 async fn garbage_instead_of_a_request_harms_nobody() {
     let server = TestServer::shared();
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"GET\r\n\r\n", b"\r\n"] {
-        millrace_tests::RawSocket::garbage(server.address(), garbage).await;
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice();
+    for garbage in [tls, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
+        let mut tcp = TcpStream::connect(server.address()).await.unwrap();
+        tcp.write_all(garbage).await.unwrap();
+        tcp.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        timeout(PATIENCE, tcp.read_to_end(&mut answer)).await.expect("the connection ends").unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     server.client().await.expect_nothing().await;
 }

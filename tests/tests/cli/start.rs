@@ -1,0 +1,84 @@
+//! Apps that cannot be served, and why.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use millrace_tests::{App, Run, TestServer, run};
+use tempfile::TempDir;
+
+async fn serve(path: &Path) -> Run {
+    run(["serve".as_ref(), path.as_os_str(), "--listen".as_ref(), "127.0.0.1:0".as_ref()]).await
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named() {
+    for command in ["serve", "dev", "build", "check"] {
+        for path in ["no/such/folder", "no/such/plugin.wasm"] {
+            run([command, path]).await.assert_refused(&[path]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_no_app_is_told_what_one_has() {
+    let folder = TempDir::new().unwrap();
+    serve(folder.path()).await.assert_refused(&["millrace.toml"]);
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_not_there_is_named() {
+    let app = App::written("[plugins.room]\ncomponent = \"room.wasm\"");
+    serve(app.path()).await.assert_refused(&["room.wasm"]);
+    let app = App::written("[plugins.room]\npath = \"room\"");
+    serve(app.path()).await.assert_refused(&["room"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_component_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("room.wasm");
+    for (content, problem) in [
+        (b"" as &[u8], "empty"),
+        (b"\0", "component"),
+        (b"\0asm", "component"),
+        (b"not WebAssembly at all, but long enough to look at", "component"),
+        // A core module.
+        (b"\0asm\x01\0\0\0", "component"),
+        // A version there has never been.
+        (b"\0asm\x7f\0\x01\0", "component"),
+        // It breaks off.
+        (b"\0asm\x0d\0\x01\0\x01\xff", "component"),
+    ] {
+        fs::write(&file, content).unwrap();
+        for command in ["serve", "check"] {
+            let run = run([command.as_ref(), file.as_os_str()]).await;
+            run.assert_refused(&["room.wasm", problem]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_component_of_another_world_is_told_what_it_lacks() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("empty.wasm");
+    fs::write(&file, b"\0asm\x0d\0\x01\0").unwrap();
+    serve(&file).await.assert_refused(&["empty.wasm", "millrace:plugin/channel"]);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let server = TestServer::shared();
+    let app = App::probe();
+    let listen = ["serve".as_ref(), app.path().as_os_str(), "--listen".as_ref()];
+    let run = run(listen.into_iter().chain([OsStr::new(server.address())])).await;
+    run.assert_refused(&[server.address()]);
+    // The one that was there first goes on.
+    server.client().await.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn a_single_plugin_can_be_served() {
+    let server = TestServer::start(App::probe_plugin());
+    server.client().await.join("room:single").await;
+}

@@ -1,0 +1,85 @@
+//! Limits of one connection.
+
+use millrace_tests::{RawSocket, TestServer, opcode};
+use serde_json::{Value, json};
+
+fn small_frames() -> TestServer {
+    TestServer::with_config("[socket]\nmax_frame_bytes = 1000")
+}
+
+/// A heartbeat of exactly `len` bytes.
+fn heartbeat(len: usize) -> String {
+    let bare = r#"[null,"1","phoenix","heartbeat",""]"#;
+    bare.replace(r#","""#, &format!(r#","{}""#, "x".repeat(len - bare.len())))
+}
+
+#[tokio::test]
+async fn a_message_of_the_limit_is_taken_and_a_larger_one_closes_the_connection() {
+    let server = small_frames();
+    let mut client = server.client().await;
+    client.socket.send_text(heartbeat(1_000)).await;
+    client.expect_heartbeat("1").await;
+    client.socket.send_text(heartbeat(1_001)).await;
+    let (code, reason) = client.socket.expect_close().await;
+    assert_eq!(code, 1009, "{reason}");
+}
+
+#[tokio::test]
+async fn fragments_count_together() {
+    let server = small_frames();
+    let mut socket = RawSocket::connect(server.address()).await;
+    socket.send_part(opcode::TEXT, &[b'x'; 600]).await;
+    socket.send_part(opcode::CONTINUATION, &[b'x'; 600]).await;
+    let (code, reason) = socket.expect_close().await;
+    assert_eq!(code, 1009, "{reason}");
+}
+
+#[tokio::test]
+async fn a_message_that_will_be_too_large_is_not_waited_for() {
+    let server = TestServer::shared();
+    for announced in [10_000_001, u64::from(u32::MAX), i64::MAX.unsigned_abs()] {
+        let mut socket = RawSocket::connect(server.address()).await;
+        socket.announce(opcode::BINARY, announced).await;
+        let (code, reason) = socket.expect_close().await;
+        assert_eq!(code, 1009, "{announced}: {reason}");
+    }
+    server.client().await.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn the_number_of_topics_is_a_setting() {
+    let server = TestServer::with_config("[socket]\nmax_channels = 1");
+    let mut client = server.client().await;
+    client.join("room:one").await;
+    let join = client.send_join("room:two", json!({})).await;
+    let refused = json!({ "reason": "too many channels joined" });
+    client.expect_reply("room:two", &join, "error", refused).await;
+    // Each connection has its own count.
+    server.client().await.join("room:two").await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed() {
+    let server = TestServer::with_config("[socket]\noutbox_bytes = 10_000");
+    let mut deaf = server.client().await;
+    let mut speaker = server.client().await;
+    deaf.join("room:flood").await;
+    speaker.join("room:flood").await;
+    // Far more than the buffers of both ends of a TCP connection hold.
+    let payload = json!({ "text": "x".repeat(9_000) });
+    for _ in 0..3_000 {
+        let shout = speaker.push("room:flood", "shout_others", payload.clone()).await;
+        speaker.expect_reply("room:flood", &shout, "ok", json!({})).await;
+    }
+    let (heard, code, reason) = deaf.socket.recv_until_close().await;
+    assert_eq!(code, 1013, "{reason}");
+    // What it had been sent until then came without a gap.
+    let broadcast = json!([null, null, "room:flood", "shout_others", payload]);
+    assert!(heard.len() < 3_000, "it heard every broadcast although it did not read");
+    for message in heard {
+        let message: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        assert!(message == broadcast, "{message}");
+    }
+    // The one who reads is served as before.
+    speaker.expect_nothing_from("room:flood").await;
+}
