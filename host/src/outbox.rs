@@ -51,13 +51,24 @@ impl Outbox {
     /// Queues a frame. False when the connection is closing, or now has to.
     pub fn push(&self, frame: Frame) -> bool {
         let bytes = frame.len();
-        self.put(Outgoing::Frame(frame), bytes)
+        let (queued, inner) = self.put(Outgoing::Frame(frame), bytes);
+        wake(inner);
+        queued
+    }
+
+    /// As [`Self::push`], from the connection's own task, which looks into its
+    /// outbox before it rests: waking it would cost it a turn for nothing.
+    pub fn push_own(&self, frame: Frame) -> bool {
+        let bytes = frame.len();
+        self.put(Outgoing::Frame(frame), bytes).0
     }
 
     /// Queues a notice. False as for [`Self::push`].
     pub fn notify(&self, notice: Notice) -> bool {
         let bytes = notice.broadcast.payload.len();
-        self.put(Outgoing::Notice(notice), bytes)
+        let (queued, inner) = self.put(Outgoing::Notice(notice), bytes);
+        wake(inner);
+        queued
     }
 
     /// Asks the connection's task to close. The first reason stays.
@@ -112,23 +123,21 @@ impl Outbox {
         }
     }
 
-    fn put(&self, outgoing: Outgoing, bytes: usize) -> bool {
+    fn put(&self, outgoing: Outgoing, bytes: usize) -> (bool, MutexGuard<'_, Inner>) {
         let mut inner = self.lock();
         if inner.closed.is_some() {
-            return false;
+            return (false, inner);
         }
         let bytes = bytes + ENTRY_BYTES;
         // A frame alone always finds room: its size is bounded elsewhere.
         if inner.bytes > 0 && inner.bytes + bytes > self.capacity_bytes {
             inner.closed = Some(CloseReason::Overloaded);
             inner.queue = VecDeque::new();
-            wake(inner);
-            return false;
+            return (false, inner);
         }
         inner.bytes += bytes;
         inner.queue.push_back(outgoing);
-        wake(inner);
-        true
+        (true, inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -45,16 +45,18 @@ impl App {
         Self { path, _temporary: None }
     }
 
+    /// The plugin of `examples/ping` alone: it is on `room:*`, too, and answers
+    /// `ping` with `{"ping":"pong"}`.
+    #[must_use]
+    pub fn ping_plugin() -> Self {
+        let path = Self::of_workspace("examples/ping").path.join(".millrace/ping.wasm");
+        Self { path, _temporary: None }
+    }
+
     /// `examples/chat`: the chat with its page.
     #[must_use]
     pub fn chat() -> Self {
         Self::of_workspace("examples/chat")
-    }
-
-    /// `examples/ping`: the smallest app.
-    #[must_use]
-    pub fn ping() -> Self {
-        Self::of_workspace("examples/ping")
     }
 
     /// A folder with nothing but this `millrace.toml`.

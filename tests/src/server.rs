@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -22,11 +23,18 @@ struct Process {
     child: Mutex<Child>,
     /// `127.0.0.1:PORT`.
     address: String,
-    log: Arc<Mutex<String>>,
+    log: Arc<Log>,
     /// Gets nothing, and ends when stdout and stderr have been read to their ends.
     end: Mutex<Receiver<()>>,
     /// A temporary folder has to stay as long as the process.
     _app: App,
+}
+
+/// What has come from stderr.
+#[derive(Debug, Default)]
+struct Log {
+    text: Mutex<String>,
+    grown: Condvar,
 }
 
 impl TestServer {
@@ -57,13 +65,20 @@ impl TestServer {
     }
 
     /// Serves an app at an address.
-    ///
-    /// # Panics
-    /// If the server does not say where it listens; its log is in the message.
     #[must_use]
     pub fn start_at(app: App, listen: &str) -> Self {
+        Self::launch("serve", app, listen)
+    }
+
+    /// Serves an app, and reloads it on every change: `millrace dev`.
+    #[must_use]
+    pub fn dev(app: App) -> Self {
+        Self::launch("dev", app, "127.0.0.1:0")
+    }
+
+    fn launch(command: &str, app: App, listen: &str) -> Self {
         let mut child = Command::new(binary())
-            .arg("serve")
+            .arg(command)
             .arg(app.path())
             .args(["--listen", listen])
             .stdin(Stdio::null())
@@ -71,7 +86,7 @@ impl TestServer {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the millrace program can be started");
-        let log = Arc::new(Mutex::new(String::new()));
+        let log = Arc::<Log>::default();
         let stderr = child.stderr.take().expect("stderr is piped");
         let stdout = child.stdout.take().expect("stdout is piped");
         let (running, end) = channel();
@@ -80,7 +95,7 @@ impl TestServer {
         let Ok(address) = addresses.recv_timeout(BUILD_PATIENCE) else {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("the server did not say where it listens:\n{}", locked(&log));
+            panic!("the server did not say where it listens:\n{}", locked(&log.text));
         };
         let (child, end) = (Mutex::new(child), Mutex::new(end));
         Self { process: Arc::new(Process { child, address, log, end, _app: app }) }
@@ -95,7 +110,7 @@ impl TestServer {
     /// What the server has logged until now.
     #[must_use]
     pub fn log(&self) -> String {
-        locked(&self.process.log).clone()
+        locked(&self.process.log.text).clone()
     }
 
     /// A client that speaks version 2, as phoenix.js does.
@@ -106,6 +121,22 @@ impl TestServer {
     /// A connection that speaks version 1: no `vsn` in its query.
     pub async fn v1_socket(&self) -> TestSocket {
         TestSocket::connect(self.address(), "/socket/websocket").await
+    }
+
+    /// Waits until the server has logged these words so many times since its
+    /// start.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn wait_for_log(&self, words: &str, times: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut log = locked(&self.process.log.text);
+        while log.matches(words).count() < times {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the log does not say {words:?} {times} times");
+            let waited = self.process.log.grown.wait_timeout(log, left);
+            log = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Tells the server to stop, as `kill` and service managers do.
@@ -165,12 +196,13 @@ impl Drop for Process {
 }
 
 /// Keeps every line of `stderr` in `log`; drops `running` at its end.
-fn keep(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>, running: Sender<()>) {
+fn keep(stderr: impl Read + Send + 'static, log: Arc<Log>, running: Sender<()>) {
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let mut log = locked(&log);
-            log.push_str(&line);
-            log.push('\n');
+            let mut text = locked(&log.text);
+            text.push_str(&line);
+            text.push('\n');
+            log.grown.notify_all();
         }
         drop(running);
     });

@@ -92,6 +92,9 @@ impl Channels {
 
     /// The next call that ended.
     pub(super) fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Called> {
+        if self.calls.is_empty() {
+            return Poll::Pending;
+        }
         match self.calls.poll_next_unpin(cx) {
             Poll::Ready(Some(called)) => Poll::Ready(called),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
@@ -127,7 +130,7 @@ impl Channels {
         while let Some(action) = queue.pop_front() {
             match action {
                 Action::Send(frame) => {
-                    self.outbox.push(frame);
+                    self.outbox.push_own(frame);
                 }
                 Action::Call(call) => {
                     let mut future = start(call);

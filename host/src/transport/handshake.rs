@@ -54,6 +54,8 @@ pub(super) async fn respond(
         };
         let (stream, early) = (parts.io.into_inner(), parts.read_buf);
         let socket = WebSocket::new(stream, &early, shared.socket.max_frame_bytes).await;
+        // As large as HTTP's buffer, and of no more use.
+        drop(early);
         Connection::new(socket, accepted.identity, shared, permit).run().await;
     });
     accepted.response

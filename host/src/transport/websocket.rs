@@ -146,7 +146,8 @@ impl WebSocket {
         if stream.shutdown().await.is_err() {
             return;
         }
-        let mut discarded = [0; 4096];
+        // On the heap: every connection's task has room for what is held here.
+        let mut discarded = vec![0; READ_BUFFER_BYTES];
         while matches!(stream.read(&mut discarded).await, Ok(read) if read > 0) {}
     }
 }

@@ -1,6 +1,7 @@
 //! Instances of one component that wait for a call.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -10,10 +11,12 @@ use super::{Breaker, Component, Fault};
 /// Hands out instances, makes new ones when none is free, and lets calls wait
 /// when there may be no more.
 ///
-/// The last one returned goes out first, as its memory is still warm.
+/// The last one a thread returned goes out to it first, as its memory is still
+/// warm in that core's caches.
 pub struct Pool {
     component: Component,
-    idle: Mutex<Vec<Instance>>,
+    /// By thread, so that threads seldom meet; never empty.
+    idle: [Mutex<Vec<Instance>>; SHARDS],
     /// One permit for each instance that may be out.
     permits: Semaphore,
     breaker: Breaker,
@@ -26,12 +29,24 @@ pub(super) struct Taken<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
+/// As many as cores that share a server's load, in powers of two.
+const SHARDS: usize = 16;
+
+thread_local! {
+    /// The shard a thread looks into first.
+    static HOME: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS
+    };
+}
+
 impl Pool {
     /// A pool of at most `max_instances`.
     #[must_use]
     pub fn new(component: Component, max_instances: usize) -> Self {
         let permits = Semaphore::new(max_instances);
-        Self { component, idle: Mutex::default(), permits, breaker: Breaker::default() }
+        let idle = std::array::from_fn(|_| Mutex::default());
+        Self { component, idle, permits, breaker: Breaker::default() }
     }
 
     /// What the instances are of.
@@ -47,8 +62,7 @@ impl Pool {
         let Ok(permit) = self.permits.acquire().await else {
             return Err(Fault::bad_return("the pool is closed".to_owned()));
         };
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let instance = match idle {
+        let instance = match self.idle_instance() {
             Some(instance) => instance,
             None => {
                 if let Some(delay) = self.breaker.delay() {
@@ -63,9 +77,21 @@ impl Pool {
     /// Takes back an instance whose call went well.
     pub(super) fn give_back(&self, taken: Taken<'_>) {
         if taken.instance.is_reusable() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(taken.instance);
+            self.shard(HOME.with(|home| *home)).push(taken.instance);
         }
         // The permit goes last: whoever waits for it finds the instance.
+    }
+
+    /// One that waits, from this thread's shard or else from another's.
+    fn idle_instance(&self) -> Option<Instance> {
+        let home = HOME.with(|home| *home);
+        (home..home + SHARDS).find_map(|shard| self.shard(shard).pop())
+    }
+
+    fn shard(&self, number: usize) -> MutexGuard<'_, Vec<Instance>> {
+        #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
+        let shard = &self.idle[number % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a fault against the plugin.

@@ -40,9 +40,9 @@ async fn a_file_that_is_no_component_is_refused() {
     let file = folder.path().join("room.wasm");
     for (content, problem) in [
         (b"" as &[u8], "empty"),
-        (b"\0", "component"),
+        (b"\0", "WebAssembly"),
         (b"\0asm", "component"),
-        (b"not WebAssembly at all, but long enough to look at", "component"),
+        (b"not WebAssembly at all, but long enough to look at", "WebAssembly"),
         // A core module.
         (b"\0asm\x01\0\0\0", "component"),
         // A version there has never been.

@@ -32,7 +32,8 @@ async fn numbers_keep_their_digits() {
     let mut client = server.client().await;
     client.join("room:digits").await;
     let join_ref = client.join_ref("room:digits");
-    for digits in ["12345678901234567890123", "0.1000000000000000055511151231257827", "1.0", "1E3"] {
+    for digits in ["12345678901234567890123", "0.1000000000000000055511151231257827", "1.0", "1E3"]
+    {
         let reference = client.next_ref();
         let text = format!(r#"["{join_ref}","{reference}","room:digits","ping",{{"n":{digits}}}]"#);
         client.socket.send_text(text).await;
@@ -57,6 +58,17 @@ async fn a_payload_of_a_megabyte_comes_back() {
     client.join("room:big").await;
     let payload = json!({ "text": "0123456789".repeat(100_000) });
     client.expect_answer("room:big", "ping", payload.clone(), "ok", payload).await;
+}
+
+#[tokio::test]
+async fn an_answer_may_be_larger_than_what_may_wait_for_a_slow_client() {
+    let server = TestServer::with_config("[socket]\noutbox_bytes = 100_000");
+    let mut client = server.client().await;
+    client.join("room:bigger").await;
+    for size in [99_000, 101_000, 5_000_000] {
+        let payload = json!({ "text": "x".repeat(size) });
+        client.expect_answer("room:bigger", "ping", payload.clone(), "ok", payload).await;
+    }
 }
 
 #[tokio::test]

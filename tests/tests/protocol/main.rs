@@ -12,5 +12,6 @@ mod joining;
 mod leaving;
 mod mixed;
 mod order;
+mod overload;
 mod refs;
 mod v1;

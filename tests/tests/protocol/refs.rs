@@ -17,7 +17,8 @@ async fn check_echo(socket: &mut TestSocket, topic: &str, event: &str, refs: (&s
 /// A string by what it says, for it may be escaped in more than one way; anything
 /// else by how it is written.
 fn canonical(json: &str) -> String {
-    serde_json::from_str::<String>(json).map_or_else(|_| json.to_owned(), |text| format!("{text:?}"))
+    serde_json::from_str::<String>(json)
+        .map_or_else(|_| json.to_owned(), |text| format!("{text:?}"))
 }
 
 #[tokio::test]

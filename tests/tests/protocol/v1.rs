@@ -111,8 +111,7 @@ async fn a_crash_is_told() {
 /// `join_ref`, and what the join's ref was is the server's own business.
 async fn check_end(socket: &mut TestSocket, topic: &str, event: &str, payload: Value) {
     let end = socket.recv_json().await;
-    let expected =
-        json!({ "topic": topic, "event": event, "payload": payload, "ref": end["ref"] });
+    let expected = json!({ "topic": topic, "event": event, "payload": payload, "ref": end["ref"] });
     assert_eq!(end, expected);
     assert!(end["ref"].is_null() || end["ref"] == "1", "{end}");
 }

@@ -143,7 +143,10 @@ async fn garbage_instead_of_a_request_harms_nobody() {
         tcp.write_all(garbage).await.unwrap();
         tcp.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        timeout(PATIENCE, tcp.read_to_end(&mut answer)).await.expect("the connection ends").unwrap();
+        timeout(PATIENCE, tcp.read_to_end(&mut answer))
+            .await
+            .expect("the connection ends")
+            .unwrap();
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }

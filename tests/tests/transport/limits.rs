@@ -1,7 +1,11 @@
 //! Limits of one connection.
 
-use millrace_tests::{RawSocket, TestServer, opcode};
+use millrace_tests::{PATIENCE, RawSocket, TestServer, opcode};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::client_async;
 
 fn small_frames() -> TestServer {
     TestServer::with_config("[socket]\nmax_frame_bytes = 1000")
@@ -56,6 +60,35 @@ async fn the_number_of_topics_is_a_setting() {
     client.expect_reply("room:two", &join, "error", refused).await;
     // Each connection has its own count.
     server.client().await.join("room:two").await;
+}
+
+#[tokio::test]
+async fn the_number_of_connections_is_a_setting() {
+    let server = TestServer::with_config("[socket]\nmax_connections = 2");
+    let mut first = server.client().await;
+    let mut second = RawSocket::connect(server.address()).await;
+    let mut third = TcpStream::connect(server.address()).await.unwrap();
+    let mut answer = Vec::new();
+    let end = timeout(PATIENCE, third.read_to_end(&mut answer)).await;
+    // Closed at once, one way or the other, and without a word.
+    let _ = end.expect("the third connection is closed");
+    assert_eq!(answer.escape_ascii().to_string(), "");
+    first.expect_nothing().await;
+
+    // One that ends makes place for another.
+    second.send(opcode::CLOSE, &1000u16.to_be_bytes()).await;
+    second.expect_close().await;
+    second.expect_end().await;
+    let url = format!("ws://{}/socket/websocket", server.address());
+    let another = async {
+        loop {
+            let tcp = TcpStream::connect(server.address()).await.unwrap();
+            if let Ok(connected) = client_async(&url, tcp).await {
+                break connected;
+            }
+        }
+    };
+    timeout(PATIENCE, another).await.expect("there is place for another");
 }
 
 #[tokio::test]

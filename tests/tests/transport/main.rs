@@ -7,4 +7,5 @@ mod handshake;
 mod limits;
 mod malformed;
 mod origin;
+mod pages;
 mod silence;

@@ -5,8 +5,7 @@ use millrace_tests::{HttpRequest, TestServer};
 /// Asks for a WebSocket from a page of each origin and checks the answers.
 async fn check(server: &TestServer, origins: &[(&str, u16)]) {
     for (origin, status) in origins {
-        let request =
-            HttpRequest::upgrade("/socket/websocket?vsn=2.0.0").header("Origin", origin);
+        let request = HttpRequest::upgrade("/socket/websocket?vsn=2.0.0").header("Origin", origin);
         let response = request.send(server.address()).await;
         assert_eq!(response.status, *status, "{origin}: {response:?}");
     }

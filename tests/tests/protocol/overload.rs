@@ -1,0 +1,64 @@
+//! A client that sends faster than its channel works.
+
+use millrace_tests::{TestClient, TestServer};
+use serde_json::json;
+
+const TOPIC: &str = "room:overload";
+
+/// A client whose channel works for a while, with the four messages behind it
+/// that may wait.
+async fn busy(server: &TestServer) -> (TestClient, Vec<String>) {
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let mut sent = vec![client.push(TOPIC, "slow_ping", json!({ "ms": 500 })).await];
+    for _ in 0..4 {
+        sent.push(client.push(TOPIC, "ping", json!({ "ms": 500 })).await);
+    }
+    (client, sent)
+}
+
+fn impatient() -> TestServer {
+    TestServer::with_config("[socket]\nmax_pending = 4")
+}
+
+#[tokio::test]
+async fn what_finds_no_room_to_wait_is_refused_at_once() {
+    let server = impatient();
+    let (mut client, waiting) = busy(&server).await;
+    let overloaded = json!({ "reason": "overloaded" });
+    client.expect_answer(TOPIC, "ping", json!({}), "error", overloaded).await;
+    for reference in &waiting {
+        client.expect_reply(TOPIC, reference, "ok", json!({ "ms": 500 })).await;
+    }
+    // There is room again.
+    client.expect_nothing_from(TOPIC).await;
+}
+
+#[tokio::test]
+async fn a_leave_always_finds_room() {
+    let server = impatient();
+    let (mut client, waiting) = busy(&server).await;
+    let leave = client.push(TOPIC, "phx_leave", json!({})).await;
+    for reference in &waiting {
+        client.expect_reply(TOPIC, reference, "ok", json!({ "ms": 500 })).await;
+    }
+    client.expect_reply(TOPIC, &leave, "ok", json!({})).await;
+    client.expect_closed(TOPIC).await;
+}
+
+#[tokio::test]
+async fn joins_that_wait_for_a_join_are_limited_too() {
+    let server = impatient();
+    let mut client = server.client().await;
+    let join = client.send_join(TOPIC, json!({ "slow_ms": 500 })).await;
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        waiting.push(client.push(TOPIC, "ping", json!({})).await);
+    }
+    let overloaded = json!({ "reason": "overloaded" });
+    client.expect_answer(TOPIC, "ping", json!({}), "error", overloaded).await;
+    client.expect_reply(TOPIC, &join, "ok", json!({})).await;
+    for reference in &waiting {
+        client.expect_reply(TOPIC, reference, "ok", json!({})).await;
+    }
+}
