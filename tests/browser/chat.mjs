@@ -33,9 +33,13 @@ async function enter(name) {
   await page.fill("#name", name);
   await page.fill("#room", ROOM);
   await page.click("#join");
-  await page.waitForSelector('#status[data-state="connected"]', { state: "attached" });
+  await status(page, "connected");
   await page.waitForSelector("#body");
   return page;
+}
+
+async function status(page, state) {
+  await page.waitForSelector(`#status[data-state="${state}"]`, { state: "attached" });
 }
 
 /** Waits for the `nth` message and reads it. */
@@ -69,6 +73,13 @@ try {
   await ada.screenshot({ path: join(screenshots, "chat-ada.png") });
   await bob.screenshot({ path: join(screenshots, "chat-bob.png") });
   tell({ screenshots: 2 });
+
+  // The test stops the server here, and starts another.
+  await Promise.all([status(ada, "disconnected"), status(bob, "disconnected")]);
+  tell({ disconnected: true });
+  await Promise.all([status(ada, "connected"), status(bob, "connected")]);
+  await say(ada, "Still there?");
+  tell({ bob: await message(bob, 2), ada: await message(ada, 2) });
 } finally {
   await browser.close();
 }

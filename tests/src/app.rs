@@ -59,6 +59,12 @@ impl App {
         Self::of_workspace("examples/chat")
     }
 
+    /// A plugin that traps as soon as it is instantiated.
+    #[must_use]
+    pub fn faulty() -> Self {
+        Self::of_workspace("tests/apps/faulty")
+    }
+
     /// A folder with nothing but this `millrace.toml`.
     ///
     /// # Panics
@@ -69,6 +75,33 @@ impl App {
         let path = temporary.path().to_owned();
         std::fs::write(path.join("millrace.toml"), millrace_toml).expect("millrace.toml");
         Self { path, _temporary: Some(temporary) }
+    }
+
+    /// A package with the probe's source, for a test to edit, at a place where
+    /// what cargo built of it last time is kept.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    #[must_use]
+    pub fn probe_package(path: &Path) -> Self {
+        let sdk = workspace().join("plugins/sdk");
+        let manifest = format!(
+            "[package]\nname = \"copy\"\nedition = \"2024\"\n\n\
+             [lib]\ncrate-type = [\"cdylib\"]\n\n\
+             [dependencies]\nmillrace-plugin = {{ path = {sdk:?} }}\n\
+             serde = {{ version = \"1\", features = [\"derive\"] }}\n\n\
+             # Not a part of the workspace around it.\n[workspace]\n"
+        );
+        std::fs::create_dir_all(path.join("src")).expect("a folder for the source");
+        for (file, original) in
+            [("src/lib.rs", "tests/apps/probe/src/lib.rs"), ("Cargo.lock", "Cargo.lock")]
+        {
+            std::fs::copy(workspace().join(original), path.join(file)).expect("a copy");
+        }
+        std::fs::write(path.join("Cargo.toml"), manifest).expect("the manifest");
+        std::fs::write(path.join("millrace.toml"), "[plugins.copy]\npath = \".\"\n")
+            .expect("millrace.toml");
+        Self { path: path.to_owned(), _temporary: None }
     }
 
     /// Where it is.

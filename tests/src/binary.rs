@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 /// The `millrace` program, built once per process from this workspace in the
-/// profile of the tests. `MILLRACE_BIN` names one that is already there.
+/// profile of the tests. `MILLRACE_BIN` names one that is already there, by a path
+/// from the workspace's root.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -15,7 +16,7 @@ use serde_json::Value;
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("MILLRACE_BIN") {
-        Some(path) => PathBuf::from(path),
+        Some(path) => workspace().join(path),
         None => build(),
     })
 }

@@ -124,12 +124,12 @@ impl TestServer {
     }
 
     /// Waits until the server has logged these words so many times since its
-    /// start.
+    /// start; a build may come before.
     ///
     /// # Panics
     /// If it does not.
     pub fn wait_for_log(&self, words: &str, times: usize) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + BUILD_PATIENCE;
         let mut log = locked(&self.process.log.text);
         while log.matches(words).count() < times {
             let left = deadline.saturating_duration_since(Instant::now());

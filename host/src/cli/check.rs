@@ -1,15 +1,19 @@
 //! `millrace check`: what a plugin is, and whether this host can run it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
 use super::say;
-use crate::wasm::{Inspection, inspect};
+use crate::plugin::Settings;
+use crate::telemetry::Metrics;
+use crate::wasm::{Component, Engine, Inspection, PluginLimits, inspect};
 
-/// Prints what the component exports and imports; an error when this host
-/// cannot run it.
-pub(super) fn run(plugin: &Path) -> anyhow::Result<()> {
+/// Prints what the component exports, imports and serves; an error when this
+/// host cannot run it.
+pub(super) async fn run(plugin: &Path) -> anyhow::Result<()> {
     let path = plugin.display();
     let wasm = std::fs::read(plugin).with_context(|| format!("failed to read {path}"))?;
     let Inspection { exports, imports, problems } = match inspect(&wasm) {
@@ -19,12 +23,24 @@ pub(super) fn run(plugin: &Path) -> anyhow::Result<()> {
     say(&format!("{path}: component, {} bytes", wasm.len()));
     list("exports", &exports);
     list("imports", &imports);
-    if problems.is_empty() {
-        say("this host can run it");
-        return Ok(());
+    if !problems.is_empty() {
+        let problems: Vec<String> = problems.iter().map(|problem| format!("- {problem}")).collect();
+        bail!("this host cannot run {path}:\n{}", problems.join("\n"));
     }
-    let problems: Vec<String> = problems.iter().map(|problem| format!("- {problem}")).collect();
-    bail!("this host cannot run {path}:\n{}", problems.join("\n"));
+    let component = load(&wasm).await.with_context(|| format!("this host cannot run {path}"))?;
+    let topics: Vec<String> = component.topics().iter().map(ToString::to_string).collect();
+    list("topics", &topics);
+    say("this host can run it");
+    Ok(())
+}
+
+/// Compiles, links and asks it as a server would.
+async fn load(wasm: &[u8]) -> anyhow::Result<Component> {
+    let limits = PluginLimits::default();
+    let engine = Engine::new(1, limits.max_memory_bytes, true)?;
+    let settings =
+        Settings { name: "check".to_owned(), config: BTreeMap::new(), metrics: Metrics::none() };
+    Ok(engine.compile(wasm, Arc::new(settings), limits)?.finish().await?)
 }
 
 fn list(what: &str, names: &[String]) {

@@ -115,7 +115,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Serve(args) => runtime()?.block_on(serve::run(args.load()?)),
         Command::Dev(args) => runtime()?.block_on(dev::run(args.load()?)),
         Command::Build { app } => build::run(&App::load(app)?),
-        Command::Check { plugin } => check::run(plugin),
+        Command::Check { plugin } => runtime()?.block_on(check::run(plugin)),
     }
 }
 

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::file::{ConfigFile, PluginConfig};
-use super::{LimitsConfig, SocketConfig, StatsdConfig};
+use super::{SocketConfig, StatsdConfig};
 use crate::plugin::Source;
+use crate::wasm::PluginLimits;
 
 /// Everything there is to know before a server starts.
 #[derive(Clone, Debug)]
@@ -18,8 +19,8 @@ pub struct App {
     pub listen: SocketAddr,
     /// One connection and its channels.
     pub socket: SocketConfig,
-    /// One call of a plugin.
-    pub limits: LimitsConfig,
+    /// One plugin and its calls.
+    pub limits: PluginLimits,
     /// In the order of their names.
     pub plugins: Vec<AppPlugin>,
     /// The page.

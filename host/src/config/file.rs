@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{CheckOrigin, defaults};
 use crate::session::Limits;
-use crate::wasm::CallLimits;
+use crate::wasm::PluginLimits;
 
 /// The whole file. Unknown keys are refused everywhere.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,7 +16,7 @@ use crate::wasm::CallLimits;
 pub(super) struct ConfigFile {
     pub(super) listen: SocketAddr,
     pub(super) socket: SocketConfig,
-    pub(super) limits: LimitsConfig,
+    pub(super) limits: PluginLimits,
     pub(super) plugins: BTreeMap<String, PluginConfig>,
     #[serde(rename = "static")]
     pub(super) static_files: StaticConfig,
@@ -48,26 +48,6 @@ pub struct SocketConfig {
     pub max_connections: usize,
     /// A connection that has not sent a whole request by then is closed.
     pub handshake_timeout_ms: u64,
-}
-
-/// `[limits]`: one call of a plugin.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsConfig {
-    /// About one unit for each Wasm instruction; a call that uses it up traps.
-    pub fuel: u64,
-    /// More for each byte of payload and assigns.
-    pub fuel_per_byte: u64,
-    /// Linear memory of one instance.
-    pub max_memory_bytes: usize,
-    /// Assigns of one channel.
-    pub max_assigns_bytes: usize,
-    /// Effects of one call.
-    pub max_effects: usize,
-    /// Payloads of one call's effects together.
-    pub max_effect_bytes: usize,
-    /// Calls of one plugin at the same time; further ones wait.
-    pub max_instances: u32,
 }
 
 /// `[statsd]`: where measurements go.
@@ -105,7 +85,7 @@ impl Default for ConfigFile {
         Self {
             listen: defaults::LISTEN,
             socket: SocketConfig::default(),
-            limits: LimitsConfig::default(),
+            limits: PluginLimits::default(),
             plugins: BTreeMap::new(),
             static_files: StaticConfig::default(),
             statsd: None,
@@ -129,7 +109,7 @@ impl Default for SocketConfig {
     }
 }
 
-impl Default for LimitsConfig {
+impl Default for PluginLimits {
     fn default() -> Self {
         Self {
             fuel: defaults::FUEL,
@@ -148,20 +128,5 @@ impl SocketConfig {
     #[must_use]
     pub fn session_limits(&self) -> Limits {
         Limits { max_channels: self.max_channels, max_pending: self.max_pending }
-    }
-}
-
-impl LimitsConfig {
-    /// The bounds of one call.
-    #[must_use]
-    pub fn call_limits(&self) -> CallLimits {
-        CallLimits {
-            fuel: self.fuel,
-            fuel_per_byte: self.fuel_per_byte,
-            max_memory_bytes: self.max_memory_bytes,
-            max_assigns_bytes: self.max_assigns_bytes,
-            max_effects: self.max_effects,
-            max_effect_bytes: self.max_effect_bytes,
-        }
     }
 }

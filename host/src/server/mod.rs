@@ -21,7 +21,7 @@ use crate::plugin::{Plugin, Registry, RegistryError, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
 use crate::telemetry::Metrics;
 use crate::transport;
-use crate::wasm::{CallLimits, Component, Engine, LoadError, Pool};
+use crate::wasm::{Component, Engine, EngineError, LoadError, PluginLimits, Pool};
 
 /// How long connections have to end when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,16 +56,15 @@ pub struct Shared {
 pub struct Loader {
     engine: Engine,
     metrics: Metrics,
-    limits: CallLimits,
-    max_instances: usize,
+    limits: PluginLimits,
 }
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The Wasm engine refused its configuration.
-    #[error("failed to set up the Wasm engine: {0:#}")]
-    Engine(wasmtime::Error),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// There is nothing to serve.
     #[error("there is no plugin to serve; add a [plugins.NAME] to millrace.toml")]
     NoPlugins,
@@ -210,18 +209,17 @@ impl Swapper {
 
 impl Loader {
     fn new(app: &App) -> Result<Self, StartError> {
-        let limits = app.limits.call_limits();
+        let limits = app.limits;
         let plugins = u32::try_from(app.plugins.len()).unwrap_or(u32::MAX);
         // While versions are exchanged, two of each plugin are live.
-        let instances = app.limits.max_instances.saturating_mul(plugins).saturating_mul(2);
-        let engine = Engine::new(instances, limits.max_memory_bytes, true);
+        let instances = limits.max_instances.saturating_mul(plugins).saturating_mul(2);
+        let engine = Engine::new(instances, limits.max_memory_bytes, true)?;
         let metrics = match &app.statsd {
             Some(statsd) => Metrics::statsd(&statsd.address)
                 .map_err(|cause| StartError::Statsd { address: statsd.address.clone(), cause })?,
             None => Metrics::none(),
         };
-        let max_instances = app.limits.max_instances as usize;
-        Ok(Self { engine: engine.map_err(StartError::Engine)?, metrics, limits, max_instances })
+        Ok(Self { engine, metrics, limits })
     }
 
     async fn load(&self, plugin: &AppPlugin) -> Result<Pool, StartError> {
@@ -235,7 +233,7 @@ impl Loader {
         })?;
         let failed = |cause| StartError::Load { name: name(), path: path.to_owned(), cause };
         let component = self.compile(wasm, plugin).await.map_err(failed)?;
-        Ok(Pool::new(component, self.max_instances))
+        Ok(Pool::new(component))
     }
 
     /// Compiles on a thread of its own: it takes as long as seconds.

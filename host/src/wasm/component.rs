@@ -9,7 +9,7 @@ use wasmtime::component::{Component as Compiled, InstancePre};
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
 use super::host::State;
 use super::instance::Instance;
-use super::{CallLimits, Engine, Fault, check};
+use super::{Engine, Fault, PluginLimits, check};
 use crate::plugin::Settings;
 use crate::wire::{TopicPattern, TopicPatternError};
 
@@ -20,7 +20,7 @@ pub struct Component {
     pub(super) pre: InstancePre<State>,
     pub(super) exports: Exports,
     pub(super) settings: Arc<Settings>,
-    pub(super) limits: CallLimits,
+    pub(super) limits: PluginLimits,
     topics: Vec<TopicPattern>,
     intercepts: Arc<[SmolStr]>,
 }
@@ -71,7 +71,7 @@ impl Engine {
         &self,
         wasm: &[u8],
         settings: Arc<Settings>,
-        limits: CallLimits,
+        limits: PluginLimits,
     ) -> Result<Loading, LoadError> {
         check::check(wasm).map_err(LoadError::Mismatch)?;
         let cached = self.cache.as_ref().and_then(|cache| cache.get(&self.wasmtime, wasm));

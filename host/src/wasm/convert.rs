@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::bindings::exports::millrace::plugin::{channel, socket};
 use super::bindings::millrace::plugin::types;
-use super::{CallLimits, Fault};
+use super::{Fault, PluginLimits};
 use crate::channel::{Assigns, Callback, Context, Effect, Info, Joined, Outcome};
 use crate::pubsub::Broadcast;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, is_json};
@@ -104,7 +104,7 @@ impl ConnectRequest {
 
 pub(super) fn joined(
     joined: Result<channel::Joined, types::PayloadResult>,
-    limits: &CallLimits,
+    limits: &PluginLimits,
 ) -> Result<Result<Joined, Payload>, Fault> {
     let mut budget = Budget::new(limits);
     match joined {
@@ -121,14 +121,14 @@ pub(super) fn joined(
 pub(super) fn outcome(
     outcome: types::Outcome,
     replies: bool,
-    limits: &CallLimits,
+    limits: &PluginLimits,
 ) -> Result<Outcome, Fault> {
     Budget::new(limits).outcome(outcome, replies)
 }
 
 pub(super) fn connected(
     answer: Result<socket::Connected, socket::Refusal>,
-    limits: &CallLimits,
+    limits: &PluginLimits,
 ) -> Result<Result<Connected, Refusal>, Fault> {
     match answer {
         Ok(connected) => {
@@ -148,12 +148,12 @@ pub(super) fn connected(
 
 /// What is left of a call's limits while its result is checked.
 struct Budget<'a> {
-    limits: &'a CallLimits,
+    limits: &'a PluginLimits,
     bytes: usize,
 }
 
 impl<'a> Budget<'a> {
-    fn new(limits: &'a CallLimits) -> Self {
+    fn new(limits: &'a PluginLimits) -> Self {
         Self { limits, bytes: limits.max_effect_bytes }
     }
 
@@ -273,13 +273,14 @@ fn name(what: &str, name: &str) -> Result<(), Fault> {
 mod tests {
     use super::*;
 
-    const LIMITS: CallLimits = CallLimits {
+    const LIMITS: PluginLimits = PluginLimits {
         fuel: 0,
         fuel_per_byte: 0,
         max_memory_bytes: 0,
         max_assigns_bytes: 4,
         max_effects: 2,
         max_effect_bytes: 20,
+        max_instances: 0,
     };
 
     fn push(event: &str, json: &[u8]) -> types::Effect {

@@ -17,6 +17,11 @@ pub struct Engine {
     pub(super) cache: Option<Arc<Cache>>,
 }
 
+/// Why there is no engine: this machine cannot run Wasm as it is configured.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to set up the Wasm engine: {0:#}")]
+pub struct EngineError(wasmtime::Error);
+
 /// Of one call's stack, host frames of imports included. Plugins keep large
 /// values in linear memory; deep recursion ends in a trap.
 const FIBER_STACK_BYTES: usize = 256 * 1024;
@@ -34,7 +39,7 @@ impl Engine {
         max_instances: u32,
         max_memory_bytes: usize,
         cache: bool,
-    ) -> Result<Self, wasmtime::Error> {
+    ) -> Result<Self, EngineError> {
         let pooled = config(Some(pooling(max_instances, max_memory_bytes)));
         // Pooling reserves address space for every slot, which a container with
         // a small limit refuses; then each instance maps its own.
@@ -43,11 +48,11 @@ impl Engine {
             Err(error) => {
                 tracing::warn!(%error, "no address space for the instance pool; instances will \
                     start more slowly");
-                wasmtime::Engine::new(&config(None))?
+                wasmtime::Engine::new(&config(None)).map_err(EngineError)?
             }
         };
         let mut linker = Linker::new(&wasmtime);
-        host::add_to_linker(&mut linker)?;
+        host::add_to_linker(&mut linker).map_err(EngineError)?;
         let cache = if cache { Cache::open(fingerprint(&wasmtime)).map(Arc::new) } else { None };
         Ok(Self { wasmtime, linker: Arc::new(linker), cache })
     }

@@ -4,7 +4,7 @@ use wasmtime::{Store, Trap};
 
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
 use super::host::State;
-use super::{CallLimits, Component, Fault, FaultKind};
+use super::{Component, Fault, FaultKind, PluginLimits};
 
 /// A live instance in its own store.
 pub(super) struct Instance {
@@ -12,7 +12,7 @@ pub(super) struct Instance {
     pub(super) channel: Option<channel::Guest>,
     pub(super) outgoing: Option<outgoing::Guest>,
     pub(super) socket: Option<socket::Guest>,
-    pub(super) limits: CallLimits,
+    pub(super) limits: PluginLimits,
 }
 
 /// Fuel after which a call lets others run: about half a millisecond.
@@ -100,7 +100,7 @@ impl Instance {
 
 /// What a plugin may make the host allocate in one call: all effects twice over,
 /// as their lists and strings are counted too.
-fn hostcall_fuel(limits: &CallLimits) -> usize {
+fn hostcall_fuel(limits: &PluginLimits) -> usize {
     let effects = limits.max_effect_bytes.saturating_mul(2);
     effects.saturating_add(limits.max_assigns_bytes).saturating_add(1 << 20)
 }

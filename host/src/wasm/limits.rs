@@ -1,11 +1,14 @@
 //! The bounds of one call, and of the instance it runs in.
 
+use serde::Deserialize;
 use wasmtime::{ResourceLimiter, Result};
 
-/// The bounds of one call of a plugin.
-#[derive(Clone, Copy, Debug)]
-pub struct CallLimits {
-    /// Fuel for any call: about one unit for each Wasm instruction.
+/// `[limits]`: the bounds of one plugin and of each of its calls.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginLimits {
+    /// Fuel for any call: about one unit for each Wasm instruction. A call that
+    /// uses it up traps.
     pub fuel: u64,
     /// More fuel for each byte of payload and assigns, as copying a byte costs
     /// one unit and parsing it some tens.
@@ -16,11 +19,13 @@ pub struct CallLimits {
     pub max_assigns_bytes: usize,
     /// Effects a call may return.
     pub max_effects: usize,
-    /// Their events, topics and payloads together.
+    /// Their payloads together.
     pub max_effect_bytes: usize,
+    /// Calls of the plugin at the same time; further ones wait.
+    pub max_instances: u32,
 }
 
-impl CallLimits {
+impl PluginLimits {
     /// The fuel of a call that is handed `bytes`.
     #[must_use]
     pub fn fuel_for(&self, bytes: usize) -> u64 {
@@ -87,13 +92,14 @@ mod tests {
 
     #[test]
     fn fuel_grows_with_what_a_call_is_handed() {
-        let limits = CallLimits {
+        let limits = PluginLimits {
             fuel: 10,
             fuel_per_byte: 2,
             max_memory_bytes: 0,
             max_assigns_bytes: 0,
             max_effects: 0,
             max_effect_bytes: 0,
+            max_instances: 0,
         };
         assert_eq!(limits.fuel_for(5), 20);
         assert_eq!(limits.fuel_for(usize::MAX), u64::MAX);

@@ -41,10 +41,10 @@ thread_local! {
 }
 
 impl Pool {
-    /// A pool of at most `max_instances`.
+    /// A pool of at most `limits.max_instances`.
     #[must_use]
-    pub fn new(component: Component, max_instances: usize) -> Self {
-        let permits = Semaphore::new(max_instances);
+    pub fn new(component: Component) -> Self {
+        let permits = Semaphore::new(component.limits.max_instances as usize);
         let idle = std::array::from_fn(|_| Mutex::default());
         Self { component, idle, permits, breaker: Breaker::default() }
     }

@@ -1,15 +1,28 @@
 //! Measures servers that speak the Phoenix protocol, side by side.
 //!
-//! `millrace-bench` starts each server it is given, puts the same load on each
-//! in turn, and prints what that cost the server. `floor` is the server to
-//! compare with: what the same transport costs with nothing behind it.
+//! ```text
+//! main ─▶ server      starts the servers in turn, finds their addresses
+//!      └▶ workload    echo, idle, fanout
+//!           ├▶ client ─▶ websocket, scan    joins, pushes, receives
+//!           ├▶ in_flight                    which ref was answered how often
+//!           └▶ meter ─▶ procfs              what that cost
+//!      └▶ report      the table, the ratios
+//! ```
 //!
-//! The robust figure on a noisy machine is the server's CPU time for each
-//! message, from `/proc`.
+//! The program `floor` is the server to compare with: what the transport costs
+//! with nothing behind it. The robust figure on a noisy machine is the server's
+//! CPU time for each message, from `/proc`.
+//!
+//! The load comes from one thread, so that it leaves the other cores to the
+//! server, and it does its own WebSocket framing: what a client costs is kept
+//! well below what a server costs.
 
 pub mod client;
+pub mod in_flight;
+pub mod meter;
 pub mod procfs;
 pub mod report;
 pub mod scan;
 pub mod server;
+pub mod websocket;
 pub mod workload;

@@ -1,90 +1,131 @@
-//! `millrace-bench`: the same load on several servers in turn.
+//! `millrace-bench`: puts a load on servers and prints what it cost them.
 
+use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use millrace_bench::report::{Measured, table};
-use millrace_bench::server::{RunningServer, ServerCommand};
-use millrace_bench::workload::{self, Figures};
+use millrace_bench::report::{Measured, json, table};
+use millrace_bench::server::{ServerCommand, Target};
+use millrace_bench::workload::{Echo, Fanout, Idle, Outcome};
 
-/// Puts the same load on several servers in turn and prints what it cost them.
+/// Puts a load on servers that speak the Phoenix protocol, and prints what it
+/// cost them. Fails if any reply or message is lost or comes twice.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Example:
-  millrace-bench --server 'floor=target/release/floor' \\
-      --server 'millrace=target/release/millrace serve tests/apps/probe --listen :0' echo")]
+  millrace-bench compare --server 'floor=target/release/floor' \\
+      --server 'millrace=target/release/millrace serve tests/apps/probe --listen 127.0.0.1:0' \\
+      echo --in-flight 16")]
 struct Cli {
     #[command(subcommand)]
-    workload: Workload,
-    /// A server to measure, as NAME=COMMAND; ratios are to the first one.
-    #[arg(long, required = true, value_parser = ServerCommand::parse)]
-    server: Vec<ServerCommand>,
-    /// How often each server gets its turn.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start several servers in turn and compare them.
+    Compare {
+        /// A server to start, as NAME=COMMAND; ratios are to the first one.
+        #[arg(long = "server", required = true, value_name = "NAME=COMMAND", value_parser = ServerCommand::parse)]
+        servers: Vec<ServerCommand>,
+        /// How often each server gets its turn.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Write the figures of every round to this file too.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        #[command(subcommand)]
+        workload: Workload,
+    },
+    /// Measure a server that is running.
+    Load {
+        /// Where it listens, as 127.0.0.1:PORT.
+        #[arg(long)]
+        address: SocketAddr,
+        /// Its process, for CPU and memory.
+        #[arg(long)]
+        pid: u32,
+        /// Write the figures to this file too.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        #[command(subcommand)]
+        workload: Workload,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Workload {
     /// Round trips on a topic of each client's own.
-    Echo {
-        /// Clients.
-        #[arg(long, default_value_t = 100)]
-        connections: usize,
-        /// Pings each keeps in flight.
-        #[arg(long, default_value_t = 1)]
-        in_flight: usize,
-        /// How long a turn lasts.
-        #[arg(long, default_value_t = 5)]
-        seconds: u64,
-    },
+    Echo(Echo),
     /// Clients that have joined and say nothing.
-    Idle {
-        /// Clients.
-        #[arg(long, default_value_t = 10_000)]
-        connections: usize,
-    },
+    Idle(Idle),
     /// Broadcasts from one client to many.
-    Fanout {
-        /// Clients that listen.
-        #[arg(long, default_value_t = 1_000)]
-        subscribers: usize,
-        /// How long a turn lasts.
-        #[arg(long, default_value_t = 5)]
-        seconds: u64,
-    },
+    Fanout(Fanout),
 }
 
 impl Workload {
-    async fn run(self, server: &RunningServer) -> Result<Figures> {
+    async fn run(self, server: &Target) -> Result<Outcome> {
         match self {
-            Self::Echo { connections, in_flight, seconds } => {
-                workload::echo(server, connections, in_flight, seconds).await
-            }
-            Self::Idle { connections } => workload::idle(server, connections).await,
-            Self::Fanout { subscribers, seconds } => {
-                workload::fanout(server, subscribers, seconds).await
-            }
+            Self::Echo(echo) => echo.run(server).await,
+            Self::Idle(idle) => idle.run(server).await,
+            Self::Fanout(fanout) => fanout.run(server).await,
         }
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    rlimit::increase_nofile_limit(u64::MAX)?;
-    let mut servers: Vec<Measured> = cli
-        .server
-        .iter()
-        .map(|command| Measured { name: command.name.clone(), rounds: Vec::new() })
-        .collect();
-    for _ in 0..cli.rounds {
-        for (command, measured) in cli.server.iter().zip(&mut servers) {
-            let server = command.start().await?;
-            measured.rounds.push(cli.workload.run(&server).await?);
+    rlimit::increase_nofile_limit(u64::MAX).context("failed to raise the limit of open files")?;
+    match cli.command {
+        Command::Compare { servers, rounds, json, workload } => {
+            let measured = compare(&servers, rounds, workload).await?;
+            report(&measured, json.as_deref())
+        }
+        Command::Load { address, pid, json, workload } => {
+            let mut measured = Measured::new(&address.to_string());
+            measured.rounds.push(workload.run(&Target { address, pid }).await?);
+            report(&[measured], json.as_deref())
         }
     }
-    write!(std::io::stdout(), "{}", table(&servers))?;
-    Ok(())
+}
+
+/// The servers take turns, each time as a new process: what the machine does
+/// meanwhile then touches all of them.
+async fn compare(
+    servers: &[ServerCommand],
+    rounds: usize,
+    workload: Workload,
+) -> Result<Vec<Measured>> {
+    let mut measured: Vec<Measured> =
+        servers.iter().map(|command| Measured::new(&command.name)).collect();
+    for round in 1..=rounds {
+        for (command, measured) in servers.iter().zip(&mut measured) {
+            let name = &command.name;
+            eprintln!("round {round} of {rounds}: {name}");
+            let failed = || format!("failed to measure {name}");
+            let server = command.start().await.with_context(failed)?;
+            measured.rounds.push(workload.run(&server.target).await.with_context(failed)?);
+            server.stop().await?;
+        }
+    }
+    Ok(measured)
+}
+
+fn report(measured: &[Measured], file: Option<&Path>) -> Result<ExitCode> {
+    write!(std::io::stdout(), "{}", table(measured))?;
+    if let Some(file) = file {
+        let failed = || format!("failed to write {}", file.display());
+        fs::write(file, format!("{:#}\n", json(measured))).with_context(failed)?;
+    }
+    let faults: u64 = measured.iter().map(Measured::faults).sum();
+    if faults > 0 {
+        eprintln!("{faults} replies or messages were lost or came twice");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }

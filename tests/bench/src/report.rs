@@ -2,79 +2,156 @@
 
 use std::fmt::Write;
 
-use crate::workload::Figures;
+use serde_json::{Value, json};
+
+use crate::workload::Outcome;
 
 /// What was measured of one server, round by round.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// For the table.
     pub name: String,
-    /// The same figures in each round.
-    pub rounds: Vec<Figures>,
+    /// The same figures in each.
+    pub rounds: Vec<Outcome>,
+}
+
+impl Measured {
+    /// A server with nothing measured yet.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), rounds: Vec::new() }
+    }
+
+    /// Replies and messages that did not come exactly once.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.rounds.iter().map(|round| round.lost + round.duplicated).sum()
+    }
+
+    /// What was measured, in the order of the table.
+    fn figures(&self) -> Vec<&'static str> {
+        let names = self.rounds.iter().take(1).flat_map(|round| &round.figures);
+        names.map(|(name, _)| *name).chain(["lost", "duplicated"]).collect()
+    }
+
+    /// One figure of all rounds.
+    fn values(&self, figure: &str) -> Vec<f64> {
+        let value = |round: &Outcome| match figure {
+            "lost" => round.lost as f64,
+            "duplicated" => round.duplicated as f64,
+            _ => {
+                let found = round.figures.iter().find(|(name, _)| *name == figure);
+                found.map_or(f64::NAN, |(_, value)| *value)
+            }
+        };
+        self.rounds.iter().map(value).collect()
+    }
 }
 
 /// A Markdown table: minimum, median and maximum of each figure, and the ratio
 /// of the medians to those of the first server.
 #[must_use]
 pub fn table(servers: &[Measured]) -> String {
-    let mut out = String::from("| server | figure | min | median | max | ratio |\n");
+    let mut out = String::from("| figure | server | min | median | max | ratio |\n");
     out.push_str("| --- | --- | --: | --: | --: | --: |\n");
-    for server in servers {
-        let figures = server.rounds.first().map_or(0, Vec::len);
-        for at in 0..figures {
-            let name = server.rounds.first().and_then(|r| r.get(at)).map_or("", |(name, _)| *name);
-            let values = column(server, at);
-            let base = servers.first().map(|first| median(&column(first, at)));
-            let ratio = base.map_or(f64::NAN, |base| median(&values) / base);
-            let (min, max) = (values.first(), values.last());
+    let Some(first) = servers.first() else { return out };
+    for figure in first.figures() {
+        let base = Spread::of(first.values(figure)).median;
+        for server in servers {
+            let Spread { min, median, max } = Spread::of(server.values(figure));
+            let ratio = ratio(median, base).map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
+            let name = &server.name;
             let _ = writeln!(
                 out,
-                "| {} | {name} | {:.2} | {:.2} | {:.2} | {ratio:.2} |",
-                server.name,
-                min.unwrap_or(&f64::NAN),
-                median(&values),
-                max.unwrap_or(&f64::NAN),
+                "| {figure} | {name} | {} | {} | {} | {ratio} |",
+                short(min),
+                short(median),
+                short(max),
             );
         }
     }
     out
 }
 
-/// One figure of all rounds, sorted.
-fn column(server: &Measured, at: usize) -> Vec<f64> {
-    let mut values: Vec<f64> =
-        server.rounds.iter().filter_map(|round| round.get(at).map(|(_, value)| *value)).collect();
-    values.sort_by(f64::total_cmp);
-    values
+/// The same as [`table`] for programs, with the value of every round.
+#[must_use]
+pub fn json(servers: &[Measured]) -> Value {
+    let server = |server: &Measured| {
+        let figure = |figure: &str| {
+            let rounds = server.values(figure);
+            let Spread { min, median, max } = Spread::of(rounds.clone());
+            json!({ "name": figure, "min": min, "median": median, "max": max, "rounds": rounds })
+        };
+        let figures: Vec<Value> = server.figures().into_iter().map(figure).collect();
+        json!({ "name": server.name, "figures": figures })
+    };
+    json!({ "servers": servers.iter().map(server).collect::<Vec<Value>>() })
 }
 
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    match (sorted.len() % 2, sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
-        (0, Some(below), Some(above)) => (below + above) / 2.0,
-        (_, _, Some(middle)) => *middle,
-        _ => f64::NAN,
+/// How far the values of several rounds lie apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Spread {
+    min: f64,
+    median: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let last = values.len().saturating_sub(1);
+        // The middle one, or between the two in the middle.
+        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
+        Self { min: at(0), median, max: at(last) }
     }
+}
+
+fn ratio(value: f64, base: f64) -> Option<f64> {
+    Some(value / base).filter(|ratio| ratio.is_finite())
+}
+
+/// Some three digits.
+fn short(value: f64) -> String {
+    let decimals = match value.abs() {
+        100.0.. => 0,
+        _ if value.fract() == 0.0 => 0,
+        10.0.. => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn measured(name: &str, values: &[f64]) -> Measured {
+        let round = |value: &f64| Outcome { figures: vec![("CPU", *value)], ..Outcome::default() };
+        Measured { name: name.to_owned(), rounds: values.iter().map(round).collect() }
+    }
+
     #[test]
     fn the_median_is_in_the_middle() {
-        assert!((median(&[1.0, 2.0, 9.0]) - 2.0).abs() < 1e-9);
-        assert!((median(&[1.0, 2.0]) - 1.5).abs() < 1e-9);
-        assert!(median(&[]).is_nan());
+        let spread = |min, median, max| Spread { min, median, max };
+        assert_eq!(Spread::of(vec![9.0, 1.0, 2.0]), spread(1.0, 2.0, 9.0));
+        assert_eq!(Spread::of(vec![2.0, 1.0]), spread(1.0, 1.5, 2.0));
+        assert!(Spread::of(Vec::new()).median.is_nan());
     }
 
     #[test]
     fn ratios_are_to_the_first_server() {
-        let measured = |name: &str, value| Measured {
-            name: name.to_owned(),
-            rounds: vec![vec![("x", value)]],
-        };
-        let table = table(&[measured("a", 2.0), measured("b", 5.0)]);
-        assert!(table.contains("| b | x | 5.00 | 5.00 | 5.00 | 2.50 |"), "{table}");
+        let table = table(&[measured("a", &[2.0]), measured("b", &[4.0, 16.0, 5.5])]);
+        assert!(table.contains("| CPU | a | 2 | 2 | 2 | 1.00 |\n"), "{table}");
+        assert!(table.contains("| CPU | b | 4 | 5.50 | 16 | 2.75 |\n"), "{table}");
+        assert!(table.contains("| lost | b | 0 | 0 | 0 | – |\n"), "{table}");
+    }
+
+    #[test]
+    fn programs_get_every_round() {
+        let json = json(&[measured("a", &[3.0, 1.0])]);
+        let figure = &json["servers"][0]["figures"][0];
+        assert_eq!(figure["rounds"], json!([3.0, 1.0]));
+        assert_eq!(figure["median"], json!(2.0));
     }
 }

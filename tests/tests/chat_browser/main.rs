@@ -12,7 +12,7 @@ use tempfile::TempDir;
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 #[tokio::test]
-async fn two_people_talk() {
+async fn two_people_talk_and_the_server_is_replaced_meanwhile() {
     if !Path::new(CHROMIUM).exists() {
         assert!(std::env::var_os("CI").is_none(), "{CHROMIUM} is missing, and CI must have it");
         eprintln!("NOT RUN: the chat in a browser needs {CHROMIUM}, which is missing");
@@ -33,7 +33,14 @@ async fn two_people_talk() {
     let line = json!({ "author": "Bob", "body": "<b>It is</b> & it grinds 🌾" });
     script.expect(json!({ "bob": line, "ada": line })).await;
     script.expect(json!({ "screenshots": 2 })).await;
+
+    server.kill();
+    script.expect(json!({ "disconnected": true })).await;
+    let server = TestServer::start_at(App::chat(), server.address());
+    let line = json!({ "author": "Ada", "body": "Still there?" });
+    script.expect(json!({ "bob": line, "ada": line })).await;
     script.expect_end().await;
+    drop(server);
     for name in ["chat-ada.png", "chat-bob.png"] {
         let picture = std::fs::read(Path::new(&screenshots).join(name)).expect("a screenshot");
         assert!(picture.starts_with(b"\x89PNG"), "{name} is no picture");

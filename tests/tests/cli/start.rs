@@ -82,3 +82,10 @@ async fn a_single_plugin_can_be_served() {
     let server = TestServer::start(App::probe_plugin());
     server.client().await.join("room:single").await;
 }
+
+#[tokio::test]
+async fn a_plugin_that_traps_at_its_start_is_refused_with_its_words() {
+    let app = App::faulty();
+    let refused = ["faulty", "told to trap at its start", "at faulty::at_start"];
+    serve(app.path()).await.assert_refused(&refused);
+}

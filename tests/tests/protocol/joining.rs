@@ -65,6 +65,19 @@ async fn a_topic_without_a_channel_is_unmatched_with_a_null_join_ref() {
 }
 
 #[tokio::test]
+async fn a_topic_of_more_than_255_bytes_is_refused() {
+    let server = TestServer::shared();
+    let mut client = server.client().await;
+    client.join(&format!("room:{}", "x".repeat(250))).await;
+    for len in [251, 100_000] {
+        let topic = format!("room:{}", "x".repeat(len));
+        // It would not fit in a binary frame.
+        let refused = ("error", json!({ "reason": "topic has more than 255 bytes" }));
+        check_join(&mut client, &topic, json!({}), refused).await;
+    }
+}
+
+#[tokio::test]
 async fn events_of_a_topic_that_is_not_joined_are_unmatched() {
     let server = TestServer::shared();
     let mut client = server.client().await;

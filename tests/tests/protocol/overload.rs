@@ -5,14 +5,17 @@ use serde_json::json;
 
 const TOPIC: &str = "room:overload";
 
+/// Far longer than it takes to send what has to wait.
+const SLOW_MS: u64 = 1_500;
+
 /// A client whose channel works for a while, with the four messages behind it
 /// that may wait.
 async fn busy(server: &TestServer) -> (TestClient, Vec<String>) {
     let mut client = server.client().await;
     client.join(TOPIC).await;
-    let mut sent = vec![client.push(TOPIC, "slow_ping", json!({ "ms": 500 })).await];
+    let mut sent = vec![client.push(TOPIC, "slow_ping", json!({ "ms": SLOW_MS })).await];
     for _ in 0..4 {
-        sent.push(client.push(TOPIC, "ping", json!({ "ms": 500 })).await);
+        sent.push(client.push(TOPIC, "ping", json!({ "ms": SLOW_MS })).await);
     }
     (client, sent)
 }
@@ -28,7 +31,7 @@ async fn what_finds_no_room_to_wait_is_refused_at_once() {
     let overloaded = json!({ "reason": "overloaded" });
     client.expect_answer(TOPIC, "ping", json!({}), "error", overloaded).await;
     for reference in &waiting {
-        client.expect_reply(TOPIC, reference, "ok", json!({ "ms": 500 })).await;
+        client.expect_reply(TOPIC, reference, "ok", json!({ "ms": SLOW_MS })).await;
     }
     // There is room again.
     client.expect_nothing_from(TOPIC).await;
@@ -40,7 +43,7 @@ async fn a_leave_always_finds_room() {
     let (mut client, waiting) = busy(&server).await;
     let leave = client.push(TOPIC, "phx_leave", json!({})).await;
     for reference in &waiting {
-        client.expect_reply(TOPIC, reference, "ok", json!({ "ms": 500 })).await;
+        client.expect_reply(TOPIC, reference, "ok", json!({ "ms": SLOW_MS })).await;
     }
     client.expect_reply(TOPIC, &leave, "ok", json!({})).await;
     client.expect_closed(TOPIC).await;
@@ -50,7 +53,7 @@ async fn a_leave_always_finds_room() {
 async fn joins_that_wait_for_a_join_are_limited_too() {
     let server = impatient();
     let mut client = server.client().await;
-    let join = client.send_join(TOPIC, json!({ "slow_ms": 500 })).await;
+    let join = client.send_join(TOPIC, json!({ "slow_ms": SLOW_MS })).await;
     let mut waiting = Vec::new();
     for _ in 0..4 {
         waiting.push(client.push(TOPIC, "ping", json!({})).await);

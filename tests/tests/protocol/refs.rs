@@ -86,3 +86,16 @@ async fn refs_of_different_types_are_different_refs() {
     check_echo(socket, "room:ref-types", "ping", ("7", "3")).await;
     client.expect_nothing().await;
 }
+
+#[tokio::test]
+async fn the_ref_of_a_join_will_do_as_its_join_ref() {
+    let server = TestServer::shared();
+    let client = server.client().await;
+    let mut socket = client.socket;
+    // As the crate phyllo does it: `join_ref` 0 on every join, then the join's ref.
+    check_echo(&mut socket, "room:refs-phyllo", "phx_join", ("0", "7")).await;
+    socket.send_text(r#"[7,8,"room:refs-phyllo","ping",null]"#).await;
+    let answer = socket.recv_json().await;
+    assert_eq!(answer[1], 8, "{answer}");
+    assert_eq!(answer[4]["status"], "ok", "{answer}");
+}

@@ -93,13 +93,13 @@ async fn the_number_of_connections_is_a_setting() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed() {
-    let server = TestServer::with_config("[socket]\noutbox_bytes = 10_000");
+    let server = TestServer::with_config("[socket]\noutbox_bytes = 50_000");
     let mut deaf = server.client().await;
     let mut speaker = server.client().await;
     deaf.join("room:flood").await;
     speaker.join("room:flood").await;
     // Far more than the buffers of both ends of a TCP connection hold.
-    let payload = json!({ "text": "x".repeat(9_000) });
+    let payload = json!({ "text": "x".repeat(20_000) });
     for _ in 0..3_000 {
         let shout = speaker.push("room:flood", "shout_others", payload.clone()).await;
         speaker.expect_reply("room:flood", &shout, "ok", json!({})).await;

@@ -2,100 +2,218 @@
 //!
 //! Speaks just enough of version 2 of the protocol to be measured with the same
 //! load: joins, heartbeats and leaves are answered `ok`, `ping` is echoed,
-//! `shout` goes to everybody on the topic. No routing, no limits, no JSON.
+//! `shout` goes to everybody on the topic. No routing, no checks, no JSON.
+//!
+//! It does by hand what a fast server does: all frames that have arrived are
+//! answered with one write, a broadcast is encoded once, buffers are small.
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use clap::Parser;
+use futures_util::{SinkExt, StreamExt};
 use millrace_bench::scan::elements;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+/// The floor to compare servers of the Phoenix protocol with.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Where to listen; port 0 picks one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+}
 
 /// Who has joined what.
-type Topics = Arc<Mutex<HashMap<String, Vec<mpsc::Sender<Utf8Bytes>>>>>;
+type Topics = Mutex<HashMap<String, Vec<Arc<Outbox>>>>;
 
-/// Messages waiting for one client; a slower one is cut off.
-const QUEUE: usize = 1024;
-/// Frames handled before replies are written.
-const BATCH: usize = 64;
+/// Broadcasts that wait for one client.
+#[derive(Debug, Default)]
+struct Outbox(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: Vec<Utf8Bytes>,
+    waker: Option<Waker>,
+    overrun: bool,
+}
+
+/// One connection; dropping it takes it off its topics.
+struct Connection {
+    socket: WebSocketStream<TcpStream>,
+    topics: Arc<Topics>,
+    joined: Vec<String>,
+    outbox: Arc<Outbox>,
+}
+
+/// Every connection keeps a buffer of this size, and reading fills it with zeros.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// A client for which more broadcasts wait is cut off.
+const OUTBOX_FRAMES: usize = 1024;
+/// Frames taken from one client before others get their turn.
+const TURN_FRAMES: usize = 64;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
     rlimit::increase_nofile_limit(u64::MAX)?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    writeln!(std::io::stdout(), "floor on http://{}", listener.local_addr()?)?;
-    let topics = Topics::default();
+    let listener = TcpListener::bind(cli.listen).await?;
+    writeln!(std::io::stdout(), "floor is listening on http://{}", listener.local_addr()?)?;
+    let topics = Arc::<Topics>::default();
     loop {
         let (stream, _) = listener.accept().await?;
         let topics = Arc::clone(&topics);
         tokio::spawn(async move {
+            // The handshake is on the heap: its room would stay with the task.
+            let Ok(socket) = Box::pin(accept(stream)).await else { return };
+            let (joined, outbox) = (Vec::new(), Arc::default());
+            let mut connection = Connection { socket, topics, joined, outbox };
             // A client that goes away is no error here.
-            let _ = serve(stream, topics).await;
+            let _ = std::future::poll_fn(|cx| connection.poll(cx)).await;
         });
     }
 }
 
-async fn serve(stream: TcpStream, topics: Topics) -> anyhow::Result<()> {
+async fn accept(stream: TcpStream) -> Result<WebSocketStream<TcpStream>, Error> {
     stream.set_nodelay(true)?;
-    let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(16 * 1024);
-    let mut socket = tokio_tungstenite::accept_async_with_config(stream, Some(config)).await?;
-    let (sender, mut queue) = mpsc::channel::<Utf8Bytes>(QUEUE);
-    loop {
-        tokio::select! {
-            message = socket.next() => {
-                let Some(message) = message else { return Ok(()) };
-                if let Some(reply) = handle(message?, &sender, &topics) {
-                    socket.feed(Message::Text(reply)).await?;
-                }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES);
+    tokio_tungstenite::accept_hdr_async_with_config(stream, route, Some(config)).await
+}
+
+#[expect(clippy::result_large_err, reason = "the handshake wants it like this")]
+fn route(request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+    if request.uri().path() == "/socket/websocket" {
+        return Ok(response);
+    }
+    let mut refusal = ErrorResponse::default();
+    *refusal.status_mut() = StatusCode::NOT_FOUND;
+    Err(refusal)
+}
+
+impl Connection {
+    /// One turn: handles what has arrived, then writes all at once. Ready when
+    /// the connection ends.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        for turn in 0.. {
+            if self.socket.poll_ready_unpin(cx)?.is_pending() {
+                // A client that does not read is not listened to.
+                return Poll::Pending;
             }
-            Some(broadcast) = queue.recv() => socket.feed(Message::Text(broadcast)).await?,
-        }
-        // What is there already goes out with the same write.
-        for _ in 0..BATCH {
-            if let Some(Some(message)) = socket.next().now_or_never() {
-                if let Some(reply) = handle(message?, &sender, &topics) {
-                    socket.feed(Message::Text(reply)).await?;
-                }
-            } else if let Ok(broadcast) = queue.try_recv() {
-                socket.feed(Message::Text(broadcast)).await?;
-            } else {
+            if turn == TURN_FRAMES {
+                cx.waker().wake_by_ref();
                 break;
             }
+            match self.socket.poll_next_unpin(cx)? {
+                Poll::Ready(Some(Message::Text(text))) => self.handle(&text)?,
+                Poll::Ready(Some(_)) => {}
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
         }
-        socket.flush().await?;
+        for broadcast in self.outbox.take(cx)? {
+            self.socket.start_send_unpin(Message::Text(broadcast))?;
+        }
+        // Written or not: a frame, a broadcast or room to write wakes the task.
+        let _ = self.socket.poll_flush_unpin(cx)?;
+        Poll::Pending
+    }
+
+    fn handle(&mut self, text: &str) -> Result<(), Error> {
+        let Some([join_ref, reference, topic, event, payload]) = elements(text) else {
+            return Err(Error::ConnectionClosed);
+        };
+        let mut response = "{}";
+        match event {
+            r#""ping""# => response = payload,
+            r#""phx_join""# => self.join(topic),
+            r#""phx_leave""# => self.leave(topic),
+            r#""shout""# => {
+                let frame = ["[null,null,", topic, ",", event, ",", payload, "]"].concat();
+                self.broadcast(topic, &frame.into());
+            }
+            _ => {}
+        }
+        let (open, close) = (r#","phx_reply",{"status":"ok","response":"#, "}]");
+        self.send(["[", join_ref, ",", reference, ",", topic, open, response, close].concat())?;
+        if event == r#""phx_leave""# {
+            let close = r#","phx_close",{}]"#;
+            self.send(["[", join_ref, ",", join_ref, ",", topic, close].concat())?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, frame: String) -> Result<(), Error> {
+        self.socket.start_send_unpin(Message::text(frame))
+    }
+
+    fn join(&mut self, topic: &str) {
+        self.leave(topic);
+        let outbox = Arc::clone(&self.outbox);
+        lock(&self.topics).entry(topic.to_owned()).or_default().push(outbox);
+        self.joined.push(topic.to_owned());
+    }
+
+    fn leave(&mut self, topic: &str) {
+        self.joined.retain(|joined| joined != topic);
+        let mut topics = lock(&self.topics);
+        let Some(outboxes) = topics.get_mut(topic) else { return };
+        outboxes.retain(|outbox| !Arc::ptr_eq(outbox, &self.outbox));
+        if outboxes.is_empty() {
+            topics.remove(topic);
+        }
+    }
+
+    fn broadcast(&self, topic: &str, frame: &Utf8Bytes) {
+        for outbox in lock(&self.topics).get(topic).into_iter().flatten() {
+            outbox.push(frame.clone());
+        }
     }
 }
 
-fn handle(
-    message: Message,
-    sender: &mpsc::Sender<Utf8Bytes>,
-    topics: &Topics,
-) -> Option<Utf8Bytes> {
-    let Message::Text(text) = message else { return None };
-    let [join_ref, reference, topic, event, payload] = elements(&text)?;
-    let response = match event {
-        r#""ping""# => payload,
-        r#""phx_join""# => {
-            let mut topics = topics.lock().unwrap_or_else(PoisonError::into_inner);
-            topics.entry(topic.to_owned()).or_default().push(sender.clone());
-            "{}"
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for topic in std::mem::take(&mut self.joined) {
+            self.leave(&topic);
         }
-        r#""shout""# => {
-            let frame = Utf8Bytes::from(format!("[null,null,{topic},{event},{payload}]"));
-            let topics = topics.lock().unwrap_or_else(PoisonError::into_inner);
-            for subscriber in topics.get(topic).into_iter().flatten() {
-                let _ = subscriber.try_send(frame.clone());
-            }
-            "{}"
+    }
+}
+
+impl Outbox {
+    fn push(&self, frame: Utf8Bytes) {
+        let mut waiting = lock(&self.0);
+        if waiting.frames.len() < OUTBOX_FRAMES {
+            waiting.frames.push(frame);
+        } else {
+            waiting.overrun = true;
         }
-        _ => "{}",
-    };
-    let reply = format!(
-        r#"[{join_ref},{reference},{topic},"phx_reply",{{"status":"ok","response":{response}}}]"#
-    );
-    Some(reply.into())
+        let waker = waiting.waker.take();
+        drop(waiting);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// What waits; if that is nothing, the task is woken when there is something.
+    fn take(&self, cx: &Context<'_>) -> Result<Vec<Utf8Bytes>, Error> {
+        let mut waiting = lock(&self.0);
+        if waiting.overrun {
+            return Err(Error::ConnectionClosed);
+        }
+        waiting.waker = Some(cx.waker().clone());
+        Ok(std::mem::take(&mut waiting.frames))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

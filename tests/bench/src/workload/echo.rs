@@ -1,86 +1,181 @@
-//! Round trips: each client keeps some pings in flight on its own topic.
+//! Round trips: each client keeps some pings in flight on a topic of its own.
 
-use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
 
-use super::{Figures, join_all, micros_each, per_second};
+use super::{Outcome, PATIENCE, SETTLE, WARM_UP, join_all, run_for};
 use crate::client::{Client, Incoming};
-use crate::procfs;
-use crate::server::RunningServer;
+use crate::in_flight::InFlight;
+use crate::meter::{Meter, Spent, micros_each, per_second};
+use crate::server::Target;
 
 /// About 100 bytes of JSON.
 const PAYLOAD: &str = r#"{"body":"the quick brown fox jumps over the lazy dog","at":1234567890,"tags":["a","b","c"]}"#;
 
-/// Measures for `seconds`, after a second to warm up. Fails when a reply is
-/// missing, doubled or out of order.
-pub async fn echo(
-    server: &RunningServer,
-    connections: usize,
-    in_flight: usize,
-    seconds: u64,
-) -> Result<Figures> {
-    let clients = join_all(&server.address, connections, |n| format!("room:{n}")).await?;
-    let start = Instant::now() + Duration::from_secs(1);
-    let end = start + Duration::from_secs(seconds);
-    let mut running = tokio::task::JoinSet::new();
-    for client in clients {
-        running.spawn(ping(client, in_flight, start, end));
-    }
-    tokio::time::sleep_until(start.into()).await;
-    let cpu = procfs::cpu(server.pid)?;
-    tokio::time::sleep_until(end.into()).await;
-    let cpu = procfs::cpu(server.pid)? - cpu;
-    let mut latencies = Histogram::<u64>::new(3)?;
-    while let Some(measured) = running.join_next().await {
-        latencies.add(measured??)?;
-    }
-    let (count, time) = (latencies.len(), Duration::from_secs(seconds));
-    #[expect(clippy::cast_precision_loss, reason = "a table shows four digits")]
-    let quantile = |q| latencies.value_at_quantile(q) as f64;
-    Ok(vec![
-        ("server CPU, µs a message", micros_each(cpu, count)),
-        ("round trips a second", per_second(count, time)),
-        ("p50, µs", quantile(0.5)),
-        ("p99, µs", quantile(0.99)),
-    ])
+/// Anything slower is counted as this slow. A bound is needed:
+/// without one, a histogram that saturates takes all that is slow for fast.
+const MAX_LATENCY_MICROS: u64 = 600_000_000;
+
+/// Round trips on a topic of each client's own.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Echo {
+    /// Clients.
+    #[arg(long, default_value_t = 100)]
+    pub connections: usize,
+    /// Pings each keeps in flight.
+    #[arg(long, default_value_t = 1)]
+    pub in_flight: usize,
+    /// How long to measure, after a second to warm up.
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
 }
 
-/// One client; its latencies in microseconds between `start` and `end`.
-async fn ping(
-    mut client: Client,
-    in_flight: usize,
-    start: Instant,
-    end: Instant,
-) -> Result<Histogram<u64>> {
-    let mut latencies = Histogram::new(3)?;
-    let mut waiting = VecDeque::with_capacity(in_flight);
-    let mut reference = 0;
+/// What the clients of one run have seen. One thread runs them all, so its lock
+/// is always free.
+#[derive(Debug)]
+struct Tally {
+    phase: Phase,
+    sent: u64,
+    answered: u64,
+    duplicated: u64,
+    /// In microseconds, of the replies while measuring.
+    latencies: Histogram<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    WarmUp,
+    Measuring,
+    /// No more pings; replies may still come.
+    Ending,
+}
+
+impl Echo {
+    /// Puts the load on a server.
+    pub async fn run(self, server: &Target) -> Result<Outcome> {
+        let clients = join_all(server, self.connections, |n| format!("room:{n}")).await?;
+        let tally = Arc::new(Mutex::new(Tally::new()?));
+        let mut running = JoinSet::new();
+        for client in clients {
+            running.spawn(ping(client, self.in_flight, Arc::clone(&tally)));
+        }
+        run_for(WARM_UP, &mut running).await?;
+        lock(&tally).phase = Phase::Measuring;
+        let meter = Meter::start(server.pid)?;
+        run_for(Duration::from_secs(self.seconds), &mut running).await?;
+        lock(&tally).phase = Phase::Ending;
+        let spent = meter.stop()?;
+        let deadline = Instant::now() + PATIENCE;
+        while lock(&tally).lost() > 0 && Instant::now() < deadline {
+            run_for(SETTLE, &mut running).await?;
+        }
+        run_for(SETTLE, &mut running).await?;
+        Ok(lock(&tally).outcome(spent))
+    }
+}
+
+/// One client; it runs until it is dropped.
+async fn ping(mut client: Client, in_flight: usize, tally: Arc<Mutex<Tally>>) -> Result<()> {
+    let mut pings = InFlight::new(in_flight, Instant::now());
+    for reference in pings.refs() {
+        client.push(reference, "ping", PAYLOAD);
+        lock(&tally).sent += 1;
+    }
     loop {
-        let now = Instant::now();
-        while waiting.len() < in_flight && now < end {
-            reference += 1;
-            client.queue(reference, "ping", PAYLOAD).await?;
-            waiting.push_back((reference, now));
-        }
         client.flush().await?;
-        // One reply makes room for one ping; those that arrived with it are
-        // taken along, so that pings go out as they would from a busy client.
-        for _ in 0..waiting.len().div_ceil(2) {
-            let Some((expected, sent)) = waiting.pop_front() else { break };
-            match client.receive().await? {
-                Incoming::Reply(found) if found == expected => {}
-                other => bail!("the reply to {expected} was expected, found {other:?}"),
-            }
-            let now = Instant::now();
-            if now >= start && now < end {
-                latencies.record(u64::try_from((now - sent).as_micros())?)?;
+        client.read().await?;
+        let now = Instant::now();
+        let mut tally = lock(&tally);
+        // Every reply makes room for one ping, and the pings for all that came
+        // with one read go out with one write.
+        while let Some(incoming) = client.next()? {
+            let Incoming::Reply(reference) = incoming else {
+                bail!("a reply was expected, found {incoming:?}");
+            };
+            let answered = tally.answer(pings.answer(reference), now);
+            if answered && tally.phase != Phase::Ending {
+                tally.sent += 1;
+                client.push(pings.again(reference, now), "ping", PAYLOAD);
             }
         }
-        if waiting.is_empty() && Instant::now() >= end {
-            return Ok(latencies);
+    }
+}
+
+impl Tally {
+    fn new() -> Result<Self> {
+        let latencies = Histogram::new_with_bounds(1, MAX_LATENCY_MICROS, 3)?;
+        Ok(Self { phase: Phase::WarmUp, sent: 0, answered: 0, duplicated: 0, latencies })
+    }
+
+    /// Counts a reply to a ping sent at this time, or to none that waits.
+    fn answer(&mut self, sent: Option<Instant>, now: Instant) -> bool {
+        let Some(sent) = sent else {
+            self.duplicated += 1;
+            return false;
+        };
+        self.answered += 1;
+        if self.phase == Phase::Measuring {
+            let micros = (now - sent).as_micros();
+            self.latencies.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
         }
+        true
+    }
+
+    fn lost(&self) -> u64 {
+        self.sent - self.answered
+    }
+
+    fn outcome(&self, spent: Spent) -> Outcome {
+        let (latencies, count) = (&self.latencies, self.latencies.len());
+        let figures = vec![
+            ("server CPU, µs a round trip", micros_each(spent.server, count)),
+            ("client CPU, µs a round trip", micros_each(spent.client, count)),
+            ("round trips a second", per_second(count, spent.time)),
+            ("latency p50, µs", latencies.value_at_quantile(0.5) as f64),
+            ("latency p99, µs", latencies.value_at_quantile(0.99) as f64),
+            ("latency max, µs", latencies.max() as f64),
+        ];
+        Outcome { figures, lost: self.lost(), duplicated: self.duplicated }
+    }
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_replies_while_measuring_have_latencies() {
+        let mut tally = Tally::new().unwrap();
+        let sent = Instant::now();
+        tally.sent = 3;
+        assert!(tally.answer(Some(sent), sent));
+        tally.phase = Phase::Measuring;
+        assert!(tally.answer(Some(sent), sent + Duration::from_micros(900)));
+        assert!(!tally.answer(None, sent));
+        assert_eq!((tally.latencies.len(), tally.latencies.max()), (1, 900));
+        assert_eq!((tally.lost(), tally.duplicated), (1, 1));
+    }
+
+    #[test]
+    fn slow_replies_count_as_slow() {
+        let (mut tally, sent) = (Tally::new().unwrap(), Instant::now());
+        tally.phase = Phase::Measuring;
+        for millis in [1, 3, 3000] {
+            tally.answer(Some(sent), sent + Duration::from_millis(millis));
+        }
+        let near = |quantile, micros: f64| {
+            let found = tally.latencies.value_at_quantile(quantile) as f64;
+            assert!((found / micros - 1.0).abs() < 0.01, "{found} instead of {micros}");
+        };
+        near(0.5, 3e3);
+        near(1.0, 3e6);
     }
 }

@@ -2,31 +2,53 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::{Figures, join_all, micros_each};
+use super::{Outcome, join_all};
+use crate::client::Client;
+use crate::meter::{Meter, micros_each};
 use crate::procfs;
-use crate::server::RunningServer;
+use crate::server::Target;
 
 /// Lets the server return what the handshakes needed.
-const SETTLE: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_secs(2);
+/// Clients that come and go first, to pay for what all share.
+const FIRST: usize = 100;
 
-/// What `connections` cost to open, and what they hold.
-#[expect(clippy::cast_precision_loss, reason = "a table shows four digits")]
-pub async fn idle(server: &RunningServer, connections: usize) -> Result<Figures> {
-    // The first ones pay for what all share.
-    let first = join_all(&server.address, 100, |n| format!("room:warm{n}")).await?;
-    drop(first);
-    tokio::time::sleep(SETTLE).await;
-    let (rest, cpu) = (procfs::rss(server.pid)?, procfs::cpu(server.pid)?);
-    let clients = join_all(&server.address, connections, |n| format!("room:{n}")).await?;
-    let cpu = procfs::cpu(server.pid)? - cpu;
-    tokio::time::sleep(SETTLE).await;
-    let held = procfs::rss(server.pid)?.saturating_sub(rest);
-    drop(clients);
-    Ok(vec![
-        ("RSS at rest, MB", rest as f64 / 1e6),
-        ("RSS, bytes a connection", held as f64 / connections as f64),
-        ("server CPU, µs a connect and join", micros_each(cpu, connections as u64)),
-    ])
+/// Clients that have joined and say nothing.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Idle {
+    /// Clients, each on a topic of its own.
+    #[arg(long, default_value_t = 10_000)]
+    pub connections: usize,
+}
+
+impl Idle {
+    /// Opens the connections and looks at what they cost and hold.
+    pub async fn run(self, server: &Target) -> Result<Outcome> {
+        let first = join_all(server, FIRST, |n| format!("room:first{n}")).await?;
+        drop(first);
+        tokio::time::sleep(REST).await;
+        let empty = rss(server)?;
+        let meter = Meter::start(server.pid)?;
+        let clients = join_all(server, self.connections, |n| format!("room:{n}")).await?;
+        let spent = meter.stop()?;
+        let streams: Vec<_> = clients.into_iter().map(Client::into_stream).collect();
+        tokio::time::sleep(REST).await;
+        let full = rss(server)?;
+        drop(streams);
+        let count = self.connections as u64;
+        let figures = vec![
+            ("server RSS with nobody, MB", empty as f64 / 1e6),
+            ("server RSS with all, MB", full as f64 / 1e6),
+            ("server RSS, bytes a connection", full.saturating_sub(empty) as f64 / count as f64),
+            ("server CPU, µs a connect and join", micros_each(spent.server, count)),
+            ("client CPU, µs a connect and join", micros_each(spent.client, count)),
+        ];
+        Ok(Outcome { figures, ..Outcome::default() })
+    }
+}
+
+fn rss(server: &Target) -> Result<u64> {
+    procfs::rss(server.pid).context("failed to read the server's memory")
 }

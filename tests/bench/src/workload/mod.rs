@@ -4,50 +4,63 @@ mod echo;
 mod fanout;
 mod idle;
 
-pub use echo::echo;
-pub use fanout::fanout;
-pub use idle::idle;
+pub use echo::Echo;
+pub use fanout::Fanout;
+pub use idle::Idle;
 
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::task::JoinSet;
 
 use crate::client::Client;
+use crate::server::Target;
 
-/// What one run measured: names with their values, in the order of the table.
-pub type Figures = Vec<(&'static str, f64)>;
+/// What one run of a workload found.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Names with their values, in the order of the table.
+    pub figures: Vec<(&'static str, f64)>,
+    /// Replies or messages that never came.
+    pub lost: u64,
+    /// Replies or messages that came again.
+    pub duplicated: u64,
+}
 
+/// The load runs for this long before it is measured.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// After this long something missing counts as lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Something doubled is waited for this long.
+const SETTLE: Duration = Duration::from_millis(200);
 /// Handshakes at the same time.
 const CONNECTING: usize = 64;
 
 /// Joins `count` clients, each on the topic `topic` gives it.
 async fn join_all(
-    address: &str,
+    server: &Target,
     count: usize,
     topic: impl Fn(usize) -> String,
 ) -> Result<Vec<Client>> {
     let mut clients = Vec::with_capacity(count);
-    for first in (0..count).step_by(CONNECTING) {
-        let mut joining = tokio::task::JoinSet::new();
-        for number in first..count.min(first + CONNECTING) {
-            let (address, topic) = (address.to_owned(), topic(number));
-            joining.spawn(async move { Client::join(&address, number, topic).await });
+    let mut joining = JoinSet::new();
+    for number in 0..count {
+        if joining.len() == CONNECTING {
+            clients.extend(joining.join_next().await.transpose()?.transpose()?);
         }
-        while let Some(client) = joining.join_next().await {
-            clients.push(client??);
-        }
+        joining.spawn(Client::join(server.address, number, topic(number)));
+    }
+    while let Some(client) = joining.join_next().await {
+        clients.push(client??);
     }
     Ok(clients)
 }
 
-/// Microseconds for each of `count`.
-#[expect(clippy::cast_precision_loss, reason = "a table shows four digits")]
-fn micros_each(duration: Duration, count: u64) -> f64 {
-    duration.as_secs_f64() * 1e6 / count.max(1) as f64
-}
-
-/// How many of `count` in a second.
-#[expect(clippy::cast_precision_loss, reason = "a table shows four digits")]
-fn per_second(count: u64, duration: Duration) -> f64 {
-    count as f64 / duration.as_secs_f64()
+/// Lets the clients run for some time. An error as soon as one of them fails;
+/// none ends otherwise.
+async fn run_for(time: Duration, clients: &mut JoinSet<Result<()>>) -> Result<()> {
+    tokio::select! {
+        () = tokio::time::sleep(time) => Ok(()),
+        Some(failed) = clients.join_next() => failed?,
+    }
 }

@@ -1,0 +1,46 @@
+//! A plugin that is built from its source, which an editor changes.
+
+use std::fs;
+use std::path::Path;
+
+use millrace_tests::{App, TestClient, TestServer};
+use serde_json::json;
+
+const TOPIC: &str = "room:edited";
+
+/// Replaces the only occurrence of `old` in a file, as an editor would.
+fn edit(file: &Path, old: &str, new: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert_eq!(text.matches(old).count(), 1, "{old:?} in {text}");
+    fs::write(file, text.replace(old, new)).unwrap();
+}
+
+async fn check(client: &mut TestClient, version: &str, count: u64) {
+    let version = json!({ "version": version });
+    client.expect_answer(TOPIC, "version", json!({}), "ok", version).await;
+    client.expect_answer(TOPIC, "count", json!({}), "ok", json!({ "count": count })).await;
+}
+
+#[tokio::test]
+async fn an_edit_is_live_once_it_is_built() {
+    let app = App::probe_package(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("edited"));
+    let source = app.path().join("src/lib.rs");
+    let server = TestServer::dev(app);
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    check(&mut client, "1", 1).await;
+
+    edit(&source, r#"{ "version": "1" }"#, r#"{ "version": "2" }"#);
+    server.wait_for_log("reloaded", 1);
+    // The channel goes on where it was.
+    check(&mut client, "2", 2).await;
+
+    // What does not build leaves the version before it, and a later edit repairs it.
+    edit(&source, r#"{ "version": "2" }"#, r#"{ "version": }"#);
+    server.wait_for_log("failed; its output is above", 1);
+    check(&mut client, "2", 3).await;
+    edit(&source, r#"{ "version": }"#, r#"{ "version": "3" }"#);
+    server.wait_for_log("reloaded", 2);
+    check(&mut client, "3", 4).await;
+    assert_eq!(server.terminate().code(), Some(0));
+}
