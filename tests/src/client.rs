@@ -21,7 +21,12 @@ pub struct TestClient {
 impl TestClient {
     /// Connects to `/socket/websocket` at an address.
     pub async fn connect(address: &str) -> Self {
-        let socket = TestSocket::connect(address, "/socket/websocket?vsn=2.0.0").await;
+        Self::over(TestSocket::connect(address, "/socket/websocket?vsn=2.0.0").await)
+    }
+
+    /// A client over a connection of one's own that speaks version 2.
+    #[must_use]
+    pub fn over(socket: TestSocket) -> Self {
         Self { socket, join_refs: HashMap::new(), last_join_ref: 10, last_ref: 0 }
     }
 

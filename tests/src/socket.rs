@@ -24,8 +24,17 @@ impl TestSocket {
     /// If the server does not accept.
     pub async fn connect(address: &str, path: &str) -> Self {
         let tcp = TcpStream::connect(address).await.expect("the server listens");
+        Self::over(tcp, path).await
+    }
+
+    /// Opens the WebSocket over a TCP connection of one's own.
+    ///
+    /// # Panics
+    /// If the server does not accept.
+    pub async fn over(tcp: TcpStream, path: &str) -> Self {
         tcp.set_nodelay(true).expect("no delay");
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let address = tcp.peer_addr().expect("a connection");
         let url = format!("ws://{address}{path}");
         let handshake = client_async_with_config(url, tcp, Some(config));
         let (stream, _) = timeout(PATIENCE, handshake)

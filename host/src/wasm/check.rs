@@ -288,7 +288,7 @@ mod tests {
                     (func (export "topics") (result i32) i32.const 0))
                 (core instance $i (instantiate $m))
                 (func $topics (result (list u32))
-                    (canon lift (core func $i "topics") (memory $i "memory")))
+                    (canon lift (core func $i "topics") (memory (core memory $i "memory"))))
                 (instance $channel (export "topics" (func $topics)))
                 (export "millrace:plugin/channel@0.1.0" (instance $channel)))"#,
         );

@@ -1,9 +1,9 @@
 //! Limits of one connection.
 
-use millrace_tests::{PATIENCE, RawSocket, TestServer, opcode};
+use millrace_tests::{PATIENCE, RawSocket, TestClient, TestServer, TestSocket, opcode};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 
@@ -91,24 +91,36 @@ async fn the_number_of_connections_is_a_setting() {
     timeout(PATIENCE, another).await.expect("there is place for another");
 }
 
+/// A client whose end of the connection takes little that it does not read.
+async fn connect_small(address: &str) -> TestClient {
+    let tcp = TcpSocket::new_v4().unwrap();
+    tcp.set_recv_buffer_size(4_096).unwrap();
+    let tcp = tcp.connect(address.parse().unwrap()).await.unwrap();
+    TestClient::over(TestSocket::over(tcp, "/socket/websocket?vsn=2.0.0").await)
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed() {
-    let server = TestServer::with_config("[socket]\noutbox_bytes = 50_000");
-    let mut deaf = server.client().await;
+    let server = TestServer::with_config("[socket]\noutbox_bytes = 500_000");
+    let mut deaf = connect_small(server.address()).await;
     let mut speaker = server.client().await;
     deaf.join("room:flood").await;
     speaker.join("room:flood").await;
-    // Far more than the buffers of both ends of a TCP connection hold.
-    let payload = json!({ "text": "x".repeat(20_000) });
-    for _ in 0..3_000 {
-        let shout = speaker.push("room:flood", "shout_others", payload.clone()).await;
-        speaker.expect_reply("room:flood", &shout, "ok", json!({})).await;
+    // Far more than a connection holds, and quickly, for a client that still does
+    // not read is not told for long why it is closed.
+    let payload = json!({ "text": "x".repeat(200_000) });
+    let mut shouts = Vec::new();
+    for _ in 0..100 {
+        shouts.push(speaker.push("room:flood", "shout_others", payload.clone()).await);
+    }
+    for shout in &shouts {
+        speaker.expect_reply("room:flood", shout, "ok", json!({})).await;
     }
     let (heard, code, reason) = deaf.socket.recv_until_close().await;
     assert_eq!(code, 1013, "{reason}");
     // What it had been sent until then came without a gap.
     let broadcast = json!([null, null, "room:flood", "shout_others", payload]);
-    assert!(heard.len() < 3_000, "it heard every broadcast although it did not read");
+    assert!(heard.len() < shouts.len(), "it heard every broadcast although it did not read");
     for message in heard {
         let message: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
         assert!(message == broadcast, "{message}");
