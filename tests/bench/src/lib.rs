@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The program `floor` is the server to compare with: what the transport costs
-//! with nothing behind it. The robust figure on a noisy machine is the server's
-//! CPU time for each message, from `/proc`.
+//! with nothing behind it. The figures of a shared machine drift; those of two
+//! servers that take turns drift together, and their ratio is what counts.
 //!
 //! The load comes from one thread, so that it leaves the other cores to the
 //! server, and it does its own WebSocket framing: what a client costs is kept

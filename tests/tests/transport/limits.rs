@@ -94,7 +94,7 @@ async fn the_number_of_connections_is_a_setting() {
 /// A client whose end of the connection takes little that it does not read.
 async fn connect_small(address: &str) -> TestClient {
     let tcp = TcpSocket::new_v4().unwrap();
-    tcp.set_recv_buffer_size(4_096).unwrap();
+    tcp.set_recv_buffer_size(65_536).unwrap();
     let tcp = tcp.connect(address.parse().unwrap()).await.unwrap();
     TestClient::over(TestSocket::over(tcp, "/socket/websocket?vsn=2.0.0").await)
 }
