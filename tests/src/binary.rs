@@ -29,7 +29,10 @@ pub(crate) fn workspace() -> &'static Path {
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "-p", "millrace", "--bin", "millrace", "--message-format=json"]);
+    // The same packages and targets as `cargo test --workspace`: any other choice
+    // gives some dependency other features, and compiles wasmtime once more.
+    command.args(["build", "--workspace", "--tests", "--bin", "millrace"]);
+    command.arg("--message-format=json");
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
@@ -50,5 +53,7 @@ fn executable(messages: &str) -> Option<PathBuf> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["reason"] == "compiler-artifact")
         .filter(|message| message["target"]["name"] == "millrace")
+        // Not the program's own unit tests.
+        .filter(|message| message["profile"]["test"] == false)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
