@@ -35,11 +35,15 @@ use crate::wire::Serializer;
 pub struct Session<P> {
     identity: Identity,
     limits: Limits,
-    channels: HashMap<Arc<str>, Box<Channel<P>>>,
+    channels: Channels<P>,
     channel_ids: Arc<AtomicU64>,
     /// Why the connection is over, once it is: no channel is joined any more.
     over: Option<TerminateReason>,
 }
+
+/// By topic. Looked into several times for each message, and as small as a
+/// client may make its own, so a fast hash is enough.
+type Channels<P> = HashMap<Arc<str>, Box<Channel<P>>, foldhash::fast::RandomState>;
 
 /// What stays the same for as long as a connection lives.
 #[derive(Clone, Debug)]
@@ -68,7 +72,7 @@ impl<P: Clone> Session<P> {
     /// server its number.
     #[must_use]
     pub fn new(identity: Identity, limits: Limits, channel_ids: Arc<AtomicU64>) -> Self {
-        Self { identity, limits, channels: HashMap::new(), channel_ids, over: None }
+        Self { identity, limits, channels: Channels::default(), channel_ids, over: None }
     }
 
     /// How many topics are joined or being joined.

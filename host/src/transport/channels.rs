@@ -1,7 +1,6 @@
 //! The channels of one connection: its session, and the carrying out of what
 //! the session says.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,6 +28,8 @@ pub(super) struct Channels {
     calls: FuturesUnordered<PendingCall>,
     /// What the session asked for; empty between two events.
     actions: Vec<Action<Arc<Plugin>>>,
+    /// Empty: an allocation for `act` to use again.
+    spare: Vec<Action<Arc<Plugin>>>,
     shared: Arc<Shared>,
 }
 
@@ -52,6 +53,7 @@ impl Channels {
             timers: Timers::new(Duration::from_millis(config.idle_timeout_ms)),
             calls: FuturesUnordered::new(),
             actions: Vec::new(),
+            spare: Vec::new(),
             session: Session::new(identity, limits, Arc::clone(&shared.channel_ids)),
             shared,
         }
@@ -126,27 +128,26 @@ impl Channels {
     ///
     /// Never waits: a call that is not ready at once goes to `self.calls`.
     async fn act(&mut self) {
-        let mut queue = VecDeque::from(std::mem::take(&mut self.actions));
-        while let Some(action) = queue.pop_front() {
-            match action {
-                Action::Send(frame) => {
-                    self.outbox.push_own(frame);
-                }
-                Action::Call(call) => {
-                    let mut future = start(call);
-                    match futures_util::poll!(future.as_mut()) {
-                        Poll::Ready(called) => {
-                            self.completed(called);
-                            queue.extend(self.actions.drain(..));
-                        }
-                        Poll::Pending => self.calls.push(future),
+        let mut actions = std::mem::take(&mut self.spare);
+        while !self.actions.is_empty() {
+            std::mem::swap(&mut actions, &mut self.actions);
+            for action in actions.drain(..) {
+                match action {
+                    Action::Send(frame) => {
+                        self.outbox.push_own(frame);
                     }
+                    Action::Call(call) => {
+                        let mut future = start(call);
+                        match futures_util::poll!(future.as_mut()) {
+                            Poll::Ready(called) => self.completed(called),
+                            Poll::Pending => self.calls.push(future),
+                        }
+                    }
+                    other => self.publish(other),
                 }
-                other => self.publish(other),
             }
         }
-        // Keeps the allocation for the next time.
-        self.actions = queue.into();
+        self.spare = actions;
     }
 
     fn completed(&mut self, called: Called) {

@@ -58,9 +58,12 @@ impl Pool {
     /// An instance for one call. Waits while all are out, and while the breaker
     /// holds new ones back.
     pub(super) async fn take(&self) -> Result<Taken<'_>, Fault> {
-        // The pool never closes its semaphore.
-        let Ok(permit) = self.permits.acquire().await else {
-            return Err(Fault::bad_return("the pool is closed".to_owned()));
+        let permit = match self.permits.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => self.permits.acquire().await.map_err(|_| {
+                // The pool never closes its semaphore.
+                Fault::bad_return("the pool is closed".to_owned())
+            })?,
         };
         let instance = match self.idle_instance() {
             Some(instance) => instance,

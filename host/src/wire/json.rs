@@ -2,16 +2,19 @@
 
 use std::fmt::Write;
 
+use super::scan::{Scanner, plain_prefix};
+
 /// Whether `text` is exactly one JSON text (RFC 8259).
 #[must_use]
 pub fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    let mut scanner = Scanner::new(text);
+    scanner.value().is_ok() && scanner.peek().is_none()
 }
 
 /// Appends `text` as a JSON string, quotes included.
 pub(super) fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    if text.bytes().all(is_plain) {
+    if plain_prefix(text.as_bytes()) == text.len() {
         out.push_str(text);
     } else {
         for character in text.chars() {
@@ -19,11 +22,6 @@ pub(super) fn push_string(out: &mut String, text: &str) {
         }
     }
     out.push('"');
-}
-
-/// Bytes that stand for themselves inside a JSON string.
-fn is_plain(byte: u8) -> bool {
-    byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
 fn push_escaped(out: &mut String, character: char) {

@@ -13,6 +13,7 @@ mod frame;
 mod json;
 mod message;
 mod reference;
+mod scan;
 mod serializer;
 mod topic;
 mod v1_json;

@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use super::json;
+use super::{DecodeError, json};
 
 /// A ref or join ref as JSON text, for example `"3"` (with the quotes), `3` or
 /// `true`. A JSON null is no `Ref` at all: the protocol's `null` is `None`.
@@ -18,11 +18,16 @@ const MAX_REF_BYTES: usize = 255;
 impl Ref {
     /// Takes a ref from its JSON text. `Ok(None)` for `null`; an error for an
     /// object, an array or more than 255 bytes.
-    pub(super) fn from_json(raw: &str) -> Result<Option<Self>, &'static str> {
+    pub(super) fn from_json(raw: &str) -> Result<Option<Self>, DecodeError> {
         match raw.as_bytes().first() {
             Some(b'n') => Ok(None),
-            Some(b'{' | b'[') | None => Err("a ref must be a JSON string, number, boolean or null"),
-            Some(_) if raw.len() > MAX_REF_BYTES => Err("a ref may have at most 255 bytes"),
+            Some(b'{' | b'[') | None => {
+                Err(DecodeError("a ref must be a JSON string, number, boolean or null".to_owned()))
+            }
+            Some(_) if raw.len() > MAX_REF_BYTES => Err(DecodeError(format!(
+                "a ref may have at most {MAX_REF_BYTES} bytes, found {}",
+                raw.len()
+            ))),
             Some(_) => Ok(Some(Self(SmolStr::new(raw)))),
         }
     }

@@ -15,13 +15,14 @@ use super::{DecodeError, Frame, Message, Ref};
 pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
     let parts: Parts<'_> =
         serde_json::from_str(text).map_err(|error| DecodeError(error.to_string()))?;
-    let scalar = |raw: &RawValue| Ref::from_json(raw.get()).map_err(|e| DecodeError(e.to_owned()));
+    let join_ref = parts.join_ref.map_or(Ok(None), |raw| Ref::from_json(raw.get()))?;
+    let reference = Ref::from_json(parts.reference.get())?;
     Ok(Message {
-        join_ref: parts.join_ref.map_or(Ok(None), scalar)?,
-        reference: scalar(parts.reference)?,
+        join_ref,
+        reference,
         topic: parts.topic,
         event: parts.event,
-        payload: share(text, parts.payload),
+        payload: share(text, parts.payload.get()),
     })
 }
 

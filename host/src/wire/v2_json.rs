@@ -1,38 +1,66 @@
 //! Version 2 text frames: `[join_ref, ref, topic, event, payload]`.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::json::push_string;
+use super::scan::Scanner;
 use super::{DecodeError, Frame, Message, Payload, Ref};
 
 /// Reads one array of at least five elements; more are ignored.
 pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
-    let parts: Parts<'_> =
-        serde_json::from_str(text).map_err(|error| DecodeError(error.to_string()))?;
-    let scalar = |raw: &RawValue| Ref::from_json(raw.get()).map_err(|e| DecodeError(e.to_owned()));
-    Ok(Message {
-        join_ref: scalar(parts.join_ref)?,
-        reference: scalar(parts.reference)?,
-        topic: parts.topic,
-        event: parts.event,
-        payload: share(text, parts.payload),
-    })
+    let mut array = Array { scanner: Scanner::new(text), elements: 0 };
+    let join_ref = Ref::from_json(array.next(Scanner::value)?)?;
+    let reference = Ref::from_json(array.next(Scanner::value)?)?;
+    let topic = array.next(Scanner::string)?;
+    let event = array.next(Scanner::string)?;
+    let payload = share(text, array.next(Scanner::value)?);
+    array.end()?;
+    Ok(Message { join_ref, reference, topic, event, payload })
+}
+
+/// An array that is being read.
+struct Array<'a> {
+    scanner: Scanner<'a>,
+    elements: usize,
+}
+
+impl<'a> Array<'a> {
+    /// The next element, which has to be there.
+    fn next<T>(
+        &mut self,
+        read: impl FnOnce(&mut Scanner<'a>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let before = if self.elements == 0 { b'[' } else { b',' };
+        if !self.scanner.eat(before) {
+            return Err(self.scanner.expected("[join_ref, ref, topic, event, payload]"));
+        }
+        self.elements += 1;
+        read(&mut self.scanner)
+    }
+
+    /// Reads past the rest of the array, and of the frame.
+    fn end(mut self) -> Result<(), DecodeError> {
+        while self.scanner.eat(b',') {
+            self.scanner.value()?;
+        }
+        if !self.scanner.eat(b']') {
+            return Err(self.scanner.expected("',' or ']'"));
+        }
+        match self.scanner.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.scanner.expected("the end")),
+        }
+    }
 }
 
 /// The part of a frame that `raw` borrows, without a copy.
-pub(super) fn share(text: &Utf8Bytes, raw: &RawValue) -> Payload {
+pub(super) fn share(text: &Utf8Bytes, raw: &str) -> Payload {
     let frame: &Bytes = text.as_ref();
-    let slice = frame.slice_ref(raw.get().as_bytes());
+    let slice = frame.slice_ref(raw.as_bytes());
     // The check cannot fail, as `raw` is a `str`; it costs less than a copy.
-    Payload::Json(ByteString::try_from(slice).unwrap_or_else(|_| ByteString::from(raw.get())))
+    Payload::Json(ByteString::try_from(slice).unwrap_or_else(|_| ByteString::from(raw)))
 }
 
 pub(super) fn reply(
@@ -88,48 +116,6 @@ fn head(
     out
 }
 
-/// The array, taken apart no further than it has to be.
-struct Parts<'a> {
-    join_ref: &'a RawValue,
-    reference: &'a RawValue,
-    topic: Cow<'a, str>,
-    event: Cow<'a, str>,
-    payload: &'a RawValue,
-}
-
-/// A string that borrows from the frame unless it holds escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Parts<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(PartsVisitor)
-    }
-}
-
-struct PartsVisitor;
-
-impl<'de> Visitor<'de> for PartsVisitor {
-    type Value = Parts<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[join_ref, ref, topic, event, payload]")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let short = |found| A::Error::invalid_length(found, &self);
-        let parts = Parts {
-            join_ref: seq.next_element()?.ok_or_else(|| short(0))?,
-            reference: seq.next_element()?.ok_or_else(|| short(1))?,
-            topic: seq.next_element::<Text<'_>>()?.ok_or_else(|| short(2))?.0,
-            event: seq.next_element::<Text<'_>>()?.ok_or_else(|| short(3))?.0,
-            payload: seq.next_element()?.ok_or_else(|| short(4))?,
-        };
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(parts)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,12 +141,13 @@ mod tests {
     #[test]
     fn anything_else_says_what_is_wrong() {
         for (bad, problem) in [
-            (r#"[null,"1","t","e"]"#, "invalid length 4, expected [join_ref"),
-            (r#"{"topic":"t"}"#, "invalid type: map, expected [join_ref"),
-            (r#"[null,"1",7,"e",{}]"#, "invalid type: integer `7`, expected a string"),
+            (r#"[null,"1","t","e"]"#, "expected [join_ref, ref, topic, event, payload] at byte 17"),
+            (r#"{"topic":"t"}"#, "payload] at byte 0, found '{'"),
+            (r#"[null,"1",7,"e",{}]"#, "expected a string at byte 10, found '7'"),
             (r#"[[],"1","t","e",{}]"#, "a ref must be a JSON string"),
-            ("[null", "EOF while parsing"),
-            (r#"[null,null,"t","e",{]"#, "key must be a string"),
+            ("[null", "payload] at byte 5, found the end"),
+            (r#"[null,null,"t","e",{]"#, "expected a key in quotes at byte 20, found ']'"),
+            (r#"[null,null,"t","e",{}]]"#, "expected the end at byte 22, found ']'"),
         ] {
             let error = decode(&bad.into()).unwrap_err().to_string();
             assert!(error.contains(problem), "{bad}: {error}");

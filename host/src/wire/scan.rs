@@ -1,0 +1,362 @@
+//! Reads past JSON values without building them.
+//!
+//! Every payload is checked once on its way in and once on its way out of a
+//! plugin, so this is on the path of every message. It accepts exactly what
+//! `serde_json` accepts, and takes a quarter of the instructions.
+
+use std::borrow::Cow;
+
+use super::DecodeError;
+
+/// A place in a JSON text.
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// The next byte that is no whitespace; it is not read past.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.byte() {
+                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// Reads past `byte` if it is the next that is no whitespace.
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// The text of the next value, whatever it is.
+    pub(super) fn value(&mut self) -> Result<&'a str, DecodeError> {
+        self.peek();
+        let start = self.at;
+        self.skip_value()?;
+        Ok(self.text.get(start..self.at).unwrap_or_default())
+    }
+
+    /// The next value, which has to be a string.
+    pub(super) fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        if !self.eat(b'"') {
+            return Err(self.expected("a string"));
+        }
+        let start = self.at;
+        let escaped = self.skip_string()?;
+        if escaped {
+            let quoted = self.text.get(start - 1..self.at).unwrap_or_default();
+            // What is left to find wrong is half of a surrogate pair.
+            let text = serde_json::from_str(quoted).map_err(|e| DecodeError(e.to_string()))?;
+            return Ok(Cow::Owned(text));
+        }
+        Ok(Cow::Borrowed(self.text.get(start..self.at - 1).unwrap_or_default()))
+    }
+
+    /// An error at this place.
+    pub(super) fn expected(&self, expected: &str) -> DecodeError {
+        let found = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
+            Some(found) => format!("{found:?}"),
+            None => "the end".to_owned(),
+        };
+        DecodeError(format!("expected {expected} at byte {}, found {found}", self.at))
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_value(&mut self) -> Result<(), DecodeError> {
+        let mut open = Containers::default();
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    self.skip_string()?;
+                }
+                Some(b'{') => {
+                    self.at += 1;
+                    if !self.eat(b'}') {
+                        open.push(true);
+                        self.skip_key()?;
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.at += 1;
+                    if !self.eat(b']') {
+                        open.push(false);
+                        continue;
+                    }
+                }
+                Some(b'-' | b'0'..=b'9') => self.skip_number()?,
+                Some(b't') => self.skip_word("true")?,
+                Some(b'f') => self.skip_word("false")?,
+                Some(b'n') => self.skip_word("null")?,
+                _ => return Err(self.expected("a JSON value")),
+            }
+            // After a value: the next one of its container, or the end of it.
+            loop {
+                let Some(in_object) = open.last() else { return Ok(()) };
+                if self.eat(b',') {
+                    if in_object {
+                        self.skip_key()?;
+                    }
+                    break;
+                }
+                if !self.eat(if in_object { b'}' } else { b']' }) {
+                    return Err(self.expected(if in_object { "',' or '}'" } else { "',' or ']'" }));
+                }
+                open.pop();
+            }
+        }
+    }
+
+    fn skip_key(&mut self) -> Result<(), DecodeError> {
+        if !self.eat(b'"') {
+            return Err(self.expected("a key in quotes"));
+        }
+        self.skip_string()?;
+        if self.eat(b':') { Ok(()) } else { Err(self.expected("':'")) }
+    }
+
+    /// From after the opening quote to after the closing one; whether there
+    /// are escapes in between.
+    fn skip_string(&mut self) -> Result<bool, DecodeError> {
+        let mut escaped = false;
+        loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            self.at += plain_prefix(rest);
+            match self.byte() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.at += 1;
+                    self.skip_escape()?;
+                }
+                _ => return Err(self.expected("'\"' at the end of a string")),
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), DecodeError> {
+        match self.byte() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.byte().is_some_and(|digit| digit.is_ascii_hexdigit()) {
+                        return Err(self.expected("a hexadecimal digit"));
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return Err(self.expected("an escape")),
+        }
+        Ok(())
+    }
+
+    fn skip_number(&mut self) -> Result<(), DecodeError> {
+        if self.byte() == Some(b'-') {
+            self.at += 1;
+        }
+        // A zero stands alone.
+        if self.byte() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.skip_digits()?;
+        }
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            self.skip_digits()?;
+        }
+        if let Some(b'e' | b'E') = self.byte() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.byte() {
+                self.at += 1;
+            }
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) -> Result<(), DecodeError> {
+        let start = self.at;
+        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
+    }
+
+    fn skip_word(&mut self, word: &str) -> Result<(), DecodeError> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word) {
+            return Err(self.expected("a JSON value"));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+}
+
+/// Which containers are open, a bit each: objects are set.
+#[derive(Default)]
+struct Containers {
+    /// The last `depth % 64` of them, or 64.
+    bits: u64,
+    depth: usize,
+    /// The others, 64 in each.
+    outer: Vec<u64>,
+}
+
+impl Containers {
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.bits);
+        }
+        self.bits = self.bits << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.depth -= 1;
+        self.bits >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.bits = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    fn last(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.bits & 1 == 1)
+    }
+}
+
+/// How many bytes stand for themselves inside a JSON string: up to the first
+/// quote, backslash or control character. Eight at a time.
+pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // The lowest byte that is below `ONES * n` has its high bit set in this.
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGHS;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let special = quotes | backslashes | below(word, 0x20);
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    at + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn accepts(text: &str) -> bool {
+        let mut scanner = Scanner::new(text);
+        scanner.value().is_ok() && scanner.peek().is_none()
+    }
+
+    fn serde_accepts(text: &str) -> bool {
+        serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    }
+
+    /// Texts made of the pieces JSON is made of, most of them wrong somewhere.
+    fn pieces() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] = &[
+            "{", "}", "[", "]", ",", ":", "\"", "\"a\":", "\"b\"", "\\", "\\n", "\\u00e9",
+            "\\ud800", "\\u00g0", "0", "-", "12", "1.5", "e+3", "E", ".", "true", "fals", "null",
+            " ", "\n", "\u{1}", "é", "12345678", "a\"bcdefghij\\\"klmnop",
+        ];
+        proptest::collection::vec(proptest::sample::select(PIECES), 0..12)
+            .prop_map(|pieces| pieces.concat())
+    }
+
+    /// Valid values, nested.
+    fn values() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| n.to_string()),
+            any::<i64>().prop_map(|n| format!(" {n}\t")),
+            any::<String>().prop_map(|s| serde_json::to_string(&s).unwrap()),
+        ];
+        leaf.prop_recursive(6, 64, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5)
+                    .prop_map(|values| format!("[{}]", values.join(","))),
+                proptest::collection::vec(("[a-z]{0,9}", inner), 0..5).prop_map(|pairs| {
+                    let pairs: Vec<_> = pairs.iter().map(|(k, v)| format!("\"{k}\" : {v}")).collect();
+                    format!("{{{}}}", pairs.join(" ,"))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn it_accepts_what_serde_json_accepts(text in pieces()) {
+            prop_assert_eq!(accepts(&text), serde_accepts(&text), "{}", text);
+        }
+
+        #[test]
+        fn it_accepts_values_and_no_part_of_them(text in values(), cut in any::<prop::sample::Index>()) {
+            prop_assert!(accepts(&text), "{}", text);
+            let cut = cut.index(text.len() + 1);
+            if let Some(part) = text.get(..cut) {
+                prop_assert_eq!(accepts(part), serde_accepts(part), "{}", part);
+            }
+        }
+
+        #[test]
+        fn strings_are_read_as_serde_json_does(text in any::<String>()) {
+            let quoted = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(Scanner::new(&quoted).string().unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn containers_nest_deeply() {
+        for depth in [63, 64, 65, 128, 129, 1000] {
+            let text = "[{\"a\":".repeat(depth) + "1" + &"}]".repeat(depth);
+            assert!(accepts(&text), "{depth}");
+            let wrong = "[{\"a\":".repeat(depth) + "1" + &"}]".repeat(depth - 1) + "]}";
+            assert!(!accepts(&wrong), "{depth}");
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_string() {
+        assert!(Scanner::new(r#""\ud800""#).string().is_err());
+    }
+
+    #[test]
+    fn errors_say_what_was_found_and_where() {
+        for (text, expected) in [
+            ("", "expected a JSON value at byte 0, found the end"),
+            ("[1 2]", "expected ',' or ']' at byte 3, found '2'"),
+            ("{é", "expected a key in quotes at byte 1, found 'é'"),
+            ("\"a\nb\"", "expected '\"' at the end of a string at byte 2, found '\\n'"),
+        ] {
+            let error = Scanner::new(text).value().unwrap_err();
+            assert_eq!(error.0, expected, "{text}");
+        }
+    }
+}
