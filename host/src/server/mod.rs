@@ -43,6 +43,7 @@ pub struct Shared {
     pub(crate) registry: Registry,
     pub(crate) pubsub: PubSub,
     pub(crate) connections: Connections,
+    pub(crate) metrics: Metrics,
     /// One for each of `socket.max_connections`.
     pub(crate) permits: Arc<Semaphore>,
     /// True once the server stops.
@@ -133,6 +134,7 @@ impl Server {
             registry: Registry::new(plugins)?,
             pubsub: PubSub::new(Box::new(LocalOnly)),
             connections: Connections::default(),
+            metrics: loader.metrics.clone(),
             permits: Arc::new(Semaphore::new(max_connections(&app.socket))),
             stopping: watch::Sender::new(false),
             channel_ids: Arc::new(AtomicU64::new(1)),

@@ -1,4 +1,4 @@
-//! Measurements of plugins, sent to StatsD.
+//! Measurements of the server and of plugins, sent to StatsD.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -41,6 +41,12 @@ impl Metrics {
     #[must_use]
     pub fn none() -> Self {
         Self(Arc::new(StatsdClient::from_sink(PREFIX, NopMetricSink)))
+    }
+
+    /// Adds to a counter of the server itself, `millrace.NAME`.
+    pub(crate) fn count(&self, name: &'static str, delta: i64) {
+        // As below: a full queue drops it.
+        let _ = self.0.count(name, delta);
     }
 
     /// Takes a measurement of a plugin as `millrace.plugin.PLUGIN.NAME`.

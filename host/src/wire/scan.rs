@@ -280,9 +280,36 @@ mod tests {
     /// Texts made of the pieces JSON is made of, most of them wrong somewhere.
     fn pieces() -> impl Strategy<Value = String> {
         const PIECES: &[&str] = &[
-            "{", "}", "[", "]", ",", ":", "\"", "\"a\":", "\"b\"", "\\", "\\n", "\\u00e9",
-            "\\ud800", "\\u00g0", "0", "-", "12", "1.5", "e+3", "E", ".", "true", "fals", "null",
-            " ", "\n", "\u{1}", "é", "12345678", "a\"bcdefghij\\\"klmnop",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\"a\":",
+            "\"b\"",
+            "\\",
+            "\\n",
+            "\\u00e9",
+            "\\ud800",
+            "\\u00g0",
+            "0",
+            "-",
+            "12",
+            "1.5",
+            "e+3",
+            "E",
+            ".",
+            "true",
+            "fals",
+            "null",
+            " ",
+            "\n",
+            "\u{1}",
+            "é",
+            "12345678",
+            "a\"bcdefghij\\\"klmnop",
         ];
         proptest::collection::vec(proptest::sample::select(PIECES), 0..12)
             .prop_map(|pieces| pieces.concat())
@@ -301,7 +328,8 @@ mod tests {
                 proptest::collection::vec(inner.clone(), 0..5)
                     .prop_map(|values| format!("[{}]", values.join(","))),
                 proptest::collection::vec(("[a-z]{0,9}", inner), 0..5).prop_map(|pairs| {
-                    let pairs: Vec<_> = pairs.iter().map(|(k, v)| format!("\"{k}\" : {v}")).collect();
+                    let pairs: Vec<_> =
+                        pairs.iter().map(|(k, v)| format!("\"{k}\" : {v}")).collect();
                     format!("{{{}}}", pairs.join(" ,"))
                 }),
             ]
