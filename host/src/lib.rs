@@ -25,6 +25,7 @@
 
 pub mod cli;
 pub mod config;
+mod deadline;
 pub mod server;
 pub mod transport;
 pub mod wire;
@@ -35,6 +36,7 @@ pub mod channel;
 pub mod outbox;
 pub mod plugin;
 pub mod pubsub;
+mod tasks;
 pub mod telemetry;
 pub mod wasm;
 

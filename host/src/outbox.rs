@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::channel::Late;
 use crate::pubsub::Notice;
 use crate::wire::{CloseReason, Frame};
 
@@ -17,6 +18,8 @@ pub enum Outgoing {
     Frame(Frame),
     /// To be taken to a channel.
     Notice(Notice),
+    /// To be taken to a channel's client.
+    Late(Box<Late>),
 }
 
 /// The queue of one connection, bounded in bytes (`socket.outbox_bytes`).
@@ -69,6 +72,31 @@ impl Outbox {
         let (queued, inner) = self.put(Outgoing::Notice(notice), bytes);
         wake(inner);
         queued
+    }
+
+    /// Queues something for a channel's client, or gives it back when the
+    /// connection is closing, or now has to.
+    pub fn late(&self, late: Late) -> Result<(), Late> {
+        let bytes = late.bytes();
+        let mut inner = self.lock();
+        if !self.has_room(&mut inner, bytes) {
+            wake(inner);
+            return Err(late);
+        }
+        inner.bytes += bytes + ENTRY_BYTES;
+        inner.queue.push_back(Outgoing::Late(Box::new(late)));
+        wake(inner);
+        Ok(())
+    }
+
+    /// What else was queued when the connection closed.
+    pub fn take_late(&self) -> Vec<Late> {
+        let queue = std::mem::take(&mut self.lock().queue);
+        let late = queue.into_iter().filter_map(|outgoing| match outgoing {
+            Outgoing::Late(late) => Some(*late),
+            Outgoing::Frame(_) | Outgoing::Notice(_) => None,
+        });
+        late.collect()
     }
 
     /// Asks the connection's task to close. The first reason stays.
@@ -125,19 +153,28 @@ impl Outbox {
 
     fn put(&self, outgoing: Outgoing, bytes: usize) -> (bool, MutexGuard<'_, Inner>) {
         let mut inner = self.lock();
-        if inner.closed.is_some() {
+        if !self.has_room(&mut inner, bytes) {
             return (false, inner);
         }
-        let bytes = bytes + ENTRY_BYTES;
-        // A frame alone always finds room: its size is bounded elsewhere.
-        if inner.bytes > 0 && inner.bytes + bytes > self.capacity_bytes {
-            inner.closed = Some(CloseReason::Overloaded);
-            inner.queue = VecDeque::new();
-            return (false, inner);
-        }
-        inner.bytes += bytes;
+        inner.bytes += bytes + ENTRY_BYTES;
         inner.queue.push_back(outgoing);
         (true, inner)
+    }
+
+    /// Whether an entry of so many bytes may be queued. If it finds no room,
+    /// the connection has to close.
+    fn has_room(&self, inner: &mut Inner, bytes: usize) -> bool {
+        if inner.closed.is_some() {
+            return false;
+        }
+        // A frame alone always finds room: its size is bounded elsewhere.
+        if inner.bytes > 0 && inner.bytes + bytes + ENTRY_BYTES > self.capacity_bytes {
+            inner.closed = Some(CloseReason::Overloaded);
+            // Calls wait for what they flush.
+            inner.queue.retain(|outgoing| matches!(outgoing, Outgoing::Late(_)));
+            return false;
+        }
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -159,6 +196,7 @@ impl Outgoing {
             + match self {
                 Self::Frame(frame) => frame.len(),
                 Self::Notice(notice) => notice.broadcast.payload.len(),
+                Self::Late(late) => late.bytes(),
             }
     }
 }

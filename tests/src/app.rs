@@ -38,6 +38,13 @@ impl App {
         Self::written(&toml)
     }
 
+    /// `tests/apps/slow`: every way to be slow on `slow:*`, with other settings.
+    #[must_use]
+    pub fn slow_with(config: &str) -> Self {
+        let plugin = Self::of_workspace("tests/apps/slow").path.join(".millrace/slow.wasm");
+        Self::written(&format!("{config}\n[plugins.slow]\ncomponent = {plugin:?}\n"))
+    }
+
     /// The probe's plugin alone, with every setting at its default.
     #[must_use]
     pub fn probe_plugin() -> Self {

@@ -29,10 +29,12 @@ impl Channel for Stats {
             "ping" => Reply::ok(json!({ "ping": "pong" })),
             // Waits in the handler: this channel's next message waits too, other
             // channels and the heartbeat do not.
-            "slow_ping" => {
-                let Slow { ms } = payload.json()?;
-                metrics::measure("slow_ping", || clock::sleep(Duration::from_millis(ms)));
-                Reply::ok(json!({ "ping": "pong" }))
+            "slow_ping" => slow_ping(&payload),
+            // Waits beside the channel: the next message is handled at once, and
+            // this one is answered when the task ends.
+            "parallel_slow_ping" => {
+                socket.start_task("slow_ping", payload)?;
+                Ok(Reply::None)
             }
             "shout" => {
                 metrics::count("shout", 1);
@@ -44,4 +46,20 @@ impl Channel for Stats {
     }
 }
 
+impl Tasks for Stats {
+    fn run(_: &mut Socket<()>, name: &str, payload: Payload) -> Result<Reply> {
+        match name {
+            "slow_ping" => slow_ping(&payload),
+            _ => Err(Error::msg(format!("unknown task {name:?}"))),
+        }
+    }
+}
+
+fn slow_ping(payload: &Payload) -> Result<Reply> {
+    let Slow { ms } = payload.json()?;
+    metrics::measure("slow_ping", || clock::sleep(Duration::from_millis(ms)));
+    Reply::ok(json!({ "ping": "pong" }))
+}
+
 millrace_plugin::export!(Stats);
+millrace_plugin::export_tasks!(Stats);

@@ -65,9 +65,11 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Takes the oldest letter.
-    pub fn pop(&mut self) -> Option<Letter> {
-        self.letters.pop_front()
+    /// Takes the oldest letter. The end of a channel waits until nothing of it
+    /// is `running`.
+    pub fn pop(&mut self, running: usize) -> Option<Letter> {
+        let ends = matches!(self.letters.front(), Some(Letter::Leave(_) | Letter::End(_)));
+        if ends && running > 0 { None } else { self.letters.pop_front() }
     }
 
     /// Takes all of them, oldest first.

@@ -10,13 +10,19 @@
 
 mod callback;
 mod context;
+mod late;
 mod mailbox;
 mod outcome;
+mod progress;
+mod socket_ref;
 
 pub use callback::{Callback, Info, TerminateReason};
 pub use context::{ChannelId, Context};
+pub use late::Late;
 pub use mailbox::{Letter, Mailbox};
-pub use outcome::{Assigns, Completion, Effect, Joined, Outcome};
+pub use outcome::{Assigns, Completion, Effect, Failure, Joined, Outcome};
+pub use progress::{Caller, Progress};
+pub use socket_ref::{SocketRef, SocketRefError};
 
 use std::sync::Arc;
 
@@ -33,8 +39,10 @@ pub struct Channel<P> {
     pub state: State,
     /// What arrived and has not been handled.
     pub mailbox: Mailbox,
-    /// Calls in flight. A channel handles one message at a time.
+    /// Calls in flight.
     pub running: usize,
+    /// How many there may be (`limits.max_concurrency`).
+    pub max_running: usize,
     /// The plugin's state for this channel.
     pub assigns: Assigns,
     /// Other topics whose broadcasts go to `handle-info`.

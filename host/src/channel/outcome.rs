@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::SocketRef;
 use crate::wire::Payload;
 
 /// A plugin's state for one channel. Cloning shares the bytes.
@@ -61,8 +62,45 @@ pub enum Effect {
         /// Its name.
         name: String,
     },
+    /// Answer an earlier message.
+    ReplyTo {
+        /// Which one.
+        socket_ref: SocketRef,
+        /// `ok`, `error`, or the plugin's own word.
+        status: String,
+        /// The response.
+        payload: Payload,
+    },
+    /// Run a task on another instance.
+    StartTask {
+        /// Its name.
+        name: String,
+        /// What it gets.
+        payload: Payload,
+    },
+    /// Close every connection of a user id.
+    Disconnect(String),
     /// The channel ends.
     Stop,
+}
+
+impl Effect {
+    /// Its payload in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Reply { payload, .. }
+            | Self::Push { payload, .. }
+            | Self::Broadcast { payload, .. }
+            | Self::ReplyTo { payload, .. }
+            | Self::StartTask { payload, .. } => payload.len(),
+            Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::SendAfter { .. }
+            | Self::Disconnect(_)
+            | Self::Stop => 0,
+        }
+    }
 }
 
 /// An accepted join.
@@ -72,6 +110,21 @@ pub struct Joined {
     pub response: Option<Payload>,
     /// Applied after the join reply.
     pub outcome: Outcome,
+}
+
+/// Why a call has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It trapped, or returned what is not allowed.
+    Crashed,
+    /// It took longer than it may.
+    TimedOut,
+    /// It was not made: the plugin, or this connection's use of it, is held
+    /// back after faults.
+    Unavailable {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
 }
 
 /// How a call ended that did not trap.

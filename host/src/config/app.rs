@@ -5,6 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use super::file::{ConfigFile, PluginConfig};
 use super::{SocketConfig, StatsdConfig};
 use crate::plugin::Source;
@@ -19,8 +21,6 @@ pub struct App {
     pub listen: SocketAddr,
     /// One connection and its channels.
     pub socket: SocketConfig,
-    /// One plugin and its calls.
-    pub limits: PluginLimits,
     /// In the order of their names.
     pub plugins: Vec<AppPlugin>,
     /// The page.
@@ -38,6 +38,8 @@ pub struct AppPlugin {
     pub source: Source,
     /// What it gets from `config.get`.
     pub config: BTreeMap<String, String>,
+    /// Its bounds: `[limits]`, and what it has of its own.
+    pub limits: PluginLimits,
 }
 
 /// What is served over plain HTTP.
@@ -88,7 +90,7 @@ impl App {
         }
         let name = name_of(path);
         let source = Source::File(path.to_owned());
-        let plugin = AppPlugin { name, source, config: BTreeMap::new() };
+        let plugin = AppPlugin::plain(name, source);
         let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
         Ok(Self::new(folder, ConfigFile::default(), vec![plugin]))
     }
@@ -104,7 +106,7 @@ impl App {
         }
         let name = name_of(&fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()));
         let source = Source::package(folder, &name, folder);
-        let plugin = AppPlugin { name, source, config: BTreeMap::new() };
+        let plugin = AppPlugin::plain(name, source);
         Ok(Self::new(folder.to_owned(), ConfigFile::default(), vec![plugin]))
     }
 
@@ -112,18 +114,27 @@ impl App {
         let invalid = |problem| ConfigError::Invalid { path: path.to_owned(), problem };
         let text = fs::read_to_string(path)
             .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-        let file: ConfigFile = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        check(&file).map_err(invalid)?;
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder.to_owned(),
             _ => PathBuf::from("."),
         };
-        let plugins = file
-            .plugins
-            .iter()
-            .map(|(name, plugin)| app_plugin(&folder, name, plugin))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(invalid)?;
+        Self::parse(folder, &text).map_err(invalid)
+    }
+
+    /// Reads the text of a `millrace.toml`; the error says what was found and
+    /// what is allowed.
+    fn parse(folder: PathBuf, text: &str) -> Result<Self, String> {
+        let file: ConfigFile = toml::from_str(text).map_err(|error| error.to_string())?;
+        check(&file)?;
+        // Once more, for plugins to differ from the limits that were given.
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+        let limits = match table.remove("limits") {
+            Some(toml::Value::Table(limits)) => limits,
+            _ => toml::Table::new(),
+        };
+        let plugins = file.plugins.iter();
+        let plugins = plugins.map(|(name, plugin)| app_plugin(&folder, name, plugin, &limits));
+        let plugins = plugins.collect::<Result<_, _>>()?;
         Ok(Self::new(folder, file, plugins))
     }
 
@@ -136,7 +147,6 @@ impl App {
         Self {
             listen: file.listen,
             socket: file.socket,
-            limits: file.limits,
             plugins,
             static_files,
             statsd: file.statsd,
@@ -154,35 +164,53 @@ fn check(file: &ConfigFile) -> Result<(), String> {
         ));
     }
     for (key, value) in [
-        ("socket.idle_timeout_ms", file.socket.idle_timeout_ms),
-        ("socket.handshake_timeout_ms", file.socket.handshake_timeout_ms),
-        ("limits.fuel", file.limits.fuel),
-        ("limits.max_instances", u64::from(file.limits.max_instances)),
-        ("socket.max_connections", file.socket.max_connections as u64),
-        ("socket.max_pending", file.socket.max_pending as u64),
+        ("idle_timeout_ms", file.socket.idle_timeout_ms),
+        ("handshake_timeout_ms", file.socket.handshake_timeout_ms),
+        ("max_connections", file.socket.max_connections as u64),
+        ("max_pending", file.socket.max_pending as u64),
     ] {
         if value == 0 {
-            return Err(format!("{key} is 0; at least 1 is allowed"));
+            return Err(format!("socket.{key} is 0; at least 1 is allowed"));
         }
     }
-    if file.limits.max_instances > 100_000 {
-        let found = file.limits.max_instances;
-        return Err(format!("limits.max_instances is {found}; at most 100000 are allowed"));
-    }
-    if file.limits.max_memory_bytes > u32::MAX as usize {
-        let found = file.limits.max_memory_bytes;
-        return Err(format!(
-            "limits.max_memory_bytes is {found}; at most {} are allowed",
-            u32::MAX
-        ));
-    }
+    check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
         return Err(format!("static.files has the key {url:?}; a URL path begins with `/`"));
     }
     Ok(())
 }
 
-fn app_plugin(folder: &Path, name: &str, plugin: &PluginConfig) -> Result<AppPlugin, String> {
+fn check_limits(limits: &PluginLimits) -> Result<(), String> {
+    for (key, value) in [
+        ("fuel", limits.fuel),
+        ("max_instances", u64::from(limits.max_instances)),
+        ("max_concurrency", limits.max_concurrency as u64),
+        ("join_timeout_ms", limits.join_timeout_ms),
+        ("call_timeout_ms", limits.call_timeout_ms),
+        ("task_timeout_ms", limits.task_timeout_ms),
+    ] {
+        if value == 0 {
+            return Err(format!("{key} is 0; at least 1 is allowed"));
+        }
+    }
+    if limits.max_instances > 100_000 {
+        let found = limits.max_instances;
+        return Err(format!("max_instances is {found}; at most 100000 are allowed"));
+    }
+    if limits.max_memory_bytes > u32::MAX as usize {
+        let found = limits.max_memory_bytes;
+        return Err(format!("max_memory_bytes is {found}; at most {} are allowed", u32::MAX));
+    }
+    Ok(())
+}
+
+/// `limits` is the table `[limits]`, as far as it was given.
+fn app_plugin(
+    folder: &Path,
+    name: &str,
+    plugin: &PluginConfig,
+    limits: &toml::Table,
+) -> Result<AppPlugin, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(plain) {
         return Err(format!(
@@ -204,7 +232,19 @@ fn app_plugin(folder: &Path, name: &str, plugin: &PluginConfig) -> Result<AppPlu
         other => other.to_string(),
     };
     let config = plugin.config.iter().map(|(key, value)| (key.clone(), text(value))).collect();
-    Ok(AppPlugin { name: name.to_owned(), source, config })
+    let mut merged = limits.clone();
+    merged.extend(plugin.limits.clone());
+    let limits = PluginLimits::deserialize(merged).map_err(|error| error.to_string());
+    let limits = limits.and_then(|limits| check_limits(&limits).map(|()| limits));
+    let limits = limits.map_err(|problem| format!("plugins.{name}.limits: {problem}"))?;
+    Ok(AppPlugin { name: name.to_owned(), source, config, limits })
+}
+
+impl AppPlugin {
+    /// A plugin with every setting at its default.
+    fn plain(name: String, source: Source) -> Self {
+        Self { name, source, config: BTreeMap::new(), limits: PluginLimits::default() }
+    }
 }
 
 fn name_of(path: &Path) -> String {
@@ -217,13 +257,7 @@ mod tests {
 
     /// The one place that reads a config in these tests.
     fn load(text: &str) -> Result<App, String> {
-        let parsed: Result<ConfigFile, _> = toml::from_str(text);
-        let file = parsed.map_err(|error| error.to_string())?;
-        check(&file)?;
-        let folder = Path::new("/app");
-        let plugins = file.plugins.iter().map(|(n, p)| app_plugin(folder, n, p));
-        let plugins = plugins.collect::<Result<_, _>>()?;
-        Ok(App::new(folder.to_owned(), file, plugins))
+        App::parse(PathBuf::from("/app"), text)
     }
 
     #[test]
@@ -249,6 +283,16 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_differs_from_the_limits_in_parts() {
+        let text = "[limits]\nfuel = 7\nmax_tasks = 8\n[plugins.a]\npath = \"p\"\n\
+                    limits = { max_tasks = 9, on_faults = \"closed\" }";
+        let limits = load(text).unwrap().plugins[0].limits;
+        assert_eq!((limits.fuel, limits.max_tasks), (7, 9));
+        assert_eq!(limits.on_faults, crate::wasm::OnFaults::Closed);
+        assert_eq!(limits.max_effects, PluginLimits::default().max_effects);
+    }
+
+    #[test]
     fn mistakes_name_the_key_what_was_found_and_what_is_allowed() {
         for (text, problem) in [
             ("lisen = 1", "unknown field `lisen`, expected one of `listen`"),
@@ -261,6 +305,12 @@ mod tests {
             ("[plugins.\"a b\"]\npath = \"x\"", "plugins has the name \"a b\""),
             ("[static.files]\n\"x\" = \"y\"", "a URL path begins with `/`"),
             ("listen = \"here\"", "invalid socket address"),
+            ("[limits]\nmax_concurrency = 0", "limits.max_concurrency is 0; at least 1"),
+            ("[limits]\non_faults = \"stop\"", "expected one of `reload`, `closed`, `open`"),
+            (
+                "[plugins.a]\npath = \"p\"\nlimits = { ful = 1 }",
+                "plugins.a.limits: unknown field `ful`",
+            ),
         ] {
             let error = load(text).unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");

@@ -49,6 +49,30 @@ pub(super) const MAX_EFFECTS: usize = 256;
 /// Fits an answer of the size of the largest message a client may send.
 pub(super) const MAX_EFFECT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Calls of one plugin at the same time; further ones wait. An instance at rest
-/// is about 50 KiB.
-pub(super) const MAX_INSTANCES: u32 = 256;
+/// Calls and tasks of one plugin at the same time; further ones wait. An
+/// instance at rest is about 50 KiB, and one that waits in a call as much.
+pub(super) const MAX_INSTANCES: u32 = 2_048;
+
+/// As in Phoenix: a channel handles one message after the other.
+pub(super) const MAX_CONCURRENCY: usize = 1;
+
+/// As long as phoenix.js waits for an answer before it tries again.
+pub(super) const JOIN_TIMEOUT_MS: u64 = 10_000;
+
+/// Longer than any client waits, so that only what hangs is cut off.
+pub(super) const CALL_TIMEOUT_MS: u64 = 30_000;
+
+/// Tasks are for what takes long.
+pub(super) const TASK_TIMEOUT_MS: u64 = 60_000;
+
+/// Tasks of one plugin; those above `MAX_INSTANCES` wait.
+pub(super) const MAX_TASKS: usize = 10_000;
+
+/// Tasks of one connection: a burst of a busy page.
+pub(super) const MAX_TASKS_PER_CONNECTION: usize = 1_024;
+
+/// Clients that were turned away come back after a second.
+pub(super) const RETRY_AFTER_MS: u64 = 1_000;
+
+/// Crashes of a client that has a bug, not of one that has a purpose.
+pub(super) const MAX_FAULTS: u32 = 20;

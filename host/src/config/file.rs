@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{CheckOrigin, defaults};
 use crate::session::Limits;
-use crate::wasm::PluginLimits;
+use crate::wasm::{OnFaults, PluginLimits};
 
 /// The whole file. Unknown keys are refused everywhere.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +44,16 @@ pub struct SocketConfig {
     /// What may wait for a client that reads slowly; more closes its connection
     /// with 1013.
     pub outbox_bytes: usize,
+    /// What a client that is turned away is told to wait (`retry_after_ms` in
+    /// the error replies `overloaded`).
+    pub retry_after_ms: u64,
+    /// Tasks of one connection at the same time; the message that wanted to
+    /// start a further one gets the error `overloaded`.
+    pub max_tasks: usize,
+    /// Calls of one connection that may trap; one is forgiven each second. Above
+    /// it, its messages and joins get the error `unavailable`, and no plugin is
+    /// called for them.
+    pub max_faults: u32,
     /// Connections of the server; a further one is closed at once.
     pub max_connections: usize,
     /// A connection that has not sent a whole request by then is closed.
@@ -68,6 +78,8 @@ pub(super) struct PluginConfig {
     pub(super) component: Option<PathBuf>,
     /// What the plugin gets from `config.get`.
     pub(super) config: BTreeMap<String, toml::Value>,
+    /// What differs from `[limits]`.
+    pub(super) limits: toml::Table,
 }
 
 /// `[static]`: the app's page.
@@ -102,6 +114,9 @@ impl Default for SocketConfig {
             max_frame_bytes: defaults::MAX_FRAME_BYTES,
             max_channels: defaults::MAX_CHANNELS,
             max_pending: defaults::MAX_PENDING,
+            retry_after_ms: defaults::RETRY_AFTER_MS,
+            max_tasks: defaults::MAX_TASKS_PER_CONNECTION,
+            max_faults: defaults::MAX_FAULTS,
             outbox_bytes: defaults::OUTBOX_BYTES,
             max_connections: defaults::MAX_CONNECTIONS,
             handshake_timeout_ms: defaults::HANDSHAKE_TIMEOUT_MS,
@@ -119,6 +134,12 @@ impl Default for PluginLimits {
             max_effects: defaults::MAX_EFFECTS,
             max_effect_bytes: defaults::MAX_EFFECT_BYTES,
             max_instances: defaults::MAX_INSTANCES,
+            max_concurrency: defaults::MAX_CONCURRENCY,
+            join_timeout_ms: defaults::JOIN_TIMEOUT_MS,
+            call_timeout_ms: defaults::CALL_TIMEOUT_MS,
+            task_timeout_ms: defaults::TASK_TIMEOUT_MS,
+            max_tasks: defaults::MAX_TASKS,
+            on_faults: OnFaults::default(),
         }
     }
 }
@@ -127,6 +148,7 @@ impl SocketConfig {
     /// The bounds of one session.
     #[must_use]
     pub fn session_limits(&self) -> Limits {
-        Limits { max_channels: self.max_channels, max_pending: self.max_pending }
+        let Self { max_channels, max_pending, retry_after_ms, .. } = *self;
+        Limits { max_channels, max_pending, retry_after_ms }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::session::{Route, Routes};
 use crate::wasm::Pool;
@@ -13,6 +14,8 @@ use crate::wasm::Pool;
 pub struct Plugin {
     name: String,
     live: ArcSwap<Pool>,
+    /// Room for tasks of all versions (`limits.max_tasks`).
+    tasks: Arc<Semaphore>,
 }
 
 /// All plugins of a server.
@@ -41,13 +44,20 @@ impl Plugin {
     /// A plugin with its first version.
     #[must_use]
     pub fn new(name: String, pool: Pool) -> Self {
-        Self { name, live: ArcSwap::from_pointee(pool) }
+        let max_tasks = pool.component().limits().max_tasks.min(Semaphore::MAX_PERMITS);
+        Self { name, live: ArcSwap::from_pointee(pool), tasks: Arc::new(Semaphore::new(max_tasks)) }
     }
 
     /// The name in `millrace.toml`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Room for one more task, if there is any.
+    #[must_use]
+    pub fn task_slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.tasks).try_acquire_owned().ok()
     }
 
     /// The live version.
@@ -102,9 +112,14 @@ impl Registry {
 
 fn routes(plugins: &[Arc<Plugin>]) -> Routes<Arc<Plugin>> {
     let of = |plugin: &Arc<Plugin>| {
-        let patterns = plugin.live().component().topics().to_vec();
+        let live = plugin.live();
+        let max_concurrency = live.component().limits().max_concurrency;
+        let patterns = live.component().topics().to_vec();
         let plugin = Arc::clone(plugin);
-        patterns.into_iter().map(move |pattern| Route { pattern, plugin: Arc::clone(&plugin) })
+        patterns.into_iter().map(move |pattern| {
+            let plugin = Arc::clone(&plugin);
+            Route { pattern, plugin, max_concurrency }
+        })
     };
     Routes::new(plugins.iter().flat_map(of).collect())
 }

@@ -1,9 +1,10 @@
 //! The connections of a server, to be closed from elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::outbox::Outbox;
+use crate::session::Identity;
 use crate::wire::CloseReason;
 
 /// The open connections by their number.
@@ -13,6 +14,8 @@ pub struct Connections(Mutex<Open>);
 #[derive(Debug, Default)]
 struct Open {
     outboxes: HashMap<u64, Arc<Outbox>>,
+    /// The connections of each user id.
+    users: HashMap<Arc<str>, HashSet<u64>>,
     /// All were asked to close, and whoever comes late is too.
     closing: bool,
 }
@@ -39,16 +42,44 @@ impl Connections {
         }
     }
 
-    pub(crate) fn insert(&self, connection: u64, outbox: &Arc<Outbox>) {
+    /// Asks the connections of a user to close with 1001; how many there are.
+    pub fn disconnect(&self, user_id: &str) -> usize {
+        let open = self.lock();
+        let Some(connections) = open.users.get(user_id) else { return 0 };
+        for outbox in connections.iter().filter_map(|number| open.outboxes.get(number)) {
+            outbox.close(CloseReason::Disconnected);
+        }
+        connections.len()
+    }
+
+    /// The way to one connection.
+    pub(crate) fn outbox(&self, connection: u64) -> Option<Arc<Outbox>> {
+        self.lock().outboxes.get(&connection).map(Arc::clone)
+    }
+
+    pub(crate) fn insert(&self, identity: &Identity, outbox: &Arc<Outbox>) {
+        let Identity { connection, ref user_id, .. } = *identity;
         let mut open = self.lock();
+        if let Some(user_id) = user_id {
+            open.users.entry(Arc::clone(user_id)).or_default().insert(connection);
+        }
         if open.closing {
             outbox.close(CloseReason::Restarting);
         }
         open.outboxes.insert(connection, Arc::clone(outbox));
     }
 
-    pub(crate) fn remove(&self, connection: u64) {
-        self.lock().outboxes.remove(&connection);
+    pub(crate) fn remove(&self, identity: &Identity) {
+        let Identity { connection, ref user_id, .. } = *identity;
+        let mut open = self.lock();
+        open.outboxes.remove(&connection);
+        let Some(user_id) = user_id else { return };
+        if let Some(connections) = open.users.get_mut(user_id) {
+            connections.remove(&connection);
+            if connections.is_empty() {
+                open.users.remove(user_id);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -5,6 +5,7 @@ mod connections;
 
 pub use connections::Connections;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,14 +15,17 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::channel::{Late, SocketRef};
 use crate::config::{App, AppPlugin, SocketConfig, StaticFiles};
 use crate::plugin::{Plugin, Registry, RegistryError, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
 use crate::telemetry::Metrics;
 use crate::transport;
-use crate::wasm::{Component, Engine, EngineError, LoadError, PluginLimits, Pool};
+use crate::wasm::{Component, Engine, EngineError, LoadError, Pool};
+use crate::wire::Payload;
 
 /// How long connections have to end when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +48,10 @@ pub struct Shared {
     pub(crate) pubsub: PubSub,
     pub(crate) connections: Connections,
     pub(crate) metrics: Metrics,
+    /// Drawn at the start: socket refs of another run are told apart by it.
+    pub(crate) id: u64,
+    /// The tasks of plugins, to wait for them when the server stops.
+    pub(crate) tasks: TaskTracker,
     /// One for each of `socket.max_connections`.
     pub(crate) permits: Arc<Semaphore>,
     /// True once the server stops.
@@ -57,7 +65,6 @@ pub struct Shared {
 pub struct Loader {
     engine: Engine,
     metrics: Metrics,
-    limits: PluginLimits,
 }
 
 /// Why a server did not start.
@@ -135,6 +142,8 @@ impl Server {
             pubsub: PubSub::new(Box::new(LocalOnly)),
             connections: Connections::default(),
             metrics: loader.metrics.clone(),
+            id: RandomState::new().hash_one(address),
+            tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(max_connections(&app.socket))),
             stopping: watch::Sender::new(false),
             channel_ids: Arc::new(AtomicU64::new(1)),
@@ -174,9 +183,16 @@ impl Server {
         shared.stopping.send_replace(true);
         shared.connections.close_all();
         let all = u32::try_from(max_connections(&shared.socket)).unwrap_or(u32::MAX);
-        let ended = shared.permits.acquire_many(all);
+        shared.tasks.close();
+        let ended = async {
+            let connections = shared.permits.acquire_many(all).await;
+            // Their last calls may have started some.
+            shared.tasks.wait().await;
+            drop(connections);
+        };
         if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
-            warn!(connections = shared.connections.len(), "some connections did not end in time");
+            let (connections, tasks) = (shared.connections.len(), shared.tasks.len());
+            warn!(connections, tasks, "some connections or tasks did not end in time");
         }
     }
 }
@@ -190,6 +206,23 @@ impl Shared {
     /// The number of a new connection.
     pub(crate) fn next_connection(&self) -> u64 {
         self.connection_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Answers an earlier message; a counted no-op when its client has gone.
+    pub(crate) fn reply_to(&self, socket_ref: SocketRef, status: String, payload: Payload) {
+        let SocketRef { server, connection, channel, topic, reference } = socket_ref;
+        let outbox = (server == self.id).then(|| self.connections.outbox(connection)).flatten();
+        let late = Late::Reply { topic, channel, reference, status, payload };
+        if !outbox.is_some_and(|outbox| outbox.late(late).is_ok()) {
+            self.metrics.count("late.gone", 1);
+        }
+    }
+
+    /// Closes every connection of a user with 1001.
+    pub(crate) fn disconnect(&self, user_id: &str) {
+        let connections = self.connections.disconnect(user_id);
+        info!(user_id, connections, "disconnected");
+        self.metrics.count("socket.disconnected", i64::try_from(connections).unwrap_or(i64::MAX));
     }
 }
 
@@ -211,17 +244,17 @@ impl Swapper {
 
 impl Loader {
     fn new(app: &App) -> Result<Self, StartError> {
-        let limits = app.limits;
-        let plugins = u32::try_from(app.plugins.len()).unwrap_or(u32::MAX);
+        let limits = || app.plugins.iter().map(|plugin| &plugin.limits);
+        let instances = limits().map(|l| l.max_instances).fold(0, u32::saturating_add);
+        let memory = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
         // While versions are exchanged, two of each plugin are live.
-        let instances = limits.max_instances.saturating_mul(plugins).saturating_mul(2);
-        let engine = Engine::new(instances, limits.max_memory_bytes, true)?;
+        let engine = Engine::new(instances.saturating_mul(2), memory, true)?;
         let metrics = match &app.statsd {
             Some(statsd) => Metrics::statsd(&statsd.address)
                 .map_err(|cause| StartError::Statsd { address: statsd.address.clone(), cause })?,
             None => Metrics::none(),
         };
-        Ok(Self { engine, metrics, limits })
+        Ok(Self { engine, metrics })
     }
 
     async fn load(&self, plugin: &AppPlugin) -> Result<Pool, StartError> {
@@ -245,7 +278,7 @@ impl Loader {
             config: plugin.config.clone(),
             metrics: self.metrics.clone(),
         });
-        let (engine, limits) = (self.engine.clone(), self.limits);
+        let (engine, limits) = (self.engine.clone(), plugin.limits);
         let compiling =
             tokio::task::spawn_blocking(move || engine.compile(&wasm, settings, limits));
         let loading = compiling.await.map_err(|_| LoadError::Stopped)??;

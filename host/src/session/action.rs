@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::channel::{Assigns, Callback, ChannelId, Context, ReplyTo};
+use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, ReplyTo, SocketRef};
 use crate::pubsub::Broadcast;
-use crate::wire::Frame;
+use crate::wire::{Frame, Payload};
 
 /// One thing for the connection's task to do, in order.
 #[derive(Debug)]
@@ -51,6 +51,31 @@ pub enum Action<P> {
         /// Its name.
         name: String,
     },
+    /// Run a task of the channel's plugin, or answer `reply_to` with an error
+    /// when there is no room.
+    StartTask {
+        /// Who starts it.
+        caller: Caller,
+        /// Its plugin.
+        plugin: P,
+        /// Its name.
+        name: String,
+        /// What it gets.
+        payload: Payload,
+    },
+    /// Answer an earlier message, of this connection or another.
+    ReplyTo {
+        /// Which one.
+        socket_ref: SocketRef,
+        /// The status.
+        status: String,
+        /// The response.
+        payload: Payload,
+    },
+    /// Close the connections of a user id.
+    Disconnect(String),
+    /// Add one to a counter of the server.
+    Count(&'static str),
 }
 
 /// One call of a plugin.
@@ -73,6 +98,18 @@ pub struct Ticket {
     pub context: Arc<Context>,
     /// What the call was for.
     pub turn: Turn,
+}
+
+impl Ticket {
+    /// Whose call it is, as the call itself may know.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        let reply_to = match &self.turn {
+            Turn::Message(reply_to) => Some(reply_to.clone()),
+            Turn::Join | Turn::Notice | Turn::Terminate => None,
+        };
+        Caller { context: Arc::clone(&self.context), reply_to }
+    }
 }
 
 /// What a call was for.

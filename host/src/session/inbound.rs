@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use tracing::debug;
 
 use super::{Action, Call, Routes, Session, Ticket, Turn};
-use crate::channel::{Callback, Channel, Info, Letter, ReplyTo, State};
+use crate::channel::{Callback, Caller, Channel, Info, Letter, ReplyTo, State};
 use crate::pubsub::Notice;
 use crate::wire::{Message, Payload, Ref};
 
@@ -90,7 +89,7 @@ impl<P: Clone> Session<P> {
             return;
         };
         if channel.mailbox.push(letter).is_err() {
-            debug!(%topic, "channel is overloaded, a notice is dropped");
+            actions.push(Action::Count("channel.notices_dropped"));
         }
         self.pump(topic, routes, actions);
     }
@@ -124,10 +123,11 @@ impl<P: Clone> Session<P> {
     /// Starts as many calls as the channel may run.
     pub(super) fn pump(&mut self, topic: &str, routes: &Routes<P>, actions: &mut Vec<Action<P>>) {
         while let Some(channel) = self.channels.get_mut(topic) {
-            if channel.running > 0 || matches!(channel.state, State::Joining { .. }) {
+            let busy = channel.running >= channel.max_running;
+            if busy || matches!(channel.state, State::Joining { .. }) {
                 return;
             }
-            let Some(letter) = channel.mailbox.pop() else { return };
+            let Some(letter) = channel.mailbox.pop(channel.running) else { return };
             match letter {
                 Letter::In { reply_to, event, payload } => {
                     let wants_reply = reply_to.reference.is_some();
@@ -171,9 +171,29 @@ impl<P: Clone> Session<P> {
 
     fn overloaded(&self, topic: &str, letter: &Letter, actions: &mut Vec<Action<P>>) {
         let (Letter::In { reply_to, .. } | Letter::Early { reply_to, .. }) = letter else { return };
-        let reason = Payload::reason("overloaded");
+        actions.push(Action::Count("channel.overloaded"));
+        let reason = Payload::retry("overloaded", self.limits.retry_after_ms);
+        self.refuse(topic, reply_to, &reason, actions);
+    }
+
+    /// A task found no room: the message that wanted it is told.
+    pub fn no_room(&self, caller: &Caller, actions: &mut Vec<Action<P>>) {
+        if let Some(reply_to) = &caller.reply_to {
+            let reason = Payload::retry("overloaded", self.limits.retry_after_ms);
+            self.refuse(&caller.context.topic, reply_to, &reason, actions);
+        }
+    }
+
+    /// Answers a message with an error.
+    pub(super) fn refuse(
+        &self,
+        topic: &str,
+        reply_to: &ReplyTo,
+        reason: &Payload,
+        actions: &mut Vec<Action<P>>,
+    ) {
         let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
-        actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
+        actions.extend(self.reply(join_ref, reference, topic, "error", reason));
     }
 
     pub(super) fn unmatched(

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 
 use tracing::{debug, warn};
 
-use super::{Action, Call, Routes, Session, Ticket, Turn};
-use crate::channel::{Callback, Channel, Context, Joined, Letter, Mailbox, ReplyTo, State};
+use super::{Action, Call, Route, Routes, Session, Ticket, Turn};
+use crate::channel::{
+    Callback, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
+};
 use crate::wire::{MAX_TOPIC_BYTES, Payload, Ref};
 
 impl<P: Clone> Session<P> {
@@ -21,7 +23,7 @@ impl<P: Clone> Session<P> {
         routes: &Routes<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        let Some(plugin) = routes.find(topic) else {
+        let Some(Route { plugin, max_concurrency, .. }) = routes.find(topic) else {
             debug!(topic, "no plugin serves this topic");
             self.unmatched(topic, reply_to.reference.as_ref(), actions);
             self.close_replaced(topic, replaced, actions);
@@ -49,6 +51,7 @@ impl<P: Clone> Session<P> {
             state: State::Joining { reply_to, replaced },
             mailbox: Mailbox::new(self.limits.max_pending),
             running: 1,
+            max_running: *max_concurrency,
             assigns: self.identity.assigns.clone(),
             subscriptions: Vec::new(),
         };
@@ -82,11 +85,11 @@ impl<P: Clone> Session<P> {
         self.join(topic, reply_to, params, replaced, routes, actions);
     }
 
-    /// The plugin has accepted or refused a join, or trapped over it (`None`).
+    /// The plugin has accepted or refused a join, or come to nothing over it.
     pub(super) fn joined(
         &mut self,
         ticket: &Ticket,
-        answer: Option<Result<Joined, Payload>>,
+        answer: Result<Result<Joined, Payload>, Failure>,
         routes: &Routes<P>,
         actions: &mut Vec<Action<P>>,
     ) {
@@ -101,7 +104,7 @@ impl<P: Clone> Session<P> {
         let early = channel.mailbox.take();
         let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
         match answer {
-            Some(Ok(Joined { response, outcome })) => {
+            Ok(Ok(Joined { response, outcome })) => {
                 let plugin = channel.plugin.clone();
                 let response = response.unwrap_or_else(Payload::empty);
                 actions.extend(self.reply(join_ref, reference, topic, "ok", &response));
@@ -110,12 +113,16 @@ impl<P: Clone> Session<P> {
                 // the join finds the channel subscribed.
                 let context = Arc::clone(&ticket.context);
                 actions.push(Action::Join { context, plugin });
-                self.apply(&ticket.context, None, outcome, routes, actions);
+                self.apply(&ticket.caller(), outcome, routes, actions);
             }
             refused => {
                 let reason = match refused {
-                    Some(Err(response)) => response,
-                    _ => Payload::reason("join crashed"),
+                    Ok(Ok(_)) | Err(Failure::Crashed) => Payload::reason("join crashed"),
+                    Ok(Err(response)) => response,
+                    Err(Failure::TimedOut) => Payload::reason("join timeout"),
+                    Err(Failure::Unavailable { retry_after_ms }) => {
+                        Payload::retry("unavailable", retry_after_ms)
+                    }
                 };
                 self.channels.remove(topic);
                 actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
@@ -141,7 +148,7 @@ impl<P: Clone> Session<P> {
                 other => {
                     let Some(channel) = self.channels.get_mut(topic) else { continue };
                     if channel.mailbox.push(other).is_err() {
-                        debug!(topic, "channel is overloaded, a notice is dropped");
+                        actions.push(Action::Count("channel.notices_dropped"));
                     }
                 }
             }

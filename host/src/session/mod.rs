@@ -48,6 +48,8 @@ type Channels<P> = HashMap<Arc<str>, Box<Channel<P>>, foldhash::fast::RandomStat
 /// What stays the same for as long as a connection lives.
 #[derive(Clone, Debug)]
 pub struct Identity {
+    /// The server's number, for socket refs.
+    pub server: u64,
     /// Unique among the connections of the server since it started.
     pub connection: u64,
     /// The client's protocol version.
@@ -65,6 +67,9 @@ pub struct Limits {
     pub max_channels: usize,
     /// Letters waiting in one channel (`socket.max_pending`).
     pub max_pending: usize,
+    /// What a client is told that finds its channel full
+    /// (`socket.retry_after_ms`).
+    pub retry_after_ms: u64,
 }
 
 impl<P: Clone> Session<P> {

@@ -4,27 +4,30 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{Action, Routes, Session, Ticket, Turn};
-use crate::channel::{Completion, Context, Effect, Outcome, ReplyTo, State, TerminateReason};
+use super::{Action, Identity, Routes, Session, Ticket, Turn};
+use crate::channel::{
+    Caller, Completion, Context, Effect, Failure, Late, Outcome, SocketRef, State, TerminateReason,
+};
 use crate::pubsub::Broadcast;
 use crate::wire::{Frame, Payload, Ref};
 
 impl<P: Clone> Session<P> {
-    /// Takes the result of a call; `None` when it trapped.
+    /// Takes the result of a call.
     ///
     /// A result for a channel that is gone (left, or joined anew) changes
     /// nothing, except for the last call of a channel, `terminate`.
     pub fn complete(
         &mut self,
         ticket: &Ticket,
-        result: Option<Completion>,
+        result: Result<Completion, Failure>,
         routes: &Routes<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let context = &ticket.context;
         if ticket.turn == Turn::Terminate {
-            if let Some(Completion::Handled(outcome)) = result {
-                self.apply_effects(context, None, outcome.effects, actions);
+            if let Ok(Completion::Handled(outcome)) = result {
+                // What a channel is started with here would outlive it.
+                self.apply_effects(&ticket.caller(), None, outcome.effects, actions);
             }
             return;
         }
@@ -32,23 +35,70 @@ impl<P: Clone> Session<P> {
         let Some(channel) = current.filter(|c| c.context.channel == context.channel) else {
             return;
         };
-        match (&ticket.turn, result) {
-            (Turn::Join, Some(Completion::Join(answer))) => {
-                self.joined(ticket, Some(answer), routes, actions);
+        let handled = match (&ticket.turn, result) {
+            (Turn::Join, Ok(Completion::Join(answer))) => {
+                return self.joined(ticket, Ok(answer), routes, actions);
             }
-            (Turn::Join, _) => self.joined(ticket, None, routes, actions),
-            (Turn::Message(reply_to), Some(Completion::Handled(outcome))) => {
-                channel.running -= 1;
-                self.apply(context, Some(reply_to), outcome, routes, actions);
-                self.pump(&context.topic, routes, actions);
+            (Turn::Join, Ok(Completion::Handled(_))) => Err(Failure::Crashed),
+            (Turn::Join, Err(failure)) => {
+                return self.joined(ticket, Err(failure), routes, actions);
             }
-            (Turn::Notice, Some(Completion::Handled(outcome))) => {
-                channel.running -= 1;
-                self.apply(context, None, outcome, routes, actions);
-                self.pump(&context.topic, routes, actions);
+            (_, Ok(Completion::Join(_))) => Err(Failure::Crashed),
+            (_, Ok(Completion::Handled(outcome))) => Ok(outcome),
+            (_, Err(failure)) => Err(failure),
+        };
+        channel.running -= 1;
+        match handled {
+            Ok(outcome) => self.apply(&ticket.caller(), outcome, routes, actions),
+            Err(Failure::Crashed) => return self.crash(context, routes, actions),
+            Err(Failure::TimedOut) => {
+                self.failed(ticket, &Payload::reason("handler timeout"), actions);
             }
-            (Turn::Message(_) | Turn::Notice | Turn::Terminate, _) => {
-                self.crash(context, routes, actions);
+            Err(Failure::Unavailable { retry_after_ms }) => {
+                let reason = Payload::retry("unavailable", retry_after_ms);
+                self.failed(ticket, &reason, actions);
+            }
+        }
+        self.pump(&context.topic, routes, actions);
+    }
+
+    /// A call came to nothing, and its channel goes on.
+    fn failed(&mut self, ticket: &Ticket, reason: &Payload, actions: &mut Vec<Action<P>>) {
+        if let Turn::Message(reply_to) = &ticket.turn {
+            self.refuse(&ticket.context.topic, reply_to, reason, actions);
+        }
+    }
+
+    /// Takes what comes for a channel's client from outside; a counted no-op
+    /// when the channel is gone.
+    pub fn late(&mut self, late: Late, routes: &Routes<P>, actions: &mut Vec<Action<P>>) {
+        let (topic, channel) = match &late {
+            Late::Reply { topic, channel, .. } | Late::Push { topic, channel, .. } => {
+                (topic, *channel)
+            }
+            Late::Flush { caller, .. } => (&caller.context.topic, caller.context.channel),
+        };
+        let current = self.channels.get(topic).filter(|c| c.context.channel == channel);
+        let context = current.map(|channel| Arc::clone(&channel.context));
+        match (late, context) {
+            (Late::Reply { reference, status, payload, .. }, Some(context)) => {
+                let (join_ref, reference) = (context.join_ref.as_ref(), Some(&reference));
+                let topic = &context.topic;
+                actions.extend(self.reply(join_ref, reference, topic, &status, &payload));
+            }
+            (Late::Push { event, payload, .. }, Some(context)) => {
+                actions.extend(self.push(&context, &event, &payload));
+            }
+            (Late::Reply { .. } | Late::Push { .. }, None) => {
+                actions.push(Action::Count("late.gone"));
+            }
+            // What it broadcasts is wanted even if the channel has gone.
+            (Late::Flush { caller, effects, applied }, context) => {
+                let plugin = routes.find(&caller.context.topic).map(|r| r.plugin.clone());
+                let plugin = context.is_some().then_some(plugin).flatten();
+                self.apply_effects(&caller, plugin, effects, actions);
+                // The call may have been given up meanwhile.
+                let _ = applied.send(());
             }
         }
     }
@@ -56,34 +106,37 @@ impl<P: Clone> Session<P> {
     /// Applies an outcome to a channel that is there.
     pub(super) fn apply(
         &mut self,
-        context: &Arc<Context>,
-        reply_to: Option<&ReplyTo>,
+        caller: &Caller,
         outcome: Outcome,
         routes: &Routes<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let Outcome { effects, assigns } = outcome;
-        if let (Some(assigns), Some(channel)) = (assigns, self.channels.get_mut(&context.topic)) {
+        let Some(channel) = self.channels.get_mut(&caller.context.topic) else { return };
+        if let Some(assigns) = assigns {
             channel.assigns = assigns;
         }
-        if self.apply_effects(context, reply_to, effects, actions) {
-            self.finish(context, TerminateReason::Stopped, routes, actions);
+        let plugin = channel.plugin.clone();
+        if self.apply_effects(caller, Some(plugin), effects, actions) {
+            self.finish(&caller.context, TerminateReason::Stopped, routes, actions);
         }
     }
 
-    /// Applies effects in order; true when one of them ends the channel.
+    /// Applies effects in order; true when one of them ends the channel. Tasks
+    /// are of `plugin`; without one none is started.
     fn apply_effects(
         &mut self,
-        context: &Arc<Context>,
-        reply_to: Option<&ReplyTo>,
+        caller: &Caller,
+        plugin: Option<P>,
         effects: Vec<Effect>,
         actions: &mut Vec<Action<P>>,
     ) -> bool {
+        let Caller { context, reply_to } = caller;
         let mut stop = false;
         for effect in effects {
             match effect {
                 Effect::Reply { status, payload } => {
-                    let reference = reply_to.and_then(|reply_to| reply_to.reference.as_ref());
+                    let reference = reply_to.as_ref().and_then(|r| r.reference.as_ref());
                     let join_ref = context.join_ref.as_ref();
                     actions.extend(self.reply(
                         join_ref,
@@ -108,10 +161,44 @@ impl<P: Clone> Session<P> {
                     let context = Arc::clone(context);
                     actions.push(Action::StartTimer { context, after_ms, name });
                 }
+                Effect::ReplyTo { socket_ref, status, payload } => {
+                    self.reply_to(socket_ref, status, payload, actions);
+                }
+                Effect::StartTask { name, payload } => match &plugin {
+                    Some(plugin) => {
+                        let (caller, plugin) = (caller.clone(), plugin.clone());
+                        actions.push(Action::StartTask { caller, plugin, name, payload });
+                    }
+                    None => actions.push(Action::Count("task.refused")),
+                },
+                Effect::Disconnect(user_id) => actions.push(Action::Disconnect(user_id)),
                 Effect::Stop => stop = true,
             }
         }
         stop
+    }
+
+    /// Answers an earlier message; one of this socket at once, in the order of
+    /// the other effects.
+    fn reply_to(
+        &self,
+        socket_ref: SocketRef,
+        status: String,
+        payload: Payload,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let Identity { server, connection, .. } = self.identity;
+        if (socket_ref.server, socket_ref.connection) != (server, connection) {
+            return actions.push(Action::ReplyTo { socket_ref, status, payload });
+        }
+        let SocketRef { topic, channel, reference, .. } = socket_ref;
+        match self.channels.get(&topic).filter(|c| c.context.channel == channel) {
+            Some(channel) => {
+                let (join_ref, reference) = (channel.context.join_ref.as_ref(), Some(&reference));
+                actions.extend(self.reply(join_ref, reference, &topic, &status, &payload));
+            }
+            None => actions.push(Action::Count("late.gone")),
+        }
     }
 
     /// The channel's own topic is subscribed to from the start.

@@ -13,6 +13,8 @@ pub struct Route<P> {
     pub pattern: TopicPattern,
     /// Who serves them.
     pub plugin: P,
+    /// Calls of one channel at the same time (`limits.max_concurrency`).
+    pub max_concurrency: usize,
 }
 
 impl<P> Routes<P> {
@@ -24,8 +26,8 @@ impl<P> Routes<P> {
 
     /// Who serves `topic`.
     #[must_use]
-    pub fn find(&self, topic: &str) -> Option<&P> {
-        self.0.iter().find(|route| route.pattern.matches(topic)).map(|route| &route.plugin)
+    pub fn find(&self, topic: &str) -> Option<&Route<P>> {
+        self.0.iter().find(|route| route.pattern.matches(topic))
     }
 
     /// All of them, in order.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::channel::{Callback, Completion, Effect, Joined, Outcome};
+use crate::channel::{Callback, Completion, Effect, Failure, Joined, Late, Outcome, SocketRef};
 use crate::session::action::{Action, Call};
 use crate::wire::{Frame, Payload, Serializer, TopicPattern};
 
@@ -17,13 +17,22 @@ struct Desk {
 
 impl Desk {
     fn new(serializer: Serializer) -> Self {
-        let identity =
-            Identity { connection: 1, serializer, user_id: None, assigns: Assigns::default() };
-        let limits = Limits { max_channels: 2, max_pending: 2 };
+        Self::concurrent(serializer, 1)
+    }
+
+    fn concurrent(serializer: Serializer, max_concurrency: usize) -> Self {
+        let identity = Identity {
+            server: 1,
+            connection: 1,
+            serializer,
+            user_id: None,
+            assigns: Assigns::default(),
+        };
+        let limits = Limits { max_channels: 2, max_pending: 2, retry_after_ms: 500 };
         let pattern = TopicPattern::parse("room:*").unwrap();
         Self {
             session: Session::new(identity, limits, Arc::new(AtomicU64::new(1))),
-            routes: Routes::new(vec![Route { pattern, plugin: "room" }]),
+            routes: Routes::new(vec![Route { pattern, plugin: "room", max_concurrency }]),
             calls: Vec::new(),
         }
     }
@@ -39,7 +48,7 @@ impl Desk {
     }
 
     /// The oldest call in flight ends with `result`.
-    fn end(&mut self, result: Option<Completion>) -> Vec<String> {
+    fn end(&mut self, result: Result<Completion, Failure>) -> Vec<String> {
         let call = self.calls.remove(0);
         let mut actions = Vec::new();
         self.session.complete(&call.ticket, result, &self.routes, &mut actions);
@@ -47,11 +56,11 @@ impl Desk {
     }
 
     fn accept_join(&mut self) -> Vec<String> {
-        self.end(Some(Completion::Join(Ok(Joined::default()))))
+        self.end(Ok(Completion::Join(Ok(Joined::default()))))
     }
 
     fn end_with(&mut self, effects: Vec<Effect>) -> Vec<String> {
-        self.end(Some(Completion::Handled(Outcome { effects, assigns: None })))
+        self.end(Ok(Completion::Handled(Outcome { effects, assigns: None })))
     }
 
     fn told(&mut self, actions: Vec<Action<&'static str>>) -> Vec<String> {
@@ -72,6 +81,10 @@ impl Desk {
                     format!("broadcast {} {:?}", broadcast.event, from.is_some())
                 }
                 Action::StartTimer { name, .. } => format!("timer {name}"),
+                Action::StartTask { name, .. } => format!("task {name}"),
+                Action::ReplyTo { socket_ref, .. } => format!("reply to {socket_ref}"),
+                Action::Disconnect(user_id) => format!("disconnect {user_id}"),
+                Action::Count(counter) => format!("count {counter}"),
             });
         }
         told
@@ -113,9 +126,11 @@ fn a_join_is_asked_answered_and_subscribed() {
 
 #[test]
 fn a_refused_and_a_crashed_join_say_so_and_leave_nothing() {
-    for (result, reason) in
-        [(Some(Completion::Join(Err(Payload::reason("denied")))), "denied"), (None, "join crashed")]
-    {
+    for (result, reason) in [
+        (Ok(Completion::Join(Err(Payload::reason("denied")))), "denied"),
+        (Err(Failure::Crashed), "join crashed"),
+        (Err(Failure::TimedOut), "join timeout"),
+    ] {
         let mut desk = Desk::new(Serializer::V2);
         desk.send(r#"["11","1","room:a","phx_join",{}]"#);
         let expected = format!(
@@ -167,7 +182,8 @@ fn messages_above_the_bound_are_answered_at_once() {
     assert_eq!(
         overloaded,
         [
-            r#"["11","5","room:a","phx_reply",{"status":"error","response":{"reason":"overloaded"}}]"#
+            "count channel.overloaded",
+            r#"["11","5","room:a","phx_reply",{"status":"error","response":{"reason":"overloaded","retry_after_ms":500}}]"#
         ]
     );
 }
@@ -224,7 +240,7 @@ fn messages_sent_behind_a_join_wait_for_it() {
     let mut desk = Desk::new(Serializer::V2);
     desk.send(r#"["11","1","room:a","phx_join",{}]"#);
     desk.send(r#"["11","2","room:a","ping",{}]"#);
-    let told = desk.end(None);
+    let told = desk.end(Err(Failure::Crashed));
     assert_eq!(told[1], format!(r#"[null,"2","room:a",{UNMATCHED}"#));
 }
 
@@ -236,7 +252,7 @@ fn a_trap_ends_its_channel_alone() {
     desk.send(r#"["11","3","room:a","crash",{}]"#);
     desk.send(r#"["11","4","room:a","ping",{}]"#);
     assert_eq!(
-        desk.end(None),
+        desk.end(Err(Failure::Crashed)),
         [
             "unsubscribe room:a".to_owned(),
             r#"["11","11","room:a","phx_error",{"reason":"channel_crash"}]"#.to_owned(),
@@ -299,9 +315,116 @@ fn version_1_has_no_join_ref() {
         r#"{"topic":"room:a","event":"phx_reply","payload":{"status":"ok","response":{}},"ref":"1"}"#
     );
     desk.send(r#"{"topic":"room:a","event":"crash","payload":{},"ref":"2"}"#);
-    let told = desk.end(None);
+    let told = desk.end(Err(Failure::Crashed));
     assert_eq!(
         told[1],
         r#"{"topic":"room:a","event":"phx_error","payload":{"reason":"channel_crash"},"ref":null}"#
     );
+}
+
+#[test]
+fn a_concurrent_channel_runs_several_calls_and_ends_after_all_of_them() {
+    let mut desk = Desk::concurrent(Serializer::V2, 2);
+    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+    desk.accept_join();
+    assert_eq!(desk.send(r#"["11","2","room:a","one",{}]"#), ["call handle_in one"]);
+    assert_eq!(desk.send(r#"["11","3","room:a","two",{}]"#), ["call handle_in two"]);
+    assert_eq!(desk.send(r#"["11","4","room:a","phx_leave",{}]"#), [""; 0]);
+    assert_eq!(desk.end_with(Vec::new()), [""; 0], "the leave waits for the other call");
+    let told = desk.end_with(vec![reply("2")]);
+    assert_eq!(told[0], r#"["11","3","room:a","phx_reply",{"status":"ok","response":2}]"#);
+    assert_eq!(told[1], format!(r#"["11","4","room:a",{OK}"#));
+    assert_eq!(told[4..], ["call terminate left"]);
+}
+
+#[test]
+fn concurrent_calls_start_from_the_assigns_of_their_start_and_the_last_wins() {
+    let mut desk = Desk::concurrent(Serializer::V2, 2);
+    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+    desk.accept_join();
+    desk.send(r#"["11","2","room:a","one",{}]"#);
+    desk.send(r#"["11","3","room:a","two",{}]"#);
+    for data in ["first", "last"] {
+        let assigns = Some(Assigns { schema: 0, data: data.into() });
+        desk.end(Ok(Completion::Handled(Outcome { effects: Vec::new(), assigns })));
+    }
+    desk.send(r#"["11","4","room:a","three",{}]"#);
+    assert_eq!(desk.calls[0].assigns.data, "last");
+}
+
+#[test]
+fn a_call_that_takes_too_long_or_is_not_made_answers_and_the_channel_goes_on() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","slow",{}]"#);
+    desk.send(r#"["11","3","room:a","ping",{}]"#);
+    let error = |reference: u8, response: &str| {
+        format!(
+            r#"["11","{reference}","room:a","phx_reply",{{"status":"error","response":{response}}}]"#
+        )
+    };
+    assert_eq!(
+        desk.end(Err(Failure::TimedOut)),
+        [error(2, r#"{"reason":"handler timeout"}"#), "call handle_in ping".to_owned()]
+    );
+    assert_eq!(
+        desk.end(Err(Failure::Unavailable { retry_after_ms: 70 })),
+        [error(3, r#"{"reason":"unavailable","retry_after_ms":70}"#)]
+    );
+}
+
+/// A socket ref of message `reference` of the only join of a desk.
+fn socket_ref(channel: u64) -> SocketRef {
+    let text = format!(r#"["1",1,{channel},"room:a","2"]"#);
+    SocketRef::parse(&text).unwrap()
+}
+
+#[test]
+fn a_message_is_answered_later_by_its_socket_ref_in_the_order_of_effects() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","later",{}]"#);
+    desk.end_with(Vec::new());
+    desk.send(r#"["11","3","room:a","now",{}]"#);
+    let channel = desk.calls[0].ticket.context.channel;
+    let later = |channel| Effect::ReplyTo {
+        socket_ref: socket_ref(channel),
+        status: "ok".to_owned(),
+        payload: Payload::empty(),
+    };
+    let told = desk.end_with(vec![later(channel), reply("3"), later(channel + 1)]);
+    assert_eq!(
+        told,
+        [
+            &format!(r#"["11","2","room:a",{OK}"#),
+            r#"["11","3","room:a","phx_reply",{"status":"ok","response":3}]"#,
+            "count late.gone",
+        ]
+    );
+}
+
+#[test]
+fn what_comes_late_reaches_its_own_join_alone() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","now",{}]"#);
+    let caller = desk.calls[0].ticket.caller();
+    desk.end_with(Vec::new());
+    let push = |channel| Late::Push {
+        topic: "room:a".into(),
+        channel,
+        event: "done".to_owned(),
+        payload: Payload::empty(),
+    };
+    let mut late = |late| {
+        let mut actions = Vec::new();
+        desk.session.late(late, &desk.routes, &mut actions);
+        desk.told(actions)
+    };
+    let channel = caller.context.channel;
+    assert_eq!(late(push(channel)), [r#"["11",null,"room:a","done",{}]"#]);
+    assert_eq!(late(push(channel + 1)), ["count late.gone"]);
+    let (applied, mut done) = tokio::sync::oneshot::channel();
+    let task = Effect::StartTask { name: "t".to_owned(), payload: Payload::empty() };
+    let effects = vec![reply("2"), task];
+    let told = late(Late::Flush { caller, effects, applied });
+    assert_eq!(told, [r#"["11","2","room:a","phx_reply",{"status":"ok","response":2}]"#, "task t"]);
+    assert_eq!(done.try_recv(), Ok(()));
 }

@@ -1,28 +1,33 @@
 //! The channels of one connection: its session, and the carrying out of what
 //! the session says.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tracing::error;
+use tracing::{debug, error};
 
 use super::timers::{Timer, Timers};
-use crate::channel::{Completion, TerminateReason};
-use crate::outbox::Outbox;
+use crate::channel::{Assigns, Callback, Completion, Late, Progress, TerminateReason};
+use crate::deadline::within;
+use crate::outbox::{Outbox, Outgoing};
 use crate::plugin::Plugin;
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::Shared;
 use crate::session::{Action, Call, Identity, Session, Ticket};
-use crate::wasm::Fault;
+use crate::tasks::{self, Account, Start};
+use crate::wasm::{Calling, Fault, FaultKind};
 use crate::wire::{CloseReason, DecodeError, Frame};
 
 /// The channels of one connection.
 pub(super) struct Channels {
     session: Session<Arc<Plugin>>,
-    pub(super) outbox: Arc<Outbox>,
+    account: Arc<Account>,
+    /// The account again, as calls see it.
+    progress: Arc<dyn Progress>,
     pub(super) timers: Timers,
     /// Calls that were not ready at once.
     calls: FuturesUnordered<PendingCall>,
@@ -30,7 +35,6 @@ pub(super) struct Channels {
     actions: Vec<Action<Arc<Plugin>>>,
     /// Empty: an allocation for `act` to use again.
     spare: Vec<Action<Arc<Plugin>>>,
-    shared: Arc<Shared>,
 }
 
 type PendingCall = Pin<Box<dyn Future<Output = Called> + Send>>;
@@ -46,17 +50,30 @@ impl Channels {
     pub(super) fn new(identity: Identity, shared: Arc<Shared>) -> Self {
         let config = &shared.socket;
         let outbox = Arc::new(Outbox::new(config.outbox_bytes));
-        shared.connections.insert(identity.connection, &outbox);
+        shared.connections.insert(&identity, &outbox);
         let limits = config.session_limits();
+        let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
+        let session = Session::new(identity, limits, Arc::clone(&shared.channel_ids));
+        let account = Arc::new(Account::new(shared, outbox));
+        let progress = Arc::clone(&account) as Arc<dyn Progress>;
         Self {
-            outbox,
-            timers: Timers::new(Duration::from_millis(config.idle_timeout_ms)),
+            session,
+            account,
+            progress,
+            timers,
             calls: FuturesUnordered::new(),
             actions: Vec::new(),
             spare: Vec::new(),
-            session: Session::new(identity, limits, Arc::clone(&shared.channel_ids)),
-            shared,
         }
+    }
+
+    /// What goes to the client.
+    pub(super) fn outbox(&self) -> &Outbox {
+        &self.account.outbox
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.account.shared
     }
 
     /// The connection's number.
@@ -67,7 +84,7 @@ impl Channels {
     /// Takes a frame of the client.
     pub(super) async fn receive(&mut self, frame: &Frame) -> Result<(), DecodeError> {
         let message = self.session.identity().serializer.decode(frame)?;
-        let routes = self.shared.registry.routes();
+        let routes = self.shared().registry.routes();
         self.session.receive(message, &routes, &mut self.actions);
         drop(routes);
         self.act().await;
@@ -76,7 +93,7 @@ impl Channels {
 
     /// Takes a broadcast that a channel has to see.
     pub(super) async fn notice(&mut self, notice: Notice) {
-        let routes = self.shared.registry.routes();
+        let routes = self.shared().registry.routes();
         self.session.notice(notice, &routes, &mut self.actions);
         drop(routes);
         self.act().await;
@@ -85,10 +102,24 @@ impl Channels {
     /// Takes a timer that ran out.
     pub(super) async fn timer(&mut self, timer: Timer) {
         let Timer { context, name } = timer;
-        let routes = self.shared.registry.routes();
+        let routes = self.shared().registry.routes();
         let (topic, channel) = (&context.topic, context.channel);
         self.session.timer(topic, channel, name, &routes, &mut self.actions);
         drop(routes);
+        self.act().await;
+    }
+
+    /// Takes what came for a channel's client. Frames go to the front of
+    /// `taken`, as they have waited their turn already.
+    pub(super) async fn late(&mut self, late: Late, taken: &mut VecDeque<Outgoing>) {
+        let routes = self.shared().registry.routes();
+        self.session.late(late, &routes, &mut self.actions);
+        drop(routes);
+        if let [Action::Send(_)] = self.actions.as_slice()
+            && let Some(Action::Send(frame)) = self.actions.pop()
+        {
+            taken.push_front(Outgoing::Frame(frame));
+        }
         self.act().await;
     }
 
@@ -112,12 +143,18 @@ impl Channels {
     /// Ends all channels, and waits for their last calls. Dropping it drops
     /// those calls.
     pub(super) async fn finish(mut self, reason: TerminateReason) {
-        let routes = self.shared.registry.routes();
+        let routes = self.shared().registry.routes();
         self.session.close(reason, &routes, &mut self.actions);
         drop(routes);
         // From here on nothing is queued for this client.
-        self.outbox.close(CloseReason::Restarting);
-        self.shared.connections.remove(self.connection());
+        self.outbox().close(CloseReason::Restarting);
+        self.shared().connections.remove(self.session.identity());
+        let late = self.outbox().take_late();
+        let routes = self.shared().registry.routes();
+        for late in late {
+            self.session.late(late, &routes, &mut self.actions);
+        }
+        drop(routes);
         self.act().await;
         while let Some(called) = self.calls.next().await {
             self.complete(called).await;
@@ -134,10 +171,10 @@ impl Channels {
             for action in actions.drain(..) {
                 match action {
                     Action::Send(frame) => {
-                        self.outbox.push_own(frame);
+                        self.outbox().push_own(frame);
                     }
                     Action::Call(call) => {
-                        let mut future = start(call);
+                        let mut future = self.start(call);
                         match futures_util::poll!(future.as_mut()) {
                             Poll::Ready(called) => self.completed(called),
                             Poll::Pending => self.calls.push(future),
@@ -153,19 +190,24 @@ impl Channels {
     fn completed(&mut self, called: Called) {
         let Called { ticket, plugin, result } = called;
         let completion = match result {
-            Ok(completion) => Some(completion),
+            Ok(completion) => Ok(completion),
             Err(fault) => {
                 let (topic, cause) = (&ticket.context.topic, fault.kind.as_str());
-                error!(plugin = plugin.name(), %topic, cause, "a call failed: {fault}");
-                None
+                match fault.kind {
+                    // The faults that led to it were errors.
+                    FaultKind::Held { .. } => debug!(plugin = plugin.name(), %topic, "{fault}"),
+                    _ => error!(plugin = plugin.name(), %topic, cause, "a call failed: {fault}"),
+                }
+                self.account.faulted(&fault);
+                Err(fault.failure())
             }
         };
-        let routes = self.shared.registry.routes();
+        let routes = self.shared().registry.routes();
         self.session.complete(&ticket, completion, &routes, &mut self.actions);
     }
 
     fn publish(&mut self, action: Action<Arc<Plugin>>) {
-        let pubsub = &self.shared.pubsub;
+        let pubsub = &self.account.shared.pubsub;
         match action {
             Action::Join { context, plugin } => {
                 let serializer = self.session.identity().serializer;
@@ -183,23 +225,56 @@ impl Channels {
             Action::StartTimer { context, after_ms, name } => {
                 self.timers.start(Duration::from_millis(after_ms), Timer { context, name });
             }
+            Action::StartTask { caller, plugin, name, payload } => {
+                let asked = Start { caller: caller.clone(), plugin, name, payload };
+                if tasks::start(&self.account, asked).is_err() {
+                    self.session.no_room(&caller, &mut self.actions);
+                }
+            }
+            Action::ReplyTo { socket_ref, status, payload } => {
+                self.shared().reply_to(socket_ref, status, payload);
+            }
+            Action::Disconnect(user_id) => self.shared().disconnect(&user_id),
+            Action::Count(counter) => self.shared().metrics.count(counter, 1),
             // Carried out by `act`.
             Action::Send(_) | Action::Call(_) => {}
         }
     }
 
     fn subscriber(&self, context: &crate::channel::Context, delivery: Delivery) -> Subscriber {
-        let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.outbox));
+        let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.account.outbox));
         Subscriber { channel: context.channel, topic, outbox, delivery }
+    }
+
+    fn start(&self, call: Call<Arc<Plugin>>) -> PendingCall {
+        let Call { plugin, callback, assigns, ticket } = call;
+        let (account, progress) = (Arc::clone(&self.account), Arc::clone(&self.progress));
+        Box::pin(async move {
+            let result = match account.admit() {
+                Ok(()) => make(&progress, &plugin, &ticket, &assigns, &callback).await,
+                Err(retry_after) => Err(Fault::held(retry_after)),
+            };
+            Called { ticket, plugin, result }
+        })
     }
 }
 
-fn start(call: Call<Arc<Plugin>>) -> PendingCall {
-    let Call { plugin, callback, assigns, ticket } = call;
-    Box::pin(async move {
-        // The version that is live now serves the call to its end.
-        let pool = plugin.live();
-        let result = pool.call(&ticket.context, &assigns, &callback).await;
-        Called { ticket, plugin, result }
-    })
+/// Makes a call, on the version that is live now.
+async fn make(
+    progress: &Arc<dyn Progress>,
+    plugin: &Plugin,
+    ticket: &Ticket,
+    assigns: &Assigns,
+    callback: &Callback,
+) -> Result<Completion, Fault> {
+    let pool = plugin.live();
+    let limits = pool.component().limits();
+    let (limit, key) = match callback {
+        Callback::Join { .. } => (limits.join_timeout_ms, "join_timeout_ms"),
+        _ => (limits.call_timeout_ms, "call_timeout_ms"),
+    };
+    let limit = Duration::from_millis(limit);
+    let calling = Calling { caller: ticket.caller(), progress };
+    let result = within(limit, pool.call(calling, assigns, callback)).await;
+    result.unwrap_or_else(|| Err(Fault::deadline(limit, key)))
 }

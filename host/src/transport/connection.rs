@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::channels::{Called, Channels};
 use super::timers::{Tick, Timer};
 use super::websocket::{End, Received, WebSocket};
-use crate::channel::TerminateReason;
+use crate::channel::{Late, TerminateReason};
 use crate::outbox::Outgoing;
 use crate::pubsub::Notice;
 use crate::server::Shared;
@@ -42,6 +42,7 @@ enum Event {
     Called(Called),
     Frame(Frame),
     Notice(Notice),
+    Late(Box<Late>),
     Timer(Timer),
     End(End),
 }
@@ -89,6 +90,7 @@ impl Connection {
                     }
                 }
                 Event::Notice(notice) => self.channels.notice(notice).await,
+                Event::Late(late) => self.channels.late(*late, &mut self.taken).await,
                 Event::Timer(timer) => self.channels.timer(timer).await,
                 Event::End(end) => return end,
             }
@@ -131,6 +133,7 @@ impl Connection {
             while let Some(outgoing) = self.taken.pop_front() {
                 match outgoing {
                     Outgoing::Notice(notice) => return Poll::Ready(Event::Notice(notice)),
+                    Outgoing::Late(late) => return Poll::Ready(Event::Late(late)),
                     Outgoing::Frame(frame) => match self.socket.poll_ready(cx) {
                         Poll::Ready(ready) => {
                             if let Err(end) = ready.and_then(|()| self.socket.queue(frame)) {
@@ -144,7 +147,7 @@ impl Connection {
                     },
                 }
             }
-            match self.channels.outbox.poll_take(cx, &mut self.taken, WRITE_BATCH_BYTES) {
+            match self.channels.outbox().poll_take(cx, &mut self.taken, WRITE_BATCH_BYTES) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(reason)) => {
                     return Poll::Ready(Event::End(End::by_server(reason)));
@@ -160,6 +163,6 @@ impl Connection {
 
     /// While the client does not read, only a close can be more urgent.
     fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.channels.outbox.poll_closed(cx).map(|reason| Event::End(End::by_server(reason)))
+        self.channels.outbox().poll_closed(cx).map(|reason| Event::End(End::by_server(reason)))
     }
 }

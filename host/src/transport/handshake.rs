@@ -102,7 +102,8 @@ async fn check(
     let Connected { user_id, assigns } = ask(&request, shared).await?;
     let connection = shared.next_connection();
     let user_id = user_id.map(Arc::from);
-    Ok(Accepted { identity: Identity { connection, serializer, user_id, assigns }, response })
+    let identity = Identity { server: shared.id, connection, serializer, user_id, assigns };
+    Ok(Accepted { identity, response })
 }
 
 fn upgrade_response(request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {

@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
     path: "../wit/v0.1",
     ownership: Borrowing { duplicate_if_necessary: true },
     imports: {
+        "millrace:plugin/call.flush": async | trappable,
         "millrace:plugin/clock.sleep-ms": async,
         "millrace:plugin/random.bytes": trappable,
     },

@@ -1,57 +1,104 @@
 //! Holds back a plugin that traps again and again.
 //!
-//! Each trap costs an instance, and making one costs more than a call. Without
-//! a bound, a client that can cause a trap with each message would cause an
-//! instantiation with each.
+//! Each trap costs an instance, and making one costs more than a call. A plugin
+//! whose every call traps is not called for a while. One good call is enough to
+//! go on: a client that causes traps while others are served trips nothing here,
+//! and is held back alone (`socket.max_faults`).
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A leaky bucket of faults.
-#[derive(Debug)]
-pub(super) struct Breaker(Mutex<Level>);
+use super::limits::OnFaults;
 
+/// Counts faults without a good call in between.
 #[derive(Debug)]
-struct Level {
-    faults: f64,
-    at: Instant,
+pub(super) struct Breaker {
+    policy: OnFaults,
+    faults: AtomicU32,
+    hold: Mutex<Option<Hold>>,
 }
 
-/// Faults forgiven in a second.
-const FORGIVEN_PER_SECOND: f64 = 100.0;
-/// Faults that go by without a delay.
-const FREE_FAULTS: f64 = 100.0;
-/// No call is held back for longer.
-const MAX_DELAY: Duration = Duration::from_secs(1);
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self(Mutex::new(Level { faults: 0.0, at: Instant::now() }))
-    }
+/// A plugin is not called.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    /// One call is let through after this, to see whether it goes well.
+    until: Instant,
+    /// How long it was this time.
+    backoff: Duration,
+    /// Whether that call is under way.
+    trying: bool,
 }
+
+/// Faults in a row that trip it.
+const MAX_FAULTS: u32 = 100;
+/// How long a plugin is held back the first time.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// Twice as long each time, up to this.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 impl Breaker {
-    /// Counts a fault.
-    pub(super) fn faulted(&self) {
-        self.level(Instant::now()).faults += 1.0;
+    pub(super) fn new(policy: OnFaults) -> Self {
+        Self { policy, faults: AtomicU32::new(0), hold: Mutex::default() }
     }
 
-    /// How long the next instantiation has to wait, if at all.
-    pub(super) fn delay(&self) -> Option<Duration> {
-        self.delay_at(Instant::now())
+    /// Whether a call may be made; if not, when it is worth trying again.
+    pub(super) fn admit(&self) -> Result<(), Duration> {
+        if self.faults.load(Ordering::Relaxed) < MAX_FAULTS {
+            return Ok(());
+        }
+        self.admit_at(Instant::now())
     }
 
-    fn delay_at(&self, now: Instant) -> Option<Duration> {
-        let excess = self.level(now).faults - FREE_FAULTS;
-        (excess > 0.0).then(|| Duration::from_secs_f64(excess / FORGIVEN_PER_SECOND).min(MAX_DELAY))
+    fn admit_at(&self, now: Instant) -> Result<(), Duration> {
+        match (self.policy, &mut *self.hold()) {
+            (OnFaults::Open, _) | (OnFaults::Reload, None) => Ok(()),
+            (OnFaults::Closed, _) => Err(MAX_BACKOFF),
+            (OnFaults::Reload, Some(hold)) => match hold.until.checked_duration_since(now) {
+                Some(left) if !left.is_zero() => Err(left),
+                _ => {
+                    // If nothing is heard of it, another follows.
+                    hold.until = now + hold.backoff;
+                    hold.trying = true;
+                    Ok(())
+                }
+            },
+        }
     }
 
-    fn level(&self, now: Instant) -> MutexGuard<'_, Level> {
-        let mut level = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seconds = now.saturating_duration_since(level.at).as_secs_f64();
-        level.faults = (level.faults - seconds * FORGIVEN_PER_SECOND).max(0.0);
-        level.at = now;
-        level
+    /// A call went well.
+    pub(super) fn succeeded(&self) {
+        if self.faults.load(Ordering::Relaxed) > 0 {
+            let mut hold = self.hold();
+            self.faults.store(0, Ordering::Relaxed);
+            *hold = None;
+        }
+    }
+
+    /// A call came to nothing; true when this holds the plugin back.
+    pub(super) fn faulted(&self) -> bool {
+        self.faulted_at(Instant::now())
+    }
+
+    fn faulted_at(&self, now: Instant) -> bool {
+        let mut hold = self.hold();
+        let faults = self.faults.load(Ordering::Relaxed).saturating_add(1);
+        self.faults.store(faults, Ordering::Relaxed);
+        if faults < MAX_FAULTS || self.policy == OnFaults::Open {
+            return false;
+        }
+        let backoff = match *hold {
+            None => FIRST_BACKOFF,
+            Some(Hold { trying: true, backoff, .. }) => (backoff * 2).min(MAX_BACKOFF),
+            // It was under way when the breaker tripped, and says nothing new.
+            Some(Hold { trying: false, .. }) => return false,
+        };
+        *hold = Some(Hold { until: now + backoff, backoff, trying: false });
+        true
+    }
+
+    fn hold(&self) -> MutexGuard<'_, Option<Hold>> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,18 +106,53 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn tripped(policy: OnFaults, now: Instant) -> Breaker {
+        let breaker = Breaker::new(policy);
+        let trips = (0..MAX_FAULTS).filter(|_| breaker.faulted_at(now)).count();
+        assert_eq!(trips, usize::from(policy != OnFaults::Open));
+        breaker
+    }
+
     #[test]
-    fn a_storm_of_faults_is_held_back_and_forgiven() {
-        let breaker = Breaker::default();
+    fn a_plugin_that_always_traps_is_tried_less_and_less_often() {
         let now = Instant::now();
-        for _ in 0..100 {
-            breaker.level(now).faults += 1.0;
+        let breaker = tripped(OnFaults::Reload, now);
+        assert_eq!(breaker.admit_at(now), Err(FIRST_BACKOFF));
+        let mut at = now;
+        for tries in 1..12 {
+            at += MAX_BACKOFF;
+            assert_eq!(breaker.admit_at(at), Ok(()), "try {tries}");
+            assert!(breaker.admit_at(at).is_err(), "one try at a time");
+            at += MAX_BACKOFF;
+            assert!(breaker.faulted_at(at));
         }
-        assert_eq!(breaker.delay_at(now), None);
-        for _ in 0..1000 {
-            breaker.level(now).faults += 1.0;
+        assert_eq!(breaker.admit_at(at), Err(MAX_BACKOFF));
+    }
+
+    #[test]
+    fn a_good_call_lets_all_through_again() {
+        let now = Instant::now();
+        let breaker = tripped(OnFaults::Reload, now);
+        assert_eq!(breaker.admit_at(now + FIRST_BACKOFF), Ok(()));
+        breaker.succeeded();
+        assert_eq!(breaker.admit_at(now), Ok(()));
+        assert_eq!(breaker.admit(), Ok(()));
+    }
+
+    #[test]
+    fn good_calls_in_between_trip_nothing() {
+        let breaker = Breaker::new(OnFaults::Reload);
+        for _ in 0..10 * MAX_FAULTS {
+            assert!(!breaker.faulted());
+            breaker.succeeded();
         }
-        assert_eq!(breaker.delay_at(now), Some(MAX_DELAY));
-        assert_eq!(breaker.delay_at(now + Duration::from_secs(11)), None);
+        assert_eq!(breaker.admit(), Ok(()));
+    }
+
+    #[test]
+    fn the_other_policies_hold_back_for_good_or_never() {
+        let now = Instant::now();
+        assert!(tripped(OnFaults::Closed, now).admit_at(now + 10 * MAX_BACKOFF).is_err());
+        assert_eq!(tripped(OnFaults::Open, now).admit_at(now), Ok(()));
     }
 }

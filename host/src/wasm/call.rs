@@ -1,11 +1,25 @@
 //! Calling a plugin: an instance from the pool, its fuel, the call on a fiber,
 //! the result checked.
 
+use std::sync::Arc;
+
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
-use super::convert::{self, ConnectRequest, Connected, Refusal};
+use super::convert::{self, Budget, CallKind, ConnectRequest, Connected, Refusal};
+use super::host::Current;
 use super::instance::Instance;
+use super::pool::Taken;
 use super::{Fault, Pool};
-use crate::channel::{Assigns, Callback, Completion, Context, Info};
+use crate::channel::{Assigns, Callback, Caller, Completion, Context, Effect, Info, Progress};
+use crate::wire::Payload;
+
+/// What every call of a channel's or a task's has.
+#[derive(Debug)]
+pub struct Calling<'a> {
+    /// Whose call it is.
+    pub caller: Caller,
+    /// Where its flushed effects go.
+    pub progress: &'a Arc<dyn Progress>,
+}
 
 impl Pool {
     /// Makes one call of the `channel` or `outgoing` interface.
@@ -15,7 +29,7 @@ impl Pool {
     /// ends its instance.
     pub async fn call(
         &self,
-        context: &Context,
+        calling: Calling<'_>,
         assigns: &Assigns,
         callback: &Callback,
     ) -> Result<Completion, Fault> {
@@ -24,17 +38,20 @@ impl Pool {
             return Ok(completion);
         }
         let mut taken = self.take().await?;
-        let result = taken.instance.call(context, assigns, callback).await;
-        match result {
-            Ok(completion) => {
-                self.give_back(taken);
-                Ok(completion)
-            }
-            Err(fault) => {
-                self.faulted();
-                Err(fault)
-            }
-        }
+        let result = taken.instance.call(calling, assigns, callback).await;
+        self.ended(taken, result)
+    }
+
+    /// Runs a task to its end.
+    pub async fn run_task(
+        &self,
+        calling: Calling<'_>,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<Vec<Effect>, Fault> {
+        let mut taken = self.take().await?;
+        let result = taken.instance.run_task(calling, name, payload).await;
+        self.ended(taken, result)
     }
 
     /// Asks the plugin whether somebody may connect.
@@ -44,27 +61,33 @@ impl Pool {
     ) -> Result<Result<Connected, Refusal>, Fault> {
         let mut taken = self.take().await?;
         let result = taken.instance.connect(request).await;
-        match result {
-            Ok(answer) => {
-                self.give_back(taken);
-                Ok(answer)
-            }
-            Err(fault) => {
-                self.faulted();
-                Err(fault)
-            }
+        self.ended(taken, result)
+    }
+
+    /// Keeps the instance of a call that went well.
+    fn ended<T>(&self, taken: Taken<'_>, result: Result<T, Fault>) -> Result<T, Fault> {
+        match &result {
+            Ok(_) => self.give_back(taken),
+            Err(_) => self.faulted(),
         }
+        result
     }
 }
 
 impl Instance {
     async fn call(
         &mut self,
-        context: &Context,
+        calling: Calling<'_>,
         assigns: &Assigns,
         callback: &Callback,
     ) -> Result<Completion, Fault> {
         self.refuel(assigns.data.len() + convert::size(callback))?;
+        let kind = match callback {
+            Callback::HandleIn { .. } => CallKind::Message,
+            _ => CallKind::Other,
+        };
+        let context = Arc::clone(&calling.caller.context);
+        self.begin(calling, kind);
         let answer = match callback {
             Callback::HandleOut(broadcast) => {
                 let Some(guest) = &self.outgoing else { return Err(missing("outgoing")) };
@@ -72,20 +95,49 @@ impl Instance {
                     event: &broadcast.event,
                     payload: convert::payload(&broadcast.payload),
                 };
-                let (socket, assigns) = (convert::socket(context), convert::assigns(assigns));
+                let (socket, assigns) = (convert::socket(&context), convert::assigns(assigns));
                 let outcome =
                     guest.call_handle_out(&mut self.store, socket, assigns, message).await;
                 Answer::Outcome(self.ended(outcome)?)
             }
-            _ => self.call_channel(context, assigns, callback).await?,
+            _ => self.call_channel(&context, assigns, callback).await?,
         };
+        let mut budget = self.budget(kind);
         match answer {
-            Answer::Join(joined) => convert::joined(joined, &self.limits).map(Completion::Join),
-            Answer::Outcome(outcome) => {
-                let replies = matches!(callback, Callback::HandleIn { .. });
-                convert::outcome(outcome, replies, &self.limits).map(Completion::Handled)
-            }
+            Answer::Join(joined) => budget.joined(joined).map(Completion::Join),
+            Answer::Outcome(outcome) => budget.outcome(outcome).map(Completion::Handled),
         }
+    }
+
+    async fn run_task(
+        &mut self,
+        calling: Calling<'_>,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<Vec<Effect>, Fault> {
+        self.refuel(payload.len())?;
+        let context = Arc::clone(&calling.caller.context);
+        self.begin(calling, CallKind::Task);
+        let Some(guest) = &self.tasks else { return Err(missing("tasks")) };
+        let (socket, payload) = (convert::socket(&context), convert::payload(payload));
+        let effects = guest.call_run(&mut self.store, socket, name, payload).await;
+        let effects = self.ended(effects)?;
+        self.budget(CallKind::Task).effects(effects)
+    }
+
+    /// Tells the imports whose call it is.
+    fn begin(&mut self, calling: Calling<'_>, kind: CallKind) {
+        let Calling { caller, progress } = calling;
+        let budget = Budget::new(&self.limits, kind, self.tasks.is_some());
+        let progress = Arc::clone(progress);
+        self.store.data_mut().current = Some(Current { caller, progress, budget });
+    }
+
+    /// What is left of the limits after what was flushed.
+    fn budget(&mut self, kind: CallKind) -> Budget {
+        let current = self.store.data_mut().current.take();
+        let fresh = || Budget::new(&self.limits, kind, self.tasks.is_some());
+        current.map_or_else(fresh, |current| current.budget)
     }
 
     async fn call_channel(
@@ -157,7 +209,7 @@ fn missing(interface: &str) -> Fault {
 /// What the probe app does with `ping`, compiled into the host.
 #[cfg(feature = "bench-native")]
 fn native(callback: &Callback) -> Option<Completion> {
-    use crate::channel::{Effect, Outcome};
+    use crate::channel::Outcome;
     let Callback::HandleIn { event, payload, .. } = callback else { return None };
     (event == "ping").then(|| {
         let effect = Effect::Reply { status: "ok".to_owned(), payload: payload.clone() };

@@ -23,10 +23,11 @@ pub struct Inspection {
 const PACKAGE: &str = "millrace:plugin";
 
 /// Its sources, so that a check needs no files.
-const SOURCES: [(&str, &str); 5] = [
+const SOURCES: [(&str, &str); 6] = [
     ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
     ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
     ("socket.wit", include_str!("../../../wit/v0.1/socket.wit")),
+    ("tasks.wit", include_str!("../../../wit/v0.1/tasks.wit")),
     ("host.wit", include_str!("../../../wit/v0.1/host.wit")),
     ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
 ];

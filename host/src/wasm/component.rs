@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
 
-use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
+use super::bindings::exports::millrace::plugin::{channel, outgoing, socket, tasks};
 use super::host::State;
 use super::instance::Instance;
 use super::{Engine, Fault, PluginLimits, check};
@@ -31,6 +31,7 @@ pub(super) struct Exports {
     pub(super) channel: Option<channel::GuestIndices>,
     pub(super) outgoing: Option<outgoing::GuestIndices>,
     pub(super) socket: Option<socket::GuestIndices>,
+    pub(super) tasks: Option<tasks::GuestIndices>,
 }
 
 /// Why a file is no plugin for this server.
@@ -91,6 +92,7 @@ impl Engine {
             channel: channel::GuestIndices::new(&pre).ok(),
             outgoing: outgoing::GuestIndices::new(&pre).ok(),
             socket: socket::GuestIndices::new(&pre).ok(),
+            tasks: tasks::GuestIndices::new(&pre).ok(),
         };
         Ok(Loading(Component {
             engine: self.clone(),
@@ -136,6 +138,12 @@ impl Component {
     #[must_use]
     pub fn intercepts(&self) -> &Arc<[SmolStr]> {
         &self.intercepts
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub fn limits(&self) -> &PluginLimits {
+        &self.limits
     }
 
     /// Whether it decides who may connect.

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use super::bindings::exports::millrace::plugin::{channel, socket};
 use super::bindings::millrace::plugin::types;
 use super::{Fault, PluginLimits};
-use crate::channel::{Assigns, Callback, Context, Effect, Info, Joined, Outcome};
+use crate::channel::{Assigns, Callback, Context, Effect, Info, Joined, Outcome, SocketRef};
 use crate::pubsub::Broadcast;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, is_json};
 
@@ -102,30 +102,6 @@ impl ConnectRequest {
 
 // === from the plugin ===
 
-pub(super) fn joined(
-    joined: Result<channel::Joined, types::PayloadResult>,
-    limits: &PluginLimits,
-) -> Result<Result<Joined, Payload>, Fault> {
-    let mut budget = Budget::new(limits);
-    match joined {
-        Ok(joined) => {
-            let response = joined.response.map(|payload| budget.payload(payload)).transpose()?;
-            let outcome = budget.outcome(joined.outcome, false)?;
-            Ok(Ok(Joined { response, outcome }))
-        }
-        Err(refusal) => Ok(Err(budget.payload(refusal)?)),
-    }
-}
-
-/// `replies` says whether there is a message to reply to.
-pub(super) fn outcome(
-    outcome: types::Outcome,
-    replies: bool,
-    limits: &PluginLimits,
-) -> Result<Outcome, Fault> {
-    Budget::new(limits).outcome(outcome, replies)
-}
-
 pub(super) fn connected(
     answer: Result<socket::Connected, socket::Refusal>,
     limits: &PluginLimits,
@@ -136,7 +112,7 @@ pub(super) fn connected(
             if let Some(user_id) = &user_id {
                 name("the user id", user_id)?;
             }
-            let assigns = Budget::new(limits).assigns(connected.assigns)?;
+            let assigns = assigns_back(connected.assigns, limits)?;
             Ok(Ok(Connected { user_id, assigns }))
         }
         Err(socket::Refusal { status, reason }) => {
@@ -146,37 +122,78 @@ pub(super) fn connected(
     }
 }
 
-/// What is left of a call's limits while its result is checked.
-struct Budget<'a> {
-    limits: &'a PluginLimits,
+/// What is left of a call's limits while its effects are checked, and which of
+/// them it may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    limits: PluginLimits,
+    effects: usize,
     bytes: usize,
+    call: CallKind,
+    /// Whether the plugin has tasks to start.
+    tasks: bool,
 }
 
-impl<'a> Budget<'a> {
-    fn new(limits: &'a PluginLimits) -> Self {
-        Self { limits, bytes: limits.max_effect_bytes }
+/// What kind of call has effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallKind {
+    /// Handles a message of the client, and may reply to it.
+    Message,
+    /// Another callback of a channel.
+    Other,
+    /// Runs beside the channels.
+    Task,
+}
+
+impl Budget {
+    /// The limits of one call. `tasks` says whether the plugin exports any.
+    pub(super) fn new(limits: &PluginLimits, call: CallKind, tasks: bool) -> Self {
+        let (effects, bytes) = (limits.max_effects, limits.max_effect_bytes);
+        Self { limits: *limits, effects, bytes, call, tasks }
     }
 
-    fn outcome(&mut self, outcome: types::Outcome, replies: bool) -> Result<Outcome, Fault> {
-        let (found, allowed) = (outcome.effects.len(), self.limits.max_effects);
-        if found > allowed {
-            return Err(Fault::bad_return(format!(
-                "the call returned {found} effects, allowed are {allowed} (limits.max_effects)"
-            )));
-        }
-        let effects = outcome.effects.into_iter();
-        let effects = effects.map(|e| self.effect(e, replies)).collect::<Result<_, _>>()?;
-        let assigns = outcome.assigns.map(|assigns| self.assigns(assigns)).transpose()?;
-        Ok(Outcome { effects, assigns })
-    }
-
-    fn effect(&mut self, effect: types::Effect, replies: bool) -> Result<Effect, Fault> {
-        Ok(match effect {
-            types::Effect::Reply(types::Reply { .. }) if !replies => {
-                return Err(Fault::bad_return(
-                    "a `reply` effect needs a message to reply to; use `push`".to_owned(),
-                ));
+    pub(super) fn joined(
+        &mut self,
+        joined: Result<channel::Joined, types::PayloadResult>,
+    ) -> Result<Result<Joined, Payload>, Fault> {
+        match joined {
+            Ok(joined) => {
+                let response = joined.response.map(|payload| self.payload(payload)).transpose()?;
+                let outcome = self.outcome(joined.outcome)?;
+                Ok(Ok(Joined { response, outcome }))
             }
+            Err(refusal) => Ok(Err(self.payload(refusal)?)),
+        }
+    }
+
+    pub(super) fn outcome(&mut self, outcome: types::Outcome) -> Result<Outcome, Fault> {
+        let effects = self.effects(outcome.effects)?;
+        let assigns = outcome.assigns.map(|assigns| assigns_back(assigns, &self.limits));
+        Ok(Outcome { effects, assigns: assigns.transpose()? })
+    }
+
+    /// Effects of a call that goes on.
+    pub(super) fn flushed(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
+        if effects.iter().any(|effect| matches!(effect, types::Effect::Stop)) {
+            return Err(Fault::bad_return("`stop` cannot be flushed; return it".to_owned()));
+        }
+        self.effects(effects)
+    }
+
+    pub(super) fn effects(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
+        let allowed = self.limits.max_effects;
+        self.effects = self.effects.checked_sub(effects.len()).ok_or_else(|| {
+            let found = effects.len() + (allowed - self.effects);
+            Fault::bad_return(format!(
+                "the call returned {found} effects, allowed are {allowed} (limits.max_effects)"
+            ))
+        })?;
+        effects.into_iter().map(|effect| self.effect(effect)).collect()
+    }
+
+    fn effect(&mut self, effect: types::Effect) -> Result<Effect, Fault> {
+        self.belongs(&effect)?;
+        Ok(match effect {
             types::Effect::Reply(types::Reply { status, payload }) => {
                 name("the status of a reply", &status)?;
                 Effect::Reply { status, payload: self.payload(payload)? }
@@ -193,8 +210,49 @@ impl<'a> Budget<'a> {
                 self.spend(name.len())?;
                 Effect::SendAfter { after_ms, name }
             }
+            types::Effect::ReplyTo(types::LateReply { socket_ref, reply }) => {
+                let types::Reply { status, payload } = reply;
+                name("the status of a reply", &status)?;
+                let socket_ref = SocketRef::parse(&socket_ref).map_err(|error| {
+                    Fault::bad_return(format!("the socket ref of a `reply-to` {error}"))
+                })?;
+                Effect::ReplyTo { socket_ref, status, payload: self.payload(payload)? }
+            }
+            types::Effect::StartTask(types::Task { name: task, payload }) => {
+                name("the name of a task", &task)?;
+                Effect::StartTask { name: task, payload: self.payload(payload)? }
+            }
+            types::Effect::Disconnect(user_id) => {
+                name("the user id to disconnect", &user_id)?;
+                Effect::Disconnect(user_id)
+            }
             types::Effect::Stop => Effect::Stop,
         })
+    }
+
+    /// Some effects need a message, some a channel.
+    fn belongs(&self, effect: &types::Effect) -> Result<(), Fault> {
+        let problem = match (self.call, effect) {
+            (CallKind::Other, types::Effect::Reply(_)) => {
+                "a `reply` effect needs a message to reply to; use `push`, or `reply-to` with a \
+                 socket ref"
+            }
+            (CallKind::Task, types::Effect::Reply(_)) => {
+                "a task replies by `reply-to` with a socket ref"
+            }
+            (
+                CallKind::Task,
+                types::Effect::Subscribe(_)
+                | types::Effect::Unsubscribe(_)
+                | types::Effect::SendAfter(_)
+                | types::Effect::Stop,
+            ) => "a task has no channel to subscribe, start timers for or stop",
+            (_, types::Effect::StartTask(_)) if !self.tasks => {
+                "the plugin starts a task, and does not export `tasks`"
+            }
+            _ => return Ok(()),
+        };
+        Err(Fault::bad_return(problem.to_owned()))
     }
 
     fn broadcast(
@@ -217,16 +275,6 @@ impl<'a> Budget<'a> {
         }
     }
 
-    fn assigns(&self, assigns: types::AssignsResult) -> Result<Assigns, Fault> {
-        let (found, allowed) = (assigns.data.len(), self.limits.max_assigns_bytes);
-        if found > allowed {
-            return Err(Fault::bad_return(format!(
-                "the assigns have {found} bytes, allowed are {allowed} (limits.max_assigns_bytes)"
-            )));
-        }
-        Ok(Assigns { schema: assigns.schema, data: Bytes::from(assigns.data) })
-    }
-
     fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
         match self.bytes.checked_sub(bytes) {
             Some(left) => {
@@ -239,6 +287,16 @@ impl<'a> Budget<'a> {
             ))),
         }
     }
+}
+
+fn assigns_back(assigns: types::AssignsResult, limits: &PluginLimits) -> Result<Assigns, Fault> {
+    let (found, allowed) = (assigns.data.len(), limits.max_assigns_bytes);
+    if found > allowed {
+        return Err(Fault::bad_return(format!(
+            "the assigns have {found} bytes, allowed are {allowed} (limits.max_assigns_bytes)"
+        )));
+    }
+    Ok(Assigns { schema: assigns.schema, data: Bytes::from(assigns.data) })
 }
 
 fn json(data: Vec<u8>) -> Result<Payload, Fault> {
@@ -273,15 +331,10 @@ fn name(what: &str, name: &str) -> Result<(), Fault> {
 mod tests {
     use super::*;
 
-    const LIMITS: PluginLimits = PluginLimits {
-        fuel: 0,
-        fuel_per_byte: 0,
-        max_memory_bytes: 0,
-        max_assigns_bytes: 4,
-        max_effects: 2,
-        max_effect_bytes: 20,
-        max_instances: 0,
-    };
+    fn limits() -> PluginLimits {
+        let (max_assigns_bytes, max_effects, max_effect_bytes) = (4, 2, 20);
+        PluginLimits { max_assigns_bytes, max_effects, max_effect_bytes, ..Default::default() }
+    }
 
     fn push(event: &str, json: &[u8]) -> types::Effect {
         types::Effect::Push(types::PushResult {
@@ -292,7 +345,8 @@ mod tests {
 
     fn check(effects: Vec<types::Effect>, assigns: Option<&[u8]>) -> Result<Outcome, String> {
         let assigns = assigns.map(|data| types::AssignsResult { schema: 1, data: data.to_vec() });
-        outcome(types::Outcome { effects, assigns }, false, &LIMITS).map_err(|f| f.message)
+        let outcome = types::Outcome { effects, assigns };
+        Budget::new(&limits(), CallKind::Other, false).outcome(outcome).map_err(|f| f.message)
     }
 
     #[test]
@@ -300,6 +354,23 @@ mod tests {
         let outcome = check(vec![push("e", b"{\"a\":1}")], Some(b"1234")).unwrap();
         assert_eq!(outcome.effects.len(), 1);
         assert_eq!(outcome.assigns.unwrap().data, "1234");
+    }
+
+    #[test]
+    fn what_is_flushed_counts_with_what_is_returned() {
+        let mut budget = Budget::new(&limits(), CallKind::Task, true);
+        assert_eq!(budget.flushed(vec![push("e", b"1")]).unwrap().len(), 1);
+        let error = budget.effects(vec![push("e", b"1"), push("e", b"1")]).unwrap_err();
+        assert!(error.message.contains("3 effects, allowed are 2"), "{error}");
+        let error = budget.flushed(vec![types::Effect::Stop]).unwrap_err();
+        assert!(error.message.contains("cannot be flushed"), "{error}");
+    }
+
+    #[test]
+    fn tasks_have_no_channel() {
+        let mut budget = Budget::new(&limits(), CallKind::Task, true);
+        let error = budget.effects(vec![types::Effect::Stop]).unwrap_err();
+        assert!(error.message.contains("a task has no channel"), "{error}");
     }
 
     #[test]

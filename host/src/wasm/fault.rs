@@ -1,8 +1,11 @@
 //! What can go wrong in a call of a plugin.
 
 use std::fmt;
+use std::time::Duration;
 
 use wasmtime::{Trap, WasmBacktrace};
+
+use crate::channel::Failure;
 
 /// A call that came to nothing. The text is for the log and the plugin's
 /// author, never for a client.
@@ -30,6 +33,13 @@ pub enum FaultKind {
     BadReturn,
     /// No instance could be made.
     Instantiation,
+    /// It took longer than it may.
+    Deadline,
+    /// It was not made: the plugin is held back after other faults.
+    Held {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
 }
 
 impl FaultKind {
@@ -42,6 +52,8 @@ impl FaultKind {
             Self::OutOfMemory => "memory",
             Self::BadReturn => "bad_return",
             Self::Instantiation => "instantiation",
+            Self::Deadline => "deadline",
+            Self::Held { .. } => "held",
         }
     }
 }
@@ -52,9 +64,49 @@ impl Fault {
         Self { kind: FaultKind::BadReturn, message, backtrace: String::new() }
     }
 
+    /// A call that took longer than `limit`, which is the value of `key`.
+    pub(crate) fn deadline(limit: Duration, key: &str) -> Self {
+        let message = format!("took longer than {} ms (limits.{key})", limit.as_millis());
+        Self { kind: FaultKind::Deadline, message, backtrace: String::new() }
+    }
+
+    /// A call that was not made.
+    pub(crate) fn held(retry_after: Duration) -> Self {
+        let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+        Self {
+            kind: FaultKind::Held { retry_after_ms },
+            message: "not called: held back after too many faults".to_owned(),
+            backtrace: String::new(),
+        }
+    }
+
+    /// Whether the plugin's code is to blame, and its instance is lost.
+    #[must_use]
+    pub fn is_plugins(&self) -> bool {
+        !matches!(self.kind, FaultKind::Deadline | FaultKind::Held { .. })
+    }
+
+    /// What it means to a channel.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self.kind {
+            FaultKind::Deadline => Failure::TimedOut,
+            FaultKind::Held { retry_after_ms } => Failure::Unavailable { retry_after_ms },
+            FaultKind::Trap
+            | FaultKind::OutOfFuel
+            | FaultKind::OutOfMemory
+            | FaultKind::BadReturn
+            | FaultKind::Instantiation => Failure::Crashed,
+        }
+    }
+
     /// Classifies an error of wasmtime. `output` is what the plugin wrote since
     /// the call began, `refused_memory` whether it wanted too much.
     pub(super) fn of_call(error: &wasmtime::Error, output: &str, refused_memory: bool) -> Self {
+        // What the host itself found wrong in the middle of the call.
+        if let Some(fault) = error.downcast_ref::<Self>() {
+            return fault.clone();
+        }
         let trap = error.downcast_ref::<Trap>();
         let (kind, message) = match trap {
             Some(Trap::OutOfFuel) => {

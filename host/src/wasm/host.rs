@@ -1,15 +1,18 @@
 //! What a plugin may call: log, metrics, config, clock, random, and WASI with
 //! nothing granted.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::bindings::millrace::plugin::{clock, config, log, metrics, random, types};
+use super::bindings::millrace::plugin::{call, clock, config, log, metrics, random, types};
+use super::convert::Budget;
 use super::limits::MemoryLimiter;
 use super::output::OutputTail;
+use crate::channel::{Caller, Progress, SocketRef};
 use crate::plugin::Settings;
 use crate::telemetry::Measurement;
 
@@ -19,10 +22,20 @@ pub(super) struct State {
     table: ResourceTable,
     pub(super) output: OutputTail,
     pub(super) limiter: MemoryLimiter,
-    settings: std::sync::Arc<Settings>,
+    settings: Arc<Settings>,
+    /// The call that runs, if it is a channel's or a task's.
+    pub(super) current: Option<Current>,
     started: Instant,
     lines: usize,
     lines_dropped: usize,
+}
+
+/// The call an instance serves.
+pub(super) struct Current {
+    pub(super) caller: Caller,
+    pub(super) progress: Arc<dyn Progress>,
+    /// What is left of the limits on its effects.
+    pub(super) budget: Budget,
 }
 
 /// Log lines of one call.
@@ -35,7 +48,7 @@ const MAX_RANDOM_BYTES: u32 = 4096;
 const MAX_NAME_BYTES: usize = 255;
 
 impl State {
-    pub(super) fn new(settings: std::sync::Arc<Settings>, max_memory_bytes: usize) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, max_memory_bytes: usize) -> Self {
         let output = OutputTail::default();
         let wasi = WasiCtxBuilder::new().stdout(output.clone()).stderr(output.clone()).build();
         Self {
@@ -44,6 +57,7 @@ impl State {
             output,
             limiter: MemoryLimiter::new(max_memory_bytes),
             settings,
+            current: None,
             started: Instant::now(),
             lines: 0,
             lines_dropped: 0,
@@ -75,7 +89,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     metrics::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     config::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    call::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
 /// The longest prefix of `text` of at most `max` bytes.
@@ -158,6 +173,24 @@ impl random::Host for State {
         getrandom::fill(&mut bytes)
             .map_err(|error| wasmtime::format_err!("no random bytes: {error}"))?;
         Ok(bytes)
+    }
+}
+
+impl call::Host for State {
+    fn socket_ref(&mut self) -> Option<String> {
+        let Current { caller, progress, .. } = self.current.as_ref()?;
+        let reply_to = caller.reply_to.as_ref()?;
+        SocketRef::new(progress.server(), &caller.context, reply_to).map(|s| s.to_string())
+    }
+
+    async fn flush(&mut self, effects: Vec<types::Effect>) -> wasmtime::Result<()> {
+        let Some(current) = &mut self.current else {
+            return Err(wasmtime::format_err!("`flush` needs a call of a channel or a task"));
+        };
+        // The trap it causes carries the fault to the call's end.
+        let effects = current.budget.flushed(effects)?;
+        Arc::clone(&current.progress).flush(current.caller.clone(), effects).await;
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use wasmtime::{Store, Trap};
 
-use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
+use super::bindings::exports::millrace::plugin::{channel, outgoing, socket, tasks};
 use super::host::State;
 use super::{Component, Fault, FaultKind, PluginLimits};
 
@@ -12,11 +12,14 @@ pub(super) struct Instance {
     pub(super) channel: Option<channel::Guest>,
     pub(super) outgoing: Option<outgoing::Guest>,
     pub(super) socket: Option<socket::Guest>,
+    pub(super) tasks: Option<tasks::Guest>,
     pub(super) limits: PluginLimits,
 }
 
-/// Fuel after which a call lets others run: about half a millisecond.
-const SLICE_FUEL: u64 = 1_000_000;
+/// Fuel after which a call lets others run: some fifty microseconds, which is
+/// what a few messages take, so that a call that computes for long holds up
+/// nobody for longer than they would hold up each other.
+const SLICE_FUEL: u64 = 100_000;
 
 /// An instance whose memory has grown past this is not used again, as memory
 /// never shrinks.
@@ -42,11 +45,13 @@ impl Instance {
             let channel = exports.channel.as_ref().map(|e| e.load(&mut store, &instance));
             let outgoing = exports.outgoing.as_ref().map(|e| e.load(&mut store, &instance));
             let socket = exports.socket.as_ref().map(|e| e.load(&mut store, &instance));
-            wasmtime::Result::Ok((channel.transpose()?, outgoing.transpose()?, socket.transpose()?))
+            let tasks = exports.tasks.as_ref().map(|e| e.load(&mut store, &instance));
+            let (channel, outgoing) = (channel.transpose()?, outgoing.transpose()?);
+            wasmtime::Result::Ok((channel, outgoing, socket.transpose()?, tasks.transpose()?))
         };
         match started.await {
-            Ok((channel, outgoing, socket)) => {
-                Ok(Self { store, channel, outgoing, socket, limits })
+            Ok((channel, outgoing, socket, tasks)) => {
+                Ok(Self { store, channel, outgoing, socket, tasks, limits })
             }
             Err(error) => {
                 let mut fault = fault(&mut store, &error);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use wasmtime::{ResourceLimiter, Result};
 
 /// `[limits]`: the bounds of one plugin and of each of its calls.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
     /// Fuel for any call: about one unit for each Wasm instruction. A call that
@@ -21,8 +21,39 @@ pub struct PluginLimits {
     pub max_effects: usize,
     /// Their payloads together.
     pub max_effect_bytes: usize,
-    /// Calls of the plugin at the same time; further ones wait.
+    /// Calls and tasks of the plugin at the same time; further ones wait.
     pub max_instances: u32,
+    /// Calls of one channel at the same time. More than 1 gives up the order of
+    /// its messages: each call sees the assigns as they were when it started,
+    /// and the last to return some wins.
+    pub max_concurrency: usize,
+    /// A join that takes longer is refused with `join timeout`.
+    pub join_timeout_ms: u64,
+    /// Any other call of a channel that takes longer comes to nothing; a client
+    /// that waits gets the error `handler timeout`.
+    pub call_timeout_ms: u64,
+    /// A task that takes longer comes to nothing; the message that started it is
+    /// answered with the error `task timeout`.
+    pub task_timeout_ms: u64,
+    /// Tasks of the plugin at the same time; the message that wanted to start a
+    /// further one gets the error `overloaded`.
+    pub max_tasks: usize,
+    /// What happens to a plugin whose calls trap again and again.
+    pub on_faults: OnFaults,
+}
+
+/// What happens to a plugin after `MAX_FAULTS` faults without a good call in
+/// between, as in Envoy's failure policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFaults {
+    /// It is held back for a while, twice as long each time, then tried again.
+    #[default]
+    Reload,
+    /// It is not called again until another version of it is loaded.
+    Closed,
+    /// Nothing: each call gets a new instance, whatever that costs.
+    Open,
 }
 
 impl PluginLimits {
@@ -92,15 +123,7 @@ mod tests {
 
     #[test]
     fn fuel_grows_with_what_a_call_is_handed() {
-        let limits = PluginLimits {
-            fuel: 10,
-            fuel_per_byte: 2,
-            max_memory_bytes: 0,
-            max_assigns_bytes: 0,
-            max_effects: 0,
-            max_effect_bytes: 0,
-            max_instances: 0,
-        };
+        let limits = PluginLimits { fuel: 10, fuel_per_byte: 2, ..Default::default() };
         assert_eq!(limits.fuel_for(5), 20);
         assert_eq!(limits.fuel_for(usize::MAX), u64::MAX);
     }

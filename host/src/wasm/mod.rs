@@ -26,10 +26,11 @@ mod output;
 mod pool;
 
 use breaker::Breaker;
+pub use call::Calling;
 pub use check::{Inspection, inspect};
 pub use component::{Component, LoadError, Loading};
 pub use convert::{ConnectRequest, Connected, Refusal};
 pub use engine::{Engine, EngineError};
 pub use fault::{Fault, FaultKind};
-pub use limits::PluginLimits;
+pub use limits::{OnFaults, PluginLimits};
 pub use pool::Pool;

@@ -46,7 +46,8 @@ impl Pool {
     pub fn new(component: Component) -> Self {
         let permits = Semaphore::new(component.limits.max_instances as usize);
         let idle = std::array::from_fn(|_| Mutex::default());
-        Self { component, idle, permits, breaker: Breaker::default() }
+        let breaker = Breaker::new(component.limits.on_faults);
+        Self { component, idle, permits, breaker }
     }
 
     /// What the instances are of.
@@ -55,9 +56,10 @@ impl Pool {
         &self.component
     }
 
-    /// An instance for one call. Waits while all are out, and while the breaker
-    /// holds new ones back.
+    /// An instance for one call. Waits while all are out; an error while the
+    /// breaker holds the plugin back.
     pub(super) async fn take(&self) -> Result<Taken<'_>, Fault> {
+        self.breaker.admit().map_err(Fault::held)?;
         let permit = match self.permits.try_acquire() {
             Ok(permit) => permit,
             Err(_) => self.permits.acquire().await.map_err(|_| {
@@ -67,18 +69,14 @@ impl Pool {
         };
         let instance = match self.idle_instance() {
             Some(instance) => instance,
-            None => {
-                if let Some(delay) = self.breaker.delay() {
-                    tokio::time::sleep(delay).await;
-                }
-                Instance::new(&self.component).await?
-            }
+            None => Instance::new(&self.component).await.inspect_err(|_| self.faulted())?,
         };
         Ok(Taken { instance, _permit: permit })
     }
 
     /// Takes back an instance whose call went well.
     pub(super) fn give_back(&self, taken: Taken<'_>) {
+        self.breaker.succeeded();
         if taken.instance.is_reusable() {
             self.shard(HOME.with(|home| *home)).push(taken.instance);
         }
@@ -99,7 +97,10 @@ impl Pool {
 
     /// Counts a fault against the plugin.
     pub(super) fn faulted(&self) {
-        self.breaker.faulted();
+        if self.breaker.faulted() {
+            let plugin = &self.component.settings.name;
+            tracing::error!(plugin, "every call comes to nothing: held back (limits.on_faults)");
+        }
     }
 }
 

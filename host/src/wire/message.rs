@@ -48,6 +48,15 @@ impl Payload {
         Self::Json(text.into())
     }
 
+    /// As [`Self::reason`], with the time after which trying again is worth it.
+    #[must_use]
+    pub fn retry(reason: &str, retry_after_ms: u64) -> Self {
+        let mut text = String::from("{\"reason\":");
+        super::json::push_string(&mut text, reason);
+        text.push_str(&format!(",\"retry_after_ms\":{retry_after_ms}}}"));
+        Self::Json(text.into())
+    }
+
     /// Size in bytes.
     #[must_use]
     pub fn len(&self) -> usize {

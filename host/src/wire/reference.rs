@@ -18,7 +18,7 @@ const MAX_REF_BYTES: usize = 255;
 impl Ref {
     /// Takes a ref from its JSON text. `Ok(None)` for `null`; an error for an
     /// object, an array or more than 255 bytes.
-    pub(super) fn from_json(raw: &str) -> Result<Option<Self>, DecodeError> {
+    pub(crate) fn from_json(raw: &str) -> Result<Option<Self>, DecodeError> {
         match raw.as_bytes().first() {
             Some(b'n') => Ok(None),
             Some(b'{' | b'[') | None => {

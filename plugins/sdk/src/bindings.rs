@@ -24,6 +24,7 @@ pub mod outgoing {
             "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
             "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
             "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
+            "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
         },
     });
 }
@@ -43,6 +44,27 @@ pub mod socket {
             "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
             "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
             "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
+            "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
+        },
+    });
+}
+
+/// The optional `tasks`.
+pub mod tasks {
+    wit_bindgen::generate!({
+        world: "tasks-plugin",
+        path: "../../wit/v0.1",
+        pub_export_macro: true,
+        export_macro_name: "export_tasks_plugin",
+        default_bindings_module: "millrace_plugin::bindings::tasks",
+        with: {
+            "millrace:plugin/types@0.1.0": crate::bindings::millrace::plugin::types,
+            "millrace:plugin/log@0.1.0": crate::bindings::millrace::plugin::log,
+            "millrace:plugin/metrics@0.1.0": crate::bindings::millrace::plugin::metrics,
+            "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
+            "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
+            "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
+            "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
         },
     });
 }

@@ -151,3 +151,30 @@ macro_rules! export_connect {
         };
     };
 }
+
+/// Exports [`Tasks`](crate::Tasks); besides [`export!`].
+#[macro_export]
+macro_rules! export_tasks {
+    ($tasks:ty) => {
+        const _: () = {
+            use $crate::bindings::millrace::plugin::types;
+            use $crate::bindings::tasks::exports::millrace::plugin::tasks as interface;
+
+            struct Plugin;
+
+            impl interface::Guest for Plugin {
+                fn run(
+                    socket: types::Socket,
+                    name: ::std::string::String,
+                    payload: types::Payload,
+                ) -> ::std::vec::Vec<types::Effect> {
+                    $crate::runtime::run::<$tasks>(socket, &name, payload)
+                }
+            }
+
+            $crate::bindings::tasks::export_tasks_plugin!(
+                Plugin with_types_in $crate::bindings::tasks
+            );
+        };
+    };
+}

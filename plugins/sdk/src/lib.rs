@@ -47,6 +47,7 @@ mod payload;
 #[doc(hidden)]
 pub mod runtime;
 mod socket;
+mod tasks;
 
 pub mod host;
 
@@ -55,7 +56,8 @@ pub use channel::{Channel, Info, Outgoing, Reply};
 pub use connect::{Connect, Connected, Refused, Request};
 pub use error::{Error, Result, unknown_event};
 pub use payload::{IntoPayload, Payload};
-pub use socket::Socket;
+pub use socket::{Socket, SocketRef};
+pub use tasks::Tasks;
 
 #[doc(hidden)]
 pub use wit_bindgen;
@@ -65,7 +67,7 @@ pub mod prelude {
     pub use crate::host::{clock, config, log, metrics, random};
     pub use crate::{
         Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply, Request,
-        Result, Socket, unknown_event,
+        Result, Socket, SocketRef, Tasks, unknown_event,
     };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::json;

@@ -7,7 +7,7 @@ use crate::bindings::millrace::plugin::types::{
 };
 use crate::bindings::socket::exports::millrace::plugin::socket as raw_connect;
 use crate::{Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply};
-use crate::{Result, Socket, host};
+use crate::{Result, Socket, Tasks, host};
 
 /// Whether one of the channel's patterns matches.
 #[must_use]
@@ -45,11 +45,7 @@ pub fn handle_in<C: Channel>(socket: RawSocket, assigns: Assigns, message: Messa
     let Message { event, payload, wants_reply } = message;
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
     let outcome = C::handle_in(&mut socket, &event, payload.into()).and_then(|reply| {
-        match reply {
-            Reply::None => {}
-            Reply::Ok(payload) => socket.reply("ok", payload),
-            Reply::Error(payload) => socket.reply("error", payload),
-        }
+        socket.reply(reply);
         socket.into_outcome()
     });
     outcome.unwrap_or_else(|error| match wants_reply {
@@ -89,6 +85,24 @@ pub fn handle_out<C: Outgoing>(socket: RawSocket, assigns: Assigns, message: Pus
     let outcome = C::handle_out(&mut socket, &message.event, message.payload.into())
         .and_then(|()| socket.into_outcome());
     outcome.unwrap_or_else(|error| nothing("handle_out", &error))
+}
+
+/// `tasks.run`.
+pub fn run<T: Tasks>(socket: RawSocket, name: &str, payload: RawPayload) -> Vec<Effect> {
+    let mut socket = Socket::<()>::new(socket, Assigns { schema: 0, data: Vec::new() });
+    let reply = match T::run(&mut socket, name, payload.into()) {
+        Ok(reply) => reply,
+        Err(error) => {
+            // What it asked for before the error does not happen.
+            socket.forget();
+            host::log::warn(&format!("task {name:?}: {error}"));
+            Reply::Error(reason(&error).into())
+        }
+    };
+    if let Some(socket_ref) = socket.socket_ref() {
+        socket.reply_to(&socket_ref, reply);
+    }
+    socket.into_effects()
 }
 
 /// `socket.connect`.

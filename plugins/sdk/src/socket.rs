@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::bindings::millrace::plugin::call;
 use crate::bindings::millrace::plugin::types::{
-    Assigns as RawAssigns, Broadcast, Effect, Outcome, Push, Reply as RawReply,
-    Socket as RawSocket, Timer,
+    Assigns as RawAssigns, Broadcast, Effect, LateReply, Outcome, Push, Reply as RawReply,
+    Socket as RawSocket, Task, Timer,
 };
-use crate::{Assigns, IntoPayload, Payload, Result};
+use crate::{Assigns, IntoPayload, Reply, Result};
 
 /// A handler's view of its channel: who it is, its state, and what it can ask
 /// the server to do once the handler has returned.
@@ -20,6 +21,13 @@ pub struct Socket<A> {
     raw: RawSocket,
     effects: Vec<Effect>,
 }
+
+/// A token that answers a message later on, any number of times, from any call of
+/// any plugin. Keep it in the assigns, hand it to a task, store it: it is a text
+/// of some hundred bytes at most.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SocketRef(String);
 
 /// The schema number of assigns; the author's own in a later version.
 const SCHEMA: u32 = 0;
@@ -101,14 +109,59 @@ impl<A> Socket<A> {
         self.effects.push(Effect::SendAfter(Timer { after_ms, name: name.to_owned() }));
     }
 
+    /// The token that answers the message being handled by [`Self::reply_to`]
+    /// later on; `None` when the client waits for no reply. In a task it is the
+    /// message that started it.
+    #[must_use]
+    pub fn socket_ref(&self) -> Option<SocketRef> {
+        call::socket_ref().map(SocketRef)
+    }
+
+    /// Answers an earlier message. Does nothing once its channel is gone.
+    pub fn reply_to(&mut self, socket_ref: &SocketRef, reply: Reply) {
+        let Some(reply) = raw_reply(reply) else { return };
+        let socket_ref = socket_ref.0.clone();
+        self.effects.push(Effect::ReplyTo(LateReply { socket_ref, reply }));
+    }
+
+    /// Runs [`crate::Tasks::run`] on another instance, beside this channel.
+    pub fn start_task(&mut self, name: &str, payload: impl IntoPayload) -> Result<()> {
+        let (name, payload) = (name.to_owned(), payload.into_payload()?.into());
+        self.effects.push(Effect::StartTask(Task { name, payload }));
+        Ok(())
+    }
+
+    /// Closes every connection of a user id.
+    pub fn disconnect(&mut self, user_id: &str) {
+        self.effects.push(Effect::Disconnect(user_id.to_owned()));
+    }
+
+    /// Applies now what was asked for so far, for a long handler that reports
+    /// its progress. It stays even if the handler fails afterwards.
+    pub fn flush(&mut self) {
+        let effects = std::mem::take(&mut self.effects);
+        if !effects.is_empty() {
+            call::flush(&effects);
+        }
+    }
+
     /// Ends this channel after the handler: the client gets `phx_close`.
     pub fn stop(&mut self) {
         self.effects.push(Effect::Stop);
     }
 
-    pub(crate) fn reply(&mut self, status: &str, payload: Payload) {
-        let reply = RawReply { status: status.to_owned(), payload: payload.into() };
-        self.effects.push(Effect::Reply(reply));
+    pub(crate) fn reply(&mut self, reply: Reply) {
+        self.effects.extend(raw_reply(reply).map(Effect::Reply));
+    }
+
+    /// Takes back what was asked for and not flushed.
+    pub(crate) fn forget(&mut self) {
+        self.effects.clear();
+    }
+
+    /// What a call gives back that has no assigns.
+    pub(crate) fn into_effects(self) -> Vec<Effect> {
+        self.effects
     }
 }
 
@@ -123,6 +176,15 @@ impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
         let assigns = changed.map(|data| RawAssigns { schema: SCHEMA, data });
         Ok(Outcome { effects: self.effects, assigns })
     }
+}
+
+fn raw_reply(reply: Reply) -> Option<RawReply> {
+    let (status, payload) = match reply {
+        Reply::None => return None,
+        Reply::Ok(payload) => ("ok", payload),
+        Reply::Error(payload) => ("error", payload),
+    };
+    Some(RawReply { status: status.to_owned(), payload: payload.into() })
 }
 
 fn broadcast(topic: Option<&str>, event: &str, payload: impl IntoPayload) -> Result<Broadcast> {

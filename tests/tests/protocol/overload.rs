@@ -28,7 +28,7 @@ fn impatient() -> TestServer {
 async fn what_finds_no_room_to_wait_is_refused_at_once() {
     let server = impatient();
     let (mut client, waiting) = busy(&server).await;
-    let overloaded = json!({ "reason": "overloaded" });
+    let overloaded = json!({ "reason": "overloaded", "retry_after_ms": 1_000 });
     client.expect_answer(TOPIC, "ping", json!({}), "error", overloaded).await;
     for reference in &waiting {
         client.expect_reply(TOPIC, reference, "ok", json!({ "ms": SLOW_MS })).await;
@@ -58,7 +58,7 @@ async fn joins_that_wait_for_a_join_are_limited_too() {
     for _ in 0..4 {
         waiting.push(client.push(TOPIC, "ping", json!({})).await);
     }
-    let overloaded = json!({ "reason": "overloaded" });
+    let overloaded = json!({ "reason": "overloaded", "retry_after_ms": 1_000 });
     client.expect_answer(TOPIC, "ping", json!({}), "error", overloaded).await;
     client.expect_reply(TOPIC, &join, "ok", json!({})).await;
     for reference in &waiting {

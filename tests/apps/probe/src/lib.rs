@@ -57,6 +57,10 @@ impl Channel for Probe {
                 socket.broadcast("shout", payload)?;
                 panic!("the probe was told to crash after its shout");
             }
+            "parallel_slow_ping" => {
+                socket.start_task("slow_ping", payload)?;
+                return Ok(Reply::None);
+            }
             "slow_ping" => {
                 clock::sleep(Duration::from_millis(payload.json::<Slow>()?.ms));
                 return Reply::ok(payload);
@@ -64,6 +68,18 @@ impl Channel for Probe {
             _ => return Err(unknown_event(event)),
         }
         Ok(Reply::done())
+    }
+}
+
+impl Tasks for Probe {
+    fn run(socket: &mut Socket<()>, name: &str, payload: Payload) -> Result<Reply> {
+        match name {
+            "slow_ping" => {
+                clock::sleep(Duration::from_millis(payload.json::<Slow>()?.ms));
+                Reply::ok(payload)
+            }
+            _ => panic!("the probe has no task {name:?} for {}", socket.topic()),
+        }
     }
 }
 
@@ -82,3 +98,4 @@ fn hog() {
 }
 
 millrace_plugin::export!(Probe);
+millrace_plugin::export_tasks!(Probe);

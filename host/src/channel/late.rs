@@ -1,0 +1,57 @@
+//! What reaches a channel's client from outside its connection's task.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Caller, ChannelId, Effect};
+use crate::wire::{Payload, Ref};
+
+/// Something for a channel's client that no result of its own calls brings.
+#[derive(Debug)]
+pub enum Late {
+    /// An answer to an earlier message.
+    Reply {
+        /// The channel's topic.
+        topic: Arc<str>,
+        /// Its number: a later join of the topic is not meant.
+        channel: ChannelId,
+        /// The message's.
+        reference: Ref,
+        /// `ok`, `error`, or a plugin's own word.
+        status: String,
+        /// The response.
+        payload: Payload,
+    },
+    /// A push of a task.
+    Push {
+        /// The channel's topic.
+        topic: Arc<str>,
+        /// Its number.
+        channel: ChannelId,
+        /// The event.
+        event: String,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// Effects of a call that goes on.
+    Flush {
+        /// Whose call it is.
+        caller: Caller,
+        /// To be applied in order.
+        effects: Vec<Effect>,
+        /// Told once they are.
+        applied: oneshot::Sender<()>,
+    },
+}
+
+impl Late {
+    /// What it weighs in an outbox: its payloads in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Reply { payload, .. } | Self::Push { payload, .. } => payload.len(),
+            Self::Flush { effects, .. } => effects.iter().map(Effect::bytes).sum(),
+        }
+    }
+}

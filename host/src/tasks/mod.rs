@@ -1,0 +1,139 @@
+//! Work of plugins beside their channels.
+//!
+//! ```text
+//! call ──start-task──▶ tasks::start ──▶ another instance ──effects──▶ outboxes · pubsub
+//! ```
+//!
+//! A task outlives the call, the channel and the connection that started it. It
+//! is bounded by its connection ([`Account`]), its plugin (`limits.max_tasks`)
+//! and its deadline, and the server waits for it when it stops.
+
+mod account;
+
+pub(crate) use account::Account;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::error;
+
+use crate::channel::{Caller, Effect, Late, Progress, SocketRef};
+use crate::deadline::within;
+use crate::plugin::Plugin;
+use crate::pubsub::Broadcast;
+use crate::wasm::{Calling, Fault, FaultKind};
+use crate::wire::Payload;
+
+/// A task that was asked for.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) caller: Caller,
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) name: String,
+    pub(crate) payload: Payload,
+}
+
+/// There is no room for a further task.
+#[derive(Debug)]
+pub(crate) struct NoRoom;
+
+/// Starts a task, if there is room for it.
+pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> {
+    let metrics = &account.shared.metrics;
+    let slots = (account.task_slot(), start.plugin.task_slot());
+    let (Some(of_connection), Some(of_plugin)) = slots else {
+        metrics.count("task.refused", 1);
+        return Err(NoRoom);
+    };
+    metrics.count("task.started", 1);
+    let task = run(Arc::clone(account), start);
+    account.shared.tasks.spawn(async move {
+        task.await;
+        drop((of_connection, of_plugin));
+    });
+    Ok(())
+}
+
+async fn run(account: Arc<Account>, start: Start) {
+    let Start { caller, plugin, name, payload } = start;
+    let result = match account.admit() {
+        Ok(()) => {
+            let pool = plugin.live();
+            let limit = Duration::from_millis(pool.component().limits().task_timeout_ms);
+            let progress: Arc<dyn Progress> = Arc::clone(&account) as _;
+            let calling = Calling { caller: caller.clone(), progress: &progress };
+            within(limit, pool.run_task(calling, &name, &payload))
+                .await
+                .unwrap_or_else(|| Err(Fault::deadline(limit, "task_timeout_ms")))
+        }
+        Err(retry_after) => Err(Fault::held(retry_after)),
+    };
+    match result {
+        Ok(effects) => apply(&account, Some(&plugin), &caller, effects),
+        Err(fault) => {
+            let (topic, cause) = (&caller.context.topic, fault.kind.as_str());
+            error!(plugin = plugin.name(), %topic, task = name, cause, "a task failed: {fault}");
+            account.faulted(&fault);
+            account.shared.metrics.count("task.failed", 1);
+            let reason = match fault.kind {
+                FaultKind::Deadline => Payload::reason("task timeout"),
+                FaultKind::Held { retry_after_ms } => Payload::retry("unavailable", retry_after_ms),
+                _ => Payload::reason("task crashed"),
+            };
+            refuse(&account, &caller, reason);
+        }
+    }
+}
+
+/// Applies effects of something that is not, or no longer, a joined channel's
+/// own call. Tasks are of `plugin`.
+pub(crate) fn apply(
+    account: &Arc<Account>,
+    plugin: Option<&Arc<Plugin>>,
+    caller: &Caller,
+    effects: Vec<Effect>,
+) {
+    let shared = &account.shared;
+    let context = &caller.context;
+    for effect in effects {
+        match effect {
+            Effect::ReplyTo { socket_ref, status, payload } => {
+                shared.reply_to(socket_ref, status, payload);
+            }
+            Effect::Push { event, payload } => {
+                let (topic, channel) = (Arc::clone(&context.topic), context.channel);
+                account.late(Late::Push { topic, channel, event, payload });
+            }
+            Effect::Broadcast { topic, event, payload, from } => {
+                let topic = topic.map_or_else(|| Arc::clone(&context.topic), Arc::from);
+                let broadcast = Arc::new(Broadcast { topic, event: event.into(), payload });
+                shared.pubsub.broadcast(&broadcast, from.then_some(context.channel));
+            }
+            Effect::StartTask { name, payload } => {
+                let Some(plugin) = plugin.map(Arc::clone) else { continue };
+                let asked = Start { caller: caller.clone(), plugin, name, payload };
+                if start(account, asked).is_err() {
+                    let retry_after_ms = shared.socket.retry_after_ms;
+                    refuse(account, caller, Payload::retry("overloaded", retry_after_ms));
+                }
+            }
+            Effect::Disconnect(user_id) => shared.disconnect(&user_id),
+            // Only a flush whose connection has ended gets here with these:
+            // there is nobody to reply to, and nothing to subscribe.
+            Effect::Reply { .. } => shared.metrics.count("late.gone", 1),
+            Effect::Subscribe(_)
+            | Effect::Unsubscribe(_)
+            | Effect::SendAfter { .. }
+            | Effect::Stop => {}
+        }
+    }
+}
+
+/// Answers the message a task was started for with an error.
+fn refuse(account: &Account, caller: &Caller, reason: Payload) {
+    let Some(reply_to) = &caller.reply_to else { return };
+    let shared = &account.shared;
+    if let Some(socket_ref) = SocketRef::new(shared.id, &caller.context, reply_to) {
+        shared.reply_to(socket_ref, "error".to_owned(), reason);
+    }
+}

@@ -1,0 +1,42 @@
+//! Several calls of one channel at once.
+
+use serde_json::json;
+
+use crate::{TOPIC, server};
+
+#[tokio::test]
+async fn a_channel_runs_as_many_calls_as_it_is_allowed() {
+    let server = server("[limits]\nmax_concurrency = 3");
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let slow = client.push(TOPIC, "wait", json!({ "ms": 600 })).await;
+    let quicker = client.push(TOPIC, "wait", json!({ "ms": 200 })).await;
+    client.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
+    client.expect_reply(TOPIC, &quicker, "ok", json!({})).await;
+    client.expect_reply(TOPIC, &slow, "ok", json!({})).await;
+}
+
+#[tokio::test]
+async fn each_call_starts_from_the_assigns_of_its_start_and_the_last_to_return_wins() {
+    let server = server("[limits]\nmax_concurrency = 3");
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let last = client.push(TOPIC, "append", json!({ "value": "last", "ms": 400 })).await;
+    let first = client.push(TOPIC, "append", json!({ "value": "first" })).await;
+    client.expect_reply(TOPIC, &first, "ok", json!({})).await;
+    client.expect_answer(TOPIC, "value", json!({}), "ok", json!({ "value": "first" })).await;
+    client.expect_reply(TOPIC, &last, "ok", json!({})).await;
+    client.expect_answer(TOPIC, "value", json!({}), "ok", json!({ "value": "last" })).await;
+}
+
+#[tokio::test]
+async fn a_leave_waits_for_all_calls() {
+    let server = server("[limits]\nmax_concurrency = 3");
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let slow = client.push(TOPIC, "wait", json!({ "ms": 200 })).await;
+    let leave = client.push(TOPIC, "phx_leave", json!({})).await;
+    client.expect_reply(TOPIC, &slow, "ok", json!({})).await;
+    client.expect_reply(TOPIC, &leave, "ok", json!({})).await;
+    client.expect_closed(TOPIC).await;
+}

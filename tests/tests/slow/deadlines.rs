@@ -1,0 +1,40 @@
+//! Calls that take too long.
+
+use serde_json::json;
+
+use crate::{NEVER_MS, TOPIC, server};
+
+#[tokio::test]
+async fn a_join_that_takes_too_long_is_refused_and_can_be_tried_again() {
+    let server = server("[limits]\njoin_timeout_ms = 50");
+    let mut client = server.client().await;
+    let join = client.send_join(TOPIC, json!({ "ms": NEVER_MS })).await;
+    client.expect_nothing().await;
+    client.expect_reply(TOPIC, &join, "error", json!({ "reason": "join timeout" })).await;
+    client.join(TOPIC).await;
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_too_long_answers_and_its_channel_goes_on() {
+    let server = server("[limits]\ncall_timeout_ms = 50");
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let timeout = json!({ "reason": "handler timeout" });
+    client.expect_answer(TOPIC, "wait", json!({ "ms": NEVER_MS }), "error", timeout).await;
+    client.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
+    server.wait_for_log("took longer than 50 ms (limits.call_timeout_ms)", 1);
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_an_instance_have_the_same_deadline() {
+    let server = server("[limits]\nmax_instances = 1\ncall_timeout_ms = 400");
+    let (mut client, mut other) = (server.client().await, server.client().await);
+    client.join(TOPIC).await;
+    other.join(TOPIC).await;
+    let slow = client.push(TOPIC, "wait", json!({ "ms": NEVER_MS })).await;
+    let waiting = other.push(TOPIC, "wait", json!({ "ms": NEVER_MS })).await;
+    let timeout = json!({ "reason": "handler timeout" });
+    client.expect_reply(TOPIC, &slow, "error", timeout.clone()).await;
+    other.expect_reply(TOPIC, &waiting, "error", timeout).await;
+    other.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
+}
