@@ -1,9 +1,9 @@
 //! Holds back a plugin that traps again and again.
 //!
 //! Each trap costs an instance, and making one costs more than a call. A plugin
-//! whose every call traps is not called for a while. One good call is enough to
-//! go on: a client that causes traps while others are served trips nothing here,
-//! and is held back alone (`socket.max_faults`).
+//! of whose calls more than a third trap is not called for a while. A client that
+//! causes traps while others are served trips nothing here, and is held back
+//! alone (`socket.max_faults`).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use super::limits::OnFaults;
 
-/// Counts faults without a good call in between.
+/// Weighs faults against good calls.
 #[derive(Debug)]
 pub(super) struct Breaker {
     policy: OnFaults,
-    faults: AtomicU32,
+    /// Each fault adds [`FAULT`], each good call takes one off.
+    score: AtomicU32,
     hold: Mutex<Option<Hold>>,
 }
 
@@ -30,8 +31,10 @@ struct Hold {
     trying: bool,
 }
 
-/// Faults in a row that trip it.
-const MAX_FAULTS: u32 = 100;
+/// What a fault weighs, in good calls.
+const FAULT: u32 = 2;
+/// The score that trips it: a hundred faults in a row.
+const MAX_SCORE: u32 = 100 * FAULT;
 /// How long a plugin is held back the first time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Twice as long each time, up to this.
@@ -39,12 +42,12 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 impl Breaker {
     pub(super) fn new(policy: OnFaults) -> Self {
-        Self { policy, faults: AtomicU32::new(0), hold: Mutex::default() }
+        Self { policy, score: AtomicU32::new(0), hold: Mutex::default() }
     }
 
     /// Whether a call may be made; if not, when it is worth trying again.
     pub(super) fn admit(&self) -> Result<(), Duration> {
-        if self.faults.load(Ordering::Relaxed) < MAX_FAULTS {
+        if self.score.load(Ordering::Relaxed) < MAX_SCORE {
             return Ok(());
         }
         self.admit_at(Instant::now())
@@ -68,10 +71,19 @@ impl Breaker {
 
     /// A call went well.
     pub(super) fn succeeded(&self) {
-        if self.faults.load(Ordering::Relaxed) > 0 {
+        let score = self.score.load(Ordering::Relaxed);
+        if score >= MAX_SCORE {
             let mut hold = self.hold();
-            self.faults.store(0, Ordering::Relaxed);
+            self.score.store(0, Ordering::Relaxed);
             *hold = None;
+        } else if score > 0 {
+            // Two at once may count as one; faults are counted under the lock.
+            let _ = self.score.compare_exchange(
+                score,
+                score - 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
     }
 
@@ -82,11 +94,12 @@ impl Breaker {
 
     fn faulted_at(&self, now: Instant) -> bool {
         let mut hold = self.hold();
-        let faults = self.faults.load(Ordering::Relaxed).saturating_add(1);
-        self.faults.store(faults, Ordering::Relaxed);
-        if faults < MAX_FAULTS || self.policy == OnFaults::Open {
+        let score = self.score.fetch_add(FAULT, Ordering::Relaxed) + FAULT;
+        if score < MAX_SCORE || self.policy == OnFaults::Open {
             return false;
         }
+        // It may be held for long without wrapping around.
+        self.score.store(MAX_SCORE, Ordering::Relaxed);
         let backoff = match *hold {
             None => FIRST_BACKOFF,
             Some(Hold { trying: true, backoff, .. }) => (backoff * 2).min(MAX_BACKOFF),
@@ -108,7 +121,7 @@ mod tests {
 
     fn tripped(policy: OnFaults, now: Instant) -> Breaker {
         let breaker = Breaker::new(policy);
-        let trips = (0..MAX_FAULTS).filter(|_| breaker.faulted_at(now)).count();
+        let trips = (0..MAX_SCORE / FAULT).filter(|_| breaker.faulted_at(now)).count();
         assert_eq!(trips, usize::from(policy != OnFaults::Open));
         breaker
     }
@@ -140,13 +153,16 @@ mod tests {
     }
 
     #[test]
-    fn good_calls_in_between_trip_nothing() {
-        let breaker = Breaker::new(OnFaults::Reload);
-        for _ in 0..10 * MAX_FAULTS {
-            assert!(!breaker.faulted());
-            breaker.succeeded();
+    fn it_trips_when_more_than_a_third_of_the_calls_are_faults() {
+        for (good, trips) in [(1, true), (2, false), (10, false)] {
+            let breaker = Breaker::new(OnFaults::Reload);
+            let tripped = (0..1_000).any(|_| {
+                let tripped = breaker.faulted();
+                (0..good).for_each(|_| breaker.succeeded());
+                tripped
+            });
+            assert_eq!(tripped, trips, "{good} good calls to each fault");
         }
-        assert_eq!(breaker.admit(), Ok(()));
     }
 
     #[test]

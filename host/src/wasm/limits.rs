@@ -42,8 +42,8 @@ pub struct PluginLimits {
     pub on_faults: OnFaults,
 }
 
-/// What happens to a plugin after `MAX_FAULTS` faults without a good call in
-/// between, as in Envoy's failure policies.
+/// What happens to a plugin of whose calls more than a third trap, after a
+/// hundred of those; named as Envoy's failure policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFaults {

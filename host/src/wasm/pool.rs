@@ -99,7 +99,7 @@ impl Pool {
     pub(super) fn faulted(&self) {
         if self.breaker.faulted() {
             let plugin = &self.component.settings.name;
-            tracing::error!(plugin, "every call comes to nothing: held back (limits.on_faults)");
+            tracing::error!(plugin, "too many calls trap: held back (limits.on_faults)");
         }
     }
 }
