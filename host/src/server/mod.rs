@@ -213,7 +213,7 @@ impl Shared {
         let SocketRef { server, connection, channel, topic, reference } = socket_ref;
         let outbox = (server == self.id).then(|| self.connections.outbox(connection)).flatten();
         let late = Late::Reply { topic, channel, reference, status, payload };
-        if !outbox.is_some_and(|outbox| outbox.late(late).is_ok()) {
+        if outbox.is_none_or(|outbox| outbox.late(late).is_err()) {
             self.metrics.count("late.gone", 1);
         }
     }

@@ -96,7 +96,7 @@ impl<P: Clone> Session<P> {
             (Late::Flush { caller, effects, applied }, context) => {
                 let plugin = routes.find(&caller.context.topic).map(|r| r.plugin.clone());
                 let plugin = context.is_some().then_some(plugin).flatten();
-                self.apply_effects(&caller, plugin, effects, actions);
+                self.apply_effects(&caller, plugin.as_ref(), effects, actions);
                 // The call may have been given up meanwhile.
                 let _ = applied.send(());
             }
@@ -117,7 +117,7 @@ impl<P: Clone> Session<P> {
             channel.assigns = assigns;
         }
         let plugin = channel.plugin.clone();
-        if self.apply_effects(caller, Some(plugin), effects, actions) {
+        if self.apply_effects(caller, Some(&plugin), effects, actions) {
             self.finish(&caller.context, TerminateReason::Stopped, routes, actions);
         }
     }
@@ -127,7 +127,7 @@ impl<P: Clone> Session<P> {
     fn apply_effects(
         &mut self,
         caller: &Caller,
-        plugin: Option<P>,
+        plugin: Option<&P>,
         effects: Vec<Effect>,
         actions: &mut Vec<Action<P>>,
     ) -> bool {
@@ -164,7 +164,7 @@ impl<P: Clone> Session<P> {
                 Effect::ReplyTo { socket_ref, status, payload } => {
                     self.reply_to(socket_ref, status, payload, actions);
                 }
-                Effect::StartTask { name, payload } => match &plugin {
+                Effect::StartTask { name, payload } => match plugin {
                     Some(plugin) => {
                         let (caller, plugin) = (caller.clone(), plugin.clone());
                         actions.push(Action::StartTask { caller, plugin, name, payload });

@@ -78,12 +78,8 @@ impl Breaker {
             *hold = None;
         } else if score > 0 {
             // Two at once may count as one; faults are counted under the lock.
-            let _ = self.score.compare_exchange(
-                score,
-                score - 1,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
+            let _ =
+                self.score.compare_exchange(score, score - 1, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
