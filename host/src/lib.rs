@@ -23,6 +23,7 @@
     )
 )]
 
+mod bucket;
 pub mod cli;
 pub mod config;
 mod deadline;

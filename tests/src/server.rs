@@ -113,6 +113,12 @@ impl TestServer {
         locked(&self.process.log.text).clone()
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        locked(&self.process.child).id()
+    }
+
     /// A client that speaks version 2, as phoenix.js does.
     pub async fn client(&self) -> TestClient {
         TestClient::connect(self.address()).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
-use super::serve::{announce, raise_file_limit, stopped};
+use super::serve::{Signals, announce, raise_file_limit};
 use crate::Server;
 use crate::config::App;
 use crate::plugin::{build, watch};
@@ -13,7 +13,7 @@ use crate::server::Swapper;
 /// Serves until the process is told to stop, and keeps up with the sources.
 pub(super) async fn run(app: App) -> anyhow::Result<()> {
     // Before the address is printed: whoever reads it may stop the server at once.
-    let stopped = stopped()?;
+    let signals = Signals::new()?;
     raise_file_limit();
     let app = Arc::new(app);
     build_all(&app).await?;
@@ -28,10 +28,9 @@ pub(super) async fn run(app: App) -> anyhow::Result<()> {
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = server.run(stopped) => {}
-        () = reloading => {}
+        served = signals.serve(server) => served,
+        () = reloading => Ok(()),
     }
-    Ok(())
 }
 
 async fn build_all(app: &Arc<App>) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! `millrace serve`: an app as it was built.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::say;
@@ -11,7 +12,7 @@ use crate::plugin::{Source, build};
 /// Serves until the process is told to stop.
 pub(super) async fn run(app: App) -> anyhow::Result<()> {
     // Before the address is printed: whoever reads it may stop the server at once.
-    let stopped = stopped()?;
+    let signals = Signals::new()?;
     raise_file_limit();
     let unbuilt: Vec<&Source> = app
         .plugins
@@ -25,8 +26,7 @@ pub(super) async fn run(app: App) -> anyhow::Result<()> {
     }
     let server = Server::bind(&app).await?;
     announce(&server, &app);
-    server.run(stopped).await;
-    Ok(())
+    signals.serve(server).await
 }
 
 /// Says where to go.
@@ -39,16 +39,41 @@ pub(super) fn announce(server: &Server, app: &App) {
     say(&format!("Millrace is listening on http://{address} (clients: ws://{address}{path})"));
 }
 
-/// Ready when the process is told to stop, by Ctrl-C or SIGTERM.
-pub(super) fn stopped() -> std::io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
+/// Ctrl-C and SIGTERM.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on they are waited for, and do not end the process.
+    pub(super) fn new() -> std::io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Runs the server until the first of them, and lets it stop in good order
+    /// until the second: an error then.
+    pub(super) async fn serve(mut self, server: Server) -> anyhow::Result<()> {
+        let stop = Notify::new();
+        let twice = async {
+            self.next().await;
+            info!("stopping; once more to end at once");
+            stop.notify_one();
+            self.next().await;
+        };
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            () = server.run(stop.notified()) => Ok(()),
+            () = twice => anyhow::bail!("ended at the second signal, before everything was done"),
         }
-    })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Each connection needs a file descriptor: takes all the system allows.

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::file::{ConfigFile, PluginConfig};
-use super::{SocketConfig, StatsdConfig};
+use super::{DrainConfig, SocketConfig, StatsdConfig};
 use crate::plugin::Source;
 use crate::wasm::PluginLimits;
+use crate::wire::TopicPattern;
 
 /// Everything there is to know before a server starts.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct App {
     pub static_files: StaticFiles,
     /// Where measurements go.
     pub statsd: Option<StatsdConfig>,
+    /// How the server stops.
+    pub drain: DrainConfig,
 }
 
 /// One plugin of an app.
@@ -150,6 +153,7 @@ impl App {
             plugins,
             static_files,
             statsd: file.statsd,
+            drain: file.drain,
             folder,
         }
     }
@@ -172,6 +176,10 @@ fn check(file: &ConfigFile) -> Result<(), String> {
         if value == 0 {
             return Err(format!("socket.{key} is 0; at least 1 is allowed"));
         }
+    }
+    for policy in &file.socket.outbox_policies {
+        TopicPattern::parse(&policy.topics)
+            .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
     }
     check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
@@ -305,6 +313,15 @@ mod tests {
             ("[plugins.\"a b\"]\npath = \"x\"", "plugins has the name \"a b\""),
             ("[static.files]\n\"x\" = \"y\"", "a URL path begins with `/`"),
             ("listen = \"here\"", "invalid socket address"),
+            (
+                "[[socket.outbox_policies]]\ntopics = \"a*b\"\npolicy = \"close\"",
+                "socket.outbox_policies: topics: ",
+            ),
+            (
+                "[[socket.outbox_policies]]\ntopics = \"a\"\npolicy = \"drop\"",
+                "expected one of `close`, `drop_oldest`, `conflate`",
+            ),
+            ("[drain]\nover = 1", "unknown field `over`"),
             ("[limits]\nmax_concurrency = 0", "limits.max_concurrency is 0; at least 1"),
             ("[limits]\non_faults = \"stop\"", "expected one of `reload`, `closed`, `open`"),
             (

@@ -28,6 +28,28 @@ pub(super) const OUTBOX_BYTES: usize = 1024 * 1024;
 /// Connections of a server; each needs a file descriptor.
 pub(super) const MAX_CONNECTIONS: usize = 100_000;
 
+/// More than a page has any use for; a client that sends more waits.
+pub(super) const MAX_MESSAGES_PER_SECOND: u32 = 50_000;
+
+/// Half of what a gigabit carries.
+pub(super) const MAX_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
+
+/// Clients behind one proxy have one address, so there is no bound of its own.
+pub(super) const MAX_CONNECTIONS_PER_ADDRESS: usize = 0;
+
+/// What two cores can accept and still serve those they have.
+pub(super) const MAX_CONNECTS_PER_SECOND: u32 = 10_000;
+
+/// Some topics for each of those.
+pub(super) const MAX_JOINS_PER_SECOND: u32 = 20_000;
+
+/// Clients come back within it, and not all at once.
+pub(super) const DRAIN_OVER_MS: u64 = 2_000;
+
+/// Within what service managers wait before they kill (systemd: 90 s, Docker:
+/// 10 s, Kubernetes: 30 s).
+pub(super) const DRAIN_TIMEOUT_MS: u64 = 8_000;
+
 /// As long as a slow phone needs to send a request's headers.
 pub(super) const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{CheckOrigin, defaults};
+use crate::outbox::{Overflow, OverflowPolicies};
 use crate::session::Limits;
 use crate::wasm::{OnFaults, PluginLimits};
+use crate::wire::TopicPattern;
 
 /// The whole file. Unknown keys are refused everywhere.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,6 +23,7 @@ pub(super) struct ConfigFile {
     #[serde(rename = "static")]
     pub(super) static_files: StaticConfig,
     pub(super) statsd: Option<StatsdConfig>,
+    pub(super) drain: DrainConfig,
 }
 
 /// `[socket]`: one WebSocket connection and its channels.
@@ -54,10 +57,47 @@ pub struct SocketConfig {
     /// it, its messages and joins get the error `unavailable`, and no plugin is
     /// called for them.
     pub max_faults: u32,
-    /// Connections of the server; a further one is closed at once.
+    /// What happens when `outbox_bytes` wait, by topic; the first pattern that
+    /// matches counts, and without one the connection is closed.
+    pub outbox_policies: Vec<OutboxPolicy>,
+    /// Messages of one client in a second; above it, its socket is not read for
+    /// a while. 0 is without bound.
+    pub max_messages_per_second: u32,
+    /// Their bytes, likewise.
+    pub max_bytes_per_second: u64,
+    /// Connections of the server; a further one gets 503.
     pub max_connections: usize,
+    /// Connections of one address (of IPv6, of one /64); a further one gets 503.
+    /// 0 is without bound.
+    pub max_connections_per_address: usize,
+    /// New connections of the server in a second; further ones get 503 with
+    /// `Retry-After`. 0 is without bound.
+    pub max_connects_per_second: u32,
+    /// Joins of the server in a second; further ones get the error `overloaded`.
+    /// 0 is without bound.
+    pub max_joins_per_second: u32,
     /// A connection that has not sent a whole request by then is closed.
     pub handshake_timeout_ms: u64,
+}
+
+/// `[[socket.outbox_policies]]`: what gives way for a slow client.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboxPolicy {
+    /// A topic, or the beginning of some with a trailing `*`.
+    pub topics: String,
+    /// What gives way.
+    pub policy: Overflow,
+}
+
+/// `[drain]`: how the server stops.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainConfig {
+    /// The connections are closed in batches over this time; up to 100 at once.
+    pub over_ms: u64,
+    /// What has not ended by then is cut off.
+    pub timeout_ms: u64,
 }
 
 /// `[statsd]`: where measurements go.
@@ -101,7 +141,14 @@ impl Default for ConfigFile {
             plugins: BTreeMap::new(),
             static_files: StaticConfig::default(),
             statsd: None,
+            drain: DrainConfig::default(),
         }
+    }
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { over_ms: defaults::DRAIN_OVER_MS, timeout_ms: defaults::DRAIN_TIMEOUT_MS }
     }
 }
 
@@ -118,7 +165,13 @@ impl Default for SocketConfig {
             max_tasks: defaults::MAX_TASKS_PER_CONNECTION,
             max_faults: defaults::MAX_FAULTS,
             outbox_bytes: defaults::OUTBOX_BYTES,
+            outbox_policies: Vec::new(),
+            max_messages_per_second: defaults::MAX_MESSAGES_PER_SECOND,
+            max_bytes_per_second: defaults::MAX_BYTES_PER_SECOND,
             max_connections: defaults::MAX_CONNECTIONS,
+            max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
+            max_connects_per_second: defaults::MAX_CONNECTS_PER_SECOND,
+            max_joins_per_second: defaults::MAX_JOINS_PER_SECOND,
             handshake_timeout_ms: defaults::HANDSHAKE_TIMEOUT_MS,
         }
     }
@@ -145,6 +198,17 @@ impl Default for PluginLimits {
 }
 
 impl SocketConfig {
+    /// What gives way for slow clients, by topic.
+    #[must_use]
+    pub fn overflow_policies(&self) -> OverflowPolicies {
+        // What is no pattern was refused when the file was read.
+        let policies = self.outbox_policies.iter().filter_map(|policy| {
+            let pattern = TopicPattern::parse(&policy.topics).ok()?;
+            Some((pattern, policy.policy))
+        });
+        OverflowPolicies::new(policies.collect())
+    }
+
     /// The bounds of one session.
     #[must_use]
     pub fn session_limits(&self) -> Limits {

@@ -7,5 +7,5 @@ mod file;
 mod origin;
 
 pub use app::{App, AppPlugin, ConfigError, StaticFiles};
-pub use file::{SocketConfig, StatsdConfig};
+pub use file::{DrainConfig, OutboxPolicy, SocketConfig, StatsdConfig};
 pub use origin::{CheckOrigin, OriginPattern};

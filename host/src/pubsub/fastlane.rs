@@ -25,7 +25,10 @@ pub(super) fn dispatch(
                 subscriber.notify(broadcast, true)
             }
             Delivery::Fastlane { serializer, .. } => match encoded.frame(*serializer) {
-                Some(frame) => subscriber.outbox.push(frame),
+                Some(frame) => {
+                    let (topic, event) = (&broadcast.topic, &broadcast.event);
+                    subscriber.outbox.push_under(subscriber.overflow, frame, topic, event)
+                }
                 None => false,
             },
             Delivery::Info => subscriber.notify(broadcast, false),

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::Broadcast;
 use crate::channel::ChannelId;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Overflow};
 use crate::wire::Serializer;
 
 /// One subscription of one channel to one topic.
@@ -21,6 +21,8 @@ pub struct Subscriber {
     pub topic: Arc<str>,
     /// Leads to the connection.
     pub outbox: Arc<Outbox>,
+    /// What gives way when the outbox is full.
+    pub overflow: Overflow,
     /// How broadcasts reach it.
     pub delivery: Delivery,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::outbox::Outbox;
 use crate::session::Identity;
@@ -10,6 +11,11 @@ use crate::wire::CloseReason;
 /// The open connections by their number.
 #[derive(Debug, Default)]
 pub struct Connections(Mutex<Open>);
+
+/// Connections that are drained at once.
+const MIN_BATCH: usize = 100;
+/// Into no more batches is the time divided.
+const MAX_BATCHES: usize = 50;
 
 #[derive(Debug, Default)]
 struct Open {
@@ -33,7 +39,24 @@ impl Connections {
         self.lock().outboxes.is_empty()
     }
 
-    /// Asks all of them to close with 1012, and those that open later.
+    /// Asks them to finish their calls and close with 1012, in batches over this
+    /// time; a few at once. Those that open later close too.
+    pub(crate) async fn drain(&self, over: Duration) {
+        let outboxes: Vec<_> = {
+            let mut open = self.lock();
+            open.closing = true;
+            open.outboxes.values().map(Arc::clone).collect()
+        };
+        let batches = outboxes.len().div_ceil(MIN_BATCH).clamp(1, MAX_BATCHES);
+        let size = outboxes.len().div_ceil(batches).max(1);
+        let mut pause = tokio::time::interval(over / u32::try_from(batches).unwrap_or(1));
+        for batch in outboxes.chunks(size) {
+            pause.tick().await;
+            batch.iter().for_each(|outbox| outbox.drain());
+        }
+    }
+
+    /// Asks all of them to close with 1012 at once, and those that open later.
     pub fn close_all(&self) {
         let mut open = self.lock();
         open.closing = true;
@@ -64,7 +87,7 @@ impl Connections {
             open.users.entry(Arc::clone(user_id)).or_default().insert(connection);
         }
         if open.closing {
-            outbox.close(CloseReason::Restarting);
+            outbox.drain();
         }
         open.outboxes.insert(connection, Arc::clone(outbox));
     }

@@ -1,8 +1,11 @@
 //! The server: what it is made of, the order in which it starts, and how it
 //! stops.
 
+mod admission;
 mod connections;
 
+pub use admission::Admission;
+pub(crate) use admission::Admitted;
 pub use connections::Connections;
 
 use std::hash::{BuildHasher, RandomState};
@@ -14,12 +17,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::channel::{Late, SocketRef};
-use crate::config::{App, AppPlugin, SocketConfig, StaticFiles};
+use crate::config::{App, AppPlugin, DrainConfig, SocketConfig, StaticFiles};
+use crate::outbox::OverflowPolicies;
 use crate::plugin::{Plugin, Registry, RegistryError, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
 use crate::telemetry::Metrics;
@@ -27,8 +31,8 @@ use crate::transport;
 use crate::wasm::{Component, Engine, EngineError, LoadError, Pool};
 use crate::wire::Payload;
 
-/// How long connections have to end when the server stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connections have to close that did not finish their calls in time.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A server that listens.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ pub struct Server {
     loader: Loader,
     listener: TcpListener,
     address: SocketAddr,
+    drain: DrainConfig,
 }
 
 /// What every connection shares.
@@ -52,8 +57,10 @@ pub struct Shared {
     pub(crate) id: u64,
     /// The tasks of plugins, to wait for them when the server stops.
     pub(crate) tasks: TaskTracker,
-    /// One for each of `socket.max_connections`.
-    pub(crate) permits: Arc<Semaphore>,
+    /// Who may come in.
+    pub(crate) admission: Admission,
+    /// What gives way when a client reads too slowly.
+    pub(crate) overflow: OverflowPolicies,
     /// True once the server stops.
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) channel_ids: Arc<AtomicU64>,
@@ -144,12 +151,13 @@ impl Server {
             metrics: loader.metrics.clone(),
             id: RandomState::new().hash_one(address),
             tasks: TaskTracker::new(),
-            permits: Arc::new(Semaphore::new(max_connections(&app.socket))),
+            admission: Admission::new(&app.socket),
+            overflow: app.socket.overflow_policies(),
             stopping: watch::Sender::new(false),
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
         });
-        Ok(Self { shared, loader, listener, address })
+        Ok(Self { shared, loader, listener, address, drain: app.drain })
     }
 
     /// Where it listens, with the port the system chose for port 0.
@@ -171,35 +179,35 @@ impl Server {
         Swapper { shared: Arc::clone(&self.shared), loader: self.loader.clone() }
     }
 
-    /// Serves until `stop` is ready, then closes every connection with 1012 and
-    /// waits for their channels to end.
+    /// Serves until `stop` is ready. Then nothing is accepted any more; the
+    /// connections finish their calls and are closed with 1012, some after the
+    /// other, and the server waits for their channels and tasks to end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { shared, listener, .. } = self;
+        let Self { shared, listener, drain, .. } = self;
         tokio::select! {
             () = transport::accept(listener, Arc::clone(&shared)) => {}
             () = stop => {}
         }
         info!(connections = shared.connections.len(), "stopping");
         shared.stopping.send_replace(true);
-        shared.connections.close_all();
-        let all = u32::try_from(max_connections(&shared.socket)).unwrap_or(u32::MAX);
         shared.tasks.close();
         let ended = async {
-            let connections = shared.permits.acquire_many(all).await;
-            // Their last calls may have started some.
+            shared.connections.drain(Duration::from_millis(drain.over_ms)).await;
+            shared.admission.empty().await;
+            // The last calls may have started some.
             shared.tasks.wait().await;
-            drop(connections);
         };
-        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
-            let (connections, tasks) = (shared.connections.len(), shared.tasks.len());
-            warn!(connections, tasks, "some connections or tasks did not end in time");
+        if tokio::time::timeout(Duration::from_millis(drain.timeout_ms), ended).await.is_ok() {
+            return;
         }
+        let (connections, tasks) = (shared.connections.len(), shared.tasks.len());
+        warn!(
+            connections,
+            tasks, "some connections or tasks did not end in time (drain.timeout_ms)"
+        );
+        shared.connections.close_all();
+        let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
     }
-}
-
-/// As many as a semaphore counts at once.
-fn max_connections(config: &SocketConfig) -> usize {
-    config.max_connections.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS)
 }
 
 impl Shared {

@@ -11,6 +11,15 @@ use crate::wire::{Frame, Payload};
 pub enum Action<P> {
     /// Queue a frame for the client.
     Send(Frame),
+    /// Queue a push for the client, under the overflow policy of its topic.
+    Push {
+        /// The encoded push.
+        frame: Frame,
+        /// The topic.
+        topic: Arc<str>,
+        /// The event.
+        event: String,
+    },
     /// Call a plugin, and hand the result with its ticket to
     /// [`super::Session::complete`].
     Call(Call<P>),

@@ -9,7 +9,7 @@ use crate::channel::{
     Caller, Completion, Context, Effect, Failure, Late, Outcome, SocketRef, State, TerminateReason,
 };
 use crate::pubsub::Broadcast;
-use crate::wire::{Frame, Payload, Ref};
+use crate::wire::{EncodeError, Frame, Payload, Ref};
 
 impl<P: Clone> Session<P> {
     /// Takes the result of a call.
@@ -87,7 +87,7 @@ impl<P: Clone> Session<P> {
                 actions.extend(self.reply(join_ref, reference, topic, &status, &payload));
             }
             (Late::Push { event, payload, .. }, Some(context)) => {
-                actions.extend(self.push(&context, &event, &payload));
+                actions.extend(self.push(&context, event, &payload));
             }
             (Late::Reply { .. } | Late::Push { .. }, None) => {
                 actions.push(Action::Count("late.gone"));
@@ -147,7 +147,7 @@ impl<P: Clone> Session<P> {
                     ));
                 }
                 Effect::Push { event, payload } => {
-                    actions.extend(self.push(context, &event, &payload));
+                    actions.extend(self.push(context, event, &payload));
                 }
                 Effect::Broadcast { topic, event, payload, from } => {
                     let topic = topic.map_or_else(|| Arc::clone(&context.topic), Arc::from);
@@ -228,20 +228,23 @@ impl<P: Clone> Session<P> {
         payload: &Payload,
     ) -> Option<Action<P>> {
         let serializer = self.identity.serializer;
-        sendable(topic, serializer.reply(join_ref, reference, topic, status, payload))
+        let frame = serializer.reply(join_ref, reference, topic, status, payload);
+        sendable(topic, frame).map(Action::Send)
     }
 
-    fn push(&self, context: &Context, event: &str, payload: &Payload) -> Option<Action<P>> {
+    fn push(&self, context: &Context, event: String, payload: &Payload) -> Option<Action<P>> {
         let topic = &context.topic;
-        let frame = self.identity.serializer.push(context.join_ref.as_ref(), topic, event, payload);
-        sendable(topic, frame)
+        let join_ref = context.join_ref.as_ref();
+        let frame = self.identity.serializer.push(join_ref, topic, &event, payload);
+        let frame = sendable(topic, frame)?;
+        Some(Action::Push { frame, topic: Arc::clone(topic), event })
     }
 }
 
 /// A frame the client's protocol version has no room for is left out, and said.
-fn sendable<P>(topic: &str, frame: Result<Frame, crate::wire::EncodeError>) -> Option<Action<P>> {
+fn sendable(topic: &str, frame: Result<Frame, EncodeError>) -> Option<Frame> {
     match frame {
-        Ok(frame) => Some(Action::Send(frame)),
+        Ok(frame) => Some(frame),
         Err(error) => {
             warn!(topic, %error, "a message cannot be sent to this client");
             None

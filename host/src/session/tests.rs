@@ -67,8 +67,11 @@ impl Desk {
         let mut told = Vec::new();
         for action in actions {
             told.push(match action {
-                Action::Send(Frame::Text(text)) => text.as_str().to_owned(),
-                Action::Send(Frame::Binary(bytes)) => format!("{bytes:?}"),
+                Action::Send(Frame::Text(text)) | Action::Push { frame: Frame::Text(text), .. } => {
+                    text.as_str().to_owned()
+                }
+                Action::Send(Frame::Binary(bytes))
+                | Action::Push { frame: Frame::Binary(bytes), .. } => format!("{bytes:?}"),
                 Action::Call(call) => {
                     let word = word(&call.callback);
                     self.calls.push(call);

@@ -13,7 +13,7 @@ use tracing::{debug, error};
 use super::timers::{Timer, Timers};
 use crate::channel::{Assigns, Callback, Completion, Late, Progress, TerminateReason};
 use crate::deadline::within;
-use crate::outbox::{Outbox, Outgoing};
+use crate::outbox::{Outbox, Outgoing, Overflow};
 use crate::plugin::Plugin;
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::Shared;
@@ -49,7 +49,7 @@ pub(super) struct Called {
 impl Channels {
     pub(super) fn new(identity: Identity, shared: Arc<Shared>) -> Self {
         let config = &shared.socket;
-        let outbox = Arc::new(Outbox::new(config.outbox_bytes));
+        let outbox = Arc::new(Outbox::new(config.outbox_bytes, shared.metrics.clone()));
         shared.connections.insert(&identity, &outbox);
         let limits = config.session_limits();
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
@@ -72,6 +72,16 @@ impl Channels {
         &self.account.outbox
     }
 
+    /// The client sends more than it may.
+    pub(super) fn throttled(&self) {
+        self.shared().metrics.count("socket.throttled", 1);
+    }
+
+    /// Whether no call is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls.is_empty()
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.account.shared
     }
@@ -84,6 +94,15 @@ impl Channels {
     /// Takes a frame of the client.
     pub(super) async fn receive(&mut self, frame: &Frame) -> Result<(), DecodeError> {
         let message = self.session.identity().serializer.decode(frame)?;
+        if message.event == "phx_join"
+            && let Err(after) = self.shared().admission.join()
+        {
+            self.shared().metrics.count("join.refused", 1);
+            let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
+            self.session.refuse_join(&message, after_ms, &mut self.actions);
+            self.act().await;
+            return Ok(());
+        }
         let routes = self.shared().registry.routes();
         self.session.receive(message, &routes, &mut self.actions);
         drop(routes);
@@ -115,8 +134,8 @@ impl Channels {
         let routes = self.shared().registry.routes();
         self.session.late(late, &routes, &mut self.actions);
         drop(routes);
-        if let [Action::Send(_)] = self.actions.as_slice()
-            && let Some(Action::Send(frame)) = self.actions.pop()
+        if let [Action::Send(_) | Action::Push { .. }] = self.actions.as_slice()
+            && let Some(Action::Send(frame) | Action::Push { frame, .. }) = self.actions.pop()
         {
             taken.push_front(Outgoing::Frame(frame));
         }
@@ -173,6 +192,7 @@ impl Channels {
                     Action::Send(frame) => {
                         self.outbox().push_own(frame);
                     }
+                    Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
                     Action::Call(call) => {
                         let mut future = self.start(call);
                         match futures_util::poll!(future.as_mut()) {
@@ -237,13 +257,21 @@ impl Channels {
             Action::Disconnect(user_id) => self.shared().disconnect(&user_id),
             Action::Count(counter) => self.shared().metrics.count(counter, 1),
             // Carried out by `act`.
-            Action::Send(_) | Action::Call(_) => {}
+            Action::Send(_) | Action::Push { .. } | Action::Call(_) => {}
         }
+    }
+
+    fn push(&self, frame: Frame, topic: &Arc<str>, event: &str) {
+        match self.shared().overflow.of(topic) {
+            Overflow::Close => self.outbox().push_own(frame),
+            overflow => self.outbox().push_under(overflow, frame, topic, &event.into()),
+        };
     }
 
     fn subscriber(&self, context: &crate::channel::Context, delivery: Delivery) -> Subscriber {
         let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.account.outbox));
-        Subscriber { channel: context.channel, topic, outbox, delivery }
+        let overflow = self.shared().overflow.of(&topic);
+        Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
     }
 
     fn start(&self, call: Call<Arc<Plugin>>) -> PendingCall {

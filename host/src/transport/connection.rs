@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::channels::{Called, Channels};
+use super::throttle::Throttle;
 use super::timers::{Tick, Timer};
 use super::websocket::{End, Received, WebSocket};
 use crate::channel::{Late, TerminateReason};
+use crate::config::SocketConfig;
 use crate::outbox::Outgoing;
 use crate::pubsub::Notice;
-use crate::server::Shared;
+use crate::server::{Admitted, Shared};
 use crate::session::Identity;
 use crate::wire::{CloseReason, Frame};
 
@@ -33,8 +35,8 @@ pub(super) struct Connection {
     /// Taken from the outbox, not yet handed to the socket.
     taken: VecDeque<Outgoing>,
     read_budget: usize,
-    /// One of `socket.max_connections`.
-    _permit: Arc<OwnedSemaphorePermit>,
+    throttle: Throttle,
+    _admitted: Arc<Admitted>,
 }
 
 /// Everything that can wake a connection's task.
@@ -52,14 +54,17 @@ impl Connection {
         socket: WebSocket,
         identity: Identity,
         shared: Arc<Shared>,
-        permit: Arc<OwnedSemaphorePermit>,
+        admitted: Arc<Admitted>,
     ) -> Self {
+        let SocketConfig { max_messages_per_second, max_bytes_per_second, .. } = shared.socket;
+        let throttle = Throttle::new(max_messages_per_second, max_bytes_per_second, Instant::now());
         Self {
             socket,
             channels: Channels::new(identity, shared),
             taken: VecDeque::new(),
             read_budget: READ_BUDGET,
-            _permit: permit,
+            throttle,
+            _admitted: admitted,
         }
     }
 
@@ -102,18 +107,27 @@ impl Connection {
         if let Poll::Ready(called) = self.channels.poll_called(cx) {
             return Poll::Ready(Event::Called(called));
         }
-        while self.read_budget > 0 {
+        let draining = self.channels.outbox().is_draining();
+        while !draining && self.read_budget > 0 && self.throttle.poll_ready(cx).is_ready() {
             let Poll::Ready(received) = self.socket.poll_receive(cx) else { break };
             self.read_budget -= 1;
-            self.channels.timers.received();
+            let now = self.channels.timers.received();
             match received {
-                Received::Frame(frame) => return Poll::Ready(Event::Frame(frame)),
+                Received::Frame(frame) => {
+                    if self.throttle.received(frame.len(), now) {
+                        self.channels.throttled();
+                    }
+                    return Poll::Ready(Event::Frame(frame));
+                }
                 Received::Control => {}
                 Received::End(end) => return Poll::Ready(Event::End(end)),
             }
         }
         if let Poll::Ready(event) = self.poll_write(cx) {
             return Poll::Ready(event);
+        }
+        if draining && self.channels.is_idle() && self.taken.is_empty() {
+            return Poll::Ready(Event::End(End::by_server(CloseReason::Restarting)));
         }
         if self.read_budget == 0 {
             // There may be more to read; others go first.
@@ -131,20 +145,22 @@ impl Connection {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
             while let Some(outgoing) = self.taken.pop_front() {
-                match outgoing {
+                let frame = match outgoing {
                     Outgoing::Notice(notice) => return Poll::Ready(Event::Notice(notice)),
                     Outgoing::Late(late) => return Poll::Ready(Event::Late(late)),
-                    Outgoing::Frame(frame) => match self.socket.poll_ready(cx) {
-                        Poll::Ready(ready) => {
-                            if let Err(end) = ready.and_then(|()| self.socket.queue(frame)) {
-                                return Poll::Ready(Event::End(end));
-                            }
+                    Outgoing::Frame(frame) | Outgoing::Droppable(frame) => frame,
+                    Outgoing::Conflated(conflated) => conflated.frame,
+                };
+                match self.socket.poll_ready(cx) {
+                    Poll::Ready(ready) => {
+                        if let Err(end) = ready.and_then(|()| self.socket.queue(frame)) {
+                            return Poll::Ready(Event::End(end));
                         }
-                        Poll::Pending => {
-                            self.taken.push_front(Outgoing::Frame(frame));
-                            return self.poll_closed(cx);
-                        }
-                    },
+                    }
+                    Poll::Pending => {
+                        self.taken.push_front(Outgoing::Frame(frame));
+                        return self.poll_closed(cx);
+                    }
                 }
             }
             match self.channels.outbox().poll_take(cx, &mut self.taken, WRITE_BATCH_BYTES) {

@@ -10,14 +10,13 @@ use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tracing::{debug, error, info};
 
 use super::connection::Connection;
 use super::http::{self, Body};
 use super::websocket::WebSocket;
-use crate::server::Shared;
+use crate::server::{Admitted, Shared};
 use crate::session::Identity;
 use crate::wasm::{ConnectRequest, Connected, Refusal};
 use crate::wire::Serializer;
@@ -32,8 +31,13 @@ pub(super) async fn respond(
     mut request: Request<Incoming>,
     peer: SocketAddr,
     shared: &Arc<Shared>,
-    permit: Arc<OwnedSemaphorePermit>,
+    admitted: Arc<Admitted>,
 ) -> Response<Body> {
+    if let Err(after) = shared.admission.connect() {
+        shared.metrics.count("socket.refused_rate", 1);
+        debug!(%peer, "refused a connection above socket.max_connects_per_second");
+        return http::busy(after, "too many connects at once, come again\n");
+    }
     let accepted = match check(&request, peer, shared).await {
         Ok(accepted) => accepted,
         Err(Refusal { status, reason }) => {
@@ -56,7 +60,7 @@ pub(super) async fn respond(
         let socket = WebSocket::new(stream, &early, shared.socket.max_frame_bytes).await;
         // As large as HTTP's buffer, and of no more use.
         drop(early);
-        Connection::new(socket, accepted.identity, shared, permit).run().await;
+        Connection::new(socket, accepted.identity, shared, admitted).run().await;
     });
     accepted.response
 }

@@ -4,18 +4,18 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
 use tower_http::services::{ServeDir, ServeFile};
 
 use super::handshake;
-use crate::server::Shared;
+use crate::server::{Admitted, Shared};
 
 /// The body of any response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -25,13 +25,21 @@ pub(super) async fn respond(
     request: Request<Incoming>,
     peer: SocketAddr,
     shared: &Arc<Shared>,
-    permit: Arc<OwnedSemaphorePermit>,
+    admitted: Arc<Admitted>,
 ) -> Response<Body> {
     let path = request.uri().path();
     match path.strip_prefix(shared.socket.path.as_str()) {
-        Some("/websocket") => handshake::respond(request, peer, shared, permit).await,
+        Some("/websocket") => handshake::respond(request, peer, shared, admitted).await,
         _ => page(request, shared).await,
     }
+}
+
+/// 503, and when to come again. `after` is rounded up to seconds.
+pub(super) fn busy(after: Duration, why: &str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
 }
 
 /// A short response in plain text.

@@ -1,6 +1,7 @@
 //! Accepting connections.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,16 +9,23 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::http;
-use crate::server::Shared;
+use crate::server::{Admitted, Shared};
 
 /// How long to wait after an accept that failed, most likely for want of file
 /// descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Connections that are told at the same time that there is no room; others are
+/// closed without a word.
+const MAX_TURNED_AWAY: usize = 256;
+/// How long each of them may take to listen.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request's headers; longer ones get 431.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -27,6 +35,7 @@ const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
 pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let turning = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -36,31 +45,53 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&shared.permits).try_acquire_owned() else {
-            debug!(%peer, "closed a connection above socket.max_connections");
-            continue;
-        };
-        tokio::spawn(serve(stream, peer, permit, Arc::clone(&shared)));
+        match shared.admission.connection(peer.ip()) {
+            Ok(admitted) => drop(tokio::spawn(serve(stream, peer, admitted, Arc::clone(&shared)))),
+            Err(turned) => {
+                shared.metrics.count(turned.as_str(), 1);
+                debug!(%peer, ?turned, "turned a connection away");
+                if let Ok(permit) = Arc::clone(&turning).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, turn_away(stream)).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
     }
 }
 
+/// Tells a client that there is no room, whatever it asks for.
+async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
+        Content-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\
+        Connection: close\r\n\r\ntoo many connections\n";
+    stream.write_all(BUSY).await?;
+    stream.shutdown().await?;
+    // Closing with the request unread would reset the connection, and the
+    // answer with it.
+    let (mut rest, mut request) = (MAX_HEADER_BYTES, [0; 1024]);
+    while rest > 0 {
+        match stream.read(&mut request).await? {
+            0 => break,
+            read => rest = rest.saturating_sub(read),
+        }
+    }
+    Ok(())
+}
+
 /// Serves HTTP on one connection, until it becomes a WebSocket or ends.
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-    shared: Arc<Shared>,
-) {
+async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: Arc<Shared>) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "failed to set TCP_NODELAY");
     }
     let timeout = Duration::from_millis(shared.socket.handshake_timeout_ms);
     let mut stopping = shared.stopping.subscribe();
-    // The WebSocket goes on after HTTP is over, and takes the permit with it.
-    let permit = Arc::new(permit);
+    // The WebSocket goes on after HTTP is over, and takes its place with it.
+    let admitted = Arc::new(admitted);
     let service = service_fn(move |request| {
-        let (shared, permit) = (Arc::clone(&shared), Arc::clone(&permit));
-        async move { Ok::<_, Infallible>(http::respond(request, peer, &shared, permit).await) }
+        let (shared, admitted) = (Arc::clone(&shared), Arc::clone(&admitted));
+        async move { Ok::<_, Infallible>(http::respond(request, peer, &shared, admitted).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

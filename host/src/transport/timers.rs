@@ -57,9 +57,10 @@ impl Timers {
         Self { sleep, idle_timeout, received_at, queue: BinaryHeap::new(), started: 0 }
     }
 
-    /// The client is alive. Cheap: the sleep is set anew only when it ends.
-    pub(super) fn received(&mut self) {
+    /// The client is alive now. Cheap: the sleep is set anew only when it ends.
+    pub(super) fn received(&mut self) -> Instant {
         self.received_at = Instant::now();
+        self.received_at
     }
 
     /// Starts a timer.

@@ -86,16 +86,6 @@ async fn a_silent_connection_cannot_keep_the_server() {
 }
 
 #[tokio::test]
-async fn a_handler_that_runs_cannot_keep_the_server() {
-    let server = TestServer::with_config("");
-    let mut client = server.client().await;
-    client.join("room:busy").await;
-    client.push("room:busy", "slow_ping", json!({ "ms": 60_000 })).await;
-    client.expect_nothing().await;
-    assert_eq!(server.terminate().code(), Some(0));
-}
-
-#[tokio::test]
 async fn a_port_can_be_used_again_at_once() {
     let server = TestServer::start(App::probe());
     let address = server.address().to_owned();

@@ -1,8 +1,9 @@
 //! Limits of one connection.
 
-use millrace_tests::{PATIENCE, RawSocket, TestClient, TestServer, TestSocket, opcode};
+use millrace_tests::{
+    HttpRequest, PATIENCE, RawSocket, TestClient, TestServer, TestSocket, opcode,
+};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::client_async;
@@ -67,12 +68,9 @@ async fn the_number_of_connections_is_a_setting() {
     let server = TestServer::with_config("[socket]\nmax_connections = 2");
     let mut first = server.client().await;
     let mut second = RawSocket::connect(server.address()).await;
-    let mut third = TcpStream::connect(server.address()).await.unwrap();
-    let mut answer = Vec::new();
-    let end = timeout(PATIENCE, third.read_to_end(&mut answer)).await;
-    // Closed at once, one way or the other, and without a word.
-    let _ = end.expect("the third connection is closed");
-    assert_eq!(answer.escape_ascii().to_string(), "");
+    let third = HttpRequest::upgrade("/socket/websocket").send(server.address()).await;
+    assert_eq!((third.status, third.header("retry-after")), (503, Some("5")));
+    assert_eq!(third.body, "too many connections\n");
     first.expect_nothing().await;
 
     // One that ends makes place for another.

@@ -1,0 +1,92 @@
+//! A token bucket, which is told the time.
+
+use std::time::{Duration, Instant};
+
+/// So many tokens in a second, and at most one second's worth at once. It may go
+/// into debt, so that something larger than it gets through now and is paid for
+/// later.
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    /// In a second; 0 is without bound.
+    rate: f64,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    pub(crate) fn new(rate: f64, now: Instant) -> Self {
+        Self { rate, tokens: rate, at: now }
+    }
+
+    /// Takes tokens, whatever is there; how long it takes to pay for them.
+    pub(crate) fn spend(&mut self, tokens: f64, now: Instant) -> Duration {
+        if self.rate == 0.0 {
+            return Duration::ZERO;
+        }
+        self.refill(now);
+        self.tokens -= tokens;
+        if self.tokens >= 0.0 {
+            return Duration::ZERO;
+        }
+        Duration::try_from_secs_f64(-self.tokens / self.rate).unwrap_or(Duration::MAX)
+    }
+
+    /// Takes one token if it is there; if not, when it will be.
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        if self.rate == 0.0 {
+            return Ok(());
+        }
+        self.refill(now);
+        if self.tokens < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - self.tokens) / self.rate));
+        }
+        self.tokens -= 1.0;
+        Ok(())
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.rate).min(self.rate);
+        self.at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Over any time, no more goes through than the rate and one burst.
+        #[test]
+        fn the_rate_holds(rate in 1..1000u32, waits in proptest::collection::vec(0..50u64, 1..500)) {
+            let start = Instant::now();
+            let mut bucket = Bucket::new(f64::from(rate), start);
+            let (mut now, mut taken) = (start, 0u32);
+            for wait in waits {
+                now += Duration::from_millis(wait);
+                taken += u32::from(bucket.take(now).is_ok());
+            }
+            let allowed = f64::from(rate) * (1.0 + (now - start).as_secs_f64());
+            prop_assert!(f64::from(taken) <= allowed + 1e-6, "{taken} of {allowed}");
+        }
+    }
+
+    #[test]
+    fn debts_are_paid_in_time() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(10.0, now);
+        assert_eq!(bucket.spend(10.0, now), Duration::ZERO);
+        assert_eq!(bucket.spend(5.0, now), Duration::from_millis(500));
+        assert_eq!(bucket.take(now + Duration::from_millis(500)), Err(Duration::from_millis(100)));
+        assert_eq!(bucket.take(now + Duration::from_millis(700)), Ok(()));
+    }
+
+    #[test]
+    fn a_rate_of_zero_bounds_nothing() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(0.0, now);
+        assert_eq!(bucket.spend(1e9, now), Duration::ZERO);
+        assert_eq!(bucket.take(now), Ok(()));
+    }
+}

@@ -1,0 +1,65 @@
+//! How a server stops.
+
+use millrace_tests::TestServer;
+use serde_json::json;
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn calls_in_flight_are_answered_before_the_connection_is_closed() {
+    let server = TestServer::with_config("");
+    let mut client = server.client().await;
+    client.join("room:a").await;
+    let slow = client.push("room:a", "slow_ping", json!({ "ms": 500 })).await;
+    // It is under way once something behind it was answered.
+    client.expect_nothing().await;
+    server.tell_to_stop();
+    client.expect_reply("room:a", &slow, "ok", json!({ "ms": 500 })).await;
+    let (code, reason) = client.socket.expect_close().await;
+    assert_eq!(code, 1012, "{reason}");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn calls_that_do_not_end_are_cut_off() {
+    let server = TestServer::with_config("[drain]\ntimeout_ms = 200");
+    let mut client = server.client().await;
+    client.join("room:a").await;
+    client.push("room:a", "slow_ping", json!({ "ms": 3_600_000 })).await;
+    client.expect_nothing().await;
+    server.tell_to_stop();
+    let (code, reason) = client.socket.expect_close().await;
+    assert_eq!(code, 1012, "{reason}");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(server.log().contains("did not end in time (drain.timeout_ms)"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn many_connections_are_closed_in_batches_and_idle_ones_too() {
+    let server = TestServer::with_config("[drain]\nover_ms = 600");
+    let mut clients = Vec::new();
+    for _ in 0..250 {
+        clients.push(server.client().await);
+    }
+    server.tell_to_stop();
+    for client in &mut clients {
+        let (code, reason) = client.socket.expect_close().await;
+        assert_eq!(code, 1012, "{reason}");
+    }
+    // Nobody new is served meanwhile.
+    assert!(TcpStream::connect(server.address()).await.is_err());
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let server = TestServer::with_config("[drain]\ntimeout_ms = 3600000");
+    let mut client = server.client().await;
+    client.join("room:a").await;
+    client.push("room:a", "slow_ping", json!({ "ms": 3_600_000 })).await;
+    client.expect_nothing().await;
+    server.tell_to_stop();
+    server.wait_for_log("once more to end at once", 1);
+    server.tell_to_stop();
+    assert_eq!(server.wait().code(), Some(1));
+    assert!(server.log().contains("ended at the second signal"), "{}", server.log());
+}
