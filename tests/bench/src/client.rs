@@ -135,6 +135,16 @@ impl Client {
         }
     }
 
+    /// Queues another join of the topic.
+    pub fn rejoin(&mut self) {
+        self.push(JOIN_REF, "phx_join", "{}");
+    }
+
+    /// Passes over what has been read, whatever it is.
+    pub fn discard(&mut self) {
+        self.seen = self.incoming.len();
+    }
+
     /// The bare connection, for a client that will say nothing more.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {

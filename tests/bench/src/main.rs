@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use millrace_bench::report::{Measured, json, table};
 use millrace_bench::server::{ServerCommand, Target};
-use millrace_bench::workload::{Echo, Fanout, Idle, Outcome};
+use millrace_bench::workload::{Echo, Fanout, Idle, Neighbours, Outcome, Waiting};
 
 /// Puts a load on servers that speak the Phoenix protocol, and prints what it
 /// cost them. Fails if any reply or message is lost or comes twice.
@@ -65,6 +65,10 @@ enum Workload {
     Idle(Idle),
     /// Broadcasts from one client to many.
     Fanout(Fanout),
+    /// What others do to the latency of clients that behave.
+    Neighbours(Neighbours),
+    /// Calls that wait.
+    Waiting(Waiting),
 }
 
 impl Workload {
@@ -73,6 +77,8 @@ impl Workload {
             Self::Echo(echo) => echo.run(server).await,
             Self::Idle(idle) => idle.run(server).await,
             Self::Fanout(fanout) => fanout.run(server).await,
+            Self::Neighbours(neighbours) => neighbours.run(server).await,
+            Self::Waiting(waiting) => waiting.run(server).await,
         }
     }
 }

@@ -3,10 +3,14 @@
 mod echo;
 mod fanout;
 mod idle;
+mod neighbours;
+mod waiting;
 
 pub use echo::Echo;
 pub use fanout::Fanout;
 pub use idle::Idle;
+pub use neighbours::{Neighbours, Others};
+pub use waiting::Waiting;
 
 use std::time::Duration;
 

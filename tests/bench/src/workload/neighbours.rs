@@ -1,0 +1,213 @@
+//! What others do to the latency of clients that behave.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval_at};
+
+use super::{Outcome, WARM_UP, join_all, run_for};
+use crate::client::{Client, Incoming};
+use crate::procfs;
+use crate::server::Target;
+
+/// Clients that ping at a steady pace, alone and beside others that do not
+/// behave, in turns. Pings go out on time whether or not the last was answered,
+/// and latency counts from when they were due.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Neighbours {
+    /// What the others do.
+    #[arg(long, value_enum)]
+    pub others: Others,
+    /// How many there are of them.
+    #[arg(long, default_value_t = 10)]
+    pub count: usize,
+    /// Clients that ping.
+    #[arg(long, default_value_t = 100)]
+    pub connections: usize,
+    /// Milliseconds between two pings of one of them.
+    #[arg(long, default_value_t = 20)]
+    pub every_ms: u64,
+    /// Seconds of each turn; there are three alone and three with the others.
+    #[arg(long, default_value_t = 3)]
+    pub seconds: u64,
+}
+
+/// What the others do, on `slow:*`, or on a topic of their own of `room:*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Others {
+    /// Each message computes until its fuel is used up.
+    Spin,
+    /// Each message panics.
+    Crash,
+    /// One broadcasts 10,000 times a second, the others do not read.
+    Stall,
+    /// Ping without a pause: what an honest busy client does, to compare.
+    Ping,
+}
+
+const TURNS: usize = 3;
+/// In microseconds.
+const MAX_LATENCY: u64 = 60_000_000;
+/// Broadcasts of a stalled topic at once, and how often.
+const BURST: u64 = 100;
+const BURST_EVERY: Duration = Duration::from_millis(10);
+
+type Latencies = Arc<Mutex<Histogram<u64>>>;
+
+impl Neighbours {
+    /// Puts the load on a server.
+    pub async fn run(self, server: &Target) -> Result<Outcome> {
+        let clients = join_all(server, self.connections, |n| format!("room:{n}")).await?;
+        let latencies: Latencies =
+            Arc::new(Mutex::new(Histogram::new_with_bounds(1, MAX_LATENCY, 3)?));
+        let mut pinging = JoinSet::new();
+        for (number, client) in clients.into_iter().enumerate() {
+            let every = Duration::from_millis(self.every_ms);
+            let offset = every * u32::try_from(number)? / u32::try_from(self.connections)?;
+            pinging.spawn(ping(client, offset, every, Arc::clone(&latencies)));
+        }
+        run_for(WARM_UP, &mut pinging).await?;
+        let rss_before = procfs::rss(server.pid)?;
+        let (mut alone, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            alone.push(self.turn(&mut pinging, &latencies).await?);
+            let others = self.others(server).await?;
+            run_for(WARM_UP, &mut pinging).await?;
+            beside.push(self.turn(&mut pinging, &latencies).await?);
+            drop(others);
+            run_for(WARM_UP, &mut pinging).await?;
+        }
+        let rss_after = procfs::rss(server.pid)?;
+        let median = |turns: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| {
+            let mut values: Vec<f64> = turns.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or_default()
+        };
+        let (p50, p99): (fn(&(f64, f64)) -> f64, fn(&(f64, f64)) -> f64) = (|t| t.0, |t| t.1);
+        let figures = vec![
+            ("p50 alone, µs", median(&alone, p50)),
+            ("p50 beside the others, µs", median(&beside, p50)),
+            ("p99 alone, µs", median(&alone, p99)),
+            ("p99 beside the others, µs", median(&beside, p99)),
+            ("p99 beside / alone", median(&beside, p99) / median(&alone, p99)),
+            ("server RSS grown, MB", (rss_after as f64 - rss_before as f64) / 1e6),
+        ];
+        Ok(Outcome { figures, lost: 0, duplicated: 0 })
+    }
+
+    /// p50 and p99 of one turn.
+    async fn turn(
+        self,
+        pinging: &mut JoinSet<Result<()>>,
+        latencies: &Latencies,
+    ) -> Result<(f64, f64)> {
+        lock(latencies).reset();
+        run_for(Duration::from_secs(self.seconds), pinging).await?;
+        let latencies = lock(latencies);
+        let at = |quantile| latencies.value_at_quantile(quantile) as f64;
+        Ok((at(0.5), at(0.99)))
+    }
+
+    /// The others, until they are dropped.
+    async fn others(self, server: &Target) -> Result<JoinSet<Result<()>>> {
+        let topic = |n| match self.others {
+            Others::Spin | Others::Crash => format!("slow:{n}"),
+            Others::Stall => "room:stalled".to_owned(),
+            Others::Ping => format!("room:other{n}"),
+        };
+        let clients = join_all(server, self.count, topic).await?;
+        let mut running = JoinSet::new();
+        for (number, client) in clients.into_iter().enumerate() {
+            match self.others {
+                Others::Spin => running.spawn(misbehave(client, "spin")),
+                Others::Crash => running.spawn(misbehave(client, "crash")),
+                Others::Ping => running.spawn(misbehave(client, "ping")),
+                Others::Stall if number == 0 => running.spawn(broadcast(client)),
+                Others::Stall => running.spawn(stall(client)),
+            };
+        }
+        Ok(running)
+    }
+}
+
+/// One client that behaves; it runs until it is dropped.
+async fn ping(
+    mut client: Client,
+    offset: Duration,
+    every: Duration,
+    latencies: Latencies,
+) -> Result<()> {
+    let start = Instant::now() + offset;
+    let mut ticks = interval_at(start.into(), every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut sent = 0u64;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                sent += 1;
+                client.push(sent, "ping", "{}");
+                client.flush().await?;
+            }
+            read = client.read() => {
+                read?;
+                let now = Instant::now();
+                while let Some(incoming) = client.next()? {
+                    let Incoming::Reply(number) = incoming else {
+                        bail!("a reply was expected, found {incoming:?}");
+                    };
+                    let due = start + every * u32::try_from(number - 1)?;
+                    let micros = now.saturating_duration_since(due).as_micros();
+                    lock(&latencies).saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+                }
+            }
+        }
+    }
+}
+
+/// Joins again and sends `event`, as fast as the server answers whatever it
+/// answers.
+async fn misbehave(mut client: Client, event: &str) -> Result<()> {
+    loop {
+        client.rejoin();
+        client.push(1, event, "{}");
+        client.flush().await?;
+        client.read().await?;
+        client.discard();
+    }
+}
+
+/// Broadcasts 10,000 times a second, to everybody else.
+async fn broadcast(mut client: Client) -> Result<()> {
+    let payload = format!(r#"{{"text":"{}"}}"#, "x".repeat(200));
+    let mut ticks = interval_at(tokio::time::Instant::now(), BURST_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                for number in 1..=BURST {
+                    client.push(number, "shout_others", &payload);
+                }
+                client.flush().await?;
+            }
+            read = client.read() => {
+                read?;
+                client.discard();
+            }
+        }
+    }
+}
+
+/// Does not read. The server may close it; then another takes its place.
+async fn stall(client: Client) -> Result<()> {
+    std::future::pending::<()>().await;
+    drop(client);
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,64 @@
+//! Calls that wait.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::time::timeout;
+
+use super::{Outcome, PATIENCE, join_all};
+use crate::client::Incoming;
+use crate::procfs;
+use crate::server::Target;
+
+/// `parallel_slow_ping`s in flight: how soon all are answered, and what each
+/// costs while it waits.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Waiting {
+    /// Clients.
+    #[arg(long, default_value_t = 1)]
+    pub connections: usize,
+    /// Pings of each.
+    #[arg(long, default_value_t = 1_000)]
+    pub each: u64,
+    /// How long each of them waits.
+    #[arg(long, default_value_t = 1_000)]
+    pub ms: u64,
+}
+
+impl Waiting {
+    /// Puts the load on a server.
+    pub async fn run(self, server: &Target) -> Result<Outcome> {
+        let mut clients = join_all(server, self.connections, |n| format!("room:{n}")).await?;
+        let before = procfs::rss(server.pid)?;
+        let start = Instant::now();
+        let payload = format!(r#"{{"ms":{}}}"#, self.ms);
+        for client in &mut clients {
+            for number in 1..=self.each {
+                client.push(number, "parallel_slow_ping", &payload);
+            }
+            client.flush().await?;
+        }
+        // All have begun by then, and none has ended.
+        tokio::time::sleep(Duration::from_millis(self.ms * 9 / 10)).await;
+        let waiting = procfs::rss(server.pid)?;
+        let mut answered = 0;
+        for client in &mut clients {
+            let mut missing = self.each;
+            while missing > 0 {
+                let read = timeout(PATIENCE + Duration::from_millis(self.ms), client.read());
+                read.await.context("some were never answered")??;
+                while let Some(incoming) = client.next()? {
+                    missing -= u64::from(matches!(incoming, Incoming::Reply(_)));
+                }
+            }
+            answered += self.each;
+        }
+        let figures = vec![
+            ("all answered after, ms", start.elapsed().as_secs_f64() * 1e3),
+            ("server RSS for each that waits, KiB", {
+                (waiting as f64 - before as f64) / 1024.0 / answered as f64
+            }),
+        ];
+        Ok(Outcome { figures, lost: 0, duplicated: 0 })
+    }
+}
