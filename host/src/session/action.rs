@@ -23,6 +23,9 @@ pub enum Action<P> {
     /// Call a plugin, and hand the result with its ticket to
     /// [`super::Session::complete`].
     Call(Call<P>),
+    /// Give up the calls in flight of a channel that has gone: their results
+    /// would come to nothing.
+    EndCalls(ChannelId),
     /// Subscribe a channel to its own topic.
     Join {
         /// Whose subscription it is.

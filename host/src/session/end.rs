@@ -90,7 +90,7 @@ impl<P: Clone> Session<P> {
         letters
     }
 
-    /// Takes a channel out and ends its subscriptions.
+    /// Takes a channel out, and ends its calls in flight and its subscriptions.
     pub(super) fn remove(
         &mut self,
         topic: &str,
@@ -98,6 +98,9 @@ impl<P: Clone> Session<P> {
     ) -> Option<Box<Channel<P>>> {
         let channel = self.channels.remove(topic)?;
         let id = channel.context.channel;
+        if channel.running > 0 {
+            actions.push(Action::EndCalls(id));
+        }
         let own = std::iter::once(&channel.context.topic);
         for topic in own.chain(&channel.subscriptions) {
             actions.push(Action::Unsubscribe { channel: id, topic: Arc::clone(topic) });

@@ -77,6 +77,7 @@ impl Desk {
                     self.calls.push(call);
                     word
                 }
+                Action::EndCalls(_) => "end calls".to_owned(),
                 Action::Join { .. } => "join".to_owned(),
                 Action::Subscribe { topic, .. } => format!("subscribe {topic}"),
                 Action::Unsubscribe { topic, .. } => format!("unsubscribe {topic}"),
@@ -220,7 +221,7 @@ fn a_duplicate_join_closes_the_old_channel_after_the_new_reply() {
     let mut desk = joined();
     desk.send(r#"["11","2","room:a","slow",{}]"#);
     let again = desk.send(r#"["12","3","room:a","phx_join",{}]"#);
-    assert_eq!(again, ["unsubscribe room:a", "call join"]);
+    assert_eq!(again, ["end calls", "unsubscribe room:a", "call join"]);
     assert_eq!(desk.end_with(vec![reply("1")]), [""; 0], "the old call comes to nothing");
     assert_eq!(
         desk.accept_join(),

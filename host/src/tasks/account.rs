@@ -57,6 +57,18 @@ impl Account {
         }
     }
 
+    /// Counts calls that were given up because their client joined again: each
+    /// costs an instance, as a trap does.
+    pub(crate) fn cut_off(&self, calls: usize) {
+        if calls > 0 {
+            let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            for _ in 0..calls {
+                faults.add(self.max_faults(), Instant::now());
+            }
+            self.shared.metrics.count("call.cut_off", i64::try_from(calls).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Hands something to the connection; a counted no-op when it has gone.
     pub(super) fn late(&self, late: Late) {
         if self.outbox.late(late).is_err() {

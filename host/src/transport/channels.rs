@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tracing::{debug, error};
 
 use super::timers::{Timer, Timers};
-use crate::channel::{Assigns, Callback, Completion, Late, Progress, TerminateReason};
+use crate::channel::{Assigns, Callback, ChannelId, Completion, Late, Progress, TerminateReason};
 use crate::deadline::within;
 use crate::outbox::{Outbox, Outgoing, Overflow};
 use crate::plugin::Plugin;
@@ -37,7 +37,21 @@ pub(super) struct Channels {
     spare: Vec<Action<Arc<Plugin>>>,
 }
 
-type PendingCall = Pin<Box<dyn Future<Output = Called> + Send>>;
+type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
+
+/// A call that was not ready at once.
+struct PendingCall {
+    channel: ChannelId,
+    future: StartedCall,
+}
+
+impl Future for PendingCall {
+    type Output = Called;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Called> {
+        self.future.as_mut().poll(cx)
+    }
+}
 
 /// A call that ended.
 pub(super) struct Called {
@@ -194,10 +208,11 @@ impl Channels {
                     }
                     Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
                     Action::Call(call) => {
+                        let channel = call.ticket.context.channel;
                         let mut future = self.start(call);
                         match futures_util::poll!(future.as_mut()) {
                             Poll::Ready(called) => self.completed(called),
-                            Poll::Pending => self.calls.push(future),
+                            Poll::Pending => self.calls.push(PendingCall { channel, future }),
                         }
                     }
                     other => self.publish(other),
@@ -256,9 +271,18 @@ impl Channels {
             }
             Action::Disconnect(user_id) => self.shared().disconnect(&user_id),
             Action::Count(counter) => self.shared().metrics.count(counter, 1),
+            Action::EndCalls(channel) => self.end_calls(channel),
             // Carried out by `act`.
             Action::Send(_) | Action::Push { .. } | Action::Call(_) => {}
         }
+    }
+
+    /// Each loses its instance, which its client has to answer for.
+    fn end_calls(&mut self, channel: ChannelId) {
+        let before = self.calls.len();
+        let calls = std::mem::take(&mut self.calls).into_iter();
+        self.calls = calls.filter(|call| call.channel != channel).collect();
+        self.account.cut_off(before - self.calls.len());
     }
 
     fn push(&self, frame: Frame, topic: &Arc<str>, event: &str) {
@@ -274,7 +298,7 @@ impl Channels {
         Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
     }
 
-    fn start(&self, call: Call<Arc<Plugin>>) -> PendingCall {
+    fn start(&self, call: Call<Arc<Plugin>>) -> StartedCall {
         let Call { plugin, callback, assigns, ticket } = call;
         let (account, progress) = (Arc::clone(&self.account), Arc::clone(&self.progress));
         Box::pin(async move {

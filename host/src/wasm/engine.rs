@@ -40,7 +40,8 @@ impl Engine {
         max_memory_bytes: usize,
         cache: bool,
     ) -> Result<Self, EngineError> {
-        let pooled = config(Some(pooling(max_instances, max_memory_bytes)));
+        let mut pooled = config(Some(pooling(max_instances, max_memory_bytes)));
+        pooled.memory_reservation(reservation(max_instances, max_memory_bytes));
         // Pooling reserves address space for every slot, which a container with
         // a small limit refuses; then each instance maps its own.
         let wasmtime = match wasmtime::Engine::new(&pooled) {
@@ -85,6 +86,21 @@ fn config(pooling: Option<PoolingAllocationConfig>) -> Config {
     config
 }
 
+/// Address space for all memories of the pool: of the 128 TiB a process has,
+/// enough for others.
+const POOL_ADDRESS_BYTES: u64 = 64 << 40;
+/// With so much reserved for each memory, compiled code needs no bounds checks.
+const FULL_RESERVATION: u64 = 4 << 30;
+/// A component of a Rust plugin has one memory; others may have two.
+const MEMORIES_PER_INSTANCE: u32 = 2;
+
+/// Address space for one memory, so that all of them fit.
+fn reservation(max_instances: u32, max_memory_bytes: usize) -> u64 {
+    let memories = u64::from(max_instances) * u64::from(MEMORIES_PER_INSTANCE);
+    let share = POOL_ADDRESS_BYTES / memories.max(1);
+    if share >= FULL_RESERVATION { FULL_RESERVATION } else { max_memory_bytes as u64 }
+}
+
 fn pooling(max_instances: u32, max_memory_bytes: usize) -> PoolingAllocationConfig {
     let mut pooling = PoolingAllocationConfig::new();
     let parts = max_instances.saturating_mul(PARTS_PER_INSTANCE);
@@ -92,8 +108,7 @@ fn pooling(max_instances: u32, max_memory_bytes: usize) -> PoolingAllocationConf
         .total_component_instances(max_instances)
         .total_core_instances(parts)
         .total_tables(parts)
-        // Of a component's parts one or two have a memory.
-        .total_memories(max_instances.saturating_mul(2))
+        .total_memories(max_instances.saturating_mul(MEMORIES_PER_INSTANCE))
         .total_stacks(max_instances)
         .max_memory_size(max_memory_bytes)
         // A slot is used again after a trap: keeping a little of it mapped

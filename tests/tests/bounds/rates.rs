@@ -24,7 +24,7 @@ async fn who_sends_too_much_is_slowed_down_and_loses_nothing() {
         hasty.expect_reply("room:rate", ping, "ok", json!({ "number": number })).await;
     }
     // The join was one of the twenty of the first second.
-    assert!(begin.elapsed() >= Duration::from_millis(1_000), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_millis(900), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]

@@ -40,3 +40,27 @@ async fn a_leave_waits_for_all_calls() {
     client.expect_reply(TOPIC, &leave, "ok", json!({})).await;
     client.expect_closed(TOPIC).await;
 }
+
+#[tokio::test]
+async fn who_joins_again_gives_up_the_calls_in_flight_and_pays_for_them() {
+    let server = server("[limits]\nmax_instances = 1\n[socket]\nmax_faults = 2");
+    let (mut client, mut other) = (server.client().await, server.client().await);
+    other.join(TOPIC).await;
+    let refusal = loop {
+        let join = client.send_join(TOPIC, json!({})).await;
+        let answer = loop {
+            let message = client.socket.recv_json().await;
+            if message[1] == json!(join) {
+                break message[4].clone();
+            }
+            assert_eq!(message[3], "phx_close", "of the join before: {message}");
+        };
+        if answer["status"] == "error" {
+            break answer["response"]["reason"].clone();
+        }
+        // Nobody else gets an instance until this call has gone.
+        client.push(TOPIC, "wait", json!({ "ms": crate::NEVER_MS })).await;
+    };
+    assert_eq!(refusal, "unavailable");
+    other.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
+}

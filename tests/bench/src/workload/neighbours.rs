@@ -1,5 +1,6 @@
 //! What others do to the latency of clients that behave.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ use crate::procfs;
 use crate::server::Target;
 
 /// Clients that ping at a steady pace, alone and beside others that do not
-/// behave, in turns. Pings go out on time whether or not the last was answered,
-/// and latency counts from when they were due.
+/// behave, in turns. Pings go out whether or not the last was answered; latency
+/// counts from when they went out.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Neighbours {
     /// What the others do.
@@ -82,18 +83,14 @@ impl Neighbours {
             run_for(WARM_UP, &mut pinging).await?;
         }
         let rss_after = procfs::rss(server.pid)?;
-        let median = |turns: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| {
-            let mut values: Vec<f64> = turns.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
-        let (p50, p99): (fn(&(f64, f64)) -> f64, fn(&(f64, f64)) -> f64) = (|t| t.0, |t| t.1);
+        let (alone_p50, alone_p99) = medians(&alone);
+        let (beside_p50, beside_p99) = medians(&beside);
         let figures = vec![
-            ("p50 alone, µs", median(&alone, p50)),
-            ("p50 beside the others, µs", median(&beside, p50)),
-            ("p99 alone, µs", median(&alone, p99)),
-            ("p99 beside the others, µs", median(&beside, p99)),
-            ("p99 beside / alone", median(&beside, p99) / median(&alone, p99)),
+            ("p50 alone, µs", alone_p50),
+            ("p50 beside the others, µs", beside_p50),
+            ("p99 alone, µs", alone_p99),
+            ("p99 beside the others, µs", beside_p99),
+            ("p99 beside / alone", beside_p99 / alone_p99),
             ("server RSS grown, MB", (rss_after as f64 - rss_before as f64) / 1e6),
         ];
         Ok(Outcome { figures, lost: 0, duplicated: 0 })
@@ -145,11 +142,13 @@ async fn ping(
     let mut ticks = interval_at(start.into(), every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut sent = 0u64;
+    let mut waiting = VecDeque::new();
     loop {
         tokio::select! {
             _ = ticks.tick() => {
                 sent += 1;
                 client.push(sent, "ping", "{}");
+                waiting.push_back((sent, Instant::now()));
                 client.flush().await?;
             }
             read = client.read() => {
@@ -159,8 +158,12 @@ async fn ping(
                     let Incoming::Reply(number) = incoming else {
                         bail!("a reply was expected, found {incoming:?}");
                     };
-                    let due = start + every * u32::try_from(number - 1)?;
-                    let micros = now.saturating_duration_since(due).as_micros();
+                    // Replies of one channel come in order.
+                    let Some((_, at)) = waiting.pop_front().filter(|(sent, _)| *sent == number)
+                    else {
+                        bail!("ping {number} was answered out of order");
+                    };
+                    let micros = now.saturating_duration_since(at).as_micros();
                     lock(&latencies).saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
                 }
             }
@@ -206,6 +209,16 @@ async fn stall(client: Client) -> Result<()> {
     std::future::pending::<()>().await;
     drop(client);
     Ok(())
+}
+
+/// Of all turns, each of both figures.
+fn medians(turns: &[(f64, f64)]) -> (f64, f64) {
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    };
+    let (first, second) = turns.iter().copied().unzip();
+    (median(first), median(second))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
