@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The folders are the architecture, here in reading order. `wire`, `session`
-//! and `channel` are pure; only `wasm` names wasmtime, and only `transport`
-//! touches the network for clients.
+//! and `channel` are pure; only `wasm` names wasmtime, only `transport` touches
+//! the network for clients, and only `egress` for plugins.
 
 #![cfg_attr(
     not(test),
@@ -26,7 +26,7 @@
 mod bucket;
 pub mod cli;
 pub mod config;
-mod deadline;
+mod egress;
 pub mod server;
 pub mod transport;
 pub mod wire;

@@ -14,6 +14,8 @@ use crate::binary::{binary, workspace};
 #[derive(Debug)]
 pub struct App {
     path: PathBuf,
+    /// Environment variables of its servers.
+    environment: Vec<(String, String)>,
     /// Removes the folder with the last server that uses it.
     _temporary: Option<TempDir>,
 }
@@ -45,11 +47,32 @@ impl App {
         Self::written(&format!("{config}\n[plugins.slow]\ncomponent = {plugin:?}\n"))
     }
 
+    /// `tests/apps/fetch`: sends requests as it is told on `fetch:*`, within
+    /// `[plugins.fetch.http]`.
+    #[must_use]
+    pub fn fetch_with(http: &str) -> Self {
+        let plugin = Self::of_workspace("tests/apps/fetch").path.join(".millrace/fetch.wasm");
+        let head = format!("[plugins.fetch]\ncomponent = {plugin:?}\n");
+        Self::written(&format!("{head}[plugins.fetch.http]\n{http}\n"))
+    }
+
+    /// Its servers get an environment variable.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The environment variables of its servers.
+    pub(crate) fn environment_variables(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
     /// The probe's plugin alone, with every setting at its default.
     #[must_use]
     pub fn probe_plugin() -> Self {
         let path = Self::probe().path.join(".millrace/probe.wasm");
-        Self { path, _temporary: None }
+        Self { path, environment: Vec::new(), _temporary: None }
     }
 
     /// The plugin of `examples/ping` alone: it is on `room:*`, too, and answers
@@ -57,7 +80,7 @@ impl App {
     #[must_use]
     pub fn ping_plugin() -> Self {
         let path = Self::of_workspace("examples/ping").path.join(".millrace/ping.wasm");
-        Self { path, _temporary: None }
+        Self { path, environment: Vec::new(), _temporary: None }
     }
 
     /// `examples/chat`: the chat with its page.
@@ -81,7 +104,7 @@ impl App {
         let temporary = TempDir::with_prefix("millrace-app-").expect("a temporary folder");
         let path = temporary.path().to_owned();
         std::fs::write(path.join("millrace.toml"), millrace_toml).expect("millrace.toml");
-        Self { path, _temporary: Some(temporary) }
+        Self { path, environment: Vec::new(), _temporary: Some(temporary) }
     }
 
     /// A package with the probe's source, for a test to edit, at a place where
@@ -108,7 +131,7 @@ impl App {
         std::fs::write(path.join("Cargo.toml"), manifest).expect("the manifest");
         std::fs::write(path.join("millrace.toml"), "[plugins.copy]\npath = \".\"\n")
             .expect("millrace.toml");
-        Self { path: path.to_owned(), _temporary: None }
+        Self { path: path.to_owned(), environment: Vec::new(), _temporary: None }
     }
 
     /// Where it is.
@@ -120,7 +143,7 @@ impl App {
     fn of_workspace(path: &str) -> Self {
         let path = workspace().join(path);
         build_once(&path);
-        Self { path, _temporary: None }
+        Self { path, environment: Vec::new(), _temporary: None }
     }
 }
 

@@ -81,6 +81,7 @@ impl TestServer {
             .arg(command)
             .arg(app.path())
             .args(["--listen", listen])
+            .envs(app.environment_variables().iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -33,8 +33,9 @@ use crate::wire::Ref;
 pub struct Channel<P> {
     /// What stays the same for as long as the channel lives.
     pub context: Arc<Context>,
-    /// Who handles its messages.
-    pub plugin: P,
+    /// Who handles its messages. Counted for each channel: calls of all threads
+    /// would fight over one count.
+    pub plugin: Arc<P>,
     /// What it waits for.
     pub state: State,
     /// What arrived and has not been handled.

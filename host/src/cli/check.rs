@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use super::say;
+use crate::config::EgressConfig;
 use crate::plugin::Settings;
 use crate::telemetry::Metrics;
 use crate::wasm::{Component, Engine, Inspection, PluginLimits, inspect};
@@ -16,13 +17,14 @@ use crate::wasm::{Component, Engine, Inspection, PluginLimits, inspect};
 pub(super) async fn run(plugin: &Path) -> anyhow::Result<()> {
     let path = plugin.display();
     let wasm = std::fs::read(plugin).with_context(|| format!("failed to read {path}"))?;
-    let Inspection { exports, imports, problems } = match inspect(&wasm) {
+    let Inspection { exports, imports, waits, problems } = match inspect(&wasm) {
         Ok(inspection) => inspection,
         Err(problem) => bail!("{path} {problem}"),
     };
     say(&format!("{path}: component, {} bytes", wasm.len()));
     list("exports", &exports);
     list("imports", &imports);
+    list("may wait for", &waits);
     if !problems.is_empty() {
         let problems: Vec<String> = problems.iter().map(|problem| format!("- {problem}")).collect();
         bail!("this host cannot run {path}:\n{}", problems.join("\n"));
@@ -38,8 +40,8 @@ pub(super) async fn run(plugin: &Path) -> anyhow::Result<()> {
 async fn load(wasm: &[u8]) -> anyhow::Result<Component> {
     let limits = PluginLimits::default();
     let engine = Engine::new(1, limits.max_memory_bytes, true)?;
-    let settings =
-        Settings { name: "check".to_owned(), config: BTreeMap::new(), metrics: Metrics::none() };
+    let (name, http) = ("check".to_owned(), EgressConfig::default());
+    let settings = Settings::new(name, BTreeMap::new(), http, Metrics::none());
     Ok(engine.compile(wasm, Arc::new(settings), limits)?.finish().await?)
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::file::{ConfigFile, PluginConfig};
-use super::{DrainConfig, SocketConfig, StatsdConfig};
+use super::{DrainConfig, EgressConfig, SocketConfig, StatsdConfig};
 use crate::plugin::Source;
 use crate::wasm::PluginLimits;
 use crate::wire::TopicPattern;
@@ -43,6 +43,8 @@ pub struct AppPlugin {
     pub config: BTreeMap<String, String>,
     /// Its bounds: `[limits]`, and what it has of its own.
     pub limits: PluginLimits,
+    /// Which requests it may make.
+    pub http: EgressConfig,
 }
 
 /// What is served over plain HTTP.
@@ -245,13 +247,18 @@ fn app_plugin(
     let limits = PluginLimits::deserialize(merged).map_err(|error| error.to_string());
     let limits = limits.and_then(|limits| check_limits(&limits).map(|()| limits));
     let limits = limits.map_err(|problem| format!("plugins.{name}.limits: {problem}"))?;
-    Ok(AppPlugin { name: name.to_owned(), source, config, limits })
+    let http = plugin.http.clone();
+    if http.timeout_ms == 0 {
+        return Err(format!("plugins.{name}.http.timeout_ms is 0; at least 1 is allowed"));
+    }
+    Ok(AppPlugin { name: name.to_owned(), source, config, limits, http })
 }
 
 impl AppPlugin {
     /// A plugin with every setting at its default.
     fn plain(name: String, source: Source) -> Self {
-        Self { name, source, config: BTreeMap::new(), limits: PluginLimits::default() }
+        let (limits, http) = (PluginLimits::default(), EgressConfig::default());
+        Self { name, source, config: BTreeMap::new(), limits, http }
     }
 }
 
@@ -324,6 +331,18 @@ mod tests {
             ("[drain]\nover = 1", "unknown field `over`"),
             ("[limits]\nmax_concurrency = 0", "limits.max_concurrency is 0; at least 1"),
             ("[limits]\non_faults = \"stop\"", "expected one of `reload`, `closed`, `open`"),
+            (
+                "[plugins.a]\npath = \"p\"\nhttp = { hosts = [\"http://a.com\"] }",
+                "\"http://a.com\" is no host; one such as",
+            ),
+            (
+                "[plugins.a]\npath = \"p\"\nhttp = { addresses = [\"10/8\"] }",
+                "\"10/8\" is no address; one such as",
+            ),
+            (
+                "[plugins.a]\npath = \"p\"\nhttp = { timeout_ms = 0 }",
+                "plugins.a.http.timeout_ms is 0; at least 1",
+            ),
             (
                 "[plugins.a]\npath = \"p\"\nlimits = { ful = 1 }",
                 "plugins.a.limits: unknown field `ful`",

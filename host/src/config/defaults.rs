@@ -96,5 +96,14 @@ pub(super) const MAX_TASKS_PER_CONNECTION: usize = 1_024;
 /// Clients that were turned away come back after a second.
 pub(super) const RETRY_AFTER_MS: u64 = 1_000;
 
+/// Longer than servers that will answer take.
+pub(super) const HTTP_TIMEOUT_MS: u64 = 10_000;
+
+/// Of a request's and of a response's body: what an API has to say.
+pub(super) const HTTP_BODY_BYTES: usize = 1024 * 1024;
+
+/// Requests of one plugin at the same time: more only wait at the other end.
+pub(super) const HTTP_MAX_CONCURRENT: usize = 256;
+
 /// Crashes of a client that has a bug, not of one that has a purpose.
 pub(super) const MAX_FAULTS: u32 = 20;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{CheckOrigin, defaults};
+use super::{CheckOrigin, EgressConfig, defaults};
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::session::Limits;
 use crate::wasm::{OnFaults, PluginLimits};
@@ -120,6 +120,8 @@ pub(super) struct PluginConfig {
     pub(super) config: BTreeMap<String, toml::Value>,
     /// What differs from `[limits]`.
     pub(super) limits: toml::Table,
+    /// Which requests it may make.
+    pub(super) http: EgressConfig,
 }
 
 /// `[static]`: the app's page.
@@ -173,6 +175,19 @@ impl Default for SocketConfig {
             max_connects_per_second: defaults::MAX_CONNECTS_PER_SECOND,
             max_joins_per_second: defaults::MAX_JOINS_PER_SECOND,
             handshake_timeout_ms: defaults::HANDSHAKE_TIMEOUT_MS,
+        }
+    }
+}
+
+impl Default for EgressConfig {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            addresses: Vec::new(),
+            timeout_ms: defaults::HTTP_TIMEOUT_MS,
+            max_request_bytes: defaults::HTTP_BODY_BYTES,
+            max_response_bytes: defaults::HTTP_BODY_BYTES,
+            max_concurrent: defaults::HTTP_MAX_CONCURRENT,
         }
     }
 }

@@ -6,6 +6,7 @@ mod defaults;
 mod file;
 mod origin;
 
+pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use app::{App, AppPlugin, ConfigError, StaticFiles};
 pub use file::{DrainConfig, OutboxPolicy, SocketConfig, StatsdConfig};
 pub use origin::{CheckOrigin, OriginPattern};

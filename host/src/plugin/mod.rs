@@ -17,6 +17,7 @@ pub use watch::watch;
 
 use std::collections::BTreeMap;
 
+use crate::egress::{Egress, EgressConfig};
 use crate::telemetry::Metrics;
 
 /// What a plugin's instances know of their surroundings.
@@ -28,4 +29,19 @@ pub struct Settings {
     pub config: BTreeMap<String, String>,
     /// Where its measurements go.
     pub metrics: Metrics,
+    /// Its requests to other servers.
+    pub(crate) egress: Egress,
+}
+
+impl Settings {
+    /// The surroundings of the plugin `name`.
+    #[must_use]
+    pub fn new(
+        name: String,
+        config: BTreeMap<String, String>,
+        http: EgressConfig,
+        metrics: Metrics,
+    ) -> Self {
+        Self { name, config, metrics, egress: Egress::new(http) }
+    }
 }

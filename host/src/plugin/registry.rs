@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::session::{Route, Routes};
-use crate::wasm::Pool;
+use crate::wasm::{Component, Pool};
 
 /// A plugin under its name. Its version may change; calls in flight finish on
 /// the version they began with.
@@ -43,9 +43,10 @@ pub enum RegistryError {
 impl Plugin {
     /// A plugin with its first version.
     #[must_use]
-    pub fn new(name: String, pool: Pool) -> Self {
-        let max_tasks = pool.component().limits().max_tasks.min(Semaphore::MAX_PERMITS);
-        Self { name, live: ArcSwap::from_pointee(pool), tasks: Arc::new(Semaphore::new(max_tasks)) }
+    pub fn new(name: String, component: Component) -> Self {
+        let max_tasks = component.limits().max_tasks.min(Semaphore::MAX_PERMITS);
+        let live = ArcSwap::from_pointee(Pool::new(component));
+        Self { name, live, tasks: Arc::new(Semaphore::new(max_tasks)) }
     }
 
     /// The name in `millrace.toml`.
@@ -62,8 +63,8 @@ impl Plugin {
 
     /// The live version.
     #[must_use]
-    pub fn live(&self) -> Arc<Pool> {
-        self.live.load_full()
+    pub fn live(&self) -> Guard<Arc<Pool>> {
+        self.live.load()
     }
 }
 
@@ -93,7 +94,7 @@ impl Registry {
     }
 
     /// Makes another version of a plugin the live one.
-    pub fn swap(&self, name: &str, pool: Pool) -> Result<(), RegistryError> {
+    pub fn swap(&self, name: &str, component: Component) -> Result<(), RegistryError> {
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         let plugin = self
             .plugins
@@ -101,10 +102,12 @@ impl Registry {
             .find(|plugin| plugin.name == name)
             .ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
         let other = self.socket().filter(|other| other.name != name);
-        if let (true, Some(other)) = (pool.component().has_socket(), other) {
+        if let (true, Some(other)) = (component.has_socket(), other) {
             return Err(RegistryError::TwoSockets(other.name.clone(), name.to_owned()));
         }
-        plugin.live.store(Arc::new(pool));
+        let old = plugin.live.load_full();
+        plugin.live.store(Arc::new(Pool::successor(component, &old)));
+        old.retire();
         self.routes.store(Arc::new(routes(&self.plugins)));
         Ok(())
     }

@@ -28,7 +28,7 @@ use crate::plugin::{Plugin, Registry, RegistryError, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
 use crate::telemetry::Metrics;
 use crate::transport;
-use crate::wasm::{Component, Engine, EngineError, LoadError, Pool};
+use crate::wasm::{Component, Engine, EngineError, LoadError};
 use crate::wire::Payload;
 
 /// How long connections have to close that did not finish their calls in time.
@@ -245,8 +245,8 @@ impl Swapper {
     /// Loads the component of `plugin` anew and makes it the live version. On
     /// an error the live version stays.
     pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
-        let pool = self.loader.load(plugin).await?;
-        Ok(self.shared.registry.swap(&plugin.name, pool)?)
+        let component = self.loader.load(plugin).await?;
+        Ok(self.shared.registry.swap(&plugin.name, component)?)
     }
 }
 
@@ -255,8 +255,9 @@ impl Loader {
         let limits = || app.plugins.iter().map(|plugin| &plugin.limits);
         let instances = limits().map(|l| l.max_instances).fold(0, u32::saturating_add);
         let memory = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
-        // While versions are exchanged, two of each plugin are live.
-        let engine = Engine::new(instances.saturating_mul(2), memory, true)?;
+        // One more of each plugin for asking a new version what it serves.
+        let spare = u32::try_from(app.plugins.len()).unwrap_or(u32::MAX);
+        let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
         let metrics = match &app.statsd {
             Some(statsd) => Metrics::statsd(&statsd.address)
                 .map_err(|cause| StartError::Statsd { address: statsd.address.clone(), cause })?,
@@ -265,7 +266,7 @@ impl Loader {
         Ok(Self { engine, metrics })
     }
 
-    async fn load(&self, plugin: &AppPlugin) -> Result<Pool, StartError> {
+    async fn load(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
         let path = plugin.source.component();
         let name = || plugin.name.clone();
         let wasm = tokio::fs::read(path).await.map_err(|cause| StartError::Read {
@@ -275,17 +276,13 @@ impl Loader {
             advice: "build it with `millrace build`",
         })?;
         let failed = |cause| StartError::Load { name: name(), path: path.to_owned(), cause };
-        let component = self.compile(wasm, plugin).await.map_err(failed)?;
-        Ok(Pool::new(component))
+        self.compile(wasm, plugin).await.map_err(failed)
     }
 
     /// Compiles on a thread of its own: it takes as long as seconds.
     async fn compile(&self, wasm: Vec<u8>, plugin: &AppPlugin) -> Result<Component, LoadError> {
-        let settings = Arc::new(Settings {
-            name: plugin.name.clone(),
-            config: plugin.config.clone(),
-            metrics: self.metrics.clone(),
-        });
+        let AppPlugin { name, config, http, .. } = plugin.clone();
+        let settings = Arc::new(Settings::new(name, config, http, self.metrics.clone()));
         let (engine, limits) = (self.engine.clone(), plugin.limits);
         let compiling =
             tokio::task::spawn_blocking(move || engine.compile(&wasm, settings, limits));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, ReplyTo, SocketRef};
+use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, SocketRef};
 use crate::pubsub::Broadcast;
 use crate::wire::{Frame, Payload};
 
@@ -94,7 +94,7 @@ pub enum Action<P> {
 #[derive(Debug)]
 pub struct Call<P> {
     /// Whom to call.
-    pub plugin: P,
+    pub plugin: Arc<P>,
     /// What to call.
     pub callback: Callback,
     /// The state it starts from.
@@ -106,31 +106,19 @@ pub struct Call<P> {
 /// What a result has to come back with.
 #[derive(Clone, Debug)]
 pub struct Ticket {
-    /// Who called.
-    pub context: Arc<Context>,
+    /// Whose call it is.
+    pub caller: Caller,
     /// What the call was for.
     pub turn: Turn,
 }
 
-impl Ticket {
-    /// Whose call it is, as the call itself may know.
-    #[must_use]
-    pub fn caller(&self) -> Caller {
-        let reply_to = match &self.turn {
-            Turn::Message(reply_to) => Some(reply_to.clone()),
-            Turn::Join | Turn::Notice | Turn::Terminate => None,
-        };
-        Caller { context: Arc::clone(&self.context), reply_to }
-    }
-}
-
 /// What a call was for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// A join.
     Join,
-    /// A message of the client, and what a reply has to carry.
-    Message(ReplyTo),
+    /// A message of the client.
+    Message,
     /// An intercepted broadcast, a broadcast on a subscribed topic or a timer.
     Notice,
     /// The end of the channel, which has left the session already.

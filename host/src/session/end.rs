@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Action, Call, Routes, Session, Ticket, Turn};
-use crate::channel::{Callback, Channel, Context, Letter, ReplyTo, State, TerminateReason};
+use crate::channel::{Callback, Caller, Channel, Context, Letter, ReplyTo, State, TerminateReason};
 use crate::wire::{Payload, Ref};
 
 impl<P: Clone> Session<P> {
@@ -83,7 +83,10 @@ impl<P: Clone> Session<P> {
         let letters = channel.mailbox.take().into_iter().collect();
         actions.push(Action::Call(Call {
             callback: Callback::Terminate(reason),
-            ticket: Ticket { context: Arc::clone(&channel.context), turn: Turn::Terminate },
+            ticket: Ticket {
+                caller: Caller { context: Arc::clone(&channel.context), reply_to: None },
+                turn: Turn::Terminate,
+            },
             plugin: channel.plugin,
             assigns: channel.assigns,
         }));

@@ -132,14 +132,15 @@ impl<P: Clone> Session<P> {
                 Letter::In { reply_to, event, payload } => {
                     let wants_reply = reply_to.reference.is_some();
                     let callback = Callback::HandleIn { event, payload, wants_reply };
-                    actions.push(start(channel, callback, Turn::Message(reply_to)));
+                    actions.push(start(channel, callback, Turn::Message, Some(reply_to)));
                 }
                 Letter::Out(broadcast) => {
                     let callback = Callback::HandleOut(broadcast);
-                    actions.push(start(channel, callback, Turn::Notice));
+                    actions.push(start(channel, callback, Turn::Notice, None));
                 }
                 Letter::Info(info) => {
-                    actions.push(start(channel, Callback::HandleInfo(info), Turn::Notice));
+                    let callback = Callback::HandleInfo(info);
+                    actions.push(start(channel, callback, Turn::Notice, None));
                 }
                 Letter::Leave(reply_to) => self.leave(topic, reply_to, routes, actions),
                 Letter::End(reason) => {
@@ -215,12 +216,18 @@ impl<P: Clone> Session<P> {
 }
 
 /// Starts a call for the channel's next turn.
-fn start<P: Clone>(channel: &mut Channel<P>, callback: Callback, turn: Turn) -> Action<P> {
+fn start<P>(
+    channel: &mut Channel<P>,
+    callback: Callback,
+    turn: Turn,
+    reply_to: Option<ReplyTo>,
+) -> Action<P> {
     channel.running += 1;
+    let context = Arc::clone(&channel.context);
     Action::Call(Call {
-        plugin: channel.plugin.clone(),
+        plugin: Arc::clone(&channel.plugin),
         callback,
         assigns: channel.assigns.clone(),
-        ticket: Ticket { context: Arc::clone(&channel.context), turn },
+        ticket: Ticket { caller: Caller { context, reply_to }, turn },
     })
 }

@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::{Action, Call, Route, Routes, Session, Ticket, Turn};
 use crate::channel::{
-    Callback, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
+    Callback, Caller, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
 };
 use crate::wire::{MAX_TOPIC_BYTES, Payload, Ref};
 
@@ -45,9 +45,10 @@ impl<P: Clone> Session<P> {
             join_message_ref: reply_to.reference.clone(),
             user_id: self.identity.user_id.clone(),
         });
+        let plugin = Arc::new(plugin.clone());
         let channel = Channel {
             context: Arc::clone(&context),
-            plugin: plugin.clone(),
+            plugin: Arc::clone(&plugin),
             state: State::Joining { reply_to, replaced },
             mailbox: Mailbox::new(self.limits.max_pending),
             running: 1,
@@ -57,10 +58,10 @@ impl<P: Clone> Session<P> {
         };
         self.channels.insert(Arc::clone(&context.topic), Box::new(channel));
         actions.push(Action::Call(Call {
-            plugin: plugin.clone(),
+            plugin,
             callback: Callback::Join { params },
             assigns: self.identity.assigns.clone(),
-            ticket: Ticket { context, turn: Turn::Join },
+            ticket: Ticket { caller: Caller { context, reply_to: None }, turn: Turn::Join },
         }));
     }
 
@@ -93,7 +94,7 @@ impl<P: Clone> Session<P> {
         routes: &Routes<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        let topic = &ticket.context.topic;
+        let topic = &ticket.caller.context.topic;
         let Some(channel) = self.channels.get_mut(topic) else { return };
         channel.running -= 1;
         let State::Joining { reply_to, replaced } =
@@ -105,15 +106,15 @@ impl<P: Clone> Session<P> {
         let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
         match answer {
             Ok(Ok(Joined { response, outcome })) => {
-                let plugin = channel.plugin.clone();
+                let plugin = P::clone(&channel.plugin);
                 let response = response.unwrap_or_else(Payload::empty);
                 actions.extend(self.reply(join_ref, reference, topic, "ok", &response));
                 self.close_replaced(topic, replaced, actions);
                 // The reply is queued but not yet written, so whoever learns of
                 // the join finds the channel subscribed.
-                let context = Arc::clone(&ticket.context);
+                let context = Arc::clone(&ticket.caller.context);
                 actions.push(Action::Join { context, plugin });
-                self.apply(&ticket.caller(), outcome, routes, actions);
+                self.apply(&ticket.caller, outcome, routes, actions);
             }
             refused => {
                 let reason = match refused {

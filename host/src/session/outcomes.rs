@@ -23,11 +23,11 @@ impl<P: Clone> Session<P> {
         routes: &Routes<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        let context = &ticket.context;
+        let context = &ticket.caller.context;
         if ticket.turn == Turn::Terminate {
             if let Ok(Completion::Handled(outcome)) = result {
                 // What a channel is started with here would outlive it.
-                self.apply_effects(&ticket.caller(), None, outcome.effects, actions);
+                self.apply_effects(&ticket.caller, outcome.effects, actions);
             }
             return;
         }
@@ -35,7 +35,7 @@ impl<P: Clone> Session<P> {
         let Some(channel) = current.filter(|c| c.context.channel == context.channel) else {
             return;
         };
-        let handled = match (&ticket.turn, result) {
+        let handled = match (ticket.turn, result) {
             (Turn::Join, Ok(Completion::Join(answer))) => {
                 return self.joined(ticket, Ok(answer), routes, actions);
             }
@@ -49,7 +49,7 @@ impl<P: Clone> Session<P> {
         };
         channel.running -= 1;
         match handled {
-            Ok(outcome) => self.apply(&ticket.caller(), outcome, routes, actions),
+            Ok(outcome) => self.apply(&ticket.caller, outcome, routes, actions),
             Err(Failure::Crashed) => return self.crash(context, routes, actions),
             Err(Failure::TimedOut) => {
                 self.failed(ticket, &Payload::reason("handler timeout"), actions);
@@ -64,14 +64,15 @@ impl<P: Clone> Session<P> {
 
     /// A call came to nothing, and its channel goes on.
     fn failed(&mut self, ticket: &Ticket, reason: &Payload, actions: &mut Vec<Action<P>>) {
-        if let Turn::Message(reply_to) = &ticket.turn {
-            self.refuse(&ticket.context.topic, reply_to, reason, actions);
+        let Caller { context, reply_to } = &ticket.caller;
+        if let Some(reply_to) = reply_to {
+            self.refuse(&context.topic, reply_to, reason, actions);
         }
     }
 
     /// Takes what comes for a channel's client from outside; a counted no-op
     /// when the channel is gone.
-    pub fn late(&mut self, late: Late, routes: &Routes<P>, actions: &mut Vec<Action<P>>) {
+    pub fn late(&mut self, late: Late, actions: &mut Vec<Action<P>>) {
         let (topic, channel) = match &late {
             Late::Reply { topic, channel, .. } | Late::Push { topic, channel, .. } => {
                 (topic, *channel)
@@ -93,10 +94,8 @@ impl<P: Clone> Session<P> {
                 actions.push(Action::Count("late.gone"));
             }
             // What it broadcasts is wanted even if the channel has gone.
-            (Late::Flush { caller, effects, applied }, context) => {
-                let plugin = routes.find(&caller.context.topic).map(|r| r.plugin.clone());
-                let plugin = context.is_some().then_some(plugin).flatten();
-                self.apply_effects(&caller, plugin.as_ref(), effects, actions);
+            (Late::Flush { caller, effects, applied }, _) => {
+                self.apply_effects(&caller, effects, actions);
                 // The call may have been given up meanwhile.
                 let _ = applied.send(());
             }
@@ -116,18 +115,15 @@ impl<P: Clone> Session<P> {
         if let Some(assigns) = assigns {
             channel.assigns = assigns;
         }
-        let plugin = channel.plugin.clone();
-        if self.apply_effects(caller, Some(&plugin), effects, actions) {
+        if self.apply_effects(caller, effects, actions) {
             self.finish(&caller.context, TerminateReason::Stopped, routes, actions);
         }
     }
 
-    /// Applies effects in order; true when one of them ends the channel. Tasks
-    /// are of `plugin`; without one none is started.
+    /// Applies effects in order; true when one of them ends the channel.
     fn apply_effects(
         &mut self,
         caller: &Caller,
-        plugin: Option<&P>,
         effects: Vec<Effect>,
         actions: &mut Vec<Action<P>>,
     ) -> bool {
@@ -164,18 +160,26 @@ impl<P: Clone> Session<P> {
                 Effect::ReplyTo { socket_ref, status, payload } => {
                     self.reply_to(socket_ref, status, payload, actions);
                 }
-                Effect::StartTask { name, payload } => match plugin {
-                    Some(plugin) => {
-                        let (caller, plugin) = (caller.clone(), plugin.clone());
-                        actions.push(Action::StartTask { caller, plugin, name, payload });
-                    }
-                    None => actions.push(Action::Count("task.refused")),
-                },
+                Effect::StartTask { name, payload } => {
+                    actions.push(self.start_task(caller, name, payload));
+                }
                 Effect::Disconnect(user_id) => actions.push(Action::Disconnect(user_id)),
                 Effect::Stop => stop = true,
             }
         }
         stop
+    }
+
+    /// What a channel that has gone starts would outlive it.
+    fn start_task(&self, caller: &Caller, name: String, payload: Payload) -> Action<P> {
+        let Context { topic, channel, .. } = &*caller.context;
+        match self.channels.get(topic).filter(|c| c.context.channel == *channel) {
+            Some(channel) => {
+                let plugin = P::clone(&channel.plugin);
+                Action::StartTask { caller: caller.clone(), plugin, name, payload }
+            }
+            None => Action::Count("task.refused"),
+        }
     }
 
     /// Answers an earlier message; one of this socket at once, in the order of

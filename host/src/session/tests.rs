@@ -388,7 +388,7 @@ fn a_message_is_answered_later_by_its_socket_ref_in_the_order_of_effects() {
     desk.send(r#"["11","2","room:a","later",{}]"#);
     desk.end_with(Vec::new());
     desk.send(r#"["11","3","room:a","now",{}]"#);
-    let channel = desk.calls[0].ticket.context.channel;
+    let channel = desk.calls[0].ticket.caller.context.channel;
     let later = |channel| Effect::ReplyTo {
         socket_ref: socket_ref(channel),
         status: "ok".to_owned(),
@@ -409,7 +409,7 @@ fn a_message_is_answered_later_by_its_socket_ref_in_the_order_of_effects() {
 fn what_comes_late_reaches_its_own_join_alone() {
     let mut desk = joined();
     desk.send(r#"["11","2","room:a","now",{}]"#);
-    let caller = desk.calls[0].ticket.caller();
+    let caller = desk.calls[0].ticket.caller.clone();
     desk.end_with(Vec::new());
     let push = |channel| Late::Push {
         topic: "room:a".into(),
@@ -419,7 +419,7 @@ fn what_comes_late_reaches_its_own_join_alone() {
     };
     let mut late = |late| {
         let mut actions = Vec::new();
-        desk.session.late(late, &desk.routes, &mut actions);
+        desk.session.late(late, &mut actions);
         desk.told(actions)
     };
     let channel = caller.context.channel;

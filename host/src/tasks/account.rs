@@ -1,17 +1,18 @@
 //! What one connection has running and has done wrong.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tracing::{debug, error};
 
 use super::apply;
 use crate::channel::{Caller, Effect, Late, Progress};
 use crate::outbox::Outbox;
 use crate::server::Shared;
-use crate::wasm::Fault;
+use crate::wasm::{Fault, FaultKind};
 
 /// One connection, as its calls and tasks see it. Tasks keep it alive.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Account {
     pub(crate) shared: Arc<Shared>,
     pub(crate) outbox: Arc<Outbox>,
     tasks: AtomicUsize,
+    /// Whether it has ever made a fault.
+    faulty: AtomicBool,
     faults: Mutex<Faults>,
 }
 
@@ -28,8 +31,8 @@ pub(crate) struct TaskSlot(Arc<Account>);
 
 impl Account {
     pub(crate) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>) -> Self {
-        let (tasks, faults) = (AtomicUsize::new(0), Mutex::default());
-        Self { shared, outbox, tasks, faults }
+        let (tasks, faulty) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { shared, outbox, tasks, faulty, faults: Mutex::default() }
     }
 
     /// Room for a task, within `socket.max_tasks`.
@@ -43,17 +46,24 @@ impl Account {
     /// Whether this connection may call plugins; if not, when it is worth
     /// trying again.
     pub(crate) fn admit(&self) -> Result<(), Duration> {
-        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         // Almost every connection: no clock is read.
-        if faults.level == 0.0 { Ok(()) } else { faults.admit(self.max_faults(), Instant::now()) }
+        if !self.faulty.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.faults().admit(self.max_faults(), Instant::now())
     }
 
-    /// Counts what a call of this connection did wrong.
-    pub(crate) fn faulted(&self, fault: &Fault) {
+    /// Logs and counts what a call of this connection did wrong.
+    pub(crate) fn faulted(&self, fault: &Fault, plugin: &str, what: &str, topic: &str) {
+        let cause = fault.kind.as_str();
+        match fault.kind {
+            // The faults that led to it were errors.
+            FaultKind::Held { .. } => debug!(plugin, topic, cause, "{what} failed: {fault}"),
+            _ => error!(plugin, topic, cause, "{what} failed: {fault}"),
+        }
         self.shared.metrics.count(counter(fault), 1);
         if fault.is_plugins() {
-            let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-            faults.add(self.max_faults(), Instant::now());
+            self.add_faults(1);
         }
     }
 
@@ -61,10 +71,7 @@ impl Account {
     /// costs an instance, as a trap does.
     pub(crate) fn cut_off(&self, calls: usize) {
         if calls > 0 {
-            let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-            for _ in 0..calls {
-                faults.add(self.max_faults(), Instant::now());
-            }
+            self.add_faults(calls);
             self.shared.metrics.count("call.cut_off", i64::try_from(calls).unwrap_or(i64::MAX));
         }
     }
@@ -74,6 +81,18 @@ impl Account {
         if self.outbox.late(late).is_err() {
             self.shared.metrics.count("late.gone", 1);
         }
+    }
+
+    fn add_faults(&self, many: usize) {
+        let mut faults = self.faults();
+        for _ in 0..many {
+            faults.add(self.max_faults(), Instant::now());
+        }
+        self.faulty.store(true, Ordering::Relaxed);
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn max_faults(&self) -> f64 {
@@ -90,6 +109,7 @@ fn counter(fault: &Fault) -> &'static str {
         BadReturn => "fault.bad_return",
         Instantiation => "fault.instantiation",
         Deadline => "fault.deadline",
+        NoRoom { .. } => "fault.no_room",
         Held { .. } => "fault.held",
     }
 }

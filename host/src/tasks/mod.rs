@@ -11,14 +11,13 @@
 mod account;
 
 pub(crate) use account::Account;
+use account::TaskSlot;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tracing::error;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::channel::{Caller, Effect, Late, Progress, SocketRef};
-use crate::deadline::within;
+use crate::channel::{Caller, Effect, Late, SocketRef};
 use crate::plugin::Plugin;
 use crate::pubsub::Broadcast;
 use crate::wasm::{Calling, Fault, FaultKind};
@@ -46,38 +45,31 @@ pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> 
         return Err(NoRoom);
     };
     metrics.count("task.started", 1);
-    let task = run(Arc::clone(account), start);
-    account.shared.tasks.spawn(async move {
-        task.await;
-        drop((of_connection, of_plugin));
-    });
+    let slots = (of_connection, of_plugin);
+    account.shared.tasks.spawn(run(Arc::clone(account), start, slots));
     Ok(())
 }
 
-async fn run(account: Arc<Account>, start: Start) {
+async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaphorePermit)) {
     let Start { caller, plugin, name, payload } = start;
     let result = match account.admit() {
         Ok(()) => {
-            let pool = plugin.live();
-            let limit = Duration::from_millis(pool.component().limits().task_timeout_ms);
-            let progress: Arc<dyn Progress> = Arc::clone(&account) as _;
-            let calling = Calling { caller: caller.clone(), progress: &progress };
-            within(limit, pool.run_task(calling, &name, &payload))
-                .await
-                .unwrap_or_else(|| Err(Fault::deadline(limit, "task_timeout_ms")))
+            let calling = Calling { caller: caller.clone(), progress: Arc::clone(&account) as _ };
+            plugin.live().run_task(calling, &name, &payload).await
         }
         Err(retry_after) => Err(Fault::held(retry_after)),
     };
     match result {
         Ok(effects) => apply(&account, Some(&plugin), &caller, effects),
         Err(fault) => {
-            let (topic, cause) = (&caller.context.topic, fault.kind.as_str());
-            error!(plugin = plugin.name(), %topic, task = name, cause, "a task failed: {fault}");
-            account.faulted(&fault);
+            let task = format!("the task {name:?}");
+            account.faulted(&fault, plugin.name(), &task, &caller.context.topic);
             account.shared.metrics.count("task.failed", 1);
             let reason = match fault.kind {
                 FaultKind::Deadline => Payload::reason("task timeout"),
-                FaultKind::Held { retry_after_ms } => Payload::retry("unavailable", retry_after_ms),
+                FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
+                    Payload::retry("unavailable", retry_after_ms)
+                }
                 _ => Payload::reason("task crashed"),
             };
             refuse(&account, &caller, reason);

@@ -8,26 +8,22 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tracing::{debug, error};
 
 use super::timers::{Timer, Timers};
-use crate::channel::{Assigns, Callback, ChannelId, Completion, Late, Progress, TerminateReason};
-use crate::deadline::within;
+use crate::channel::{ChannelId, Completion, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
 use crate::plugin::Plugin;
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::Shared;
 use crate::session::{Action, Call, Identity, Session, Ticket};
 use crate::tasks::{self, Account, Start};
-use crate::wasm::{Calling, Fault, FaultKind};
+use crate::wasm::{Calling, Fault};
 use crate::wire::{CloseReason, DecodeError, Frame};
 
 /// The channels of one connection.
 pub(super) struct Channels {
     session: Session<Arc<Plugin>>,
     account: Arc<Account>,
-    /// The account again, as calls see it.
-    progress: Arc<dyn Progress>,
     pub(super) timers: Timers,
     /// Calls that were not ready at once.
     calls: FuturesUnordered<PendingCall>,
@@ -54,9 +50,10 @@ impl Future for PendingCall {
 }
 
 /// A call that ended.
+#[expect(clippy::redundant_allocation, reason = "the channel's own count of its plugin")]
 pub(super) struct Called {
     ticket: Ticket,
-    plugin: Arc<Plugin>,
+    plugin: Arc<Arc<Plugin>>,
     result: Result<Completion, Fault>,
 }
 
@@ -69,11 +66,9 @@ impl Channels {
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
         let session = Session::new(identity, limits, Arc::clone(&shared.channel_ids));
         let account = Arc::new(Account::new(shared, outbox));
-        let progress = Arc::clone(&account) as Arc<dyn Progress>;
         Self {
             session,
             account,
-            progress,
             timers,
             calls: FuturesUnordered::new(),
             actions: Vec::new(),
@@ -145,9 +140,7 @@ impl Channels {
     /// Takes what came for a channel's client. Frames go to the front of
     /// `taken`, as they have waited their turn already.
     pub(super) async fn late(&mut self, late: Late, taken: &mut VecDeque<Outgoing>) {
-        let routes = self.shared().registry.routes();
-        self.session.late(late, &routes, &mut self.actions);
-        drop(routes);
+        self.session.late(late, &mut self.actions);
         if let [Action::Send(_) | Action::Push { .. }] = self.actions.as_slice()
             && let Some(Action::Send(frame) | Action::Push { frame, .. }) = self.actions.pop()
         {
@@ -183,11 +176,9 @@ impl Channels {
         self.outbox().close(CloseReason::Restarting);
         self.shared().connections.remove(self.session.identity());
         let late = self.outbox().take_late();
-        let routes = self.shared().registry.routes();
         for late in late {
-            self.session.late(late, &routes, &mut self.actions);
+            self.session.late(late, &mut self.actions);
         }
-        drop(routes);
         self.act().await;
         while let Some(called) = self.calls.next().await {
             self.complete(called).await;
@@ -208,7 +199,7 @@ impl Channels {
                     }
                     Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
                     Action::Call(call) => {
-                        let channel = call.ticket.context.channel;
+                        let channel = call.ticket.caller.context.channel;
                         let mut future = self.start(call);
                         match futures_util::poll!(future.as_mut()) {
                             Poll::Ready(called) => self.completed(called),
@@ -227,13 +218,7 @@ impl Channels {
         let completion = match result {
             Ok(completion) => Ok(completion),
             Err(fault) => {
-                let (topic, cause) = (&ticket.context.topic, fault.kind.as_str());
-                match fault.kind {
-                    // The faults that led to it were errors.
-                    FaultKind::Held { .. } => debug!(plugin = plugin.name(), %topic, "{fault}"),
-                    _ => error!(plugin = plugin.name(), %topic, cause, "a call failed: {fault}"),
-                }
-                self.account.faulted(&fault);
+                self.account.faulted(&fault, plugin.name(), "a call", &ticket.caller.context.topic);
                 Err(fault.failure())
             }
         };
@@ -300,33 +285,18 @@ impl Channels {
 
     fn start(&self, call: Call<Arc<Plugin>>) -> StartedCall {
         let Call { plugin, callback, assigns, ticket } = call;
-        let (account, progress) = (Arc::clone(&self.account), Arc::clone(&self.progress));
+        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        let admitted = self.account.admit();
         Box::pin(async move {
-            let result = match account.admit() {
-                Ok(()) => make(&progress, &plugin, &ticket, &assigns, &callback).await,
+            let result = match admitted {
+                Ok(()) => {
+                    let calling = Calling { caller: ticket.caller.clone(), progress };
+                    // On the version that is live now.
+                    plugin.live().call(calling, &assigns, &callback).await
+                }
                 Err(retry_after) => Err(Fault::held(retry_after)),
             };
             Called { ticket, plugin, result }
         })
     }
-}
-
-/// Makes a call, on the version that is live now.
-async fn make(
-    progress: &Arc<dyn Progress>,
-    plugin: &Plugin,
-    ticket: &Ticket,
-    assigns: &Assigns,
-    callback: &Callback,
-) -> Result<Completion, Fault> {
-    let pool = plugin.live();
-    let limits = pool.component().limits();
-    let (limit, key) = match callback {
-        Callback::Join { .. } => (limits.join_timeout_ms, "join_timeout_ms"),
-        _ => (limits.call_timeout_ms, "call_timeout_ms"),
-    };
-    let limit = Duration::from_millis(limit);
-    let calling = Calling { caller: ticket.caller(), progress };
-    let result = within(limit, pool.call(calling, assigns, callback)).await;
-    result.unwrap_or_else(|| Err(Fault::deadline(limit, key)))
 }

@@ -11,6 +11,7 @@ wasmtime::component::bindgen!({
     imports: {
         "millrace:plugin/call.flush": async | trappable,
         "millrace:plugin/clock.sleep-ms": async,
+        "millrace:plugin/http.send": async,
         "millrace:plugin/random.bytes": trappable,
     },
     exports: { default: async },

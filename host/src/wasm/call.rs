@@ -1,7 +1,9 @@
 //! Calling a plugin: an instance from the pool, its fuel, the call on a fiber,
 //! the result checked.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
 use super::convert::{self, Budget, CallKind, ConnectRequest, Connected, Refusal};
@@ -14,11 +16,11 @@ use crate::wire::Payload;
 
 /// What every call of a channel's or a task's has.
 #[derive(Debug)]
-pub struct Calling<'a> {
+pub struct Calling {
     /// Whose call it is.
     pub caller: Caller,
     /// Where its flushed effects go.
-    pub progress: &'a Arc<dyn Progress>,
+    pub progress: Arc<dyn Progress>,
 }
 
 impl Pool {
@@ -29,7 +31,7 @@ impl Pool {
     /// ends its instance.
     pub async fn call(
         &self,
-        calling: Calling<'_>,
+        calling: Calling,
         assigns: &Assigns,
         callback: &Callback,
     ) -> Result<Completion, Fault> {
@@ -37,21 +39,33 @@ impl Pool {
         if let Some(completion) = native(callback) {
             return Ok(completion);
         }
-        let mut taken = self.take().await?;
-        let result = taken.instance.call(calling, assigns, callback).await;
-        self.ended(taken, result)
+        let limits = self.component().limits();
+        let deadline = match callback {
+            Callback::Join { .. } => (limits.join_timeout_ms, "join_timeout_ms"),
+            _ => (limits.call_timeout_ms, "call_timeout_ms"),
+        };
+        let call = async {
+            let mut taken = self.take().await?;
+            let result = taken.instance.call(calling, assigns, callback).await;
+            self.ended(taken, result)
+        };
+        self.within(deadline, pin!(call)).await
     }
 
     /// Runs a task to its end.
     pub async fn run_task(
         &self,
-        calling: Calling<'_>,
+        calling: Calling,
         name: &str,
         payload: &Payload,
     ) -> Result<Vec<Effect>, Fault> {
-        let mut taken = self.take().await?;
-        let result = taken.instance.run_task(calling, name, payload).await;
-        self.ended(taken, result)
+        let deadline = (self.component().limits().task_timeout_ms, "task_timeout_ms");
+        let call = async {
+            let mut taken = self.take().await?;
+            let result = taken.instance.run_task(calling, name, payload).await;
+            self.ended(taken, result)
+        };
+        self.within(deadline, pin!(call)).await
     }
 
     /// Asks the plugin whether somebody may connect.
@@ -59,16 +73,31 @@ impl Pool {
         &self,
         request: &ConnectRequest,
     ) -> Result<Result<Connected, Refusal>, Fault> {
-        let mut taken = self.take().await?;
-        let result = taken.instance.connect(request).await;
-        self.ended(taken, result)
+        let deadline = (self.component().limits().join_timeout_ms, "join_timeout_ms");
+        let call = async {
+            let mut taken = self.take().await?;
+            let result = taken.instance.connect(request).await;
+            self.ended(taken, result)
+        };
+        self.within(deadline, pin!(call)).await
+    }
+
+    /// Makes a call under a deadline in milliseconds, which comes with its key.
+    async fn within<T>(
+        &self,
+        (limit, key): (u64, &str),
+        call: Pin<&mut impl Future<Output = Result<T, Fault>>>,
+    ) -> Result<T, Fault> {
+        let limit = Duration::from_millis(limit);
+        let result = self.component().engine.turns.within(limit, call).await;
+        result.unwrap_or_else(|| Err(Fault::deadline(limit, key)))
     }
 
     /// Keeps the instance of a call that went well.
-    fn ended<T>(&self, taken: Taken<'_>, result: Result<T, Fault>) -> Result<T, Fault> {
+    fn ended<T>(&self, taken: Box<Taken>, result: Result<T, Fault>) -> Result<T, Fault> {
         match &result {
             Ok(_) => self.give_back(taken),
-            Err(_) => self.faulted(),
+            Err(fault) => self.faulted(fault),
         }
         result
     }
@@ -77,7 +106,7 @@ impl Pool {
 impl Instance {
     async fn call(
         &mut self,
-        calling: Calling<'_>,
+        calling: Calling,
         assigns: &Assigns,
         callback: &Callback,
     ) -> Result<Completion, Fault> {
@@ -111,7 +140,7 @@ impl Instance {
 
     async fn run_task(
         &mut self,
-        calling: Calling<'_>,
+        calling: Calling,
         name: &str,
         payload: &Payload,
     ) -> Result<Vec<Effect>, Fault> {
@@ -126,10 +155,9 @@ impl Instance {
     }
 
     /// Tells the imports whose call it is.
-    fn begin(&mut self, calling: Calling<'_>, kind: CallKind) {
+    fn begin(&mut self, calling: Calling, kind: CallKind) {
         let Calling { caller, progress } = calling;
         let budget = Budget::new(&self.limits, kind, self.tasks.is_some());
-        let progress = Arc::clone(progress);
         self.store.data_mut().current = Some(Current { caller, progress, budget });
     }
 

@@ -15,6 +15,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// The names of its imported ones.
     pub imports: Vec<String>,
+    /// What its calls may wait for.
+    pub waits: Vec<String>,
     /// Why this host cannot run it, each in one line or more; empty when it can.
     pub problems: Vec<String>,
 }
@@ -30,6 +32,14 @@ const SOURCES: [(&str, &str); 6] = [
     ("tasks.wit", include_str!("../../../wit/v0.1/tasks.wit")),
     ("host.wit", include_str!("../../../wit/v0.1/host.wit")),
     ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
+];
+
+/// The functions of the host that a call may wait in: their interfaces, their
+/// names, and what for.
+const WAITS: [(&str, &str, &str); 3] = [
+    ("clock", "sleep-ms", "time to pass"),
+    ("http", "send", "other servers, as far as [plugins.NAME.http] allows them"),
+    ("call", "flush", "its effects to be applied"),
 ];
 
 /// Looks at the bytes of a `.wasm` file. An error when it is no component at
@@ -118,6 +128,7 @@ impl Plugin<'_> {
         for (key, item) in &self.world.imports {
             let name = self.resolve.name_world_key(key);
             self.compare(&name, item, true, host, &mut inspection.problems);
+            inspection.waits.extend(self.waits(&name, item));
             inspection.imports.push(name);
         }
         for (key, item) in &self.world.exports {
@@ -138,6 +149,17 @@ impl Plugin<'_> {
             ));
         }
         inspection
+    }
+
+    /// What calls of the plugin may wait for in an imported interface.
+    fn waits(&self, name: &str, item: &WorldItem) -> Vec<String> {
+        let WorldItem::Interface { id, .. } = item else { return Vec::new() };
+        let Some(interface) = self.resolve.interfaces.get(*id) else { return Vec::new() };
+        let waits = WAITS.iter().filter(|(of, function, _)| {
+            name.starts_with(&format!("{PACKAGE}/{of}@"))
+                && interface.functions.contains_key(*function)
+        });
+        waits.map(|(of, function, what)| format!("{what} ({of}.{function})")).collect()
     }
 
     fn compare(

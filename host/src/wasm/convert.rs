@@ -112,7 +112,7 @@ pub(super) fn connected(
             if let Some(user_id) = &user_id {
                 name("the user id", user_id)?;
             }
-            let assigns = assigns_back(connected.assigns, limits)?;
+            let assigns = assigns_back(connected.assigns, limits.max_assigns_bytes)?;
             Ok(Ok(Connected { user_id, assigns }))
         }
         Err(socket::Refusal { status, reason }) => {
@@ -126,8 +126,12 @@ pub(super) fn connected(
 /// them it may have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
-    limits: PluginLimits,
+    max_effects: usize,
+    max_bytes: usize,
+    max_assigns_bytes: usize,
+    /// What is left of `max_effects`.
     effects: usize,
+    /// What is left of `max_bytes`.
     bytes: usize,
     call: CallKind,
     /// Whether the plugin has tasks to start.
@@ -148,8 +152,16 @@ pub(super) enum CallKind {
 impl Budget {
     /// The limits of one call. `tasks` says whether the plugin exports any.
     pub(super) fn new(limits: &PluginLimits, call: CallKind, tasks: bool) -> Self {
-        let (effects, bytes) = (limits.max_effects, limits.max_effect_bytes);
-        Self { limits: *limits, effects, bytes, call, tasks }
+        let &PluginLimits { max_effects, max_effect_bytes, max_assigns_bytes, .. } = limits;
+        Self {
+            max_effects,
+            max_bytes: max_effect_bytes,
+            max_assigns_bytes,
+            effects: max_effects,
+            bytes: max_effect_bytes,
+            call,
+            tasks,
+        }
     }
 
     pub(super) fn joined(
@@ -168,7 +180,7 @@ impl Budget {
 
     pub(super) fn outcome(&mut self, outcome: types::Outcome) -> Result<Outcome, Fault> {
         let effects = self.effects(outcome.effects)?;
-        let assigns = outcome.assigns.map(|assigns| assigns_back(assigns, &self.limits));
+        let assigns = outcome.assigns.map(|assigns| assigns_back(assigns, self.max_assigns_bytes));
         Ok(Outcome { effects, assigns: assigns.transpose()? })
     }
 
@@ -181,7 +193,7 @@ impl Budget {
     }
 
     pub(super) fn effects(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
-        let allowed = self.limits.max_effects;
+        let allowed = self.max_effects;
         self.effects = self.effects.checked_sub(effects.len()).ok_or_else(|| {
             let found = effects.len() + (allowed - self.effects);
             Fault::bad_return(format!(
@@ -283,14 +295,14 @@ impl Budget {
             }
             None => Err(Fault::bad_return(format!(
                 "the effects of the call have more than {} bytes (limits.max_effect_bytes)",
-                self.limits.max_effect_bytes
+                self.max_bytes
             ))),
         }
     }
 }
 
-fn assigns_back(assigns: types::AssignsResult, limits: &PluginLimits) -> Result<Assigns, Fault> {
-    let (found, allowed) = (assigns.data.len(), limits.max_assigns_bytes);
+fn assigns_back(assigns: types::AssignsResult, allowed: usize) -> Result<Assigns, Fault> {
+    let found = assigns.data.len();
     if found > allowed {
         return Err(Fault::bad_return(format!(
             "the assigns have {found} bytes, allowed are {allowed} (limits.max_assigns_bytes)"

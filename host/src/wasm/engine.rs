@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wasmtime::component::Linker;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+use super::Turns;
 use super::cache::Cache;
 use super::host::{self, State};
 
@@ -15,6 +16,7 @@ pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
     pub(super) linker: Arc<Linker<State>>,
     pub(super) cache: Option<Arc<Cache>>,
+    pub(super) turns: Arc<Turns>,
 }
 
 /// Why there is no engine: this machine cannot run Wasm as it is configured.
@@ -40,6 +42,7 @@ impl Engine {
         max_memory_bytes: usize,
         cache: bool,
     ) -> Result<Self, EngineError> {
+        warn_of_few_maps(max_instances);
         let mut pooled = config(Some(pooling(max_instances, max_memory_bytes)));
         pooled.memory_reservation(reservation(max_instances, max_memory_bytes));
         // Pooling reserves address space for every slot, which a container with
@@ -55,7 +58,7 @@ impl Engine {
         let mut linker = Linker::new(&wasmtime);
         host::add_to_linker(&mut linker).map_err(EngineError)?;
         let cache = if cache { Cache::open(fingerprint(&wasmtime)).map(Arc::new) } else { None };
-        Ok(Self { wasmtime, linker: Arc::new(linker), cache })
+        Ok(Self { wasmtime, linker: Arc::new(linker), cache, turns: Arc::new(Turns::new()) })
     }
 }
 
@@ -117,6 +120,25 @@ fn pooling(max_instances: u32, max_memory_bytes: usize) -> PoolingAllocationConf
         .table_keep_resident(16 * 1024)
         .decommit_batch_size(16);
     pooling
+}
+
+/// Memory maps of one live instance: its stack and the stack's guard page, and
+/// its memory in four parts.
+const MAPS_PER_INSTANCE: u64 = 6;
+
+/// Linux bounds the memory maps of a process, at 65,530 unless told otherwise.
+fn warn_of_few_maps(max_instances: u32) {
+    let path = "/proc/sys/vm/max_map_count";
+    let Ok(text) = std::fs::read_to_string(path) else { return };
+    let Ok(allowed) = text.trim().parse::<u64>() else { return };
+    let needed = u64::from(max_instances) * MAPS_PER_INSTANCE;
+    if needed > allowed {
+        tracing::warn!(
+            "{max_instances} instances (limits.max_instances of all plugins) take {needed} memory \
+             maps, and this machine allows {allowed} (vm.max_map_count): calls beyond that are \
+             answered with `unavailable`; raise one or lower the other"
+        );
+    }
 }
 
 /// Changes whenever compiled code of another engine would not fit this one.

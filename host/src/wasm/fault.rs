@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::channel::Failure;
 
@@ -31,10 +31,15 @@ pub enum FaultKind {
     OutOfMemory,
     /// The plugin returned what the interface does not allow.
     BadReturn,
-    /// No instance could be made.
+    /// The plugin trapped while an instance of it was made.
     Instantiation,
     /// It took longer than it may.
     Deadline,
+    /// It was not made: the server has no memory or no slot for an instance.
+    NoRoom {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// It was not made: the plugin is held back after other faults.
     Held {
         /// When it is worth trying again, in milliseconds.
@@ -53,6 +58,7 @@ impl FaultKind {
             Self::BadReturn => "bad_return",
             Self::Instantiation => "instantiation",
             Self::Deadline => "deadline",
+            Self::NoRoom { .. } => "no_room",
             Self::Held { .. } => "held",
         }
     }
@@ -80,10 +86,33 @@ impl Fault {
         }
     }
 
+    /// An error of wasmtime in making an instance. What comes from no code of
+    /// the plugin comes from the machine: memory, address space, memory maps.
+    pub(super) fn of_instantiation(error: &wasmtime::Error, output: &str, refused: bool) -> Self {
+        let of_plugin = refused || error.is::<Trap>() || error.is::<WasmBacktrace>();
+        match of_plugin {
+            true => {
+                Self { kind: FaultKind::Instantiation, ..Self::of_call(error, output, refused) }
+            }
+            false => Self::no_room(error),
+        }
+    }
+
+    fn no_room(error: &wasmtime::Error) -> Self {
+        Self {
+            kind: FaultKind::NoRoom { retry_after_ms: RETRY_AFTER_MS },
+            message: format!("no room for an instance: {error:#}"),
+            backtrace: String::new(),
+        }
+    }
+
     /// Whether the plugin's code is to blame, and its instance is lost.
     #[must_use]
     pub fn is_plugins(&self) -> bool {
-        !matches!(self.kind, FaultKind::Deadline | FaultKind::Held { .. })
+        !matches!(
+            self.kind,
+            FaultKind::Deadline | FaultKind::NoRoom { .. } | FaultKind::Held { .. }
+        )
     }
 
     /// What it means to a channel.
@@ -91,7 +120,9 @@ impl Fault {
     pub fn failure(&self) -> Failure {
         match self.kind {
             FaultKind::Deadline => Failure::TimedOut,
-            FaultKind::Held { retry_after_ms } => Failure::Unavailable { retry_after_ms },
+            FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
+                Failure::Unavailable { retry_after_ms }
+            }
             FaultKind::Trap
             | FaultKind::OutOfFuel
             | FaultKind::OutOfMemory
@@ -106,6 +137,9 @@ impl Fault {
         // What the host itself found wrong in the middle of the call.
         if let Some(fault) = error.downcast_ref::<Self>() {
             return fault.clone();
+        }
+        if error.is::<PoolConcurrencyLimitError>() {
+            return Self::no_room(error);
         }
         let trap = error.downcast_ref::<Trap>();
         let (kind, message) = match trap {
@@ -122,6 +156,9 @@ impl Fault {
         Self { kind, message, backtrace }
     }
 }
+
+/// When room may have been made.
+const RETRY_AFTER_MS: u64 = 1000;
 
 /// Frames of a backtrace worth reading: the panic machinery comes before them.
 const MAX_FRAMES: usize = 24;

@@ -1,5 +1,5 @@
-//! What a plugin may call: log, metrics, config, clock, random, and WASI with
-//! nothing granted.
+//! What a plugin may call: log, metrics, config, clock, random, http, its own
+//! call, and WASI with nothing granted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,11 +8,12 @@ use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::bindings::millrace::plugin::{call, clock, config, log, metrics, random, types};
+use super::bindings::millrace::plugin::{call, clock, config, http, log, metrics, random, types};
 use super::convert::Budget;
 use super::limits::MemoryLimiter;
 use super::output::OutputTail;
 use crate::channel::{Caller, Progress, SocketRef};
+use crate::egress::{self, EgressError};
 use crate::plugin::Settings;
 use crate::telemetry::Measurement;
 
@@ -90,6 +91,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     config::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    http::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     call::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
@@ -173,6 +175,38 @@ impl random::Host for State {
         getrandom::fill(&mut bytes)
             .map_err(|error| wasmtime::format_err!("no random bytes: {error}"))?;
         Ok(bytes)
+    }
+}
+
+impl http::Host for State {
+    async fn send(&mut self, request: http::Request) -> Result<http::Response, http::Error> {
+        let http::Request { method, url, headers, body, timeout_ms } = request;
+        let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+        let Settings { egress, metrics, .. } = &*self.settings;
+        let request = egress::Request { method, url, headers, body, timeout };
+        metrics.count("http.requests", 1);
+        match egress.send(request).await {
+            Ok(egress::Response { status, headers, body }) => {
+                Ok(http::Response { status, headers, body: body.into() })
+            }
+            Err(error) => {
+                let (counter, error) = match error {
+                    EgressError::Denied(text) => ("http.denied", http::Error::Denied(text)),
+                    EgressError::Invalid(text) => ("http.invalid", http::Error::Invalid(text)),
+                    EgressError::Unreachable(text) => {
+                        ("http.unreachable", http::Error::Unreachable(text))
+                    }
+                    EgressError::Timeout => ("http.timeout", http::Error::Timeout),
+                    EgressError::TooLarge => {
+                        let allowed = egress.max_response_bytes() as u64;
+                        ("http.too_large", http::Error::TooLarge(allowed))
+                    }
+                    EgressError::Overloaded => ("http.overloaded", http::Error::Overloaded),
+                };
+                metrics.count(counter, 1);
+                Err(error)
+            }
+        }
     }
 }
 

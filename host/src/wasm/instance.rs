@@ -4,7 +4,7 @@ use wasmtime::{Store, Trap};
 
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket, tasks};
 use super::host::State;
-use super::{Component, Fault, FaultKind, PluginLimits};
+use super::{Component, Fault, PluginLimits};
 
 /// A live instance in its own store.
 pub(super) struct Instance {
@@ -35,7 +35,8 @@ impl Instance {
         let state = State::new(component.settings.clone(), limits.max_memory_bytes);
         let mut store = Store::new(&component.engine.wasmtime, state);
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(hostcall_fuel(&limits));
+        let largest_request = component.settings.egress.max_request_bytes();
+        store.set_hostcall_fuel(hostcall_fuel(&limits, largest_request));
         store.set_max_component_handles(MAX_HANDLES);
         let started = async {
             store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
@@ -54,9 +55,9 @@ impl Instance {
                 Ok(Self { store, channel, outgoing, socket, tasks, limits })
             }
             Err(error) => {
-                let mut fault = fault(&mut store, &error);
-                fault.kind = FaultKind::Instantiation;
-                Err(fault)
+                let state = store.data();
+                let (output, refused) = (state.output.take(), state.limiter.refused());
+                Err(Fault::of_instantiation(&error, &output, refused))
             }
         }
     }
@@ -104,10 +105,11 @@ impl Instance {
 }
 
 /// What a plugin may make the host allocate in one call: all effects twice over,
-/// as their lists and strings are counted too.
-fn hostcall_fuel(limits: &PluginLimits) -> usize {
+/// as their lists and strings are counted too, and a request.
+fn hostcall_fuel(limits: &PluginLimits, largest_request: usize) -> usize {
     let effects = limits.max_effect_bytes.saturating_mul(2);
-    effects.saturating_add(limits.max_assigns_bytes).saturating_add(1 << 20)
+    let rest = limits.max_assigns_bytes.saturating_add(largest_request);
+    effects.saturating_add(rest).saturating_add(1 << 20)
 }
 
 fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {

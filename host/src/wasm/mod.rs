@@ -24,6 +24,8 @@ mod instance;
 mod limits;
 mod output;
 mod pool;
+mod room;
+mod turns;
 
 use breaker::Breaker;
 pub use call::Calling;
@@ -34,3 +36,4 @@ pub use engine::{Engine, EngineError};
 pub use fault::{Fault, FaultKind};
 pub use limits::{OnFaults, PluginLimits};
 pub use pool::Pool;
+use turns::Turns;

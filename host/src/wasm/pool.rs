@@ -1,11 +1,11 @@
 //! Instances of one component that wait for a call.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::instance::Instance;
+use super::room::{Room, Seat};
 use super::{Breaker, Component, Fault};
 
 /// Hands out instances, makes new ones when none is free, and lets calls wait
@@ -16,17 +16,28 @@ use super::{Breaker, Component, Fault};
 pub struct Pool {
     component: Component,
     /// By thread, so that threads seldom meet; never empty.
-    idle: [Mutex<Vec<Instance>>; SHARDS],
-    /// One permit for each instance that may be out.
-    permits: Semaphore,
+    idle: [Shard; SHARDS],
+    room: Arc<Room>,
+    /// Calls that wait come one after the other.
+    line: tokio::sync::Mutex<()>,
     breaker: Breaker,
+    /// Another version is live: what is returned is not kept.
+    retired: AtomicBool,
 }
+
+/// Instances that wait for a call, in cache lines of their own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Idle>);
+
+/// Boxed, as each call moves one in and out.
+type Idle = Vec<Box<Taken>>;
 
 /// An instance out of the pool. Dropping it ends the instance, which is right
 /// for one whose call trapped or was cut off.
-pub(super) struct Taken<'a> {
+pub(super) struct Taken {
     pub(super) instance: Instance,
-    _permit: SemaphorePermit<'a>,
+    _seat: Seat,
 }
 
 /// As many as cores that share a server's load, in powers of two.
@@ -44,10 +55,21 @@ impl Pool {
     /// A pool of at most `limits.max_instances`.
     #[must_use]
     pub fn new(component: Component) -> Self {
-        let permits = Semaphore::new(component.limits.max_instances as usize);
-        let idle = std::array::from_fn(|_| Mutex::default());
+        let room = Room::new(component.limits.max_instances);
+        Self::in_room(component, room)
+    }
+
+    /// A pool for another version of `old`, in the same room.
+    #[must_use]
+    pub fn successor(component: Component, old: &Self) -> Self {
+        Self::in_room(component, Arc::clone(&old.room))
+    }
+
+    fn in_room(component: Component, room: Arc<Room>) -> Self {
+        let idle = std::array::from_fn(|_| Shard::default());
         let breaker = Breaker::new(component.limits.on_faults);
-        Self { component, idle, permits, breaker }
+        let (line, retired) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
+        Self { component, idle, room, line, breaker, retired }
     }
 
     /// What the instances are of.
@@ -56,48 +78,85 @@ impl Pool {
         &self.component
     }
 
+    /// Keeps no instance any more: another version is live.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        for number in 0..SHARDS {
+            let ended = std::mem::take(&mut *self.shard(number));
+            drop(ended);
+        }
+    }
+
     /// An instance for one call. Waits while all are out; an error while the
     /// breaker holds the plugin back.
-    pub(super) async fn take(&self) -> Result<Taken<'_>, Fault> {
+    pub(super) async fn take(&self) -> Result<Box<Taken>, Fault> {
         self.breaker.admit().map_err(Fault::held)?;
-        let permit = match self.permits.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => self.permits.acquire().await.map_err(|_| {
-                // The pool never closes its semaphore.
-                Fault::bad_return("the pool is closed".to_owned())
-            })?,
-        };
-        let instance = match self.idle_instance() {
-            Some(instance) => instance,
-            None => Instance::new(&self.component).await.inspect_err(|_| self.faulted())?,
-        };
-        Ok(Taken { instance, _permit: permit })
+        if !self.room.is_awaited() {
+            if let Some(taken) = self.idle_instance() {
+                return Ok(taken);
+            }
+            if let Some(seat) = self.room.seat() {
+                return self.instantiate(seat).await;
+            }
+        }
+        Box::pin(self.wait()).await
+    }
+
+    async fn wait(&self) -> Result<Box<Taken>, Fault> {
+        let waiting = self.room.wait();
+        let _first = self.line.lock().await;
+        loop {
+            let mut returned = pin!(waiting.returned());
+            returned.as_mut().enable();
+            if let Some(taken) = self.idle_instance() {
+                return Ok(taken);
+            }
+            if let Some(seat) = self.room.seat() {
+                return self.instantiate(seat).await;
+            }
+            returned.await;
+        }
+    }
+
+    async fn instantiate(&self, seat: Seat) -> Result<Box<Taken>, Fault> {
+        // Boxed, as few calls need it and all would have room for it.
+        match Box::pin(Instance::new(&self.component)).await {
+            Ok(instance) => Ok(Box::new(Taken { instance, _seat: seat })),
+            Err(fault) => {
+                self.faulted(&fault);
+                Err(fault)
+            }
+        }
     }
 
     /// Takes back an instance whose call went well.
-    pub(super) fn give_back(&self, taken: Taken<'_>) {
+    pub(super) fn give_back(&self, taken: Box<Taken>) {
         self.breaker.succeeded();
         if taken.instance.is_reusable() {
-            self.shard(HOME.with(|home| *home)).push(taken.instance);
+            let mut shard = self.shard(HOME.with(|home| *home));
+            // Looked at under the lock, under which `retire` clears the shard.
+            if !self.retired.load(Ordering::Relaxed) {
+                shard.push(taken);
+            }
         }
-        // The permit goes last: whoever waits for it finds the instance.
+        self.room.returned();
     }
 
     /// One that waits, from this thread's shard or else from another's.
-    fn idle_instance(&self) -> Option<Instance> {
+    fn idle_instance(&self) -> Option<Box<Taken>> {
         let home = HOME.with(|home| *home);
         (home..home + SHARDS).find_map(|shard| self.shard(shard).pop())
     }
 
-    fn shard(&self, number: usize) -> MutexGuard<'_, Vec<Instance>> {
+    fn shard(&self, number: usize) -> MutexGuard<'_, Idle> {
         #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
-        let shard = &self.idle[number % SHARDS];
+        let shard = &self.idle[number % SHARDS].0;
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a fault against the plugin.
-    pub(super) fn faulted(&self) {
-        if self.breaker.faulted() {
+    /// Counts a fault against the plugin, if it is to blame.
+    pub(super) fn faulted(&self, fault: &Fault) {
+        if fault.is_plugins() && self.breaker.faulted() {
             let plugin = &self.component.settings.name;
             tracing::error!(plugin, "too many calls trap: held back (limits.on_faults)");
         }

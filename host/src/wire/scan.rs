@@ -105,16 +105,23 @@ impl<'a> Scanner<'a> {
             // After a value: the next one of its container, or the end of it.
             loop {
                 let Some(in_object) = open.last() else { return Ok(()) };
-                if self.eat(b',') {
-                    if in_object {
+                match (self.peek(), in_object) {
+                    (Some(b','), true) => {
+                        self.at += 1;
                         self.skip_key()?;
+                        break;
                     }
-                    break;
+                    (Some(b','), false) => {
+                        self.at += 1;
+                        break;
+                    }
+                    (Some(b'}'), true) | (Some(b']'), false) => {
+                        self.at += 1;
+                        open.pop();
+                    }
+                    (_, true) => return Err(self.expected("',' or '}'")),
+                    (_, false) => return Err(self.expected("',' or ']'")),
                 }
-                if !self.eat(if in_object { b'}' } else { b']' }) {
-                    return Err(self.expected(if in_object { "',' or '}'" } else { "',' or ']'" }));
-                }
-                open.pop();
             }
         }
     }

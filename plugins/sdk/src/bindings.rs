@@ -24,6 +24,7 @@ pub mod outgoing {
             "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
             "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
             "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
+            "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
             "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
         },
     });
@@ -44,6 +45,7 @@ pub mod socket {
             "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
             "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
             "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
+            "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
             "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
         },
     });
@@ -64,6 +66,7 @@ pub mod tasks {
             "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
             "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
             "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
+            "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
             "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
         },
     });

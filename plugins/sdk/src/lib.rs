@@ -50,6 +50,7 @@ mod socket;
 mod tasks;
 
 pub mod host;
+pub mod http;
 
 pub use assigns::Assigns;
 pub use channel::{Channel, Info, Outgoing, Reply};

@@ -1,0 +1,148 @@
+//! Which addresses plugins may connect to.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// An address, or a network as `ADDRESS/PREFIX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+/// What a plugin may connect to: public addresses, and what its configuration
+/// lists.
+#[derive(Debug)]
+pub(super) struct Allowed(Vec<Network>);
+
+impl Allowed {
+    pub(super) fn new(listed: Vec<Network>) -> Self {
+        Self(listed)
+    }
+
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        // `::ffff:127.0.0.1` is 127.0.0.1.
+        let address = address.to_canonical();
+        is_public(address) || self.0.iter().any(|network| network.0.contains(&address))
+    }
+}
+
+/// Networks without public hosts, as IANA lists them in its registries of
+/// special-purpose addresses.
+const SPECIAL_V4: [Ipv4Net; 16] = [
+    v4([0, 0, 0, 0], 8),
+    v4([10, 0, 0, 0], 8),
+    v4([100, 64, 0, 0], 10),
+    v4([127, 0, 0, 0], 8),
+    v4([169, 254, 0, 0], 16),
+    v4([172, 16, 0, 0], 12),
+    v4([192, 0, 0, 0], 24),
+    v4([192, 0, 2, 0], 24),
+    v4([192, 31, 196, 0], 24),
+    v4([192, 88, 99, 0], 24),
+    v4([192, 168, 0, 0], 16),
+    v4([198, 18, 0, 0], 15),
+    v4([198, 51, 100, 0], 24),
+    v4([203, 0, 113, 0], 24),
+    v4([224, 0, 0, 0], 4),
+    v4([240, 0, 0, 0], 4),
+];
+
+/// All of IPv6 that is public is in here.
+const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0], 3);
+
+/// Networks in [`GLOBAL_V6`] without public hosts, or with the IPv4 addresses
+/// of others inside (6to4, Teredo).
+const SPECIAL_V6: [Ipv6Net; 4] = [
+    v6([0x2001, 0, 0], 23),
+    v6([0x2001, 0xdb8, 0], 32),
+    v6([0x2002, 0, 0], 16),
+    v6([0x3fff, 0, 0], 20),
+];
+
+const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+const fn v6([a, b, c]: [u16; 3], prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), prefix)
+}
+
+/// Whether an address can belong to a host of the public internet.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !SPECIAL_V4.iter().any(|network| network.contains(&address)),
+        IpAddr::V6(address) => {
+            let special = SPECIAL_V6.iter().any(|network| network.contains(&address));
+            GLOBAL_V6.contains(&address) && !special
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let single = || text.parse::<IpAddr>().map(IpNet::from).ok();
+        text.parse::<IpNet>().ok().or_else(single).map(Self).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is no address; one such as \"127.0.0.1\", or a network such as \
+                 \"10.0.0.0/8\", is expected"
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contains(listed: &[&str], address: &str) -> bool {
+        let listed = listed.iter().map(|n| Network(n.parse().unwrap())).collect();
+        Allowed::new(listed).contains(address.parse().unwrap())
+    }
+
+    #[test]
+    fn only_public_addresses_are_allowed_by_default() {
+        for public in
+            ["1.1.1.1", "93.184.216.34", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1"]
+        {
+            assert!(contains(&[], public), "{public}");
+        }
+        for special in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.255.255.255",
+            "169.254.169.254",
+            "172.31.255.255",
+            "192.168.0.1",
+            "198.19.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::7f00:1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "fc00::1",
+            "fe80::1",
+            "ff02::1",
+        ] {
+            assert!(!contains(&[], special), "{special}");
+        }
+    }
+
+    #[test]
+    fn listed_networks_are_allowed_too() {
+        assert!(contains(&["127.0.0.0/8"], "127.0.0.1"));
+        assert!(contains(&["127.0.0.0/8"], "::ffff:127.0.0.1"));
+        assert!(contains(&["fd00::/8"], "fd12::1"));
+        assert!(!contains(&["127.0.0.0/8"], "10.0.0.1"));
+        assert!(!contains(&["127.0.0.0/8"], "::1"));
+    }
+}

@@ -1,0 +1,198 @@
+//! A plugin's request, checked, and what it gets back.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::http::response::Parts;
+use hyper::{Method, Uri};
+
+use super::addresses::Allowed;
+use super::resolve::Refused;
+use super::{EgressConfig, EgressError};
+
+/// What a plugin wants to send.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+}
+
+/// Headers that say how a connection is used; the host sends them itself.
+const OF_THE_CONNECTION: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Request {
+    /// The request, if the configuration allows it.
+    pub(super) fn checked(
+        self,
+        config: &EgressConfig,
+        allowed: &Allowed,
+    ) -> Result<hyper::Request<Full<Bytes>>, EgressError> {
+        let uri = self.uri()?;
+        allow(&uri, config, allowed)?;
+        let method = match Method::from_bytes(self.method.as_bytes()) {
+            // A tunnel would lead anywhere.
+            Ok(Method::CONNECT) | Err(_) => {
+                return Err(invalid("method", &self.method, "one such as GET is expected"));
+            }
+            Ok(method) => method,
+        };
+        let (found, max) = (self.body.len(), config.max_request_bytes);
+        if found > max {
+            return Err(EgressError::Invalid(format!(
+                "the body has {found} bytes, allowed are {max} (http.max_request_bytes)"
+            )));
+        }
+        let mut request = hyper::Request::new(Full::new(Bytes::from(self.body)));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers(&self.headers)?;
+        Ok(request)
+    }
+
+    fn uri(&self) -> Result<Uri, EgressError> {
+        let expected = "an absolute http or https URL without user and password is expected";
+        let wrong = || invalid("url", &self.url, expected);
+        let uri: Uri = self.url.parse().map_err(|_| wrong())?;
+        let http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let plain = uri.authority().is_some_and(|a| !a.as_str().contains('@'));
+        let named = uri.host().is_some_and(|host| !host.is_empty());
+        if http && plain && named { Ok(uri) } else { Err(wrong()) }
+    }
+}
+
+fn allow(uri: &Uri, config: &EgressConfig, allowed: &Allowed) -> Result<(), EgressError> {
+    let host = uri.host().unwrap_or_default();
+    let scheme_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(scheme_port);
+    if !config.hosts.iter().any(|pattern| pattern.allows(host, port, scheme_port)) {
+        let hosts: Vec<String> = config.hosts.iter().map(ToString::to_string).collect();
+        let hosts = if hosts.is_empty() { "none".to_owned() } else { hosts.join(", ") };
+        return Err(EgressError::Denied(format!(
+            "the host {host:?} with port {port} is not allowed; allowed are: {hosts} \
+             ([plugins.NAME.http] hosts)"
+        )));
+    }
+    // What is an address already is resolved by nobody.
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(address) if !allowed.contains(address) => {
+            Err(EgressError::Denied(Refused { host: host.to_owned(), address }.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, EgressError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let found = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| invalid("header", name, "letters, digits and `-` are expected"))?;
+        if OF_THE_CONNECTION.contains(&found.as_str()) {
+            return Err(invalid("header", name, "it belongs to the connection"));
+        }
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| invalid("header", name, "its value has control characters"))?;
+        headers.append(found, value);
+    }
+    Ok(headers)
+}
+
+fn invalid(what: &str, found: &str, expected: &str) -> EgressError {
+    EgressError::Invalid(format!("the {what} is {found:?}; {expected}"))
+}
+
+impl Response {
+    pub(super) fn new(head: &Parts, body: Bytes) -> Self {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = head.headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect();
+        Self { status: head.status.as_u16(), headers, body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(edit: impl FnOnce(&mut Request)) -> Result<hyper::Request<Full<Bytes>>, EgressError> {
+        let mut request = Request {
+            method: "GET".to_owned(),
+            url: "https://a.com/x?y".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout: None,
+        };
+        edit(&mut request);
+        let text = "hosts = [\"a.com\", \"127.0.0.1:*\", \"[::1]:*\"]\nmax_request_bytes = 3";
+        request.checked(&toml::from_str(text).unwrap(), &Allowed::new(Vec::new()))
+    }
+
+    #[test]
+    fn a_good_request_goes_out_as_it_is() {
+        let request = check(|r| r.headers.push(("X-A".to_owned(), "b".to_owned()))).unwrap();
+        assert_eq!(request.uri(), "https://a.com/x?y");
+        assert_eq!(request.headers()["x-a"], "b");
+    }
+
+    #[test]
+    fn what_is_no_request_is_said() {
+        for (edit, problem) in [
+            ((|r| r.method = "G T".to_owned()) as fn(&mut Request), "the method is \"G T\""),
+            (|r| r.method = "CONNECT".to_owned(), "the method is \"CONNECT\""),
+            (|r| r.url = "/x".to_owned(), "the url is \"/x\""),
+            (|r| r.url = "ftp://a.com/".to_owned(), "the url is"),
+            (|r| r.url = "http://u:p@a.com/".to_owned(), "without user and password"),
+            (|r| r.url = "http://a b/".to_owned(), "the url is"),
+            (|r| r.body = vec![0; 4], "the body has 4 bytes, allowed are 3"),
+            (|r| r.headers.push(("a b".to_owned(), String::new())), "the header is \"a b\""),
+            (|r| r.headers.push(("a".to_owned(), "b\r\nc: d".to_owned())), "control characters"),
+            (|r| r.headers.push(("Host".to_owned(), "b.com".to_owned())), "belongs to"),
+            (|r| r.headers.push(("content-length".to_owned(), "9".to_owned())), "belongs to"),
+        ] {
+            match check(edit) {
+                Err(EgressError::Invalid(text)) => assert!(text.contains(problem), "{text}"),
+                other => panic!("{problem}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn hosts_and_addresses_that_are_not_listed_are_denied() {
+        for (url, problem) in [
+            ("http://b.com/", "\"b.com\" with port 80 is not allowed; allowed are: a.com"),
+            ("http://a.com:8080/", "\"a.com\" with port 8080 is not allowed"),
+            ("http://127.0.0.1/", "has the address 127.0.0.1, which is not public"),
+            ("http://[::1]/", "has the address ::1, which is not public"),
+            ("http://[::ffff:127.0.0.1]/", "is not allowed"),
+        ] {
+            match check(|r| r.url = url.to_owned()) {
+                Err(EgressError::Denied(text)) => assert!(text.contains(problem), "{text}"),
+                other => panic!("{url}: {other:?}"),
+            }
+        }
+    }
+}

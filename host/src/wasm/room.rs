@@ -1,0 +1,76 @@
+//! How many instances of a plugin may live, its versions together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Notify, Semaphore};
+
+/// Room for the instances of one plugin (`limits.max_instances`).
+#[derive(Debug)]
+pub(super) struct Room {
+    free: Semaphore,
+    /// Calls that wait for an instance.
+    waiting: AtomicUsize,
+    /// An instance is idle, or a seat is free.
+    returned: Notify,
+}
+
+/// One of a room's; dropping it makes room for another instance.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Room>);
+
+/// One more call waits.
+pub(super) struct Waiting<'a>(&'a Room);
+
+impl Room {
+    pub(super) fn new(max_instances: u32) -> Arc<Self> {
+        let free = Semaphore::new(max_instances as usize);
+        Arc::new(Self { free, waiting: AtomicUsize::new(0), returned: Notify::new() })
+    }
+
+    /// Room for one more instance, if there is any.
+    pub(super) fn seat(self: &Arc<Self>) -> Option<Seat> {
+        let permit = self.free.try_acquire().ok()?;
+        permit.forget();
+        Some(Seat(Arc::clone(self)))
+    }
+
+    /// Whether calls wait, who come first.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts a call as waiting, which has to look for an instance after that.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
+    }
+
+    /// An instance is idle now, put where waiting calls look under a lock: one
+    /// that looked too early is seen to wait here.
+    pub(super) fn returned(&self) {
+        if self.is_awaited() {
+            self.returned.notify_waiters();
+        }
+    }
+}
+
+impl Waiting<'_> {
+    /// Ready when an instance or a seat was returned after it was enabled.
+    pub(super) fn returned(&self) -> tokio::sync::futures::Notified<'_> {
+        self.0.returned.notified()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.free.add_permits(1);
+        self.0.returned.notify_one();
+    }
+}

@@ -1,0 +1,197 @@
+//! Calls with a deadline, and calls that compute for long.
+//!
+//! A call is polled until it has used up a slice of its fuel. Most have ended by
+//! then. The others go on in turns, as many at once as there are cores, each
+//! after everything else that is ready: whoever pings meanwhile waits for one
+//! slice at most, however many calls compute.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+/// The turns of a server's calls.
+#[derive(Debug)]
+pub(super) struct Turns(Semaphore);
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self(Semaphore::new(available_parallelism().map_or(1, usize::from)))
+    }
+
+    /// Waits for `call`, but no longer than `limit`; `None` when it took
+    /// longer. The clock starts, and turns are taken, only if it is not ready
+    /// at once.
+    pub(super) async fn within<F: Future>(
+        &self,
+        limit: Duration,
+        mut call: Pin<&mut F>,
+    ) -> Option<F::Output> {
+        let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+        if let Poll::Ready(value) = first {
+            return Some(value);
+        }
+        // Boxed, as few calls get here and all would have room for it.
+        Box::pin(self.slowly(limit, call)).await
+    }
+
+    async fn slowly<F: Future>(&self, limit: Duration, call: Pin<&mut F>) -> Option<F::Output> {
+        let (mut rest, mut deadline) = (pin!(self.rest(call)), pin!(sleep(limit)));
+        poll_fn(|cx| match rest.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
+        })
+        .await
+    }
+
+    /// Slice after slice.
+    async fn rest<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
+        let mut computes = false;
+        loop {
+            // The semaphore is never closed; without a turn it would go on too.
+            let turn = if computes { self.0.acquire().await.ok() } else { None };
+            if turn.is_some() {
+                // Behind all that is ready.
+                yield_now().await;
+            }
+            match poll_fn(|cx| Poll::Ready(slice(call.as_mut(), cx))).await {
+                Slice::Ended(value) => return value,
+                Slice::Computes => computes = true,
+                Slice::Waits => {
+                    computes = false;
+                    drop(turn);
+                    until_woken().await;
+                }
+            }
+        }
+    }
+}
+
+/// What a call did when it was polled.
+enum Slice<T> {
+    Ended(T),
+    /// It could go on at once.
+    Computes,
+    Waits,
+}
+
+fn slice<F: Future>(call: Pin<&mut F>, cx: &mut Context<'_>) -> Slice<F::Output> {
+    let woken = Arc::new(Woken { inner: cx.waker().clone(), yet: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&woken));
+    match call.poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(value) => Slice::Ended(value),
+        Poll::Pending if woken.yet.load(Ordering::Relaxed) => Slice::Computes,
+        Poll::Pending => Slice::Waits,
+    }
+}
+
+/// Ready when polled again: by the waker that was handed out before.
+async fn until_woken() {
+    let mut polled = false;
+    poll_fn(|_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
+}
+
+/// Remembers whether it was used.
+struct Woken {
+    inner: Waker,
+    yet: AtomicBool,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.yet.store(true, Ordering::Relaxed);
+        self.inner.wake_by_ref();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::join;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_given_up() {
+        let (turns, short) = (Turns::new(), Duration::from_millis(1));
+        assert_eq!(turns.within(LONG, pin!(ready(1))).await, Some(1));
+        assert_eq!(turns.within(LONG, pin!(yield_now())).await, Some(()));
+        assert_eq!(turns.within(short, pin!(pending::<()>())).await, None);
+        let used = AtomicUsize::new(0);
+        assert_eq!(turns.within(short, pin!(compute(usize::MAX, &used))).await, None);
+    }
+
+    /// Like a call that uses up `slices` slices of fuel.
+    async fn compute(slices: usize, used: &AtomicUsize) {
+        for _ in 0..slices {
+            used.fetch_add(1, Ordering::Relaxed);
+            let mut polled = false;
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
+    }
+
+    #[tokio::test]
+    async fn those_that_compute_let_others_go_first() {
+        const CALLS: usize = 20;
+        const SLICES: usize = 10_000;
+        let (turns, used) = (Arc::new(Turns::new()), Arc::new(AtomicUsize::new(0)));
+        let call = || {
+            let (turns, used) = (Arc::clone(&turns), Arc::clone(&used));
+            async move { turns.within(LONG, pin!(compute(SLICES, &used))).await }
+        };
+        let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(call())).collect();
+        yield_now().await;
+        let before = used.load(Ordering::Relaxed);
+        let (there, mut here) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            for _ in 0..1_000 {
+                there.send(()).await.unwrap();
+            }
+        });
+        tokio::spawn(async move { while here.recv().await.is_some() {} }).await.unwrap();
+        let meanwhile = used.load(Ordering::Relaxed) - before;
+        // One round after the other, it would be twenty slices to each.
+        assert!(meanwhile < 1_000, "{meanwhile} slices beside 1000 messages");
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Some(()));
+        }
+        assert_eq!(used.load(Ordering::Relaxed), CALLS * SLICES);
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_leaves_its_turn_to_others() {
+        let (turns, used) = (Turns(Semaphore::new(1)), AtomicUsize::new(0));
+        let (wake, woken) = tokio::sync::oneshot::channel();
+        let waits = async {
+            compute(5, &used).await;
+            woken.await
+        };
+        let computes = async {
+            compute(5, &used).await;
+            wake.send(())
+        };
+        let (waits, computes) = (pin!(waits), pin!(computes));
+        let both = join(turns.within(LONG, waits), turns.within(LONG, computes)).await;
+        assert_eq!(both, (Some(Ok(())), Some(Ok(()))));
+    }
+}
