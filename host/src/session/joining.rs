@@ -32,6 +32,7 @@ impl<P: Clone> Session<P> {
         if let Some(refusal) = self.refusal(topic) {
             let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
             let reason = Payload::reason(refusal);
+            actions.push(Action::Count("channel.refused"));
             actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
             self.close_replaced(topic, replaced, actions);
             return;

@@ -35,6 +35,8 @@ pub(super) struct Connection {
     /// Taken from the outbox, not yet handed to the socket.
     taken: VecDeque<Outgoing>,
     read_budget: usize,
+    /// When the frames of this turn arrived.
+    read_at: Option<Instant>,
     throttle: Throttle,
     _admitted: Arc<Admitted>,
 }
@@ -63,6 +65,7 @@ impl Connection {
             channels: Channels::new(identity, shared),
             taken: VecDeque::new(),
             read_budget: READ_BUDGET,
+            read_at: None,
             throttle,
             _admitted: admitted,
         }
@@ -111,7 +114,8 @@ impl Connection {
         while !draining && self.read_budget > 0 && self.throttle.poll_ready(cx).is_ready() {
             let Poll::Ready(received) = self.socket.poll_receive(cx) else { break };
             self.read_budget -= 1;
-            let now = self.channels.timers.received();
+            let timers = &mut self.channels.timers;
+            let now = *self.read_at.get_or_insert_with(|| timers.received());
             match received {
                 Received::Frame(frame) => {
                     if self.throttle.received(frame.len(), now) {
@@ -134,6 +138,7 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         self.read_budget = READ_BUDGET;
+        self.read_at = None;
         self.channels.timers.poll(cx).map(|tick| match tick {
             Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
             Tick::Timer(timer) => Event::Timer(timer),

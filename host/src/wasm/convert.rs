@@ -200,7 +200,11 @@ impl Budget {
                 "the call returned {found} effects, allowed are {allowed} (limits.max_effects)"
             ))
         })?;
-        effects.into_iter().map(|effect| self.effect(effect)).collect()
+        let mut checked = Vec::with_capacity(effects.len());
+        for effect in effects {
+            checked.push(self.effect(effect)?);
+        }
+        Ok(checked)
     }
 
     fn effect(&mut self, effect: types::Effect) -> Result<Effect, Fault> {

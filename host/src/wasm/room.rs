@@ -74,3 +74,39 @@ impl Drop for Seat {
         self.0.returned.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn there_are_as_many_seats_as_were_made() {
+        let room = Room::new(2);
+        let (first, _second) = (room.seat().unwrap(), room.seat().unwrap());
+        assert!(room.seat().is_none());
+        drop(first);
+        assert!(room.seat().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_of_a_seat_and_of_an_instance() {
+        let room = Room::new(1);
+        let seat = room.seat().unwrap();
+        assert!(!room.is_awaited());
+        {
+            let waiting = room.wait();
+            assert!(room.is_awaited());
+            let mut returned = pin!(waiting.returned());
+            returned.as_mut().enable();
+            drop(seat);
+            returned.await;
+            let mut returned = pin!(waiting.returned());
+            returned.as_mut().enable();
+            room.returned();
+            returned.await;
+        }
+        assert!(!room.is_awaited());
+    }
+}

@@ -70,7 +70,9 @@ pub(super) fn reply(
     status: &str,
     response: &str,
 ) -> Frame {
-    let mut out = head(join_ref, reference, topic, "phx_reply", status.len() + response.len() + 32);
+    let fixed = "{\"status\":\"\",\"response\":}]".len();
+    let rest = status.len() + response.len() + fixed;
+    let mut out = head(join_ref, reference, topic, "phx_reply", rest);
     out.push_str("{\"status\":");
     push_string(&mut out, status);
     out.push_str(",\"response\":");
@@ -92,7 +94,9 @@ pub(super) fn message(
     out.into()
 }
 
-/// Everything up to the payload, with room for `rest` more bytes.
+/// Everything up to the payload, with room for `rest` more bytes. Exactly what
+/// a frame without escapes takes: text with room to spare is shared at the
+/// price of another allocation.
 fn head(
     join_ref: Option<&Ref>,
     reference: Option<&Ref>,
@@ -102,7 +106,8 @@ fn head(
 ) -> String {
     let join_ref = join_ref.map_or("null", Ref::as_json);
     let reference = reference.map_or("null", Ref::as_json);
-    let fixed = join_ref.len() + reference.len() + topic.len() + event.len() + 10;
+    let fixed =
+        join_ref.len() + reference.len() + topic.len() + event.len() + "[,,\"\",\"\",".len();
     let mut out = String::with_capacity(fixed + rest);
     out.push('[');
     out.push_str(join_ref);

@@ -17,7 +17,14 @@ pub fn cpu(pid: u32) -> Result<Duration> {
 /// The resident memory of a process in bytes.
 pub fn rss(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    parse_rss(&status).context("unexpected /proc/PID/status")
+    field(&status, "VmRSS:").context("unexpected /proc/PID/status")
+}
+
+/// The memory of a process in bytes, of which pages shared by several mappings
+/// or processes count once.
+pub fn pss(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    field(&rollup, "Pss:").context("unexpected /proc/PID/smaps_rollup")
 }
 
 /// Fields 14 and 15, counted behind the name, which may hold anything.
@@ -29,8 +36,9 @@ fn parse_cpu(stat: &str) -> Option<Duration> {
     Some(TICK * (user + system))
 }
 
-fn parse_rss(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// A line such as `VmRSS:  12 kB`, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -43,7 +51,8 @@ mod tests {
     fn the_files_are_read() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 1 2 3 4 150 50 0 0 20 0 1";
         assert_eq!(parse_cpu(stat), Some(Duration::from_secs(2)));
-        assert_eq!(parse_rss("Name:\tx\nVmRSS:\t    12 kB\n"), Some(12 * 1024));
+        assert_eq!(field("Name:\tx\nVmRSS:\t    12 kB\n", "VmRSS:"), Some(12 * 1024));
+        assert!(pss(std::process::id()).unwrap() > 0);
         assert!(rss(std::process::id()).unwrap() > 0);
         cpu(std::process::id()).unwrap();
     }

@@ -8,7 +8,12 @@ use serde_json::json;
 
 /// An app whose plugin is a file that a test can replace.
 fn app_with(plugin: &App) -> App {
-    let app = App::written("[plugins.room]\ncomponent = \"room.wasm\"");
+    limited_app_with(plugin, "")
+}
+
+fn limited_app_with(plugin: &App, limits: &str) -> App {
+    let app =
+        App::written(&format!("[limits]\n{limits}\n[plugins.room]\ncomponent = \"room.wasm\""));
     fs::copy(plugin.path(), app.path().join("room.wasm")).unwrap();
     app
 }
@@ -74,4 +79,24 @@ async fn calls_that_run_end_in_the_version_they_began_in() {
     let ping = client.push("room:slow-reload", "ping", json!({ "n": 1 })).await;
     client.expect_reply("room:slow-reload", &slow_ping, "ok", slow).await;
     client.expect_reply("room:slow-reload", &ping, "ok", json!({ "ping": "pong" })).await;
+}
+
+#[tokio::test]
+async fn versions_share_the_room_for_instances() {
+    let app = limited_app_with(&App::probe_plugin(), "max_instances = 1");
+    let plugin = app.path().join("room.wasm");
+    let server = TestServer::dev(app);
+    let (mut old, mut new) = (server.client().await, server.client().await);
+    old.join("room:old").await;
+    new.join("room:new").await;
+    let slow = json!({ "ms": 1_500 });
+    let slow_ping = old.push("room:old", "slow_ping", slow.clone()).await;
+    old.expect_nothing().await;
+    replace(&plugin, &fs::read(App::ping_plugin().path()).unwrap());
+    server.wait_for_log("reloaded", 1);
+    // Waits until the old version's only instance has gone.
+    let ping = new.push("room:new", "ping", json!({})).await;
+    old.expect_reply("room:old", &slow_ping, "ok", slow).await;
+    new.expect_reply("room:new", &ping, "ok", json!({ "ping": "pong" })).await;
+    old.expect_answer("room:old", "ping", json!({}), "ok", json!({ "ping": "pong" })).await;
 }

@@ -42,6 +42,30 @@ async fn a_leave_waits_for_all_calls() {
 }
 
 #[tokio::test]
+async fn calls_wait_for_an_instance_and_all_get_one() {
+    let server = server("[limits]\nmax_instances = 2");
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let mut client = server.client().await;
+        for topic in ["slow:a", "slow:b", "slow:c"] {
+            client.join(topic).await;
+        }
+        clients.push(client);
+    }
+    for client in &mut clients {
+        for (number, topic) in ["slow:a", "slow:b", "slow:c"].iter().cycle().take(30).enumerate() {
+            // Some are ready at once, some hold an instance.
+            client.push(topic, "wait", json!({ "ms": number % 3 })).await;
+        }
+    }
+    for client in &mut clients {
+        for _ in 0..30 {
+            assert_eq!(client.socket.recv_json().await[4]["status"], "ok");
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_joins_again_gives_up_the_calls_in_flight_and_pays_for_them() {
     let server = server("[limits]\nmax_instances = 1\n[socket]\nmax_faults = 2");
     let (mut client, mut other) = (server.client().await, server.client().await);

@@ -44,7 +44,9 @@ pub enum Others {
     Spin,
     /// Each message panics.
     Crash,
-    /// One broadcasts 10,000 times a second, the others do not read.
+    /// They do not read, while somebody broadcasts 10,000 times a second on
+    /// their topic. Somebody does when the clients are "alone", too, and those on
+    /// the topic read.
     Stall,
     /// Ping without a pause: what an honest busy client does, to compare.
     Ping,
@@ -54,8 +56,8 @@ const TURNS: usize = 3;
 /// In microseconds.
 const MAX_LATENCY: u64 = 60_000_000;
 /// Broadcasts of a stalled topic at once, and how often.
-const BURST: u64 = 100;
-const BURST_EVERY: Duration = Duration::from_millis(10);
+const BURST: u64 = 10;
+const BURST_EVERY: Duration = Duration::from_millis(1);
 
 type Latencies = Arc<Mutex<Histogram<u64>>>;
 
@@ -75,12 +77,12 @@ impl Neighbours {
         let rss_before = procfs::rss(server.pid)?;
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
-            alone.push(self.turn(&mut pinging, &latencies).await?);
-            let others = self.others(server).await?;
-            run_for(WARM_UP, &mut pinging).await?;
-            beside.push(self.turn(&mut pinging, &latencies).await?);
-            drop(others);
-            run_for(WARM_UP, &mut pinging).await?;
+            for (figures, misbehave) in [(&mut alone, false), (&mut beside, true)] {
+                let others = self.others(server, misbehave).await?;
+                run_for(WARM_UP, &mut pinging).await?;
+                figures.push(self.turn(&mut pinging, &latencies).await?);
+                drop(others);
+            }
         }
         let rss_after = procfs::rss(server.pid)?;
         let (alone_p50, alone_p99) = medians(&alone);
@@ -109,23 +111,31 @@ impl Neighbours {
         Ok((at(0.5), at(0.99)))
     }
 
-    /// The others, until they are dropped.
-    async fn others(self, server: &Target) -> Result<JoinSet<Result<()>>> {
+    /// The others, until they are dropped; or what else there is when they
+    /// behave.
+    async fn others(self, server: &Target, misbehave: bool) -> Result<JoinSet<Result<()>>> {
+        let mut running = JoinSet::new();
+        if !misbehave && self.others != Others::Stall {
+            return Ok(running);
+        }
         let topic = |n| match self.others {
             Others::Spin | Others::Crash => format!("slow:{n}"),
             Others::Stall => "room:stalled".to_owned(),
             Others::Ping => format!("room:other{n}"),
         };
-        let clients = join_all(server, self.count, topic).await?;
-        let mut running = JoinSet::new();
-        for (number, client) in clients.into_iter().enumerate() {
+        for client in join_all(server, self.count, topic).await? {
             match self.others {
-                Others::Spin => running.spawn(misbehave(client, "spin")),
-                Others::Crash => running.spawn(misbehave(client, "crash")),
-                Others::Ping => running.spawn(misbehave(client, "ping")),
-                Others::Stall if number == 0 => running.spawn(broadcast(client)),
-                Others::Stall => running.spawn(stall(client)),
+                Others::Spin => running.spawn(again_and_again(client, "spin")),
+                Others::Crash => running.spawn(again_and_again(client, "crash")),
+                Others::Ping => running.spawn(again_and_again(client, "ping")),
+                Others::Stall if misbehave => running.spawn(stall(client)),
+                Others::Stall => running.spawn(read(client)),
             };
+        }
+        if self.others == Others::Stall {
+            for client in join_all(server, 1, topic).await? {
+                running.spawn(broadcast(client));
+            }
         }
         Ok(running)
     }
@@ -173,7 +183,7 @@ async fn ping(
 
 /// Joins again and sends `event`, as fast as the server answers whatever it
 /// answers.
-async fn misbehave(mut client: Client, event: &str) -> Result<()> {
+async fn again_and_again(mut client: Client, event: &str) -> Result<()> {
     loop {
         client.rejoin();
         client.push(1, event, "{}");
@@ -204,7 +214,15 @@ async fn broadcast(mut client: Client) -> Result<()> {
     }
 }
 
-/// Does not read. The server may close it; then another takes its place.
+/// Reads, and does nothing else.
+async fn read(mut client: Client) -> Result<()> {
+    loop {
+        client.read().await?;
+        client.discard();
+    }
+}
+
+/// Does not read.
 async fn stall(client: Client) -> Result<()> {
     std::future::pending::<()>().await;
     drop(client);

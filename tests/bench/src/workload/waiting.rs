@@ -29,7 +29,7 @@ impl Waiting {
     /// Puts the load on a server.
     pub async fn run(self, server: &Target) -> Result<Outcome> {
         let mut clients = join_all(server, self.connections, |n| format!("room:{n}")).await?;
-        let before = procfs::rss(server.pid)?;
+        let before = memory(server)?;
         let start = Instant::now();
         let payload = format!(r#"{{"ms":{}}}"#, self.ms);
         for client in &mut clients {
@@ -40,7 +40,7 @@ impl Waiting {
         }
         // All have begun by then, and none has ended.
         tokio::time::sleep(Duration::from_millis(self.ms * 9 / 10)).await;
-        let waiting = procfs::rss(server.pid)?;
+        let waiting = memory(server)?;
         let mut answered = 0;
         for client in &mut clients {
             let mut missing = self.each;
@@ -55,10 +55,16 @@ impl Waiting {
         }
         let figures = vec![
             ("all answered after, ms", start.elapsed().as_secs_f64() * 1e3),
-            ("server RSS for each that waits, KiB", {
-                (waiting as f64 - before as f64) / 1024.0 / answered as f64
-            }),
+            ("server PSS for each that waits, KiB", (waiting.0 - before.0) / answered as f64),
+            ("server RSS for each that waits, KiB", (waiting.1 - before.1) / answered as f64),
         ];
         Ok(Outcome { figures, lost: 0, duplicated: 0 })
     }
+}
+
+/// PSS and RSS in KiB. The first data of an instance is one mapping of the same
+/// pages for all of them, which only RSS counts each time.
+fn memory(server: &Target) -> Result<(f64, f64)> {
+    let (pss, rss) = (procfs::pss(server.pid)?, procfs::rss(server.pid)?);
+    Ok((pss as f64 / 1024.0, rss as f64 / 1024.0))
 }
