@@ -123,34 +123,20 @@ impl<P: Clone> Session<P> {
     /// Starts as many calls as the channel may run.
     pub(super) fn pump(&mut self, topic: &str, routes: &Routes<P>, actions: &mut Vec<Action<P>>) {
         while let Some(channel) = self.channels.get_mut(topic) {
-            let busy = channel.running >= channel.max_running;
-            if busy || matches!(channel.state, State::Joining { .. }) {
-                return;
-            }
-            let Some(letter) = channel.mailbox.pop(channel.running) else { return };
+            let Some(letter) = start_calls(channel, actions) else { return };
             match letter {
-                Letter::In { reply_to, event, payload } => {
-                    let wants_reply = reply_to.reference.is_some();
-                    let callback = Callback::HandleIn { event, payload, wants_reply };
-                    actions.push(start(channel, callback, Turn::Message, Some(reply_to)));
-                }
-                Letter::Out(broadcast) => {
-                    let callback = Callback::HandleOut(broadcast);
-                    actions.push(start(channel, callback, Turn::Notice, None));
-                }
-                Letter::Info(info) => {
-                    let callback = Callback::HandleInfo(info);
-                    actions.push(start(channel, callback, Turn::Notice, None));
-                }
                 Letter::Leave(reply_to) => self.leave(topic, reply_to, routes, actions),
                 Letter::End(reason) => {
                     // Nobody waits for answers any more.
                     self.end(topic, reason, actions);
                 }
-                // Only a joining channel gets these, and `joined` takes them out.
-                Letter::Early { reply_to, event, payload } => {
+                // Only a joining channel gets early ones, and `joined` takes them
+                // out; of the others calls were started.
+                Letter::Early { reply_to, event, payload }
+                | Letter::In { reply_to, event, payload } => {
                     self.resend(topic, reply_to, &event, payload, routes, actions);
                 }
+                Letter::Out(_) | Letter::Info(_) => {}
             }
         }
     }
@@ -213,6 +199,25 @@ impl<P: Clone> Session<P> {
         let reason = Payload::reason("unmatched topic");
         actions.extend(self.reply(None, reference, topic, "error", &reason));
     }
+}
+
+/// Starts as many calls as the channel may run; the letter in its turn that no
+/// call is for.
+fn start_calls<P>(channel: &mut Channel<P>, actions: &mut Vec<Action<P>>) -> Option<Letter> {
+    while channel.running < channel.max_running && matches!(channel.state, State::Joined) {
+        let (callback, turn, reply_to) = match channel.mailbox.pop(channel.running)? {
+            Letter::In { reply_to, event, payload } => {
+                let wants_reply = reply_to.reference.is_some();
+                let callback = Callback::HandleIn { event, payload, wants_reply };
+                (callback, Turn::Message, Some(reply_to))
+            }
+            Letter::Out(broadcast) => (Callback::HandleOut(broadcast), Turn::Notice, None),
+            Letter::Info(info) => (Callback::HandleInfo(info), Turn::Notice, None),
+            other => return Some(other),
+        };
+        actions.push(start(channel, callback, turn, reply_to));
+    }
+    None
 }
 
 /// Starts a call for the channel's next turn.

@@ -116,7 +116,7 @@ impl Instance {
             _ => CallKind::Other,
         };
         let context = Arc::clone(&calling.caller.context);
-        self.begin(calling, kind);
+        self.begin(calling, kind, convert::handed(callback));
         let answer = match callback {
             Callback::HandleOut(broadcast) => {
                 let Some(guest) = &self.outgoing else { return Err(missing("outgoing")) };
@@ -146,7 +146,7 @@ impl Instance {
     ) -> Result<Vec<Effect>, Fault> {
         self.refuel(payload.len())?;
         let context = Arc::clone(&calling.caller.context);
-        self.begin(calling, CallKind::Task);
+        self.begin(calling, CallKind::Task, Some(payload));
         let Some(guest) = &self.tasks else { return Err(missing("tasks")) };
         let (socket, payload) = (convert::socket(&context), convert::payload(payload));
         let effects = guest.call_run(&mut self.store, socket, name, payload).await;
@@ -155,9 +155,9 @@ impl Instance {
     }
 
     /// Tells the imports whose call it is.
-    fn begin(&mut self, calling: Calling, kind: CallKind) {
+    fn begin(&mut self, calling: Calling, kind: CallKind, handed: Option<&Payload>) {
         let Calling { caller, progress } = calling;
-        let budget = Budget::new(&self.limits, kind, self.tasks.is_some());
+        let budget = Budget::new(&self.limits, kind, self.tasks.is_some()).handed(handed);
         self.store.data_mut().current = Some(Current { caller, progress, budget });
     }
 

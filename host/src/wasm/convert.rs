@@ -80,17 +80,21 @@ pub(super) fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
     pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
+/// The payload a callback hands to the plugin.
+pub(super) fn handed(callback: &Callback) -> Option<&Payload> {
+    match callback {
+        Callback::Join { params: payload } | Callback::HandleIn { payload, .. } => Some(payload),
+        Callback::HandleOut(broadcast) | Callback::HandleInfo(Info::Broadcast(broadcast)) => {
+            Some(&broadcast.payload)
+        }
+        Callback::HandleInfo(Info::Timer(_)) | Callback::Terminate(_) => None,
+    }
+}
+
 /// What a callback hands to the plugin, in bytes.
 pub(super) fn size(callback: &Callback) -> usize {
-    match callback {
-        Callback::Join { params } => params.len(),
-        Callback::HandleIn { payload, .. } => payload.len(),
-        Callback::HandleOut(broadcast) | Callback::HandleInfo(Info::Broadcast(broadcast)) => {
-            broadcast.payload.len()
-        }
-        Callback::HandleInfo(Info::Timer(name)) => name.len(),
-        Callback::Terminate(_) => 0,
-    }
+    let name = if let Callback::HandleInfo(Info::Timer(name)) = callback { name.len() } else { 0 };
+    handed(callback).map_or(name, Payload::len)
 }
 
 impl ConnectRequest {
@@ -124,7 +128,7 @@ pub(super) fn connected(
 
 /// What is left of a call's limits while its effects are checked, and which of
 /// them it may have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Budget {
     max_effects: usize,
     max_bytes: usize,
@@ -136,6 +140,9 @@ pub(super) struct Budget {
     call: CallKind,
     /// Whether the plugin has tasks to start.
     tasks: bool,
+    /// JSON the call was handed: what comes back as it was needs no check, and
+    /// shares its memory. Channels pass on most of what they get.
+    handed: Option<ByteString>,
 }
 
 /// What kind of call has effects.
@@ -161,7 +168,16 @@ impl Budget {
             bytes: max_effect_bytes,
             call,
             tasks,
+            handed: None,
         }
+    }
+
+    /// The same for a call that is handed `payload`.
+    pub(super) fn handed(mut self, payload: Option<&Payload>) -> Self {
+        if let Some(Payload::Json(text)) = payload {
+            self.handed = Some(text.clone());
+        }
+        self
     }
 
     pub(super) fn joined(
@@ -286,7 +302,10 @@ impl Budget {
         let (types::PayloadResult::Json(data) | types::PayloadResult::Binary(data)) = &payload;
         self.spend(data.len())?;
         match payload {
-            types::PayloadResult::Json(data) => json(data),
+            types::PayloadResult::Json(data) => match &self.handed {
+                Some(handed) if *handed.as_bytes() == data => Ok(Payload::Json(handed.clone())),
+                _ => json(data),
+            },
             types::PayloadResult::Binary(data) => Ok(Payload::Binary(data.into())),
         }
     }
@@ -380,6 +399,18 @@ mod tests {
         assert!(error.message.contains("3 effects, allowed are 2"), "{error}");
         let error = budget.flushed(vec![types::Effect::Stop]).unwrap_err();
         assert!(error.message.contains("cannot be flushed"), "{error}");
+    }
+
+    #[test]
+    fn what_was_handed_comes_back_without_a_copy() {
+        let handed = Payload::Json("{\"a\":1}".into());
+        let budget = Budget::new(&limits(), CallKind::Other, false);
+        let mut budget = budget.handed(Some(&handed));
+        let effects = budget.effects(vec![push("e", b"{\"a\":1}")]).unwrap();
+        let [Effect::Push { payload, .. }] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!(payload, &handed);
+        let error = budget.effects(vec![push("e", b"{\"a\":")]).unwrap_err();
+        assert!(error.message.contains("is not JSON"), "{error}");
     }
 
     #[test]
