@@ -62,9 +62,12 @@ pub struct EgressConfig {
 pub(crate) struct Egress {
     config: EgressConfig,
     allowed: Arc<Allowed>,
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    /// None without hosts: the root certificates are some megabytes.
+    client: Option<HttpClient>,
     slots: Semaphore,
 }
+
+type HttpClient = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
 
 /// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,16 +104,7 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
 impl Egress {
     pub(crate) fn new(config: EgressConfig) -> Self {
         let allowed = Arc::new(Allowed::new(config.addresses.clone()));
-        let mut http = HttpConnector::new_with_resolver(Resolver::new(Arc::clone(&allowed)));
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        let https = HttpsConnectorBuilder::new().with_tls_config(TLS.clone());
-        let https = https.https_or_http().enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .http1_max_buf_size(MAX_HEAD_BYTES)
-            .build(https);
+        let client = (!config.hosts.is_empty()).then(|| client(&allowed));
         let slots = Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS));
         Self { config, allowed, client, slots }
     }
@@ -121,14 +115,17 @@ impl Egress {
         let longest = Duration::from_millis(self.config.timeout_ms);
         let limit = request.timeout.map_or(longest, |limit| limit.min(longest));
         let request = request.checked(&self.config, &self.allowed)?;
-        timeout(limit, self.exchange(request)).await.unwrap_or(Err(EgressError::Timeout))
+        // Without hosts, the check has denied all of them.
+        let Some(client) = &self.client else { return Err(EgressError::Denied(String::new())) };
+        timeout(limit, self.exchange(client, request)).await.unwrap_or(Err(EgressError::Timeout))
     }
 
     async fn exchange(
         &self,
+        client: &HttpClient,
         request: hyper::Request<Full<Bytes>>,
     ) -> Result<Response, EgressError> {
-        let response = self.client.request(request).await.map_err(|error| failed(&error))?;
+        let response = client.request(request).await.map_err(|error| failed(&error))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, self.config.max_response_bytes);
         let body = body.collect().await.map_err(|error| {
@@ -150,6 +147,19 @@ impl Egress {
     pub(crate) fn max_response_bytes(&self) -> usize {
         self.config.max_response_bytes
     }
+}
+
+fn client(allowed: &Arc<Allowed>) -> HttpClient {
+    let mut http = HttpConnector::new_with_resolver(Resolver::new(Arc::clone(allowed)));
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    let https = HttpsConnectorBuilder::new().with_tls_config(TLS.clone());
+    let https = https.https_or_http().enable_http1().wrap_connector(http);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .http1_max_buf_size(MAX_HEAD_BYTES)
+        .build(https)
 }
 
 fn failed(error: &hyper_util::client::legacy::Error) -> EgressError {
