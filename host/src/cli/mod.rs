@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::App;
-use crate::telemetry::{LogFormat, init_log};
+use crate::telemetry::{Dialect, LogFormat, init_log};
 
 /// A real-time server for Phoenix Channels clients whose channels are sandboxed
 /// Wasm components.
@@ -43,7 +43,8 @@ enum Command {
 Examples:
   millrace serve examples/chat
   millrace serve room.wasm --listen 0.0.0.0:4000
-  millrace serve examples/chat --log json")]
+  millrace serve examples/chat --log json
+  millrace serve examples/chat --statsd 127.0.0.1:8125")]
     Serve(ServeArgs),
     /// Build an app, serve it, and build and reload it on every change.
     ///
@@ -83,6 +84,13 @@ struct ServeArgs {
     /// choose, and the choice is printed.
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    /// Where measurements go, instead of `statsd.address` in millrace.toml:
+    /// `HOST:PORT` over UDP, or `unix:PATH`.
+    #[arg(long, value_name = "HOST:PORT")]
+    statsd: Option<String>,
+    /// What the StatsD server understands, instead of `statsd.dialect`.
+    #[arg(long, value_enum, value_name = "DIALECT", requires = "statsd")]
+    statsd_dialect: Option<Dialect>,
 }
 
 impl ServeArgs {
@@ -90,6 +98,13 @@ impl ServeArgs {
         let mut app = App::load(&self.app)?;
         if let Some(listen) = self.listen {
             app.listen = listen;
+        }
+        if let Some(address) = &self.statsd {
+            let statsd = app.statsd.get_or_insert_default();
+            statsd.address.clone_from(address);
+            if let Some(dialect) = self.statsd_dialect {
+                statsd.dialect = dialect;
+            }
         }
         Ok(app)
     }

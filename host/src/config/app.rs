@@ -179,6 +179,15 @@ fn check(file: &ConfigFile) -> Result<(), String> {
             return Err(format!("socket.{key} is 0; at least 1 is allowed"));
         }
     }
+    if let Some(statsd) = &file.statsd {
+        if !(128..=65_507).contains(&statsd.datagram_bytes) {
+            let found = statsd.datagram_bytes;
+            return Err(format!("statsd.datagram_bytes is {found}; 128 to 65507 are allowed"));
+        }
+        if statsd.interval_ms == 0 {
+            return Err("statsd.interval_ms is 0; at least 1 is allowed".to_owned());
+        }
+    }
     for policy in &file.socket.outbox_policies {
         TopicPattern::parse(&policy.topics)
             .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
@@ -329,6 +338,9 @@ mod tests {
                 "expected one of `close`, `drop_oldest`, `conflate`",
             ),
             ("[drain]\nover = 1", "unknown field `over`"),
+            ("[statsd]\ndialect = \"x\"", "expected `etsy` or `dogstatsd`"),
+            ("[statsd]\ndatagram_bytes = 1", "statsd.datagram_bytes is 1; 128 to 65507"),
+            ("[statsd]\ninterval_ms = 0", "statsd.interval_ms is 0"),
             ("[limits]\nmax_concurrency = 0", "limits.max_concurrency is 0; at least 1"),
             ("[limits]\non_faults = \"stop\"", "expected one of `reload`, `closed`, `open`"),
             (

@@ -96,6 +96,17 @@ pub(super) const MAX_TASKS_PER_CONNECTION: usize = 1_024;
 /// Clients that were turned away come back after a second.
 pub(super) const RETRY_AFTER_MS: u64 = 1_000;
 
+/// Where a StatsD server listens unless told otherwise.
+pub(super) const STATSD_ADDRESS: &str = "127.0.0.1:8125";
+
+pub(super) const STATSD_PREFIX: &str = "millrace";
+
+/// What goes through Ethernet in one piece.
+pub(super) const STATSD_DATAGRAM_BYTES: usize = 1432;
+
+/// A tenth of what StatsD servers add up before they pass it on.
+pub(super) const STATSD_INTERVAL_MS: u64 = 1_000;
+
 /// Longer than servers that will answer take.
 pub(super) const HTTP_TIMEOUT_MS: u64 = 10_000;
 

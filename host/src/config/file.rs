@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::{CheckOrigin, EgressConfig, defaults};
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::session::Limits;
+use crate::telemetry::{Dialect, Target};
 use crate::wasm::{OnFaults, PluginLimits};
 use crate::wire::TopicPattern;
 
@@ -102,10 +104,19 @@ pub struct DrainConfig {
 
 /// `[statsd]`: where measurements go.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct StatsdConfig {
-    /// `HOST:PORT`, over UDP.
+    /// `HOST:PORT`, over UDP, or `unix:PATH` of a datagram socket.
     pub address: String,
+    /// What the server there understands.
+    pub dialect: Dialect,
+    /// What every name begins with.
+    pub prefix: String,
+    /// The largest datagram: 512 for the internet, 1432 for Ethernet, 8932 for
+    /// jumbo frames.
+    pub datagram_bytes: usize,
+    /// Between two reports.
+    pub interval_ms: u64,
 }
 
 /// `[plugins.NAME]`.
@@ -145,6 +156,26 @@ impl Default for ConfigFile {
             statsd: None,
             drain: DrainConfig::default(),
         }
+    }
+}
+
+impl Default for StatsdConfig {
+    fn default() -> Self {
+        Self {
+            address: defaults::STATSD_ADDRESS.to_owned(),
+            dialect: Dialect::default(),
+            prefix: defaults::STATSD_PREFIX.to_owned(),
+            datagram_bytes: defaults::STATSD_DATAGRAM_BYTES,
+            interval_ms: defaults::STATSD_INTERVAL_MS,
+        }
+    }
+}
+
+impl StatsdConfig {
+    pub(crate) fn target(&self) -> Target {
+        let Self { address, dialect, prefix, datagram_bytes, interval_ms } = self.clone();
+        let interval = Duration::from_millis(interval_ms);
+        Target { address, dialect, prefix, datagram_bytes, interval }
     }
 }
 

@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 
 use crate::channel::Late;
 use crate::pubsub::Notice;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Count, Metrics};
 use crate::wire::{CloseReason, Frame};
 
 /// What a connection's task finds in its outbox.
@@ -234,7 +234,7 @@ impl Outbox {
             let (before, after) = (waiting.frame.len(), frame.len());
             waiting.frame = frame;
             inner.bytes = inner.bytes + after - before;
-            self.metrics.count("outbox.conflated", 1);
+            self.metrics.count(Count::OutboxConflated, 1);
             let room = self.make_room(&mut inner, 0);
             return (room, inner);
         }
@@ -264,12 +264,12 @@ impl Outbox {
         let wanted = (self.capacity_bytes - self.capacity_bytes / 8).saturating_sub(bytes);
         let dropped = inner.drop_oldest(wanted);
         if dropped > 0 {
-            self.metrics.count("outbox.dropped", i64::try_from(dropped).unwrap_or(i64::MAX));
+            self.metrics.count(Count::OutboxDropped, i64::try_from(dropped).unwrap_or(i64::MAX));
         }
         if inner.bytes == 0 || inner.bytes + bytes <= self.capacity_bytes {
             return true;
         }
-        self.metrics.count("outbox.overloaded", 1);
+        self.metrics.count(Count::OutboxOverloaded, 1);
         inner.closed = Some(CloseReason::Overloaded);
         // Calls wait for what they flush.
         inner.queue.retain(|outgoing| matches!(outgoing, Outgoing::Late(_)));

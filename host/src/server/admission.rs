@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::bucket::Bucket;
 use crate::config::SocketConfig;
+use crate::telemetry::Count;
 
 /// The bounds on what comes in.
 #[derive(Debug)]
@@ -96,10 +97,10 @@ impl Admission {
 
 impl Turned {
     /// What the client is told, and the name of the counter.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) fn count(self) -> Count {
         match self {
-            Self::Full => "socket.refused_full",
-            Self::AddressFull => "socket.refused_address_full",
+            Self::Full => Count::SocketRefusedFull,
+            Self::AddressFull => Count::SocketRefusedAddressFull,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::config::{App, AppPlugin, DrainConfig, SocketConfig, StaticFiles};
 use crate::outbox::OverflowPolicies;
 use crate::plugin::{Plugin, Registry, RegistryError, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Count, Metrics};
 use crate::transport;
 use crate::wasm::{Component, Engine, EngineError, LoadError};
 use crate::wire::Payload;
@@ -197,16 +197,18 @@ impl Server {
             // The last calls may have started some.
             shared.tasks.wait().await;
         };
-        if tokio::time::timeout(Duration::from_millis(drain.timeout_ms), ended).await.is_ok() {
-            return;
+        if tokio::time::timeout(Duration::from_millis(drain.timeout_ms), ended).await.is_err() {
+            let (connections, tasks) = (shared.connections.len(), shared.tasks.len());
+            warn!(
+                connections,
+                tasks, "some connections or tasks did not end in time (drain.timeout_ms)"
+            );
+            shared.connections.close_all();
+            let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
         }
-        let (connections, tasks) = (shared.connections.len(), shared.tasks.len());
-        warn!(
-            connections,
-            tasks, "some connections or tasks did not end in time (drain.timeout_ms)"
-        );
-        shared.connections.close_all();
-        let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
+        let metrics = shared.metrics.clone();
+        // An error when it panicked: there is nothing left to do.
+        let _ = tokio::task::spawn_blocking(move || metrics.flush()).await;
     }
 }
 
@@ -222,7 +224,7 @@ impl Shared {
         let outbox = (server == self.id).then(|| self.connections.outbox(connection)).flatten();
         let late = Late::Reply { topic, channel, reference, status, payload };
         if outbox.is_none_or(|outbox| outbox.late(late).is_err()) {
-            self.metrics.count("late.gone", 1);
+            self.metrics.count(Count::LateGone, 1);
         }
     }
 
@@ -230,7 +232,8 @@ impl Shared {
     pub(crate) fn disconnect(&self, user_id: &str) {
         let connections = self.connections.disconnect(user_id);
         info!(user_id, connections, "disconnected");
-        self.metrics.count("socket.disconnected", i64::try_from(connections).unwrap_or(i64::MAX));
+        self.metrics
+            .count(Count::SocketDisconnected, i64::try_from(connections).unwrap_or(i64::MAX));
     }
 }
 
@@ -259,7 +262,7 @@ impl Loader {
         let spare = u32::try_from(app.plugins.len()).unwrap_or(u32::MAX);
         let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
         let metrics = match &app.statsd {
-            Some(statsd) => Metrics::statsd(&statsd.address)
+            Some(statsd) => Metrics::statsd(statsd.target())
                 .map_err(|cause| StartError::Statsd { address: statsd.address.clone(), cause })?,
             None => Metrics::none(),
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, SocketRef};
 use crate::pubsub::Broadcast;
+use crate::telemetry::Count;
 use crate::wire::{Frame, Payload};
 
 /// One thing for the connection's task to do, in order.
@@ -87,7 +88,7 @@ pub enum Action<P> {
     /// Close the connections of a user id.
     Disconnect(String),
     /// Add one to a counter of the server.
-    Count(&'static str),
+    Count(Count),
 }
 
 /// One call of a plugin.

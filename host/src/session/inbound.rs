@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use super::{Action, Call, Routes, Session, Ticket, Turn};
 use crate::channel::{Callback, Caller, Channel, Info, Letter, ReplyTo, State};
 use crate::pubsub::Notice;
+use crate::telemetry::Count;
 use crate::wire::{Message, Payload, Ref};
 
 impl<P: Clone> Session<P> {
@@ -89,7 +90,7 @@ impl<P: Clone> Session<P> {
             return;
         };
         if channel.mailbox.push(letter).is_err() {
-            actions.push(Action::Count("channel.notices_dropped"));
+            actions.push(Action::Count(Count::ChannelNoticesDropped));
         }
         self.pump(topic, routes, actions);
     }
@@ -158,7 +159,7 @@ impl<P: Clone> Session<P> {
 
     fn overloaded(&self, topic: &str, letter: &Letter, actions: &mut Vec<Action<P>>) {
         let (Letter::In { reply_to, .. } | Letter::Early { reply_to, .. }) = letter else { return };
-        actions.push(Action::Count("channel.overloaded"));
+        actions.push(Action::Count(Count::ChannelOverloaded));
         let reason = Payload::retry("overloaded", self.limits.retry_after_ms);
         self.refuse(topic, reply_to, &reason, actions);
     }

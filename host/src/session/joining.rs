@@ -9,6 +9,7 @@ use super::{Action, Call, Route, Routes, Session, Ticket, Turn};
 use crate::channel::{
     Callback, Caller, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
 };
+use crate::telemetry::Count;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, Ref};
 
 impl<P: Clone> Session<P> {
@@ -32,7 +33,7 @@ impl<P: Clone> Session<P> {
         if let Some(refusal) = self.refusal(topic) {
             let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
             let reason = Payload::reason(refusal);
-            actions.push(Action::Count("channel.refused"));
+            actions.push(Action::Count(Count::ChannelRefused));
             actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
             self.close_replaced(topic, replaced, actions);
             return;
@@ -150,7 +151,7 @@ impl<P: Clone> Session<P> {
                 other => {
                     let Some(channel) = self.channels.get_mut(topic) else { continue };
                     if channel.mailbox.push(other).is_err() {
-                        actions.push(Action::Count("channel.notices_dropped"));
+                        actions.push(Action::Count(Count::ChannelNoticesDropped));
                     }
                 }
             }

@@ -88,7 +88,7 @@ impl Desk {
                 Action::StartTask { name, .. } => format!("task {name}"),
                 Action::ReplyTo { socket_ref, .. } => format!("reply to {socket_ref}"),
                 Action::Disconnect(user_id) => format!("disconnect {user_id}"),
-                Action::Count(counter) => format!("count {counter}"),
+                Action::Count(counter) => format!("count {}", counter.name()),
             });
         }
         told

@@ -12,6 +12,7 @@ use super::apply;
 use crate::channel::{Caller, Effect, Late, Progress};
 use crate::outbox::Outbox;
 use crate::server::Shared;
+use crate::telemetry::Count;
 use crate::wasm::{Fault, FaultKind};
 
 /// One connection, as its calls and tasks see it. Tasks keep it alive.
@@ -72,14 +73,14 @@ impl Account {
     pub(crate) fn cut_off(&self, calls: usize) {
         if calls > 0 {
             self.add_faults(calls);
-            self.shared.metrics.count("call.cut_off", i64::try_from(calls).unwrap_or(i64::MAX));
+            self.shared.metrics.count(Count::CallCutOff, i64::try_from(calls).unwrap_or(i64::MAX));
         }
     }
 
     /// Hands something to the connection; a counted no-op when it has gone.
     pub(super) fn late(&self, late: Late) {
         if self.outbox.late(late).is_err() {
-            self.shared.metrics.count("late.gone", 1);
+            self.shared.metrics.count(Count::LateGone, 1);
         }
     }
 
@@ -100,17 +101,17 @@ impl Account {
     }
 }
 
-fn counter(fault: &Fault) -> &'static str {
+fn counter(fault: &Fault) -> Count {
     use crate::wasm::FaultKind::*;
     match fault.kind {
-        Trap => "fault.trap",
-        OutOfFuel => "fault.fuel",
-        OutOfMemory => "fault.memory",
-        BadReturn => "fault.bad_return",
-        Instantiation => "fault.instantiation",
-        Deadline => "fault.deadline",
-        NoRoom { .. } => "fault.no_room",
-        Held { .. } => "fault.held",
+        Trap => Count::FaultTrap,
+        OutOfFuel => Count::FaultFuel,
+        OutOfMemory => Count::FaultMemory,
+        BadReturn => Count::FaultBadReturn,
+        Instantiation => Count::FaultInstantiation,
+        Deadline => Count::FaultDeadline,
+        NoRoom { .. } => Count::FaultNoRoom,
+        Held { .. } => Count::FaultHeld,
     }
 }
 

@@ -1,15 +1,25 @@
-//! Measurements of the server and of plugins, sent to StatsD.
+//! What the server and its plugins count and measure.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
 
-use cadence::{
-    BufferedUdpMetricSink, Counted, Gauged, NopMetricSink, QueuingMetricSink, StatsdClient, Timed,
-};
+use cadence::MetricError;
+
+use super::catalog::Count;
+use super::registry::{Key, Kind, Registry, Series};
+use super::series::Counter;
+use super::statsd::{Reporter, Target};
 
 /// A handle to where measurements go. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<StatsdClient>);
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Arc<Registry>,
+    /// By the number of [`Count`].
+    counters: Vec<Counter>,
+    reporter: Option<Reporter>,
+}
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,59 +32,79 @@ pub enum Measurement {
     TimingMs(f64),
 }
 
-/// What every name begins with.
-const PREFIX: &str = "millrace";
-/// Measurements waiting to be sent; more are dropped.
-const QUEUE: usize = 64 * 1024;
+/// A plugin's metric's name is cut after so many bytes.
+const MAX_NAME_BYTES: usize = 255;
 
 impl Metrics {
-    /// Sends to `address` (`HOST:PORT`), without ever waiting for it.
-    pub fn statsd(address: &str) -> Result<Self, cadence::MetricError> {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.set_nonblocking(true)?;
-        let sink = BufferedUdpMetricSink::from(address, socket)?;
-        let sink = QueuingMetricSink::with_capacity(sink, QUEUE);
-        Ok(Self(Arc::new(StatsdClient::from_sink(PREFIX, sink))))
+    /// Sends to a StatsD server, without ever waiting for it.
+    pub(crate) fn statsd(target: Target) -> Result<Self, MetricError> {
+        let registry = Arc::<Registry>::default();
+        let reporter = Reporter::start(Arc::clone(&registry), target)?;
+        Ok(Self::new(registry, Some(reporter)))
     }
 
     /// Sends nowhere.
     #[must_use]
     pub fn none() -> Self {
-        Self(Arc::new(StatsdClient::from_sink(PREFIX, NopMetricSink)))
+        Self::new(Arc::default(), None)
     }
 
-    /// Adds to a counter of the server itself, `millrace.NAME`.
-    pub(crate) fn count(&self, name: &'static str, delta: i64) {
-        // As below: a full queue drops it.
-        let _ = self.0.count(name, delta);
+    fn new(registry: Arc<Registry>, reporter: Option<Reporter>) -> Self {
+        let counters = Count::ALL.iter().map(|count| {
+            let key = Key { name: count.name().to_owned(), labels: Vec::new() };
+            match registry.series(&key, Kind::Counter) {
+                Some(Series::Counter(counter)) => counter,
+                // Names of the catalog are its own.
+                _ => Counter::new(),
+            }
+        });
+        let counters = counters.collect();
+        Self(Arc::new(Inner { registry, counters, reporter }))
     }
 
-    /// Takes a measurement of a plugin as `millrace.plugin.PLUGIN.NAME`.
-    /// Characters that mean something in StatsD become `_`.
+    /// Adds to a counter of the server itself.
+    pub(crate) fn count(&self, count: Count, delta: i64) {
+        if let Some(counter) = self.0.counters.get(count as usize) {
+            counter.add(delta);
+        }
+    }
+
+    /// Takes a measurement of a plugin as `plugin.PLUGIN.NAME`.
     pub(crate) fn plugin(&self, plugin: &str, name: &str, measurement: Measurement) {
-        let key = format!("plugin.{}.{}", escaped(plugin), escaped(name));
-        // A full queue drops it; nothing else can be done here.
-        let _ = match measurement {
-            Measurement::Count(delta) => self.0.count(&key, delta).map(drop),
-            Measurement::Gauge(value) => self.0.gauge(&key, value).map(drop),
-            Measurement::TimingMs(ms) => self.0.time(&key, rounded(ms)).map(drop),
+        let mut end = name.len().min(MAX_NAME_BYTES);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        let name = format!("plugin.{plugin}.{}", name.get(..end).unwrap_or(name));
+        let kind = match measurement {
+            Measurement::Count(_) => Kind::Counter,
+            Measurement::Gauge(_) => Kind::Gauge,
+            Measurement::TimingMs(_) => Kind::Timing,
         };
+        let series = self.0.registry.series(&Key { name, labels: Vec::new() }, kind);
+        match (series, measurement) {
+            (Some(Series::Counter(counter)), Measurement::Count(delta)) => counter.add(delta),
+            (Some(Series::Gauge(gauge)), Measurement::Gauge(value)) => gauge.set(value),
+            (Some(Series::Timing(timing)), Measurement::TimingMs(ms)) => timing.record(micros(ms)),
+            _ => self.count(Count::MetricsRefused, 1),
+        }
+    }
+
+    /// Sends what has not been sent yet.
+    pub(crate) fn flush(&self) {
+        if let Some(reporter) = &self.0.reporter {
+            reporter.flush();
+        }
     }
 }
 
-fn escaped(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    name.chars().map(|c| if plain(c) { c } else { '_' }).collect()
-}
-
-/// Whole milliseconds, which is what every StatsD server understands.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "clamped to what fits; casts from float saturate"
+    reason = "casts from float saturate, and what is no number becomes 0"
 )]
-fn rounded(ms: f64) -> u64 {
-    ms.round().max(0.0) as u64
+fn micros(ms: f64) -> u64 {
+    (ms * 1000.0).round().max(0.0) as u64
 }
 
 #[cfg(test)]
@@ -82,12 +112,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_cannot_forge_other_metrics() {
-        assert_eq!(escaped("a:1|c\nb.c-d_e"), "a_1_c_b.c-d_e");
+    fn counters_have_the_number_of_their_place() {
+        for (number, count) in Count::ALL.iter().enumerate() {
+            assert_eq!(*count as usize, number);
+        }
     }
 
     #[test]
-    fn durations_are_whole_milliseconds() {
-        assert_eq!((rounded(1.5), rounded(-3.0), rounded(f64::NAN)), (2, 0, 0));
+    fn a_name_is_of_one_kind() {
+        let metrics = Metrics::none();
+        metrics.plugin("p", "x", Measurement::Count(2));
+        metrics.plugin("p", "x", Measurement::Gauge(2.0));
+        let refused = metrics.0.counters[Count::MetricsRefused as usize].total();
+        assert_eq!(refused, 1);
+    }
+
+    #[test]
+    fn durations_are_whole_microseconds() {
+        assert_eq!((micros(1.5), micros(-3.0), micros(f64::NAN)), (1500, 0, 0));
     }
 }

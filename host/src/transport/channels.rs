@@ -17,6 +17,7 @@ use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::Shared;
 use crate::session::{Action, Call, Identity, Session, Ticket};
 use crate::tasks::{self, Account, Start};
+use crate::telemetry::Count;
 use crate::wasm::{Calling, Fault};
 use crate::wire::{CloseReason, DecodeError, Frame};
 
@@ -83,7 +84,7 @@ impl Channels {
 
     /// The client sends more than it may.
     pub(super) fn throttled(&self) {
-        self.shared().metrics.count("socket.throttled", 1);
+        self.shared().metrics.count(Count::SocketThrottled, 1);
     }
 
     /// Whether no call is under way.
@@ -106,7 +107,7 @@ impl Channels {
         if message.event == "phx_join"
             && let Err(after) = self.shared().admission.join()
         {
-            self.shared().metrics.count("join.refused", 1);
+            self.shared().metrics.count(Count::JoinRefused, 1);
             let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
             self.session.refuse_join(&message, after_ms, &mut self.actions);
             self.act().await;

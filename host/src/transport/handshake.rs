@@ -18,6 +18,7 @@ use super::http::{self, Body};
 use super::websocket::WebSocket;
 use crate::server::{Admitted, Shared};
 use crate::session::Identity;
+use crate::telemetry::Count;
 use crate::wasm::{ConnectRequest, Connected, Refusal};
 use crate::wire::Serializer;
 
@@ -34,7 +35,7 @@ pub(super) async fn respond(
     admitted: Arc<Admitted>,
 ) -> Response<Body> {
     if let Err(after) = shared.admission.connect() {
-        shared.metrics.count("socket.refused_rate", 1);
+        shared.metrics.count(Count::SocketRefusedRate, 1);
         debug!(%peer, "refused a connection above socket.max_connects_per_second");
         return http::busy(after, "too many connects at once, come again\n");
     }

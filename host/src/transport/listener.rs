@@ -48,7 +48,7 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         match shared.admission.connection(peer.ip()) {
             Ok(admitted) => drop(tokio::spawn(serve(stream, peer, admitted, Arc::clone(&shared)))),
             Err(turned) => {
-                shared.metrics.count(turned.as_str(), 1);
+                shared.metrics.count(turned.count(), 1);
                 debug!(%peer, ?turned, "turned a connection away");
                 if let Ok(permit) = Arc::clone(&turning).try_acquire_owned() {
                     tokio::spawn(async move {

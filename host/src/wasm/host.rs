@@ -15,7 +15,7 @@ use super::output::OutputTail;
 use crate::channel::{Caller, Progress, SocketRef};
 use crate::egress::{self, EgressError};
 use crate::plugin::Settings;
-use crate::telemetry::Measurement;
+use crate::telemetry::{Count, Measurement};
 
 /// What belongs to one instance on the host's side.
 pub(super) struct State {
@@ -184,24 +184,24 @@ impl http::Host for State {
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let Settings { egress, metrics, .. } = &*self.settings;
         let request = egress::Request { method, url, headers, body, timeout };
-        metrics.count("http.requests", 1);
+        metrics.count(Count::HttpRequests, 1);
         match egress.send(request).await {
             Ok(egress::Response { status, headers, body }) => {
                 Ok(http::Response { status, headers, body: body.into() })
             }
             Err(error) => {
                 let (counter, error) = match error {
-                    EgressError::Denied(text) => ("http.denied", http::Error::Denied(text)),
-                    EgressError::Invalid(text) => ("http.invalid", http::Error::Invalid(text)),
+                    EgressError::Denied(text) => (Count::HttpDenied, http::Error::Denied(text)),
+                    EgressError::Invalid(text) => (Count::HttpInvalid, http::Error::Invalid(text)),
                     EgressError::Unreachable(text) => {
-                        ("http.unreachable", http::Error::Unreachable(text))
+                        (Count::HttpUnreachable, http::Error::Unreachable(text))
                     }
-                    EgressError::Timeout => ("http.timeout", http::Error::Timeout),
+                    EgressError::Timeout => (Count::HttpTimeout, http::Error::Timeout),
                     EgressError::TooLarge => {
                         let allowed = egress.max_response_bytes() as u64;
-                        ("http.too_large", http::Error::TooLarge(allowed))
+                        (Count::HttpTooLarge, http::Error::TooLarge(allowed))
                     }
-                    EgressError::Overloaded => ("http.overloaded", http::Error::Overloaded),
+                    EgressError::Overloaded => (Count::HttpOverloaded, http::Error::Overloaded),
                 };
                 metrics.count(counter, 1);
                 Err(error)

@@ -94,6 +94,13 @@ impl Channel for Slow {
                 socket.flush();
             }
             "disconnect" => socket.disconnect(&order.user),
+            "measure" => {
+                metrics::count("orders", 2);
+                metrics::gauge("level", -3.0);
+                metrics::timing("work", 1.5);
+                // Whatever a user can bring in.
+                metrics::count(&order.value, 1);
+            }
             _ => return Err(unknown_event(event)),
         }
         Ok(Reply::done())
