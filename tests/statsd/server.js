@@ -6,6 +6,9 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 
+// Stdout is for the backend alone.
+console.log = console.error;
+
 const probe = dgram.createSocket("udp4");
 probe.bind(0, "127.0.0.1", () => {
   const { port } = probe.address();

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::{Info, ReplyTo, TerminateReason};
 use crate::pubsub::Broadcast;
+use crate::telemetry::Counter;
 use crate::wire::Payload;
 
 /// Something that waits for a channel's turn.
@@ -46,13 +47,14 @@ pub enum Letter {
 pub struct Mailbox {
     letters: VecDeque<Letter>,
     capacity: usize,
+    /// How many letters wait in all mailboxes of the server.
+    waiting: Counter,
 }
 
 impl Mailbox {
     /// A mailbox for `capacity` letters (`socket.max_pending`).
-    #[must_use]
-    pub fn new(capacity: usize) -> Self {
-        Self { letters: VecDeque::new(), capacity }
+    pub(crate) fn new(capacity: usize, waiting: Counter) -> Self {
+        Self { letters: VecDeque::new(), capacity, waiting }
     }
 
     /// Puts a letter at the end, or gives it back when the mailbox is full.
@@ -62,6 +64,7 @@ impl Mailbox {
             return Err(letter);
         }
         self.letters.push_back(letter);
+        self.waiting.add(1);
         Ok(())
     }
 
@@ -69,11 +72,27 @@ impl Mailbox {
     /// is `running`.
     pub fn pop(&mut self, running: usize) -> Option<Letter> {
         let ends = matches!(self.letters.front(), Some(Letter::Leave(_) | Letter::End(_)));
-        if ends && running > 0 { None } else { self.letters.pop_front() }
+        if ends && running > 0 {
+            return None;
+        }
+        let letter = self.letters.pop_front()?;
+        self.waiting.add(-1);
+        Some(letter)
     }
 
     /// Takes all of them, oldest first.
     pub fn take(&mut self) -> VecDeque<Letter> {
+        self.waiting.add(-count(&self.letters));
         std::mem::take(&mut self.letters)
     }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.waiting.add(-count(&self.letters));
+    }
+}
+
+fn count(letters: &VecDeque<Letter>) -> i64 {
+    i64::try_from(letters.len()).unwrap_or(i64::MAX)
 }

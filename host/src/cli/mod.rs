@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::App;
-use crate::telemetry::{Dialect, LogFormat, init_log};
+use crate::telemetry::{Dialect, LogFormat, init_log, metrics_table};
 
 /// A real-time server for Phoenix Channels clients whose channels are sandboxed
 /// Wasm components.
@@ -72,6 +72,9 @@ Example:
         #[arg(value_name = "FILE.wasm")]
         plugin: PathBuf,
     },
+    /// List what the server measures: names, types, units and labels, as a table
+    /// in Markdown.
+    Metrics,
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +133,10 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Serve(args) => runtime()?.block_on(serve::run(args.load()?)),
         Command::Dev(args) => runtime()?.block_on(dev::run(args.load()?)),
         Command::Build { app } => build::run(&App::load(app)?),
+        Command::Metrics => {
+            say(metrics_table().trim_end());
+            Ok(())
+        }
         Command::Check { plugin } => runtime()?.block_on(check::run(plugin)),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::file::{ConfigFile, PluginConfig};
-use super::{DrainConfig, EgressConfig, SocketConfig, StatsdConfig};
+use super::{DrainConfig, EgressConfig, MetricsConfig, SocketConfig, StatsdConfig};
 use crate::plugin::Source;
 use crate::wasm::PluginLimits;
 use crate::wire::TopicPattern;
@@ -28,6 +28,8 @@ pub struct App {
     pub static_files: StaticFiles,
     /// Where measurements go.
     pub statsd: Option<StatsdConfig>,
+    /// What is told apart in them.
+    pub metrics: MetricsConfig,
     /// How the server stops.
     pub drain: DrainConfig,
 }
@@ -155,6 +157,7 @@ impl App {
             plugins,
             static_files,
             statsd: file.statsd,
+            metrics: file.metrics,
             drain: file.drain,
             folder,
         }
@@ -184,8 +187,9 @@ fn check(file: &ConfigFile) -> Result<(), String> {
             let found = statsd.datagram_bytes;
             return Err(format!("statsd.datagram_bytes is {found}; 128 to 65507 are allowed"));
         }
-        if statsd.interval_ms == 0 {
-            return Err("statsd.interval_ms is 0; at least 1 is allowed".to_owned());
+        if !(1..=60_000).contains(&statsd.interval_ms) {
+            let found = statsd.interval_ms;
+            return Err(format!("statsd.interval_ms is {found}; 1 to 60000 are allowed"));
         }
     }
     for policy in &file.socket.outbox_policies {

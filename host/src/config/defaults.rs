@@ -71,6 +71,9 @@ pub(super) const MAX_EFFECTS: usize = 256;
 /// Fits an answer of the size of the largest message a client may send.
 pub(super) const MAX_EFFECT_BYTES: usize = 16 * 1024 * 1024;
 
+/// More than a handler for one message has to say.
+pub(super) const MAX_METRICS: usize = 256;
+
 /// Calls and tasks of one plugin at the same time; further ones wait. An
 /// instance at rest is about 50 KiB, and one that waits in a call as much.
 pub(super) const MAX_INSTANCES: u32 = 2_048;
@@ -95,6 +98,10 @@ pub(super) const MAX_TASKS_PER_CONNECTION: usize = 1_024;
 
 /// Clients that were turned away come back after a second.
 pub(super) const RETRY_AFTER_MS: u64 = 1_000;
+
+/// Events of one topic pattern that are measured each for itself: more than an
+/// app has, and few enough for a StatsD server's files.
+pub(super) const MAX_EVENTS: usize = 50;
 
 /// Where a StatsD server listens unless told otherwise.
 pub(super) const STATSD_ADDRESS: &str = "127.0.0.1:8125";

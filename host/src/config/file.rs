@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{CheckOrigin, EgressConfig, defaults};
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::session::Limits;
-use crate::telemetry::{Dialect, Target};
+use crate::telemetry::{Dialect, EventNames, Target};
 use crate::wasm::{OnFaults, PluginLimits};
 use crate::wire::TopicPattern;
 
@@ -25,6 +25,7 @@ pub(super) struct ConfigFile {
     #[serde(rename = "static")]
     pub(super) static_files: StaticConfig,
     pub(super) statsd: Option<StatsdConfig>,
+    pub(super) metrics: MetricsConfig,
     pub(super) drain: DrainConfig,
 }
 
@@ -119,6 +120,17 @@ pub struct StatsdConfig {
     pub interval_ms: u64,
 }
 
+/// `[metrics]`: what is told apart.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// The events that get a series of their own; without a list, the first
+    /// `max_events` of each topic pattern do. Others are counted as `other`.
+    pub events: Option<Vec<String>>,
+    /// How many there are without a list.
+    pub max_events: usize,
+}
+
 /// `[plugins.NAME]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -154,6 +166,7 @@ impl Default for ConfigFile {
             plugins: BTreeMap::new(),
             static_files: StaticConfig::default(),
             statsd: None,
+            metrics: MetricsConfig::default(),
             drain: DrainConfig::default(),
         }
     }
@@ -176,6 +189,21 @@ impl StatsdConfig {
         let Self { address, dialect, prefix, datagram_bytes, interval_ms } = self.clone();
         let interval = Duration::from_millis(interval_ms);
         Target { address, dialect, prefix, datagram_bytes, interval }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { events: None, max_events: defaults::MAX_EVENTS }
+    }
+}
+
+impl MetricsConfig {
+    pub(crate) fn event_names(&self) -> EventNames {
+        match &self.events {
+            Some(events) => EventNames::Listed(events.clone()),
+            None => EventNames::First(self.max_events),
+        }
     }
 }
 
@@ -232,6 +260,7 @@ impl Default for PluginLimits {
             max_assigns_bytes: defaults::MAX_ASSIGNS_BYTES,
             max_effects: defaults::MAX_EFFECTS,
             max_effect_bytes: defaults::MAX_EFFECT_BYTES,
+            max_metrics: defaults::MAX_METRICS,
             max_instances: defaults::MAX_INSTANCES,
             max_concurrency: defaults::MAX_CONCURRENCY,
             join_timeout_ms: defaults::JOIN_TIMEOUT_MS,

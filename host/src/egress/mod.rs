@@ -80,6 +80,20 @@ pub(crate) enum EgressError {
     Overloaded,
 }
 
+impl EgressError {
+    /// One word for metrics.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "denied",
+            Self::Invalid(_) => "invalid",
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
 /// A connection that is not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(30);
 /// The head of a response.

@@ -16,16 +16,16 @@ use smol_str::SmolStr;
 
 use crate::channel::Late;
 use crate::pubsub::Notice;
-use crate::telemetry::{Count, Metrics};
+use crate::telemetry::{OutboxMeters, Stamp};
 use crate::wire::{CloseReason, Frame};
 
 /// What a connection's task finds in its outbox.
 #[derive(Debug)]
 pub enum Outgoing {
     /// To be written.
-    Frame(Frame),
+    Frame(Queued),
     /// To be written, if it is not dropped to make room.
-    Droppable(Frame),
+    Droppable(Queued),
     /// To be written, if nothing newer of its key replaces it.
     Conflated(Box<Conflated>),
     /// To be taken to a channel.
@@ -34,12 +34,21 @@ pub enum Outgoing {
     Late(Box<Late>),
 }
 
+/// A frame, and since when it is on its way.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// To be written.
+    pub frame: Frame,
+    /// When it was broadcast, if it was and somebody wants to know.
+    pub(crate) published: Option<Stamp>,
+}
+
 /// A frame that only counts until the next of its key.
 #[derive(Debug)]
 pub struct Conflated {
     key: Key,
     /// To be written.
-    pub frame: Frame,
+    pub queued: Queued,
 }
 
 /// A topic and an event.
@@ -53,7 +62,7 @@ pub struct Outbox {
     /// The connection is asked to finish what it is doing, and close.
     draining: AtomicBool,
     capacity_bytes: usize,
-    metrics: Metrics,
+    meters: Arc<OutboxMeters>,
 }
 
 #[derive(Debug, Default)]
@@ -76,14 +85,14 @@ const ENTRY_BYTES: usize = size_of::<Outgoing>();
 impl Outbox {
     /// An empty outbox for `capacity_bytes` of frames.
     #[must_use]
-    pub fn new(capacity_bytes: usize, metrics: Metrics) -> Self {
+    pub(crate) fn new(capacity_bytes: usize, meters: Arc<OutboxMeters>) -> Self {
         let draining = AtomicBool::new(false);
-        Self { inner: Mutex::default(), draining, capacity_bytes, metrics }
+        Self { inner: Mutex::default(), draining, capacity_bytes, meters }
     }
 
     /// Queues a frame. False when the connection is closing, or now has to.
     pub fn push(&self, frame: Frame) -> bool {
-        let (queued, inner) = self.put(Outgoing::Frame(frame));
+        let (queued, inner) = self.put(Outgoing::Frame(frame.into()));
         wake(inner);
         queued
     }
@@ -91,7 +100,7 @@ impl Outbox {
     /// As [`Self::push`], from the connection's own task, which looks into its
     /// outbox before it rests: waking it would cost it a turn for nothing.
     pub fn push_own(&self, frame: Frame) -> bool {
-        self.put(Outgoing::Frame(frame)).0
+        self.put(Outgoing::Frame(frame.into())).0
     }
 
     /// Queues a push or broadcast under the policy of its topic. False as for
@@ -99,17 +108,17 @@ impl Outbox {
     pub fn push_under(
         &self,
         overflow: Overflow,
-        frame: Frame,
+        queued: Queued,
         topic: &Arc<str>,
         event: &SmolStr,
     ) -> bool {
-        let (queued, inner) = match overflow {
-            Overflow::Close => self.put(Outgoing::Frame(frame)),
-            Overflow::DropOldest => self.put(Outgoing::Droppable(frame)),
-            Overflow::Conflate => self.conflate((Arc::clone(topic), event.clone()), frame),
+        let (room, inner) = match overflow {
+            Overflow::Close => self.put(Outgoing::Frame(queued)),
+            Overflow::DropOldest => self.put(Outgoing::Droppable(queued)),
+            Overflow::Conflate => self.conflate((Arc::clone(topic), event.clone()), queued),
         };
         wake(inner);
-        queued
+        room
     }
 
     /// Queues a notice. False as for [`Self::push`].
@@ -142,6 +151,12 @@ impl Outbox {
             _ => None,
         });
         late.collect()
+    }
+
+    /// How many bytes wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
     }
 
     /// Asks the connection's task to close. The first reason stays.
@@ -228,17 +243,17 @@ impl Outbox {
     }
 
     /// Replaces what waits under `key`, or queues it.
-    fn conflate(&self, key: Key, frame: Frame) -> (bool, MutexGuard<'_, Inner>) {
+    fn conflate(&self, key: Key, queued: Queued) -> (bool, MutexGuard<'_, Inner>) {
         let mut inner = self.lock();
         if let Some(waiting) = inner.waiting(&key) {
-            let (before, after) = (waiting.frame.len(), frame.len());
-            waiting.frame = frame;
+            let (before, after) = (waiting.queued.frame.len(), queued.frame.len());
+            waiting.queued = queued;
             inner.bytes = inner.bytes + after - before;
-            self.metrics.count(Count::OutboxConflated, 1);
+            self.meters.conflate.add(1);
             let room = self.make_room(&mut inner, 0);
             return (room, inner);
         }
-        let outgoing = Outgoing::Conflated(Box::new(Conflated { key: key.clone(), frame }));
+        let outgoing = Outgoing::Conflated(Box::new(Conflated { key: key.clone(), queued }));
         let bytes = outgoing.bytes();
         let room = self.make_room(&mut inner, bytes);
         if room {
@@ -264,12 +279,12 @@ impl Outbox {
         let wanted = (self.capacity_bytes - self.capacity_bytes / 8).saturating_sub(bytes);
         let dropped = inner.drop_oldest(wanted);
         if dropped > 0 {
-            self.metrics.count(Count::OutboxDropped, i64::try_from(dropped).unwrap_or(i64::MAX));
+            self.meters.drop_oldest.add(i64::try_from(dropped).unwrap_or(i64::MAX));
         }
         if inner.bytes == 0 || inner.bytes + bytes <= self.capacity_bytes {
             return true;
         }
-        self.metrics.count(Count::OutboxOverloaded, 1);
+        self.meters.close.add(1);
         inner.closed = Some(CloseReason::Overloaded);
         // Calls wait for what they flush.
         inner.queue.retain(|outgoing| matches!(outgoing, Outgoing::Late(_)));
@@ -328,11 +343,17 @@ impl Outgoing {
     fn bytes(&self) -> usize {
         ENTRY_BYTES
             + match self {
-                Self::Frame(frame) | Self::Droppable(frame) => frame.len(),
-                Self::Conflated(conflated) => size_of::<Conflated>() + conflated.frame.len(),
+                Self::Frame(queued) | Self::Droppable(queued) => queued.frame.len(),
+                Self::Conflated(conflated) => size_of::<Conflated>() + conflated.queued.frame.len(),
                 Self::Notice(notice) => notice.broadcast.payload.len(),
                 Self::Late(late) => late.bytes(),
             }
+    }
+}
+
+impl From<Frame> for Queued {
+    fn from(frame: Frame) -> Self {
+        Self { frame, published: None }
     }
 }
 
@@ -349,10 +370,11 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
     use proptest::prelude::*;
 
     fn outbox(capacity_bytes: usize) -> Outbox {
-        Outbox::new(capacity_bytes, Metrics::none())
+        Outbox::new(capacity_bytes, Arc::new(OutboxMeters::new(&Metrics::none())))
     }
 
     fn poll(outbox: &Outbox, into: &mut VecDeque<Outgoing>) -> Poll<Result<(), CloseReason>> {
@@ -368,8 +390,8 @@ mod tests {
 
     fn text(outgoing: &Outgoing) -> String {
         let frame = match outgoing {
-            Outgoing::Frame(frame) | Outgoing::Droppable(frame) => frame,
-            Outgoing::Conflated(conflated) => &conflated.frame,
+            Outgoing::Frame(queued) | Outgoing::Droppable(queued) => &queued.frame,
+            Outgoing::Conflated(conflated) => &conflated.queued.frame,
             other => panic!("{other:?}"),
         };
         match frame {
@@ -384,7 +406,7 @@ mod tests {
     }
 
     fn push(outbox: &Outbox, overflow: Overflow, frame: Frame, event: &str) -> bool {
-        outbox.push_under(overflow, frame, &"t".into(), &event.into())
+        outbox.push_under(overflow, frame.into(), &"t".into(), &event.into())
     }
 
     #[test]

@@ -6,19 +6,22 @@
 //! ```
 
 mod build;
+mod handler;
 mod registry;
 mod source;
 mod watch;
 
 pub use build::{BuildError, build};
+pub use handler::Handler;
 pub use registry::{Plugin, Registry, RegistryError};
 pub use source::Source;
 pub use watch::watch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::egress::{Egress, EgressConfig};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, PluginMeters};
 
 /// What a plugin's instances know of their surroundings.
 #[derive(Debug)]
@@ -27,8 +30,10 @@ pub struct Settings {
     pub name: String,
     /// Its `config` table: strings as they are, other values as TOML text.
     pub config: BTreeMap<String, String>,
-    /// Where its measurements go.
+    /// Where calls are measured.
     pub metrics: Metrics,
+    /// What it measures itself.
+    pub(crate) meters: Arc<PluginMeters>,
     /// Its requests to other servers.
     pub(crate) egress: Egress,
 }
@@ -42,6 +47,7 @@ impl Settings {
         http: EgressConfig,
         metrics: Metrics,
     ) -> Self {
-        Self { name, config, metrics, egress: Egress::new(http) }
+        let meters = Arc::new(PluginMeters::new(&metrics, &name));
+        Self { name, config, metrics, meters, egress: Egress::new(http) }
     }
 }

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Handler;
 use crate::session::{Route, Routes};
+use crate::telemetry::Metrics;
 use crate::wasm::{Component, Pool};
+use crate::wire::TopicPattern;
 
 /// A plugin under its name. Its version may change; calls in flight finish on
 /// the version they began with.
@@ -22,7 +25,8 @@ pub struct Plugin {
 #[derive(Debug)]
 pub struct Registry {
     plugins: Vec<Arc<Plugin>>,
-    routes: ArcSwap<Routes<Arc<Plugin>>>,
+    routes: ArcSwap<Routes<Arc<Handler>>>,
+    metrics: Metrics,
     /// Held while a version is exchanged, so that the routes fit the versions.
     swapping: Mutex<()>,
 }
@@ -70,20 +74,21 @@ impl Plugin {
 
 impl Registry {
     /// A registry of plugins in the order of their routes.
-    pub fn new(plugins: Vec<Plugin>) -> Result<Self, RegistryError> {
+    pub fn new(plugins: Vec<Plugin>, metrics: Metrics) -> Result<Self, RegistryError> {
         let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
         let sockets: Vec<_> =
             plugins.iter().filter(|p| p.live().component().has_socket()).collect();
         if let [first, second, ..] = sockets.as_slice() {
             return Err(RegistryError::TwoSockets(first.name.clone(), second.name.clone()));
         }
-        let routes = ArcSwap::from_pointee(routes(&plugins));
-        Ok(Self { plugins, routes, swapping: Mutex::default() })
+        let none = Routes::new(Vec::new());
+        let routes = ArcSwap::from_pointee(routes(&plugins, &none, &metrics));
+        Ok(Self { plugins, routes, metrics, swapping: Mutex::default() })
     }
 
     /// Who serves which topic.
     #[must_use]
-    pub fn routes(&self) -> Guard<Arc<Routes<Arc<Plugin>>>> {
+    pub fn routes(&self) -> Guard<Arc<Routes<Arc<Handler>>>> {
         self.routes.load()
     }
 
@@ -108,21 +113,32 @@ impl Registry {
         let old = plugin.live.load_full();
         plugin.live.store(Arc::new(Pool::successor(component, &old)));
         old.retire();
-        self.routes.store(Arc::new(routes(&self.plugins)));
+        let routes = routes(&self.plugins, &self.routes.load(), &self.metrics);
+        self.routes.store(Arc::new(routes));
         Ok(())
     }
 }
 
-fn routes(plugins: &[Arc<Plugin>]) -> Routes<Arc<Plugin>> {
+/// Handlers that were there `before` stay, with what they have measured.
+fn routes(
+    plugins: &[Arc<Plugin>],
+    before: &Routes<Arc<Handler>>,
+    metrics: &Metrics,
+) -> Routes<Arc<Handler>> {
+    let handler = |plugin: &Arc<Plugin>, pattern: &TopicPattern| {
+        let old = before.iter().map(|route| &route.plugin).find(|old| old.is(plugin, pattern));
+        let new = || Arc::new(Handler::new(pattern.clone(), Arc::clone(plugin), metrics));
+        old.map_or_else(new, Arc::clone)
+    };
     let of = |plugin: &Arc<Plugin>| {
         let live = plugin.live();
-        let max_concurrency = live.component().limits().max_concurrency;
-        let patterns = live.component().topics().to_vec();
-        let plugin = Arc::clone(plugin);
-        patterns.into_iter().map(move |pattern| {
-            let plugin = Arc::clone(&plugin);
+        let component = live.component();
+        let max_concurrency = component.limits().max_concurrency;
+        let route = |pattern: &TopicPattern| {
+            let (plugin, pattern) = (handler(plugin, pattern), pattern.clone());
             Route { pattern, plugin, max_concurrency }
-        })
+        };
+        component.topics().iter().map(route).collect::<Vec<_>>()
     };
     Routes::new(plugins.iter().flat_map(of).collect())
 }

@@ -7,15 +7,19 @@ use tracing::warn;
 
 use super::{Broadcast, Delivery, Notice, Subscriber};
 use crate::channel::ChannelId;
+use crate::outbox::Queued;
+use crate::telemetry::Stamp;
 use crate::wire::{EncodeError, Frame, Serializer};
 
-/// Hands a broadcast to all `subscribers` but `from`; returns how many got it.
+/// Hands a broadcast, `published` then, to all `subscribers` but `from`; returns
+/// how many got it.
 ///
 /// A subscriber whose protocol version cannot carry the payload is skipped.
 pub(super) fn dispatch(
     subscribers: &IndexMap<(ChannelId, bool), Subscriber>,
     broadcast: &Arc<Broadcast>,
     from: Option<ChannelId>,
+    published: Option<Stamp>,
 ) -> usize {
     let mut encoded = Encoded { broadcast, v1: None, v2: None };
     let mut reached = 0;
@@ -27,7 +31,8 @@ pub(super) fn dispatch(
             Delivery::Fastlane { serializer, .. } => match encoded.frame(*serializer) {
                 Some(frame) => {
                     let (topic, event) = (&broadcast.topic, &broadcast.event);
-                    subscriber.outbox.push_under(subscriber.overflow, frame, topic, event)
+                    let queued = Queued { frame, published };
+                    subscriber.outbox.push_under(subscriber.overflow, queued, topic, event)
                 }
                 None => false,
             },

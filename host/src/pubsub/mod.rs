@@ -20,6 +20,7 @@ pub use registry::{Delivery, Notice, Subscriber};
 use std::sync::Arc;
 
 use crate::channel::ChannelId;
+use crate::telemetry::{Metric, Metrics, Stamp};
 use registry::Registry;
 
 /// The server's PubSub.
@@ -27,13 +28,14 @@ use registry::Registry;
 pub struct PubSub {
     registry: Registry,
     adapter: Box<dyn Adapter>,
+    metrics: Metrics,
 }
 
 impl PubSub {
     /// A PubSub that reaches other servers through `adapter`.
     #[must_use]
-    pub fn new(adapter: Box<dyn Adapter>) -> Self {
-        Self { registry: Registry::default(), adapter }
+    pub fn new(adapter: Box<dyn Adapter>, metrics: Metrics) -> Self {
+        Self { registry: Registry::default(), adapter, metrics }
     }
 
     /// Adds a subscriber. The same channel subscribing twice to a topic, with
@@ -57,9 +59,15 @@ impl PubSub {
     /// Sends to the subscribers on this server alone; what an adapter calls for
     /// a broadcast from elsewhere.
     pub fn local_broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
-        match self.registry.topic(&broadcast.topic) {
-            Some(subscribers) => fastlane::dispatch(&subscribers.read(), broadcast, from),
+        let published = self.metrics.is_on().then(Stamp::now);
+        let reached = match self.registry.topic(&broadcast.topic) {
+            Some(subscribers) => {
+                fastlane::dispatch(&subscribers.read(), broadcast, from, published)
+            }
             None => 0,
-        }
+        };
+        self.metrics.count(Metric::BroadcastSent, 1);
+        self.metrics.record(Metric::BroadcastFanout, reached as u64);
+        reached
     }
 }

@@ -10,7 +10,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::bucket::Bucket;
 use crate::config::SocketConfig;
-use crate::telemetry::Count;
 
 /// The bounds on what comes in.
 #[derive(Debug)]
@@ -96,11 +95,11 @@ impl Admission {
 }
 
 impl Turned {
-    /// What the client is told, and the name of the counter.
-    pub(crate) fn count(self) -> Count {
+    /// One word for metrics.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Full => Count::SocketRefusedFull,
-            Self::AddressFull => Count::SocketRefusedAddressFull,
+            Self::Full => "full",
+            Self::AddressFull => "address_full",
         }
     }
 }

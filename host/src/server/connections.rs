@@ -75,6 +75,12 @@ impl Connections {
         connections.len()
     }
 
+    /// The bytes that wait for each of them.
+    pub(crate) fn waiting(&self) -> Vec<usize> {
+        let outboxes: Vec<_> = self.lock().outboxes.values().map(Arc::clone).collect();
+        outboxes.iter().map(|outbox| outbox.bytes()).collect()
+    }
+
     /// The way to one connection.
     pub(crate) fn outbox(&self, connection: u64) -> Option<Arc<Outbox>> {
         self.lock().outboxes.get(&connection).map(Arc::clone)

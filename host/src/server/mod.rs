@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,11 +22,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::channel::{Late, SocketRef};
-use crate::config::{App, AppPlugin, DrainConfig, SocketConfig, StaticFiles};
+use crate::config::{App, AppPlugin, DrainConfig, SocketConfig, StaticFiles, StatsdConfig};
 use crate::outbox::OverflowPolicies;
 use crate::plugin::{Plugin, Registry, RegistryError, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
-use crate::telemetry::{Count, Metrics};
+use crate::telemetry::{Metric, Metrics, OutboxMeters, Sampler, Wanted};
 use crate::transport;
 use crate::wasm::{Component, Engine, EngineError, LoadError};
 use crate::wire::Payload;
@@ -61,6 +61,8 @@ pub struct Shared {
     pub(crate) admission: Admission,
     /// What gives way when a client reads too slowly.
     pub(crate) overflow: OverflowPolicies,
+    /// What gave way.
+    pub(crate) outbox_meters: Arc<OutboxMeters>,
     /// True once the server stops.
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) channel_ids: Arc<AtomicU64>,
@@ -145,13 +147,14 @@ impl Server {
         let shared = Arc::new(Shared {
             socket: app.socket.clone(),
             static_files: app.static_files.clone(),
-            registry: Registry::new(plugins)?,
-            pubsub: PubSub::new(Box::new(LocalOnly)),
+            registry: Registry::new(plugins, loader.metrics.clone())?,
+            pubsub: PubSub::new(Box::new(LocalOnly), loader.metrics.clone()),
             connections: Connections::default(),
             metrics: loader.metrics.clone(),
             id: RandomState::new().hash_one(address),
             tasks: TaskTracker::new(),
             admission: Admission::new(&app.socket),
+            outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
             stopping: watch::Sender::new(false),
             channel_ids: Arc::new(AtomicU64::new(1)),
@@ -170,7 +173,10 @@ impl Server {
     #[must_use]
     pub fn routes(&self) -> Vec<(String, String)> {
         let routes = self.shared.registry.routes();
-        routes.iter().map(|r| (r.pattern.to_string(), r.plugin.name().to_owned())).collect()
+        routes
+            .iter()
+            .map(|r| (r.pattern.to_string(), r.plugin.plugin().name().to_owned()))
+            .collect()
     }
 
     /// Exchanges versions of plugins while the server runs.
@@ -184,6 +190,7 @@ impl Server {
     /// other, and the server waits for their channels and tasks to end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { shared, listener, drain, .. } = self;
+        let sampling = tokio::spawn(sample(Arc::clone(&shared)));
         tokio::select! {
             () = transport::accept(listener, Arc::clone(&shared)) => {}
             () = stop => {}
@@ -206,9 +213,27 @@ impl Server {
             shared.connections.close_all();
             let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
         }
+        sampling.abort();
         let metrics = shared.metrics.clone();
         // An error when it panicked: there is nothing left to do.
         let _ = tokio::task::spawn_blocking(move || metrics.flush()).await;
+    }
+}
+
+/// Looks again and again at what is not counted as it happens.
+async fn sample(shared: Arc<Shared>) {
+    if !shared.metrics.is_on() {
+        return;
+    }
+    let mut sampler = Sampler::new(shared.metrics.clone());
+    loop {
+        sampler.pause().await;
+        let waiting = shared.connections.waiting();
+        let [sum, max] = [waiting.iter().sum::<usize>(), waiting.into_iter().max().unwrap_or(0)];
+        #[expect(clippy::cast_precision_loss, reason = "bytes need no 53 bits")]
+        let [sum, max] = [sum as f64, max as f64];
+        shared.metrics.set(Metric::OutboxBytes, sum);
+        shared.metrics.set(Metric::OutboxBytesMax, max);
     }
 }
 
@@ -224,7 +249,7 @@ impl Shared {
         let outbox = (server == self.id).then(|| self.connections.outbox(connection)).flatten();
         let late = Late::Reply { topic, channel, reference, status, payload };
         if outbox.is_none_or(|outbox| outbox.late(late).is_err()) {
-            self.metrics.count(Count::LateGone, 1);
+            self.metrics.count(Metric::LateGone, 1);
         }
     }
 
@@ -233,7 +258,7 @@ impl Shared {
         let connections = self.connections.disconnect(user_id);
         info!(user_id, connections, "disconnected");
         self.metrics
-            .count(Count::SocketDisconnected, i64::try_from(connections).unwrap_or(i64::MAX));
+            .count(Metric::SocketDisconnected, i64::try_from(connections).unwrap_or(i64::MAX));
     }
 }
 
@@ -249,7 +274,11 @@ impl Swapper {
     /// an error the live version stays.
     pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
         let component = self.loader.load(plugin).await?;
-        Ok(self.shared.registry.swap(&plugin.name, component)?)
+        let began = Instant::now();
+        self.shared.registry.swap(&plugin.name, component)?;
+        let metrics = &self.shared.metrics;
+        metrics.time_of(Metric::WasmSwap, &[&plugin.name], began.elapsed());
+        Ok(())
     }
 }
 
@@ -261,15 +290,27 @@ impl Loader {
         // One more of each plugin for asking a new version what it serves.
         let spare = u32::try_from(app.plugins.len()).unwrap_or(u32::MAX);
         let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
-        let metrics = match &app.statsd {
-            Some(statsd) => Metrics::statsd(statsd.target())
-                .map_err(|cause| StartError::Statsd { address: statsd.address.clone(), cause })?,
-            None => Metrics::none(),
+        let wanted = Wanted {
+            statsd: app.statsd.as_ref().map(StatsdConfig::target),
+            dashboard: false,
+            events: app.metrics.event_names(),
         };
+        let metrics = Metrics::new(wanted).map_err(|cause| {
+            let address = app.statsd.as_ref().map(|statsd| statsd.address.clone());
+            StartError::Statsd { address: address.unwrap_or_default(), cause }
+        })?;
         Ok(Self { engine, metrics })
     }
 
     async fn load(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
+        let began = Instant::now();
+        let loaded = self.read(plugin).await;
+        let result = if loaded.is_ok() { "ok" } else { "failed" };
+        self.metrics.time_of(Metric::WasmLoad, &[&plugin.name, result], began.elapsed());
+        loaded
+    }
+
+    async fn read(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
         let path = plugin.source.component();
         let name = || plugin.name.clone();
         let wasm = tokio::fs::read(path).await.map_err(|cause| StartError::Read {

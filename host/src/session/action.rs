@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, SocketRef};
 use crate::pubsub::Broadcast;
-use crate::telemetry::Count;
+use crate::telemetry::Metric;
 use crate::wire::{Frame, Payload};
 
 /// One thing for the connection's task to do, in order.
@@ -32,6 +32,13 @@ pub enum Action<P> {
         /// Whose subscription it is.
         context: Arc<Context>,
         /// Knows which events are intercepted.
+        plugin: P,
+    },
+    /// End the subscription of a channel to its own topic.
+    Leave {
+        /// Whose subscription it is.
+        context: Arc<Context>,
+        /// Who served it.
         plugin: P,
     },
     /// Subscribe a channel to another topic.
@@ -88,7 +95,7 @@ pub enum Action<P> {
     /// Close the connections of a user id.
     Disconnect(String),
     /// Add one to a counter of the server.
-    Count(Count),
+    Count(Metric),
 }
 
 /// One call of a plugin.

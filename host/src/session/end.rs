@@ -104,8 +104,9 @@ impl<P: Clone> Session<P> {
         if channel.running > 0 {
             actions.push(Action::EndCalls(id));
         }
-        let own = std::iter::once(&channel.context.topic);
-        for topic in own.chain(&channel.subscriptions) {
+        let (context, plugin) = (Arc::clone(&channel.context), P::clone(&channel.plugin));
+        actions.push(Action::Leave { context, plugin });
+        for topic in &channel.subscriptions {
             actions.push(Action::Unsubscribe { channel: id, topic: Arc::clone(topic) });
         }
         Some(channel)

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::{Action, Call, Routes, Session, Ticket, Turn};
 use crate::channel::{Callback, Caller, Channel, Info, Letter, ReplyTo, State};
 use crate::pubsub::Notice;
-use crate::telemetry::Count;
+use crate::telemetry::Metric;
 use crate::wire::{Message, Payload, Ref};
 
 impl<P: Clone> Session<P> {
@@ -90,7 +90,7 @@ impl<P: Clone> Session<P> {
             return;
         };
         if channel.mailbox.push(letter).is_err() {
-            actions.push(Action::Count(Count::ChannelNoticesDropped));
+            actions.push(Action::Count(Metric::ChannelNoticesDropped));
         }
         self.pump(topic, routes, actions);
     }
@@ -159,7 +159,7 @@ impl<P: Clone> Session<P> {
 
     fn overloaded(&self, topic: &str, letter: &Letter, actions: &mut Vec<Action<P>>) {
         let (Letter::In { reply_to, .. } | Letter::Early { reply_to, .. }) = letter else { return };
-        actions.push(Action::Count(Count::ChannelOverloaded));
+        actions.push(Action::Count(Metric::ChannelOverloaded));
         let reason = Payload::retry("overloaded", self.limits.retry_after_ms);
         self.refuse(topic, reply_to, &reason, actions);
     }

@@ -9,7 +9,7 @@ use super::{Action, Call, Route, Routes, Session, Ticket, Turn};
 use crate::channel::{
     Callback, Caller, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
 };
-use crate::telemetry::Count;
+use crate::telemetry::Metric;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, Ref};
 
 impl<P: Clone> Session<P> {
@@ -33,7 +33,7 @@ impl<P: Clone> Session<P> {
         if let Some(refusal) = self.refusal(topic) {
             let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
             let reason = Payload::reason(refusal);
-            actions.push(Action::Count(Count::ChannelRefused));
+            actions.push(Action::Count(Metric::ChannelRefused));
             actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
             self.close_replaced(topic, replaced, actions);
             return;
@@ -52,7 +52,7 @@ impl<P: Clone> Session<P> {
             context: Arc::clone(&context),
             plugin: Arc::clone(&plugin),
             state: State::Joining { reply_to, replaced },
-            mailbox: Mailbox::new(self.limits.max_pending),
+            mailbox: Mailbox::new(self.limits.max_pending, self.waiting.clone()),
             running: 1,
             max_running: *max_concurrency,
             assigns: self.identity.assigns.clone(),
@@ -151,7 +151,7 @@ impl<P: Clone> Session<P> {
                 other => {
                     let Some(channel) = self.channels.get_mut(topic) else { continue };
                     if channel.mailbox.push(other).is_err() {
-                        actions.push(Action::Count(Count::ChannelNoticesDropped));
+                        actions.push(Action::Count(Metric::ChannelNoticesDropped));
                     }
                 }
             }

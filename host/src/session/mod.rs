@@ -27,7 +27,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::channel::{Assigns, Channel, TerminateReason};
+use crate::channel::{Assigns, Channel, State, TerminateReason};
+use crate::telemetry::Counter;
 use crate::wire::Serializer;
 
 /// The state of one socket.
@@ -37,6 +38,8 @@ pub struct Session<P> {
     limits: Limits,
     channels: Channels<P>,
     channel_ids: Arc<AtomicU64>,
+    /// Letters that wait in all channels of the server.
+    waiting: Counter,
     /// Why the connection is over, once it is: no channel is joined any more.
     over: Option<TerminateReason>,
 }
@@ -74,10 +77,20 @@ pub struct Limits {
 
 impl<P: Clone> Session<P> {
     /// A session that has joined nothing. `channel_ids` gives each join of the
-    /// server its number.
-    #[must_use]
-    pub fn new(identity: Identity, limits: Limits, channel_ids: Arc<AtomicU64>) -> Self {
-        Self { identity, limits, channels: Channels::default(), channel_ids, over: None }
+    /// server its number; `waiting` counts the letters of all of them.
+    pub(crate) fn new(
+        identity: Identity,
+        limits: Limits,
+        channel_ids: Arc<AtomicU64>,
+        waiting: Counter,
+    ) -> Self {
+        Self { identity, limits, channels: Channels::default(), channel_ids, waiting, over: None }
+    }
+
+    /// Who serves each of the joined topics.
+    pub fn handlers(&self) -> impl Iterator<Item = &P> {
+        let joined = |channel: &&Box<Channel<P>>| matches!(channel.state, State::Joined);
+        self.channels.values().filter(joined).map(|channel| channel.plugin.as_ref())
     }
 
     /// How many topics are joined or being joined.

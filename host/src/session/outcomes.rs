@@ -9,7 +9,7 @@ use crate::channel::{
     Caller, Completion, Context, Effect, Failure, Late, Outcome, SocketRef, State, TerminateReason,
 };
 use crate::pubsub::Broadcast;
-use crate::telemetry::Count;
+use crate::telemetry::Metric;
 use crate::wire::{EncodeError, Frame, Payload, Ref};
 
 impl<P: Clone> Session<P> {
@@ -92,7 +92,7 @@ impl<P: Clone> Session<P> {
                 actions.extend(self.push(&context, event, &payload));
             }
             (Late::Reply { .. } | Late::Push { .. }, None) => {
-                actions.push(Action::Count(Count::LateGone));
+                actions.push(Action::Count(Metric::LateGone));
             }
             // What it broadcasts is wanted even if the channel has gone.
             (Late::Flush { caller, effects, applied }, _) => {
@@ -179,7 +179,7 @@ impl<P: Clone> Session<P> {
                 let plugin = P::clone(&channel.plugin);
                 Action::StartTask { caller: caller.clone(), plugin, name, payload }
             }
-            None => Action::Count(Count::TaskRefused),
+            None => Action::Count(Metric::TaskRefused),
         }
     }
 
@@ -202,7 +202,7 @@ impl<P: Clone> Session<P> {
                 let (join_ref, reference) = (channel.context.join_ref.as_ref(), Some(&reference));
                 actions.extend(self.reply(join_ref, reference, &topic, &status, &payload));
             }
-            None => actions.push(Action::Count(Count::LateGone)),
+            None => actions.push(Action::Count(Metric::LateGone)),
         }
     }
 

@@ -31,7 +31,7 @@ impl Desk {
         let limits = Limits { max_channels: 2, max_pending: 2, retry_after_ms: 500 };
         let pattern = TopicPattern::parse("room:*").unwrap();
         Self {
-            session: Session::new(identity, limits, Arc::new(AtomicU64::new(1))),
+            session: Session::new(identity, limits, Arc::new(AtomicU64::new(1)), Counter::new()),
             routes: Routes::new(vec![Route { pattern, plugin: "room", max_concurrency }]),
             calls: Vec::new(),
         }
@@ -79,6 +79,7 @@ impl Desk {
                 }
                 Action::EndCalls(_) => "end calls".to_owned(),
                 Action::Join { .. } => "join".to_owned(),
+                Action::Leave { context, .. } => format!("unsubscribe {}", context.topic),
                 Action::Subscribe { topic, .. } => format!("subscribe {topic}"),
                 Action::Unsubscribe { topic, .. } => format!("unsubscribe {topic}"),
                 Action::Broadcast { broadcast, from } => {
@@ -88,7 +89,7 @@ impl Desk {
                 Action::StartTask { name, .. } => format!("task {name}"),
                 Action::ReplyTo { socket_ref, .. } => format!("reply to {socket_ref}"),
                 Action::Disconnect(user_id) => format!("disconnect {user_id}"),
-                Action::Count(counter) => format!("count {}", counter.name()),
+                Action::Count(counter) => format!("count {}", counter.spec().name),
             });
         }
         told

@@ -12,7 +12,7 @@ use super::apply;
 use crate::channel::{Caller, Effect, Late, Progress};
 use crate::outbox::Outbox;
 use crate::server::Shared;
-use crate::telemetry::Count;
+use crate::telemetry::Metric;
 use crate::wasm::{Fault, FaultKind};
 
 /// One connection, as its calls and tasks see it. Tasks keep it alive.
@@ -62,7 +62,7 @@ impl Account {
             FaultKind::Held { .. } => debug!(plugin, topic, cause, "{what} failed: {fault}"),
             _ => error!(plugin, topic, cause, "{what} failed: {fault}"),
         }
-        self.shared.metrics.count(counter(fault), 1);
+        self.shared.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
         if fault.is_plugins() {
             self.add_faults(1);
         }
@@ -73,14 +73,14 @@ impl Account {
     pub(crate) fn cut_off(&self, calls: usize) {
         if calls > 0 {
             self.add_faults(calls);
-            self.shared.metrics.count(Count::CallCutOff, i64::try_from(calls).unwrap_or(i64::MAX));
+            self.shared.metrics.count(Metric::CallCutOff, i64::try_from(calls).unwrap_or(i64::MAX));
         }
     }
 
     /// Hands something to the connection; a counted no-op when it has gone.
     pub(super) fn late(&self, late: Late) {
         if self.outbox.late(late).is_err() {
-            self.shared.metrics.count(Count::LateGone, 1);
+            self.shared.metrics.count(Metric::LateGone, 1);
         }
     }
 
@@ -98,20 +98,6 @@ impl Account {
 
     fn max_faults(&self) -> f64 {
         f64::from(self.shared.socket.max_faults)
-    }
-}
-
-fn counter(fault: &Fault) -> Count {
-    use crate::wasm::FaultKind::*;
-    match fault.kind {
-        Trap => Count::FaultTrap,
-        OutOfFuel => Count::FaultFuel,
-        OutOfMemory => Count::FaultMemory,
-        BadReturn => Count::FaultBadReturn,
-        Instantiation => Count::FaultInstantiation,
-        Deadline => Count::FaultDeadline,
-        NoRoom { .. } => Count::FaultNoRoom,
-        Held { .. } => Count::FaultHeld,
     }
 }
 

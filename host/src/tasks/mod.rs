@@ -20,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::channel::{Caller, Effect, Late, SocketRef};
 use crate::plugin::Plugin;
 use crate::pubsub::Broadcast;
-use crate::telemetry::Count;
+use crate::telemetry::Metric;
 use crate::wasm::{Calling, Fault, FaultKind};
 use crate::wire::Payload;
 
@@ -42,10 +42,10 @@ pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> 
     let metrics = &account.shared.metrics;
     let slots = (account.task_slot(), start.plugin.task_slot());
     let (Some(of_connection), Some(of_plugin)) = slots else {
-        metrics.count(Count::TaskRefused, 1);
+        metrics.count(Metric::TaskRefused, 1);
         return Err(NoRoom);
     };
-    metrics.count(Count::TaskStarted, 1);
+    metrics.count(Metric::TaskStarted, 1);
     let slots = (of_connection, of_plugin);
     account.shared.tasks.spawn(run(Arc::clone(account), start, slots));
     Ok(())
@@ -65,7 +65,7 @@ async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaph
         Err(fault) => {
             let task = format!("the task {name:?}");
             account.faulted(&fault, plugin.name(), &task, &caller.context.topic);
-            account.shared.metrics.count(Count::TaskFailed, 1);
+            account.shared.metrics.count(Metric::TaskFailed, 1);
             let reason = match fault.kind {
                 FaultKind::Deadline => Payload::reason("task timeout"),
                 FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
@@ -113,7 +113,7 @@ pub(crate) fn apply(
             Effect::Disconnect(user_id) => shared.disconnect(&user_id),
             // Only a flush whose connection has ended gets here with these:
             // there is nobody to reply to, and nothing to subscribe.
-            Effect::Reply { .. } => shared.metrics.count(Count::LateGone, 1),
+            Effect::Reply { .. } => shared.metrics.count(Metric::LateGone, 1),
             Effect::Subscribe(_)
             | Effect::Unsubscribe(_)
             | Effect::SendAfter { .. }

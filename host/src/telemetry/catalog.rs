@@ -1,92 +1,200 @@
-//! Every counter of the server: its name, and when it counts.
+//! Every metric of the server: its name, type, unit and labels, and when it
+//! is recorded. `host/METRICS.md` is made of this table.
+
+use std::fmt::Write;
+
+use super::registry::Kind;
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spec {
+    /// Behind the prefix.
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) unit: &'static str,
+    /// Which labels it has, in the order in which they are folded into names.
+    pub(crate) labels: &'static [&'static str],
+    /// When it is recorded, or what it says.
+    pub(crate) when: &'static str,
+}
 
 /// Makes the enum, and the table of it.
-macro_rules! counters {
-    ($($(#[doc = $when:literal])+ $variant:ident => $name:literal,)+) => {
-        /// A counter of the server.
+macro_rules! catalog {
+    ($($(#[doc = $when:literal])+ $variant:ident: $kind:ident $name:literal $unit:literal
+        [$($label:literal),*];)+) => {
+        /// A metric of the server.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Count {
+        pub enum Metric {
             $($(#[doc = $when])+ $variant,)+
         }
 
-        impl Count {
+        impl Metric {
             /// All of them, in the order of their numbers.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// What it is called behind the prefix.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
+            pub(crate) fn spec(self) -> Spec {
+                match self {
+                    $(Self::$variant => Spec {
+                        name: $name,
+                        kind: Kind::$kind,
+                        unit: $unit,
+                        labels: &[$($label),*],
+                        when: concat!($($when),+).trim_ascii(),
+                    },)+
+                }
             }
         }
     };
 }
 
-counters! {
-    /// Counts when an answer or push came after its channel had left.
-    LateGone => "late.gone",
-    /// Counts when a plugin closed a connection by its user id.
-    SocketDisconnected => "socket.disconnected",
-    /// Counts when a client sent more than `max_messages_per_second` or `max_bytes_per_second`.
-    SocketThrottled => "socket.throttled",
-    /// Counts when a connection found `max_connections` open.
-    SocketRefusedFull => "socket.refused_full",
-    /// Counts when a connection found `max_connections_per_address` open.
-    SocketRefusedAddressFull => "socket.refused_address_full",
-    /// Counts when a connection came above `max_connects_per_second`.
-    SocketRefusedRate => "socket.refused_rate",
-    /// Counts when a join came above `max_joins_per_second`.
-    JoinRefused => "join.refused",
-    /// Counts when a join found `max_channels` joined, or its topic is too long.
-    ChannelRefused => "channel.refused",
-    /// Counts when a message found `max_pending` waiting in its channel.
-    ChannelOverloaded => "channel.overloaded",
-    /// Counts when a broadcast or timer for a handler did.
-    ChannelNoticesDropped => "channel.notices_dropped",
-    /// Counts when a call was given up as its client had joined again.
-    CallCutOff => "call.cut_off",
-    /// Counts when a task was started.
-    TaskStarted => "task.started",
-    /// Counts when a task found no room (`max_tasks`).
-    TaskRefused => "task.refused",
-    /// Counts when a task came to nothing.
-    TaskFailed => "task.failed",
-    /// Counts when a call panicked or trapped.
-    FaultTrap => "fault.trap",
-    /// Counts when a call used up its fuel.
-    FaultFuel => "fault.fuel",
-    /// Counts when a call wanted more than `max_memory_bytes`.
-    FaultMemory => "fault.memory",
-    /// Counts when a call returned what is not allowed.
-    FaultBadReturn => "fault.bad_return",
-    /// Counts when a plugin trapped while an instance was made.
-    FaultInstantiation => "fault.instantiation",
-    /// Counts when a call or task took too long.
-    FaultDeadline => "fault.deadline",
-    /// Counts when the machine had no room for an instance.
-    FaultNoRoom => "fault.no_room",
-    /// Counts when a call was not made after too many faults.
-    FaultHeld => "fault.held",
-    /// Counts when a connection was closed at `outbox_bytes`.
-    OutboxOverloaded => "outbox.overloaded",
-    /// Counts when a message gave way at `outbox_bytes` (`drop_oldest`).
-    OutboxDropped => "outbox.dropped",
-    /// Counts when a message replaced an older one (`conflate`).
-    OutboxConflated => "outbox.conflated",
-    /// Counts when a plugin sent a request.
-    HttpRequests => "http.requests",
-    /// Counts when a request was not allowed.
-    HttpDenied => "http.denied",
-    /// Counts when a request was none.
-    HttpInvalid => "http.invalid",
-    /// Counts when a request found nobody, or was broken off.
-    HttpUnreachable => "http.unreachable",
-    /// Counts when a request was not answered in time.
-    HttpTimeout => "http.timeout",
-    /// Counts when a response was larger than `max_response_bytes`.
-    HttpTooLarge => "http.too_large",
-    /// Counts when a request found `max_concurrent` under way.
-    HttpOverloaded => "http.overloaded",
-    /// Counts when a plugin's measurement found no room for another name.
-    MetricsRefused => "metrics.refused",
+catalog! {
+    /// Connections that are open.
+    SocketOpen: Level "socket.open" "connections" [];
+    /// From a handshake's request to its answer; the result is `ok`, `refused` or `error`.
+    SocketConnect: Timing "socket.connect" "ms" ["result", "transport", "vsn"];
+    /// A connection was turned away, as `full`, `address_full` or `rate`: `max_connections`,
+    /// `max_connections_per_address`, `max_connects_per_second`.
+    SocketRefused: Counter "socket.refused" "connections" ["reason"];
+    /// A connection ended; the code is of the close frame, 1006 without one.
+    SocketClose: Counter "socket.close" "connections" ["code", "reason"];
+    /// A plugin or an operator closed a connection by its user id.
+    SocketDisconnected: Counter "socket.disconnected" "connections" [];
+    /// A client sent more than `max_messages_per_second` or `max_bytes_per_second`, and was not
+    /// read for a while.
+    SocketThrottled: Counter "socket.throttled" "times" [];
+    /// Messages came from clients.
+    SocketFramesIn: Counter "socket.frames_in" "frames" [];
+    /// Their payloads.
+    SocketBytesIn: Counter "socket.bytes_in" "bytes" [];
+    /// Messages were handed to sockets.
+    SocketFramesOut: Counter "socket.frames_out" "frames" [];
+    /// Their payloads.
+    SocketBytesOut: Counter "socket.bytes_out" "bytes" [];
+
+    /// Channels that are joined, by the pattern of their topics.
+    ChannelOpen: Level "channel.open" "channels" ["channel"];
+    /// From a join's call to its answer; the result is `ok`, `refused`, `crashed`, `timeout` or
+    /// `unavailable`.
+    ChannelJoin: Timing "channel.join" "ms" ["channel", "result"];
+    /// From the start of a `handle-in`, with its wait for an instance, to its end.
+    ChannelIn: Timing "channel.in" "ms" ["channel", "event"];
+    /// Messages that wait for their turn in their channels.
+    ChannelWaiting: Level "channel.waiting" "messages" [];
+    /// A join came above `max_joins_per_second`.
+    JoinRefused: Counter "join.refused" "joins" [];
+    /// A join found `max_channels` joined, or its topic is too long.
+    ChannelRefused: Counter "channel.refused" "joins" [];
+    /// A message found `max_pending` waiting in its channel, and was answered so.
+    ChannelOverloaded: Counter "channel.overloaded" "messages" [];
+    /// A broadcast or timer for a handler did, and was left out.
+    ChannelNoticesDropped: Counter "channel.notices_dropped" "messages" [];
+    /// An answer or push came after its channel had left.
+    LateGone: Counter "late.gone" "messages" [];
+    /// A call was given up as its client had joined again.
+    CallCutOff: Counter "call.cut_off" "calls" [];
+    /// A task was started.
+    TaskStarted: Counter "task.started" "tasks" [];
+    /// A task found no room (`max_tasks`).
+    TaskRefused: Counter "task.refused" "tasks" [];
+    /// A task came to nothing.
+    TaskFailed: Counter "task.failed" "tasks" [];
+
+    /// From the start of a call or task in its instance to its end, with what it waited for.
+    WasmTime: Timing "wasm.time" "ms" ["plugin", "version"];
+    /// What a call or task used.
+    WasmFuel: Distribution "wasm.fuel" "fuel" ["plugin", "version"];
+    /// What its instance has after a call or task.
+    WasmMemory: Distribution "wasm.memory" "bytes" ["plugin", "version"];
+    /// A call or task came to nothing. The cause is `trap` (a panic, too), `fuel`, `memory`,
+    /// `bad_return`, `instantiation` or `deadline`; `no_room` when the machine had no room for an
+    /// instance; `held` when it was not made after too many faults.
+    WasmFault: Counter "wasm.fault" "calls" ["plugin", "cause"];
+    /// Instances that live.
+    WasmInstances: Level "wasm.instances" "instances" ["plugin"];
+    /// How long a call waited as there were `max_instances`.
+    WasmWait: Timing "wasm.wait" "ms" ["plugin"];
+    /// An instance was made.
+    WasmInstantiate: Timing "wasm.instantiate" "ms" ["plugin"];
+    /// A component was read, compiled or found in the cache, and checked; the result is `ok` or
+    /// `failed`.
+    WasmLoad: Timing "wasm.load" "ms" ["plugin", "result"];
+    /// Another version became the live one.
+    WasmSwap: Timing "wasm.swap" "ms" ["plugin"];
+
+    /// What waits for all clients.
+    OutboxBytes: Gauge "outbox.bytes" "bytes" [];
+    /// What waits for the client for which most waits.
+    OutboxBytesMax: Gauge "outbox.bytes_max" "bytes" [];
+    /// At `outbox_bytes`, by policy: a message gave way (`drop_oldest`), a message replaced an
+    /// older one (`conflate`), or the connection was closed (`close`).
+    OutboxDropped: Counter "outbox.dropped" "messages" ["policy"];
+
+    /// A message was broadcast.
+    BroadcastSent: Counter "broadcast.sent" "messages" [];
+    /// How many subscribers a broadcast reached.
+    BroadcastFanout: Distribution "broadcast.fanout" "subscribers" [];
+    /// From a broadcast's start to the end of its writing to one client's socket.
+    BroadcastDelivery: Timing "broadcast.delivery" "ms" [];
+
+    /// A plugin sent a request.
+    HttpRequests: Counter "http.requests" "requests" ["plugin"];
+    /// It came to nothing: `denied`, `invalid`, `unreachable`, `timeout`, `too_large` or
+    /// `overloaded`.
+    HttpFailed: Counter "http.failed" "requests" ["plugin", "reason"];
+
+    /// The server's memory (RSS).
+    ProcessMemory: Gauge "process.memory" "bytes" [];
+    /// The processor time it used, of one core.
+    ProcessCpu: Gauge "process.cpu" "%" [];
+    /// How late a timer ran: how long what is ready waits for a thread.
+    ProcessLag: Timing "process.lag" "ms" [];
+
+    /// A plugin's measurement was left out: past `max_metrics` of its call, of another type than
+    /// before, or its name is one too many.
+    MetricsDropped: Counter "metrics.dropped" "measurements" ["plugin"];
+    /// A datagram could not be sent.
+    StatsdLost: Counter "statsd.lost" "datagrams" [];
+}
+
+/// All metrics as a table in Markdown.
+#[must_use]
+pub fn table() -> String {
+    let mut table = String::from("| name | type | unit | labels | when |\n|---|---|---|---|---|\n");
+    for metric in Metric::ALL {
+        let Spec { name, kind, unit, labels, when } = metric.spec();
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let (labels, kind) = (labels.join(", "), kind.as_str());
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "| `{name}` | {kind} | {unit} | {labels} | {when} |");
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn metrics_have_the_number_of_their_place_and_names_of_their_own() {
+        let mut names = HashSet::new();
+        for (number, metric) in Metric::ALL.iter().enumerate() {
+            assert_eq!(*metric as usize, number);
+            assert!(names.insert(metric.spec().name), "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn the_docs_have_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/METRICS.md");
+        let docs = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = docs.split_once("<!-- table -->\n").unwrap();
+        let (found, after) = rest.split_once("<!-- end -->").unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            let docs = format!("{before}<!-- table -->\n{}<!-- end -->{after}", table());
+            return std::fs::write(path, docs).unwrap();
+        }
+        assert!(found == table(), "run this test with UPDATE_DOCS=1, which writes the table");
+    }
 }

@@ -8,11 +8,11 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
-    /// The types `c`, `g` and `ms`; labels become parts of the name, in their
-    /// order: `channel.in.room_*.ping`.
+    /// The types `c`, `g`, `ms` (for all distributions) and `s`; labels become
+    /// parts of the name, in their order: `channel.in.room__.ping`.
     #[default]
     Etsy,
-    /// Labels as tags.
+    /// Labels as tags, and the types `h` and `d` too.
     Dogstatsd,
 }
 
@@ -21,14 +21,26 @@ pub(super) type Label<'a> = (&'a str, &'a str);
 
 /// One value of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum Value<'a> {
     /// Added to a counter.
     Count(i64),
     /// What a gauge is set to.
     Gauge(f64),
-    /// One of a distribution of durations in milliseconds, which stands for
-    /// `1 / rate` of them.
-    Ms(f64, f64),
+    /// One of some values, which stands for `1 / rate` of them.
+    Sample(Sampled, f64, f64),
+    /// One that counts once.
+    Member(&'a str),
+}
+
+/// What samples are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sampled {
+    /// Durations in milliseconds: `ms`.
+    Timing,
+    /// Values the server measures: `d`.
+    Distribution,
+    /// Values a plugin measures: `h`.
+    Histogram,
 }
 
 /// Appends a line; two when a gauge is below zero, as a sign would make it a
@@ -39,7 +51,7 @@ pub(super) fn write(
     prefix: &str,
     name: &str,
     labels: &[Label<'_>],
-    value: Value,
+    value: Value<'_>,
 ) {
     if let Value::Gauge(below) = value
         && below < 0.0
@@ -47,40 +59,60 @@ pub(super) fn write(
         write(out, dialect, prefix, name, labels, Value::Gauge(0.0));
         out.push('\n');
     }
-    push_escaped(out, prefix, true);
+    push_escaped(out, prefix, ".");
     if !prefix.is_empty() {
         out.push('.');
     }
-    push_escaped(out, name, true);
+    push_escaped(out, name, ".");
     if dialect == Dialect::Etsy {
         for (_, value) in labels {
             out.push('.');
             // A dot would look like another label.
-            push_escaped(out, value, false);
+            push_escaped(out, value, "");
         }
     }
     // Writing to a String cannot fail.
     let _ = match value {
         Value::Count(count) => write!(out, ":{count}|c"),
         Value::Gauge(gauge) => write!(out, ":{gauge}|g"),
-        Value::Ms(ms, rate) if rate < 1.0 => write!(out, ":{ms}|ms|@{rate}"),
-        Value::Ms(ms, _) => write!(out, ":{ms}|ms"),
+        Value::Sample(sampled, sample, rate) => {
+            let letters = sampled.letters(dialect);
+            let written = write!(out, ":{sample}|{letters}");
+            if rate < 1.0 { written.and_then(|()| write!(out, "|@{rate}")) } else { written }
+        }
+        Value::Member(member) => {
+            out.push(':');
+            push_escaped(out, member, ".:/*");
+            out.push_str("|s");
+            Ok(())
+        }
     };
     if dialect == Dialect::Dogstatsd {
         for (number, (label, value)) in labels.iter().enumerate() {
             out.push_str(if number == 0 { "|#" } else { "," });
-            push_escaped(out, label, true);
+            push_escaped(out, label, ".");
             out.push(':');
-            push_escaped(out, value, true);
+            push_escaped(out, value, ".:/*");
+        }
+    }
+}
+
+impl Sampled {
+    fn letters(self, dialect: Dialect) -> &'static str {
+        match (dialect, self) {
+            (Dialect::Etsy, _) | (Dialect::Dogstatsd, Self::Timing) => "ms",
+            (Dialect::Dogstatsd, Self::Distribution) => "d",
+            (Dialect::Dogstatsd, Self::Histogram) => "h",
         }
     }
 }
 
 /// Names and values come from users: what means something in a line, or to the
-/// files and URLs they end up in, becomes `_`.
-fn push_escaped(out: &mut String, text: &str, dots: bool) {
+/// files and URLs they end up in, becomes `_`. Besides letters, digits, `-` and
+/// `_`, these are `allowed`.
+fn push_escaped(out: &mut String, text: &str, allowed: &str) {
     let plain =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*') || (dots && c == '.');
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || allowed.contains(c);
     out.extend(text.chars().map(|c| if plain(c) { c } else { '_' }));
 }
 
@@ -88,7 +120,7 @@ fn push_escaped(out: &mut String, text: &str, dots: bool) {
 mod tests {
     use super::*;
 
-    fn line(dialect: Dialect, labels: &[Label<'_>], value: Value) -> String {
+    fn line(dialect: Dialect, labels: &[Label<'_>], value: Value<'_>) -> String {
         let mut out = String::new();
         write(&mut out, dialect, "millrace", "a.b", labels, value);
         out
@@ -101,10 +133,19 @@ mod tests {
             (Value::Count(-3), "millrace.a.b:-3|c"),
             (Value::Gauge(1.5), "millrace.a.b:1.5|g"),
             (Value::Gauge(-2.0), "millrace.a.b:0|g\nmillrace.a.b:-2|g"),
-            (Value::Ms(0.25, 1.0), "millrace.a.b:0.25|ms"),
-            (Value::Ms(7.0, 0.001), "millrace.a.b:7|ms|@0.001"),
+            (Value::Sample(Sampled::Timing, 0.25, 1.0), "millrace.a.b:0.25|ms"),
+            (Value::Sample(Sampled::Histogram, 7.0, 0.001), "millrace.a.b:7|ms|@0.001"),
+            (Value::Sample(Sampled::Distribution, 7.0, 1.0), "millrace.a.b:7|ms"),
+            (Value::Member("a|b"), "millrace.a.b:a_b|s"),
         ] {
             assert_eq!(line(Dialect::Etsy, &[], value), expected);
+        }
+        for (sampled, expected) in [
+            (Sampled::Timing, "millrace.a.b:7|ms|@0.5"),
+            (Sampled::Histogram, "millrace.a.b:7|h|@0.5"),
+            (Sampled::Distribution, "millrace.a.b:7|d|@0.5"),
+        ] {
+            assert_eq!(line(Dialect::Dogstatsd, &[], Value::Sample(sampled, 7.0, 0.5)), expected);
         }
     }
 
@@ -112,10 +153,10 @@ mod tests {
     fn labels_are_parts_of_the_name_or_tags() {
         let labels = [("channel", "room:*"), ("event", "new.msg")];
         let value = Value::Count(1);
-        assert_eq!(line(Dialect::Etsy, &labels, value), "millrace.a.b.room_*.new_msg:1|c");
+        assert_eq!(line(Dialect::Etsy, &labels, value), "millrace.a.b.room__.new_msg:1|c");
         assert_eq!(
             line(Dialect::Dogstatsd, &labels, value),
-            "millrace.a.b:1|c|#channel:room_*,event:new.msg"
+            "millrace.a.b:1|c|#channel:room:*,event:new.msg"
         );
     }
 
@@ -126,7 +167,7 @@ mod tests {
         assert_eq!(line(Dialect::Etsy, &labels, value), "millrace.a.b.x_c_y_1_g___:1|c");
         assert_eq!(
             line(Dialect::Dogstatsd, &labels, value),
-            "millrace.a.b:1|c|#event:x_c_y_1_g___"
+            "millrace.a.b:1|c|#event:x_c_y:1_g___"
         );
     }
 }

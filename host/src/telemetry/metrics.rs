@@ -1,12 +1,14 @@
-//! What the server and its plugins count and measure.
+//! What the server counts and measures.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cadence::MetricError;
 
-use super::catalog::Count;
-use super::registry::{Key, Kind, Registry, Series};
-use super::series::Counter;
+use super::catalog::Metric;
+use super::events::EventNames;
+use super::registry::{Key, Registry, Series};
+use super::series::{Counter, Histogram};
 use super::statsd::{Reporter, Target};
 
 /// A handle to where measurements go. Cloning shares it.
@@ -16,78 +18,138 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Arc<Registry>,
-    /// By the number of [`Count`].
-    counters: Vec<Counter>,
+    /// By the number of the [`Metric`]; of those with labels, one that is in no
+    /// registry.
+    own: Vec<Series>,
+    events: EventNames,
+    /// Somebody wants to know.
+    on: bool,
     reporter: Option<Reporter>,
 }
 
-/// One measurement.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Measurement {
-    /// Added to a counter.
-    Count(i64),
-    /// The value of a gauge.
-    Gauge(f64),
-    /// A duration in milliseconds.
-    TimingMs(f64),
+/// Whoever wants to know what is measured.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// A StatsD server.
+    pub(crate) statsd: Option<Target>,
+    /// The dashboard.
+    pub(crate) dashboard: bool,
+    /// Which events get a series of their own.
+    pub(crate) events: EventNames,
 }
 
-/// A plugin's metric's name is cut after so many bytes.
-const MAX_NAME_BYTES: usize = 255;
-
 impl Metrics {
-    /// Sends to a StatsD server, without ever waiting for it.
-    pub(crate) fn statsd(target: Target) -> Result<Self, MetricError> {
+    /// Measures for whoever wants to know; a StatsD server is sent to without
+    /// ever waiting for it.
+    pub(crate) fn new(wanted: Wanted) -> Result<Self, MetricError> {
+        let Wanted { statsd, dashboard, events } = wanted;
         let registry = Arc::<Registry>::default();
-        let reporter = Reporter::start(Arc::clone(&registry), target)?;
-        Ok(Self::new(registry, Some(reporter)))
+        let own = Metric::ALL.iter().map(|metric| own(&registry, *metric)).collect();
+        let on = dashboard || statsd.is_some();
+        let reporter = statsd.map(|target| Reporter::start(Arc::clone(&registry), target));
+        let reporter = reporter.transpose()?;
+        Ok(Self(Arc::new(Inner { registry, own, events, on, reporter })))
     }
 
-    /// Sends nowhere.
+    /// Measures for nobody.
     #[must_use]
     pub fn none() -> Self {
-        Self::new(Arc::default(), None)
+        let own = Metric::ALL.iter().map(|metric| Series::new(metric.spec().kind)).collect();
+        let (registry, events) = (Arc::default(), EventNames::default());
+        Self(Arc::new(Inner { registry, own, events, on: false, reporter: None }))
     }
 
-    fn new(registry: Arc<Registry>, reporter: Option<Reporter>) -> Self {
-        let counters = Count::ALL.iter().map(|count| {
-            let key = Key { name: count.name().to_owned(), labels: Vec::new() };
-            match registry.series(&key, Kind::Counter) {
-                Some(Series::Counter(counter)) => counter,
-                // Names of the catalog are its own.
-                _ => Counter::new(),
-            }
-        });
-        let counters = counters.collect();
-        Self(Arc::new(Inner { registry, counters, reporter }))
+    /// Whether somebody wants to know; if not, no clock has to be read.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.on
     }
 
-    /// Adds to a counter of the server itself.
-    pub(crate) fn count(&self, count: Count, delta: i64) {
-        if let Some(counter) = self.0.counters.get(count as usize) {
+    /// What is known.
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.0.registry
+    }
+
+    /// Which events get a series of their own.
+    pub(super) fn events(&self) -> &EventNames {
+        &self.0.events
+    }
+
+    /// The time, if somebody wants to know what took how long.
+    pub(crate) fn now(&self) -> Option<Instant> {
+        self.0.on.then(Instant::now)
+    }
+
+    /// Adds to a counter or level without labels.
+    pub(crate) fn count(&self, metric: Metric, delta: i64) {
+        if let Some(Series::Counter(counter) | Series::Level(counter)) =
+            self.0.own.get(metric as usize)
+        {
             counter.add(delta);
         }
     }
 
-    /// Takes a measurement of a plugin as `plugin.PLUGIN.NAME`.
-    pub(crate) fn plugin(&self, plugin: &str, name: &str, measurement: Measurement) {
-        let mut end = name.len().min(MAX_NAME_BYTES);
-        while !name.is_char_boundary(end) {
-            end -= 1;
+    /// Adds to a counter with these values of its labels.
+    pub(crate) fn count_of(&self, metric: Metric, labels: &[&str], delta: i64) {
+        self.counter(metric, labels).add(delta);
+    }
+
+    /// Sets a gauge without labels.
+    pub(crate) fn set(&self, metric: Metric, value: f64) {
+        if let Some(Series::Gauge(gauge)) = self.0.own.get(metric as usize) {
+            gauge.set(value);
         }
-        let name = format!("plugin.{plugin}.{}", name.get(..end).unwrap_or(name));
-        let kind = match measurement {
-            Measurement::Count(_) => Kind::Counter,
-            Measurement::Gauge(_) => Kind::Gauge,
-            Measurement::TimingMs(_) => Kind::Timing,
-        };
-        let series = self.0.registry.series(&Key { name, labels: Vec::new() }, kind);
-        match (series, measurement) {
-            (Some(Series::Counter(counter)), Measurement::Count(delta)) => counter.add(delta),
-            (Some(Series::Gauge(gauge)), Measurement::Gauge(value)) => gauge.set(value),
-            (Some(Series::Timing(timing)), Measurement::TimingMs(ms)) => timing.record(micros(ms)),
-            _ => self.count(Count::MetricsRefused, 1),
+    }
+
+    /// Records a value of a distribution without labels.
+    pub(crate) fn record(&self, metric: Metric, value: u64) {
+        if let Some(Series::Distribution(histogram)) = self.0.own.get(metric as usize) {
+            histogram.record(value);
         }
+    }
+
+    /// Records a duration of a timing without labels.
+    pub(crate) fn time(&self, metric: Metric, duration: Duration) {
+        if let Some(Series::Timing(histogram)) = self.0.own.get(metric as usize) {
+            histogram.record(micros(duration));
+        }
+    }
+
+    /// Records a duration of a timing with these values of its labels.
+    pub(crate) fn time_of(&self, metric: Metric, labels: &[&str], duration: Duration) {
+        self.histogram(metric, labels).record(micros(duration));
+    }
+
+    /// A counter or level with these values of its labels.
+    pub(crate) fn counter(&self, metric: Metric, labels: &[&str]) -> Counter {
+        match self.series(metric, labels) {
+            Series::Counter(counter) | Series::Level(counter) => counter,
+            _ => Counter::new(),
+        }
+    }
+
+    /// A counter or level without labels.
+    pub(crate) fn own_counter(&self, metric: Metric) -> Counter {
+        match self.0.own.get(metric as usize) {
+            Some(Series::Counter(counter) | Series::Level(counter)) => counter.clone(),
+            _ => Counter::new(),
+        }
+    }
+
+    /// A timing or distribution with these values of its labels.
+    pub(crate) fn histogram(&self, metric: Metric, labels: &[&str]) -> Histogram {
+        match self.series(metric, labels) {
+            Series::Timing(histogram) | Series::Distribution(histogram) => histogram,
+            _ => Histogram::new(),
+        }
+    }
+
+    fn series(&self, metric: Metric, values: &[&str]) -> Series {
+        let spec = metric.spec();
+        let labels = spec.labels.iter().zip(values);
+        let labels = labels.map(|(label, value)| (*label, (*value).to_owned())).collect();
+        let key = Key { name: spec.name.to_owned(), labels };
+        // When there are too many it is counted for nobody.
+        self.0.registry.series(key, spec.kind).unwrap_or_else(|| Series::new(spec.kind))
     }
 
     /// Sends what has not been sent yet.
@@ -98,37 +160,37 @@ impl Metrics {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "casts from float saturate, and what is no number becomes 0"
-)]
-fn micros(ms: f64) -> u64 {
-    (ms * 1000.0).round().max(0.0) as u64
+/// The series of a metric without labels.
+fn own(registry: &Registry, metric: Metric) -> Series {
+    let spec = metric.spec();
+    let key = Key { name: spec.name.to_owned(), labels: Vec::new() };
+    let own = spec.labels.is_empty().then(|| registry.series(key, spec.kind)).flatten();
+    own.unwrap_or_else(|| Series::new(spec.kind))
+}
+
+/// What timings are recorded in.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::registry::Kind;
 
     #[test]
-    fn counters_have_the_number_of_their_place() {
-        for (number, count) in Count::ALL.iter().enumerate() {
-            assert_eq!(*count as usize, number);
-        }
-    }
-
-    #[test]
-    fn a_name_is_of_one_kind() {
-        let metrics = Metrics::none();
-        metrics.plugin("p", "x", Measurement::Count(2));
-        metrics.plugin("p", "x", Measurement::Gauge(2.0));
-        let refused = metrics.0.counters[Count::MetricsRefused as usize].total();
-        assert_eq!(refused, 1);
-    }
-
-    #[test]
-    fn durations_are_whole_microseconds() {
-        assert_eq!((micros(1.5), micros(-3.0), micros(f64::NAN)), (1500, 0, 0));
+    fn metrics_with_and_without_labels_are_in_the_registry() {
+        let metrics = Metrics::new(Wanted::default()).unwrap();
+        metrics.count(Metric::TaskStarted, 2);
+        metrics.count_of(Metric::SocketClose, &["1000", "client"], 1);
+        metrics.count_of(Metric::SocketClose, &["1000", "client"], 1);
+        let key = |name: &str, labels| Key { name: name.to_owned(), labels };
+        let total = |key| match metrics.registry().series(key, Kind::Counter) {
+            Some(Series::Counter(counter)) => counter.total(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(total(key("task.started", Vec::new())), 2);
+        let labels = vec![("code", "1000".to_owned()), ("reason", "client".to_owned())];
+        assert_eq!(total(key("socket.close", labels)), 2);
     }
 }

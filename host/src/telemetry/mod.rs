@@ -5,15 +5,30 @@
 //! ```
 
 mod catalog;
+mod events;
 mod line;
 mod log;
+mod memo;
+mod meters;
 mod metrics;
+mod plugin;
+mod process;
 mod registry;
+mod sampler;
 mod series;
+mod stamp;
 mod statsd;
+mod window;
 
-pub use catalog::Count;
+pub use catalog::{Metric, table as metrics_table};
+pub(crate) use events::EventNames;
 pub use line::Dialect;
 pub use log::{LogFormat, init as init_log};
-pub use metrics::{Measurement, Metrics};
+pub(crate) use meters::{ChannelMeters, OutboxMeters, WasmMeters};
+pub use metrics::Metrics;
+pub(crate) use metrics::Wanted;
+pub(crate) use plugin::{CallMeasurements, Measurement, PluginMeters};
+pub(crate) use sampler::Sampler;
+pub(crate) use series::Counter;
+pub(crate) use stamp::Stamp;
 pub(crate) use statsd::Target;

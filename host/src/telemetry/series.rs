@@ -4,9 +4,12 @@
 //! addition, without a lock. The reporter sums the cells up and sends what was
 //! added since the last time.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
+
+use smol_str::SmolStr;
 
 /// As many cells as threads that record at the same time, in powers of two.
 static SHARDS: LazyLock<usize> =
@@ -33,21 +36,34 @@ struct Cell(AtomicI64);
 #[derive(Clone, Debug)]
 pub(crate) struct Counter(Arc<[Cell]>);
 
-/// The last value that was set.
-#[derive(Clone, Debug, Default)]
+/// The last value that was set; no number until then.
+#[derive(Clone, Debug)]
 pub(crate) struct Gauge(Arc<AtomicU64>);
 
-/// A distribution of values, none of them off by more than a sixteenth.
+/// A distribution of values, none of them off by more than a sixty-fourth.
 #[derive(Clone, Debug)]
 pub(crate) struct Histogram(Arc<[Buckets]>);
 
-/// How often a value fell into each bucket.
-#[derive(Debug)]
+/// How often a value fell into each bucket; made by the first of its thread.
+#[derive(Debug, Default)]
 #[repr(align(128))]
-struct Buckets(Box<[AtomicU32]>);
+struct Buckets(OnceLock<Box<[AtomicU32]>>);
+
+/// Which values there were, each once.
+#[derive(Clone, Debug)]
+pub(crate) struct Set(Arc<[Values]>);
+
+/// The values of a thread, which nobody else locks but the reporter.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Values(Mutex<HashSet<SmolStr>>);
+
+/// Values of a set between two reports, for each thread; further ones are left
+/// out.
+const MAX_VALUES: usize = 1024;
 
 /// Buckets of one power of two.
-const STEPS: u64 = 16;
+const STEPS: u64 = 32;
 const STEP_BITS: u32 = STEPS.trailing_zeros();
 /// Larger values count as this: 19 hours in microseconds.
 const MAX_VALUE: u64 = (1 << 36) - 1;
@@ -89,51 +105,102 @@ impl Counter {
     pub(crate) fn total(&self) -> i64 {
         self.0.iter().map(|cell| cell.0.load(Ordering::Relaxed)).fold(0, i64::wrapping_add)
     }
+
+    /// Whether there is only this handle.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 impl Gauge {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(f64::NAN.to_bits())))
+    }
+
     pub(crate) fn set(&self, value: f64) {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    pub(crate) fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
+    pub(crate) fn get(&self) -> Option<f64> {
+        let value = f64::from_bits(self.0.load(Ordering::Relaxed));
+        value.is_finite().then_some(value)
+    }
+
+    /// Whether there is only this handle.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 }
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        let buckets = || Buckets((0..BUCKETS).map(|_| AtomicU32::new(0)).collect());
-        Self((0..*SHARDS).map(|_| buckets()).collect())
+        Self((0..*SHARDS).map(|_| Buckets::default()).collect())
     }
 
     pub(crate) fn record(&self, value: u64) {
-        let buckets = own(&self.0).and_then(|own| own.0.get(bucket(value.min(MAX_VALUE))));
-        if let Some(bucket) = buckets {
+        let Some(Buckets(buckets)) = own(&self.0) else { return };
+        let buckets = buckets.get_or_init(|| (0..BUCKETS).map(|_| AtomicU32::new(0)).collect());
+        if let Some(bucket) = buckets.get(bucket(value.min(MAX_VALUE))) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// What was recorded since `seen`, which is brought up to date.
     pub(crate) fn since(&self, seen: &mut Seen) -> Distribution {
-        seen.0.resize(self.0.len() * BUCKETS, 0);
+        seen.0.resize_with(self.0.len(), Vec::new);
         let mut counts = vec![0; BUCKETS];
-        let all = self.0.iter().flat_map(|buckets| buckets.0.iter());
-        for (index, (now, seen)) in all.zip(&mut seen.0).enumerate() {
-            let now = now.load(Ordering::Relaxed);
-            if let Some(count) = counts.get_mut(index % BUCKETS) {
+        for (Buckets(buckets), seen) in self.0.iter().zip(&mut seen.0) {
+            let Some(buckets) = buckets.get() else { continue };
+            seen.resize(BUCKETS, 0);
+            for ((now, seen), count) in buckets.iter().zip(seen).zip(&mut counts) {
+                let now = now.load(Ordering::Relaxed);
                 // Counts of 32 bits may go round; differences do not mind.
                 *count += u64::from(now.wrapping_sub(*seen));
+                *seen = now;
             }
-            *seen = now;
         }
         Distribution { counts }
     }
+
+    /// Whether there is only this handle.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
-/// How far a histogram has been read.
+impl Set {
+    pub(crate) fn new() -> Self {
+        Self((0..*SHARDS).map(|_| Values::default()).collect())
+    }
+
+    /// False when there are too many.
+    pub(crate) fn insert(&self, value: SmolStr) -> bool {
+        let Some(Values(values)) = own(&self.0) else { return false };
+        let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
+        if values.len() >= MAX_VALUES && !values.contains(&value) {
+            return false;
+        }
+        values.insert(value);
+        true
+    }
+
+    /// What came since the last time.
+    pub(crate) fn take(&self) -> HashSet<SmolStr> {
+        let take = |values: &Values| {
+            std::mem::take(&mut *values.0.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        self.0.iter().flat_map(take).collect()
+    }
+
+    /// Whether there is only this handle.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+/// How far a histogram has been read, for each thread.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen(Vec<u32>);
+pub(crate) struct Seen(Vec<Vec<u32>>);
 
 /// What was recorded in some time.
 #[derive(Clone, Debug)]
@@ -169,8 +236,7 @@ impl Distribution {
     }
 
     /// The value below which a share of all lies; 0 when there is none.
-    #[cfg(test)]
-    fn quantile(&self, share: f64) -> u64 {
+    pub(crate) fn quantile(&self, share: f64) -> u64 {
         #[expect(clippy::cast_precision_loss, reason = "a rank needs no 53 bits")]
         let rank = share * self.count() as f64;
         let mut passed = 0;
@@ -213,9 +279,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_bucket_is_no_wider_than_a_sixteenth(value in 0..=MAX_VALUE) {
+        fn values_are_off_by_no_more_than_a_sixty_fourth(value in 0..=MAX_VALUE) {
             let near = middle(bucket(value));
-            prop_assert!(near.abs_diff(value) * STEPS <= value, "{} for {}", near, value);
+            prop_assert!(near.abs_diff(value) * 2 * STEPS <= value, "{} for {}", near, value);
         }
 
         #[test]
@@ -237,6 +303,16 @@ mod tests {
                 prop_assert!(*first >= all.quantile(0.0) && *last <= all.quantile(1.0));
             }
         }
+    }
+
+    #[test]
+    fn a_set_has_each_value_once_and_not_too_many() {
+        let set = Set::new();
+        for number in 0..2 * MAX_VALUES {
+            set.insert(SmolStr::new((number % (MAX_VALUES + 1)).to_string()));
+        }
+        assert_eq!(set.take().len(), MAX_VALUES);
+        assert!(set.take().is_empty());
     }
 
     #[test]

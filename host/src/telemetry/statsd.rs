@@ -1,6 +1,5 @@
 //! Sends what was recorded to a StatsD server, on a thread of its own.
 
-use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
@@ -10,9 +9,11 @@ use std::time::Duration;
 
 use cadence::{BufferedUdpMetricSink, BufferedUnixMetricSink, MetricError, MetricSink};
 
-use super::line::{self, Dialect, Value};
-use super::registry::{Key, Registry, Series};
-use super::series::Seen;
+use super::catalog::Metric;
+use super::line::{self, Dialect, Sampled, Value};
+use super::registry::{Key, Kind, Registry, Series};
+use super::series::Distribution;
+use super::window::{Reading, Window};
 
 /// `[statsd]`, as the reporter needs it.
 #[derive(Clone, Debug)]
@@ -40,11 +41,10 @@ struct Report {
     registry: Arc<Registry>,
     sink: Box<dyn MetricSink + Send>,
     target: Target,
-    /// Of counters, at the last report.
-    totals: HashMap<Key, i64>,
-    distributions: HashMap<Key, Seen>,
+    window: Window,
     /// Datagrams that could not be sent, as far as they were reported.
     lost: u64,
+    lost_counter: Option<Series>,
     line: String,
 }
 
@@ -52,14 +52,16 @@ impl Reporter {
     /// Starts reporting.
     pub(crate) fn start(registry: Arc<Registry>, target: Target) -> Result<Self, MetricError> {
         let sink = sink(&target)?;
+        let lost = Key { name: Metric::StatsdLost.spec().name.to_owned(), labels: Vec::new() };
+        let lost_counter = registry.series(lost, Kind::Counter);
         let (asked, asking) = channel();
         let mut report = Report {
             registry,
             sink,
             target,
-            totals: HashMap::new(),
-            distributions: HashMap::new(),
+            window: Window::default(),
             lost: 0,
+            lost_counter,
             line: String::new(),
         };
         thread::Builder::new().name("statsd".to_owned()).spawn(move || report.run(&asking))?;
@@ -112,41 +114,40 @@ impl Report {
     }
 
     fn report(&mut self) {
-        for (key, series) in self.registry.all().iter() {
-            match series {
-                Series::Counter(counter) => {
-                    let total = counter.total();
-                    let before = self.totals.insert(key.clone(), total).unwrap_or_default();
-                    let added = total.wrapping_sub(before);
-                    if added != 0 {
-                        self.emit(key, Value::Count(added));
-                    }
-                }
-                Series::Gauge(gauge) => self.emit(key, Value::Gauge(gauge.get())),
-                Series::Timing(histogram) => {
-                    let seen = self.distributions.entry(key.clone()).or_default();
-                    let all = histogram.since(seen);
-                    let samples = all.samples(MAX_SAMPLES);
-                    #[expect(clippy::cast_precision_loss, reason = "a count needs no 53 bits")]
-                    let rate = samples.len() as f64 / all.count().max(1) as f64;
-                    for micros in samples {
-                        #[expect(clippy::cast_precision_loss, reason = "36 bits")]
-                        self.emit(key, Value::Ms(micros as f64 / 1000.0, rate));
-                    }
-                }
+        for (key, reading) in self.window.next(&self.registry) {
+            match reading {
+                Reading::Added(added) => self.emit(&key, Value::Count(added)),
+                Reading::Level(level) => self.emit(&key, Value::Gauge(level)),
+                Reading::Timing(all) => self.samples(&key, Sampled::Timing, &all, 1000.0),
+                Reading::Distribution(all) => self.samples(&key, Sampled::Distribution, &all, 1.0),
+                Reading::Histogram(all) => self.samples(&key, Sampled::Histogram, &all, 1000.0),
             }
+        }
+        for (key, series) in self.registry.all().iter() {
+            let Series::Set(set) = series else { continue };
+            set.take().iter().for_each(|member| self.emit(key, Value::Member(member)));
         }
         // An error is counted by the sink.
         let _ = self.sink.flush();
         let dropped = self.sink.stats().packets_dropped;
         let lost = i64::try_from(dropped - std::mem::replace(&mut self.lost, dropped));
-        if let Ok(lost @ 1..) = lost {
-            let key = Key { name: "statsd.lost".to_owned(), labels: Vec::new() };
-            self.emit(&key, Value::Count(lost));
+        if let (Ok(lost @ 1..), Some(Series::Counter(counter))) = (lost, &self.lost_counter) {
+            // Said with the next report.
+            counter.add(lost);
         }
     }
 
-    fn emit(&mut self, key: &Key, value: Value) {
+    /// Some values that stand for all, each divided by `unit`.
+    #[expect(clippy::cast_precision_loss, reason = "counts and values need no 53 bits")]
+    fn samples(&mut self, key: &Key, sampled: Sampled, all: &Distribution, unit: f64) {
+        let samples = all.samples(MAX_SAMPLES);
+        let rate = samples.len() as f64 / all.count().max(1) as f64;
+        for sample in samples {
+            self.emit(key, Value::Sample(sampled, sample as f64 / unit, rate));
+        }
+    }
+
+    fn emit(&mut self, key: &Key, value: Value<'_>) {
         let labels: Vec<_> = key.labels.iter().map(|(name, v)| (*name, v.as_str())).collect();
         self.line.clear();
         let Target { dialect, prefix, .. } = &self.target;

@@ -8,30 +8,31 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use smol_str::SmolStr;
 
 use super::timers::{Timer, Timers};
-use crate::channel::{ChannelId, Completion, Late, Progress, TerminateReason};
+use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
-use crate::plugin::Plugin;
+use crate::plugin::Handler;
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::Shared;
-use crate::session::{Action, Call, Identity, Session, Ticket};
+use crate::session::{Action, Call, Identity, Session, Ticket, Turn};
 use crate::tasks::{self, Account, Start};
-use crate::telemetry::Count;
+use crate::telemetry::Metric;
 use crate::wasm::{Calling, Fault};
 use crate::wire::{CloseReason, DecodeError, Frame};
 
 /// The channels of one connection.
 pub(super) struct Channels {
-    session: Session<Arc<Plugin>>,
+    session: Session<Arc<Handler>>,
     account: Arc<Account>,
     pub(super) timers: Timers,
     /// Calls that were not ready at once.
     calls: FuturesUnordered<PendingCall>,
     /// What the session asked for; empty between two events.
-    actions: Vec<Action<Arc<Plugin>>>,
+    actions: Vec<Action<Arc<Handler>>>,
     /// Empty: an allocation for `act` to use again.
-    spare: Vec<Action<Arc<Plugin>>>,
+    spare: Vec<Action<Arc<Handler>>>,
 }
 
 type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
@@ -51,21 +52,60 @@ impl Future for PendingCall {
 }
 
 /// A call that ended.
-#[expect(clippy::redundant_allocation, reason = "the channel's own count of its plugin")]
+#[expect(clippy::redundant_allocation, reason = "the channel's own count of its handler")]
 pub(super) struct Called {
     ticket: Ticket,
-    plugin: Arc<Arc<Plugin>>,
+    handler: Arc<Arc<Handler>>,
     result: Result<Completion, Fault>,
+    /// What was handled, if it was a message.
+    event: Option<SmolStr>,
+    took: Duration,
+}
+
+impl Called {
+    /// Says how long it took.
+    fn measure(&self) {
+        let meters = &self.handler.meters;
+        match (self.ticket.turn, &self.event, &self.result) {
+            (Turn::Message, Some(event), _) => meters.handled(event, self.took),
+            (Turn::Join, _, result) => meters.joined(join_result(result), self.took),
+            (Turn::Message | Turn::Notice | Turn::Terminate, _, _) => {}
+        }
+    }
+}
+
+/// One word for metrics.
+fn join_result(result: &Result<Completion, Fault>) -> &'static str {
+    match result {
+        Ok(Completion::Join(Ok(_))) => "ok",
+        Ok(Completion::Join(Err(_))) => "refused",
+        Ok(Completion::Handled(_)) => "crashed",
+        Err(fault) => match fault.failure() {
+            Failure::Crashed => "crashed",
+            Failure::TimedOut => "timeout",
+            Failure::Unavailable { .. } => "unavailable",
+        },
+    }
+}
+
+impl Drop for Channels {
+    /// Its calls may have been cut off, and its channels are still open then.
+    fn drop(&mut self) {
+        self.session.handlers().for_each(|handler| handler.meters.opened(-1));
+    }
 }
 
 impl Channels {
     pub(super) fn new(identity: Identity, shared: Arc<Shared>) -> Self {
         let config = &shared.socket;
-        let outbox = Arc::new(Outbox::new(config.outbox_bytes, shared.metrics.clone()));
+        let outbox = Outbox::new(config.outbox_bytes, Arc::clone(&shared.outbox_meters));
+        let outbox = Arc::new(outbox);
         shared.connections.insert(&identity, &outbox);
+        shared.metrics.count(Metric::SocketOpen, 1);
         let limits = config.session_limits();
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
-        let session = Session::new(identity, limits, Arc::clone(&shared.channel_ids));
+        let waiting = shared.metrics.own_counter(Metric::ChannelWaiting);
+        let session = Session::new(identity, limits, Arc::clone(&shared.channel_ids), waiting);
         let account = Arc::new(Account::new(shared, outbox));
         Self {
             session,
@@ -84,7 +124,7 @@ impl Channels {
 
     /// The client sends more than it may.
     pub(super) fn throttled(&self) {
-        self.shared().metrics.count(Count::SocketThrottled, 1);
+        self.shared().metrics.count(Metric::SocketThrottled, 1);
     }
 
     /// Whether no call is under way.
@@ -92,7 +132,7 @@ impl Channels {
         self.calls.is_empty()
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.account.shared
     }
 
@@ -107,7 +147,7 @@ impl Channels {
         if message.event == "phx_join"
             && let Err(after) = self.shared().admission.join()
         {
-            self.shared().metrics.count(Count::JoinRefused, 1);
+            self.shared().metrics.count(Metric::JoinRefused, 1);
             let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
             self.session.refuse_join(&message, after_ms, &mut self.actions);
             self.act().await;
@@ -145,7 +185,7 @@ impl Channels {
         if let [Action::Send(_) | Action::Push { .. }] = self.actions.as_slice()
             && let Some(Action::Send(frame) | Action::Push { frame, .. }) = self.actions.pop()
         {
-            taken.push_front(Outgoing::Frame(frame));
+            taken.push_front(Outgoing::Frame(frame.into()));
         }
         self.act().await;
     }
@@ -176,6 +216,7 @@ impl Channels {
         // From here on nothing is queued for this client.
         self.outbox().close(CloseReason::Restarting);
         self.shared().connections.remove(self.session.identity());
+        self.shared().metrics.count(Metric::SocketOpen, -1);
         let late = self.outbox().take_late();
         for late in late {
             self.session.late(late, &mut self.actions);
@@ -215,11 +256,13 @@ impl Channels {
     }
 
     fn completed(&mut self, called: Called) {
-        let Called { ticket, plugin, result } = called;
+        called.measure();
+        let Called { ticket, handler, result, .. } = called;
         let completion = match result {
             Ok(completion) => Ok(completion),
             Err(fault) => {
-                self.account.faulted(&fault, plugin.name(), "a call", &ticket.caller.context.topic);
+                let (plugin, topic) = (handler.plugin().name(), &ticket.caller.context.topic);
+                self.account.faulted(&fault, plugin, "a call", topic);
                 Err(fault.failure())
             }
         };
@@ -227,14 +270,19 @@ impl Channels {
         self.session.complete(&ticket, completion, &routes, &mut self.actions);
     }
 
-    fn publish(&mut self, action: Action<Arc<Plugin>>) {
+    fn publish(&mut self, action: Action<Arc<Handler>>) {
         let pubsub = &self.account.shared.pubsub;
         match action {
             Action::Join { context, plugin } => {
                 let serializer = self.session.identity().serializer;
-                let intercepts = Arc::clone(plugin.live().component().intercepts());
+                plugin.meters.opened(1);
+                let intercepts = Arc::clone(plugin.plugin().live().component().intercepts());
                 let delivery = Delivery::Fastlane { serializer, intercepts };
                 pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
+            }
+            Action::Leave { context, plugin } => {
+                plugin.meters.opened(-1);
+                pubsub.unsubscribe(&context.topic, context.channel);
             }
             Action::Subscribe { context, topic } => {
                 pubsub.subscribe(&topic, self.subscriber(&context, Delivery::Info));
@@ -247,6 +295,7 @@ impl Channels {
                 self.timers.start(Duration::from_millis(after_ms), Timer { context, name });
             }
             Action::StartTask { caller, plugin, name, payload } => {
+                let plugin = Arc::clone(plugin.plugin());
                 let asked = Start { caller: caller.clone(), plugin, name, payload };
                 if tasks::start(&self.account, asked).is_err() {
                     self.session.no_room(&caller, &mut self.actions);
@@ -274,7 +323,7 @@ impl Channels {
     fn push(&self, frame: Frame, topic: &Arc<str>, event: &str) {
         match self.shared().overflow.of(topic) {
             Overflow::Close => self.outbox().push_own(frame),
-            overflow => self.outbox().push_under(overflow, frame, topic, &event.into()),
+            overflow => self.outbox().push_under(overflow, frame.into(), topic, &event.into()),
         };
     }
 
@@ -284,20 +333,24 @@ impl Channels {
         Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
     }
 
-    fn start(&self, call: Call<Arc<Plugin>>) -> StartedCall {
-        let Call { plugin, callback, assigns, ticket } = call;
+    fn start(&self, call: Call<Arc<Handler>>) -> StartedCall {
+        let Call { plugin: handler, callback, assigns, ticket } = call;
         let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
         let admitted = self.account.admit();
         Box::pin(async move {
-            let result = match admitted {
+            let (result, took) = match admitted {
                 Ok(()) => {
                     let calling = Calling { caller: ticket.caller.clone(), progress };
                     // On the version that is live now.
-                    plugin.live().call(calling, &assigns, &callback).await
+                    handler.plugin().live().call(calling, &assigns, &callback).await
                 }
-                Err(retry_after) => Err(Fault::held(retry_after)),
+                Err(retry_after) => (Err(Fault::held(retry_after)), Duration::ZERO),
             };
-            Called { ticket, plugin, result }
+            let event = match callback {
+                Callback::HandleIn { event, .. } => Some(event),
+                _ => None,
+            };
+            Called { ticket, handler, result, event, took }
         })
     }
 }

@@ -12,13 +12,15 @@ use tracing::{debug, warn};
 use super::channels::{Called, Channels};
 use super::throttle::Throttle;
 use super::timers::{Tick, Timer};
+use super::traffic::Traffic;
 use super::websocket::{End, Received, WebSocket};
 use crate::channel::{Late, TerminateReason};
 use crate::config::SocketConfig;
-use crate::outbox::Outgoing;
+use crate::outbox::{Outgoing, Queued};
 use crate::pubsub::Notice;
 use crate::server::{Admitted, Shared};
 use crate::session::Identity;
+use crate::telemetry::Metric;
 use crate::wire::{CloseReason, Frame};
 
 /// Frames handled before others get their turn and replies are written.
@@ -38,6 +40,7 @@ pub(super) struct Connection {
     /// When the frames of this turn arrived.
     read_at: Option<Instant>,
     throttle: Throttle,
+    traffic: Traffic,
     _admitted: Arc<Admitted>,
 }
 
@@ -67,6 +70,7 @@ impl Connection {
             read_budget: READ_BUDGET,
             read_at: None,
             throttle,
+            traffic: Traffic::default(),
             _admitted: admitted,
         }
     }
@@ -77,6 +81,9 @@ impl Connection {
         debug!(connection, "connected");
         let end = self.serve().await;
         debug!(connection, ?end, "disconnected");
+        let metrics = &self.channels.shared().metrics;
+        self.traffic.count(metrics);
+        metrics.count_of(Metric::SocketClose, &[end.code(), end.reason()], 1);
         let restarting = matches!(end, End::ByServer(CloseReason::Restarting, _));
         let reason = if restarting { TerminateReason::Drained } else { TerminateReason::Closed };
         let Self { socket, channels, .. } = self;
@@ -118,6 +125,7 @@ impl Connection {
             let now = *self.read_at.get_or_insert_with(|| timers.received());
             match received {
                 Received::Frame(frame) => {
+                    self.traffic.received(frame.len());
                     if self.throttle.received(frame.len(), now) {
                         self.channels.throttled();
                     }
@@ -139,6 +147,7 @@ impl Connection {
         }
         self.read_budget = READ_BUDGET;
         self.read_at = None;
+        self.traffic.count(&self.channels.shared().metrics);
         self.channels.timers.poll(cx).map(|tick| match tick {
             Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
             Tick::Timer(timer) => Event::Timer(timer),
@@ -150,20 +159,22 @@ impl Connection {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
             while let Some(outgoing) = self.taken.pop_front() {
-                let frame = match outgoing {
+                let queued = match outgoing {
                     Outgoing::Notice(notice) => return Poll::Ready(Event::Notice(notice)),
                     Outgoing::Late(late) => return Poll::Ready(Event::Late(late)),
-                    Outgoing::Frame(frame) | Outgoing::Droppable(frame) => frame,
-                    Outgoing::Conflated(conflated) => conflated.frame,
+                    Outgoing::Frame(queued) | Outgoing::Droppable(queued) => queued,
+                    Outgoing::Conflated(conflated) => conflated.queued,
                 };
                 match self.socket.poll_ready(cx) {
                     Poll::Ready(ready) => {
+                        let Queued { frame, published } = queued;
+                        self.traffic.queued(frame.len(), published);
                         if let Err(end) = ready.and_then(|()| self.socket.queue(frame)) {
                             return Poll::Ready(Event::End(end));
                         }
                     }
                     Poll::Pending => {
-                        self.taken.push_front(Outgoing::Frame(frame));
+                        self.taken.push_front(Outgoing::Frame(queued));
                         return self.poll_closed(cx);
                     }
                 }
@@ -178,7 +189,11 @@ impl Connection {
         }
         match self.socket.poll_flush(cx) {
             Poll::Ready(Err(end)) => Poll::Ready(Event::End(end)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.traffic.written(&self.channels.shared().metrics);
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 

@@ -18,7 +18,7 @@ use super::http::{self, Body};
 use super::websocket::WebSocket;
 use crate::server::{Admitted, Shared};
 use crate::session::Identity;
-use crate::telemetry::Count;
+use crate::telemetry::Metric;
 use crate::wasm::{ConnectRequest, Connected, Refusal};
 use crate::wire::Serializer;
 
@@ -35,11 +35,17 @@ pub(super) async fn respond(
     admitted: Arc<Admitted>,
 ) -> Response<Body> {
     if let Err(after) = shared.admission.connect() {
-        shared.metrics.count(Count::SocketRefusedRate, 1);
+        shared.metrics.count_of(Metric::SocketRefused, &["rate"], 1);
         debug!(%peer, "refused a connection above socket.max_connects_per_second");
         return http::busy(after, "too many connects at once, come again\n");
     }
-    let accepted = match check(&request, peer, shared).await {
+    let began = shared.metrics.now();
+    let checked = check(&request, peer, shared).await;
+    if let Some(began) = began {
+        let labels = [result(&checked), "websocket", vsn(&request)];
+        shared.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
+    }
+    let accepted = match checked {
         Ok(accepted) => accepted,
         Err(Refusal { status, reason }) => {
             debug!(%peer, status, "refused a connection");
@@ -64,6 +70,24 @@ pub(super) async fn respond(
         Connection::new(socket, accepted.identity, shared, admitted).run().await;
     });
     accepted.response
+}
+
+/// One word for metrics.
+fn result(checked: &Result<Accepted, Refusal>) -> &'static str {
+    match checked {
+        Ok(_) => "ok",
+        Err(Refusal { status: 500.., .. }) => "error",
+        Err(_) => "refused",
+    }
+}
+
+/// The version a client speaks, for metrics.
+fn vsn(request: &Request<Incoming>) -> &'static str {
+    match serializer(&params(request.uri().query().unwrap_or_default())) {
+        Some(Serializer::V1) => "1",
+        Some(Serializer::V2) => "2",
+        None => "none",
+    }
 }
 
 struct Accepted {

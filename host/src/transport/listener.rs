@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::http;
 use crate::server::{Admitted, Shared};
+use crate::telemetry::Metric;
 
 /// How long to wait after an accept that failed, most likely for want of file
 /// descriptors.
@@ -48,7 +49,7 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         match shared.admission.connection(peer.ip()) {
             Ok(admitted) => drop(tokio::spawn(serve(stream, peer, admitted, Arc::clone(&shared)))),
             Err(turned) => {
-                shared.metrics.count(turned.count(), 1);
+                shared.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
                 debug!(%peer, ?turned, "turned a connection away");
                 if let Ok(permit) = Arc::clone(&turning).try_acquire_owned() {
                     tokio::spawn(async move {

@@ -17,6 +17,7 @@ mod http;
 mod listener;
 mod throttle;
 mod timers;
+mod traffic;
 mod websocket;
 
 pub use listener::accept;

@@ -42,8 +42,8 @@ pub(super) enum Received {
 /// Why a connection ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The client sent a close frame; it is echoed.
-    ByClient,
+    /// The client sent a close frame, with this code if any; it is echoed.
+    ByClient(Option<u16>),
     /// The connection broke.
     Broken,
     /// The server closes it, with a text for the close frame.
@@ -53,6 +53,40 @@ pub(super) enum End {
 impl End {
     pub(super) fn by_server(reason: CloseReason) -> Self {
         Self::ByServer(reason, reason.text().to_owned())
+    }
+
+    /// The close code for metrics, those of RFC 6455 as they are.
+    pub(super) fn code(&self) -> &'static str {
+        let code = match self {
+            Self::ByClient(code) => code.unwrap_or(1005),
+            Self::Broken => 1006,
+            Self::ByServer(reason, _) => reason.code(),
+        };
+        match code {
+            1000 => "1000",
+            1001 => "1001",
+            1002 => "1002",
+            1003 => "1003",
+            1005 => "1005",
+            1006 => "1006",
+            1007 => "1007",
+            1008 => "1008",
+            1009 => "1009",
+            1010 => "1010",
+            1011 => "1011",
+            1012 => "1012",
+            1013 => "1013",
+            _ => "other",
+        }
+    }
+
+    /// One word for metrics.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::ByClient(_) => "client",
+            Self::Broken => "broken",
+            Self::ByServer(reason, _) => reason.as_str(),
+        }
     }
 }
 
@@ -84,7 +118,9 @@ impl WebSocket {
                 self.unflushed = true;
                 Received::Control
             }
-            Some(Ok(Message::Close(_))) => Received::End(End::ByClient),
+            Some(Ok(Message::Close(frame))) => {
+                Received::End(End::ByClient(frame.map(|frame| frame.code.into())))
+            }
             Some(Err(error)) => Received::End(end_of(&error)),
             None => Received::End(End::Broken),
         })
@@ -122,7 +158,7 @@ impl WebSocket {
         let goodbye = async {
             match end {
                 // The echo is queued and only has to be written.
-                End::ByClient => self.stream.flush().await.unwrap_or_default(),
+                End::ByClient(_) => self.stream.flush().await.unwrap_or_default(),
                 End::Broken => return,
                 End::ByServer(reason, text) => {
                     let frame = CloseFrame {

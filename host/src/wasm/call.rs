@@ -3,7 +3,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
 use super::convert::{self, Budget, CallKind, ConnectRequest, Connected, Refusal};
@@ -12,6 +12,7 @@ use super::instance::Instance;
 use super::pool::Taken;
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Callback, Caller, Completion, Context, Effect, Info, Progress};
+use crate::telemetry::WasmMeters;
 use crate::wire::Payload;
 
 /// What every call of a channel's or a task's has.
@@ -24,7 +25,8 @@ pub struct Calling {
 }
 
 impl Pool {
-    /// Makes one call of the `channel` or `outgoing` interface.
+    /// Makes one call of the `channel` or `outgoing` interface; what came of it,
+    /// and how long it took if that is measured.
     ///
     /// Most calls are ready at the first poll. One that waits, or has used a
     /// slice of its fuel, is pending and holds no thread. Dropping the future
@@ -34,22 +36,24 @@ impl Pool {
         calling: Calling,
         assigns: &Assigns,
         callback: &Callback,
-    ) -> Result<Completion, Fault> {
+    ) -> (Result<Completion, Fault>, Duration) {
         #[cfg(feature = "bench-native")]
         if let Some(completion) = native(callback) {
-            return Ok(completion);
+            return (Ok(completion), Duration::ZERO);
         }
         let limits = self.component().limits();
         let deadline = match callback {
             Callback::Join { .. } => (limits.join_timeout_ms, "join_timeout_ms"),
             _ => (limits.call_timeout_ms, "call_timeout_ms"),
         };
+        let mut watch = Watch::new(&self.meters);
         let call = async {
-            let mut taken = self.take().await?;
+            let mut taken = self.start(&mut watch).await?;
             let result = taken.instance.call(calling, assigns, callback).await;
-            self.ended(taken, result)
+            self.ended(taken, &mut watch, result)
         };
-        self.within(deadline, pin!(call)).await
+        let result = self.within(deadline, pin!(call)).await;
+        (result, watch.took())
     }
 
     /// Runs a task to its end.
@@ -60,10 +64,11 @@ impl Pool {
         payload: &Payload,
     ) -> Result<Vec<Effect>, Fault> {
         let deadline = (self.component().limits().task_timeout_ms, "task_timeout_ms");
+        let mut watch = Watch::new(&self.meters);
         let call = async {
-            let mut taken = self.take().await?;
+            let mut taken = self.start(&mut watch).await?;
             let result = taken.instance.run_task(calling, name, payload).await;
-            self.ended(taken, result)
+            self.ended(taken, &mut watch, result)
         };
         self.within(deadline, pin!(call)).await
     }
@@ -74,10 +79,11 @@ impl Pool {
         request: &ConnectRequest,
     ) -> Result<Result<Connected, Refusal>, Fault> {
         let deadline = (self.component().limits().join_timeout_ms, "join_timeout_ms");
+        let mut watch = Watch::new(&self.meters);
         let call = async {
-            let mut taken = self.take().await?;
+            let mut taken = self.start(&mut watch).await?;
             let result = taken.instance.connect(request).await;
-            self.ended(taken, result)
+            self.ended(taken, &mut watch, result)
         };
         self.within(deadline, pin!(call)).await
     }
@@ -93,13 +99,56 @@ impl Pool {
         result.unwrap_or_else(|| Err(Fault::deadline(limit, key)))
     }
 
+    /// An instance for a call.
+    async fn start(&self, watch: &mut Watch) -> Result<Box<Taken>, Fault> {
+        if let Some(taken) = self.take()? {
+            return Ok(taken);
+        }
+        // Boxed, as few calls need it and all would have room for it.
+        let taken = Box::pin(self.make_or_wait()).await?;
+        watch.started = self.meters.now();
+        Ok(taken)
+    }
+
     /// Keeps the instance of a call that went well.
-    fn ended<T>(&self, taken: Box<Taken>, result: Result<T, Fault>) -> Result<T, Fault> {
+    fn ended<T>(
+        &self,
+        taken: Box<Taken>,
+        watch: &mut Watch,
+        result: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        watch.ended = self.meters.now();
+        if let (Some(started), Some(ended)) = (watch.started, watch.ended) {
+            let (fuel, memory_bytes) = taken.instance.used();
+            self.meters.called(ended.duration_since(started), fuel, memory_bytes);
+        }
         match &result {
             Ok(_) => self.give_back(taken),
             Err(fault) => self.faulted(fault),
         }
         result
+    }
+}
+
+/// When a call began, started in its instance and ended; all `None` when
+/// nobody wants to know.
+#[derive(Debug)]
+struct Watch {
+    begun: Option<Instant>,
+    started: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+impl Watch {
+    fn new(meters: &WasmMeters) -> Self {
+        let now = meters.now();
+        Self { begun: now, started: now, ended: None }
+    }
+
+    fn took(&self) -> Duration {
+        let Some(begun) = self.begun else { return Duration::ZERO };
+        // One that was cut off has not ended.
+        self.ended.unwrap_or_else(Instant::now).duration_since(begun)
     }
 }
 

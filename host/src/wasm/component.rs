@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
 
@@ -11,6 +12,7 @@ use super::host::State;
 use super::instance::Instance;
 use super::{Engine, Fault, PluginLimits, check};
 use crate::plugin::Settings;
+use crate::telemetry::WasmMeters;
 use crate::wire::{TopicPattern, TopicPatternError};
 
 /// A plugin that can be called.
@@ -21,6 +23,8 @@ pub struct Component {
     pub(super) exports: Exports,
     pub(super) settings: Arc<Settings>,
     pub(super) limits: PluginLimits,
+    /// The first digits of its SHA-256.
+    version: SmolStr,
     topics: Vec<TopicPattern>,
     intercepts: Arc<[SmolStr]>,
 }
@@ -100,6 +104,7 @@ impl Engine {
             exports,
             settings,
             limits,
+            version: version(wasm),
             topics: Vec::new(),
             intercepts: Arc::new([]),
         }))
@@ -128,6 +133,19 @@ impl Loading {
 }
 
 impl Component {
+    /// Where its calls are measured.
+    pub(super) fn meters(&self) -> WasmMeters {
+        let Settings { name, metrics, .. } = &*self.settings;
+        WasmMeters::new(metrics, name, &self.version)
+    }
+
+    /// What it is called among the versions of its plugin: the first eight
+    /// digits of its SHA-256.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
     /// The topics it serves, in its own order.
     #[must_use]
     pub fn topics(&self) -> &[TopicPattern] {
@@ -151,6 +169,11 @@ impl Component {
     pub fn has_socket(&self) -> bool {
         self.exports.socket.is_some()
     }
+}
+
+fn version(wasm: &[u8]) -> SmolStr {
+    let digest = Sha256::digest(wasm);
+    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl std::fmt::Debug for Component {

@@ -10,12 +10,12 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::millrace::plugin::{call, clock, config, http, log, metrics, random, types};
 use super::convert::Budget;
-use super::limits::MemoryLimiter;
+use super::limits::{MemoryLimiter, PluginLimits};
 use super::output::OutputTail;
 use crate::channel::{Caller, Progress, SocketRef};
 use crate::egress::{self, EgressError};
 use crate::plugin::Settings;
-use crate::telemetry::{Count, Measurement};
+use crate::telemetry::{CallMeasurements, Measurement, Metric};
 
 /// What belongs to one instance on the host's side.
 pub(super) struct State {
@@ -29,6 +29,8 @@ pub(super) struct State {
     started: Instant,
     lines: usize,
     lines_dropped: usize,
+    /// What the call measures.
+    measured: CallMeasurements,
 }
 
 /// The call an instance serves.
@@ -45,18 +47,17 @@ const MAX_LINES: usize = 64;
 const MAX_LINE_BYTES: usize = 8 * 1024;
 /// Random bytes in one call of `random.bytes`.
 const MAX_RANDOM_BYTES: u32 = 4096;
-/// A metric's name is cut after so many bytes.
-const MAX_NAME_BYTES: usize = 255;
 
 impl State {
-    pub(super) fn new(settings: Arc<Settings>, max_memory_bytes: usize) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, limits: &PluginLimits) -> Self {
         let output = OutputTail::default();
         let wasi = WasiCtxBuilder::new().stdout(output.clone()).stderr(output.clone()).build();
         Self {
             wasi,
             table: ResourceTable::new(),
             output,
-            limiter: MemoryLimiter::new(max_memory_bytes),
+            limiter: MemoryLimiter::new(limits.max_memory_bytes),
+            measured: CallMeasurements::new(Arc::clone(&settings.meters), limits.max_metrics),
             settings,
             current: None,
             started: Instant::now(),
@@ -71,13 +72,9 @@ impl State {
             warn!(plugin = %self.settings.name, dropped = self.lines_dropped,
                 "the plugin logged more than {MAX_LINES} lines in one call");
         }
+        self.measured.flush();
         self.lines = 0;
         self.lines_dropped = 0;
-    }
-
-    fn measure(&self, measurement: Measurement, name: &str) {
-        let name = cut(name, MAX_NAME_BYTES);
-        self.settings.metrics.plugin(&self.settings.name, name, measurement);
     }
 }
 
@@ -135,15 +132,23 @@ impl log::Host for State {
 
 impl metrics::Host for State {
     fn count(&mut self, name: String, delta: i64) {
-        self.measure(Measurement::Count(delta), &name);
+        self.measured.take(&name, Measurement::Count(delta));
     }
 
     fn gauge(&mut self, name: String, value: f64) {
-        self.measure(Measurement::Gauge(value), &name);
+        self.measured.take(&name, Measurement::Gauge(value));
     }
 
     fn timing(&mut self, name: String, ms: f64) {
-        self.measure(Measurement::TimingMs(ms), &name);
+        self.measured.take(&name, Measurement::TimingMs(ms));
+    }
+
+    fn histogram(&mut self, name: String, value: f64) {
+        self.measured.take(&name, Measurement::Histogram(value));
+    }
+
+    fn set(&mut self, name: String, value: String) {
+        self.measured.take_set(&name, &value);
     }
 }
 
@@ -182,28 +187,26 @@ impl http::Host for State {
     async fn send(&mut self, request: http::Request) -> Result<http::Response, http::Error> {
         let http::Request { method, url, headers, body, timeout_ms } = request;
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
-        let Settings { egress, metrics, .. } = &*self.settings;
+        let Settings { name, egress, metrics, .. } = &*self.settings;
         let request = egress::Request { method, url, headers, body, timeout };
-        metrics.count(Count::HttpRequests, 1);
+        metrics.count_of(Metric::HttpRequests, &[name], 1);
         match egress.send(request).await {
             Ok(egress::Response { status, headers, body }) => {
                 Ok(http::Response { status, headers, body: body.into() })
             }
             Err(error) => {
-                let (counter, error) = match error {
-                    EgressError::Denied(text) => (Count::HttpDenied, http::Error::Denied(text)),
-                    EgressError::Invalid(text) => (Count::HttpInvalid, http::Error::Invalid(text)),
-                    EgressError::Unreachable(text) => {
-                        (Count::HttpUnreachable, http::Error::Unreachable(text))
-                    }
-                    EgressError::Timeout => (Count::HttpTimeout, http::Error::Timeout),
+                let reason = error.as_str();
+                let error = match error {
+                    EgressError::Denied(text) => http::Error::Denied(text),
+                    EgressError::Invalid(text) => http::Error::Invalid(text),
+                    EgressError::Unreachable(text) => http::Error::Unreachable(text),
+                    EgressError::Timeout => http::Error::Timeout,
                     EgressError::TooLarge => {
-                        let allowed = egress.max_response_bytes() as u64;
-                        (Count::HttpTooLarge, http::Error::TooLarge(allowed))
+                        http::Error::TooLarge(egress.max_response_bytes() as u64)
                     }
-                    EgressError::Overloaded => (Count::HttpOverloaded, http::Error::Overloaded),
+                    EgressError::Overloaded => http::Error::Overloaded,
                 };
-                metrics.count(counter, 1);
+                metrics.count_of(Metric::HttpFailed, &[name, reason], 1);
                 Err(error)
             }
         }

@@ -14,6 +14,8 @@ pub(super) struct Instance {
     pub(super) socket: Option<socket::Guest>,
     pub(super) tasks: Option<tasks::Guest>,
     pub(super) limits: PluginLimits,
+    /// What the call that runs, or the last one, was given.
+    fuel: u64,
 }
 
 /// Fuel after which a call lets others run: some fifty microseconds, which is
@@ -32,7 +34,7 @@ impl Instance {
     /// Instantiates a component, under the fuel of one call.
     pub(super) async fn new(component: &Component) -> Result<Self, Fault> {
         let limits = component.limits;
-        let state = State::new(component.settings.clone(), limits.max_memory_bytes);
+        let state = State::new(component.settings.clone(), &limits);
         let mut store = Store::new(&component.engine.wasmtime, state);
         store.limiter(|state| &mut state.limiter);
         let largest_request = component.settings.egress.max_request_bytes();
@@ -52,7 +54,7 @@ impl Instance {
         };
         match started.await {
             Ok((channel, outgoing, socket, tasks)) => {
-                Ok(Self { store, channel, outgoing, socket, tasks, limits })
+                Ok(Self { store, channel, outgoing, socket, tasks, limits, fuel: limits.fuel })
             }
             Err(error) => {
                 let state = store.data();
@@ -88,14 +90,20 @@ impl Instance {
 
     /// Sets the fuel of the next call, which is handed `bytes`.
     pub(super) fn refuel(&mut self, bytes: usize) -> Result<(), Fault> {
-        let fuel = self.limits.fuel_for(bytes);
-        self.store.set_fuel(fuel).map_err(|error| fault(&mut self.store, &error))
+        self.fuel = self.limits.fuel_for(bytes);
+        self.store.set_fuel(self.fuel).map_err(|error| fault(&mut self.store, &error))
     }
 
     /// Ends the bookkeeping of a call and turns its error into a fault.
     pub(super) fn ended<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, Fault> {
         self.store.data_mut().call_ended();
         result.map_err(|error| fault(&mut self.store, &error))
+    }
+
+    /// What its last call used, and the memory it has after it.
+    pub(super) fn used(&self) -> (u64, usize) {
+        let left = self.store.get_fuel().unwrap_or_default();
+        (self.fuel.saturating_sub(left), self.store.data().limiter.used_bytes())
     }
 
     /// Whether it may serve another call after one that went well.

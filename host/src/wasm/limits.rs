@@ -21,6 +21,8 @@ pub struct PluginLimits {
     pub max_effects: usize,
     /// Their payloads together.
     pub max_effect_bytes: usize,
+    /// Measurements of one call; what is past them is left out.
+    pub max_metrics: usize,
     /// Calls and tasks of the plugin at the same time; further ones wait.
     pub max_instances: u32,
     /// Calls of one channel at the same time. More than 1 gives up the order of

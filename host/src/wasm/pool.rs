@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::instance::Instance;
 use super::room::{Room, Seat};
 use super::{Breaker, Component, Fault};
+use crate::telemetry::WasmMeters;
 
 /// Hands out instances, makes new ones when none is free, and lets calls wait
 /// when there may be no more.
@@ -21,6 +22,7 @@ pub struct Pool {
     /// Calls that wait come one after the other.
     line: tokio::sync::Mutex<()>,
     breaker: Breaker,
+    pub(super) meters: WasmMeters,
     /// Another version is live: what is returned is not kept.
     retired: AtomicBool,
 }
@@ -40,6 +42,12 @@ pub(super) struct Taken {
     _seat: Seat,
 }
 
+/// What a call waited for.
+enum Waited {
+    Instance(Box<Taken>),
+    Seat(Seat),
+}
+
 /// As many as cores that share a server's load, in powers of two.
 const SHARDS: usize = 16;
 
@@ -55,21 +63,23 @@ impl Pool {
     /// A pool of at most `limits.max_instances`.
     #[must_use]
     pub fn new(component: Component) -> Self {
-        let room = Room::new(component.limits.max_instances);
-        Self::in_room(component, room)
+        let meters = component.meters();
+        let room = Room::new(component.limits.max_instances, meters.instances.clone());
+        Self::in_room(component, meters, room)
     }
 
     /// A pool for another version of `old`, in the same room.
     #[must_use]
     pub fn successor(component: Component, old: &Self) -> Self {
-        Self::in_room(component, Arc::clone(&old.room))
+        let meters = component.meters();
+        Self::in_room(component, meters, Arc::clone(&old.room))
     }
 
-    fn in_room(component: Component, room: Arc<Room>) -> Self {
+    fn in_room(component: Component, meters: WasmMeters, room: Arc<Room>) -> Self {
         let idle = std::array::from_fn(|_| Shard::default());
         let breaker = Breaker::new(component.limits.on_faults);
         let (line, retired) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
-        Self { component, idle, room, line, breaker, retired }
+        Self { component, idle, room, line, breaker, meters, retired }
     }
 
     /// What the instances are of.
@@ -87,40 +97,52 @@ impl Pool {
         }
     }
 
-    /// An instance for one call. Waits while all are out; an error while the
-    /// breaker holds the plugin back.
-    pub(super) async fn take(&self) -> Result<Box<Taken>, Fault> {
+    /// An instance for one call, if one is there; an error while the breaker
+    /// holds the plugin back.
+    pub(super) fn take(&self) -> Result<Option<Box<Taken>>, Fault> {
         self.breaker.admit().map_err(Fault::held)?;
-        if !self.room.is_awaited() {
-            if let Some(taken) = self.idle_instance() {
-                return Ok(taken);
-            }
-            if let Some(seat) = self.room.seat() {
-                return self.instantiate(seat).await;
-            }
-        }
-        Box::pin(self.wait()).await
+        // Those that wait come first.
+        Ok(if self.room.is_awaited() { None } else { self.idle_instance() })
     }
 
-    async fn wait(&self) -> Result<Box<Taken>, Fault> {
+    /// An instance for one call when none was there: a new one, or, as soon as
+    /// there may be no more, the next that is returned.
+    pub(super) async fn make_or_wait(&self) -> Result<Box<Taken>, Fault> {
+        if !self.room.is_awaited()
+            && let Some(seat) = self.room.seat()
+        {
+            return self.instantiate(seat).await;
+        }
+        let since = self.meters.now();
+        let waited = self.wait().await;
+        self.meters.waited(since);
+        match waited {
+            Waited::Instance(taken) => Ok(taken),
+            Waited::Seat(seat) => self.instantiate(seat).await,
+        }
+    }
+
+    async fn wait(&self) -> Waited {
         let waiting = self.room.wait();
         let _first = self.line.lock().await;
         loop {
             let mut returned = pin!(waiting.returned());
             returned.as_mut().enable();
             if let Some(taken) = self.idle_instance() {
-                return Ok(taken);
+                return Waited::Instance(taken);
             }
             if let Some(seat) = self.room.seat() {
-                return self.instantiate(seat).await;
+                return Waited::Seat(seat);
             }
             returned.await;
         }
     }
 
     async fn instantiate(&self, seat: Seat) -> Result<Box<Taken>, Fault> {
-        // Boxed, as few calls need it and all would have room for it.
-        match Box::pin(Instance::new(&self.component)).await {
+        let since = self.meters.now();
+        let made = Instance::new(&self.component).await;
+        self.meters.instantiated(since);
+        match made {
             Ok(instance) => Ok(Box::new(Taken { instance, _seat: seat })),
             Err(fault) => {
                 self.faulted(&fault);

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, Semaphore};
 
+use crate::telemetry::Counter;
+
 /// Room for the instances of one plugin (`limits.max_instances`).
 #[derive(Debug)]
 pub(super) struct Room {
     free: Semaphore,
+    taken: Counter,
     /// Calls that wait for an instance.
     waiting: AtomicUsize,
     /// An instance is idle, or a seat is free.
@@ -23,15 +26,17 @@ pub(super) struct Seat(Arc<Room>);
 pub(super) struct Waiting<'a>(&'a Room);
 
 impl Room {
-    pub(super) fn new(max_instances: u32) -> Arc<Self> {
+    /// Room for so many; `taken` says how many there are.
+    pub(super) fn new(max_instances: u32, taken: Counter) -> Arc<Self> {
         let free = Semaphore::new(max_instances as usize);
-        Arc::new(Self { free, waiting: AtomicUsize::new(0), returned: Notify::new() })
+        Arc::new(Self { free, taken, waiting: AtomicUsize::new(0), returned: Notify::new() })
     }
 
     /// Room for one more instance, if there is any.
     pub(super) fn seat(self: &Arc<Self>) -> Option<Seat> {
         let permit = self.free.try_acquire().ok()?;
         permit.forget();
+        self.taken.add(1);
         Some(Seat(Arc::clone(self)))
     }
 
@@ -70,6 +75,7 @@ impl Drop for Waiting<'_> {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.0.taken.add(-1);
         self.0.free.add_permits(1);
         self.0.returned.notify_one();
     }
@@ -83,7 +89,7 @@ mod tests {
 
     #[tokio::test]
     async fn there_are_as_many_seats_as_were_made() {
-        let room = Room::new(2);
+        let room = Room::new(2, Counter::new());
         let (first, _second) = (room.seat().unwrap(), room.seat().unwrap());
         assert!(room.seat().is_none());
         drop(first);
@@ -92,7 +98,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_told_of_a_seat_and_of_an_instance() {
-        let room = Room::new(1);
+        let room = Room::new(1, Counter::new());
         let seat = room.seat().unwrap();
         assert!(!room.is_awaited());
         {

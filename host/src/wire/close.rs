@@ -37,6 +37,21 @@ impl CloseReason {
         }
     }
 
+    /// One word for metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::ProtocolError => "protocol_error",
+            Self::Idle => "idle",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::Malformed => "malformed",
+            Self::TooBig => "too_big",
+            Self::Restarting => "restarting",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
     /// The reason sent with the code when there is nothing more exact to say.
     #[must_use]
     pub fn text(self) -> &'static str {

@@ -27,7 +27,7 @@ pub mod log {
 
 /// Measurements, sent to StatsD under the plugin's name.
 pub mod metrics {
-    pub use crate::bindings::millrace::plugin::metrics::{count, gauge, timing};
+    pub use crate::bindings::millrace::plugin::metrics::{count, gauge, histogram, set, timing};
 
     /// Runs `work` and records how long it took, in milliseconds.
     pub fn measure<T>(name: &str, work: impl FnOnce() -> T) -> T {

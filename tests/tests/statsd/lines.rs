@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::net::{UdpSocket, UnixDatagram};
 use tokio::time::timeout;
 
-use crate::{client, measure, server};
+use crate::{TOPIC, client, measure, server};
 
 /// The datagrams that wait at a socket, as lines.
 async fn lines(socket: &UdpSocket, largest: usize) -> Vec<String> {
@@ -60,17 +61,58 @@ async fn a_socket_file_takes_them_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("statsd.sock");
     let receiver = UnixDatagram::bind(&path).unwrap();
+    // Few datagrams wait in such a socket.
+    let reading = tokio::spawn(async move {
+        let (mut text, mut buffer) = (String::new(), vec![0; 65_536]);
+        while !text.contains("millrace.socket.close") {
+            let length = receiver.recv(&mut buffer).await.unwrap();
+            text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+        text
+    });
     let server = server(&format!("address = \"unix:{}\"", path.display()));
     let mut client = client(&server).await;
     measure(&mut client, 3, "x").await;
     assert_eq!(server.terminate().code(), Some(0));
-    let (mut text, mut buffer) = (String::new(), vec![0; 65_536]);
-    while let Ok(length) = receiver.try_recv(&mut buffer) {
-        text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
-        text.push('\n');
-    }
+    let text = timeout(Duration::from_secs(30), reading).await.unwrap().unwrap();
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     assert_eq!(counters(&lines).get("millrace.plugin.slow.orders"), Some(&6), "{lines:?}");
+}
+
+/// Every line of one metric, byte for byte.
+#[tokio::test]
+async fn the_other_dialect_has_tags_and_more_types() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = receiver.local_addr().unwrap().port();
+    let config = format!("address = \"127.0.0.1:{port}\"\ndialect = \"dogstatsd\"");
+    let server = server(&config);
+    let mut client = client(&server).await;
+    measure(&mut client, 1, "odd:name|c").await;
+    client.push(TOPIC, "crash", json!({})).await;
+    client.expect_crashed(TOPIC).await;
+    assert_eq!(server.terminate().code(), Some(0));
+    let lines = lines(&receiver, 1432).await;
+    for expected in [
+        "millrace.plugin.slow.orders:2|c",
+        "millrace.plugin.slow.odd_name_c:1|c",
+        "millrace.plugin.slow.level:0|g",
+        "millrace.plugin.slow.level:-3|g",
+        "millrace.plugin.slow.work:1.488|ms",
+        "millrace.plugin.slow.size:6.976|h",
+        "millrace.plugin.slow.users:ada|s",
+        "millrace.wasm.fault:1|c|#plugin:slow,cause:trap",
+        "millrace.channel.open:0|g|#channel:slow:*",
+        "millrace.socket.close:1|c|#code:1012,reason:restarting",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{expected}: {lines:#?}");
+    }
+    let of = |name: &str| lines.iter().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    let handled = of("millrace.channel.in:");
+    assert_eq!(handled.len(), 2, "{handled:?}");
+    assert!(handled.iter().any(|l| l.ends_with("|ms|#channel:slow:*,event:measure")));
+    assert!(handled.iter().any(|l| l.ends_with("|ms|#channel:slow:*,event:crash")));
+    let fuel = of("millrace.wasm.fuel:");
+    assert!(!fuel.is_empty() && fuel.iter().all(|l| l.contains("|d|#plugin:slow,version:")));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn client(server: &TestServer) -> TestClient {
 /// Has the plugin measure so many times.
 async fn measure(client: &mut TestClient, times: u32, name: &str) {
     for _ in 0..times {
-        let order = json!({ "value": name });
+        let order = json!({ "value": name, "user": "ada" });
         client.expect_answer(TOPIC, "measure", order, "ok", json!({})).await;
     }
 }

@@ -8,15 +8,27 @@ use serde_json::{Value, json};
 use crate::{TOPIC, client, measure, server};
 
 /// What a StatsD server flushed, summed up.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Flushed {
     counters: BTreeMap<String, f64>,
     gauges: BTreeMap<String, f64>,
     /// How many values there were, and the last mean.
     timers: BTreeMap<String, (f64, f64)>,
+    /// How many values of each set there were at most.
+    sets: BTreeMap<String, usize>,
 }
 
 impl Flushed {
+    /// All that is sent until a server has ended, as its last report has a
+    /// counter for the end of the connection.
+    async fn until_the_end(statsd: &mut Script) -> Self {
+        let mut flushed = Self::default();
+        while flushed.counter("socket.close.1012.restarting") == 0.0 {
+            flushed.add(&statsd.next().await);
+        }
+        flushed
+    }
+
     fn add(&mut self, flush: &Value) {
         for (name, count) in flush["counters"].as_object().unwrap() {
             *self.counters.entry(name.clone()).or_default() += count.as_f64().unwrap();
@@ -29,6 +41,26 @@ impl Flushed {
             timer.0 += data["count"].as_f64().unwrap();
             timer.1 = data["mean"].as_f64().unwrap();
         }
+        for (name, values) in flush["sets"].as_object().unwrap() {
+            let most = self.sets.entry(name.clone()).or_default();
+            *most = values.as_array().unwrap().len().max(*most);
+        }
+    }
+
+    /// What a counter of Millrace adds up to.
+    fn counter(&self, name: &str) -> f64 {
+        self.counters.get(&format!("millrace.{name}")).copied().unwrap_or_default()
+    }
+
+    /// How many values a timer of Millrace has got.
+    fn times(&self, name: &str) -> f64 {
+        self.timers.get(&format!("millrace.{name}")).map_or(0.0, |timer| timer.0.round())
+    }
+
+    /// As [`Self::times`], of all whose names begin so.
+    fn times_of(&self, name: &str) -> f64 {
+        let name = format!("millrace.{name}");
+        self.timers.iter().filter(|(n, _)| n.starts_with(&name)).map(|(_, t)| t.0.round()).sum()
     }
 }
 
@@ -44,26 +76,47 @@ async fn a_statsd_server_gets_exactly_what_was_done() {
         let order = json!({ "value": "wait" });
         client.expect_answer(TOPIC, "task", order, "ok", json!({})).await;
     }
+    client.push(TOPIC, "crash", json!({})).await;
+    client.expect_crashed(TOPIC).await;
     // The last report is made before the process ends.
     assert_eq!(server.terminate().code(), Some(0));
-    let mut flushed = Flushed::default();
+    let flushed = Flushed::until_the_end(&mut statsd).await;
+
     let expected = f64::from(TIMES);
-    let all = |flushed: &Flushed| {
-        let counted = |name: &str| flushed.counters.get(name).copied().unwrap_or_default();
-        counted("millrace.task.started") >= expected
-            && counted("millrace.plugin.slow.orders") >= 2.0 * expected
-            && flushed.timers.get("millrace.plugin.slow.work").is_some_and(|t| t.0 > expected - 0.5)
-    };
-    while !all(&flushed) {
-        flushed.add(&statsd.next().await);
+    for (name, count) in [
+        ("plugin.slow.orders", 2.0 * expected),
+        ("plugin.slow.odd_name_c", expected),
+        ("task.started", expected),
+        ("task.failed", 0.0),
+        // The join, and what is sent above.
+        ("socket.frames_in", 2.0 * expected + 2.0),
+        ("socket.frames_out", 2.0 * expected + 2.0),
+        ("wasm.fault.slow.trap", 1.0),
+        ("socket.close.1012.restarting", 1.0),
+    ] {
+        assert_eq!(flushed.counter(name), count, "{name}: {flushed:?}");
     }
-    let counted = |name: &str| flushed.counters.get(name).copied();
-    assert_eq!(counted("millrace.task.started"), Some(expected));
-    assert_eq!(counted("millrace.plugin.slow.orders"), Some(2.0 * expected));
-    assert_eq!(counted("millrace.plugin.slow.odd_name_c"), Some(expected));
-    assert_eq!(counted("millrace.task.failed"), None);
-    assert_eq!(flushed.gauges.get("millrace.plugin.slow.level"), Some(&-3.0));
-    let (count, mean) = flushed.timers["millrace.plugin.slow.work"];
-    assert!((count - expected).abs() < 1e-6, "{count}");
-    assert!((mean - 1.5).abs() < 0.1, "{mean}");
+    for (name, count) in [
+        ("socket.connect.ok.websocket.2", 1.0),
+        ("channel.join.slow__.ok", 1.0),
+        ("channel.in.slow__.measure", expected),
+        ("channel.in.slow__.task", expected),
+        ("channel.in.slow__.crash", 1.0),
+        ("plugin.slow.work", expected),
+        ("plugin.slow.size", expected),
+    ] {
+        assert_eq!(flushed.times(name), count, "{name}: {flushed:?}");
+    }
+    // Connect, join, messages and tasks; a channel that crashed has no last call.
+    let calls = 2.0 + 2.0 * expected + 1.0 + expected;
+    for name in ["wasm.time.slow.", "wasm.fuel.slow.", "wasm.memory.slow."] {
+        assert_eq!(flushed.times_of(name), calls, "{name}: {flushed:?}");
+    }
+    assert_eq!(flushed.gauges["millrace.plugin.slow.level"], -3.0);
+    assert_eq!(flushed.gauges["millrace.socket.open"], 0.0);
+    assert_eq!(flushed.gauges["millrace.channel.open.slow__"], 0.0);
+    assert_eq!(flushed.gauges["millrace.channel.waiting"], 0.0);
+    assert_eq!(flushed.sets["millrace.plugin.slow.users"], 1);
+    let (_, mean) = flushed.timers["millrace.plugin.slow.work"];
+    assert!((mean - 1.5).abs() < 0.03, "{mean}");
 }

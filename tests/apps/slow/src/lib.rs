@@ -98,6 +98,8 @@ impl Channel for Slow {
                 metrics::count("orders", 2);
                 metrics::gauge("level", -3.0);
                 metrics::timing("work", 1.5);
+                metrics::histogram("size", 7.0);
+                metrics::set("users", &order.user);
                 // Whatever a user can bring in.
                 metrics::count(&order.value, 1);
             }

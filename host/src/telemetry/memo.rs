@@ -1,0 +1,74 @@
+//! Names seen so far, and what belongs to each.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use smol_str::SmolStr;
+
+/// Looked into without a lock, as it soon has all there is to know. A fast hash
+/// is enough: there are only so many names.
+#[derive(Debug)]
+pub(crate) struct Memo<T> {
+    known: ArcSwap<Known<T>>,
+    adding: Mutex<()>,
+    max: usize,
+}
+
+type Known<T> = HashMap<SmolStr, T, foldhash::fast::RandomState>;
+
+impl<T: Clone> Memo<T> {
+    /// Room for `max` names.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { known: ArcSwap::default(), adding: Mutex::default(), max }
+    }
+
+    /// Does something with what belongs to a name, which `make` makes for a new
+    /// one. `None` when there are too many, or `make` made none.
+    pub(crate) fn with<R>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Option<T>,
+        f: impl FnOnce(&T) -> R,
+    ) -> Option<R> {
+        if let Some(known) = self.known.load().get(name) {
+            return Some(f(known));
+        }
+        self.add(name, make)?;
+        self.known.load().get(name).map(f)
+    }
+
+    fn add(&self, name: &str, make: impl FnOnce() -> Option<T>) -> Option<()> {
+        if self.known.load().len() >= self.max {
+            return None;
+        }
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.known.load_full();
+        if before.contains_key(name) {
+            return Some(());
+        }
+        if before.len() >= self.max {
+            return None;
+        }
+        let mut after = Known::clone(&before);
+        after.insert(SmolStr::new(name), make()?);
+        self.known.store(after.into());
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_once_and_no_more_than_that() {
+        let memo = Memo::new(2);
+        assert_eq!(memo.with("a", || Some(1), |n| *n), Some(1));
+        assert_eq!(memo.with("a", || Some(2), |n| *n), Some(1));
+        assert_eq!(memo.with("b", || None, |n: &i32| *n), None);
+        assert_eq!(memo.with("b", || Some(3), |n| *n), Some(3));
+        assert_eq!(memo.with("c", || Some(4), |n| *n), None);
+        assert_eq!(memo.with("b", || Some(5), |n| *n), Some(3));
+    }
+}
