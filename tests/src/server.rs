@@ -67,20 +67,27 @@ impl TestServer {
     /// Serves an app at an address.
     #[must_use]
     pub fn start_at(app: App, listen: &str) -> Self {
-        Self::launch("serve", app, listen)
+        Self::launch("serve", app, listen, &[])
+    }
+
+    /// Serves an app with more arguments on the command line.
+    #[must_use]
+    pub fn start_with(app: App, arguments: &[&str]) -> Self {
+        Self::launch("serve", app, "127.0.0.1:0", arguments)
     }
 
     /// Serves an app, and reloads it on every change: `millrace dev`.
     #[must_use]
     pub fn dev(app: App) -> Self {
-        Self::launch("dev", app, "127.0.0.1:0")
+        Self::launch("dev", app, "127.0.0.1:0", &[])
     }
 
-    fn launch(command: &str, app: App, listen: &str) -> Self {
+    fn launch(command: &str, app: App, listen: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(binary())
             .arg(command)
             .arg(app.path())
             .args(["--listen", listen])
+            .args(arguments)
             .envs(app.environment_variables().iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -21,7 +21,7 @@ pub use context::{ChannelId, Context};
 pub use late::Late;
 pub use mailbox::{Letter, Mailbox};
 pub use outcome::{Assigns, Completion, Effect, Failure, Joined, Outcome};
-pub use progress::{Caller, Progress};
+pub use progress::{Caller, MessageId, Progress};
 pub use socket_ref::{SocketRef, SocketRefError};
 
 use std::sync::Arc;
@@ -72,6 +72,8 @@ pub struct ReplyTo {
     pub join_ref: Option<Ref>,
     /// As the client sent it.
     pub reference: Option<Ref>,
+    /// The message's number in its connection, from 1.
+    pub number: u32,
 }
 
 impl<P> Channel<P> {

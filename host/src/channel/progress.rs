@@ -1,6 +1,6 @@
 //! A call that goes on, seen from inside it.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,6 +13,32 @@ pub struct Caller {
     pub context: Arc<Context>,
     /// The message being handled, if one is.
     pub reply_to: Option<ReplyTo>,
+    /// The number of the message that the call is for, 0 without one.
+    pub number: u32,
+}
+
+/// What log lines about one message have in common: the number of its
+/// connection and its own, such as `12-345`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageId {
+    /// The connection.
+    pub connection: u64,
+    /// The message, 0 for a call that is for none.
+    pub number: u32,
+}
+
+impl Caller {
+    /// What log lines about the call carry.
+    #[must_use]
+    pub fn message(&self) -> MessageId {
+        MessageId { connection: self.context.connection, number: self.number }
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.connection, self.number)
+    }
 }
 
 /// Applies effects of calls that have not returned yet.

@@ -103,7 +103,7 @@ mod tests {
         };
         assert_eq!(SocketRef::new(1, &context, &ReplyTo::default()), None);
         let reference = Ref::from_json("\"7\"").unwrap();
-        let reply_to = ReplyTo { join_ref: None, reference };
+        let reply_to = ReplyTo { reference, ..ReplyTo::default() };
         let socket_ref = SocketRef::new(255, &context, &reply_to).unwrap();
         assert_eq!(socket_ref.to_string(), r#"["ff",1,2,"room:a","7"]"#);
     }

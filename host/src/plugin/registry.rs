@@ -1,6 +1,6 @@
 //! Which version of each plugin is live, and who serves which topic.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,7 +24,8 @@ pub struct Plugin {
 /// All plugins of a server.
 #[derive(Debug)]
 pub struct Registry {
-    plugins: Vec<Arc<Plugin>>,
+    /// None until all are loaded.
+    plugins: OnceLock<Vec<Arc<Plugin>>>,
     routes: ArcSwap<Routes<Arc<Handler>>>,
     metrics: Metrics,
     /// Held while a version is exchanged, so that the routes fit the versions.
@@ -73,17 +74,29 @@ impl Plugin {
 }
 
 impl Registry {
-    /// A registry of plugins in the order of their routes.
-    pub fn new(plugins: Vec<Plugin>, metrics: Metrics) -> Result<Self, RegistryError> {
+    /// A registry without plugins.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        let routes = ArcSwap::from_pointee(Routes::new(Vec::new()));
+        Self { plugins: OnceLock::new(), routes, metrics, swapping: Mutex::default() }
+    }
+
+    /// The plugins, once they are loaded, in the order of their routes.
+    pub fn fill(&self, plugins: Vec<Plugin>) -> Result<(), RegistryError> {
         let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
         let sockets: Vec<_> =
             plugins.iter().filter(|p| p.live().component().has_socket()).collect();
         if let [first, second, ..] = sockets.as_slice() {
             return Err(RegistryError::TwoSockets(first.name.clone(), second.name.clone()));
         }
-        let none = Routes::new(Vec::new());
-        let routes = ArcSwap::from_pointee(routes(&plugins, &none, &metrics));
-        Ok(Self { plugins, routes, metrics, swapping: Mutex::default() })
+        let plugins = self.plugins.get_or_init(|| plugins);
+        let routes = routes(plugins, &self.routes.load(), &self.metrics);
+        self.routes.store(Arc::new(routes));
+        Ok(())
+    }
+
+    fn plugins(&self) -> &[Arc<Plugin>] {
+        self.plugins.get().map_or(&[], Vec::as_slice)
     }
 
     /// Who serves which topic.
@@ -95,14 +108,14 @@ impl Registry {
     /// The plugin that decides who may connect, if one does.
     #[must_use]
     pub fn socket(&self) -> Option<Arc<Plugin>> {
-        self.plugins.iter().find(|plugin| plugin.live().component().has_socket()).cloned()
+        self.plugins().iter().find(|plugin| plugin.live().component().has_socket()).cloned()
     }
 
     /// Makes another version of a plugin the live one.
     pub fn swap(&self, name: &str, component: Component) -> Result<(), RegistryError> {
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         let plugin = self
-            .plugins
+            .plugins()
             .iter()
             .find(|plugin| plugin.name == name)
             .ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
@@ -113,7 +126,7 @@ impl Registry {
         let old = plugin.live.load_full();
         plugin.live.store(Arc::new(Pool::successor(component, &old)));
         old.retire();
-        let routes = routes(&self.plugins, &self.routes.load(), &self.metrics);
+        let routes = routes(self.plugins(), &self.routes.load(), &self.metrics);
         self.routes.store(Arc::new(routes));
         Ok(())
     }

@@ -3,10 +3,12 @@
 
 mod admission;
 mod connections;
+mod stage;
 
 pub use admission::Admission;
 pub(crate) use admission::Admitted;
 pub use connections::Connections;
+pub(crate) use stage::Stage;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -18,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
 use crate::channel::{Late, SocketRef};
@@ -39,7 +41,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Server {
     shared: Arc<Shared>,
     loader: Loader,
-    listener: TcpListener,
+    /// Accepts connections; ends with the server.
+    accepting: AbortOnDropHandle<()>,
     address: SocketAddr,
     drain: DrainConfig,
 }
@@ -63,8 +66,8 @@ pub struct Shared {
     pub(crate) overflow: OverflowPolicies,
     /// What gave way.
     pub(crate) outbox_meters: Arc<OutboxMeters>,
-    /// True once the server stops.
-    pub(crate) stopping: watch::Sender<bool>,
+    /// What the server is doing.
+    pub(crate) stage: watch::Sender<Stage>,
     pub(crate) channel_ids: Arc<AtomicU64>,
     connection_ids: AtomicU64,
 }
@@ -129,25 +132,20 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Loads the plugins of `app` and listens. Nothing is accepted before
-    /// [`Self::run`].
+    /// Listens, and loads the plugins of `app`; `/health` and `/ready` are
+    /// answered meanwhile. Clients are served from then on.
     pub async fn bind(app: &App) -> Result<Self, StartError> {
         if app.plugins.is_empty() {
             return Err(StartError::NoPlugins);
         }
         let loader = Loader::new(app)?;
-        let mut plugins = Vec::new();
-        for plugin in &app.plugins {
-            let pool = loader.load(plugin).await?;
-            plugins.push(Plugin::new(plugin.name.clone(), pool));
-        }
         let listen = |cause| StartError::Listen { address: app.listen, cause };
         let listener = TcpListener::bind(app.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let shared = Arc::new(Shared {
             socket: app.socket.clone(),
             static_files: app.static_files.clone(),
-            registry: Registry::new(plugins, loader.metrics.clone())?,
+            registry: Registry::new(loader.metrics.clone()),
             pubsub: PubSub::new(Box::new(LocalOnly), loader.metrics.clone()),
             connections: Connections::default(),
             metrics: loader.metrics.clone(),
@@ -156,11 +154,24 @@ impl Server {
             admission: Admission::new(&app.socket),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
-            stopping: watch::Sender::new(false),
+            stage: watch::Sender::new(Stage::Starting),
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
         });
-        Ok(Self { shared, loader, listener, address, drain: app.drain })
+        let accepting = tokio::spawn(transport::accept(listener, Arc::clone(&shared)));
+        let accepting = AbortOnDropHandle::new(accepting);
+        info!(
+            "loading {} plugins; {address}/ready tells when clients are served",
+            app.plugins.len()
+        );
+        let mut plugins = Vec::new();
+        for plugin in &app.plugins {
+            let component = loader.load(plugin).await?;
+            plugins.push(Plugin::new(plugin.name.clone(), component));
+        }
+        shared.registry.fill(plugins)?;
+        shared.stage.send_replace(Stage::Ready);
+        Ok(Self { shared, loader, accepting, address, drain: app.drain })
     }
 
     /// Where it listens, with the port the system chose for port 0.
@@ -185,18 +196,15 @@ impl Server {
         Swapper { shared: Arc::clone(&self.shared), loader: self.loader.clone() }
     }
 
-    /// Serves until `stop` is ready. Then nothing is accepted any more; the
-    /// connections finish their calls and are closed with 1012, some after the
+    /// Serves until `stop` is ready. Then nobody else is served; the connections
+    /// finish their calls and are closed with 1012, some after the
     /// other, and the server waits for their channels and tasks to end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { shared, listener, drain, .. } = self;
+        let Self { shared, accepting, drain, .. } = self;
         let sampling = tokio::spawn(sample(Arc::clone(&shared)));
-        tokio::select! {
-            () = transport::accept(listener, Arc::clone(&shared)) => {}
-            () = stop => {}
-        }
+        stop.await;
+        shared.stage.send_replace(Stage::Draining);
         info!(connections = shared.connections.len(), "stopping");
-        shared.stopping.send_replace(true);
         shared.tasks.close();
         let ended = async {
             shared.connections.drain(Duration::from_millis(drain.over_ms)).await;
@@ -214,6 +222,7 @@ impl Server {
             let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
         }
         sampling.abort();
+        drop(accepting);
         let metrics = shared.metrics.clone();
         // An error when it panicked: there is nothing left to do.
         let _ = tokio::task::spawn_blocking(move || metrics.flush()).await;

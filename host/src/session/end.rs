@@ -84,7 +84,7 @@ impl<P: Clone> Session<P> {
         actions.push(Action::Call(Call {
             callback: Callback::Terminate(reason),
             ticket: Ticket {
-                caller: Caller { context: Arc::clone(&channel.context), reply_to: None },
+                caller: Caller { context: Arc::clone(&channel.context), reply_to: None, number: 0 },
                 turn: Turn::Terminate,
             },
             plugin: channel.plugin,

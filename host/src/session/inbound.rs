@@ -19,21 +19,36 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) {
         let Message { join_ref, reference, topic, event, payload } = message;
+        let number = self.next_message();
         if topic == "phoenix" && event == "heartbeat" {
             let frame = self.reply(None, reference.as_ref(), &topic, "ok", &Payload::empty());
             actions.extend(frame);
             return;
         }
-        let reply_to = ReplyTo { join_ref, reference };
-        match self.channels.get_mut(topic.as_ref()) {
+        let reply_to = ReplyTo { join_ref, reference, number };
+        self.deliver(&topic, &event, reply_to, payload, routes, actions);
+    }
+
+    /// Takes a message of the client to its channel, or to the plugin that
+    /// decides about a join.
+    fn deliver(
+        &mut self,
+        topic: &str,
+        event: &str,
+        reply_to: ReplyTo,
+        payload: Payload,
+        routes: &Routes<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        match self.channels.get_mut(topic) {
             Some(channel) => {
-                let full = match (&channel.state, event.as_ref()) {
+                let full = match (&channel.state, event) {
                     (State::Joining { .. }, _) => {
-                        let event = SmolStr::new(&event);
+                        let event = SmolStr::new(event);
                         channel.mailbox.push(Letter::Early { reply_to, event, payload }).err()
                     }
                     (State::Joined, "phx_join") => {
-                        self.rejoin(&topic, reply_to, payload, routes, actions);
+                        self.rejoin(topic, reply_to, payload, routes, actions);
                         None
                     }
                     // A message of an earlier join: the client has forgotten it.
@@ -42,16 +57,16 @@ impl<P: Clone> Session<P> {
                         channel.mailbox.push(Letter::Leave(reply_to)).err()
                     }
                     (State::Joined, _) => {
-                        let event = SmolStr::new(&event);
+                        let event = SmolStr::new(event);
                         channel.mailbox.push(Letter::In { reply_to, event, payload }).err()
                     }
                 };
-                self.pump(&topic, routes, actions);
+                self.pump(topic, routes, actions);
                 if let Some(letter) = full {
-                    self.overloaded(&topic, &letter, actions);
+                    self.overloaded(topic, &letter, actions);
                 }
             }
-            None => self.receive_unjoined(&topic, &event, reply_to, payload, routes, actions),
+            None => self.receive_unjoined(topic, event, reply_to, payload, routes, actions),
         }
     }
 
@@ -107,7 +122,7 @@ impl<P: Clone> Session<P> {
         match event {
             "phx_join" => self.join(topic, reply_to, payload, None, routes, actions),
             "phx_leave" => {
-                let ReplyTo { join_ref, reference } = reply_to;
+                let ReplyTo { join_ref, reference, .. } = reply_to;
                 let empty = Payload::empty();
                 actions.extend(self.reply(
                     join_ref.as_ref(),
@@ -152,9 +167,7 @@ impl<P: Clone> Session<P> {
         routes: &Routes<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        let ReplyTo { join_ref, reference } = reply_to;
-        let (topic, event) = (topic.into(), event.into());
-        self.receive(Message { join_ref, reference, topic, event, payload }, routes, actions);
+        self.deliver(topic, event, reply_to, payload, routes, actions);
     }
 
     fn overloaded(&self, topic: &str, letter: &Letter, actions: &mut Vec<Action<P>>) {
@@ -167,7 +180,8 @@ impl<P: Clone> Session<P> {
     /// A join that comes too soon after others is told when to come again.
     pub fn refuse_join(&self, message: &Message<'_>, after_ms: u64, actions: &mut Vec<Action<P>>) {
         let Message { join_ref, reference, topic, .. } = message;
-        let reply_to = ReplyTo { join_ref: join_ref.clone(), reference: reference.clone() };
+        let (join_ref, reference) = (join_ref.clone(), reference.clone());
+        let reply_to = ReplyTo { join_ref, reference, number: 0 };
         self.refuse(topic, &reply_to, &Payload::retry("overloaded", after_ms), actions);
     }
 
@@ -230,10 +244,11 @@ fn start<P>(
 ) -> Action<P> {
     channel.running += 1;
     let context = Arc::clone(&channel.context);
+    let number = reply_to.as_ref().map_or(0, |reply_to| reply_to.number);
     Action::Call(Call {
         plugin: Arc::clone(&channel.plugin),
         callback,
         assigns: channel.assigns.clone(),
-        ticket: Ticket { caller: Caller { context, reply_to }, turn },
+        ticket: Ticket { caller: Caller { context, reply_to, number }, turn },
     })
 }

@@ -38,6 +38,7 @@ impl<P: Clone> Session<P> {
             self.close_replaced(topic, replaced, actions);
             return;
         }
+        let number = reply_to.number;
         let context = Arc::new(Context {
             connection: self.identity.connection,
             channel: self.channel_ids.fetch_add(1, Ordering::Relaxed),
@@ -63,7 +64,7 @@ impl<P: Clone> Session<P> {
             plugin,
             callback: Callback::Join { params },
             assigns: self.identity.assigns.clone(),
-            ticket: Ticket { caller: Caller { context, reply_to: None }, turn: Turn::Join },
+            ticket: Ticket { caller: Caller { context, reply_to: None, number }, turn: Turn::Join },
         }));
     }
 

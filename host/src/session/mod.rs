@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::channel::{Assigns, Channel, State, TerminateReason};
+use crate::channel::{Assigns, Channel, MessageId, State, TerminateReason};
 use crate::telemetry::Counter;
 use crate::wire::Serializer;
 
@@ -40,6 +40,8 @@ pub struct Session<P> {
     channel_ids: Arc<AtomicU64>,
     /// Letters that wait in all channels of the server.
     waiting: Counter,
+    /// Messages of the client so far.
+    messages: u32,
     /// Why the connection is over, once it is: no channel is joined any more.
     over: Option<TerminateReason>,
 }
@@ -84,13 +86,27 @@ impl<P: Clone> Session<P> {
         channel_ids: Arc<AtomicU64>,
         waiting: Counter,
     ) -> Self {
-        Self { identity, limits, channels: Channels::default(), channel_ids, waiting, over: None }
+        let channels = Channels::default();
+        Self { identity, limits, channels, channel_ids, waiting, messages: 0, over: None }
+    }
+
+    fn next_message(&mut self) -> u32 {
+        self.messages = self.coming_message().number;
+        self.messages
+    }
+
+    /// What log lines about the next message that is taken carry.
+    #[must_use]
+    pub fn coming_message(&self) -> MessageId {
+        let number = self.messages.wrapping_add(1).max(1);
+        MessageId { connection: self.identity.connection, number }
     }
 
     /// Who serves each of the joined topics.
     pub fn handlers(&self) -> impl Iterator<Item = &P> {
-        let joined = |channel: &&Box<Channel<P>>| matches!(channel.state, State::Joined);
-        self.channels.values().filter(joined).map(|channel| channel.plugin.as_ref())
+        let joined = |channel: &&Channel<P>| matches!(channel.state, State::Joined);
+        let channels = self.channels.values().map(AsRef::as_ref);
+        channels.filter(joined).map(|channel| channel.plugin.as_ref())
     }
 
     /// How many topics are joined or being joined.

@@ -65,7 +65,7 @@ impl<P: Clone> Session<P> {
 
     /// A call came to nothing, and its channel goes on.
     fn failed(&mut self, ticket: &Ticket, reason: &Payload, actions: &mut Vec<Action<P>>) {
-        let Caller { context, reply_to } = &ticket.caller;
+        let Caller { context, reply_to, .. } = &ticket.caller;
         if let Some(reply_to) = reply_to {
             self.refuse(&context.topic, reply_to, reason, actions);
         }
@@ -128,7 +128,7 @@ impl<P: Clone> Session<P> {
         effects: Vec<Effect>,
         actions: &mut Vec<Action<P>>,
     ) -> bool {
-        let Caller { context, reply_to } = caller;
+        let Caller { context, reply_to, .. } = caller;
         let mut stop = false;
         for effect in effects {
             match effect {

@@ -55,12 +55,14 @@ impl Account {
     }
 
     /// Logs and counts what a call of this connection did wrong.
-    pub(crate) fn faulted(&self, fault: &Fault, plugin: &str, what: &str, topic: &str) {
-        let cause = fault.kind.as_str();
+    pub(crate) fn faulted(&self, fault: &Fault, plugin: &str, what: &str, caller: &Caller) {
+        let (cause, topic, id) = (fault.kind.as_str(), &caller.context.topic, caller.message());
         match fault.kind {
             // The faults that led to it were errors.
-            FaultKind::Held { .. } => debug!(plugin, topic, cause, "{what} failed: {fault}"),
-            _ => error!(plugin, topic, cause, "{what} failed: {fault}"),
+            FaultKind::Held { .. } => {
+                debug!(plugin, %id, %topic, cause, "{what} failed: {fault}")
+            }
+            _ => error!(plugin, %id, %topic, cause, "{what} failed: {fault}"),
         }
         self.shared.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
         if fault.is_plugins() {

@@ -64,7 +64,7 @@ async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaph
         Ok(effects) => apply(&account, Some(&plugin), &caller, effects),
         Err(fault) => {
             let task = format!("the task {name:?}");
-            account.faulted(&fault, plugin.name(), &task, &caller.context.topic);
+            account.faulted(&fault, plugin.name(), &task, &caller);
             account.shared.metrics.count(Metric::TaskFailed, 1);
             let reason = match fault.kind {
                 FaultKind::Deadline => Payload::reason("task timeout"),

@@ -44,12 +44,12 @@ impl PluginMeters {
         Self { metrics: metrics.clone(), plugin, series: Memo::new(MAX_NAMES) }
     }
 
-    fn record(&self, name: &str, measurement: Measurement) {
+    fn record(&self, name: &str, measurement: &Measurement) {
         let new = || {
             let key = Key { name: format!("plugin.{}.{name}", self.plugin), labels: Vec::new() };
             self.metrics.registry().series(key, measurement.kind())
         };
-        let recorded = self.series.with(name, new, |series| measurement.clone().record(series));
+        let recorded = self.series.with(name, new, |series| measurement.record(series));
         if recorded != Some(true) {
             self.dropped(1);
         }
@@ -73,15 +73,15 @@ impl Measurement {
     }
 
     /// False for a series of another kind, and a set that is full.
-    fn record(self, series: &Series) -> bool {
+    fn record(&self, series: &Series) -> bool {
         match (series, self) {
-            (Series::Counter(counter), Self::Count(delta)) => counter.add(delta),
-            (Series::Gauge(gauge), Self::Gauge(value)) => gauge.set(value),
-            (Series::Timing(timing), Self::TimingMs(ms)) => timing.record(thousandths(ms)),
+            (Series::Counter(counter), Self::Count(delta)) => counter.add(*delta),
+            (Series::Gauge(gauge), Self::Gauge(value)) => gauge.set(*value),
+            (Series::Timing(timing), Self::TimingMs(ms)) => timing.record(thousandths(*ms)),
             (Series::Histogram(values), Self::Histogram(value)) => {
-                values.record(thousandths(value));
+                values.record(thousandths(*value));
             }
-            (Series::Set(set), Self::Set(value)) => return set.insert(value),
+            (Series::Set(set), Self::Set(value)) => return set.insert(value.clone()),
             _ => return false,
         }
         true
@@ -129,7 +129,7 @@ impl CallMeasurements {
     /// Records what was taken.
     pub(crate) fn flush(&mut self) {
         for (name, measurement) in self.taken.drain(..) {
-            self.meters.record(&name, measurement);
+            self.meters.record(&name, &measurement);
         }
         if self.dropped > 0 {
             self.meters.dropped(std::mem::take(&mut self.dropped));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use smol_str::SmolStr;
+use tracing::{Instrument, debug, debug_span};
 
 use super::timers::{Timer, Timers};
 use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
@@ -18,7 +19,7 @@ use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::Shared;
 use crate::session::{Action, Call, Identity, Session, Ticket, Turn};
 use crate::tasks::{self, Account, Start};
-use crate::telemetry::Metric;
+use crate::telemetry::{Metric, Redacted};
 use crate::wasm::{Calling, Fault};
 use crate::wire::{CloseReason, DecodeError, Frame};
 
@@ -144,6 +145,8 @@ impl Channels {
     /// Takes a frame of the client.
     pub(super) async fn receive(&mut self, frame: &Frame) -> Result<(), DecodeError> {
         let message = self.session.identity().serializer.decode(frame)?;
+        debug!(id = %self.session.coming_message(), topic = &*message.topic,
+            event = &*message.event, params = %Redacted(&message.payload), "received");
         if message.event == "phx_join"
             && let Err(after) = self.shared().admission.join()
         {
@@ -256,13 +259,15 @@ impl Channels {
     }
 
     fn completed(&mut self, called: Called) {
+        debug!(id = %called.ticket.caller.message(), topic = %called.ticket.caller.context.topic,
+            turn = ?called.ticket.turn, event = called.event.as_deref(), took = ?called.took,
+            ok = called.result.is_ok(), "handled");
         called.measure();
         let Called { ticket, handler, result, .. } = called;
         let completion = match result {
             Ok(completion) => Ok(completion),
             Err(fault) => {
-                let (plugin, topic) = (handler.plugin().name(), &ticket.caller.context.topic);
-                self.account.faulted(&fault, plugin, "a call", topic);
+                self.account.faulted(&fault, handler.plugin().name(), "a call", &ticket.caller);
                 Err(fault.failure())
             }
         };
@@ -337,7 +342,9 @@ impl Channels {
         let Call { plugin: handler, callback, assigns, ticket } = call;
         let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
         let admitted = self.account.admit();
-        Box::pin(async move {
+        let span = debug_span!("call", id = %ticket.caller.message(),
+            topic = %ticket.caller.context.topic);
+        let call = async move {
             let (result, took) = match admitted {
                 Ok(()) => {
                     let calling = Calling { caller: ticket.caller.clone(), progress };
@@ -351,6 +358,7 @@ impl Channels {
                 _ => None,
             };
             Called { ticket, handler, result, event, took }
-        })
+        };
+        if span.is_disabled() { Box::pin(call) } else { Box::pin(call.instrument(span)) }
     }
 }

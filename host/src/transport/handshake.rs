@@ -18,7 +18,7 @@ use super::http::{self, Body};
 use super::websocket::WebSocket;
 use crate::server::{Admitted, Shared};
 use crate::session::Identity;
-use crate::telemetry::Metric;
+use crate::telemetry::{Metric, RedactedPairs};
 use crate::wasm::{ConnectRequest, Connected, Refusal};
 use crate::wire::Serializer;
 
@@ -126,6 +126,7 @@ async fn check(
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, phoenix);
     }
     let headers = readable(headers);
+    debug!(%peer, params = %RedactedPairs(&params), "connecting");
     let auth_token = protocols.auth_token;
     let request = ConnectRequest { params, headers, peer: peer.to_string(), auth_token };
     let Connected { user_id, assigns } = ask(&request, shared).await?;

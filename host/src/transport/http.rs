@@ -15,10 +15,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use tower_http::services::{ServeDir, ServeFile};
 
 use super::handshake;
-use crate::server::{Admitted, Shared};
+use crate::server::{Admitted, Shared, Stage};
 
 /// The body of any response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// When a client that finds the server starting or stopping may come again.
+const COME_AGAIN: Duration = Duration::from_secs(1);
 
 /// Answers one request.
 pub(super) async fn respond(
@@ -28,9 +31,24 @@ pub(super) async fn respond(
     admitted: Arc<Admitted>,
 ) -> Response<Body> {
     let path = request.uri().path();
+    if path == "/health" || path == "/ready" || *shared.stage.borrow() != Stage::Ready {
+        return unserved(&request, shared);
+    }
     match path.strip_prefix(shared.socket.path.as_str()) {
         Some("/websocket") => handshake::respond(request, peer, shared, admitted).await,
         _ => page(request, shared).await,
+    }
+}
+
+/// Answers a request of a monitor or load balancer, and any while clients are
+/// not served: `/health` says that the process runs, `/ready` whether it serves.
+pub(super) fn unserved(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+    let stage = *shared.stage.borrow();
+    let text_of = format!("{}\n", stage.as_str());
+    match (request.uri().path(), stage) {
+        ("/health", _) => text(StatusCode::OK, "ok\n"),
+        ("/ready", Stage::Ready) => text(StatusCode::OK, &text_of),
+        _ => busy(COME_AGAIN, &text_of),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::http;
-use crate::server::{Admitted, Shared};
+use crate::server::{Admitted, Shared, Stage};
 use crate::telemetry::Metric;
 
 /// How long to wait after an accept that failed, most likely for want of file
@@ -25,7 +25,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Connections that are told at the same time that there is no room; others are
 /// closed without a word.
 const MAX_TURNED_AWAY: usize = 256;
-/// How long each of them may take to listen.
+/// How long each of them may take.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request's headers; longer ones get 431.
@@ -46,20 +46,43 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
+        if *shared.stage.borrow() == Stage::Draining {
+            let last = last_word(stream, Arc::clone(&shared));
+            spawn_bounded(&turning, last);
+            continue;
+        }
         match shared.admission.connection(peer.ip()) {
             Ok(admitted) => drop(tokio::spawn(serve(stream, peer, admitted, Arc::clone(&shared)))),
             Err(turned) => {
                 shared.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
                 debug!(%peer, ?turned, "turned a connection away");
-                if let Ok(permit) = Arc::clone(&turning).try_acquire_owned() {
-                    tokio::spawn(async move {
-                        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, turn_away(stream)).await;
-                        drop(permit);
-                    });
-                }
+                spawn_bounded(&turning, turn_away(stream));
             }
         }
     }
+}
+
+/// Runs something for one who is not served, if there are not too many.
+fn spawn_bounded<T>(turning: &Arc<Semaphore>, work: impl Future<Output = T> + Send + 'static) {
+    let Ok(permit) = Arc::clone(turning).try_acquire_owned() else { return };
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, work).await;
+        drop(permit);
+    });
+}
+
+/// Answers one request while the server stops.
+async fn last_word(stream: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(http::unserved(&request, &shared)) }
+    });
+    let builder = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whoever asked may have gone.
+    let _ = builder.await;
 }
 
 /// Tells a client that there is no room, whatever it asks for.
@@ -87,7 +110,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
         debug!(%peer, %error, "failed to set TCP_NODELAY");
     }
     let timeout = Duration::from_millis(shared.socket.handshake_timeout_ms);
-    let mut stopping = shared.stopping.subscribe();
+    let mut stage = shared.stage.subscribe();
     // The WebSocket goes on after HTTP is over, and takes its place with it.
     let admitted = Arc::new(admitted);
     let service = service_fn(move |request| {
@@ -103,7 +126,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
-        _ = async { stopping.wait_for(|stopping| *stopping).await.is_ok() } => {
+        _ = async { stage.wait_for(|stage| *stage == Stage::Draining).await.is_ok() } => {
             connection.as_mut().graceful_shutdown();
             let last = tokio::time::timeout(LAST_RESPONSE_TIMEOUT, connection).await;
             last.unwrap_or(Ok(()))

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tracing::field::display;
 use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -119,13 +120,14 @@ impl log::Host for State {
         }
         self.lines += 1;
         let plugin = self.settings.name.as_str();
-        let message = cut(&message, MAX_LINE_BYTES);
+        let text = cut(&message, MAX_LINE_BYTES);
+        let id = self.current.as_ref().map(|current| display(current.caller.message()));
         match level {
-            log::Level::Trace => trace!(plugin, "{message}"),
-            log::Level::Debug => debug!(plugin, "{message}"),
-            log::Level::Info => info!(plugin, "{message}"),
-            log::Level::Warn => warn!(plugin, "{message}"),
-            log::Level::Error => error!(plugin, "{message}"),
+            log::Level::Trace => trace!(plugin, id, "{text}"),
+            log::Level::Debug => debug!(plugin, id, "{text}"),
+            log::Level::Info => info!(plugin, id, "{text}"),
+            log::Level::Warn => warn!(plugin, id, "{text}"),
+            log::Level::Error => error!(plugin, id, "{text}"),
         }
     }
 }

@@ -3,4 +3,5 @@
 mod check;
 mod config;
 mod help;
+mod logs;
 mod start;

@@ -4,6 +4,7 @@
 mod closing;
 mod frames;
 mod handshake;
+mod health;
 mod limits;
 mod malformed;
 mod origin;

@@ -93,6 +93,7 @@ impl Channel for Slow {
                 socket.stop();
                 socket.flush();
             }
+            "log" => log::info(&order.value),
             "disconnect" => socket.disconnect(&order.user),
             "measure" => {
                 metrics::count("orders", 2);

@@ -1,0 +1,73 @@
+//! What a server logs: one message can be followed, and no secret is told.
+
+use millrace_tests::{App, TestClient, TestServer, TestSocket};
+use serde_json::{Value, json};
+
+fn logging(level: &str) -> App {
+    App::slow_with("").environment("RUST_LOG", level)
+}
+
+/// The log as objects.
+fn lines(server: &TestServer) -> Vec<Value> {
+    let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+    server.log().lines().map(parsed).collect()
+}
+
+#[tokio::test]
+async fn one_message_is_followed_by_its_id_from_frame_to_reply() {
+    let server = TestServer::start_with(logging("debug"), &["--log", "json"]);
+    let mut client = server.client().await;
+    client.join("slow:a").await;
+    for value in ["first", "second"] {
+        let order = json!({ "value": value });
+        client.expect_answer("slow:a", "log", order, "ok", json!({})).await;
+    }
+    assert_eq!(server.terminate().code(), Some(0));
+    let lines = lines(&server);
+    let of_event = |event: &str| {
+        let of = |line: &&Value| line["fields"]["event"] == event;
+        lines.iter().filter(of).map(|line| line["fields"]["id"].clone()).collect::<Vec<_>>()
+    };
+    let ids = of_event("log");
+    let [first, first_end, second, second_end] = ids.as_slice() else { panic!("{ids:?}") };
+    assert!(first == first_end && second == second_end && first != second, "{ids:?}");
+    let about = |id: &Value| {
+        let of = |line: &&Value| line["fields"]["id"] == *id;
+        let message = |line: &Value| line["fields"]["message"].as_str().unwrap().to_owned();
+        lines.iter().filter(of).map(message).collect::<Vec<_>>()
+    };
+    assert_eq!(about(first), ["received", "first", "handled"]);
+    assert_eq!(about(second), ["received", "second", "handled"]);
+    // What the plugin logs is inside the span of its call.
+    let said = lines.iter().find(|line| line["fields"]["message"] == "second").unwrap();
+    assert_eq!(said["span"]["id"], *second, "{said}");
+}
+
+#[tokio::test]
+async fn a_plugins_lines_have_the_id_without_debugging_too() {
+    let server = TestServer::start_with(logging("info"), &["--log", "json"]);
+    let mut client = server.client().await;
+    client.join("slow:a").await;
+    client.expect_answer("slow:a", "log", json!({ "value": "hello" }), "ok", json!({})).await;
+    assert_eq!(server.terminate().code(), Some(0));
+    let lines = lines(&server);
+    let said = lines.iter().find(|line| line["fields"]["message"] == "hello").unwrap();
+    assert_eq!((&said["fields"]["plugin"], &said["fields"]["id"]), (&json!("slow"), &json!("1-2")));
+}
+
+#[tokio::test]
+async fn secrets_are_filtered() {
+    let server = TestServer::start_with(logging("debug"), &[]);
+    let path = "/socket/websocket?vsn=2.0.0&user_token=hunter1&user=ada";
+    let mut client = TestClient::over(TestSocket::connect(server.address(), path).await);
+    let params = json!({ "password": "hunter2" });
+    let join = client.send_join("slow:a", params).await;
+    client.expect_reply("slow:a", &join, "ok", json!({})).await;
+    let order = json!({ "value": "x", "deep": [{ "Client_Secret": "hunter3" }] });
+    client.expect_answer("slow:a", "ping", order, "ok", json!({})).await;
+    assert_eq!(server.terminate().code(), Some(0));
+    let log = server.log();
+    assert!(!log.contains("hunter"), "{log}");
+    assert!(log.matches("[FILTERED]").count() >= 3, "{log}");
+    assert!(log.contains(r#""user":"ada""#), "{log}");
+}
