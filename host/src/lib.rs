@@ -26,6 +26,7 @@
 mod bucket;
 pub mod cli;
 pub mod config;
+mod dashboard;
 mod egress;
 pub mod server;
 pub mod transport;

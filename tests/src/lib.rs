@@ -18,6 +18,7 @@
 
 mod app;
 mod binary;
+mod browser;
 mod cli;
 mod client;
 mod http;
@@ -28,6 +29,7 @@ mod socket;
 
 pub use app::App;
 pub use binary::binary;
+pub use browser::{assert_picture, chromium, screenshots};
 pub use cli::{Run, run};
 pub use client::TestClient;
 pub use http::{HttpRequest, HttpResponse};

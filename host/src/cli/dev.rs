@@ -11,10 +11,11 @@ use crate::plugin::{build, watch};
 use crate::server::Swapper;
 
 /// Serves until the process is told to stop, and keeps up with the sources.
-pub(super) async fn run(app: App) -> anyhow::Result<()> {
+pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
     // Before the address is printed: whoever reads it may stop the server at once.
     let signals = Signals::new()?;
     raise_file_limit();
+    app.dashboard.enabled = true;
     let app = Arc::new(app);
     build_all(&app).await?;
     let server = Server::bind(&app).await?;

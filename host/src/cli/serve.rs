@@ -37,6 +37,13 @@ pub(super) fn announce(server: &Server, app: &App) {
     }
     let path = &app.socket.path;
     say(&format!("Millrace is listening on http://{address} (clients: ws://{address}{path})"));
+    if app.dashboard.enabled {
+        let token = app.dashboard.token.as_ref().map_or("", |_| "?token=…");
+        info!("the dashboard is at http://{address}/dashboard{token}");
+        if app.dashboard.token.is_none() && !address.ip().is_loopback() {
+            warn!("everybody who reaches {address} may look at it; set dashboard.token");
+        }
+    }
 }
 
 /// Ctrl-C and SIGTERM.

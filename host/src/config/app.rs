@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::file::{ConfigFile, PluginConfig};
-use super::{DrainConfig, EgressConfig, MetricsConfig, SocketConfig, StatsdConfig};
+use super::{
+    DashboardConfig, DrainConfig, EgressConfig, MetricsConfig, SocketConfig, StatsdConfig,
+};
 use crate::plugin::Source;
 use crate::wasm::PluginLimits;
 use crate::wire::TopicPattern;
@@ -30,6 +32,8 @@ pub struct App {
     pub statsd: Option<StatsdConfig>,
     /// What is told apart in them.
     pub metrics: MetricsConfig,
+    /// The page for operators.
+    pub dashboard: DashboardConfig,
     /// How the server stops.
     pub drain: DrainConfig,
 }
@@ -158,6 +162,7 @@ impl App {
             static_files,
             statsd: file.statsd,
             metrics: file.metrics,
+            dashboard: file.dashboard,
             drain: file.drain,
             folder,
         }

@@ -26,6 +26,7 @@ pub(super) struct ConfigFile {
     pub(super) static_files: StaticConfig,
     pub(super) statsd: Option<StatsdConfig>,
     pub(super) metrics: MetricsConfig,
+    pub(super) dashboard: DashboardConfig,
     pub(super) drain: DrainConfig,
 }
 
@@ -131,6 +132,17 @@ pub struct MetricsConfig {
     pub max_events: usize,
 }
 
+/// `[dashboard]`: the page at `/dashboard`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DashboardConfig {
+    /// Whether there is one; `millrace dev` has it anyway.
+    pub enabled: bool,
+    /// What one has to know to look: `/dashboard?token=…`. Without it, everybody
+    /// may who reaches the server.
+    pub token: Option<String>,
+}
+
 /// `[plugins.NAME]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -167,6 +179,7 @@ impl Default for ConfigFile {
             static_files: StaticConfig::default(),
             statsd: None,
             metrics: MetricsConfig::default(),
+            dashboard: DashboardConfig::default(),
             drain: DrainConfig::default(),
         }
     }

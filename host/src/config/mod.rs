@@ -8,5 +8,7 @@ mod origin;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use app::{App, AppPlugin, ConfigError, StaticFiles};
-pub use file::{DrainConfig, MetricsConfig, OutboxPolicy, SocketConfig, StatsdConfig};
+pub use file::{
+    DashboardConfig, DrainConfig, MetricsConfig, OutboxPolicy, SocketConfig, StatsdConfig,
+};
 pub use origin::{CheckOrigin, OriginPattern};

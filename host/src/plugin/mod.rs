@@ -13,6 +13,7 @@ mod watch;
 
 pub use build::{BuildError, build};
 pub use handler::Handler;
+pub(crate) use handler::Serves;
 pub use registry::{Plugin, Registry, RegistryError};
 pub use source::Source;
 pub use watch::watch;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Handler;
+use super::{Handler, Serves};
 use crate::session::{Route, Routes};
 use crate::telemetry::Metrics;
 use crate::wasm::{Component, Pool};
@@ -140,7 +140,8 @@ fn routes(
 ) -> Routes<Arc<Handler>> {
     let handler = |plugin: &Arc<Plugin>, pattern: &TopicPattern| {
         let old = before.iter().map(|route| &route.plugin).find(|old| old.is(plugin, pattern));
-        let new = || Arc::new(Handler::new(pattern.clone(), Arc::clone(plugin), metrics));
+        let serves = || Serves::Plugin(Arc::clone(plugin));
+        let new = || Arc::new(Handler::new(pattern.clone(), serves(), metrics));
         old.map_or_else(new, Arc::clone)
     };
     let of = |plugin: &Arc<Plugin>| {

@@ -59,15 +59,29 @@ impl PubSub {
     /// Sends to the subscribers on this server alone; what an adapter calls for
     /// a broadcast from elsewhere.
     pub fn local_broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
-        let published = self.metrics.is_on().then(Stamp::now);
-        let reached = match self.registry.topic(&broadcast.topic) {
+        let reached = self.dispatch(broadcast, from, self.metrics.is_on().then(Stamp::now));
+        self.metrics.count(Metric::BroadcastSent, 1);
+        self.metrics.record(Metric::BroadcastFanout, reached as u64);
+        self.metrics.topics().delivered(&broadcast.topic, reached);
+        reached
+    }
+
+    /// As [`Self::local_broadcast`], of the server itself: not measured.
+    pub(crate) fn own_broadcast(&self, broadcast: &Arc<Broadcast>) {
+        self.dispatch(broadcast, None, None);
+    }
+
+    fn dispatch(
+        &self,
+        broadcast: &Arc<Broadcast>,
+        from: Option<ChannelId>,
+        published: Option<Stamp>,
+    ) -> usize {
+        match self.registry.topic(&broadcast.topic) {
             Some(subscribers) => {
                 fastlane::dispatch(&subscribers.read(), broadcast, from, published)
             }
             None => 0,
-        };
-        self.metrics.count(Metric::BroadcastSent, 1);
-        self.metrics.record(Metric::BroadcastFanout, reached as u64);
-        reached
+        }
     }
 }

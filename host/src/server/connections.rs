@@ -17,9 +17,24 @@ const MIN_BATCH: usize = 100;
 /// Into no more batches is the time divided.
 const MAX_BATCHES: usize = 50;
 
+/// One connection.
+#[derive(Clone, Debug)]
+struct Entry {
+    outbox: Arc<Outbox>,
+    user_id: Option<Arc<str>>,
+}
+
+/// A client for which something waits.
+#[derive(Clone, Debug)]
+pub(crate) struct WaitingClient {
+    pub(crate) connection: u64,
+    pub(crate) user_id: Option<Arc<str>>,
+    pub(crate) bytes: usize,
+}
+
 #[derive(Debug, Default)]
 struct Open {
-    outboxes: HashMap<u64, Arc<Outbox>>,
+    outboxes: HashMap<u64, Entry>,
     /// The connections of each user id.
     users: HashMap<Arc<str>, HashSet<u64>>,
     /// All were asked to close, and whoever comes late is too.
@@ -45,7 +60,7 @@ impl Connections {
         let outboxes: Vec<_> = {
             let mut open = self.lock();
             open.closing = true;
-            open.outboxes.values().map(Arc::clone).collect()
+            open.outboxes.values().map(|entry| Arc::clone(&entry.outbox)).collect()
         };
         let batches = outboxes.len().div_ceil(MIN_BATCH).clamp(1, MAX_BATCHES);
         let size = outboxes.len().div_ceil(batches).max(1);
@@ -60,8 +75,8 @@ impl Connections {
     pub fn close_all(&self) {
         let mut open = self.lock();
         open.closing = true;
-        for outbox in open.outboxes.values() {
-            outbox.close(CloseReason::Restarting);
+        for entry in open.outboxes.values() {
+            entry.outbox.close(CloseReason::Restarting);
         }
     }
 
@@ -69,21 +84,26 @@ impl Connections {
     pub fn disconnect(&self, user_id: &str) -> usize {
         let open = self.lock();
         let Some(connections) = open.users.get(user_id) else { return 0 };
-        for outbox in connections.iter().filter_map(|number| open.outboxes.get(number)) {
-            outbox.close(CloseReason::Disconnected);
+        for entry in connections.iter().filter_map(|number| open.outboxes.get(number)) {
+            entry.outbox.close(CloseReason::Disconnected);
         }
         connections.len()
     }
 
-    /// The bytes that wait for each of them.
-    pub(crate) fn waiting(&self) -> Vec<usize> {
-        let outboxes: Vec<_> = self.lock().outboxes.values().map(Arc::clone).collect();
-        outboxes.iter().map(|outbox| outbox.bytes()).collect()
+    /// Those for which something waits.
+    pub(crate) fn waiting(&self) -> Vec<WaitingClient> {
+        // The lock is let go of before those of the outboxes are taken.
+        let all: Vec<_> = self.lock().outboxes.iter().map(|(n, e)| (*n, e.clone())).collect();
+        let waiting = all.into_iter().filter_map(|(connection, Entry { outbox, user_id })| {
+            let bytes = outbox.bytes();
+            (bytes > 0).then_some(WaitingClient { connection, user_id, bytes })
+        });
+        waiting.collect()
     }
 
     /// The way to one connection.
     pub(crate) fn outbox(&self, connection: u64) -> Option<Arc<Outbox>> {
-        self.lock().outboxes.get(&connection).map(Arc::clone)
+        self.lock().outboxes.get(&connection).map(|entry| Arc::clone(&entry.outbox))
     }
 
     pub(crate) fn insert(&self, identity: &Identity, outbox: &Arc<Outbox>) {
@@ -95,7 +115,8 @@ impl Connections {
         if open.closing {
             outbox.drain();
         }
-        open.outboxes.insert(connection, Arc::clone(outbox));
+        let entry = Entry { outbox: Arc::clone(outbox), user_id: user_id.clone() };
+        open.outboxes.insert(connection, entry);
     }
 
     pub(crate) fn remove(&self, identity: &Identity) {

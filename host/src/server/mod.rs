@@ -3,11 +3,17 @@
 
 mod admission;
 mod connections;
+mod faults;
+mod monitor;
+mod realm;
 mod stage;
 
 pub use admission::Admission;
 pub(crate) use admission::Admitted;
 pub use connections::Connections;
+pub(crate) use connections::WaitingClient;
+pub(crate) use faults::{RecentFault, RecentFaults};
+pub(crate) use realm::{DashboardRealm, Realm};
 pub(crate) use stage::Stage;
 
 use std::hash::{BuildHasher, RandomState};
@@ -18,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -26,9 +33,10 @@ use tracing::{info, warn};
 use crate::channel::{Late, SocketRef};
 use crate::config::{App, AppPlugin, DrainConfig, SocketConfig, StaticFiles, StatsdConfig};
 use crate::outbox::OverflowPolicies;
-use crate::plugin::{Plugin, Registry, RegistryError, Settings};
+use crate::plugin::{Handler, Plugin, Registry, RegistryError, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
-use crate::telemetry::{Metric, Metrics, OutboxMeters, Sampler, Wanted};
+use crate::session::Routes;
+use crate::telemetry::{Metric, Metrics, OutboxMeters, Wanted};
 use crate::transport;
 use crate::wasm::{Component, Engine, EngineError, LoadError};
 use crate::wire::Payload;
@@ -66,6 +74,10 @@ pub struct Shared {
     pub(crate) overflow: OverflowPolicies,
     /// What gave way.
     pub(crate) outbox_meters: Arc<OutboxMeters>,
+    /// The page for operators, if there is one.
+    pub(crate) dashboard: Option<DashboardRealm>,
+    /// The last faults of plugins.
+    pub(crate) faults: RecentFaults,
     /// What the server is doing.
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) channel_ids: Arc<AtomicU64>,
@@ -154,6 +166,8 @@ impl Server {
             admission: Admission::new(&app.socket),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
+            dashboard: DashboardRealm::new(&app.dashboard, &loader.metrics),
+            faults: RecentFaults::default(),
             stage: watch::Sender::new(Stage::Starting),
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
@@ -184,10 +198,7 @@ impl Server {
     #[must_use]
     pub fn routes(&self) -> Vec<(String, String)> {
         let routes = self.shared.registry.routes();
-        routes
-            .iter()
-            .map(|r| (r.pattern.to_string(), r.plugin.plugin().name().to_owned()))
-            .collect()
+        routes.iter().map(|r| (r.pattern.to_string(), r.plugin.name().to_owned())).collect()
     }
 
     /// Exchanges versions of plugins while the server runs.
@@ -201,7 +212,7 @@ impl Server {
     /// other, and the server waits for their channels and tasks to end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { shared, accepting, drain, .. } = self;
-        let sampling = tokio::spawn(sample(Arc::clone(&shared)));
+        let sampling = tokio::spawn(monitor::run(Arc::clone(&shared)));
         stop.await;
         shared.stage.send_replace(Stage::Draining);
         info!(connections = shared.connections.len(), "stopping");
@@ -229,24 +240,15 @@ impl Server {
     }
 }
 
-/// Looks again and again at what is not counted as it happens.
-async fn sample(shared: Arc<Shared>) {
-    if !shared.metrics.is_on() {
-        return;
-    }
-    let mut sampler = Sampler::new(shared.metrics.clone());
-    loop {
-        sampler.pause().await;
-        let waiting = shared.connections.waiting();
-        let [sum, max] = [waiting.iter().sum::<usize>(), waiting.into_iter().max().unwrap_or(0)];
-        #[expect(clippy::cast_precision_loss, reason = "bytes need no 53 bits")]
-        let [sum, max] = [sum as f64, max as f64];
-        shared.metrics.set(Metric::OutboxBytes, sum);
-        shared.metrics.set(Metric::OutboxBytesMax, max);
-    }
-}
-
 impl Shared {
+    /// Who serves which topic for the clients of a realm.
+    pub(crate) fn routes(&self, realm: Realm) -> Guard<Arc<Routes<Arc<Handler>>>> {
+        match (realm, &self.dashboard) {
+            (Realm::Dashboard, Some(dashboard)) => dashboard.routes(),
+            _ => self.registry.routes(),
+        }
+    }
+
     /// The number of a new connection.
     pub(crate) fn next_connection(&self) -> u64 {
         self.connection_ids.fetch_add(1, Ordering::Relaxed)
@@ -301,7 +303,7 @@ impl Loader {
         let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
         let wanted = Wanted {
             statsd: app.statsd.as_ref().map(StatsdConfig::target),
-            dashboard: false,
+            dashboard: app.dashboard.enabled,
             events: app.metrics.event_names(),
         };
         let metrics = Metrics::new(wanted).map_err(|cause| {

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::channel::{Assigns, Channel, MessageId, State, TerminateReason};
+use crate::server::Realm;
 use crate::telemetry::Counter;
 use crate::wire::Serializer;
 
@@ -63,6 +64,8 @@ pub struct Identity {
     pub user_id: Option<Arc<str>>,
     /// What every channel starts with.
     pub assigns: Assigns,
+    /// Whose client it is.
+    pub realm: Realm,
 }
 
 /// The bounds of one socket.

@@ -27,6 +27,7 @@ impl Desk {
             serializer,
             user_id: None,
             assigns: Assigns::default(),
+            realm: Realm::App,
         };
         let limits = Limits { max_channels: 2, max_pending: 2, retry_after_ms: 500 };
         let pattern = TopicPattern::parse("room:*").unwrap();

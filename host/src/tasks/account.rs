@@ -65,6 +65,7 @@ impl Account {
             _ => error!(plugin, %id, %topic, cause, "{what} failed: {fault}"),
         }
         self.shared.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
+        self.shared.faults.push(fault, plugin, topic);
         if fault.is_plugins() {
             self.add_faults(1);
         }

@@ -10,6 +10,7 @@ use super::events::EventNames;
 use super::registry::{Key, Registry, Series};
 use super::series::{Counter, Histogram};
 use super::statsd::{Reporter, Target};
+use super::topics::TopicTally;
 
 /// A handle to where measurements go. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ struct Inner {
     /// registry.
     own: Vec<Series>,
     events: EventNames,
+    topics: TopicTally,
     /// Somebody wants to know.
     on: bool,
     reporter: Option<Reporter>,
@@ -48,7 +50,8 @@ impl Metrics {
         let on = dashboard || statsd.is_some();
         let reporter = statsd.map(|target| Reporter::start(Arc::clone(&registry), target));
         let reporter = reporter.transpose()?;
-        Ok(Self(Arc::new(Inner { registry, own, events, on, reporter })))
+        let topics = TopicTally::new(dashboard);
+        Ok(Self(Arc::new(Inner { registry, own, events, topics, on, reporter })))
     }
 
     /// Measures for nobody.
@@ -56,7 +59,8 @@ impl Metrics {
     pub fn none() -> Self {
         let own = Metric::ALL.iter().map(|metric| Series::new(metric.spec().kind)).collect();
         let (registry, events) = (Arc::default(), EventNames::default());
-        Self(Arc::new(Inner { registry, own, events, on: false, reporter: None }))
+        let topics = TopicTally::new(false);
+        Self(Arc::new(Inner { registry, own, events, topics, on: false, reporter: None }))
     }
 
     /// Whether somebody wants to know; if not, no clock has to be read.
@@ -67,6 +71,11 @@ impl Metrics {
     /// What is known.
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.0.registry
+    }
+
+    /// Which topics have most messages.
+    pub(crate) fn topics(&self) -> &TopicTally {
+        &self.0.topics
     }
 
     /// Which events get a series of their own.

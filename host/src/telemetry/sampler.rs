@@ -18,11 +18,11 @@ pub(crate) struct Sampler {
 }
 
 /// Between two looks.
-const EVERY: Duration = Duration::from_millis(500);
+const EVERY: Duration = Duration::from_secs(1);
 /// Between two timers that are looked at; timers have milliseconds.
 const TICK: Duration = Duration::from_millis(50);
 /// How many pauses until series of versions that have gone are removed.
-const SWEEP_EVERY: u32 = 120;
+const SWEEP_EVERY: u32 = 60;
 
 impl Sampler {
     pub(crate) fn new(metrics: Metrics) -> Self {

@@ -22,8 +22,13 @@ thread_local! {
     };
 }
 
+/// How many parts a value has.
+pub(super) fn shards() -> usize {
+    *SHARDS
+}
+
 /// This thread's part of a value; there is at least one.
-fn own<T>(shards: &[T]) -> Option<&T> {
+pub(super) fn own<T>(shards: &[T]) -> Option<&T> {
     shards.get(SHARD.with(|shard| *shard))
 }
 
@@ -203,7 +208,7 @@ impl Set {
 pub(crate) struct Seen(Vec<Vec<u32>>);
 
 /// What was recorded in some time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Distribution {
     counts: Vec<u64>,
 }
@@ -212,6 +217,20 @@ impl Distribution {
     /// How many values there are.
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// What all values come to.
+    pub(crate) fn sum(&self) -> u64 {
+        let sums = self.counts.iter().enumerate().map(|(bucket, count)| middle(bucket) * count);
+        sums.fold(0, u64::saturating_add)
+    }
+
+    /// Takes in what another has.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counts.resize(BUCKETS, 0);
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
     }
 
     /// Up to `most` values that stand for all, in order: those at even ranks.

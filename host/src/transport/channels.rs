@@ -14,12 +14,12 @@ use tracing::{Instrument, debug, debug_span};
 use super::timers::{Timer, Timers};
 use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
-use crate::plugin::Handler;
+use crate::plugin::{Handler, Serves};
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::Shared;
 use crate::session::{Action, Call, Identity, Session, Ticket, Turn};
 use crate::tasks::{self, Account, Start};
-use crate::telemetry::{Metric, Redacted};
+use crate::telemetry::{Metric, Metrics, Redacted};
 use crate::wasm::{Calling, Fault};
 use crate::wire::{CloseReason, DecodeError, Frame};
 
@@ -65,10 +65,16 @@ pub(super) struct Called {
 
 impl Called {
     /// Says how long it took.
-    fn measure(&self) {
+    fn measure(&self, metrics: &Metrics) {
+        if !metrics.is_on() {
+            return;
+        }
         let meters = &self.handler.meters;
         match (self.ticket.turn, &self.event, &self.result) {
-            (Turn::Message, Some(event), _) => meters.handled(event, self.took),
+            (Turn::Message, Some(event), _) => {
+                meters.handled(event, self.took);
+                metrics.topics().received(&self.ticket.caller.context.topic);
+            }
             (Turn::Join, _, result) => meters.joined(join_result(result), self.took),
             (Turn::Message | Turn::Notice | Turn::Terminate, _, _) => {}
         }
@@ -156,7 +162,7 @@ impl Channels {
             self.act().await;
             return Ok(());
         }
-        let routes = self.shared().registry.routes();
+        let routes = self.shared().routes(self.session.identity().realm);
         self.session.receive(message, &routes, &mut self.actions);
         drop(routes);
         self.act().await;
@@ -165,7 +171,7 @@ impl Channels {
 
     /// Takes a broadcast that a channel has to see.
     pub(super) async fn notice(&mut self, notice: Notice) {
-        let routes = self.shared().registry.routes();
+        let routes = self.shared().routes(self.session.identity().realm);
         self.session.notice(notice, &routes, &mut self.actions);
         drop(routes);
         self.act().await;
@@ -174,7 +180,7 @@ impl Channels {
     /// Takes a timer that ran out.
     pub(super) async fn timer(&mut self, timer: Timer) {
         let Timer { context, name } = timer;
-        let routes = self.shared().registry.routes();
+        let routes = self.shared().routes(self.session.identity().realm);
         let (topic, channel) = (&context.topic, context.channel);
         self.session.timer(topic, channel, name, &routes, &mut self.actions);
         drop(routes);
@@ -213,7 +219,7 @@ impl Channels {
     /// Ends all channels, and waits for their last calls. Dropping it drops
     /// those calls.
     pub(super) async fn finish(mut self, reason: TerminateReason) {
-        let routes = self.shared().registry.routes();
+        let routes = self.shared().routes(self.session.identity().realm);
         self.session.close(reason, &routes, &mut self.actions);
         drop(routes);
         // From here on nothing is queued for this client.
@@ -262,16 +268,16 @@ impl Channels {
         debug!(id = %called.ticket.caller.message(), topic = %called.ticket.caller.context.topic,
             turn = ?called.ticket.turn, event = called.event.as_deref(), took = ?called.took,
             ok = called.result.is_ok(), "handled");
-        called.measure();
+        called.measure(&self.shared().metrics);
         let Called { ticket, handler, result, .. } = called;
         let completion = match result {
             Ok(completion) => Ok(completion),
             Err(fault) => {
-                self.account.faulted(&fault, handler.plugin().name(), "a call", &ticket.caller);
+                self.account.faulted(&fault, handler.name(), "a call", &ticket.caller);
                 Err(fault.failure())
             }
         };
-        let routes = self.shared().registry.routes();
+        let routes = self.shared().routes(self.session.identity().realm);
         self.session.complete(&ticket, completion, &routes, &mut self.actions);
     }
 
@@ -281,7 +287,7 @@ impl Channels {
             Action::Join { context, plugin } => {
                 let serializer = self.session.identity().serializer;
                 plugin.meters.opened(1);
-                let intercepts = Arc::clone(plugin.plugin().live().component().intercepts());
+                let intercepts = plugin.intercepts();
                 let delivery = Delivery::Fastlane { serializer, intercepts };
                 pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
             }
@@ -300,7 +306,8 @@ impl Channels {
                 self.timers.start(Duration::from_millis(after_ms), Timer { context, name });
             }
             Action::StartTask { caller, plugin, name, payload } => {
-                let plugin = Arc::clone(plugin.plugin());
+                // The dashboard starts none.
+                let Some(plugin) = plugin.plugin().map(Arc::clone) else { return };
                 let asked = Start { caller: caller.clone(), plugin, name, payload };
                 if tasks::start(&self.account, asked).is_err() {
                     self.session.no_room(&caller, &mut self.actions);
@@ -345,13 +352,16 @@ impl Channels {
         let span = debug_span!("call", id = %ticket.caller.message(),
             topic = %ticket.caller.context.topic);
         let call = async move {
-            let (result, took) = match admitted {
-                Ok(()) => {
+            let (result, took) = match (admitted, handler.serves()) {
+                (Ok(()), Serves::Plugin(plugin)) => {
                     let calling = Calling { caller: ticket.caller.clone(), progress };
                     // On the version that is live now.
-                    handler.plugin().live().call(calling, &assigns, &callback).await
+                    plugin.live().call(calling, &assigns, &callback).await
                 }
-                Err(retry_after) => (Err(Fault::held(retry_after)), Duration::ZERO),
+                (_, Serves::Dashboard(dashboard)) => {
+                    (Ok(dashboard.answer(&callback)), Duration::ZERO)
+                }
+                (Err(retry_after), _) => (Err(Fault::held(retry_after)), Duration::ZERO),
             };
             let event = match callback {
                 Callback::HandleIn { event, .. } => Some(event),

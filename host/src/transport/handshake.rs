@@ -16,7 +16,7 @@ use tracing::{debug, error, info};
 use super::connection::Connection;
 use super::http::{self, Body};
 use super::websocket::WebSocket;
-use crate::server::{Admitted, Shared};
+use crate::server::{Admitted, Realm, Shared};
 use crate::session::Identity;
 use crate::telemetry::{Metric, RedactedPairs};
 use crate::wasm::{ConnectRequest, Connected, Refusal};
@@ -33,6 +33,7 @@ pub(super) async fn respond(
     peer: SocketAddr,
     shared: &Arc<Shared>,
     admitted: Arc<Admitted>,
+    realm: Realm,
 ) -> Response<Body> {
     if let Err(after) = shared.admission.connect() {
         shared.metrics.count_of(Metric::SocketRefused, &["rate"], 1);
@@ -40,7 +41,7 @@ pub(super) async fn respond(
         return http::busy(after, "too many connects at once, come again\n");
     }
     let began = shared.metrics.now();
-    let checked = check(&request, peer, shared).await;
+    let checked = check(&request, peer, shared, realm).await;
     if let Some(began) = began {
         let labels = [result(&checked), "websocket", vsn(&request)];
         shared.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
@@ -101,6 +102,7 @@ async fn check(
     request: &Request<Incoming>,
     peer: SocketAddr,
     shared: &Shared,
+    realm: Realm,
 ) -> Result<Accepted, Refusal> {
     let refuse = |status, reason: &str| Err(Refusal { status, reason: reason.to_owned() });
     if request.method() != Method::GET {
@@ -129,10 +131,13 @@ async fn check(
     debug!(%peer, params = %RedactedPairs(&params), "connecting");
     let auth_token = protocols.auth_token;
     let request = ConnectRequest { params, headers, peer: peer.to_string(), auth_token };
-    let Connected { user_id, assigns } = ask(&request, shared).await?;
+    let Connected { user_id, assigns } = match realm {
+        Realm::App => ask(&request, shared).await?,
+        Realm::Dashboard => look_at_dashboard(&request, shared)?,
+    };
     let connection = shared.next_connection();
     let user_id = user_id.map(Arc::from);
-    let identity = Identity { server: shared.id, connection, serializer, user_id, assigns };
+    let identity = Identity { server: shared.id, connection, serializer, user_id, assigns, realm };
     Ok(Accepted { identity, response })
 }
 
@@ -145,6 +150,17 @@ fn upgrade_response(request: &Request<Incoming>) -> Result<Response<Body>, Refus
         Ok(response) => Ok(response.map(|()| http::text(StatusCode::OK, "").into_body())),
         Err(error) => Err(Refusal { status: 400, reason: format!("{error}\n") }),
     }
+}
+
+/// The page for operators is opened by its token, not by a plugin.
+fn look_at_dashboard(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
+    let token = request.params.iter().find(|(name, _)| name == "token");
+    let admitted = shared
+        .dashboard
+        .as_ref()
+        .is_some_and(|realm| realm.dashboard.admits(token.map(|(_, token)| token.as_str())));
+    let refusal = || Refusal { status: 403, reason: String::new() };
+    admitted.then(Connected::default).ok_or_else(refusal)
 }
 
 /// Asks the plugin that decides, if one does.

@@ -15,7 +15,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use tower_http::services::{ServeDir, ServeFile};
 
 use super::handshake;
-use crate::server::{Admitted, Shared, Stage};
+use crate::dashboard::{self, Dashboard};
+use crate::server::{Admitted, Realm, Shared, Stage};
 
 /// The body of any response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -34,8 +35,16 @@ pub(super) async fn respond(
     if path == "/health" || path == "/ready" || *shared.stage.borrow() != Stage::Ready {
         return unserved(&request, shared);
     }
-    match path.strip_prefix(shared.socket.path.as_str()) {
-        Some("/websocket") => handshake::respond(request, peer, shared, admitted).await,
+    if path.strip_prefix(shared.socket.path.as_str()) == Some("/websocket") {
+        return handshake::respond(request, peer, shared, admitted, Realm::App).await;
+    }
+    let below =
+        path.strip_prefix("/dashboard").filter(|rest| matches!(rest.get(..1), None | Some("/")));
+    match (below, &shared.dashboard) {
+        (Some("/socket/websocket"), Some(_)) => {
+            handshake::respond(request, peer, shared, admitted, Realm::Dashboard).await
+        }
+        (Some(below), Some(realm)) => dashboard(below, &request, &realm.dashboard),
         _ => page(request, shared).await,
     }
 }
@@ -68,6 +77,30 @@ pub(super) fn text(status: StatusCode, text: &str) -> Response<Body> {
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// Answers a request for something below `/dashboard`.
+fn dashboard(below: &str, request: &Request<Incoming>, dashboard: &Dashboard) -> Response<Body> {
+    if below == "/data.json" {
+        let query = request.uri().query().unwrap_or_default();
+        let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
+        if !dashboard.admits(token.as_ref().map(|(_, token)| token.as_ref())) {
+            return text(StatusCode::FORBIDDEN, "give dashboard.token: ?token=…\n");
+        }
+        return typed("application/json", &dashboard.json());
+    }
+    match dashboard::asset(below.trim_end_matches('/')) {
+        Some((media_type, content)) => typed(media_type, content),
+        None => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+/// Content of a type, which the browser asks for each time.
+fn typed(media_type: &'static str, content: &str) -> Response<Body> {
+    let mut response = text(StatusCode::OK, content);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 

@@ -1,0 +1,93 @@
+// The page of operators: joins `millrace:dashboard` and shows what comes.
+
+import { Socket } from "/dashboard/phoenix.mjs";
+import { Charts } from "/dashboard/charts.mjs";
+import { bytes, milliseconds, short, showTables } from "/dashboard/tables.mjs";
+
+/** Five minutes, as the server keeps them. */
+const MAX_SAMPLES = 300;
+
+const TILES = [
+  ["Connections", (s) => short(s.connections)],
+  ["Channels", (s) => short(s.channels)],
+  ["Messages in", (s) => short(s.frames_in), "/s"],
+  ["Messages out", (s) => short(s.frames_out), "/s"],
+  ["Handled, p99", (s) => milliseconds(s.handled_ms.p99)],
+  ["Delivered, p99", (s) => milliseconds(s.delivered_ms.p99)],
+  ["Messages waiting", (s) => short(s.waiting)],
+  ["Outboxes", (s) => bytes(s.outbox_bytes)],
+  ["Dropped", (s) => short(s.dropped), "/s"],
+  ["Faults", (s) => short(s.faults), "/s"],
+  ["Processor", (s) => short(s.cpu_percent), "%"],
+  ["Memory", (s) => bytes(s.memory_bytes)],
+];
+
+const CHARTS = [
+  { title: "Connected", unit: short, lines: [
+    ["connections", (s) => s.connections], ["channels", (s) => s.channels] ] },
+  { title: "Messages a second", unit: short, lines: [
+    ["in", (s) => s.frames_in], ["out", (s) => s.frames_out] ] },
+  { title: "Time to handle a message", unit: milliseconds, lines: [
+    ["p50", (s) => s.handled_ms.p50], ["p99", (s) => s.handled_ms.p99] ] },
+  { title: "Time to deliver a broadcast", unit: milliseconds, lines: [
+    ["p50", (s) => s.delivered_ms.p50], ["p99", (s) => s.delivered_ms.p99] ] },
+  { title: "Fuel a second, by plugin", unit: short, byName: (s) => s.fuel },
+  { title: "Processor, % of one core", unit: short, lines: [["processor", (s) => s.cpu_percent]] },
+];
+
+const status = document.querySelector("#status");
+const tiles = document.querySelector("#tiles");
+const charts = new Charts(document.querySelector("#charts"), CHARTS);
+let samples = [];
+
+function setStatus(state, text) {
+  status.dataset.state = state;
+  status.textContent = text;
+}
+
+function showTiles(sample) {
+  tiles.replaceChildren(...TILES.map(([name, value, unit]) => {
+    const tile = document.createElement("div");
+    const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+    dt.textContent = name;
+    dd.textContent = value(sample);
+    if (unit) {
+      const small = document.createElement("small");
+      small.textContent = unit;
+      dd.append(small);
+    }
+    tile.append(dt, dd);
+    return tile;
+  }));
+}
+
+function show(snapshot) {
+  showTiles(snapshot.sample);
+  showTables(snapshot);
+  charts.show(samples);
+}
+
+const token = new URLSearchParams(location.search).get("token");
+const socket = new Socket("/dashboard/socket", { params: token ? { token } : {} });
+let opened = false;
+socket.onOpen(() => { opened = true; });
+socket.onError(() => {
+  // A refused handshake looks like a server that is not there: ask which it is.
+  const query = token ? `?token=${encodeURIComponent(token)}` : "";
+  fetch(`/dashboard/data.json${query}`).then(({ status: code }) => {
+    if (code === 403) setStatus("refused", "open /dashboard?token=… with dashboard.token");
+  }).catch(() => {});
+});
+socket.onClose(() => setStatus("connecting", opened ? "connection lost, trying again" : "connecting"));
+socket.connect();
+
+const channel = socket.channel("millrace:dashboard");
+channel.on("snapshot", (snapshot) => {
+  samples = [...samples, snapshot.sample].slice(-MAX_SAMPLES);
+  show(snapshot);
+});
+channel.join().receive("ok", (history) => {
+  samples = history.samples;
+  setStatus("live", "live");
+  if (history.now) show(history.now);
+}).receive("error", ({ reason }) => setStatus("refused", reason));

@@ -1,0 +1,97 @@
+//! The page at `/dashboard`: what an operator looks at.
+//!
+//! ```text
+//! registry ──every second──▶ Snapshot ──▶ history ──▶ /dashboard/data.json
+//!                                   └──▶ broadcast on millrace:dashboard ──▶ page
+//! ```
+//!
+//! The page speaks Phoenix Channels like any other client, but over a socket of
+//! its own: clients of the app cannot join its topic, plugins are not asked, and
+//! it can join nothing else.
+
+mod assets;
+mod history;
+mod snapshot;
+
+pub(crate) use assets::asset;
+pub(crate) use history::History;
+pub(crate) use snapshot::{Sources, Viewer};
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::channel::{Callback, Completion, Effect, Joined, Outcome};
+use crate::config::DashboardConfig;
+use crate::wire::Payload;
+
+/// The topic of the page.
+pub(crate) const TOPIC: &str = "millrace:dashboard";
+/// What a new snapshot is broadcast as.
+pub(crate) const EVENT: &str = "snapshot";
+
+/// The page's server side.
+#[derive(Debug)]
+pub(crate) struct Dashboard {
+    config: DashboardConfig,
+    history: Mutex<History>,
+}
+
+impl Dashboard {
+    pub(crate) fn new(config: DashboardConfig) -> Self {
+        Self { config, history: Mutex::default() }
+    }
+
+    /// Whether somebody with this token may look.
+    pub(crate) fn admits(&self, token: Option<&str>) -> bool {
+        let Some(expected) = &self.config.token else { return true };
+        // As long for a wrong token as for the right one.
+        let found = token.unwrap_or_default().as_bytes();
+        let differences = found.iter().zip(expected.as_bytes()).map(|(a, b)| a ^ b);
+        found.len() == expected.len() && differences.fold(0, |all, here| all | here) == 0
+    }
+
+    /// What there is to see, as JSON.
+    pub(crate) fn json(&self) -> String {
+        self.history().json()
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The channel of the page: it listens, and has nothing to say.
+    pub(crate) fn answer(self: &Arc<Self>, callback: &Callback) -> Completion {
+        match callback {
+            Callback::Join { .. } => {
+                let response = Some(Payload::Json(self.json().into()));
+                Completion::Join(Ok(Joined { response, outcome: Outcome::default() }))
+            }
+            Callback::HandleIn { .. } => {
+                let payload = Payload::reason("the dashboard takes no messages");
+                let refused = Effect::Reply { status: "error".to_owned(), payload };
+                Completion::Handled(Outcome { effects: vec![refused], assigns: None })
+            }
+            Callback::HandleOut(_) | Callback::HandleInfo(_) | Callback::Terminate(_) => {
+                Completion::Handled(Outcome::default())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_opens_the_page_if_one_is_set() {
+        let open = |token: Option<&str>| {
+            let token = token.map(str::to_owned);
+            Dashboard::new(DashboardConfig { enabled: true, token })
+        };
+        assert!(open(None).admits(None) && open(None).admits(Some("x")));
+        let closed = open(Some("abc"));
+        assert!(closed.admits(Some("abc")));
+        for wrong in [None, Some(""), Some("ab"), Some("abd"), Some("abcd")] {
+            assert!(!closed.admits(wrong), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! How it stands, from what was recorded since the last time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::server::{Connections, RecentFault, RecentFaults};
+use crate::telemetry::{Distribution, Key, Metrics, Reading, TopicRate, Window};
+
+/// How it stands. Rates are in one second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Snapshot {
+    /// What the charts show.
+    pub(crate) sample: Sample,
+    /// By name and version.
+    plugins: Vec<PluginRow>,
+    /// Joined channels by topic pattern.
+    channels: BTreeMap<String, f64>,
+    /// The topics with most messages, most first.
+    topics: Vec<TopicRate>,
+    /// The clients for which most waits, most first.
+    slow_clients: Vec<SlowClient>,
+    /// The last faults, newest first.
+    faults: Vec<RecentFault>,
+}
+
+/// What the charts show of one second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Sample {
+    /// Seconds since the Unix epoch.
+    at: f64,
+    connections: f64,
+    channels: f64,
+    joins: f64,
+    frames_in: f64,
+    frames_out: f64,
+    bytes_in: f64,
+    bytes_out: f64,
+    broadcasts: f64,
+    waiting: f64,
+    overloaded: f64,
+    dropped: f64,
+    faults: f64,
+    /// Of `handle-in`.
+    handled_ms: Quantiles,
+    /// Of broadcasts, to the socket.
+    delivered_ms: Quantiles,
+    /// Of timers that run late.
+    lag_ms: Quantiles,
+    outbox_bytes: f64,
+    cpu_percent: f64,
+    memory_bytes: f64,
+    /// Fuel used, by plugin.
+    fuel: BTreeMap<String, f64>,
+}
+
+/// Of a distribution; nothing when there was nothing.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Quantiles {
+    p50: Option<f64>,
+    p99: Option<f64>,
+}
+
+/// One version of a plugin.
+#[derive(Clone, Debug, Default, Serialize)]
+struct PluginRow {
+    plugin: String,
+    version: String,
+    calls: f64,
+    time_ms: Quantiles,
+    /// Of one call.
+    fuel: Quantiles,
+    memory_bytes: Quantiles,
+    /// Of all versions.
+    instances: f64,
+    /// Of all versions.
+    faults: f64,
+}
+
+/// A client for which something waits.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SlowClient {
+    connection: u64,
+    user: Option<String>,
+    bytes: usize,
+}
+
+/// Where it comes from, besides the metrics.
+#[derive(Debug)]
+pub(crate) struct Sources<'a> {
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) connections: &'a Connections,
+    pub(crate) faults: &'a RecentFaults,
+    /// Since the last time.
+    pub(crate) passed: Duration,
+}
+
+/// One who looks, from time to time.
+#[derive(Debug, Default)]
+pub(crate) struct Viewer {
+    window: Window,
+}
+
+/// Rows of a table.
+const MAX_ROWS: usize = 10;
+
+impl Viewer {
+    /// How it stands.
+    pub(crate) fn look(&mut self, sources: &Sources<'_>) -> Snapshot {
+        let seconds = sources.passed.as_secs_f64().max(1e-3);
+        let mut view = View { seconds, ..View::default() };
+        for (key, reading) in self.window.next(sources.metrics.registry()) {
+            view.take(&key, reading);
+        }
+        let mut snapshot = view.finish();
+        snapshot.topics = sources.metrics.topics().take(MAX_ROWS, seconds);
+        snapshot.slow_clients = slow_clients(sources.connections);
+        snapshot.faults = sources.faults.newest_first();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        snapshot.sample.at = now.as_secs_f64();
+        snapshot
+    }
+}
+
+fn slow_clients(connections: &Connections) -> Vec<SlowClient> {
+    let mut waiting = connections.waiting();
+    waiting.sort_by_key(|client| std::cmp::Reverse(client.bytes));
+    waiting.truncate(MAX_ROWS);
+    let client = |client: crate::server::WaitingClient| SlowClient {
+        connection: client.connection,
+        user: client.user_id.as_deref().map(str::to_owned),
+        bytes: client.bytes,
+    };
+    waiting.into_iter().map(client).collect()
+}
+
+/// What has been taken so far.
+#[derive(Debug, Default)]
+struct View {
+    seconds: f64,
+    snapshot: Snapshot,
+    handled: Distribution,
+    plugins: BTreeMap<(String, String), PluginRow>,
+    instances: BTreeMap<String, f64>,
+    faults: BTreeMap<String, f64>,
+}
+
+impl View {
+    fn take(&mut self, key: &Key, reading: Reading) {
+        match reading {
+            Reading::Added(added) => self.added(key, added),
+            Reading::Level(level) => self.level(key, level),
+            Reading::Timing(all) => self.distribution(key, &all, 1000.0),
+            Reading::Distribution(all) => self.distribution(key, &all, 1.0),
+            Reading::Histogram(_) => {}
+        }
+    }
+
+    fn added(&mut self, key: &Key, added: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+        let rate = added as f64 / self.seconds;
+        let sample = &mut self.snapshot.sample;
+        match key.name.as_str() {
+            "socket.frames_in" => sample.frames_in = rate,
+            "socket.frames_out" => sample.frames_out = rate,
+            "socket.bytes_in" => sample.bytes_in = rate,
+            "socket.bytes_out" => sample.bytes_out = rate,
+            "broadcast.sent" => sample.broadcasts = rate,
+            "channel.overloaded" => sample.overloaded = rate,
+            "outbox.dropped" => sample.dropped += rate,
+            "wasm.fault" => {
+                sample.faults += rate;
+                *self.faults.entry(label(key, "plugin")).or_default() += rate;
+            }
+            _ => {}
+        }
+    }
+
+    fn level(&mut self, key: &Key, level: f64) {
+        let sample = &mut self.snapshot.sample;
+        match key.name.as_str() {
+            "socket.open" => sample.connections = level,
+            "channel.open" => {
+                sample.channels += level;
+                self.snapshot.channels.insert(label(key, "channel"), level);
+            }
+            "channel.waiting" => sample.waiting = level,
+            "outbox.bytes" => sample.outbox_bytes = level,
+            "process.cpu" => sample.cpu_percent = level,
+            "process.memory" => sample.memory_bytes = level,
+            "wasm.instances" => {
+                self.instances.insert(label(key, "plugin"), level);
+            }
+            _ => {}
+        }
+    }
+
+    fn distribution(&mut self, key: &Key, all: &Distribution, unit: f64) {
+        #[expect(clippy::cast_precision_loss, reason = "counts need no 53 bits")]
+        let count = all.count() as f64;
+        let quantiles = Quantiles::of(all, unit);
+        let sample = &mut self.snapshot.sample;
+        match key.name.as_str() {
+            "channel.in" => self.handled.add(all),
+            "channel.join" => sample.joins += count / self.seconds,
+            "broadcast.delivery" => sample.delivered_ms = quantiles,
+            "process.lag" => sample.lag_ms = quantiles,
+            "wasm.time" => {
+                let calls = count / self.seconds;
+                let row = self.plugin(key);
+                (row.calls, row.time_ms) = (calls, quantiles);
+            }
+            "wasm.fuel" => {
+                #[expect(clippy::cast_precision_loss, reason = "as above")]
+                let used = all.sum() as f64 / self.seconds;
+                *sample.fuel.entry(label(key, "plugin")).or_default() += used;
+                self.plugin(key).fuel = quantiles;
+            }
+            "wasm.memory" => self.plugin(key).memory_bytes = quantiles,
+            _ => {}
+        }
+    }
+
+    fn plugin(&mut self, key: &Key) -> &mut PluginRow {
+        let (plugin, version) = (label(key, "plugin"), label(key, "version"));
+        let new = || PluginRow {
+            plugin: plugin.clone(),
+            version: version.clone(),
+            ..PluginRow::default()
+        };
+        self.plugins.entry((plugin.clone(), version.clone())).or_insert_with(new)
+    }
+
+    fn finish(self) -> Snapshot {
+        let Self { mut snapshot, handled, plugins, instances, faults, .. } = self;
+        snapshot.sample.handled_ms = Quantiles::of(&handled, 1000.0);
+        let of = |map: &BTreeMap<String, f64>, plugin: &str| map.get(plugin).copied();
+        let rows = plugins.into_values().map(|row| PluginRow {
+            instances: of(&instances, &row.plugin).unwrap_or_default(),
+            faults: of(&faults, &row.plugin).unwrap_or_default(),
+            ..row
+        });
+        snapshot.plugins = rows.collect();
+        // Those that nobody calls are there too.
+        for (plugin, instances) in instances {
+            if !snapshot.plugins.iter().any(|row| row.plugin == plugin) {
+                let faults = of(&faults, &plugin).unwrap_or_default();
+                snapshot.plugins.push(PluginRow {
+                    plugin,
+                    instances,
+                    faults,
+                    ..PluginRow::default()
+                });
+            }
+        }
+        snapshot
+    }
+}
+
+impl Quantiles {
+    fn of(all: &Distribution, unit: f64) -> Self {
+        if all.count() == 0 {
+            return Self::default();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "values have 36 bits")]
+        let at = |share| Some(all.quantile(share) as f64 / unit);
+        Self { p50: at(0.5), p99: at(0.99) }
+    }
+}
+
+fn label(key: &Key, label: &str) -> String {
+    let found = key.labels.iter().find(|(name, _)| *name == label);
+    found.map_or_else(String::new, |(_, value)| value.clone())
+}

@@ -1,0 +1,50 @@
+//! Looks again and again at what is not counted as it happens, and shows it on
+//! the dashboard.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Shared;
+use crate::dashboard::{EVENT, Sources, TOPIC, Viewer};
+use crate::pubsub::Broadcast;
+use crate::telemetry::{Metric, Sampler};
+use crate::wire::Payload;
+
+/// Runs until it is dropped; ends at once when nobody wants to know.
+pub(super) async fn run(shared: Arc<Shared>) {
+    if !shared.metrics.is_on() {
+        return;
+    }
+    let mut sampler = Sampler::new(shared.metrics.clone());
+    let (mut viewer, mut looked) = (Viewer::default(), Instant::now());
+    loop {
+        sampler.pause().await;
+        look_at_outboxes(&shared);
+        if shared.dashboard.is_some() {
+            show(&shared, &mut viewer, &mut looked);
+        }
+    }
+}
+
+fn look_at_outboxes(shared: &Shared) {
+    let waiting = shared.connections.waiting();
+    let bytes = || waiting.iter().map(|client| client.bytes);
+    #[expect(clippy::cast_precision_loss, reason = "bytes need no 53 bits")]
+    let [sum, max] = [bytes().sum::<usize>() as f64, bytes().max().unwrap_or(0) as f64];
+    shared.metrics.set(Metric::OutboxBytes, sum);
+    shared.metrics.set(Metric::OutboxBytesMax, max);
+}
+
+fn show(shared: &Shared, viewer: &mut Viewer, looked: &mut Instant) {
+    let Some(realm) = &shared.dashboard else { return };
+    let passed = looked.elapsed();
+    *looked = Instant::now();
+    let (metrics, connections, faults) = (&shared.metrics, &shared.connections, &shared.faults);
+    let snapshot = viewer.look(&Sources { metrics, connections, faults, passed });
+    // Numbers, strings and maps of them: always possible.
+    let Ok(json) = serde_json::to_string(&snapshot) else { return };
+    realm.dashboard.history().push(snapshot);
+    let payload = Payload::Json(json.into());
+    let broadcast = Broadcast { topic: TOPIC.into(), event: EVENT.into(), payload };
+    shared.pubsub.own_broadcast(&Arc::new(broadcast));
+}

@@ -1,0 +1,85 @@
+//! Who may see it.
+
+use millrace_tests::{HttpRequest, HttpResponse, TestClient, TestServer, TestSocket};
+use serde_json::{Value, json};
+
+use crate::server;
+
+const SOCKET: &str = "/dashboard/socket/websocket?vsn=2.0.0";
+const TOPIC: &str = "millrace:dashboard";
+
+async fn get(server: &TestServer, path: &str) -> HttpResponse {
+    HttpRequest::new("GET", path).send(server.address()).await
+}
+
+#[tokio::test]
+async fn there_is_none_unless_the_configuration_says_so() {
+    let server = TestServer::shared();
+    for path in ["/dashboard", "/dashboard/data.json"] {
+        assert_eq!(get(&server, path).await.status, 404, "{path}");
+    }
+    let upgrade = HttpRequest::upgrade(SOCKET).send(server.address()).await;
+    assert_eq!(upgrade.status, 404, "{upgrade:?}");
+}
+
+#[tokio::test]
+async fn its_files_and_its_data_are_served() {
+    let server = server("");
+    for (path, media_type) in [
+        ("/dashboard", "text/html"),
+        ("/dashboard/style.css", "text/css"),
+        ("/dashboard/dashboard.mjs", "text/javascript"),
+        ("/dashboard/phoenix.mjs", "text/javascript"),
+        ("/dashboard/uplot.js", "text/javascript"),
+    ] {
+        let response = get(&server, path).await;
+        let found = response.header("content-type").unwrap_or_default();
+        assert!(response.status == 200 && found.starts_with(media_type), "{path}: {response:?}");
+    }
+    assert_eq!(get(&server, "/dashboard/other").await.status, 404);
+    assert_eq!(get(&server, "/dashboards").await.status, 404);
+    let data: Value =
+        serde_json::from_str(&get(&server, "/dashboard/data.json").await.body).unwrap();
+    assert!(data["samples"].is_array(), "{data}");
+}
+
+#[tokio::test]
+async fn it_lives_on_a_socket_of_its_own() {
+    let server = server("");
+    let mut app = server.client().await;
+    let join = app.send_join(TOPIC, json!({})).await;
+    app.expect_unmatched(TOPIC, &join).await;
+
+    let mut page = TestClient::over(TestSocket::connect(server.address(), SOCKET).await);
+    let join = page.send_join("slow:a", json!({})).await;
+    page.expect_unmatched("slow:a", &join).await;
+    let join = page.send_join(TOPIC, json!({})).await;
+    let reply = page.socket.recv_json().await;
+    assert_eq!(
+        (&reply[1], &reply[3], &reply[4]["status"]),
+        (&json!(join), &json!("phx_reply"), &json!("ok"))
+    );
+    assert!(reply[4]["response"]["samples"].is_array(), "{reply}");
+    let snapshot = page.socket.recv_json().await;
+    assert_eq!((&snapshot[2], &snapshot[3]), (&json!(TOPIC), &json!("snapshot")));
+    assert_eq!(snapshot[4]["sample"]["connections"], json!(2.0));
+    let refused = page.push(TOPIC, "anything", json!({})).await;
+    let reason = json!({ "reason": "the dashboard takes no messages" });
+    page.expect_reply(TOPIC, &refused, "error", reason).await;
+}
+
+#[tokio::test]
+async fn a_token_keeps_others_out() {
+    let server = server("token = \"a b\"");
+    for (query, status) in [("", 403), ("?token=", 403), ("?token=a", 403), ("?token=a%20b", 200)] {
+        let path = format!("/dashboard/data.json{query}");
+        assert_eq!(get(&server, &path).await.status, status, "{path}");
+    }
+    // The page has nothing to hide, and says what is missing.
+    assert_eq!(get(&server, "/dashboard").await.status, 200);
+    let refused = HttpRequest::upgrade(SOCKET).send(server.address()).await;
+    assert_eq!(refused.status, 403, "{refused:?}");
+    let path = format!("{SOCKET}&token=a+b");
+    let accepted = HttpRequest::upgrade(&path).send(server.address()).await;
+    assert_eq!(accepted.status, 101, "{accepted:?}");
+}
