@@ -197,4 +197,44 @@ mod tests {
         }
         assert!(found == table(), "run this test with UPDATE_DOCS=1, which writes the table");
     }
+
+    /// The series that a file of `examples/observability` asks Graphite for, as
+    /// their type there and the parts of their names after the prefix.
+    fn asked_for(text: &str) -> Vec<(&str, Vec<&str>)> {
+        let names = text.split("stats.").skip(1).filter_map(|rest| {
+            let name = rest.split([')', ',', '"', ' ', '\\']).next()?;
+            let mut parts = name.split('.');
+            let (kind, _prefix) = (parts.next()?, parts.next()?);
+            Some((kind, parts.collect()))
+        });
+        names.collect()
+    }
+
+    /// As the etsy dialect and StatsD's Graphite backend make it.
+    fn is_series_of(spec: &Spec, kind: &str, parts: &[&str]) -> bool {
+        let (expected, ends) = match spec.kind {
+            Kind::Counter => ("counters", 1),
+            Kind::Level | Kind::Gauge => ("gauges", 0),
+            Kind::Timing | Kind::Distribution | Kind::Histogram => ("timers", 1),
+            Kind::Set => ("sets", 1),
+        };
+        let name: Vec<_> = spec.name.split('.').collect();
+        kind == expected
+            && parts.len() == name.len() + spec.labels.len() + ends
+            && parts.starts_with(&name)
+    }
+
+    #[test]
+    fn grafana_asks_for_what_there_is() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/observability/grafana/");
+        for (file, most) in [("dashboard.json", 45), ("alerts.yaml", 12)] {
+            let text = std::fs::read_to_string(format!("{folder}{file}")).unwrap();
+            let asked = asked_for(&text);
+            assert!(asked.len() >= most, "{file} asks for {}", asked.len());
+            for (kind, parts) in asked {
+                let known = Metric::ALL.iter().any(|m| is_series_of(&m.spec(), kind, &parts));
+                assert!(known, "{file} asks for {kind} {parts:?}");
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What a StatsD server gets. The app is `tests/apps/slow`.
 
+mod graphite;
 mod lines;
 mod server;
 
