@@ -10,7 +10,7 @@ use super::series::{Counter, Histogram};
 
 /// The channels of one topic pattern.
 #[derive(Debug)]
-pub(crate) struct ChannelMeters {
+pub struct ChannelMeters {
     metrics: Metrics,
     pattern: String,
     open: Counter,
@@ -22,7 +22,9 @@ pub(crate) struct ChannelMeters {
 const OTHER: &str = "other";
 
 impl ChannelMeters {
-    pub(crate) fn new(metrics: &Metrics, pattern: String) -> Self {
+    /// Of the topics of a pattern.
+    #[must_use]
+    pub fn new(metrics: &Metrics, pattern: String) -> Self {
         let open = metrics.counter(Metric::ChannelOpen, &[&pattern]);
         let other = metrics.histogram(Metric::ChannelIn, &[&pattern, OTHER]);
         let events = Memo::new(metrics.events().max());
@@ -40,7 +42,7 @@ impl ChannelMeters {
     }
 
     /// An event was handled.
-    pub(crate) fn handled(&self, event: &str, took: Duration) {
+    pub fn handled(&self, event: &str, took: Duration) {
         let took = micros(took);
         let new = || {
             let allowed = self.metrics.events().allows(event);
@@ -114,5 +116,42 @@ impl WasmMeters {
     /// An instance was made since then.
     pub(crate) fn instantiated(&self, since: Option<Instant>) {
         since.inspect(|since| self.instantiate.record(micros(since.elapsed())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{EventNames, Reading, Wanted, Window};
+
+    /// How often each event was counted.
+    fn counted(names: EventNames, events: &[&str]) -> Vec<(String, u64)> {
+        let wanted = Wanted { events: names, dashboard: true, statsd: None };
+        let metrics = Metrics::new(wanted).unwrap();
+        let meters = ChannelMeters::new(&metrics, "room:*".to_owned());
+        events.iter().for_each(|event| meters.handled(event, Duration::from_millis(1)));
+        let readings = Window::default().next(metrics.registry()).into_iter();
+        let mut counted: Vec<_> = readings
+            .filter_map(|(key, reading)| match (key.name.as_str(), reading) {
+                ("channel.in", Reading::Timing(all)) => {
+                    Some((key.labels.last()?.1.clone(), all.count()))
+                }
+                _ => None,
+            })
+            .collect();
+        counted.sort();
+        counted
+    }
+
+    #[test]
+    fn events_of_clients_make_no_series_without_end() {
+        let events = ["a", "b", "a", "c", "d"];
+        let named = |pairs: &[(&str, u64)]| {
+            pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<Vec<_>>()
+        };
+        let first = counted(EventNames::First(2), &events);
+        assert_eq!(first, named(&[("a", 2), ("b", 1), ("other", 2)]));
+        let listed = counted(EventNames::Listed(vec!["c".to_owned()]), &events);
+        assert_eq!(listed, named(&[("c", 1), ("other", 4)]));
     }
 }

@@ -155,7 +155,6 @@ fn cut(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::metrics::Wanted;
 
     fn total(metrics: &Metrics, name: &str, labels: Vec<(&'static str, String)>) -> i64 {
         let key = Key { name: name.to_owned(), labels };
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_name_is_of_one_kind() {
-        let metrics = Metrics::new(Wanted::default()).unwrap();
+        let metrics = Metrics::kept();
         let meters = Arc::new(PluginMeters::new(&metrics, "p"));
         let mut call = CallMeasurements::new(meters, 10);
         call.take("x", Measurement::Count(2));
@@ -184,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_call_measures_no_more_than_it_may() {
-        let metrics = Metrics::new(Wanted::default()).unwrap();
+        let metrics = Metrics::kept();
         let meters = Arc::new(PluginMeters::new(&metrics, "p"));
         let mut call = CallMeasurements::new(meters, 3);
         for _ in 0..2 {

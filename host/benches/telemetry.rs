@@ -1,0 +1,40 @@
+//! What it costs to measure: `cargo bench -p millrace --bench telemetry`.
+//!
+//! One figure is the time for one record, by one thread and by two at once.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use millrace::telemetry::{ChannelMeters, Metric, Metrics};
+
+fn main() {
+    divan::main();
+}
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::kept);
+static CHANNEL: LazyLock<ChannelMeters> =
+    LazyLock::new(|| ChannelMeters::new(&METRICS, "room:*".to_owned()));
+
+const TOOK: Duration = Duration::from_micros(37);
+
+#[divan::bench(threads = [1, 2])]
+fn counter() {
+    METRICS.count(Metric::SocketFramesIn, divan::black_box(1));
+}
+
+#[divan::bench(threads = [1, 2])]
+fn timing() {
+    METRICS.time(Metric::BroadcastDelivery, divan::black_box(TOOK));
+}
+
+/// With the look-up of the event.
+#[divan::bench(threads = [1, 2])]
+fn handled_event() {
+    CHANNEL.handled(divan::black_box("new_msg"), TOOK);
+}
+
+/// For comparison: what two readings of the clock take.
+#[divan::bench(threads = [1, 2])]
+fn clock_twice() -> Duration {
+    Instant::now().elapsed()
+}
