@@ -2,26 +2,13 @@
 // `node chat.mjs URL CHROMIUM SCREENSHOT_DIR` tells what they see, one JSON term on each line.
 
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launch, tell } from "./chromium.mjs";
 
 const [url, executablePath, screenshots] = process.argv.slice(2);
 const PATIENCE_MS = 10_000;
 const ROOM = "mill";
 
-const tell = (seen) => console.log(JSON.stringify(seen));
-
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 
 /** Opens the page, fills in the form and waits for the chat. */
 async function enter(name) {

@@ -2,25 +2,12 @@
 // `node dashboard.mjs URL CHROMIUM SCREENSHOT_DIR` tells what it shows, one JSON term on each line.
 
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launch, tell } from "./chromium.mjs";
 
 const [url, executablePath, screenshots] = process.argv.slice(2);
 const PATIENCE_MS = 20_000;
 
-const tell = (seen) => console.log(JSON.stringify(seen));
-
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 
 try {
   const page = await browser.newPage({ viewport: { width: 1280, height: 1100 } });

@@ -116,6 +116,28 @@ async fn the_other_dialect_has_tags_and_more_types() {
 }
 
 #[tokio::test]
+async fn what_is_lost_is_counted_and_said_as_soon_as_somebody_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("statsd.sock");
+    let server = server(&format!("address = \"unix:{}\"", path.display()));
+    let mut client = client(&server).await;
+    // Time for some reports to nobody.
+    client.expect_answer(TOPIC, "wait", json!({ "ms": 300 }), "ok", json!({})).await;
+    let receiver = UnixDatagram::bind(&path).unwrap();
+    let told = async {
+        let (mut text, mut buffer) = (String::new(), vec![0; 65_536]);
+        while !text.contains("millrace.statsd.lost:") {
+            let length = receiver.recv(&mut buffer).await.unwrap();
+            text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+        }
+        text
+    };
+    let text = timeout(Duration::from_secs(30), told).await.unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    assert!(counters(&lines)["millrace.statsd.lost"] > 0, "{lines:?}");
+}
+
+#[tokio::test]
 async fn nobody_who_listens_costs_nothing() {
     let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let port = gone.local_addr().unwrap().port();
