@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::{UdpSocket, UnixDatagram};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::{TOPIC, client, measure, server};
@@ -61,19 +62,26 @@ async fn a_socket_file_takes_them_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("statsd.sock");
     let receiver = UnixDatagram::bind(&path).unwrap();
-    // Few datagrams wait in such a socket.
+    // Few datagrams wait in such a socket: it is read meanwhile.
+    let (ended, mut end) = oneshot::channel();
     let reading = tokio::spawn(async move {
         let (mut text, mut buffer) = (String::new(), vec![0; 65_536]);
-        while !text.contains("millrace.socket.close") {
-            let length = receiver.recv(&mut buffer).await.unwrap();
-            text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        loop {
+            tokio::select! {
+                biased;
+                length = receiver.recv(&mut buffer) => {
+                    text.push_str(std::str::from_utf8(&buffer[..length.unwrap()]).unwrap());
+                }
+                // Only once nothing is left to read.
+                _ = &mut end => return text,
+            }
         }
-        text
     });
     let server = server(&format!("address = \"unix:{}\"", path.display()));
     let mut client = client(&server).await;
     measure(&mut client, 3, "x").await;
     assert_eq!(server.terminate().code(), Some(0));
+    ended.send(()).unwrap();
     let text = timeout(Duration::from_secs(30), reading).await.unwrap().unwrap();
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     assert_eq!(counters(&lines).get("millrace.plugin.slow.orders"), Some(&6), "{lines:?}");
