@@ -5,21 +5,31 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::{UdpSocket, UnixDatagram};
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::{TOPIC, client, measure, server};
 
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test sends behind all that the server has sent.
+const END: &[u8] = b"end";
+
 /// The datagrams that wait at a socket, as lines.
 async fn lines(socket: &UdpSocket, largest: usize) -> Vec<String> {
+    // The server has ended: what it sent is in the socket's queue, and this behind it.
+    let sender = UdpSocket::bind((socket.local_addr().unwrap().ip(), 0)).await.unwrap();
+    sender.send_to(END, socket.local_addr().unwrap()).await.unwrap();
     let (mut lines, mut buffer) = (Vec::new(), vec![0; 65_536]);
-    // They were sent before the server ended: none comes later.
-    while let Ok(Ok(length)) = timeout(Duration::from_millis(200), socket.recv(&mut buffer)).await {
+    loop {
+        let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.unwrap().unwrap();
+        if &buffer[..length] == END {
+            return lines;
+        }
         assert!(length <= largest, "{length} bytes in one datagram");
         let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
         lines.extend(text.lines().map(str::to_owned));
     }
-    lines
 }
 
 /// What counters add up to.
@@ -63,26 +73,22 @@ async fn a_socket_file_takes_them_too() {
     let path = folder.path().join("statsd.sock");
     let receiver = UnixDatagram::bind(&path).unwrap();
     // Few datagrams wait in such a socket: it is read meanwhile.
-    let (ended, mut end) = oneshot::channel();
     let reading = tokio::spawn(async move {
         let (mut text, mut buffer) = (String::new(), vec![0; 65_536]);
         loop {
-            tokio::select! {
-                biased;
-                length = receiver.recv(&mut buffer) => {
-                    text.push_str(std::str::from_utf8(&buffer[..length.unwrap()]).unwrap());
-                }
-                // Only once nothing is left to read.
-                _ = &mut end => return text,
+            let length = receiver.recv(&mut buffer).await.unwrap();
+            if &buffer[..length] == END {
+                return text;
             }
+            text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
         }
     });
     let server = server(&format!("address = \"unix:{}\"", path.display()));
     let mut client = client(&server).await;
     measure(&mut client, 3, "x").await;
     assert_eq!(server.terminate().code(), Some(0));
-    ended.send(()).unwrap();
-    let text = timeout(Duration::from_secs(30), reading).await.unwrap().unwrap();
+    UnixDatagram::unbound().unwrap().send_to(END, &path).await.unwrap();
+    let text = timeout(PATIENCE, reading).await.unwrap().unwrap();
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     assert_eq!(counters(&lines).get("millrace.plugin.slow.orders"), Some(&6), "{lines:?}");
 }
@@ -140,7 +146,7 @@ async fn what_is_lost_is_counted_and_said_as_soon_as_somebody_listens() {
         }
         text
     };
-    let text = timeout(Duration::from_secs(30), told).await.unwrap();
+    let text = timeout(PATIENCE, told).await.unwrap();
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     assert!(counters(&lines)["millrace.statsd.lost"] > 0, "{lines:?}");
 }
