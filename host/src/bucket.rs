@@ -44,6 +44,23 @@ impl Bucket {
         Ok(())
     }
 
+    /// The whole tokens that are there.
+    pub(crate) fn available(&mut self, now: Instant) -> usize {
+        if self.rate == 0.0 {
+            return usize::MAX;
+        }
+        self.refill(now);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below 0")]
+        let whole = self.tokens.max(0.0) as usize;
+        whole
+    }
+
+    /// How long it takes until one is there.
+    pub(crate) fn until_next(&mut self, now: Instant) -> Duration {
+        self.refill(now);
+        Duration::try_from_secs_f64((1.0 - self.tokens) / self.rate).unwrap_or_default()
+    }
+
     fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + passed * self.rate).min(self.rate);

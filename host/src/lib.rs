@@ -36,10 +36,13 @@ pub mod session;
 
 pub mod channel;
 pub mod outbox;
+pub mod pipeline;
 pub mod plugin;
 pub mod pubsub;
 mod tasks;
 pub mod telemetry;
+pub mod testing;
+mod token;
 pub mod wasm;
 
 pub use config::App;

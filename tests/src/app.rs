@@ -56,6 +56,25 @@ impl App {
         Self::written(&format!("{head}[plugins.fetch.http]\n{http}\n"))
     }
 
+    /// `tests/apps/jobs`: a pipeline of jobs that come over HTTP.
+    #[must_use]
+    pub fn jobs() -> Self {
+        Self::of_workspace("tests/apps/jobs")
+    }
+
+    /// The same plugins with other pipelines: `config` goes behind their part of
+    /// `millrace.toml`.
+    #[must_use]
+    pub fn jobs_with(config: &str) -> Self {
+        let path = Self::jobs().path;
+        let plugin = |name: &str| {
+            let component = path.join(format!(".millrace/{name}.wasm"));
+            format!("[plugins.{name}]\ncomponent = {component:?}\n")
+        };
+        let plugins: String = ["jobs", "fair", "isolate", "priority"].map(plugin).concat();
+        Self::written(&format!("{plugins}[admin]\nenabled = true\n{config}"))
+    }
+
     /// Its servers get an environment variable.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
@@ -87,6 +106,12 @@ impl App {
     #[must_use]
     pub fn chat() -> Self {
         Self::of_workspace("examples/chat")
+    }
+
+    /// `examples/notifications`: a pipeline with its page.
+    #[must_use]
+    pub fn notifications() -> Self {
+        Self::of_workspace("examples/notifications")
     }
 
     /// A plugin that traps as soon as it is instantiated.

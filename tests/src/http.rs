@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -76,6 +77,14 @@ impl HttpRequest {
         self
     }
 
+    /// A body, with its type and its length.
+    #[must_use]
+    pub fn body(self, content_type: &str, body: &str) -> Self {
+        let length = body.len().to_string();
+        let described = self.header("Content-Type", content_type).header("Content-Length", &length);
+        described.behind(body.as_bytes())
+    }
+
     /// Sends it and reads the answer.
     pub async fn send(&self, address: &str) -> HttpResponse {
         self.open(address).await.0
@@ -112,6 +121,15 @@ impl HttpResponse {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     async fn read(stream: &mut BufReader<TcpStream>) -> Self {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::SocketRef;
+use crate::pipeline::NewEvent;
 use crate::wire::Payload;
 
 /// A plugin's state for one channel. Cloning shares the bytes.
@@ -71,6 +72,22 @@ pub enum Effect {
         /// The response.
         payload: Payload,
     },
+    /// A message to the client of an earlier message.
+    PushTo {
+        /// Which one.
+        socket_ref: SocketRef,
+        /// Its event.
+        event: String,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// An event for a pipeline.
+    Enqueue {
+        /// The pipeline's name.
+        pipeline: String,
+        /// What it is to handle.
+        event: NewEvent,
+    },
     /// Run a task on another instance.
     StartTask {
         /// Its name.
@@ -93,7 +110,9 @@ impl Effect {
             | Self::Push { payload, .. }
             | Self::Broadcast { payload, .. }
             | Self::ReplyTo { payload, .. }
+            | Self::PushTo { payload, .. }
             | Self::StartTask { payload, .. } => payload.len(),
+            Self::Enqueue { event, .. } => event.payload.len(),
             Self::Subscribe(_)
             | Self::Unsubscribe(_)
             | Self::SendAfter { .. }

@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod dev;
+mod pipelines;
 mod serve;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::pipelines::{DeadLetters, ServerArgs};
 use crate::config::App;
 use crate::telemetry::{Dialect, LogFormat, init_log, metrics_table};
 
@@ -71,6 +73,48 @@ Example:
         /// The plugin's component.
         #[arg(value_name = "FILE.wasm")]
         plugin: PathBuf,
+    },
+    /// Print what became of the events of a server's pipelines, one JSON object in
+    /// each line.
+    ///
+    /// The server needs `[admin] enabled = true`.
+    #[command(after_help = "\
+Example:
+  millrace pipelines --server http://127.0.0.1:4000")]
+    Pipelines {
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Switch the dispatcher of a pipeline while events flow.
+    ///
+    /// The server needs `[admin] enabled = true`.
+    #[command(after_help = "\
+Example:
+  millrace dispatcher jobs fair")]
+    Dispatcher {
+        /// The pipeline.
+        pipeline: String,
+        /// `demand`, `partition`, or a plugin that exports `dispatcher`.
+        dispatcher: String,
+        /// The stage, counted from 0; the last one unless given.
+        #[arg(long)]
+        stage: Option<usize>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// List, replay or purge the events that a server's pipelines have given up.
+    ///
+    /// The server needs `[admin] enabled = true`.
+    #[command(after_help = "\
+Examples:
+  millrace dead-letters list jobs
+  millrace dead-letters replay jobs --numbers 4,7
+  millrace dead-letters purge jobs --server http://127.0.0.1:4000")]
+    DeadLetters {
+        #[command(subcommand)]
+        what: DeadLetters,
+        #[command(flatten)]
+        server: ServerArgs,
     },
     /// List what the server measures: names, types, units and labels, as a table
     /// in Markdown.
@@ -136,6 +180,13 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Metrics => {
             say(metrics_table().trim_end());
             Ok(())
+        }
+        Command::Pipelines { server } => runtime()?.block_on(pipelines::show(server)),
+        Command::Dispatcher { pipeline, dispatcher, stage, server } => {
+            runtime()?.block_on(pipelines::dispatcher(server, pipeline, dispatcher, *stage))
+        }
+        Command::DeadLetters { what, server } => {
+            runtime()?.block_on(pipelines::dead_letters(server, what))
         }
         Command::Check { plugin } => runtime()?.block_on(check::run(plugin)),
     }

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::file::{ConfigFile, PluginConfig};
 use super::{
-    DashboardConfig, DrainConfig, EgressConfig, MetricsConfig, SocketConfig, StatsdConfig,
+    AdminConfig, DashboardConfig, DrainConfig, EgressConfig, MetricsConfig, PipelineConfig,
+    SocketConfig, StatsdConfig,
 };
 use crate::plugin::Source;
 use crate::wasm::PluginLimits;
@@ -36,6 +37,10 @@ pub struct App {
     pub dashboard: DashboardConfig,
     /// How the server stops.
     pub drain: DrainConfig,
+    /// Its pipelines, by name.
+    pub pipelines: BTreeMap<String, PipelineConfig>,
+    /// What operators may ask for.
+    pub admin: AdminConfig,
 }
 
 /// One plugin of an app.
@@ -164,6 +169,8 @@ impl App {
             metrics: file.metrics,
             dashboard: file.dashboard,
             drain: file.drain,
+            pipelines: file.pipelines,
+            admin: file.admin,
             folder,
         }
     }
@@ -201,6 +208,8 @@ fn check(file: &ConfigFile) -> Result<(), String> {
         TopicPattern::parse(&policy.topics)
             .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
     }
+    let plugins: Vec<_> = file.plugins.keys().map(String::as_str).collect();
+    file.pipelines.iter().try_for_each(|(name, pipeline)| pipeline.check(name, &plugins))?;
     check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
         return Err(format!("static.files has the key {url:?}; a URL path begins with `/`"));
@@ -287,6 +296,7 @@ fn name_of(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::{StageSpec, Worker, WorkerSpec};
 
     /// The one place that reads a config in these tests.
     fn load(text: &str) -> Result<App, String> {
@@ -325,6 +335,21 @@ mod tests {
         assert_eq!(limits.max_effects, PluginLimits::default().max_effects);
     }
 
+    /// A pipeline with a worker and one more line.
+    fn piped(line: &str) -> String {
+        format!("[plugins.w]\npath = \"w\"\n[pipelines.p]\nworker.plugin = \"w\"\n{line}")
+    }
+
+    #[test]
+    fn a_pipeline_has_defaults_for_all_but_its_worker() {
+        let app = load(&piped("")).unwrap();
+        let spec = app.pipelines["p"].spec("p", &|_| Some(Worker::none())).unwrap();
+        let [StageSpec { workers, .. }] = spec.stages.as_slice() else { panic!("{spec:?}") };
+        let WorkerSpec { demand, batch_size, concurrency, .. } = &workers[0];
+        assert_eq!((demand.max(), demand.max_batch()), (10, 5));
+        assert_eq!((*batch_size, *concurrency, spec.buffer.size), (1, 10, 10_000));
+    }
+
     #[test]
     fn mistakes_name_the_key_what_was_found_and_what_is_allowed() {
         for (text, problem) in [
@@ -347,6 +372,22 @@ mod tests {
                 "expected one of `close`, `drop_oldest`, `conflate`",
             ),
             ("[drain]\nover = 1", "unknown field `over`"),
+            ("[pipelines.p]", "pipelines.p needs a worker"),
+            (
+                "[pipelines.p]\nworker = { plugin = \"x\" }",
+                "pipelines.p.worker.plugin is \"x\"; there is no [plugins.x]",
+            ),
+            (&piped("dispatcher = \"fare\""), "pipelines.p.dispatcher is \"fare\"; \"demand\""),
+            (&piped("partition_by = \"user\""), "\"user\" is no JSON pointer"),
+            (&piped("rate_per_second = 0"), "pipelines.p.rate_per_second is 0"),
+            (&piped("worker.max_demand = 0"), "pipelines.p.worker: max_demand is 0"),
+            (&piped("worker.min_demand = 10"), "min_demand is 10, and max_demand 10"),
+            (&piped("worker.batch_size = 6"), "max_demand - min_demand = 5 events"),
+            (&piped("worker.select = { \"/a\" = [\"b\"] }"), "needs `dispatcher = \"broadcast\"`"),
+            (&piped("buffer = { keep = \"all\" }"), "expected `first` or `last`"),
+            (&piped("buffer = { keep = \"last\", on_full = \"wait\" }"), "has both `keep` and"),
+            (&piped("retry = { max_attempts = 0 }"), "pipelines.p.retry.max_attempts is 0"),
+            (&piped("timer = { every_ms = 5 }"), "missing field `payload`"),
             ("[statsd]\ndialect = \"x\"", "expected `etsy` or `dogstatsd`"),
             ("[statsd]\ndatagram_bytes = 1", "statsd.datagram_bytes is 1; 128 to 65507"),
             ("[statsd]\ninterval_ms = 0", "statsd.interval_ms is 0"),

@@ -125,3 +125,37 @@ pub(super) const HTTP_MAX_CONCURRENT: usize = 256;
 
 /// Crashes of a client that has a bug, not of one that has a purpose.
 pub(super) const MAX_FAULTS: u32 = 20;
+
+/// As in GenStage.
+pub(super) const BUFFER_SIZE: usize = 10_000;
+
+/// Six kilobytes for each event of a full buffer.
+pub(super) const BUFFER_BYTES: usize = 64 * 1024 * 1024;
+
+/// What is larger belongs elsewhere, and its address into the event.
+pub(super) const MAX_EVENT_BYTES: usize = 256 * 1024;
+
+/// As Broadway's processors: few enough that what waits is divided fairly, enough
+/// that a worker that waits for others is busy.
+pub(super) const MAX_DEMAND: u32 = 10;
+
+/// As long as a channel's call.
+pub(super) const WORKER_TIMEOUT_MS: u64 = 30_000;
+
+/// The first, and four more within two seconds.
+pub(super) const MAX_ATTEMPTS: u16 = 5;
+
+/// As soon as a glitch is over.
+pub(super) const BACKOFF_MS: u64 = 100;
+
+/// As long as an outage that nobody has to be woken for.
+pub(super) const MAX_BACKOFF_MS: u64 = 60_000;
+
+/// As many as somebody will look at.
+pub(super) const DEAD_LETTERS: usize = 1_000;
+
+/// Ten thousand events of 100 bytes.
+pub(super) const INGEST_BODY_BYTES: usize = 1024 * 1024;
+
+/// Shorter than HTTP clients wait.
+pub(super) const INGEST_WAIT_MS: u64 = 5_000;

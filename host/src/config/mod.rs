@@ -5,10 +5,17 @@ mod app;
 mod defaults;
 mod file;
 mod origin;
+mod pipeline;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use app::{App, AppPlugin, ConfigError, StaticFiles};
 pub use file::{
-    DashboardConfig, DrainConfig, MetricsConfig, OutboxPolicy, SocketConfig, StatsdConfig,
+    AdminConfig, DashboardConfig, DrainConfig, MetricsConfig, OutboxPolicy, SocketConfig,
+    StatsdConfig,
 };
 pub use origin::{CheckOrigin, OriginPattern};
+pub(crate) use pipeline::dispatcher;
+pub use pipeline::{
+    BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig, Tells,
+    TimerConfig, WorkerConfig,
+};

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::server::{Connections, RecentFault, RecentFaults};
+use super::pipelines::PipelineRow;
+use crate::server::{Connections, Pipelines, RecentFault, RecentFaults};
 use crate::telemetry::{Distribution, Key, Metrics, Reading, TopicRate, Window};
 
 /// How it stands. Rates are in one second.
@@ -17,6 +18,8 @@ pub(crate) struct Snapshot {
     plugins: Vec<PluginRow>,
     /// Joined channels by topic pattern.
     channels: BTreeMap<String, f64>,
+    /// By name.
+    pipelines: Vec<PipelineRow>,
     /// The topics with most messages, most first.
     topics: Vec<TopicRate>,
     /// The clients for which most waits, most first.
@@ -57,7 +60,7 @@ pub(crate) struct Sample {
 
 /// Of a distribution; nothing when there was nothing.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Quantiles {
+pub(super) struct Quantiles {
     p50: Option<f64>,
     p99: Option<f64>,
 }
@@ -92,6 +95,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) metrics: &'a Metrics,
     pub(crate) connections: &'a Connections,
     pub(crate) faults: &'a RecentFaults,
+    pub(crate) pipelines: &'a Pipelines,
     /// Since the last time.
     pub(crate) passed: Duration,
 }
@@ -114,6 +118,12 @@ impl Viewer {
             view.take(&key, reading);
         }
         let mut snapshot = view.finish();
+        for pipeline in sources.pipelines.all() {
+            let rows = &mut snapshot.pipelines;
+            if let Some(row) = rows.iter_mut().find(|row| row.pipeline() == pipeline.name()) {
+                row.look(pipeline);
+            }
+        }
         snapshot.topics = sources.metrics.topics().take(MAX_ROWS, seconds);
         snapshot.slow_clients = slow_clients(sources.connections);
         snapshot.faults = sources.faults.newest_first();
@@ -142,6 +152,7 @@ struct View {
     snapshot: Snapshot,
     handled: Distribution,
     plugins: BTreeMap<(String, String), PluginRow>,
+    pipelines: BTreeMap<String, PipelineRow>,
     instances: BTreeMap<String, f64>,
     faults: BTreeMap<String, f64>,
 }
@@ -173,6 +184,7 @@ impl View {
                 sample.faults += rate;
                 *self.faults.entry(label(key, "plugin")).or_default() += rate;
             }
+            name if name.starts_with("pipeline.") => self.pipeline(key).added(name, rate),
             _ => {}
         }
     }
@@ -192,6 +204,7 @@ impl View {
             "wasm.instances" => {
                 self.instances.insert(label(key, "plugin"), level);
             }
+            name if name.starts_with("pipeline.") => self.pipeline(key).level(name, level),
             _ => {}
         }
     }
@@ -218,8 +231,15 @@ impl View {
                 self.plugin(key).fuel = quantiles;
             }
             "wasm.memory" => self.plugin(key).memory_bytes = quantiles,
+            name if name.starts_with("pipeline.") => self.pipeline(key).timing(name, quantiles),
             _ => {}
         }
+    }
+
+    fn pipeline(&mut self, key: &Key) -> &mut PipelineRow {
+        let pipeline = label(key, "pipeline");
+        let row = self.pipelines.entry(pipeline.clone());
+        row.or_insert_with(|| PipelineRow::new(pipeline))
     }
 
     fn plugin(&mut self, key: &Key) -> &mut PluginRow {
@@ -233,7 +253,8 @@ impl View {
     }
 
     fn finish(self) -> Snapshot {
-        let Self { mut snapshot, handled, plugins, instances, faults, .. } = self;
+        let Self { mut snapshot, handled, plugins, pipelines, instances, faults, .. } = self;
+        snapshot.pipelines = pipelines.into_values().collect();
         snapshot.sample.handled_ms = Quantiles::of(&handled, 1000.0);
         let of = |map: &BTreeMap<String, f64>, plugin: &str| map.get(plugin).copied();
         let rows = plugins.into_values().map(|row| PluginRow {

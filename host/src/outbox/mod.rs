@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 
 use crate::channel::Late;
 use crate::pubsub::Notice;
-use crate::telemetry::{OutboxMeters, Stamp};
+use crate::telemetry::{OutboxMeters, Published};
 use crate::wire::{CloseReason, Frame};
 
 /// What a connection's task finds in its outbox.
@@ -40,7 +40,7 @@ pub struct Queued {
     /// To be written.
     pub frame: Frame,
     /// When it was broadcast, if it was and somebody wants to know.
-    pub(crate) published: Option<Stamp>,
+    pub(crate) published: Option<Published>,
 }
 
 /// A frame that only counts until the next of its key.

@@ -99,6 +99,12 @@ impl Registry {
         self.plugins.get().map_or(&[], Vec::as_slice)
     }
 
+    /// The plugin of this name.
+    #[must_use]
+    pub fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.plugins().iter().find(|plugin| plugin.name == name).cloned()
+    }
+
     /// Who serves which topic.
     #[must_use]
     pub fn routes(&self) -> Guard<Arc<Routes<Arc<Handler>>>> {

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::{Broadcast, Delivery, Notice, Subscriber};
 use crate::channel::ChannelId;
 use crate::outbox::Queued;
-use crate::telemetry::Stamp;
+use crate::telemetry::Published;
 use crate::wire::{EncodeError, Frame, Serializer};
 
 /// Hands a broadcast, `published` then, to all `subscribers` but `from`; returns
@@ -19,7 +19,7 @@ pub(super) fn dispatch(
     subscribers: &IndexMap<(ChannelId, bool), Subscriber>,
     broadcast: &Arc<Broadcast>,
     from: Option<ChannelId>,
-    published: Option<Stamp>,
+    published: Option<&Published>,
 ) -> usize {
     let mut encoded = Encoded { broadcast, v1: None, v2: None };
     let mut reached = 0;
@@ -31,7 +31,7 @@ pub(super) fn dispatch(
             Delivery::Fastlane { serializer, .. } => match encoded.frame(*serializer) {
                 Some(frame) => {
                     let (topic, event) = (&broadcast.topic, &broadcast.event);
-                    let queued = Queued { frame, published };
+                    let queued = Queued { frame, published: published.cloned() };
                     subscriber.outbox.push_under(subscriber.overflow, queued, topic, event)
                 }
                 None => false,

@@ -20,7 +20,7 @@ pub use registry::{Delivery, Notice, Subscriber};
 use std::sync::Arc;
 
 use crate::channel::ChannelId;
-use crate::telemetry::{Metric, Metrics, Stamp};
+use crate::telemetry::{Metric, Metrics, Origin, Published, Stamp};
 use registry::Registry;
 
 /// The server's PubSub.
@@ -56,10 +56,26 @@ impl PubSub {
         self.local_broadcast(broadcast, from)
     }
 
+    /// As [`Self::broadcast`], for an event of a pipeline.
+    pub(crate) fn broadcast_for(&self, broadcast: &Arc<Broadcast>, origin: Option<Arc<Origin>>) {
+        self.adapter.publish(broadcast);
+        self.measured(broadcast, None, origin);
+    }
+
     /// Sends to the subscribers on this server alone; what an adapter calls for
     /// a broadcast from elsewhere.
     pub fn local_broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
-        let reached = self.dispatch(broadcast, from, self.metrics.is_on().then(Stamp::now));
+        self.measured(broadcast, from, None)
+    }
+
+    fn measured(
+        &self,
+        broadcast: &Arc<Broadcast>,
+        from: Option<ChannelId>,
+        origin: Option<Arc<Origin>>,
+    ) -> usize {
+        let published = || Published { at: Stamp::now(), origin };
+        let reached = self.dispatch(broadcast, from, self.metrics.is_on().then(published).as_ref());
         self.metrics.count(Metric::BroadcastSent, 1);
         self.metrics.record(Metric::BroadcastFanout, reached as u64);
         self.metrics.topics().delivered(&broadcast.topic, reached);
@@ -75,7 +91,7 @@ impl PubSub {
         &self,
         broadcast: &Arc<Broadcast>,
         from: Option<ChannelId>,
-        published: Option<Stamp>,
+        published: Option<&Published>,
     ) -> usize {
         match self.registry.topic(&broadcast.topic) {
             Some(subscribers) => {

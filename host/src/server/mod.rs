@@ -5,6 +5,7 @@ mod admission;
 mod connections;
 mod faults;
 mod monitor;
+mod pipelines;
 mod realm;
 mod stage;
 
@@ -13,9 +14,11 @@ pub(crate) use admission::Admitted;
 pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
 pub(crate) use faults::{RecentFault, RecentFaults};
+pub(crate) use pipelines::Pipelines;
 pub(crate) use realm::{DashboardRealm, Realm};
 pub(crate) use stage::Stage;
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +34,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
 use crate::channel::{Late, SocketRef};
-use crate::config::{App, AppPlugin, DrainConfig, SocketConfig, StaticFiles, StatsdConfig};
+use crate::config::{
+    AdminConfig, App, AppPlugin, DrainConfig, IngestConfig, SocketConfig, StaticFiles, StatsdConfig,
+};
 use crate::outbox::OverflowPolicies;
 use crate::plugin::{Handler, Plugin, Registry, RegistryError, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
@@ -78,6 +83,12 @@ pub struct Shared {
     pub(crate) dashboard: Option<DashboardRealm>,
     /// The last faults of plugins.
     pub(crate) faults: RecentFaults,
+    /// Events, and who works on them.
+    pub(crate) pipelines: Pipelines,
+    /// Those of them that take events over HTTP.
+    pub(crate) ingest: BTreeMap<String, IngestConfig>,
+    /// What operators may ask for.
+    pub(crate) admin: AdminConfig,
     /// What the server is doing.
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) channel_ids: Arc<AtomicU64>,
@@ -125,6 +136,14 @@ pub enum StartError {
     /// The plugins do not go together.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A pipeline cannot be built.
+    #[error("pipelines.{name}{problem}")]
+    Pipeline {
+        /// The pipeline.
+        name: String,
+        /// The key, and what is wrong with it.
+        problem: String,
+    },
     /// The address cannot be listened on.
     #[error("failed to listen on {address}: {cause}; choose another with --listen")]
     Listen {
@@ -168,6 +187,13 @@ impl Server {
             overflow: app.socket.overflow_policies(),
             dashboard: DashboardRealm::new(&app.dashboard, &loader.metrics),
             faults: RecentFaults::default(),
+            pipelines: Pipelines::default(),
+            ingest: app
+                .pipelines
+                .iter()
+                .filter_map(|(n, p)| Some((n.clone(), p.http.clone()?)))
+                .collect(),
+            admin: app.admin.clone(),
             stage: watch::Sender::new(Stage::Starting),
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
@@ -184,6 +210,7 @@ impl Server {
             plugins.push(Plugin::new(plugin.name.clone(), component));
         }
         shared.registry.fill(plugins)?;
+        shared.start_pipelines(&app.pipelines)?;
         shared.stage.send_replace(Stage::Ready);
         Ok(Self { shared, loader, accepting, address, drain: app.drain })
     }
@@ -222,19 +249,25 @@ impl Server {
             shared.admission.empty().await;
             // The last calls may have started some.
             shared.tasks.wait().await;
+            shared.pipelines.drain().await;
         };
         if tokio::time::timeout(Duration::from_millis(drain.timeout_ms), ended).await.is_err() {
             let (connections, tasks) = (shared.connections.len(), shared.tasks.len());
+            let events = shared.pipelines.in_hand();
             warn!(
                 connections,
-                tasks, "some connections or tasks did not end in time (drain.timeout_ms)"
+                tasks,
+                events,
+                "some connections, tasks or events did not end in time (drain.timeout_ms)"
             );
+            shared.pipelines.abandon();
             shared.connections.close_all();
             let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
         }
         sampling.abort();
         drop(accepting);
         let metrics = shared.metrics.clone();
+        shared.pipelines.count(&metrics);
         // An error when it panicked: there is nothing left to do.
         let _ = tokio::task::spawn_blocking(move || metrics.flush()).await;
     }
@@ -286,6 +319,10 @@ impl Swapper {
     pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
         let component = self.loader.load(plugin).await?;
         let began = Instant::now();
+        if let Some(live) = self.shared.registry.plugin(&plugin.name) {
+            let before = live.live().component().clone();
+            self.shared.swap_dispatchers(&plugin.name, &before, &component)?;
+        }
         self.shared.registry.swap(&plugin.name, component)?;
         let metrics = &self.shared.metrics;
         metrics.time_of(Metric::WasmSwap, &[&plugin.name], began.elapsed());
@@ -294,12 +331,15 @@ impl Swapper {
 }
 
 impl Loader {
-    fn new(app: &App) -> Result<Self, StartError> {
+    pub(crate) fn new(app: &App) -> Result<Self, StartError> {
         let limits = || app.plugins.iter().map(|plugin| &plugin.limits);
         let instances = limits().map(|l| l.max_instances).fold(0, u32::saturating_add);
         let memory = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
-        // One more of each plugin for asking a new version what it serves.
-        let spare = u32::try_from(app.plugins.len()).unwrap_or(u32::MAX);
+        // One more of each plugin for asking a new version what it serves, and for
+        // each dispatcher two: its instance, and that of the next version.
+        let stages = app.pipelines.values().map(|pipeline| 1 + pipeline.transforms.len());
+        let spare = app.plugins.len() + 2 * stages.sum::<usize>();
+        let spare = u32::try_from(spare).unwrap_or(u32::MAX);
         let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
         let wanted = Wanted {
             statsd: app.statsd.as_ref().map(StatsdConfig::target),
@@ -313,7 +353,7 @@ impl Loader {
         Ok(Self { engine, metrics })
     }
 
-    async fn load(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
+    pub(crate) async fn load(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
         let began = Instant::now();
         let loaded = self.read(plugin).await;
         let result = if loaded.is_ok() { "ok" } else { "failed" };

@@ -20,6 +20,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         sampler.pause().await;
         look_at_outboxes(&shared);
+        shared.pipelines.count(&shared.metrics);
         if shared.dashboard.is_some() {
             show(&shared, &mut viewer, &mut looked);
         }
@@ -40,7 +41,8 @@ fn show(shared: &Shared, viewer: &mut Viewer, looked: &mut Instant) {
     let passed = looked.elapsed();
     *looked = Instant::now();
     let (metrics, connections, faults) = (&shared.metrics, &shared.connections, &shared.faults);
-    let snapshot = viewer.look(&Sources { metrics, connections, faults, passed });
+    let pipelines = &shared.pipelines;
+    let snapshot = viewer.look(&Sources { metrics, connections, faults, pipelines, passed });
     // Numbers, strings and maps of them: always possible.
     let Ok(json) = serde_json::to_string(&snapshot) else { return };
     realm.dashboard.history().push(snapshot);

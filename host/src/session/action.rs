@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, SocketRef};
+use crate::pipeline::NewEvent;
 use crate::pubsub::Broadcast;
 use crate::telemetry::Metric;
 use crate::wire::{Frame, Payload};
@@ -91,6 +92,22 @@ pub enum Action<P> {
         status: String,
         /// The response.
         payload: Payload,
+    },
+    /// Push to the client of an earlier message.
+    PushTo {
+        /// Which one.
+        socket_ref: SocketRef,
+        /// Its event.
+        event: String,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// Hand an event to a pipeline.
+    Enqueue {
+        /// The pipeline's name.
+        pipeline: String,
+        /// What it is to handle.
+        event: NewEvent,
     },
     /// Close the connections of a user id.
     Disconnect(String),

@@ -161,6 +161,12 @@ impl<P: Clone> Session<P> {
                 Effect::ReplyTo { socket_ref, status, payload } => {
                     self.reply_to(socket_ref, status, payload, actions);
                 }
+                Effect::PushTo { socket_ref, event, payload } => {
+                    actions.push(Action::PushTo { socket_ref, event, payload });
+                }
+                Effect::Enqueue { pipeline, event } => {
+                    actions.push(Action::Enqueue { pipeline, event });
+                }
                 Effect::StartTask { name, payload } => {
                     actions.push(self.start_task(caller, name, payload));
                 }

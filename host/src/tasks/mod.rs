@@ -110,6 +110,10 @@ pub(crate) fn apply(
                     refuse(account, caller, Payload::retry("overloaded", retry_after_ms));
                 }
             }
+            Effect::PushTo { socket_ref, event, payload } => {
+                shared.push_to(socket_ref, event, payload);
+            }
+            Effect::Enqueue { pipeline, event } => shared.enqueue(&pipeline, event),
             Effect::Disconnect(user_id) => shared.disconnect(&user_id),
             // Only a flush whose connection has ended gets here with these:
             // there is nobody to reply to, and nothing to subscribe.

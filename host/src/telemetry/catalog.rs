@@ -142,6 +142,46 @@ catalog! {
     /// `overloaded`.
     HttpFailed: Counter "http.failed" "requests" ["plugin", "reason"];
 
+    /// Events were taken from producers.
+    PipelineAccepted: Counter "pipeline.accepted" "events" ["pipeline"];
+    /// Events found the buffer full (`buffer.size`, `max_bytes`, `max_per_key`), and their
+    /// producers were told.
+    PipelineRejected: Counter "pipeline.rejected" "events" ["pipeline"];
+    /// Events passed all stages.
+    PipelineDone: Counter "pipeline.done" "events" ["pipeline"];
+    /// Events were given up after a failure.
+    PipelineFailed: Counter "pipeline.failed" "events" ["pipeline"];
+    /// Events were dropped: `newest` or `oldest` of a full buffer, `expired` (`deadline_ms`),
+    /// `unselected` by all workers of a broadcast, by the `worker`, or at `shutdown`.
+    PipelineDropped: Counter "pipeline.dropped" "events" ["pipeline", "reason"];
+    /// Attempts came to nothing and are made again.
+    PipelineRetried: Counter "pipeline.retried" "events" ["pipeline"];
+    /// Events wait for a worker, before all stages together. At any instant accepted = done +
+    /// failed + dropped + in flight + buffered.
+    PipelineBuffered: Gauge "pipeline.buffered" "events" ["pipeline"];
+    /// Events are with workers.
+    PipelineInFlight: Gauge "pipeline.in_flight" "events" ["pipeline"];
+    /// Those buffered that wait to be tried again.
+    PipelineDelayed: Gauge "pipeline.delayed" "events" ["pipeline"];
+    /// The payloads of events in hand.
+    PipelineBytes: Gauge "pipeline.bytes" "bytes" ["pipeline"];
+    /// Consumers of the first stage ask for so many more.
+    PipelineDemand: Gauge "pipeline.demand" "events" ["pipeline"];
+    /// Keys that have events in hand.
+    PipelineKeys: Gauge "pipeline.keys" "keys" ["pipeline"];
+    /// Dead letters that are kept.
+    PipelineDeadLetters: Gauge "pipeline.dead_letters" "events" ["pipeline"];
+    /// From an event's enqueueing to the start of a worker on it.
+    PipelineWait: Timing "pipeline.wait" "ms" ["pipeline"];
+    /// A worker's call.
+    PipelineRun: Timing "pipeline.run" "ms" ["pipeline"];
+    /// From an event's enqueueing, by the clock of the server that took it, to the end of the
+    /// writing of what a worker broadcast for it to one client's socket, by this server's clock.
+    /// Of a batch, the oldest event counts.
+    PipelineDelivery: Timing "pipeline.delivery" "ms" ["pipeline"];
+    /// A dispatcher broke its contract and another took its place.
+    PipelineReplaced: Counter "pipeline.dispatcher_replaced" "times" ["pipeline"];
+
     /// The server's memory (RSS).
     ProcessMemory: Gauge "process.memory" "bytes" [];
     /// The processor time it used, of one core.

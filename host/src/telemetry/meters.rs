@@ -1,6 +1,7 @@
 //! Handles for what is recorded with each message: looked up once, not each
 //! time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::Metric;
@@ -116,6 +117,65 @@ impl WasmMeters {
     /// An instance was made since then.
     pub(crate) fn instantiated(&self, since: Option<Instant>) {
         since.inspect(|since| self.instantiate.record(micros(since.elapsed())));
+    }
+}
+
+/// One pipeline.
+#[derive(Clone, Debug)]
+pub(crate) struct PipelineMeters {
+    is_on: bool,
+    wait: Histogram,
+    run: Histogram,
+    delivery: Histogram,
+    pub(crate) replaced: Counter,
+}
+
+/// Where and when what is broadcast came about.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    delivery: Histogram,
+    /// Milliseconds since the Unix epoch.
+    stamped_ms: u64,
+}
+
+impl PipelineMeters {
+    pub(crate) fn new(metrics: &Metrics, pipeline: &str) -> Self {
+        let of = |metric| metrics.histogram(metric, &[pipeline]);
+        Self {
+            is_on: metrics.is_on(),
+            wait: of(Metric::PipelineWait),
+            run: of(Metric::PipelineRun),
+            delivery: of(Metric::PipelineDelivery),
+            replaced: metrics.counter(Metric::PipelineReplaced, &[pipeline]),
+        }
+    }
+
+    /// Whether somebody wants to know.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// A worker starts on an event that has waited so long.
+    pub(crate) fn waited(&self, nanos: u64) {
+        self.wait.record(nanos / 1_000);
+    }
+
+    /// A worker's call took so long.
+    pub(crate) fn ran(&self, took: Duration) {
+        self.run.record(micros(took));
+    }
+
+    /// Goes with what is broadcast for an event that came about then.
+    pub(crate) fn origin(&self, stamped_ms: u64) -> Arc<Origin> {
+        Arc::new(Origin { delivery: self.delivery.clone(), stamped_ms })
+    }
+}
+
+impl Origin {
+    /// It has reached a client.
+    pub(crate) fn delivered(&self, wall_ms: u64) {
+        // Clocks of two servers may differ.
+        self.delivery.record(wall_ms.saturating_sub(self.stamped_ms).saturating_mul(1_000));
     }
 }
 

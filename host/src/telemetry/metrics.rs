@@ -117,6 +117,13 @@ impl Metrics {
         }
     }
 
+    /// Sets a gauge with these values of its labels.
+    pub(crate) fn set_of(&self, metric: Metric, labels: &[&str], value: f64) {
+        if let Series::Gauge(gauge) = self.series(metric, labels) {
+            gauge.set(value);
+        }
+    }
+
     /// Records a value of a distribution without labels.
     pub fn record(&self, metric: Metric, value: u64) {
         if let Some(Series::Distribution(histogram)) = self.0.own.get(metric as usize) {

@@ -1,12 +1,28 @@
 //! A point in time, in eight bytes.
 
 use std::num::NonZeroU64;
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::Origin;
 
 /// Nanoseconds since the first one was taken, and one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stamp(NonZeroU64);
+
+/// Since when a broadcast is on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) at: Stamp,
+    /// The event of a pipeline it is for, if it is for one.
+    pub(crate) origin: Option<Arc<Origin>>,
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 

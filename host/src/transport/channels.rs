@@ -316,6 +316,10 @@ impl Channels {
             Action::ReplyTo { socket_ref, status, payload } => {
                 self.shared().reply_to(socket_ref, status, payload);
             }
+            Action::PushTo { socket_ref, event, payload } => {
+                self.shared().push_to(socket_ref, event, payload);
+            }
+            Action::Enqueue { pipeline, event } => self.shared().enqueue(&pipeline, event),
             Action::Disconnect(user_id) => self.shared().disconnect(&user_id),
             Action::Count(counter) => self.shared().metrics.count(counter, 1),
             Action::EndCalls(channel) => self.end_calls(channel),

@@ -14,7 +14,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use tower_http::services::{ServeDir, ServeFile};
 
-use super::handshake;
+use super::{handshake, pipelines};
 use crate::dashboard::{self, Dashboard};
 use crate::server::{Admitted, Realm, Shared, Stage};
 
@@ -39,7 +39,11 @@ pub(super) async fn respond(
         return handshake::respond(request, peer, shared, admitted, Realm::App).await;
     }
     let below =
-        path.strip_prefix("/dashboard").filter(|rest| matches!(rest.get(..1), None | Some("/")));
+        |prefix| path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    if let Some(below) = below("/pipelines") {
+        return pipelines::respond(below.to_owned(), request, shared).await;
+    }
+    let below = below("/dashboard");
     match (below, &shared.dashboard) {
         (Some("/socket/websocket"), Some(_)) => {
             handshake::respond(request, peer, shared, admitted, Realm::Dashboard).await

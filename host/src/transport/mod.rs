@@ -15,6 +15,7 @@ mod connection;
 mod handshake;
 mod http;
 mod listener;
+mod pipelines;
 mod throttle;
 mod timers;
 mod traffic;

@@ -1,6 +1,6 @@
 //! What goes through one connection, added up until it rests.
 
-use crate::telemetry::{Metric, Metrics, Stamp};
+use crate::telemetry::{Metric, Metrics, Published, Stamp, wall_ms};
 
 /// What has gone through, and is not counted yet.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub(super) struct Traffic {
     bytes_in: u64,
     bytes_out: u64,
     /// When the broadcasts that are being written were published.
-    unwritten: Vec<Stamp>,
+    unwritten: Vec<Published>,
 }
 
 /// Room for so many broadcasts is kept for the next.
@@ -24,7 +24,7 @@ impl Traffic {
     }
 
     /// A frame is being written, of a broadcast perhaps.
-    pub(super) fn queued(&mut self, bytes: usize, published: Option<Stamp>) {
+    pub(super) fn queued(&mut self, bytes: usize, published: Option<Published>) {
         self.frames_out += 1;
         self.bytes_out += bytes as u64;
         self.unwritten.extend(published);
@@ -36,8 +36,9 @@ impl Traffic {
             return;
         }
         let now = Stamp::now();
-        for published in self.unwritten.drain(..) {
-            metrics.time(Metric::BroadcastDelivery, now.since(published));
+        for Published { at, origin } in self.unwritten.drain(..) {
+            metrics.time(Metric::BroadcastDelivery, now.since(at));
+            origin.inspect(|origin| origin.delivered(wall_ms()));
         }
         self.unwritten.shrink_to(KEPT);
     }

@@ -89,7 +89,7 @@ impl Pool {
     }
 
     /// Makes a call under a deadline in milliseconds, which comes with its key.
-    async fn within<T>(
+    pub(super) async fn within<T>(
         &self,
         (limit, key): (u64, &str),
         call: Pin<&mut impl Future<Output = Result<T, Fault>>>,
@@ -99,8 +99,13 @@ impl Pool {
         result.unwrap_or_else(|| Err(Fault::deadline(limit, key)))
     }
 
+    /// For one call.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(&self.meters)
+    }
+
     /// An instance for a call.
-    async fn start(&self, watch: &mut Watch) -> Result<Box<Taken>, Fault> {
+    pub(super) async fn start(&self, watch: &mut Watch) -> Result<Box<Taken>, Fault> {
         if let Some(taken) = self.take()? {
             return Ok(taken);
         }
@@ -111,7 +116,7 @@ impl Pool {
     }
 
     /// Keeps the instance of a call that went well.
-    fn ended<T>(
+    pub(super) fn ended<T>(
         &self,
         taken: Box<Taken>,
         watch: &mut Watch,
@@ -133,7 +138,7 @@ impl Pool {
 /// When a call began, started in its instance and ended; all `None` when
 /// nobody wants to know.
 #[derive(Debug)]
-struct Watch {
+pub(super) struct Watch {
     begun: Option<Instant>,
     started: Option<Instant>,
     ended: Option<Instant>,
@@ -145,7 +150,7 @@ impl Watch {
         Self { begun: now, started: now, ended: None }
     }
 
-    fn took(&self) -> Duration {
+    pub(super) fn took(&self) -> Duration {
         let Some(begun) = self.begun else { return Duration::ZERO };
         // One that was cut off has not ended.
         self.ended.unwrap_or_else(Instant::now).duration_since(begun)

@@ -25,14 +25,19 @@ pub struct Inspection {
 const PACKAGE: &str = "millrace:plugin";
 
 /// Its sources, so that a check needs no files.
-const SOURCES: [(&str, &str); 6] = [
+const SOURCES: [(&str, &str); 8] = [
     ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
     ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
     ("socket.wit", include_str!("../../../wit/v0.1/socket.wit")),
     ("tasks.wit", include_str!("../../../wit/v0.1/tasks.wit")),
+    ("worker.wit", include_str!("../../../wit/v0.1/worker.wit")),
+    ("dispatcher.wit", include_str!("../../../wit/v0.1/dispatcher.wit")),
     ("host.wit", include_str!("../../../wit/v0.1/host.wit")),
     ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
 ];
+
+/// Interfaces of which a plugin has to export one.
+const SERVES: [&str; 4] = ["channel", "socket", "worker", "dispatcher"];
 
 /// The functions of the host that a call may wait in: their interfaces, their
 /// names, and what for.
@@ -138,13 +143,13 @@ impl Plugin<'_> {
             }
             inspection.exports.push(name);
         }
-        let serves = |name: &&String| {
-            ["channel@", "socket@"].iter().any(|i| name.starts_with(&format!("{PACKAGE}/{i}")))
-        };
-        if !inspection.exports.iter().any(|name| serves(&name)) {
+        let serves =
+            |name: &String| SERVES.iter().any(|i| name.starts_with(&format!("{PACKAGE}/{i}@")));
+        if !inspection.exports.iter().any(serves) {
+            let known: Vec<_> = SERVES.iter().map(|i| format!("`{PACKAGE}/{i}@0.1.0`")).collect();
             inspection.problems.push(format!(
-                "exports neither `{PACKAGE}/channel@0.1.0` nor `{PACKAGE}/socket@0.1.0`, so there \
-                 is nothing to serve; it exports: {}",
+                "exports none of {}, so there is nothing to serve; it exports: {}",
+                known.join(", "),
                 or_nothing(&inspection.exports)
             ));
         }
@@ -271,6 +276,9 @@ fn written_out(resolve: &Resolve, ty: &Type) -> String {
             };
             format!("variant {{ {} }}", list(variant.cases.iter().map(case).collect()))
         }
+        TypeDefKind::Flags(flags) => {
+            format!("flags {{ {} }}", list(flags.flags.iter().map(|f| f.name.clone()).collect()))
+        }
         TypeDefKind::Enum(cases) => {
             format!("enum {{ {} }}", list(cases.cases.iter().map(|c| c.name.clone()).collect()))
         }
@@ -299,7 +307,7 @@ mod tests {
     fn a_component_for_another_world_has_nothing_to_serve() {
         let inspection = inspect(b"\0asm\x0d\0\x01\0").unwrap();
         let [problem] = inspection.problems.as_slice() else { panic!("{inspection:?}") };
-        assert!(problem.contains("exports neither `millrace:plugin/channel@0.1.0`"), "{problem}");
+        assert!(problem.contains("exports none of `millrace:plugin/channel@0.1.0`"), "{problem}");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
 
-use super::bindings::exports::millrace::plugin::{channel, outgoing, socket, tasks};
+use super::bindings::exports::millrace::plugin::{
+    channel, dispatcher, dispatcher_state, outgoing, socket, tasks, worker,
+};
 use super::host::State;
 use super::instance::Instance;
 use super::{Engine, Fault, PluginLimits, check};
@@ -36,6 +38,9 @@ pub(super) struct Exports {
     pub(super) outgoing: Option<outgoing::GuestIndices>,
     pub(super) socket: Option<socket::GuestIndices>,
     pub(super) tasks: Option<tasks::GuestIndices>,
+    pub(super) worker: Option<worker::GuestIndices>,
+    pub(super) dispatcher: Option<dispatcher::GuestIndices>,
+    pub(super) dispatcher_state: Option<dispatcher_state::GuestIndices>,
 }
 
 /// Why a file is no plugin for this server.
@@ -97,6 +102,9 @@ impl Engine {
             outgoing: outgoing::GuestIndices::new(&pre).ok(),
             socket: socket::GuestIndices::new(&pre).ok(),
             tasks: tasks::GuestIndices::new(&pre).ok(),
+            worker: worker::GuestIndices::new(&pre).ok(),
+            dispatcher: dispatcher::GuestIndices::new(&pre).ok(),
+            dispatcher_state: dispatcher_state::GuestIndices::new(&pre).ok(),
         };
         Ok(Loading(Component {
             engine: self.clone(),
@@ -162,6 +170,18 @@ impl Component {
     #[must_use]
     pub fn limits(&self) -> &PluginLimits {
         &self.limits
+    }
+
+    /// Whether it works on events of pipelines.
+    #[must_use]
+    pub fn has_worker(&self) -> bool {
+        self.exports.worker.is_some()
+    }
+
+    /// Whether it decides which consumer gets which event.
+    #[must_use]
+    pub fn has_dispatcher(&self) -> bool {
+        self.exports.dispatcher.is_some()
     }
 
     /// Whether it decides who may connect.

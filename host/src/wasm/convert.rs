@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::bindings::exports::millrace::plugin::{channel, socket};
+use super::bindings::exports::millrace::plugin::{channel, socket, worker};
 use super::bindings::millrace::plugin::types;
 use super::{Fault, PluginLimits};
 use crate::channel::{Assigns, Callback, Context, Effect, Info, Joined, Outcome, SocketRef};
+use crate::pipeline::{NewEvent, Verdict};
 use crate::pubsub::Broadcast;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, is_json};
 
@@ -154,6 +155,8 @@ pub(super) enum CallKind {
     Other,
     /// Runs beside the channels.
     Task,
+    /// Works on events of a pipeline.
+    Worker,
 }
 
 impl Budget {
@@ -245,11 +248,16 @@ impl Budget {
             types::Effect::ReplyTo(types::LateReply { socket_ref, reply }) => {
                 let types::Reply { status, payload } = reply;
                 name("the status of a reply", &status)?;
-                let socket_ref = SocketRef::parse(&socket_ref).map_err(|error| {
-                    Fault::bad_return(format!("the socket ref of a `reply-to` {error}"))
-                })?;
+                let socket_ref = parsed_ref("reply-to", &socket_ref)?;
                 Effect::ReplyTo { socket_ref, status, payload: self.payload(payload)? }
             }
+            types::Effect::PushTo(types::LatePush { socket_ref, push }) => {
+                let types::PushResult { event, payload } = push;
+                name("the event of a push", &event)?;
+                let socket_ref = parsed_ref("push-to", &socket_ref)?;
+                Effect::PushTo { socket_ref, event, payload: self.payload(payload)? }
+            }
+            types::Effect::Enqueue(enqueue) => self.enqueue(enqueue)?,
             types::Effect::StartTask(types::Task { name: task, payload }) => {
                 name("the name of a task", &task)?;
                 Effect::StartTask { name: task, payload: self.payload(payload)? }
@@ -279,6 +287,25 @@ impl Budget {
                 | types::Effect::SendAfter(_)
                 | types::Effect::Stop,
             ) => "a task has no channel to subscribe, start timers for or stop",
+            (CallKind::Worker, types::Effect::Broadcast(broadcast))
+                if broadcast.topic.is_none() =>
+            {
+                "a worker has no channel of its own: name the topic of a broadcast"
+            }
+            (
+                CallKind::Worker,
+                types::Effect::Reply(_)
+                | types::Effect::Push(_)
+                | types::Effect::BroadcastFrom(_)
+                | types::Effect::Subscribe(_)
+                | types::Effect::Unsubscribe(_)
+                | types::Effect::SendAfter(_)
+                | types::Effect::StartTask(_)
+                | types::Effect::Stop,
+            ) => {
+                "a worker has no channel; it may broadcast on a topic, reply or push to a socket \
+                 ref, enqueue and disconnect"
+            }
             (_, types::Effect::StartTask(_)) if !self.tasks => {
                 "the plugin starts a task, and does not export `tasks`"
             }
@@ -296,6 +323,22 @@ impl Budget {
         name("the event of a broadcast", &event)?;
         let topic = topic.map(checked_topic).transpose()?;
         Ok(Effect::Broadcast { topic, event, payload: self.payload(payload)?, from })
+    }
+
+    fn enqueue(&mut self, enqueue: types::Enqueue) -> Result<Effect, Fault> {
+        let types::Enqueue { pipeline, payload, key, priority, socket_ref } = enqueue;
+        name("the name of a pipeline", &pipeline)?;
+        name("the key of an event", key.as_deref().unwrap_or_default())?;
+        self.spend(payload.len())?;
+        let reply_to = socket_ref.map(|text| parsed_ref("enqueue", &text)).transpose()?;
+        let event = NewEvent {
+            payload: payload.into(),
+            key: key.map(Into::into),
+            priority,
+            reply_to: reply_to.map(Box::new),
+            ..NewEvent::default()
+        };
+        Ok(Effect::Enqueue { pipeline, event })
     }
 
     fn payload(&mut self, payload: types::PayloadResult) -> Result<Payload, Fault> {
@@ -324,6 +367,64 @@ impl Budget {
     }
 }
 
+/// What a worker made of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Work {
+    /// On some of the events, by their place in the batch.
+    pub verdicts: Vec<(u32, Verdict)>,
+    /// Applied in order.
+    pub effects: Vec<Effect>,
+}
+
+impl Budget {
+    /// The answer of a worker that had so many events.
+    pub(super) fn work(&mut self, answer: worker::Answer, events: usize) -> Result<Work, Fault> {
+        let effects = self.effects(answer.effects)?;
+        let mut named = vec![false; if answer.verdicts.is_empty() { 0 } else { events }];
+        let mut verdicts = Vec::with_capacity(answer.verdicts.len());
+        for worker::Judged { index, verdict } in answer.verdicts {
+            match named.get_mut(index as usize) {
+                Some(named) if !*named => *named = true,
+                Some(_) => {
+                    let problem = format!("the worker gave two verdicts on event {index}");
+                    return Err(Fault::bad_return(problem));
+                }
+                None => {
+                    return Err(Fault::bad_return(format!(
+                        "the worker gave a verdict on event {index}, there are {events}, counted \
+                         from 0"
+                    )));
+                }
+            }
+            verdicts.push((index, self.verdict(verdict)?));
+        }
+        Ok(Work { verdicts, effects })
+    }
+
+    fn verdict(&mut self, verdict: worker::Verdict) -> Result<Verdict, Fault> {
+        Ok(match verdict {
+            worker::Verdict::Reply(types::Reply { status, payload }) => {
+                name("the status of a reply", &status)?;
+                Verdict::Reply { status, payload: self.payload(payload)? }
+            }
+            worker::Verdict::Forward(payload) => {
+                self.spend(payload.len())?;
+                Verdict::Forward(payload.into())
+            }
+            worker::Verdict::Retry(worker::Retry { after_ms, reason }) => {
+                Verdict::Retry { after_ms, reason: self.reason(reason)? }
+            }
+            worker::Verdict::Drop(reason) => Verdict::Drop { reason: self.reason(reason)? },
+            worker::Verdict::Fail(reason) => Verdict::Fail { reason: self.reason(reason)? },
+        })
+    }
+
+    fn reason(&mut self, reason: String) -> Result<String, Fault> {
+        self.spend(reason.len())?;
+        Ok(reason)
+    }
+}
+
 fn assigns_back(assigns: types::AssignsResult, allowed: usize) -> Result<Assigns, Fault> {
     let found = assigns.data.len();
     if found > allowed {
@@ -332,6 +433,11 @@ fn assigns_back(assigns: types::AssignsResult, allowed: usize) -> Result<Assigns
         )));
     }
     Ok(Assigns { schema: assigns.schema, data: Bytes::from(assigns.data) })
+}
+
+fn parsed_ref(effect: &str, text: &str) -> Result<SocketRef, Fault> {
+    SocketRef::parse(text)
+        .map_err(|error| Fault::bad_return(format!("the socket ref of a `{effect}` {error}")))
 }
 
 fn json(data: Vec<u8>) -> Result<Payload, Fault> {

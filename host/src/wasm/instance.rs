@@ -2,7 +2,9 @@
 
 use wasmtime::{Store, Trap};
 
-use super::bindings::exports::millrace::plugin::{channel, outgoing, socket, tasks};
+use super::bindings::exports::millrace::plugin::{
+    channel, dispatcher, dispatcher_state, outgoing, socket, tasks, worker,
+};
 use super::host::State;
 use super::{Component, Fault, PluginLimits};
 
@@ -13,6 +15,9 @@ pub(super) struct Instance {
     pub(super) outgoing: Option<outgoing::Guest>,
     pub(super) socket: Option<socket::Guest>,
     pub(super) tasks: Option<tasks::Guest>,
+    pub(super) worker: Option<worker::Guest>,
+    pub(super) dispatcher: Option<dispatcher::Guest>,
+    pub(super) dispatcher_state: Option<dispatcher_state::Guest>,
     pub(super) limits: PluginLimits,
     /// What the call that runs, or the last one, was given.
     fuel: u64,
@@ -44,18 +49,10 @@ impl Instance {
             store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
             store.set_fuel(limits.fuel)?;
             let instance = component.pre.instantiate_async(&mut store).await?;
-            let exports = &component.exports;
-            let channel = exports.channel.as_ref().map(|e| e.load(&mut store, &instance));
-            let outgoing = exports.outgoing.as_ref().map(|e| e.load(&mut store, &instance));
-            let socket = exports.socket.as_ref().map(|e| e.load(&mut store, &instance));
-            let tasks = exports.tasks.as_ref().map(|e| e.load(&mut store, &instance));
-            let (channel, outgoing) = (channel.transpose()?, outgoing.transpose()?);
-            wasmtime::Result::Ok((channel, outgoing, socket.transpose()?, tasks.transpose()?))
+            Exported::load(component, &mut store, &instance)
         };
         match started.await {
-            Ok((channel, outgoing, socket, tasks)) => {
-                Ok(Self { store, channel, outgoing, socket, tasks, limits, fuel: limits.fuel })
-            }
+            Ok(exported) => Ok(exported.of(store, limits)),
             Err(error) => {
                 let state = store.data();
                 let (output, refused) = (state.output.take(), state.limiter.refused());
@@ -88,6 +85,12 @@ impl Instance {
         }
     }
 
+    /// Lets each call run to its end at once: it never waits for its turn.
+    pub(super) fn never_yield(&mut self) -> Result<(), Fault> {
+        let set = self.store.fuel_async_yield_interval(None);
+        set.map_err(|error| fault(&mut self.store, &error))
+    }
+
     /// Sets the fuel of the next call, which is handed `bytes`.
     pub(super) fn refuel(&mut self, bytes: usize) -> Result<(), Fault> {
         self.fuel = self.limits.fuel_for(bytes);
@@ -109,6 +112,59 @@ impl Instance {
     /// Whether it may serve another call after one that went well.
     pub(super) fn is_reusable(&self) -> bool {
         self.store.data().limiter.used_bytes() <= KEPT_MEMORY_BYTES
+    }
+}
+
+/// The interfaces of an instance, of which its plugin has some.
+struct Exported {
+    channel: Option<channel::Guest>,
+    outgoing: Option<outgoing::Guest>,
+    socket: Option<socket::Guest>,
+    tasks: Option<tasks::Guest>,
+    worker: Option<worker::Guest>,
+    dispatcher: Option<dispatcher::Guest>,
+    dispatcher_state: Option<dispatcher_state::Guest>,
+}
+
+impl Exported {
+    fn load(
+        component: &Component,
+        mut store: &mut Store<State>,
+        instance: &wasmtime::component::Instance,
+    ) -> wasmtime::Result<Self> {
+        macro_rules! load {
+            ($interface:ident) => {
+                match &component.exports.$interface {
+                    Some(indices) => Some(indices.load(&mut store, instance)?),
+                    None => None,
+                }
+            };
+        }
+        Ok(Self {
+            channel: load!(channel),
+            outgoing: load!(outgoing),
+            socket: load!(socket),
+            tasks: load!(tasks),
+            worker: load!(worker),
+            dispatcher: load!(dispatcher),
+            dispatcher_state: load!(dispatcher_state),
+        })
+    }
+
+    fn of(self, store: Store<State>, limits: PluginLimits) -> Instance {
+        let Self { channel, outgoing, socket, tasks, worker, dispatcher, dispatcher_state } = self;
+        Instance {
+            store,
+            channel,
+            outgoing,
+            socket,
+            tasks,
+            worker,
+            dispatcher,
+            dispatcher_state,
+            limits,
+            fuel: limits.fuel,
+        }
     }
 }
 

@@ -9,65 +9,54 @@ wit_bindgen::generate!({
     default_bindings_module: "millrace_plugin::bindings",
 });
 
+/// Another world, over the same types and imports.
+macro_rules! world {
+    ($world:literal, $export:literal, $module:literal) => {
+        wit_bindgen::generate!({
+            world: $world,
+            path: "../../wit/v0.1",
+            pub_export_macro: true,
+            export_macro_name: $export,
+            default_bindings_module: $module,
+            with: {
+                "millrace:plugin/types@0.1.0": crate::bindings::millrace::plugin::types,
+                "millrace:plugin/log@0.1.0": crate::bindings::millrace::plugin::log,
+                "millrace:plugin/metrics@0.1.0": crate::bindings::millrace::plugin::metrics,
+                "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
+                "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
+                "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
+                "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
+                "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
+            },
+        });
+    };
+}
+
 /// The optional `outgoing`.
 pub mod outgoing {
-    wit_bindgen::generate!({
-        world: "outgoing-plugin",
-        path: "../../wit/v0.1",
-        pub_export_macro: true,
-        export_macro_name: "export_outgoing_plugin",
-        default_bindings_module: "millrace_plugin::bindings::outgoing",
-        with: {
-            "millrace:plugin/types@0.1.0": crate::bindings::millrace::plugin::types,
-            "millrace:plugin/log@0.1.0": crate::bindings::millrace::plugin::log,
-            "millrace:plugin/metrics@0.1.0": crate::bindings::millrace::plugin::metrics,
-            "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
-            "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
-            "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
-            "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
-            "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
-        },
-    });
+    world!("outgoing-plugin", "export_outgoing_plugin", "millrace_plugin::bindings::outgoing");
 }
 
 /// The optional `socket`.
 pub mod socket {
-    wit_bindgen::generate!({
-        world: "socket-plugin",
-        path: "../../wit/v0.1",
-        pub_export_macro: true,
-        export_macro_name: "export_socket_plugin",
-        default_bindings_module: "millrace_plugin::bindings::socket",
-        with: {
-            "millrace:plugin/types@0.1.0": crate::bindings::millrace::plugin::types,
-            "millrace:plugin/log@0.1.0": crate::bindings::millrace::plugin::log,
-            "millrace:plugin/metrics@0.1.0": crate::bindings::millrace::plugin::metrics,
-            "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
-            "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
-            "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
-            "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
-            "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
-        },
-    });
+    world!("socket-plugin", "export_socket_plugin", "millrace_plugin::bindings::socket");
 }
 
 /// The optional `tasks`.
 pub mod tasks {
-    wit_bindgen::generate!({
-        world: "tasks-plugin",
-        path: "../../wit/v0.1",
-        pub_export_macro: true,
-        export_macro_name: "export_tasks_plugin",
-        default_bindings_module: "millrace_plugin::bindings::tasks",
-        with: {
-            "millrace:plugin/types@0.1.0": crate::bindings::millrace::plugin::types,
-            "millrace:plugin/log@0.1.0": crate::bindings::millrace::plugin::log,
-            "millrace:plugin/metrics@0.1.0": crate::bindings::millrace::plugin::metrics,
-            "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
-            "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
-            "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
-            "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
-            "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
-        },
-    });
+    world!("tasks-plugin", "export_tasks_plugin", "millrace_plugin::bindings::tasks");
+}
+
+/// The optional `worker`.
+pub mod worker {
+    world!("worker-plugin", "export_worker_plugin", "millrace_plugin::bindings::worker");
+}
+
+/// The optional `dispatcher`.
+pub mod dispatcher {
+    world!(
+        "dispatcher-plugin",
+        "export_dispatcher_plugin",
+        "millrace_plugin::bindings::dispatcher"
+    );
 }

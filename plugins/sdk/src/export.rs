@@ -178,3 +178,85 @@ macro_rules! export_tasks {
         };
     };
 }
+
+/// Exports a [`Worker`](crate::Worker); besides [`export!`], or alone.
+#[macro_export]
+macro_rules! export_worker {
+    ($worker:ty) => {
+        const _: () = {
+            use $crate::bindings::worker::exports::millrace::plugin::worker as interface;
+
+            struct Plugin;
+
+            impl interface::Guest for Plugin {
+                fn handle(batch: interface::Batch) -> interface::Answer {
+                    $crate::runtime::work::<$worker>(batch)
+                }
+            }
+
+            $crate::bindings::worker::export_worker_plugin!(
+                Plugin with_types_in $crate::bindings::worker
+            );
+        };
+    };
+}
+
+/// Exports a [`Dispatcher`](crate::dispatcher::Dispatcher); besides [`export!`], or
+/// alone.
+#[macro_export]
+macro_rules! export_dispatcher {
+    ($dispatcher:ty) => {
+        const _: () = {
+            use $crate::bindings::dispatcher::exports::millrace::plugin::dispatcher as interface;
+            use $crate::bindings::dispatcher::exports::millrace::plugin::dispatcher_state;
+            use $crate::dispatcher::Dispatcher;
+
+            struct Plugin;
+
+            ::std::thread_local! {
+                static STATE: ::std::cell::RefCell<::std::option::Option<$dispatcher>> =
+                    const { ::std::cell::RefCell::new(::std::option::Option::None) };
+            }
+
+            fn with<T>(call: impl ::std::ops::FnOnce(&mut $dispatcher) -> T) -> T {
+                STATE.with_borrow_mut(|state| call(state.as_mut().expect("`init` comes first")))
+            }
+
+            impl interface::Guest for Plugin {
+                fn init() -> ::std::result::Result<interface::Columns, ::std::string::String> {
+                    let made = <$dispatcher as Dispatcher>::new();
+                    let dispatcher = made.map_err(|error| error.to_string())?;
+                    let columns = dispatcher.columns();
+                    STATE.set(::std::option::Option::Some(dispatcher));
+                    ::std::result::Result::Ok(columns)
+                }
+
+                fn subscribe(consumer: interface::Consumer) {
+                    with(|d| d.consumers().subscribe(consumer.id, consumer.max_demand));
+                }
+
+                fn cancel(consumer: u32) {
+                    with(|d| d.consumers().cancel(consumer));
+                }
+
+                fn dispatch(offer: interface::Offer) -> interface::Assignments {
+                    with(|d| $crate::runtime::dispatch(d, offer))
+                }
+            }
+
+            impl dispatcher_state::Guest for Plugin {
+                fn snapshot() -> ::std::vec::Vec<u8> {
+                    with(|d| d.snapshot())
+                }
+
+                fn restore(state: ::std::vec::Vec<u8>) {
+                    with(|d| d.restore(&state));
+                }
+            }
+
+            $crate::bindings::dispatcher::export_dispatcher_plugin!(
+                Plugin with_types_in $crate::bindings::dispatcher
+            );
+        };
+    };
+}

@@ -48,7 +48,9 @@ mod payload;
 pub mod runtime;
 mod socket;
 mod tasks;
+mod worker;
 
+pub mod dispatcher;
 pub mod host;
 pub mod http;
 
@@ -59,6 +61,7 @@ pub use error::{Error, Result, unknown_event};
 pub use payload::{IntoPayload, Payload};
 pub use socket::{Socket, SocketRef};
 pub use tasks::Tasks;
+pub use worker::{Batch, Effects, Event, NewEvent, Verdict, Worker};
 
 #[doc(hidden)]
 pub use wit_bindgen;
@@ -67,8 +70,9 @@ pub use wit_bindgen;
 pub mod prelude {
     pub use crate::host::{clock, config, log, metrics, random};
     pub use crate::{
-        Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply, Request,
-        Result, Socket, SocketRef, Tasks, unknown_event,
+        Batch, Channel, Connect, Connected, Effects, Error, Event, Info, NewEvent, Outgoing,
+        Payload, Refused, Reply, Request, Result, Socket, SocketRef, Tasks, Verdict, Worker,
+        unknown_event,
     };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::json;

@@ -1,13 +1,16 @@
 //! Between the interface's calls and an author's handlers. Used by the export
 //! macros alone.
 
+use crate::bindings::dispatcher::exports::millrace::plugin::dispatcher as raw_dispatcher;
 use crate::bindings::exports::millrace::plugin::channel::{Info as RawInfo, Joined, Message};
 use crate::bindings::millrace::plugin::types::{
     Assigns, Effect, Outcome, Payload as RawPayload, Push, Reply as RawReply, Socket as RawSocket,
 };
 use crate::bindings::socket::exports::millrace::plugin::socket as raw_connect;
+use crate::bindings::worker::exports::millrace::plugin::worker as raw_worker;
+use crate::dispatcher::{Assignments, Dispatcher, Offer};
 use crate::{Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply};
-use crate::{Result, Socket, Tasks, host};
+use crate::{Result, Socket, Tasks, Worker, host};
 
 /// Whether one of the channel's patterns matches.
 #[must_use]
@@ -103,6 +106,24 @@ pub fn run<T: Tasks>(socket: RawSocket, name: &str, payload: RawPayload) -> Vec<
         socket.reply_to(&socket_ref, reply);
     }
     socket.into_effects()
+}
+
+/// `worker.handle`.
+pub fn work<W: Worker>(batch: raw_worker::Batch) -> raw_worker::Answer {
+    crate::worker::handle::<W>(batch)
+}
+
+/// `dispatcher.dispatch`.
+pub fn dispatch<D: Dispatcher>(
+    dispatcher: &mut D,
+    offer: raw_dispatcher::Offer,
+) -> raw_dispatcher::Assignments {
+    for ask in &offer.asks {
+        dispatcher.consumers().ask(ask.consumer, ask.demand);
+    }
+    let mut assignments = Assignments::default();
+    dispatcher.dispatch(&Offer::new(offer), &mut assignments);
+    assignments.into_raw()
 }
 
 /// `socket.connect`.

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::bindings::millrace::plugin::call;
 use crate::bindings::millrace::plugin::types::{
-    Assigns as RawAssigns, Broadcast, Effect, LateReply, Outcome, Push, Reply as RawReply,
-    Socket as RawSocket, Task, Timer,
+    Assigns as RawAssigns, Broadcast, Effect, LatePush, LateReply, Outcome, Push,
+    Reply as RawReply, Socket as RawSocket, Task, Timer,
 };
-use crate::{Assigns, IntoPayload, Reply, Result};
+use crate::{Assigns, IntoPayload, NewEvent, Reply, Result};
 
 /// A handler's view of its channel: who it is, its state, and what it can ask
 /// the server to do once the handler has returned.
@@ -28,6 +28,12 @@ pub struct Socket<A> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SocketRef(String);
+
+impl SocketRef {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The schema number of assigns; the author's own in a later version.
 const SCHEMA: u32 = 0;
@@ -124,6 +130,25 @@ impl<A> Socket<A> {
         self.effects.push(Effect::ReplyTo(LateReply { socket_ref, reply }));
     }
 
+    /// Pushes to the client of an earlier message. Does nothing once its channel is
+    /// gone.
+    pub fn push_to(
+        &mut self,
+        socket_ref: &SocketRef,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<()> {
+        let (socket_ref, event) = (socket_ref.0.clone(), event.to_owned());
+        let push = Push { event, payload: payload.into_payload()?.into() };
+        self.effects.push(Effect::PushTo(LatePush { socket_ref, push }));
+        Ok(())
+    }
+
+    /// Hands an event to a pipeline.
+    pub fn enqueue(&mut self, event: NewEvent) {
+        self.effects.push(event.into_effect());
+    }
+
     /// Runs [`crate::Tasks::run`] on another instance, beside this channel.
     pub fn start_task(&mut self, name: &str, payload: impl IntoPayload) -> Result<()> {
         let (name, payload) = (name.to_owned(), payload.into_payload()?.into());
@@ -178,7 +203,7 @@ impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
     }
 }
 
-fn raw_reply(reply: Reply) -> Option<RawReply> {
+pub(crate) fn raw_reply(reply: Reply) -> Option<RawReply> {
     let (status, payload) = match reply {
         Reply::None => return None,
         Reply::Ok(payload) => ("ok", payload),

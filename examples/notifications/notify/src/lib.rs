@@ -1,0 +1,32 @@
+//! Brings notifications to the users they are for: each takes as long as a slow
+//! service would.
+
+use std::time::Duration;
+
+use millrace_plugin::prelude::*;
+
+const TAKES: Duration = Duration::from_millis(20);
+
+/// `user:ada` and the like, where a user's notifications arrive.
+struct User;
+
+impl Channel for User {
+    const TOPICS: &'static [&'static str] = &["user:*"];
+    type Assigns = ();
+}
+
+struct Notify;
+
+impl Worker for Notify {
+    fn handle(event: &Event<'_>, effects: &mut Effects) -> Result<Verdict> {
+        clock::sleep(TAKES);
+        let waited_ms = clock::now_ms().saturating_sub(event.enqueued_ms);
+        let text = String::from_utf8_lossy(event.payload);
+        let notification = json!({ "event": text, "waited_ms": waited_ms });
+        effects.broadcast(&format!("user:{}", event.key), "notification", notification)?;
+        Ok(Verdict::Done)
+    }
+}
+
+millrace_plugin::export!(User);
+millrace_plugin::export_worker!(Notify);

@@ -1,0 +1,182 @@
+//! Events that come.
+
+use super::{Core, OnFull};
+use crate::pipeline::event::{DropReason, EventId, NewEvent, Now};
+use crate::pipeline::keys::KeyId;
+use crate::pipeline::slots::{Extra, Place, Slot};
+
+/// There is no room for an event, and whoever made it keeps it.
+#[derive(Clone, Debug)]
+pub(in crate::pipeline) struct Refused(pub(in crate::pipeline) NewEvent);
+
+impl Core {
+    /// Takes an event, or has it dropped, or refuses it, as configured. After
+    /// some of them, [`Core::pump`] sends them on.
+    pub(in crate::pipeline) fn accept(&mut self, event: NewEvent, now: Now) -> Result<(), Refused> {
+        let hash = event.key.as_ref().map(|key| self.keys.hash(key));
+        if self.is_over_its_share(hash) {
+            return self.refuse(event);
+        }
+        if self.is_full() {
+            // One that is larger than the bound has the buffer to itself.
+            while self.config.on_full == OnFull::KeepLast && self.is_full() && self.evict_oldest() {
+            }
+            if self.is_full() {
+                return self.refuse(event);
+            }
+        }
+        self.totals.accepted += 1;
+        self.insert(event, hash, now);
+        Ok(())
+    }
+
+    /// Sends on what was accepted.
+    pub(in crate::pipeline) fn accepted(&mut self, now: Now) {
+        self.pump(0, now);
+    }
+
+    /// Whether a key has as many events waiting as it may.
+    fn is_over_its_share(&self, hash: Option<u64>) -> bool {
+        let key =
+            hash.filter(|_| self.config.max_per_key > 0).and_then(|hash| self.keys.find(hash));
+        key.is_some_and(|key| key.waiting as usize >= self.config.max_per_key)
+    }
+
+    fn refuse(&mut self, event: NewEvent) -> Result<(), Refused> {
+        match self.config.on_full {
+            OnFull::Reject | OnFull::Wait => {
+                self.totals.rejected += 1;
+                Err(Refused(event))
+            }
+            OnFull::KeepFirst | OnFull::KeepLast => {
+                self.totals.accepted += 1;
+                self.totals.drop_one(DropReason::Newest);
+                self.bury_new(event, DropReason::Newest);
+                Ok(())
+            }
+        }
+    }
+
+    fn insert(&mut self, event: NewEvent, hash: Option<u64>, now: Now) {
+        let NewEvent { payload, key, priority, selected, reply_to, stamped_ms } = event;
+        let key = key.zip(hash).map(|(text, hash)| self.keys.hold(text, hash));
+        let extra = (selected.is_some() || reply_to.is_some())
+            .then(|| Box::new(Extra { selected, reply_to }));
+        let stored = self.next;
+        self.next += 1;
+        let blocked = self.is_blocked(key);
+        let id = self.slots.insert(Slot {
+            id: EventId::NONE,
+            place: if blocked { Place::Blocked } else { Place::Fresh },
+            stage: 0,
+            priority,
+            attempts: 0,
+            copies: 1,
+            failed: false,
+            key,
+            next: None,
+            payload,
+            enqueued_ns: now.0,
+            stamped_ms,
+            stored,
+            extra,
+        });
+        if let Some(key) = key {
+            self.keys.get_mut(key).waiting += 1;
+        }
+        match key.filter(|_| blocked) {
+            Some(key) => self.block(key, id),
+            None => {
+                if let Some(first) = self.stages.first_mut() {
+                    first.fresh.push_back(id);
+                }
+            }
+        }
+        if self.config.on_full == OnFull::KeepLast {
+            self.remember_order(id);
+        }
+    }
+
+    /// Whether an event has to wait for an earlier one of its key; if not, the
+    /// next one has to wait for it.
+    fn is_blocked(&mut self, key: Option<KeyId>) -> bool {
+        let Some(key) = key.filter(|_| self.config.ordered) else { return false };
+        std::mem::replace(&mut self.keys.get_mut(key).busy, true)
+    }
+
+    fn block(&mut self, key: KeyId, id: EventId) {
+        let key = self.keys.get_mut(key);
+        match &mut key.blocked {
+            Some((_, last)) => {
+                if let Some(slot) = self.slots.get_mut(*last) {
+                    slot.next = Some(id);
+                }
+                *last = id;
+            }
+            none => *none = Some((id, id)),
+        }
+    }
+
+    /// The first of those that wait for another of their key is free to go.
+    pub(super) fn unblock(&mut self, key: KeyId) -> Option<EventId> {
+        let keyed = self.keys.get_mut(key);
+        let Some((first, last)) = keyed.blocked else {
+            keyed.busy = false;
+            return None;
+        };
+        let next = self.slots.get_mut(first).and_then(|slot| slot.next.take());
+        keyed.blocked = next.map(|next| (next, last));
+        Some(first)
+    }
+
+    /// The order is needed to find the oldest; those that have gone are cleared
+    /// out before they are more than those that wait.
+    fn remember_order(&mut self, id: EventId) {
+        self.order.push_back(id);
+        if self.order.len() > 2 * (self.slots.buffered() + 64) {
+            let slots = &self.slots;
+            self.order.retain(|id| slots.get(*id).is_some_and(|slot| slot.place.is_buffered()));
+        }
+    }
+
+    /// Drops the event that has waited longest; false when none waits.
+    fn evict_oldest(&mut self) -> bool {
+        while let Some(id) = self.order.pop_front() {
+            let Some(slot) = self.slots.get(id).filter(|slot| slot.place.is_buffered()) else {
+                continue;
+            };
+            self.withdraw(id, usize::from(slot.stage), slot.place);
+            self.drop_event(id, DropReason::Oldest);
+            return true;
+        }
+        false
+    }
+
+    /// Takes an event out of wherever it waits.
+    pub(super) fn withdraw(&mut self, id: EventId, stage: usize, place: Place) {
+        let key = self.slots.get(id).and_then(|slot| slot.key);
+        let hash = key.map_or(0, |key| self.keys.get(key).hash);
+        let Some(stage) = self.stages.get_mut(stage) else { return };
+        match place {
+            Place::Fresh if stage.fresh.front() == Some(&id) => {
+                stage.fresh.pop_front();
+            }
+            // Passed over when its turn comes.
+            Place::Fresh | Place::Delayed => {}
+            Place::Offered => {
+                stage.offered -= 1;
+                stage.offer.withdrawn.push(id);
+                if stage.dispatcher.wants().keys {
+                    stage.offer.withdrawn_keys.push(hash);
+                }
+            }
+            // All before it have gone, or would have been evicted first.
+            Place::Blocked => {
+                if let Some(key) = key {
+                    self.unblock(key);
+                }
+            }
+            Place::Assigned | Place::Running | Place::Free => {}
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Testing pipelines: real components, and no waiting.
+//!
+//! ```no_run
+//! use millrace::testing::TestApp;
+//! use serde_json::json;
+//!
+//! # async fn test() -> Result<(), Box<dyn std::error::Error>> {
+//! // #[tokio::test(start_paused = true)]: time passes when nothing else happens.
+//! let app = TestApp::load("examples/notifications".as_ref()).await?;
+//! let pipeline = app.pipeline("notifications")?;
+//! pipeline.push([json!({ "user": "ada", "text": "hello" })]);
+//! pipeline.settle().await;
+//! assert_eq!(pipeline.totals().done, 1);
+//! assert_eq!(pipeline.broadcasts()[0].topic, "user:ada");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The plugins are those that `millrace build` has built, under the app's own
+//! configuration; only what they ask for is noted instead of carried out. In a
+//! paused tokio runtime, retries, batch timeouts, rates and a plugin's own
+//! `sleep` take no time at all.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::channel::{Effect, SocketRef};
+use crate::config::{App, ConfigError};
+use crate::pipeline::{NewEvent, Pipeline, PipelineError, Surroundings, Totals, Worker};
+use crate::plugin::Plugin;
+use crate::server::{Loader, StartError};
+use crate::telemetry::{Metrics, Origin};
+use crate::wasm::Fault;
+use crate::wire::Payload;
+
+/// An app whose plugins are loaded, without a server.
+#[derive(Debug)]
+pub struct TestApp {
+    app: App,
+    plugins: Vec<Arc<Plugin>>,
+}
+
+/// Why there is nothing to test.
+#[derive(Debug, thiserror::Error)]
+pub enum TestError {
+    /// There is no such app.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A plugin does not load.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A pipeline's dispatcher does not start.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// There is no such pipeline, or what it needs is missing.
+    #[error("pipelines.{0}{1}")]
+    Spec(String, String),
+}
+
+/// A pipeline at work, and a note of what its workers asked for.
+#[derive(Debug)]
+pub struct TestPipeline {
+    pipeline: Arc<Pipeline>,
+    notes: Arc<Notes>,
+}
+
+/// A broadcast that a worker asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestBroadcast {
+    /// Where it would have gone.
+    pub topic: String,
+    /// Its event.
+    pub event: String,
+    /// What it carries; a string for what is no JSON.
+    pub payload: Value,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    effects: Mutex<Vec<Effect>>,
+    replies: Mutex<Vec<(SocketRef, String, Payload)>>,
+    faults: Mutex<Vec<Fault>>,
+}
+
+impl TestApp {
+    /// Loads the app at `path`, as `millrace serve` does.
+    pub async fn load(path: &Path) -> Result<Self, TestError> {
+        let app = App::load(path)?;
+        let loader = Loader::new(&app)?;
+        let mut plugins = Vec::new();
+        for plugin in &app.plugins {
+            let component = loader.load(plugin).await?;
+            plugins.push(Arc::new(Plugin::new(plugin.name.clone(), component)));
+        }
+        Ok(Self { app, plugins })
+    }
+
+    /// Starts one of its pipelines.
+    pub fn pipeline(&self, name: &str) -> Result<TestPipeline, TestError> {
+        let failed = |problem| TestError::Spec(name.to_owned(), problem);
+        let config = self.app.pipelines.get(name);
+        let config = config.ok_or_else(|| failed(": there is none of this name".to_owned()))?;
+        let find = |wanted: &str| {
+            let plugin = self.plugins.iter().find(|plugin| plugin.name() == wanted)?;
+            Some(Worker::Plugin(Arc::clone(plugin)))
+        };
+        let spec = config.spec(name, &find).map_err(failed)?;
+        for worker in spec.stages.iter().flat_map(|stage| &stage.workers) {
+            worker.worker.check().map_err(failed)?;
+        }
+        let pipeline = Arc::new(Pipeline::new(spec, 1, &Metrics::none())?);
+        let notes = Arc::<Notes>::default();
+        pipeline.start(Arc::downgrade(&notes) as Weak<dyn Surroundings>);
+        Ok(TestPipeline { pipeline, notes })
+    }
+}
+
+impl TestPipeline {
+    /// Hands events over; how many of them found room.
+    pub fn push(&self, events: impl IntoIterator<Item = Value>) -> usize {
+        let event = |json: Value| {
+            let payload = Bytes::from(json.to_string());
+            NewEvent { payload, ..NewEvent::default() }
+        };
+        self.push_events(events.into_iter().map(event))
+    }
+
+    /// The same for events with keys and priorities of their own.
+    pub fn push_events(&self, events: impl IntoIterator<Item = NewEvent>) -> usize {
+        self.pipeline.enqueue(events.into_iter().collect()).accepted
+    }
+
+    /// Waits until every event is done, dropped or given up.
+    pub async fn settle(&self) {
+        self.pipeline.emptied().await;
+    }
+
+    /// What has become of the events.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.pipeline.totals()
+    }
+
+    /// The reasons why events were given up, and what they carried.
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<(String, Value)> {
+        let letters = self.pipeline.dead_letters();
+        let all = letters.list(0, usize::MAX).into_iter();
+        all.map(|letter| (letter.reason.to_owned(), value(letter.payload.as_bytes()))).collect()
+    }
+
+    /// What was broadcast, in order.
+    #[must_use]
+    pub fn broadcasts(&self) -> Vec<TestBroadcast> {
+        let broadcast = |effect: Effect| match effect {
+            Effect::Broadcast { topic, event, payload, .. } => {
+                let payload = payload_value(&payload);
+                Some(TestBroadcast { topic: topic.unwrap_or_default(), event, payload })
+            }
+            _ => None,
+        };
+        self.effects().into_iter().filter_map(broadcast).collect()
+    }
+
+    /// All that workers asked for, in order.
+    #[must_use]
+    pub fn effects(&self) -> Vec<Effect> {
+        locked(&self.notes.effects).clone()
+    }
+
+    /// What those who wait for events were answered: a status and a response.
+    #[must_use]
+    pub fn replies(&self) -> Vec<(SocketRef, String, Value)> {
+        let replies = locked(&self.notes.replies).clone().into_iter();
+        replies.map(|(to, status, payload)| (to, status, payload_value(&payload))).collect()
+    }
+
+    /// Calls of workers that came to nothing.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        locked(&self.notes.faults).clone()
+    }
+}
+
+impl Surroundings for Notes {
+    fn apply(&self, effects: Vec<Effect>, _: Option<Arc<Origin>>) {
+        locked(&self.effects).extend(effects);
+    }
+
+    fn reply(&self, to: SocketRef, status: String, payload: Payload) {
+        locked(&self.replies).push((to, status, payload));
+    }
+
+    fn faulted(&self, fault: &Fault, _: &str, _: &str) {
+        locked(&self.faults).push(fault.clone());
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn payload_value(payload: &Payload) -> Value {
+    match payload {
+        Payload::Json(text) => value(text.as_bytes()),
+        Payload::Binary(bytes) => value(bytes),
+    }
+}
+
+fn value(bytes: &[u8]) -> Value {
+    let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
+    serde_json::from_slice(bytes).unwrap_or_else(|_| text())
+}

@@ -1,0 +1,159 @@
+//! Dispatches fairly: each key gets its turn, however many events another has.
+//!
+//! Deficit round robin (Shreedhar and Varghese, 1995) over the keys that have
+//! events, at one unit for an event: in each round a key gets as many events
+//! through as its weight says, 1 unless `weights` has another. Picking an event
+//! costs the same however many wait.
+//!
+//! ```toml
+//! [plugins.fair]
+//! path = "plugins/fair"
+//! config = { weights = "ada=4 bob=2" }
+//!
+//! [pipelines.jobs]
+//! dispatcher = "fair"
+//! partition_by = "/user"
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
+
+use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, Offer};
+use millrace_plugin::host::config;
+use millrace_plugin::{Error, Result};
+
+mod hash;
+use hash::Hashed;
+
+#[cfg(test)]
+mod tests;
+
+/// The keys that have events, and whose turn it is.
+#[derive(Debug, Default)]
+struct Fair {
+    consumers: Consumers,
+    by_key: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
+    keys: Vec<Key>,
+    /// Places in `keys` that are free.
+    free: Vec<u32>,
+    /// Keys that have events, in the order of their turns.
+    round: VecDeque<u32>,
+    /// Other weights than 1, by the texts of keys.
+    weights: HashMap<String, u32>,
+}
+
+#[derive(Debug)]
+struct Key {
+    number: u64,
+    weight: u32,
+    /// What is left of its turn.
+    deficit: u32,
+    events: VecDeque<u64>,
+}
+
+impl Fair {
+    fn with_weights(weights: &str) -> Result<Self> {
+        let parse = |part: &str| {
+            let (key, weight) = part.split_once('=')?;
+            let weight = weight.parse().ok().filter(|weight| *weight > 0)?;
+            Some((key.to_owned(), weight))
+        };
+        let weights = weights.split_whitespace().map(|part| {
+            let expected = "a key and a weight of at least 1, such as ada=4, are expected";
+            parse(part).ok_or_else(|| Error::msg(format!("weights has {part:?}; {expected}")))
+        });
+        Ok(Self { weights: weights.collect::<Result<_>>()?, ..Self::default() })
+    }
+
+    fn push(&mut self, event: u64, number: u64, text: &str) {
+        let (keys, free) = (&mut self.keys, &mut self.free);
+        let place = *self.by_key.entry(number).or_insert_with(|| {
+            let weight = self.weights.get(text).copied().unwrap_or(1);
+            match free.pop() {
+                // Its queue is empty, and keeps its allocation.
+                Some(place) => {
+                    if let Some(key) = keys.get_mut(place as usize) {
+                        (key.number, key.weight, key.deficit) = (number, weight, 0);
+                    }
+                    place
+                }
+                None => {
+                    keys.push(Key { number, weight, deficit: 0, events: VecDeque::new() });
+                    u32::try_from(keys.len() - 1).unwrap_or(u32::MAX)
+                }
+            }
+        });
+        let Some(key) = self.keys.get_mut(place as usize) else { return };
+        if key.events.is_empty() {
+            self.round.push_back(place);
+        }
+        key.events.push_back(event);
+    }
+
+    /// The next event, if there is one.
+    fn pop(&mut self) -> Option<u64> {
+        loop {
+            let place = *self.round.front()?;
+            let key = self.keys.get_mut(place as usize)?;
+            if key.deficit == 0 {
+                key.deficit = key.weight;
+            }
+            let event = key.events.pop_front();
+            key.deficit -= 1;
+            if key.events.is_empty() {
+                self.round.pop_front();
+                self.by_key.remove(&key.number);
+                self.free.push(place);
+            } else if key.deficit == 0 {
+                self.round.rotate_left(1);
+            }
+            // One whose events were all withdrawn has none.
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    fn withdraw(&mut self, event: u64, number: u64) {
+        let place = self.by_key.get(&number).copied();
+        let Some(key) = place.and_then(|place| self.keys.get_mut(place as usize)) else { return };
+        // The oldest as a rule.
+        if let Some(at) = key.events.iter().position(|other| *other == event) {
+            key.events.remove(at);
+        }
+    }
+}
+
+impl Dispatcher for Fair {
+    fn new() -> Result<Self> {
+        Self::with_weights(&config::get("weights").unwrap_or_default())
+    }
+
+    fn columns(&self) -> Columns {
+        match self.weights.is_empty() {
+            true => Columns::KEYS,
+            false => Columns::KEYS | Columns::KEY_TEXTS,
+        }
+    }
+
+    fn consumers(&mut self) -> &mut Consumers {
+        &mut self.consumers
+    }
+
+    fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments) {
+        for (event, key) in offer.withdrawn.iter().zip(&offer.withdrawn_keys) {
+            self.withdraw(*event, *key);
+        }
+        let mut texts = offer.key_texts();
+        for (event, key) in offer.events.iter().zip(&offer.keys) {
+            self.push(*event, *key, texts.next().unwrap_or_default());
+        }
+        while self.consumers.are_asking()
+            && let Some(event) = self.pop()
+        {
+            assignments.assign(event, &mut self.consumers);
+        }
+    }
+}
+
+millrace_plugin::export_dispatcher!(Fair);

@@ -1,0 +1,216 @@
+//! Dispatches in order, but confines whoever takes over the capacity.
+//!
+//! Events go out in the order of their coming, until one key has more than `share`
+//! (one half, unless configured) of all that the consumers ask for at a time.
+//! From then on that key gets `confined` (1) at a time, and the others have the
+//! rest, until nothing of it waits any more.
+//!
+//! ```toml
+//! [plugins.isolate]
+//! path = "plugins/isolate"
+//! config = { share = 0.5, confined = 1 }
+//! ```
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::str::FromStr;
+
+use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, Offer};
+use millrace_plugin::host::config;
+use millrace_plugin::{Error, Result};
+
+/// What waits, what is in flight, and who is confined.
+#[derive(Debug, Default)]
+struct Isolate {
+    consumers: Consumers,
+    share: f64,
+    confined: u32,
+    /// In the order of their coming, each with its key.
+    queue: VecDeque<(u64, u64)>,
+    /// Those of `queue`, and of the keys' own, that were withdrawn.
+    withdrawn: HashSet<u64>,
+    /// The keys of events in flight.
+    in_flight: HashMap<u64, u64>,
+    keys: HashMap<u64, Key>,
+    /// Confined keys that may have one more in flight.
+    ready: VecDeque<u64>,
+}
+
+/// A key with events in flight, or that is confined.
+#[derive(Debug, Default)]
+struct Key {
+    in_flight: u32,
+    confined: bool,
+    /// Its events, while it is confined.
+    waiting: VecDeque<u64>,
+}
+
+impl Isolate {
+    fn with(share: f64, confined: u32) -> Self {
+        Self { share, confined, ..Self::default() }
+    }
+
+    /// More in flight than this is to take over.
+    fn allowed(&self) -> u32 {
+        let capacity = self.consumers.max_demand() as f64 * self.share;
+        // At least one, or nobody would get anything.
+        (capacity as u32).max(1)
+    }
+
+    /// An event has left its consumer.
+    fn finish(&mut self, event: u64) {
+        let Some(number) = self.in_flight.remove(&event) else { return };
+        let Some(key) = self.keys.get_mut(&number) else { return };
+        key.in_flight -= 1;
+        if key.confined && !key.waiting.is_empty() {
+            self.ready.push_back(number);
+        } else if key.in_flight == 0 {
+            self.keys.remove(&number);
+        }
+    }
+
+    /// The next event that may go out.
+    fn pop(&mut self) -> Option<u64> {
+        if let Some(event) = self.pop_confined() {
+            return Some(event);
+        }
+        let allowed = self.allowed();
+        while let Some((event, number)) = self.queue.pop_front() {
+            if self.withdrawn.remove(&event) {
+                continue;
+            }
+            let key = self.keys.entry(number).or_default();
+            // Events without a key are nobody's.
+            key.confined |= number != 0 && key.in_flight >= allowed;
+            if key.confined && key.in_flight >= self.confined {
+                key.waiting.push_back(event);
+                continue;
+            }
+            return Some(self.out(event, number));
+        }
+        None
+    }
+
+    fn pop_confined(&mut self) -> Option<u64> {
+        while let Some(number) = self.ready.pop_front() {
+            let Some(key) = self.keys.get_mut(&number) else { continue };
+            if key.in_flight >= self.confined {
+                continue;
+            }
+            while let Some(event) = key.waiting.pop_front() {
+                if !self.withdrawn.remove(&event) {
+                    return Some(self.out(event, number));
+                }
+            }
+        }
+        None
+    }
+
+    fn out(&mut self, event: u64, number: u64) -> u64 {
+        self.in_flight.insert(event, number);
+        let key = self.keys.entry(number).or_default();
+        key.in_flight += 1;
+        // What came while it was confined is in its own queue, or behind in the
+        // common one: it is free once the former is empty.
+        key.confined &= !key.waiting.is_empty() || key.in_flight >= self.confined;
+        event
+    }
+}
+
+fn setting<T: FromStr>(key: &str, default: T, expected: &str) -> Result<T> {
+    let Some(text) = config::get(key) else { return Ok(default) };
+    text.parse().map_err(|_| Error::msg(format!("{key} is {text:?}; {expected} is expected")))
+}
+
+impl Dispatcher for Isolate {
+    fn new() -> Result<Self> {
+        let share = setting("share", 0.5, "a number from 0 to 1")?;
+        let confined: u32 = setting("confined", 1, "a number of at least 1")?;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Error::msg(format!("share is {share}; 0 to 1 are allowed")));
+        }
+        Ok(Self::with(share, confined.max(1)))
+    }
+
+    fn columns(&self) -> Columns {
+        Columns::KEYS | Columns::FINISHED
+    }
+
+    fn consumers(&mut self) -> &mut Consumers {
+        &mut self.consumers
+    }
+
+    fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments) {
+        self.withdrawn.extend(&offer.withdrawn);
+        offer.finished.iter().for_each(|event| self.finish(*event));
+        self.queue.extend(offer.events.iter().copied().zip(offer.keys.iter().copied()));
+        while self.consumers.are_asking()
+            && let Some(event) = self.pop()
+        {
+            assignments.assign(event, &mut self.consumers);
+        }
+    }
+}
+
+millrace_plugin::export_dispatcher!(Isolate);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A dispatcher with four workers, and events named by their keys' letters.
+    fn queued(keys: &str) -> Isolate {
+        let mut isolate = Isolate::with(0.5, 1);
+        isolate.consumers.subscribe(0, 4);
+        let events = keys.bytes().enumerate().map(|(at, key)| (at as u64 + 1, u64::from(key)));
+        isolate.queue.extend(events);
+        isolate
+    }
+
+    /// The next events as far as they may go out, by their keys.
+    fn out(isolate: &mut Isolate, most: usize) -> (String, Vec<u64>) {
+        let (mut keys, mut events) = (String::new(), Vec::new());
+        while events.len() < most
+            && let Some(event) = isolate.pop()
+        {
+            keys.push(isolate.in_flight[&event] as u8 as char);
+            events.push(event);
+        }
+        (keys, events)
+    }
+
+    #[test]
+    fn who_takes_over_is_confined_to_one() {
+        let mut isolate = queued("aaaaaaaabc");
+        // Two of four are its share; then it is confined, and the others go on.
+        let (keys, events) = out(&mut isolate, 4);
+        assert_eq!(keys, "aabc");
+        assert_eq!(out(&mut isolate, 4).0, "");
+        isolate.finish(events[0]);
+        assert_eq!(out(&mut isolate, 4).0, "", "it still has one");
+        isolate.finish(events[1]);
+        let (keys, events) = out(&mut isolate, 4);
+        assert_eq!(keys, "a", "one at a time from now on");
+        isolate.finish(events[0]);
+        assert_eq!(out(&mut isolate, 4).0, "a");
+    }
+
+    #[test]
+    fn it_is_free_again_when_nothing_of_it_waits() {
+        let mut isolate = queued("aaaa");
+        let mut events = out(&mut isolate, 4).1;
+        let mut rounds = 0;
+        while let Some(event) = events.pop() {
+            isolate.finish(event);
+            events.extend(out(&mut isolate, 4).1);
+            rounds += 1;
+        }
+        assert_eq!(rounds, 4, "all of them went out");
+        assert!(isolate.keys.is_empty() && isolate.in_flight.is_empty());
+    }
+
+    #[test]
+    fn a_mixed_crowd_goes_out_in_order() {
+        let mut isolate = queued("abcd");
+        assert_eq!(out(&mut isolate, 4).0, "abcd");
+    }
+}

@@ -1,0 +1,114 @@
+//! Dispatches what is most urgent, and lets nothing wait for ever.
+//!
+//! Each event has the priority it was enqueued with, from 0 to 255, and gains one
+//! for every `aging_ms` (1,000 unless configured) that it waits. All gain at the
+//! same pace, so that the order of two events never changes: it is that of their
+//! times of arrival, each set back by its priority times `aging_ms`.
+//!
+//! ```toml
+//! [plugins.priority]
+//! path = "plugins/priority"
+//! config = { aging_ms = 500 }
+//! ```
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+
+use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, Offer};
+use millrace_plugin::host::config;
+use millrace_plugin::{Error, Result};
+
+/// The events that wait, the most urgent first.
+#[derive(Debug, Default)]
+struct Priority {
+    consumers: Consumers,
+    aging_ns: i128,
+    /// By when they came less what their priority is worth, and then in order.
+    events: BinaryHeap<Reverse<(i128, u64, u64)>>,
+    /// How many came so far.
+    came: u64,
+    /// Those of `events` that were withdrawn.
+    withdrawn: HashSet<u64>,
+}
+
+/// Unless configured: an event of priority 5 waits five seconds longer than one of
+/// priority 10 at most.
+const AGING_MS: u32 = 1_000;
+
+impl Priority {
+    fn aging(ms: u32) -> Self {
+        Self { aging_ns: i128::from(ms) * 1_000_000, ..Self::default() }
+    }
+
+    fn push(&mut self, event: u64, priority: u8, came_ns: u64) {
+        let urgency = i128::from(came_ns) - i128::from(priority) * self.aging_ns;
+        self.came += 1;
+        self.events.push(Reverse((urgency, self.came, event)));
+    }
+
+    fn pop(&mut self) -> Option<u64> {
+        loop {
+            let Reverse((_, _, event)) = self.events.pop()?;
+            if !self.withdrawn.remove(&event) {
+                return Some(event);
+            }
+        }
+    }
+}
+
+impl Dispatcher for Priority {
+    fn new() -> Result<Self> {
+        let Some(text) = config::get("aging_ms") else { return Ok(Self::aging(AGING_MS)) };
+        let expected = "a number of milliseconds, at least 1, is expected";
+        let ms = text.parse().ok().filter(|ms| *ms > 0);
+        ms.map(Self::aging).ok_or_else(|| Error::msg(format!("aging_ms is {text:?}; {expected}")))
+    }
+
+    fn columns(&self) -> Columns {
+        Columns::PRIORITIES | Columns::TIMES
+    }
+
+    fn consumers(&mut self) -> &mut Consumers {
+        &mut self.consumers
+    }
+
+    fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments) {
+        self.withdrawn.extend(&offer.withdrawn);
+        let priorities = offer.priorities.iter().zip(&offer.times_ns);
+        for (event, (priority, came_ns)) in offer.events.iter().zip(priorities) {
+            // One that comes again does so under a number it had before.
+            if self.withdrawn.remove(event) {
+                self.events.retain(|Reverse((_, _, other))| other != event);
+            }
+            self.push(*event, *priority, *came_ns);
+        }
+        while self.consumers.are_asking()
+            && let Some(event) = self.pop()
+        {
+            assignments.assign(event, &mut self.consumers);
+        }
+    }
+}
+
+millrace_plugin::export_dispatcher!(Priority);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn the_most_urgent_is_first_and_the_patient_is_not_forgotten() {
+        let mut dispatcher = Priority::aging(1_000);
+        dispatcher.push(1, 0, 0);
+        dispatcher.push(2, 9, 1_000 * MS);
+        dispatcher.push(3, 9, 1_000 * MS);
+        dispatcher.push(4, 1, 1_500 * MS);
+        // By now the first is worth twenty, and the urgent one ten.
+        dispatcher.push(5, 10, 20_000 * MS);
+        dispatcher.withdrawn.insert(4);
+        let popped: Vec<_> = std::iter::from_fn(|| dispatcher.pop()).collect();
+        assert_eq!(popped, [2, 3, 1, 5]);
+    }
+}

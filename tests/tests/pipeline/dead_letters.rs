@@ -1,0 +1,87 @@
+//! Events that were given up.
+
+use millrace_tests::{App, HttpRequest, Run, TestServer, run};
+use serde_json::{Value, json};
+
+use super::{enqueued, job, until};
+
+/// Batches of eight, three attempts, and no wait before them.
+fn server() -> TestServer {
+    TestServer::start(App::jobs_with(
+        "[pipelines.jobs]\nhttp = {}\nretry = { max_attempts = 3, backoff_ms = 1 }\n\
+         worker = { plugin = \"jobs\", max_demand = 16, min_demand = 8, batch_size = 8 }\n\
+         [pipelines.strict]\nhttp = {}\nretry = { max_attempts = 3, backoff_ms = 1 }\n\
+         worker = { plugin = \"jobs\" }\n",
+    ))
+}
+
+async fn admin(server: &TestServer, method: &str, path: &str, body: Option<Value>) -> Value {
+    let mut request = HttpRequest::new(method, &format!("/pipelines/jobs/{path}"));
+    if let Some(body) = body {
+        request = request.body("application/json", &body.to_string());
+    }
+    let response = request.send(server.address()).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()
+}
+
+#[tokio::test]
+async fn the_poison_of_a_batch_is_found_and_the_rest_is_done() {
+    let server = server();
+    let mut jobs: Vec<_> = (0..8).map(|seq| job("ada", seq)).collect();
+    jobs[5]["poison"] = json!(true);
+    enqueued(&server, "jobs", &jobs).await;
+    let view = until(&server, "jobs", |totals| totals["failed"] == 1).await;
+    assert_eq!((&view["totals"]["done"], &view["dead_letters"]), (&json!(7), &json!(1)));
+
+    let listed = admin(&server, "GET", "dead-letters", None).await;
+    let letter = &listed["dead_letters"][0];
+    assert_eq!((&letter["number"], &letter["attempts"]), (&json!(1), &json!(3)), "{listed}");
+    assert!(letter["reason"].as_str().unwrap().contains("job 5 of ada is poison"), "{listed}");
+    assert_eq!(letter["payload"], jobs[5].to_string());
+
+    // It fails once more, and is another letter then.
+    let replay = Some(json!({ "numbers": [1] }));
+    let told = admin(&server, "POST", "dead-letters/replay", replay).await;
+    assert_eq!(told, json!({ "replayed": 1, "rejected": 0 }));
+    until(&server, "jobs", |totals| totals["failed"] == 2).await;
+    let listed = admin(&server, "GET", "dead-letters", None).await;
+    assert_eq!(listed["dead_letters"][0]["number"], 2, "{listed}");
+    let told = admin(&server, "DELETE", "dead-letters", Some(json!({}))).await;
+    assert_eq!(told, json!({ "purged": 1 }));
+    let listed = admin(&server, "GET", "dead-letters", None).await;
+    assert_eq!(listed["count"], 0);
+}
+
+/// The program, asking a server.
+async fn ask(server: &TestServer, args: &[&str]) -> Run {
+    let url = format!("http://{}", server.address());
+    run(args.iter().copied().chain(["--server", url.as_str()])).await
+}
+
+#[tokio::test]
+async fn an_operator_has_commands_for_them() {
+    let server = server();
+    let poison = |seq| json!({ "user": "ada", "seq": seq, "poison": true });
+    enqueued(&server, "strict", &[poison(1), poison(2), job("ada", 3)]).await;
+    until(&server, "strict", |totals| totals["failed"] == 2).await;
+    let listed = ask(&server, &["dead-letters", "list", "strict"]).await;
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed:?}");
+    let purged = ask(&server, &["dead-letters", "purge", "strict", "--numbers", "1"]).await;
+    assert_eq!(purged.stdout, "{\"purged\":1}\n");
+    let replayed = ask(&server, &["dead-letters", "replay", "strict"]).await;
+    assert_eq!(replayed.stdout, "{\"rejected\":0,\"replayed\":1}\n");
+    until(&server, "strict", |totals| totals["failed"] == 3).await;
+    let shown = ask(&server, &["pipelines"]).await;
+    assert!(shown.stdout.lines().any(|line| line.contains("\"pipeline\":\"strict\"")), "{shown:?}");
+    let wrong = ask(&server, &["dead-letters", "list", "none"]).await;
+    wrong.assert_refused(&["404", "there is no pipeline \"none\"; there are: jobs, strict"]);
+}
+
+#[tokio::test]
+async fn operators_need_the_admin_interface() {
+    let server = TestServer::shared();
+    let response = HttpRequest::new("GET", "/pipelines").send(server.address()).await;
+    assert_eq!(response.status, 404, "{response:?}");
+    assert!(response.body.contains("[admin] is not enabled"), "{response:?}");
+}
