@@ -26,6 +26,7 @@ mod runtime;
 mod selector;
 mod slots;
 mod spec;
+mod storage;
 mod worker;
 
 pub use core::{Batch, Meta, OnFull, Totals};

@@ -25,6 +25,7 @@ use super::dispatcher::{
 use super::event::{ConsumerId, NewEvent, Now};
 use super::selector::{Selector, text_at};
 use super::spec::{DispatcherSpec, PipelineSpec, StageSpec, WorkerSpec};
+use super::storage::{Safe, StorageError};
 use super::worker::{Worked, Worker};
 use crate::bucket::Bucket;
 use crate::channel::{Effect, SocketRef};
@@ -109,12 +110,33 @@ struct Seat {
 }
 
 /// What became of events that were handed over.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Handover {
     /// Those that found room.
     pub accepted: usize,
     /// Those that found no room, by their place.
     pub refused: Vec<(usize, NewEvent)>,
+    /// Ready when those accepted are safe; `None` when they are.
+    safe: Option<Safe>,
+}
+
+impl Debug for Handover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { accepted, refused, .. } = self;
+        let mut told = f.debug_struct("Handover");
+        told.field("accepted", accepted).field("refused", refused).finish_non_exhaustive()
+    }
+}
+
+impl Handover {
+    /// Waits until what was accepted is safe, as far as the pipeline's storage makes
+    /// it so; a producer is told no earlier.
+    pub(crate) async fn safe(&mut self) -> Result<(), StorageError> {
+        match self.safe.take() {
+            Some(safe) => safe.await,
+            None => Ok(()),
+        }
+    }
 }
 
 type Calling = ReusableBoxFuture<'static, (Batch, Worked)>;
@@ -296,6 +318,26 @@ impl Pipeline {
                 tokio::spawn(Arc::clone(self).consume(stage, consumer));
             }
         }
+        if let Some(every) = self.lock().core.renew_every() {
+            tokio::spawn(Arc::clone(self).keep_leases(every));
+        }
+    }
+
+    /// Tells a storage that outlives the server what is in hand, and takes up what
+    /// nobody has.
+    async fn keep_leases(self: Arc<Self>, every: Duration) {
+        let mut ticks = tokio::time::interval(every);
+        let mut aftermath = Aftermath::default();
+        loop {
+            ticks.tick().await;
+            {
+                let mut inner = self.lock();
+                let now = self.now();
+                inner.core.renew_leases(now);
+                aftermath.take(&mut inner.core);
+            }
+            self.see_to(&mut aftermath, None);
+        }
     }
 
     /// Hands events over. Those that find no room come back.
@@ -317,6 +359,7 @@ impl Pipeline {
                 }
             }
             inner.core.accepted(now);
+            handover.safe = inner.core.safe();
             aftermath.take(&mut inner.core);
         }
         self.see_to(&mut aftermath, None);
@@ -372,6 +415,7 @@ impl Pipeline {
             if !waiting.is_empty() {
                 inner.core.want_room(waiting.len());
             }
+            handover.safe = inner.core.safe();
             aftermath.take(&mut inner.core);
             inner.closed
         };

@@ -168,6 +168,12 @@ impl Slots {
         self.bytes
     }
 
+    /// What their storage knows them by.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        let in_hand = self.slots.iter().filter(|slot| slot.place != Place::Free);
+        in_hand.map(|slot| slot.stored).collect()
+    }
+
     /// Those of a stage that are at a place, in the order of their coming.
     pub(super) fn in_order(&self, stage: u8, place: Place) -> Vec<EventId> {
         let there = |slot: &&Slot| slot.place == place && slot.stage == stage;

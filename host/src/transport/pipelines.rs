@@ -69,19 +69,22 @@ async fn ingest(name: &str, request: Request<Incoming>, shared: &Arc<Shared>) ->
     let body = body(request, config.max_body_bytes, "http.max_body_bytes").await?;
     let events = format.events(&body, pipeline.max_event_bytes(), wall_ms());
     let events = events.map_err(|error| refuse(&error))?;
-    let handover = match pipeline.waits() {
+    let mut handover = match pipeline.waits() {
         true => {
             let patience = Duration::from_millis(config.wait_ms);
             pipeline.enqueue_patiently(events, patience).await
         }
         false => pipeline.enqueue(events),
     };
+    handover.safe().await.map_err(|error| {
+        refused(StatusCode::SERVICE_UNAVAILABLE, &format!("{error}; send them again\n"))
+    })?;
     Ok(told(&handover, shared.socket.retry_after_ms))
 }
 
 /// What became of them: 202, or 429 if some were refused.
 fn told(handover: &Handover, retry_after_ms: u64) -> Response<Body> {
-    let Handover { accepted, refused } = handover;
+    let Handover { accepted, refused, .. } = handover;
     if refused.is_empty() {
         let told = json!({ "accepted": accepted, "rejected": 0 });
         return answer(StatusCode::ACCEPTED, &told);

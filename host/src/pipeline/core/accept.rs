@@ -4,6 +4,7 @@ use super::{Core, OnFull};
 use crate::pipeline::event::{DropReason, EventId, NewEvent, Now};
 use crate::pipeline::keys::KeyId;
 use crate::pipeline::slots::{Extra, Place, Slot};
+use crate::pipeline::storage::Leased;
 
 /// There is no room for an event, and whoever made it keeps it.
 #[derive(Clone, Debug)]
@@ -25,9 +26,36 @@ impl Core {
                 return self.refuse(event);
             }
         }
-        self.totals.accepted += 1;
-        self.insert(event, hash, now);
-        Ok(())
+        match self.storage.append(&event, now) {
+            Ok(number) => {
+                self.last_stored = number;
+                self.insert(event, hash, number, now);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                self.totals.rejected += 1;
+                Err(Refused(event))
+            }
+        }
+    }
+
+    /// Keeps the leases of what is in hand, and takes up what nobody has, as far as
+    /// there is room.
+    pub(in crate::pipeline) fn renew_leases(&mut self, now: Now) {
+        self.storage.extend(&self.slots.numbers(), now);
+        while !self.is_full() {
+            let room = self.config.size - self.slots.buffered();
+            let leased = self.storage.lease(room, now);
+            if leased.is_empty() {
+                break;
+            }
+            for Leased { number, event } in leased {
+                let hash = event.key.as_ref().map(|key| self.keys.hash(key));
+                self.insert(event, hash, number, now);
+            }
+        }
+        self.accepted(now);
     }
 
     /// Sends on what was accepted.
@@ -57,13 +85,12 @@ impl Core {
         }
     }
 
-    fn insert(&mut self, event: NewEvent, hash: Option<u64>, now: Now) {
+    fn insert(&mut self, event: NewEvent, hash: Option<u64>, stored: u64, now: Now) {
+        self.totals.accepted += 1;
         let NewEvent { payload, key, priority, selected, reply_to, stamped_ms } = event;
         let key = key.zip(hash).map(|(text, hash)| self.keys.hold(text, hash));
         let extra = (selected.is_some() || reply_to.is_some())
             .then(|| Box::new(Extra { selected, reply_to }));
-        let stored = self.next;
-        self.next += 1;
         let blocked = self.is_blocked(key);
         let id = self.slots.insert(Slot {
             id: EventId::NONE,

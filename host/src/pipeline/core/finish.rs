@@ -245,7 +245,7 @@ impl Core {
     fn end(&mut self, stage: usize, event: EventId, end: &End) {
         let Some(slot) = self.slots.get_mut(event) else { return };
         slot.copies = slot.copies.saturating_sub(1);
-        let (copies, failed) = (slot.copies, slot.failed);
+        let (copies, failed, number) = (slot.copies, slot.failed, slot.stored);
         if copies > 0 {
             slot.failed |= !matches!(end, End::Done);
             return self.bury(event, stage, end);
@@ -270,6 +270,7 @@ impl Core {
                 self.bury(event, stage, end);
             }
         }
+        self.storage.ack(number);
         self.release(event);
     }
 
@@ -294,12 +295,17 @@ impl Core {
     /// An event that no consumer has will not be handled.
     pub(super) fn drop_event(&mut self, event: EventId, reason: DropReason) {
         let Some(slot) = self.slots.get(event) else { return };
-        let (stage, key) = (usize::from(slot.stage), slot.key);
+        let (stage, key, number) = (usize::from(slot.stage), slot.key, slot.stored);
         if let Some(key) = key.filter(|_| slot.place.is_buffered()) {
             self.keys.get_mut(key).waiting -= 1;
         }
         self.totals.drop_one(reason);
         self.bury(event, stage, &End::Dropped(reason, String::new()));
+        match reason {
+            // A storage that outlives the server has it still.
+            DropReason::Shutdown => self.storage.nack(number),
+            _ => self.storage.ack(number),
+        }
         self.release(event);
     }
 

@@ -36,6 +36,7 @@ use super::event::{ConsumerId, DropReason, EventId, Now};
 use super::keys::Keys;
 use super::retry::{Delayed, RetryPolicy};
 use super::slots::{Place, Slots};
+use super::storage::{Memory, Safe, Storage};
 use crate::channel::SocketRef;
 use crate::wire::Payload;
 
@@ -85,8 +86,10 @@ pub(super) struct Core {
     /// which have gone.
     order: VecDeque<EventId>,
     totals: Totals,
-    /// The number of the next event that is accepted.
-    next: u64,
+    /// Where the events in hand are kept besides.
+    storage: Box<dyn Storage>,
+    /// The last event that was accepted.
+    last_stored: u64,
     /// For the jitter of retries.
     random: u64,
     /// The least room that a producer waits for.
@@ -135,7 +138,8 @@ impl Core {
             delayed: Delayed::default(),
             order: VecDeque::new(),
             totals: Totals::default(),
-            next: 1,
+            storage: Box::<Memory>::default(),
+            last_stored: 0,
             random: random | 1,
             wanted_room: usize::MAX,
             outputs: Vec::new(),
@@ -147,6 +151,23 @@ impl Core {
             }
         }
         core
+    }
+
+    /// Keeps its events elsewhere too, and takes up those that are there.
+    #[cfg(test)]
+    pub(super) fn keep_in(&mut self, storage: Box<dyn Storage>, now: Now) {
+        self.storage = storage;
+        self.renew_leases(now);
+    }
+
+    /// How often [`Self::renew_leases`] is to be called, if ever.
+    pub(super) fn renew_every(&self) -> Option<Duration> {
+        self.storage.renew_every()
+    }
+
+    /// Ready when all that was accepted so far is safe; `None` when it is.
+    pub(super) fn safe(&self) -> Option<Safe> {
+        self.storage.safe(self.last_stored)
     }
 
     /// What has come of the events, and where those in hand are.
