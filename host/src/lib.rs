@@ -10,7 +10,8 @@
 //!
 //! The folders are the architecture, here in reading order. `wire`, `session`
 //! and `channel` are pure; only `wasm` names wasmtime, only `transport` touches
-//! the network for clients, and only `egress` for plugins.
+//! the network for clients, only `admin` for operators, and only `egress` for
+//! plugins.
 
 #![cfg_attr(
     not(test),
@@ -23,6 +24,7 @@
     )
 )]
 
+mod admin;
 mod bucket;
 pub mod cli;
 pub mod config;

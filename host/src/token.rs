@@ -1,5 +1,8 @@
 //! What somebody has to know.
 
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+
 /// Compares what was `expected` with what was `given`; anything will do when
 /// nothing is expected. Takes as long for a wrong token as for the right one.
 pub(crate) fn admits(expected: Option<&str>, given: Option<&str>) -> bool {
@@ -7,6 +10,11 @@ pub(crate) fn admits(expected: Option<&str>, given: Option<&str>) -> bool {
     let given = given.unwrap_or_default().as_bytes();
     let differences = given.iter().zip(expected.as_bytes()).map(|(a, b)| a ^ b);
     given.len() == expected.len() && differences.fold(0, |all, here| all | here) == 0
+}
+
+/// What a request gives: `authorization: Bearer …`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl App {
             format!("[plugins.{name}]\ncomponent = {component:?}\n")
         };
         let plugins: String = ["jobs", "fair", "isolate", "priority"].map(plugin).concat();
-        Self::written(&format!("{plugins}[admin]\nenabled = true\n{config}"))
+        Self::written(&format!("{plugins}[admin]\nlisten = \"127.0.0.1:0\"\n{config}"))
     }
 
     /// Its servers get an environment variable.

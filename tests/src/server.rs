@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -23,6 +23,10 @@ struct Process {
     child: Mutex<Child>,
     /// `127.0.0.1:PORT`.
     address: String,
+    /// That of its admin interface, once a test has asked for it.
+    admin: OnceLock<String>,
+    /// What else it prints.
+    addresses: Mutex<Receiver<String>>,
     log: Arc<Log>,
     /// Gets nothing, and ends when stdout and stderr have been read to their ends.
     end: Mutex<Receiver<()>>,
@@ -105,14 +109,28 @@ impl TestServer {
             let _ = child.wait();
             panic!("the server did not say where it listens:\n{}", locked(&log.text));
         };
-        let (child, end) = (Mutex::new(child), Mutex::new(end));
-        Self { process: Arc::new(Process { child, address, log, end, _app: app }) }
+        let (child, end, addresses) = (Mutex::new(child), Mutex::new(end), Mutex::new(addresses));
+        let admin = OnceLock::new();
+        let process = Process { child, address, admin, addresses, log, end, _app: app };
+        Self { process: Arc::new(process) }
     }
 
     /// `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.process.address
+    }
+
+    /// `127.0.0.1:PORT` of its admin interface.
+    ///
+    /// # Panics
+    /// If it has none.
+    #[must_use]
+    pub fn admin(&self) -> &str {
+        self.process.admin.get_or_init(|| {
+            let next = locked(&self.process.addresses).recv_timeout(PATIENCE);
+            next.expect("the server has an admin interface, and says where")
+        })
     }
 
     /// What the server has logged until now.
@@ -222,8 +240,8 @@ fn keep(stderr: impl Read + Send + 'static, log: Arc<Log>, running: Sender<()>) 
     });
 }
 
-/// Finds the address in `stdout`: the first `http://…`. Drops `running` at its
-/// end.
+/// Finds the addresses in `stdout`: the first `http://…` of a line, which is that
+/// of clients first and that of operators then. Drops `running` at its end.
 fn watch(stdout: impl Read + Send + 'static, running: Sender<()>) -> Receiver<String> {
     let (found, addresses) = channel();
     thread::spawn(move || {

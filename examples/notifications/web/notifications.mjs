@@ -2,6 +2,7 @@
 // channels, and shows how long each waited.
 //
 //   every 100 ms ──POST──▶ /pipelines/notifications/events
+//   controls ──▶ the admin interface: at port 4001, or at ?admin=HOST:PORT
 //   channel `user:<name>` ──notification──▶ a bar for each half second
 
 import { Socket } from "/phoenix.mjs";
@@ -14,6 +15,9 @@ const TALLEST_MS = 5000;
 /** Somebody would notice. */
 const LATE_MS = 500;
 const BOBS_RATE = 5;
+
+const admin = new URLSearchParams(location.search).get("admin") ?? `${location.hostname}:4001`;
+const ADMIN = `http://${admin}/pipelines/notifications`;
 
 const $ = (selector) => document.querySelector(selector);
 const socket = new Socket("/socket");
@@ -64,13 +68,13 @@ function take(name, rate) {
 
 setInterval(() => {
   const events = [...take("ada", Number($("#rate").value)), ...take("bob", BOBS_RATE)];
-  if (events.length > 0) post("events", events);
+  if (events.length > 0) post("/pipelines/notifications/events", events);
 }, SEND_EVERY_MS);
 
-async function post(what, body) {
+async function post(url, body) {
   const headers = { "content-type": "application/json" };
   const request = { method: "POST", headers, body: JSON.stringify(body) };
-  const response = await fetch(`/pipelines/notifications/${what}`, request);
+  const response = await fetch(url, request);
   return response.ok ? response.json() : Promise.reject(new Error(await response.text()));
 }
 
@@ -81,12 +85,17 @@ $("#rate").addEventListener("input", () => {
 });
 
 $("#dispatchers").addEventListener("change", async (event) => {
-  const view = await post("dispatcher", { dispatcher: event.target.value });
+  const view = await post(`${ADMIN}/dispatcher`, { dispatcher: event.target.value });
   document.body.dataset.dispatcher = view.dispatchers.at(-1);
 });
 
 setInterval(async () => {
-  const { totals } = await (await fetch("/pipelines/notifications")).json();
+  const response = await fetch(ADMIN).catch(() => undefined);
+  if (!response?.ok) {
+    $("#pipeline").textContent = `no answer from the admin interface at ${admin}: open ?admin=HOST:PORT`;
+    return;
+  }
+  const { totals } = await response.json();
   const dropped = Object.values(totals.dropped).reduce((sum, count) => sum + count, 0);
   $("#pipeline").textContent =
     `${totals.accepted} accepted = ${totals.done} done + ${totals.failed} failed + ${dropped} dropped` +

@@ -16,7 +16,6 @@ pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
     let signals = Signals::new()?;
     raise_file_limit();
     app.dashboard.enabled = true;
-    app.admin.enabled = true;
     let app = Arc::new(app);
     build_all(&app).await?;
     let server = Server::bind(&app).await?;

@@ -1,10 +1,18 @@
 //! The command line.
 
+mod admin;
 mod build;
 mod check;
 mod dev;
+mod frame;
 mod pipelines;
+mod plugins;
 mod serve;
+mod sockets;
+mod table;
+mod terminal;
+mod top;
+mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +20,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use self::pipelines::{DeadLetters, ServerArgs};
-use crate::config::App;
+use self::admin::AdminArgs;
+use self::pipelines::DeadLetters;
+use self::table::Table;
+use crate::config::{AdminConfig, App};
 use crate::telemetry::{Dialect, LogFormat, init_log, metrics_table};
 
 /// A real-time server for Phoenix Channels clients whose channels are sandboxed
@@ -34,7 +44,8 @@ Examples:
   millrace build examples/chat            build the plugins of an app
   millrace serve examples/chat            serve what was built
   millrace serve room.wasm --listen :0    serve one plugin on a port the system chooses
-  millrace check room.wasm                say what a plugin exports, imports and lacks";
+  millrace check room.wasm                say what a plugin exports, imports and lacks
+  millrace top                            watch a running server with [admin]";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -74,47 +85,89 @@ Example:
         #[arg(value_name = "FILE.wasm")]
         plugin: PathBuf,
     },
-    /// Print what became of the events of a server's pipelines, one JSON object in
-    /// each line.
-    ///
-    /// The server needs `[admin] enabled = true`.
+    /// List the plugins of a running server: versions, topics, instances, faults.
+    #[command(after_help = "\
+Examples:
+  millrace plugins
+  millrace plugins --admin :4001 --json")]
+    Plugins {
+        #[command(flatten)]
+        server: AdminArgs,
+    },
+    /// List the pipelines of a running server, and what became of their events.
     #[command(after_help = "\
 Example:
-  millrace pipelines --server http://127.0.0.1:4000")]
+  millrace pipelines")]
     Pipelines {
         #[command(flatten)]
-        server: ServerArgs,
+        server: AdminArgs,
     },
     /// Switch the dispatcher of a pipeline while events flow.
-    ///
-    /// The server needs `[admin] enabled = true`.
     #[command(after_help = "\
-Example:
-  millrace dispatcher jobs fair")]
-    Dispatcher {
+Examples:
+  millrace swap-dispatcher jobs fair
+  millrace swap-dispatcher jobs demand --stage 0")]
+    SwapDispatcher {
         /// The pipeline.
+        #[arg(value_parser = admin::name)]
         pipeline: String,
         /// `demand`, `partition`, or a plugin that exports `dispatcher`.
+        #[arg(value_name = "NAME")]
         dispatcher: String,
         /// The stage, counted from 0; the last one unless given.
         #[arg(long)]
         stage: Option<usize>,
         #[command(flatten)]
-        server: ServerArgs,
+        server: AdminArgs,
     },
     /// List, replay or purge the events that a server's pipelines have given up.
-    ///
-    /// The server needs `[admin] enabled = true`.
     #[command(after_help = "\
 Examples:
   millrace dead-letters list jobs
   millrace dead-letters replay jobs --numbers 4,7
-  millrace dead-letters purge jobs --server http://127.0.0.1:4000")]
+  millrace dead-letters purge jobs --admin 127.0.0.1:4001")]
     DeadLetters {
         #[command(subcommand)]
         what: DeadLetters,
         #[command(flatten)]
-        server: ServerArgs,
+        server: AdminArgs,
+    },
+    /// List the connections of a running server.
+    #[command(after_help = "\
+Examples:
+  millrace sockets
+  millrace sockets --user ada")]
+    Sockets {
+        /// Those of this user id alone.
+        #[arg(long)]
+        user: Option<String>,
+        #[command(flatten)]
+        server: AdminArgs,
+    },
+    /// Close every connection of a user.
+    ///
+    /// Client libraries come back by themselves, and are asked anew who they are.
+    #[command(after_help = "\
+Example:
+  millrace disconnect ada")]
+    Disconnect {
+        /// The user id, as a plugin's `connect` gave it.
+        user: String,
+        #[command(flatten)]
+        server: AdminArgs,
+    },
+    /// Watch a running server, once a second: connections, messages, plugins,
+    /// pipelines, faults. `q` or Ctrl-C ends it.
+    #[command(after_help = "\
+Examples:
+  millrace top
+  millrace top --once")]
+    Top {
+        /// Print one frame, and end.
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        server: AdminArgs,
     },
     /// List what the server measures: names, types, units and labels, as a table
     /// in Markdown.
@@ -131,6 +184,15 @@ struct ServeArgs {
     /// choose, and the choice is printed.
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    /// Where operators ask, instead of `admin.listen` in millrace.toml (default
+    /// there: 127.0.0.1:4001; without either, nowhere). Port 0 lets the system
+    /// choose, and the choice is printed.
+    #[arg(long, value_name = "ADDR", env = "MILLRACE_ADMIN",
+        value_parser = admin::listen_for_operators)]
+    admin: Option<SocketAddr>,
+    /// What operators have to know, instead of `admin.token`.
+    #[arg(long, value_name = "TOKEN", env = "MILLRACE_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
     /// Where measurements go, instead of `statsd.address` in millrace.toml:
     /// `HOST:PORT` over UDP, or `unix:PATH`.
     #[arg(long, value_name = "HOST:PORT")]
@@ -141,8 +203,22 @@ struct ServeArgs {
 }
 
 impl ServeArgs {
+    /// The app for `millrace dev`, which has the admin interface anyway.
+    fn load_for_dev(&self) -> anyhow::Result<App> {
+        let mut app = self.load()?;
+        let admin = app.admin.get_or_insert_default();
+        // A second app beside the first has the same default.
+        admin.any_port = self.admin.is_none();
+        self.set_token(admin);
+        Ok(app)
+    }
+
     fn load(&self) -> anyhow::Result<App> {
         let mut app = App::load(&self.app)?;
+        if let Some(admin) = self.admin {
+            app.admin.get_or_insert_default().listen = admin;
+        }
+        app.admin.iter_mut().for_each(|admin| self.set_token(admin));
         if let Some(listen) = self.listen {
             app.listen = listen;
         }
@@ -154,6 +230,12 @@ impl ServeArgs {
             }
         }
         Ok(app)
+    }
+
+    fn set_token(&self, admin: &mut AdminConfig) {
+        if let Some(token) = self.admin_token.as_ref().filter(|token| !token.is_empty()) {
+            admin.token = Some(token.clone());
+        }
     }
 }
 
@@ -175,19 +257,27 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => runtime()?.block_on(serve::run(args.load()?)),
-        Command::Dev(args) => runtime()?.block_on(dev::run(args.load()?)),
+        Command::Dev(args) => runtime()?.block_on(dev::run(args.load_for_dev()?)),
         Command::Build { app } => build::run(&App::load(app)?),
         Command::Metrics => {
             say(metrics_table().trim_end());
             Ok(())
         }
+        Command::Plugins { server } => runtime()?.block_on(plugins::show(server)),
         Command::Pipelines { server } => runtime()?.block_on(pipelines::show(server)),
-        Command::Dispatcher { pipeline, dispatcher, stage, server } => {
-            runtime()?.block_on(pipelines::dispatcher(server, pipeline, dispatcher, *stage))
+        Command::SwapDispatcher { pipeline, dispatcher, stage, server } => {
+            runtime()?.block_on(pipelines::swap_dispatcher(server, pipeline, dispatcher, *stage))
         }
         Command::DeadLetters { what, server } => {
             runtime()?.block_on(pipelines::dead_letters(server, what))
         }
+        Command::Sockets { user, server } => {
+            runtime()?.block_on(sockets::show(server, user.as_deref()))
+        }
+        Command::Disconnect { user, server } => {
+            runtime()?.block_on(sockets::disconnect(server, user))
+        }
+        Command::Top { once, server } => runtime()?.block_on(top::run(server, *once)),
         Command::Check { plugin } => runtime()?.block_on(check::run(plugin)),
     }
 }
@@ -208,6 +298,14 @@ fn say(line: &str) {
     use std::io::Write;
     // Whoever reads may have gone.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A table on stdout, or words in its place if it is empty.
+fn print(table: &Table, if_empty: &str) {
+    if table.is_empty() {
+        return say(if_empty);
+    }
+    table.lines().iter().for_each(|line| say(line));
 }
 
 /// The error that ends the program, on stderr.

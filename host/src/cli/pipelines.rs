@@ -1,41 +1,22 @@
-//! `millrace pipelines` and `millrace dead-letters`: what an operator asks a
-//! server that runs.
+//! `millrace pipelines`, `swap-dispatcher` and `dead-letters`: what became of
+//! events, and what to do about it.
 
-use anyhow::{Context, bail};
-use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http_body_util::{BodyExt, Full};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
-use hyper::{Method, Request, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper::Method;
 use serde_json::{Value, json};
 
-use super::say;
-
-/// Which server.
-#[derive(Debug, Args)]
-pub(super) struct ServerArgs {
-    /// The server's address.
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:4000")]
-    server: Uri,
-    /// Its `admin.token`, if it has one.
-    #[arg(
-        long,
-        global = true,
-        value_name = "TOKEN",
-        env = "MILLRACE_ADMIN_TOKEN",
-        hide_env_values = true
-    )]
-    token: Option<String>,
-}
+use super::admin::{AdminArgs, name};
+use super::table::Table;
+use super::value::{list, number, text, texts};
+use super::{print, say};
 
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadLetters {
-    /// Print them, one JSON object in each line, the oldest first.
+    /// Print them, the oldest first.
     List {
         /// The pipeline.
+        #[arg(value_parser = name)]
         pipeline: String,
         /// From this number on.
         #[arg(long, default_value_t = 0)]
@@ -51,6 +32,7 @@ pub(super) enum DeadLetters {
 #[derive(Debug, Args)]
 pub(super) struct Which {
     /// The pipeline.
+    #[arg(value_parser = name)]
     pipeline: String,
     /// Their numbers; all of them if none are given.
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
@@ -63,84 +45,106 @@ impl Which {
     }
 }
 
-/// `millrace pipelines`: one JSON object in each line.
-pub(super) async fn show(server: &ServerArgs) -> anyhow::Result<()> {
-    let all = server.ask(Method::GET, "", None).await?;
-    for pipeline in all.as_array().into_iter().flatten() {
-        say(&pipeline.to_string());
+/// `millrace pipelines`.
+pub(super) async fn show(server: &AdminArgs) -> anyhow::Result<()> {
+    let pipelines = server.get("/pipelines").await?;
+    if server.json {
+        list(&pipelines, &[]).iter().for_each(|pipeline| say(&pipeline.to_string()));
+        return Ok(());
     }
+    let mut table = Table::new(&[
+        "PIPELINE",
+        "DISPATCHERS",
+        ">ACCEPTED",
+        ">DONE",
+        ">FAILED",
+        ">DROPPED",
+        ">IN FLIGHT",
+        ">BUFFERED",
+        ">REJECTED",
+        ">DEAD LETTERS",
+    ]);
+    for pipeline in list(&pipelines, &[]) {
+        let total = |name: &str| number(pipeline, &["totals", name]);
+        let dropped = pipeline.pointer("/totals/dropped").and_then(Value::as_object);
+        let dropped: i64 = dropped.into_iter().flatten().filter_map(|(_, n)| n.as_i64()).sum();
+        let numbers = [
+            total("accepted"),
+            total("done"),
+            total("failed"),
+            dropped,
+            total("in_flight"),
+            total("buffered"),
+            total("rejected"),
+            number(pipeline, &["dead_letters"]),
+        ];
+        let names = [text(pipeline, &["pipeline"]), texts(pipeline, &["dispatchers"])];
+        table.row(names.into_iter().chain(numbers.map(|n| n.to_string())));
+    }
+    print(&table, "there are no pipelines");
     Ok(())
 }
 
-/// `millrace dispatcher`.
-pub(super) async fn dispatcher(
-    server: &ServerArgs,
+/// `millrace swap-dispatcher`.
+pub(super) async fn swap_dispatcher(
+    server: &AdminArgs,
     pipeline: &str,
     dispatcher: &str,
     stage: Option<usize>,
 ) -> anyhow::Result<()> {
     let wanted = json!({ "dispatcher": dispatcher, "stage": stage });
-    let view = server.ask(Method::POST, &format!("/{pipeline}/dispatcher"), Some(wanted)).await?;
-    say(&view.get("dispatchers").unwrap_or(&Value::Null).to_string());
+    let path = format!("/pipelines/{pipeline}/dispatcher");
+    let view = server.ask(Method::POST, &path, Some(wanted)).await?;
+    if server.json {
+        say(&view.to_string());
+    } else {
+        say(&format!("the dispatchers of {pipeline} are: {}", texts(&view, &["dispatchers"])));
+    }
     Ok(())
 }
 
 /// `millrace dead-letters`.
-pub(super) async fn dead_letters(server: &ServerArgs, what: &DeadLetters) -> anyhow::Result<()> {
-    match what {
-        DeadLetters::List { pipeline, from } => list(server, pipeline, *from).await,
-        DeadLetters::Replay(which) => {
-            let path = format!("/{}/dead-letters/replay", which.pipeline);
-            say(&server.ask(Method::POST, &path, Some(which.body())).await?.to_string());
-            Ok(())
-        }
-        DeadLetters::Purge(which) => {
-            let path = format!("/{}/dead-letters", which.pipeline);
-            say(&server.ask(Method::DELETE, &path, Some(which.body())).await?.to_string());
-            Ok(())
-        }
+pub(super) async fn dead_letters(server: &AdminArgs, what: &DeadLetters) -> anyhow::Result<()> {
+    let (method, path, which) = match what {
+        DeadLetters::List { pipeline, from } => return list_letters(server, pipeline, *from).await,
+        DeadLetters::Replay(which) => (Method::POST, "dead-letters/replay", which),
+        DeadLetters::Purge(which) => (Method::DELETE, "dead-letters", which),
+    };
+    let path = format!("/pipelines/{}/{path}", which.pipeline);
+    let told = server.ask(method, &path, Some(which.body())).await?;
+    if server.json {
+        say(&told.to_string());
+    } else if told.get("purged").is_some() {
+        say(&format!("{} purged", number(&told, &["purged"])));
+    } else {
+        let (replayed, stay) = (number(&told, &["replayed"]), number(&told, &["rejected"]));
+        say(&format!("{replayed} replayed, {stay} found no room and stay"));
     }
+    Ok(())
 }
 
 /// Page by page.
-async fn list(server: &ServerArgs, pipeline: &str, mut from: u64) -> anyhow::Result<()> {
+async fn list_letters(server: &AdminArgs, pipeline: &str, mut from: u64) -> anyhow::Result<()> {
+    let columns = [">NUMBER", ">ATTEMPTS", ">STAGE", "KEY", "REASON", "PAYLOAD"];
+    let mut table = Table::new(&columns);
     loop {
-        let path = format!("/{pipeline}/dead-letters?from={from}");
-        let page = server.ask(Method::GET, &path, None).await?;
-        let letters = page.get("dead_letters").and_then(Value::as_array);
-        let letters = letters.map(Vec::as_slice).unwrap_or_default();
+        let path = format!("/pipelines/{pipeline}/dead-letters?from={from}");
+        let page = server.get(&path).await?;
+        let letters = list(&page, &["dead_letters"]);
         for letter in letters {
-            say(&letter.to_string());
+            if server.json {
+                say(&letter.to_string());
+                continue;
+            }
+            let names = ["number", "attempts", "stage", "key", "reason", "payload"];
+            table.row(names.map(|name| text(letter, &[name])));
         }
         let last = letters.last().and_then(|letter| letter.get("number")?.as_u64());
-        let Some(last) = last else { return Ok(()) };
+        let Some(last) = last else { break };
         from = last + 1;
     }
-}
-
-impl ServerArgs {
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        if self.server.scheme_str() != Some("http") {
-            bail!("--server is {}; one such as http://127.0.0.1:4000 is expected", self.server);
-        }
-        let url = format!("{}/pipelines{path}", self.server.to_string().trim_end_matches('/'));
-        let mut request = Request::builder().method(method).uri(&url);
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(body)))?;
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request).await;
-        let response = response.with_context(|| format!("failed to reach {}", self.server))?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if !status.is_success() {
-            bail!("{url} answered {status}: {}", String::from_utf8_lossy(&body).trim());
-        }
-        serde_json::from_slice(&body).context("the answer is no JSON")
+    if !server.json {
+        print(&table, "there are no dead letters");
     }
+    Ok(())
 }

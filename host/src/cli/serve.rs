@@ -37,6 +37,10 @@ pub(super) fn announce(server: &Server, app: &App) {
     }
     let path = &app.socket.path;
     say(&format!("Millrace is listening on http://{address} (clients: ws://{address}{path})"));
+    if let Some(admin) = server.admin_address() {
+        // In one line with nothing else that scripts look for.
+        say(&format!("admin http://{admin}"));
+    }
     if app.dashboard.enabled {
         let token = app.dashboard.token.as_ref().map_or("", |_| "?token=…");
         info!("the dashboard is at http://{address}/dashboard{token}");
@@ -75,7 +79,8 @@ impl Signals {
         }
     }
 
-    async fn next(&mut self) {
+    /// Ready at one of them.
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -39,8 +39,8 @@ pub struct App {
     pub drain: DrainConfig,
     /// Its pipelines, by name.
     pub pipelines: BTreeMap<String, PipelineConfig>,
-    /// What operators may ask for.
-    pub admin: AdminConfig,
+    /// Where operators ask, if anywhere.
+    pub admin: Option<AdminConfig>,
 }
 
 /// One plugin of an app.
@@ -204,6 +204,7 @@ fn check(file: &ConfigFile) -> Result<(), String> {
             return Err(format!("statsd.interval_ms is {found}; 1 to 60000 are allowed"));
         }
     }
+    file.admin.iter().try_for_each(AdminConfig::check)?;
     for policy in &file.socket.outbox_policies {
         TopicPattern::parse(&policy.topics)
             .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
@@ -372,6 +373,11 @@ mod tests {
                 "expected one of `close`, `drop_oldest`, `conflate`",
             ),
             ("[drain]\nover = 1", "unknown field `over`"),
+            ("[admin]\nenabled = true", "unknown field `enabled`"),
+            ("[admin]\nlisten = \"here\"", "invalid socket address"),
+            ("[admin]\ntoken = \"\"", "admin.token is empty"),
+            ("[admin]\nmax_connections = 0", "admin.max_connections is 0"),
+            ("[admin]\nallow_origin = [\"a.com\"]", "origin \"a.com\" is none of"),
             ("[pipelines.p]", "pipelines.p needs a worker"),
             (
                 "[pipelines.p]\nworker = { plugin = \"x\" }",

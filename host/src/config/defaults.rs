@@ -5,6 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// Loopback: a server is opened to others on purpose.
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
 
+/// Beside the clients' port, and on loopback: what operators may do is more than
+/// what clients may.
+pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4001);
+
+/// Some operators with some tools each; none of them holds many.
+pub(super) const ADMIN_MAX_CONNECTIONS: usize = 64;
+
+/// As long as a few megabytes need over a slow line.
+pub(super) const ADMIN_TIMEOUT_MS: u64 = 30_000;
+
 /// Where phoenix.js examples connect to.
 pub(super) const SOCKET_PATH: &str = "/socket";
 

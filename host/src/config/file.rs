@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{CheckOrigin, EgressConfig, PipelineConfig, defaults};
+use super::{AdminConfig, CheckOrigin, EgressConfig, PipelineConfig, defaults};
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::session::Limits;
 use crate::telemetry::{Dialect, EventNames, Target};
@@ -29,7 +29,7 @@ pub(super) struct ConfigFile {
     pub(super) dashboard: DashboardConfig,
     pub(super) drain: DrainConfig,
     pub(super) pipelines: BTreeMap<String, PipelineConfig>,
-    pub(super) admin: AdminConfig,
+    pub(super) admin: Option<AdminConfig>,
 }
 
 /// `[socket]`: one WebSocket connection and its channels.
@@ -145,17 +145,6 @@ pub struct DashboardConfig {
     pub token: Option<String>,
 }
 
-/// `[admin]`: what operators may ask of the server over HTTP.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdminConfig {
-    /// Whether they may; under `millrace dev` they may anyway.
-    pub enabled: bool,
-    /// What one has to know: `authorization: Bearer …`. Without it, everybody may
-    /// who reaches the server.
-    pub token: Option<String>,
-}
-
 /// `[plugins.NAME]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -195,7 +184,7 @@ impl Default for ConfigFile {
             dashboard: DashboardConfig::default(),
             drain: DrainConfig::default(),
             pipelines: BTreeMap::new(),
-            admin: AdminConfig::default(),
+            admin: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator decides: `millrace.toml`, its defaults, and where an app's
 //! parts are.
 
+mod admin;
 mod app;
 mod defaults;
 mod file;
@@ -8,11 +9,12 @@ mod origin;
 mod pipeline;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
+pub use admin::AdminConfig;
 pub use app::{App, AppPlugin, ConfigError, StaticFiles};
 pub use file::{
-    AdminConfig, DashboardConfig, DrainConfig, MetricsConfig, OutboxPolicy, SocketConfig,
-    StatsdConfig,
+    DashboardConfig, DrainConfig, MetricsConfig, OutboxPolicy, SocketConfig, StatsdConfig,
 };
+pub(crate) use origin::host_of;
 pub use origin::{CheckOrigin, OriginPattern};
 pub(crate) use pipeline::dispatcher;
 pub use pipeline::{

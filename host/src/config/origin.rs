@@ -75,6 +75,12 @@ impl OriginPattern {
         Ok(Self { scheme, host: host.to_ascii_lowercase(), subdomains, port })
     }
 
+    /// Whether it is one of a page's `Origin` header.
+    pub(crate) fn matches_header(&self, origin: &str) -> bool {
+        let origin = origin.parse::<Uri>().ok();
+        origin.as_ref().is_some_and(|o| o.host().is_some_and(|host| self.matches(o, host)))
+    }
+
     fn matches(&self, origin: &Uri, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let below = || host.strip_suffix(&self.host).is_some_and(|left| left.ends_with('.'));
@@ -94,10 +100,17 @@ fn default_port(scheme: Option<&str>) -> Option<u16> {
 }
 
 /// The host of a `Host` header, without the port.
-fn host_of(header: &str) -> &str {
+pub(crate) fn host_of(header: &str) -> &str {
     match header.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => header,
+    }
+}
+
+impl<'de> Deserialize<'de> for OriginPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
     }
 }
 
@@ -118,8 +131,8 @@ impl<'de> Deserialize<'de> for CheckOrigin {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<CheckOrigin, A::Error> {
                 let mut patterns = Vec::new();
-                while let Some(text) = seq.next_element::<String>()? {
-                    patterns.push(OriginPattern::parse(&text).map_err(A::Error::custom)?);
+                while let Some(pattern) = seq.next_element()? {
+                    patterns.push(pattern);
                 }
                 Ok(CheckOrigin::List(patterns))
             }

@@ -18,7 +18,7 @@ pub(crate) use assets::asset;
 pub(crate) use history::History;
 pub(crate) use snapshot::{Sources, Viewer};
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::channel::{Callback, Completion, Effect, Joined, Outcome};
 use crate::config::DashboardConfig;
@@ -34,12 +34,12 @@ pub(crate) const EVENT: &str = "snapshot";
 #[derive(Debug)]
 pub(crate) struct Dashboard {
     config: DashboardConfig,
-    history: Mutex<History>,
+    history: Arc<History>,
 }
 
 impl Dashboard {
-    pub(crate) fn new(config: DashboardConfig) -> Self {
-        Self { config, history: Mutex::default() }
+    pub(crate) fn new(config: DashboardConfig, history: Arc<History>) -> Self {
+        Self { config, history }
     }
 
     /// Whether somebody with this token may look.
@@ -49,11 +49,7 @@ impl Dashboard {
 
     /// What there is to see, as JSON.
     pub(crate) fn json(&self) -> String {
-        self.history().json()
-    }
-
-    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.json()
     }
 
     /// The channel of the page: it listens, and has nothing to say.

@@ -95,7 +95,8 @@ impl Registry {
         Ok(())
     }
 
-    fn plugins(&self) -> &[Arc<Plugin>] {
+    /// All of them, in the order of their names.
+    pub(crate) fn plugins(&self) -> &[Arc<Plugin>] {
         self.plugins.get().map_or(&[], Vec::as_slice)
     }
 

@@ -1,9 +1,10 @@
 //! The connections of a server, to be closed from elsewhere.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Client;
 use crate::outbox::Outbox;
 use crate::session::Identity;
 use crate::wire::CloseReason;
@@ -17,13 +18,6 @@ const MIN_BATCH: usize = 100;
 /// Into no more batches is the time divided.
 const MAX_BATCHES: usize = 50;
 
-/// One connection.
-#[derive(Clone, Debug)]
-struct Entry {
-    outbox: Arc<Outbox>,
-    user_id: Option<Arc<str>>,
-}
-
 /// A client for which something waits.
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingClient {
@@ -34,9 +28,10 @@ pub(crate) struct WaitingClient {
 
 #[derive(Debug, Default)]
 struct Open {
-    outboxes: HashMap<u64, Entry>,
+    /// In order, to be looked at page by page.
+    clients: BTreeMap<u64, Arc<Client>>,
     /// The connections of each user id.
-    users: HashMap<Arc<str>, HashSet<u64>>,
+    users: HashMap<Arc<str>, BTreeSet<u64>>,
     /// All were asked to close, and whoever comes late is too.
     closing: bool,
 }
@@ -45,13 +40,13 @@ impl Connections {
     /// How many are open.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().outboxes.len()
+        self.lock().clients.len()
     }
 
     /// Whether none is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lock().outboxes.is_empty()
+        self.lock().clients.is_empty()
     }
 
     /// Asks them to finish their calls and close with 1012, in batches over this
@@ -60,7 +55,7 @@ impl Connections {
         let outboxes: Vec<_> = {
             let mut open = self.lock();
             open.closing = true;
-            open.outboxes.values().map(|entry| Arc::clone(&entry.outbox)).collect()
+            open.clients.values().map(|client| Arc::clone(&client.outbox)).collect()
         };
         let batches = outboxes.len().div_ceil(MIN_BATCH).clamp(1, MAX_BATCHES);
         let size = outboxes.len().div_ceil(batches).max(1);
@@ -75,8 +70,8 @@ impl Connections {
     pub fn close_all(&self) {
         let mut open = self.lock();
         open.closing = true;
-        for entry in open.outboxes.values() {
-            entry.outbox.close(CloseReason::Restarting);
+        for client in open.clients.values() {
+            client.outbox.close(CloseReason::Restarting);
         }
     }
 
@@ -84,8 +79,8 @@ impl Connections {
     pub fn disconnect(&self, user_id: &str) -> usize {
         let open = self.lock();
         let Some(connections) = open.users.get(user_id) else { return 0 };
-        for entry in connections.iter().filter_map(|number| open.outboxes.get(number)) {
-            entry.outbox.close(CloseReason::Disconnected);
+        for client in connections.iter().filter_map(|number| open.clients.get(number)) {
+            client.outbox.close(CloseReason::Disconnected);
         }
         connections.len()
     }
@@ -93,21 +88,46 @@ impl Connections {
     /// Those for which something waits.
     pub(crate) fn waiting(&self) -> Vec<WaitingClient> {
         // The lock is let go of before those of the outboxes are taken.
-        let all: Vec<_> = self.lock().outboxes.iter().map(|(n, e)| (*n, e.clone())).collect();
-        let waiting = all.into_iter().filter_map(|(connection, Entry { outbox, user_id })| {
-            let bytes = outbox.bytes();
+        let all: Vec<_> = self.lock().clients.values().map(Arc::clone).collect();
+        let waiting = all.into_iter().filter_map(|client| {
+            let (connection, bytes) = (client.connection, client.outbox.bytes());
+            let user_id = client.user_id.clone();
             (bytes > 0).then_some(WaitingClient { connection, user_id, bytes })
         });
         waiting.collect()
     }
 
-    /// The way to one connection.
-    pub(crate) fn outbox(&self, connection: u64) -> Option<Arc<Outbox>> {
-        self.lock().outboxes.get(&connection).map(|entry| Arc::clone(&entry.outbox))
+    /// How many connections there are, or a user has, and those from a number on,
+    /// at most `max` of them, in order.
+    pub(crate) fn page(
+        &self,
+        user_id: Option<&str>,
+        from: u64,
+        max: usize,
+    ) -> (usize, Vec<Arc<Client>>) {
+        let open = self.lock();
+        let Some(user_id) = user_id else {
+            let page = open.clients.range(from..).take(max).map(|(_, client)| Arc::clone(client));
+            return (open.clients.len(), page.collect());
+        };
+        let Some(numbers) = open.users.get(user_id) else { return (0, Vec::new()) };
+        let page = numbers.range(from..).take(max).filter_map(|n| open.clients.get(n).cloned());
+        (numbers.len(), page.collect())
     }
 
-    pub(crate) fn insert(&self, identity: &Identity, outbox: &Arc<Outbox>) {
+    /// The connection of this number.
+    pub(crate) fn client(&self, connection: u64) -> Option<Arc<Client>> {
+        self.lock().clients.get(&connection).cloned()
+    }
+
+    /// The way to one connection.
+    pub(crate) fn outbox(&self, connection: u64) -> Option<Arc<Outbox>> {
+        self.lock().clients.get(&connection).map(|client| Arc::clone(&client.outbox))
+    }
+
+    pub(crate) fn insert(&self, identity: &Identity, outbox: &Arc<Outbox>) -> Arc<Client> {
         let Identity { connection, ref user_id, .. } = *identity;
+        let client = Arc::new(Client::new(identity, outbox));
         let mut open = self.lock();
         if let Some(user_id) = user_id {
             open.users.entry(Arc::clone(user_id)).or_default().insert(connection);
@@ -115,14 +135,14 @@ impl Connections {
         if open.closing {
             outbox.drain();
         }
-        let entry = Entry { outbox: Arc::clone(outbox), user_id: user_id.clone() };
-        open.outboxes.insert(connection, entry);
+        open.clients.insert(connection, Arc::clone(&client));
+        client
     }
 
     pub(crate) fn remove(&self, identity: &Identity) {
         let Identity { connection, ref user_id, .. } = *identity;
         let mut open = self.lock();
-        open.outboxes.remove(&connection);
+        open.clients.remove(&connection);
         let Some(user_id) = user_id else { return };
         if let Some(connections) = open.users.get_mut(user_id) {
             connections.remove(&connection);

@@ -49,6 +49,13 @@ impl RecentFaults {
         }
     }
 
+    /// Those of one plugin.
+    pub(crate) fn of(&self, plugin: &str) -> Vec<RecentFault> {
+        let mut faults = self.newest_first();
+        faults.retain(|fault| fault.plugin == plugin);
+        faults
+    }
+
     /// All of them.
     pub(crate) fn newest_first(&self) -> Vec<RecentFault> {
         let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);

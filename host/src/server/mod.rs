@@ -2,7 +2,9 @@
 //! stops.
 
 mod admission;
+mod client;
 mod connections;
+mod error;
 mod faults;
 mod monitor;
 mod pipelines;
@@ -11,8 +13,10 @@ mod stage;
 
 pub use admission::Admission;
 pub(crate) use admission::Admitted;
+pub(crate) use client::Client;
 pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
+pub use error::StartError;
 pub(crate) use faults::{RecentFault, RecentFaults};
 pub(crate) use pipelines::Pipelines;
 pub(crate) use realm::{DashboardRealm, Realm};
@@ -20,9 +24,7 @@ pub(crate) use stage::Stage;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,18 +35,20 @@ use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
+use crate::admin;
 use crate::channel::{Late, SocketRef};
 use crate::config::{
     AdminConfig, App, AppPlugin, DrainConfig, IngestConfig, SocketConfig, StaticFiles, StatsdConfig,
 };
+use crate::dashboard::History;
 use crate::outbox::OverflowPolicies;
-use crate::plugin::{Handler, Plugin, Registry, RegistryError, Settings};
+use crate::plugin::{Handler, Plugin, Registry, Settings};
 use crate::pubsub::{LocalOnly, PubSub};
 use crate::session::Routes;
 use crate::telemetry::{Metric, Metrics, OutboxMeters, Wanted};
 use crate::transport;
-use crate::wasm::{Component, Engine, EngineError, LoadError};
-use crate::wire::Payload;
+use crate::wasm::{Component, Engine, LoadError};
+use crate::wire::{CloseReason, Payload};
 
 /// How long connections have to close that did not finish their calls in time.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -57,6 +61,8 @@ pub struct Server {
     /// Accepts connections; ends with the server.
     accepting: AbortOnDropHandle<()>,
     address: SocketAddr,
+    /// Answers operators; ends with the server.
+    admin: Option<(SocketAddr, AbortOnDropHandle<()>)>,
     drain: DrainConfig,
 }
 
@@ -87,8 +93,10 @@ pub struct Shared {
     pub(crate) pipelines: Pipelines,
     /// Those of them that take events over HTTP.
     pub(crate) ingest: BTreeMap<String, IngestConfig>,
-    /// What operators may ask for.
-    pub(crate) admin: AdminConfig,
+    /// The last minutes, if somebody may want to see them.
+    pub(crate) history: Arc<History>,
+    /// The admin interface, if there is one.
+    pub(crate) admin: Option<AdminConfig>,
     /// What the server is doing.
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) channel_ids: Arc<AtomicU64>,
@@ -102,66 +110,6 @@ pub struct Loader {
     metrics: Metrics,
 }
 
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The Wasm engine refused its configuration.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// There is nothing to serve.
-    #[error("there is no plugin to serve; add a [plugins.NAME] to millrace.toml")]
-    NoPlugins,
-    /// A plugin's file cannot be read.
-    #[error("plugin {name:?}: failed to read {path}: {cause}; {advice}")]
-    Read {
-        /// The plugin.
-        name: String,
-        /// Its file.
-        path: PathBuf,
-        /// Why not.
-        cause: io::Error,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// A file is no plugin for this server.
-    #[error("plugin {name:?}: {path} {cause}")]
-    Load {
-        /// The plugin.
-        name: String,
-        /// Its file.
-        path: PathBuf,
-        /// Why not.
-        cause: LoadError,
-    },
-    /// The plugins do not go together.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// A pipeline cannot be built.
-    #[error("pipelines.{name}{problem}")]
-    Pipeline {
-        /// The pipeline.
-        name: String,
-        /// The key, and what is wrong with it.
-        problem: String,
-    },
-    /// The address cannot be listened on.
-    #[error("failed to listen on {address}: {cause}; choose another with --listen")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        cause: io::Error,
-    },
-    /// The StatsD server cannot be reached by name.
-    #[error("statsd.address is {address:?}: {cause}")]
-    Statsd {
-        /// The address.
-        address: String,
-        /// Why not.
-        cause: cadence::MetricError,
-    },
-}
-
 impl Server {
     /// Listens, and loads the plugins of `app`; `/health` and `/ready` are
     /// answered meanwhile. Clients are served from then on.
@@ -173,6 +121,11 @@ impl Server {
         let listen = |cause| StartError::Listen { address: app.listen, cause };
         let listener = TcpListener::bind(app.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let admin = match &app.admin {
+            Some(config) => Some(admin::bind(config).await?),
+            None => None,
+        };
+        let history = Arc::<History>::default();
         let shared = Arc::new(Shared {
             socket: app.socket.clone(),
             static_files: app.static_files.clone(),
@@ -185,7 +138,7 @@ impl Server {
             admission: Admission::new(&app.socket),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
-            dashboard: DashboardRealm::new(&app.dashboard, &loader.metrics),
+            dashboard: DashboardRealm::new(&app.dashboard, &history, &loader.metrics),
             faults: RecentFaults::default(),
             pipelines: Pipelines::default(),
             ingest: app
@@ -193,6 +146,7 @@ impl Server {
                 .iter()
                 .filter_map(|(n, p)| Some((n.clone(), p.http.clone()?)))
                 .collect(),
+            history,
             admin: app.admin.clone(),
             stage: watch::Sender::new(Stage::Starting),
             channel_ids: Arc::new(AtomicU64::new(1)),
@@ -200,6 +154,10 @@ impl Server {
         });
         let accepting = tokio::spawn(transport::accept(listener, Arc::clone(&shared)));
         let accepting = AbortOnDropHandle::new(accepting);
+        let admin = admin.map(|(listener, address)| {
+            let accepting = tokio::spawn(admin::accept(listener, Arc::clone(&shared)));
+            (address, AbortOnDropHandle::new(accepting))
+        });
         info!(
             "loading {} plugins; {address}/ready tells when clients are served",
             app.plugins.len()
@@ -212,13 +170,19 @@ impl Server {
         shared.registry.fill(plugins)?;
         shared.start_pipelines(&app.pipelines)?;
         shared.stage.send_replace(Stage::Ready);
-        Ok(Self { shared, loader, accepting, address, drain: app.drain })
+        Ok(Self { shared, loader, accepting, address, admin, drain: app.drain })
     }
 
     /// Where it listens, with the port the system chose for port 0.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where operators ask it, if anywhere.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(address, _)| *address)
     }
 
     /// The topic patterns it serves and the plugins that serve them.
@@ -238,7 +202,7 @@ impl Server {
     /// finish their calls and are closed with 1012, some after the
     /// other, and the server waits for their channels and tasks to end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { shared, accepting, drain, .. } = self;
+        let Self { shared, accepting, admin, drain, .. } = self;
         let sampling = tokio::spawn(monitor::run(Arc::clone(&shared)));
         stop.await;
         shared.stage.send_replace(Stage::Draining);
@@ -265,7 +229,7 @@ impl Server {
             let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
         }
         sampling.abort();
-        drop(accepting);
+        drop((accepting, admin));
         let metrics = shared.metrics.clone();
         shared.pipelines.count(&metrics);
         // An error when it panicked: there is nothing left to do.
@@ -297,12 +261,20 @@ impl Shared {
         }
     }
 
-    /// Closes every connection of a user with 1001.
-    pub(crate) fn disconnect(&self, user_id: &str) {
+    /// Closes a connection with 1001.
+    pub(crate) fn close(&self, client: &Client) {
+        client.outbox.close(CloseReason::Disconnected);
+        info!(connection = client.connection, "disconnected");
+        self.metrics.count(Metric::SocketDisconnected, 1);
+    }
+
+    /// Closes every connection of a user with 1001; how many there are.
+    pub(crate) fn disconnect(&self, user_id: &str) -> usize {
         let connections = self.connections.disconnect(user_id);
         info!(user_id, connections, "disconnected");
         self.metrics
             .count(Metric::SocketDisconnected, i64::try_from(connections).unwrap_or(i64::MAX));
+        connections
     }
 }
 
@@ -343,7 +315,7 @@ impl Loader {
         let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
         let wanted = Wanted {
             statsd: app.statsd.as_ref().map(StatsdConfig::target),
-            dashboard: app.dashboard.enabled,
+            kept: app.dashboard.enabled || app.admin.is_some(),
             events: app.metrics.event_names(),
         };
         let metrics = Metrics::new(wanted).map_err(|cause| {

@@ -177,7 +177,9 @@ impl Surroundings for Shared {
                     self.push_to(socket_ref, event, payload);
                 }
                 Effect::Enqueue { pipeline, event } => Shared::enqueue(self, &pipeline, event),
-                Effect::Disconnect(user_id) => self.disconnect(&user_id),
+                Effect::Disconnect(user_id) => {
+                    self.disconnect(&user_id);
+                }
                 // Faults of a worker's call.
                 Effect::Broadcast { topic: None, .. }
                 | Effect::Reply { .. }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::config::DashboardConfig;
-use crate::dashboard::{Dashboard, TOPIC};
+use crate::dashboard::{Dashboard, History, TOPIC};
 use crate::plugin::{Handler, Serves};
 use crate::session::{Route, Routes};
 use crate::telemetry::Metrics;
@@ -30,10 +30,14 @@ pub(crate) struct DashboardRealm {
 
 impl DashboardRealm {
     /// `None` when there is to be none.
-    pub(crate) fn new(config: &DashboardConfig, metrics: &Metrics) -> Option<Self> {
+    pub(crate) fn new(
+        config: &DashboardConfig,
+        history: &Arc<History>,
+        metrics: &Metrics,
+    ) -> Option<Self> {
         // The topic is a pattern.
         let pattern = TopicPattern::parse(TOPIC).ok().filter(|_| config.enabled)?;
-        let dashboard = Arc::new(Dashboard::new(config.clone()));
+        let dashboard = Arc::new(Dashboard::new(config.clone(), Arc::clone(history)));
         let serves = Serves::Dashboard(Arc::clone(&dashboard));
         let plugin = Arc::new(Handler::new(pattern.clone(), serves, metrics));
         let routes = Routes::new(vec![Route { pattern, plugin, max_concurrency: 1 }]);

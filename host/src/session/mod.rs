@@ -24,6 +24,7 @@ pub use action::{Action, Call, Ticket, Turn};
 pub use routes::{Route, Routes};
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -58,6 +59,8 @@ pub struct Identity {
     pub server: u64,
     /// Unique among the connections of the server since it started.
     pub connection: u64,
+    /// Where it comes from.
+    pub peer: SocketAddr,
     /// The client's protocol version.
     pub serializer: Serializer,
     /// Who connected, as far as a plugin said.

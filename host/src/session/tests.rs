@@ -24,6 +24,7 @@ impl Desk {
         let identity = Identity {
             server: 1,
             connection: 1,
+            peer: ([127, 0, 0, 1], 1).into(),
             serializer,
             user_id: None,
             assigns: Assigns::default(),

@@ -114,7 +114,9 @@ pub(crate) fn apply(
                 shared.push_to(socket_ref, event, payload);
             }
             Effect::Enqueue { pipeline, event } => shared.enqueue(&pipeline, event),
-            Effect::Disconnect(user_id) => shared.disconnect(&user_id),
+            Effect::Disconnect(user_id) => {
+                shared.disconnect(&user_id);
+            }
             // Only a flush whose connection has ended gets here with these:
             // there is nobody to reply to, and nothing to subscribe.
             Effect::Reply { .. } => shared.metrics.count(Metric::LateGone, 1),

@@ -189,6 +189,12 @@ catalog! {
     /// How late a timer ran: how long what is ready waits for a thread.
     ProcessLag: Timing "process.lag" "ms" [];
 
+    /// An operator's request was answered; the route is its `operationId` in the admin interface's
+    /// description, or `none`, the status `2xx`, `4xx` or `5xx`.
+    AdminRequests: Counter "admin.requests" "requests" ["route", "status"];
+    /// A connection to the admin interface found `admin.max_connections`, and was turned away.
+    AdminRefused: Counter "admin.refused" "connections" [];
+
     /// A plugin's measurement was left out: past `max_metrics` of its call, of another type than
     /// before, or its name is one too many.
     MetricsDropped: Counter "metrics.dropped" "measurements" ["plugin"];

@@ -186,7 +186,7 @@ mod tests {
 
     /// How often each event was counted.
     fn counted(names: EventNames, events: &[&str]) -> Vec<(String, u64)> {
-        let wanted = Wanted { events: names, dashboard: true, statsd: None };
+        let wanted = Wanted { events: names, kept: true, statsd: None };
         let metrics = Metrics::new(wanted).unwrap();
         let meters = ChannelMeters::new(&metrics, "room:*".to_owned());
         events.iter().for_each(|event| meters.handled(event, Duration::from_millis(1)));

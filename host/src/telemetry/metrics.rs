@@ -1,5 +1,6 @@
 //! What the server counts and measures.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,8 @@ struct Inner {
 pub(crate) struct Wanted {
     /// A StatsD server.
     pub(crate) statsd: Option<Target>,
-    /// The dashboard.
-    pub(crate) dashboard: bool,
+    /// Somebody who looks at it in this process: the dashboard, the admin interface.
+    pub(crate) kept: bool,
     /// Which events get a series of their own.
     pub(crate) events: EventNames,
 }
@@ -44,13 +45,13 @@ impl Metrics {
     /// Measures for whoever wants to know; a StatsD server is sent to without
     /// ever waiting for it.
     pub(crate) fn new(wanted: Wanted) -> Result<Self, MetricError> {
-        let Wanted { statsd, dashboard, events } = wanted;
+        let Wanted { statsd, kept, events } = wanted;
         let registry = Arc::<Registry>::default();
         let own = Metric::ALL.iter().map(|metric| own(&registry, *metric)).collect();
-        let on = dashboard || statsd.is_some();
+        let on = kept || statsd.is_some();
         let reporter = statsd.map(|target| Reporter::start(Arc::clone(&registry), target));
         let reporter = reporter.transpose()?;
-        let topics = TopicTally::new(dashboard);
+        let topics = TopicTally::new(kept);
         Ok(Self(Arc::new(Inner { registry, own, events, topics, on, reporter })))
     }
 
@@ -68,7 +69,7 @@ impl Metrics {
     pub fn kept() -> Self {
         let events = EventNames::First(usize::MAX);
         // It fails for a StatsD server only.
-        Self::new(Wanted { statsd: None, dashboard: true, events }).unwrap_or_else(|_| Self::none())
+        Self::new(Wanted { statsd: None, kept: true, events }).unwrap_or_else(|_| Self::none())
     }
 
     /// Whether somebody wants to know; if not, no clock has to be read.
@@ -157,6 +158,20 @@ impl Metrics {
             Some(Series::Counter(counter) | Series::Level(counter)) => counter.clone(),
             _ => Counter::new(),
         }
+    }
+
+    /// The totals of a counter with this value of its first label, by its second.
+    pub(crate) fn totals_of(&self, metric: Metric, first: &str) -> BTreeMap<String, i64> {
+        let all = self.0.registry.all();
+        let of = |(key, series): (&Arc<Key>, &Series)| match (key.labels.as_slice(), series) {
+            ([(_, value), (_, second)], Series::Counter(counter))
+                if key.name == metric.spec().name && value == first =>
+            {
+                Some((second.clone(), counter.total()))
+            }
+            _ => None,
+        };
+        all.iter().filter_map(of).collect()
     }
 
     /// A timing or distribution with these values of its labels.

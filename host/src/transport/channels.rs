@@ -16,7 +16,7 @@ use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, T
 use crate::outbox::{Outbox, Outgoing, Overflow};
 use crate::plugin::{Handler, Serves};
 use crate::pubsub::{Delivery, Notice, Subscriber};
-use crate::server::Shared;
+use crate::server::{Client, Shared};
 use crate::session::{Action, Call, Identity, Session, Ticket, Turn};
 use crate::tasks::{self, Account, Start};
 use crate::telemetry::{Metric, Metrics, Redacted};
@@ -27,6 +27,8 @@ use crate::wire::{CloseReason, DecodeError, Frame};
 pub(super) struct Channels {
     session: Session<Arc<Handler>>,
     account: Arc<Account>,
+    /// The connection as operators see it.
+    client: Arc<Client>,
     pub(super) timers: Timers,
     /// Calls that were not ready at once.
     calls: FuturesUnordered<PendingCall>,
@@ -107,7 +109,7 @@ impl Channels {
         let config = &shared.socket;
         let outbox = Outbox::new(config.outbox_bytes, Arc::clone(&shared.outbox_meters));
         let outbox = Arc::new(outbox);
-        shared.connections.insert(&identity, &outbox);
+        let client = shared.connections.insert(&identity, &outbox);
         shared.metrics.count(Metric::SocketOpen, 1);
         let limits = config.session_limits();
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
@@ -117,6 +119,7 @@ impl Channels {
         Self {
             session,
             account,
+            client,
             timers,
             calls: FuturesUnordered::new(),
             actions: Vec::new(),
@@ -287,12 +290,14 @@ impl Channels {
             Action::Join { context, plugin } => {
                 let serializer = self.session.identity().serializer;
                 plugin.meters.opened(1);
+                self.client.joined(&context.topic);
                 let intercepts = plugin.intercepts();
                 let delivery = Delivery::Fastlane { serializer, intercepts };
                 pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
             }
             Action::Leave { context, plugin } => {
                 plugin.meters.opened(-1);
+                self.client.left(&context.topic);
                 pubsub.unsubscribe(&context.topic, context.channel);
             }
             Action::Subscribe { context, topic } => {
@@ -320,7 +325,9 @@ impl Channels {
                 self.shared().push_to(socket_ref, event, payload);
             }
             Action::Enqueue { pipeline, event } => self.shared().enqueue(&pipeline, event),
-            Action::Disconnect(user_id) => self.shared().disconnect(&user_id),
+            Action::Disconnect(user_id) => {
+                self.shared().disconnect(&user_id);
+            }
             Action::Count(counter) => self.shared().metrics.count(counter, 1),
             Action::EndCalls(channel) => self.end_calls(channel),
             // Carried out by `act`.

@@ -137,7 +137,8 @@ async fn check(
     };
     let connection = shared.next_connection();
     let user_id = user_id.map(Arc::from);
-    let identity = Identity { server: shared.id, connection, serializer, user_id, assigns, realm };
+    let server = shared.id;
+    let identity = Identity { server, connection, peer, serializer, user_id, assigns, realm };
     Ok(Accepted { identity, response })
 }
 

@@ -19,7 +19,7 @@ use crate::dashboard::{self, Dashboard};
 use crate::server::{Admitted, Realm, Shared, Stage};
 
 /// The body of any response.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// When a client that finds the server starting or stopping may come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ pub(super) fn busy(after: Duration, why: &str) -> Response<Body> {
 }
 
 /// A short response in plain text.
-pub(super) fn text(status: StatusCode, text: &str) -> Response<Body> {
+pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
     let never = |never: Infallible| match never {};
     let body = Full::new(Bytes::copy_from_slice(text.as_bytes())).map_err(never).boxed_unsync();
     let mut response = Response::new(body);

@@ -24,12 +24,12 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Connections that are told at the same time that there is no room; others are
 /// closed without a word.
-const MAX_TURNED_AWAY: usize = 256;
+pub(crate) const MAX_TURNED_AWAY: usize = 256;
 /// How long each of them may take.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request's headers; longer ones get 431.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// How long a response may still take when the server stops.
 const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -38,14 +38,7 @@ const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let turning = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            }
-        };
+        let (stream, peer) = next(&listener).await;
         if *shared.stage.borrow() == Stage::Draining {
             let last = last_word(stream, Arc::clone(&shared));
             spawn_bounded(&turning, last);
@@ -62,8 +55,24 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
+/// The next connection.
+pub(crate) async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
 /// Runs something for one who is not served, if there are not too many.
-fn spawn_bounded<T>(turning: &Arc<Semaphore>, work: impl Future<Output = T> + Send + 'static) {
+pub(crate) fn spawn_bounded<T>(
+    turning: &Arc<Semaphore>,
+    work: impl Future<Output = T> + Send + 'static,
+) {
     let Ok(permit) = Arc::clone(turning).try_acquire_owned() else { return };
     tokio::spawn(async move {
         let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, work).await;
@@ -86,7 +95,7 @@ async fn last_word(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 /// Tells a client that there is no room, whatever it asks for.
-async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
     const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\
         Connection: close\r\n\r\ntoo many connections\n";

@@ -1,4 +1,5 @@
-//! Sockets: the only folder that touches the network for clients.
+//! Sockets: the only folder that touches the network for clients. Operators have
+//! the admin interface.
 //!
 //! ```text
 //! listener ─▶ http ─┬─▶ static files
@@ -21,4 +22,6 @@ mod timers;
 mod traffic;
 mod websocket;
 
+pub(crate) use http::{Body, text};
 pub use listener::accept;
+pub(crate) use listener::{MAX_HEADER_BYTES, MAX_TURNED_AWAY, next, spawn_bounded, turn_away};

@@ -69,6 +69,12 @@ impl Breaker {
         }
     }
 
+    /// Whether it holds the plugin back.
+    pub(super) fn is_holding(&self) -> bool {
+        let tripped = self.score.load(Ordering::Relaxed) >= MAX_SCORE;
+        tripped && self.policy != OnFaults::Open
+    }
+
     /// A call went well.
     pub(super) fn succeeded(&self) {
         let score = self.score.load(Ordering::Relaxed);

@@ -172,6 +172,23 @@ impl Component {
         &self.limits
     }
 
+    /// The interfaces it exports.
+    #[must_use]
+    pub fn exports(&self) -> Vec<&'static str> {
+        let Exports { channel, outgoing, socket, tasks, worker, dispatcher, dispatcher_state } =
+            &self.exports;
+        let all = [
+            ("channel", channel.is_some()),
+            ("outgoing", outgoing.is_some()),
+            ("socket", socket.is_some()),
+            ("tasks", tasks.is_some()),
+            ("worker", worker.is_some()),
+            ("dispatcher", dispatcher.is_some()),
+            ("dispatcher-state", dispatcher_state.is_some()),
+        ];
+        all.iter().filter(|(_, exported)| *exported).map(|(name, _)| *name).collect()
+    }
+
     /// Whether it works on events of pipelines.
     #[must_use]
     pub fn has_worker(&self) -> bool {

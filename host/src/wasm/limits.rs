@@ -1,10 +1,10 @@
 //! The bounds of one call, and of the instance it runs in.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasmtime::{ResourceLimiter, Result};
 
 /// `[limits]`: the bounds of one plugin and of each of its calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
     /// Fuel for any call: about one unit for each Wasm instruction. A call that
@@ -46,7 +46,7 @@ pub struct PluginLimits {
 
 /// What happens to a plugin of whose calls more than a third trap, after a
 /// hundred of those; named as Envoy's failure policies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFaults {
     /// It is held back for a while, twice as long each time, then tried again.

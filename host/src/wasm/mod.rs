@@ -38,6 +38,6 @@ pub(crate) use dispatch::{GuestDispatcher, GuestStandby};
 pub use engine::{Engine, EngineError};
 pub use fault::{Fault, FaultKind};
 pub use limits::{OnFaults, PluginLimits};
-pub use pool::Pool;
+pub use pool::{Instances, Pool};
 use turns::Turns;
 pub(crate) use work::StageName;

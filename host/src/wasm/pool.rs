@@ -4,6 +4,8 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
+
 use super::instance::Instance;
 use super::room::{Room, Seat};
 use super::{Breaker, Component, Fault};
@@ -40,6 +42,18 @@ type Idle = Vec<Box<Taken>>;
 pub(super) struct Taken {
     pub(super) instance: Instance,
     _seat: Seat,
+}
+
+/// How the instances of a plugin stand.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Instances {
+    /// Those of its other versions too, which finish their calls.
+    live: usize,
+    /// Of this version.
+    idle: usize,
+    /// Calls that wait for one.
+    waiting: usize,
+    max: u32,
 }
 
 /// What a call waited for.
@@ -86,6 +100,19 @@ impl Pool {
     #[must_use]
     pub fn component(&self) -> &Component {
         &self.component
+    }
+
+    /// How its instances stand.
+    #[must_use]
+    pub fn instances(&self) -> Instances {
+        let idle = (0..SHARDS).map(|shard| self.shard(shard).len()).sum();
+        let (live, waiting) = (self.room.taken(), self.room.waiting());
+        Instances { live, idle, waiting, max: self.component.limits.max_instances }
+    }
+
+    /// Whether the plugin is held back, as too many of its calls trap.
+    pub(crate) fn is_held(&self) -> bool {
+        self.breaker.is_holding()
     }
 
     /// Keeps no instance any more: another version is live.

@@ -40,9 +40,19 @@ impl Room {
         Some(Seat(Arc::clone(self)))
     }
 
+    /// How many instances live.
+    pub(super) fn taken(&self) -> usize {
+        usize::try_from(self.taken.total()).unwrap_or_default()
+    }
+
+    /// How many calls wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether calls wait, who come first.
     pub(super) fn is_awaited(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.waiting() > 0
     }
 
     /// Counts a call as waiting, which has to look for an instance after that.

@@ -9,8 +9,9 @@ async fn the_quiet_user_waits_with_demand_and_not_with_fair() {
     let Some(chromium) = chromium() else { return };
     let temporary = TempDir::new().unwrap();
     let screenshots = screenshots(temporary.path());
-    let server = TestServer::start(App::notifications());
-    let url = format!("http://{}/", server.address());
+    let admin = ["--admin", "127.0.0.1:0"];
+    let server = TestServer::start_with(App::notifications(), &admin);
+    let url = format!("http://{}/?admin={}", server.address(), server.admin());
     let mut script = Script::start("browser/notifications.mjs", &[&url, chromium, &screenshots]);
     for (dispatcher, bob) in [("fair", "soon"), ("demand", "late"), ("fair", "soon")] {
         script.expect(json!({ "dispatcher": dispatcher, "bob": bob })).await;

@@ -20,7 +20,7 @@ async fn admin(server: &TestServer, method: &str, path: &str, body: Option<Value
     if let Some(body) = body {
         request = request.body("application/json", &body.to_string());
     }
-    let response = request.send(server.address()).await;
+    let response = request.send(server.admin()).await;
     assert_eq!(response.status, 200, "{response:?}");
     response.json()
 }
@@ -55,8 +55,7 @@ async fn the_poison_of_a_batch_is_found_and_the_rest_is_done() {
 
 /// The program, asking a server.
 async fn ask(server: &TestServer, args: &[&str]) -> Run {
-    let url = format!("http://{}", server.address());
-    run(args.iter().copied().chain(["--server", url.as_str()])).await
+    run(args.iter().copied().chain(["--admin", server.admin(), "--json"])).await
 }
 
 #[tokio::test]
@@ -83,5 +82,5 @@ async fn operators_need_the_admin_interface() {
     let server = TestServer::shared();
     let response = HttpRequest::new("GET", "/pipelines").send(server.address()).await;
     assert_eq!(response.status, 404, "{response:?}");
-    assert!(response.body.contains("[admin] is not enabled"), "{response:?}");
+    assert!(response.body.contains("operators ask the admin interface"), "{response:?}");
 }

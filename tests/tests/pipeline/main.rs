@@ -29,7 +29,7 @@ async fn enqueued(server: &TestServer, pipeline: &str, events: &[Value]) {
 /// What became of a pipeline's events.
 async fn view(server: &TestServer, pipeline: &str) -> Value {
     let path = format!("/pipelines/{pipeline}");
-    let response = HttpRequest::new("GET", &path).send(server.address()).await;
+    let response = HttpRequest::new("GET", &path).send(server.admin()).await;
     assert_eq!(response.status, 200, "{response:?}");
     let view = response.json();
     assert_eq!(view["conserved"], true, "{view}");

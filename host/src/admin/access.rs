@@ -1,0 +1,116 @@
+//! Who may ask: no page that a browser was lured to, and nobody without the
+//! token.
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Response, StatusCode};
+
+use super::Problem;
+use crate::config::{AdminConfig, host_of};
+use crate::token;
+use crate::transport::{self, Body};
+
+/// Checks where a request was sent to and which page sent it.
+///
+/// A page of any site can have its name lead to 127.0.0.1 and then ask as if this
+/// were its own server; but it cannot choose another `Host`. Off loopback there is
+/// a token, which no page knows.
+pub(super) fn check_page(config: &AdminConfig, headers: &HeaderMap) -> Result<(), Problem> {
+    let hosts: Vec<_> = headers.get_all(HOST).iter().collect();
+    let host = match hosts.as_slice() {
+        [host] => host.to_str().unwrap_or_default(),
+        _ => "",
+    };
+    if config.listen.ip().is_loopback() && !is_loopback(host_of(host)) {
+        let text = format!("the request is for the host {host:?}; this server is on loopback only");
+        let problem = Problem::new(StatusCode::FORBIDDEN, text);
+        let allowed = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
+        return Err(problem.allowed(allowed).advice("a proxy in front has to set Host"));
+    }
+    match origin(headers) {
+        Some(origin) if !allows(config, origin) => {
+            let origin = String::from_utf8_lossy(origin.as_bytes());
+            let text = format!("pages of {origin:?} may not ask here");
+            let advice = "list its origin in admin.allow_origin if they may";
+            Err(Problem::new(StatusCode::FORBIDDEN, text).advice(advice))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the token, if there is one to know.
+pub(super) fn check_token(config: &AdminConfig, headers: &HeaderMap) -> Result<(), Problem> {
+    let given = token::bearer(headers);
+    if token::admits(config.token.as_deref(), given) {
+        return Ok(());
+    }
+    let found = if given.is_some() { "the token is another" } else { "no token was given" };
+    let text = format!("{found}; authorization: Bearer … is expected");
+    let advice = "give admin.token: with the command, --token or MILLRACE_ADMIN_TOKEN";
+    Err(Problem::new(StatusCode::UNAUTHORIZED, text).advice(advice))
+}
+
+/// What a browser asks before a page of another origin may ask.
+pub(super) fn preflight() -> Response<Body> {
+    let mut response = transport::text(StatusCode::NO_CONTENT, "");
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+        (ACCESS_CONTROL_MAX_AGE, "600"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// What every answer to a request with these headers says to browsers.
+pub(super) fn finish(config: &AdminConfig, asked: &HeaderMap, response: &mut Response<Body>) {
+    let status = response.status();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(origin) = origin(asked).filter(|origin| allows(config, origin)) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(VARY, HeaderValue::from_static("origin"));
+    }
+}
+
+fn origin(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(ORIGIN)
+}
+
+fn allows(config: &AdminConfig, origin: &HeaderValue) -> bool {
+    let origin = origin.to_str().unwrap_or_default();
+    config.allow_origin.iter().any(|pattern| pattern.matches_header(origin))
+}
+
+/// Whether a name or address, IPv6 in brackets, is this machine's own.
+fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let address = address.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for host in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "[::1]", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "localhost.", "localhost.evil.com", "evil.com", "0.0.0.0", "[::]"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `/health`: what the server is doing.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{Answer, Asked, Route, answer, now, schema};
+
+pub(super) static ROUTES: &[Route] = &[Route {
+    method: Method::GET,
+    path: "/health",
+    name: "health",
+    summary: "What the server is doing: it answers while it starts and drains, too.",
+    query: &[],
+    body: None,
+    answer: health_schema,
+    run: |asked| now(health(&asked)),
+}];
+
+fn health(asked: &Asked) -> Answer {
+    let shared = &asked.shared;
+    let stage = shared.stage.borrow().as_str();
+    let version = env!("CARGO_PKG_VERSION");
+    let connections = shared.connections.len();
+    answer(&json!({ "stage": stage, "version": version, "connections": connections }))
+}
+
+fn health_schema() -> Value {
+    schema::object(&[
+        ("stage", schema::one_of(&["starting", "ready", "draining"])),
+        ("version", schema::about(schema::string(), "Of the server.")),
+        ("connections", schema::integer()),
+    ])
+}

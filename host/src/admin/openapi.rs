@@ -1,0 +1,80 @@
+//! `/openapi.json`: what can be asked, made of the routes themselves.
+
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, routes};
+
+pub(super) static ROUTES: &[Route] = &[Route {
+    method: Method::GET,
+    path: "/openapi.json",
+    name: "openapi",
+    summary: "This description.",
+    query: &[],
+    body: None,
+    answer: || json!({ "type": "object" }),
+    run: |asked| now(openapi(&asked)),
+}];
+
+fn openapi(asked: &Asked) -> Answer {
+    let token = asked.shared.admin.as_ref().is_some_and(|config| config.token.is_some());
+    answer(&description(token))
+}
+
+/// OpenAPI 3.1. `token` says whether one has to know it.
+fn description(token: bool) -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes::all() {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.as_str().to_ascii_lowercase()] = operation(route);
+    }
+    let mut security = vec![json!({ "token": [] })];
+    if !token {
+        security.push(json!({}));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Millrace, admin interface",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "security": security,
+        "components": {
+            "schemas": { "Problem": Problem::schema() },
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+        },
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    let mut operation = json!({
+        "operationId": route.name,
+        "summary": route.summary,
+        "responses": {
+            "200": {
+                "description": "It was done.",
+                "content": { "application/json": { "schema": (route.answer)() } },
+            },
+            "default": {
+                "description": "It was not done: what was found, what is allowed, what to do.",
+                "content": { "application/problem+json": problem },
+            },
+        },
+    });
+    let in_path = route.path.split('/').filter_map(routes::name).map(|name| {
+        json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+    });
+    let in_query = route.query.iter().map(|Query { name, about, schema }| {
+        json!({ "name": name, "in": "query", "description": about, "schema": schema() })
+    });
+    operation["parameters"] = in_path.chain(in_query).collect();
+    if let Some(Content { media_type, schema, .. }) = route.body {
+        let content = json!({ media_type: { "schema": schema() } });
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    operation
+}

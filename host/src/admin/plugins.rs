@@ -1,0 +1,108 @@
+//! `/plugins`: what is loaded, and how it does.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::schema::{boolean, fields, integer, list, map, object, string};
+use super::{Answer, Asked, Problem, Route, answer, now, schema, snapshot};
+use crate::plugin::Plugin;
+use crate::server::Shared;
+use crate::telemetry::Metric;
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/plugins",
+        name: "list_plugins",
+        summary: "The plugins, in the order of their names.",
+        query: &[],
+        body: None,
+        answer: || list(plugin_schema()),
+        run: |asked| now(list_plugins(&asked)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/plugins/{name}",
+        name: "get_plugin",
+        summary: "One plugin, with its last faults.",
+        query: &[],
+        body: None,
+        answer: || {
+            let mut all = plugin_fields();
+            all.push(("last_faults", list(snapshot::fault())));
+            object(&all)
+        },
+        run: |asked| now(get_plugin(&asked)),
+    },
+];
+
+fn list_plugins(asked: &Asked) -> Answer {
+    let shared = &asked.shared;
+    let all = shared.registry.plugins().iter().map(|plugin| view(plugin, shared)).collect();
+    answer(&Value::Array(all))
+}
+
+fn get_plugin(asked: &Asked) -> Answer {
+    let (shared, name) = (&asked.shared, asked.parameter("name"));
+    let plugin = shared.registry.plugin(name).ok_or_else(|| {
+        let known = shared.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
+        Problem::unknown("plugin", name, known.collect())
+    })?;
+    let mut view = view(&plugin, shared);
+    view["last_faults"] = json!(shared.faults.of(name));
+    answer(&view)
+}
+
+fn view(plugin: &Plugin, shared: &Shared) -> Value {
+    let (name, live) = (plugin.name(), plugin.live());
+    let component = live.component();
+    let topics: Vec<_> = component.topics().iter().map(ToString::to_string).collect();
+    json!({
+        "name": name,
+        "version": component.version(),
+        "topics": topics,
+        "exports": component.exports(),
+        "limits": component.limits(),
+        "instances": live.instances(),
+        "held": live.is_held(),
+        "faults": shared.metrics.totals_of(Metric::WasmFault, name),
+    })
+}
+
+fn plugin_schema() -> Value {
+    object(&plugin_fields())
+}
+
+fn plugin_fields() -> Vec<(&'static str, Value)> {
+    vec![
+        ("name", string()),
+        ("version", schema::about(string(), "The first digits of the component's SHA-256.")),
+        ("topics", list(string())),
+        ("exports", schema::about(list(string()), "Interfaces it exports.")),
+        ("limits", limits_schema()),
+        ("instances", object(&fields(&["live", "idle", "waiting", "max"], &integer()))),
+        ("held", schema::about(boolean(), "Too many of its calls trapped; it is not called.")),
+        ("faults", schema::about(map(integer()), "Calls that came to nothing, by cause.")),
+    ]
+}
+
+fn limits_schema() -> Value {
+    let numbers = [
+        "fuel",
+        "fuel_per_byte",
+        "max_memory_bytes",
+        "max_assigns_bytes",
+        "max_effects",
+        "max_effect_bytes",
+        "max_metrics",
+        "max_instances",
+        "max_concurrency",
+        "join_timeout_ms",
+        "call_timeout_ms",
+        "task_timeout_ms",
+        "max_tasks",
+    ];
+    let mut all = fields(&numbers, &integer());
+    all.push(("on_faults", schema::one_of(&["reload", "closed", "open"])));
+    object(&all)
+}

@@ -1,0 +1,163 @@
+//! Which request is answered by whom.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::Value;
+
+use super::{Asked, Content, Problem, health, openapi, pipelines, plugins, snapshot, sockets};
+use crate::server::Shared;
+use crate::transport::{self, Body};
+
+/// One thing that can be asked.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// Segments in braces stand for anything: `/plugins/{name}`.
+    pub(super) path: &'static str,
+    /// Its `operationId`, and its name in metrics and logs.
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) query: &'static [Query],
+    pub(super) body: Option<Content>,
+    /// The schema of what is answered with 200.
+    pub(super) answer: fn() -> Value,
+    pub(super) run: fn(Asked) -> Pin<Box<dyn Future<Output = Answer> + Send>>,
+}
+
+/// A query parameter; none is required.
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) schema: fn() -> Value,
+}
+
+/// What comes of a request.
+pub(super) type Answer = Result<Response<Body>, Problem>;
+
+/// All that can be asked, by resource.
+static ROUTES: &[&[Route]] = &[
+    health::ROUTES,
+    snapshot::ROUTES,
+    plugins::ROUTES,
+    pipelines::ROUTES,
+    sockets::ROUTES,
+    openapi::ROUTES,
+];
+
+/// All that can be asked.
+pub(super) fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().flat_map(|routes| routes.iter())
+}
+
+/// An answer that needs no waiting, as the `run` of a route.
+pub(super) fn now(answer: Answer) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    Box::pin(std::future::ready(answer))
+}
+
+/// JSON, with 200.
+#[expect(clippy::unnecessary_wraps, reason = "the end of most handlers")]
+pub(super) fn answer(value: &Value) -> Answer {
+    let mut response = transport::text(StatusCode::OK, &format!("{value}\n"));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// The route of a request, and what stands for the braces of its path.
+pub(super) type Found = (&'static Route, Vec<(&'static str, String)>);
+
+/// Finds the route of a request, or says why there is none.
+pub(super) fn find(method: &Method, path: &str) -> Result<Found, Response<Body>> {
+    let fitting = || all().filter_map(|route| Some((route, parameters(route.path, path)?)));
+    if let Some(found) = fitting().find(|(route, _)| route.method == *method) {
+        return Ok(found);
+    }
+    let methods: Vec<_> = fitting().map(|(route, _)| route.method.to_string()).collect();
+    if methods.is_empty() {
+        let problem = Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
+        return Err(problem.advice("GET /openapi.json says what there is").response());
+    }
+    let allow = methods.join(", ");
+    let text = format!("{method} is not allowed at {path}; {allow} is");
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, text).allowed(methods);
+    let mut response = problem.response();
+    if let Ok(allow) = HeaderValue::from_str(&allow) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    Err(response)
+}
+
+/// Reads the request, and has it answered.
+pub(super) async fn run(
+    (route, parameters): Found,
+    request: Request<Incoming>,
+    shared: &Arc<Shared>,
+    patience: Duration,
+) -> Response<Body> {
+    let reading = Asked::read(Arc::clone(shared), route, parameters, request);
+    let asked = tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| {
+        let text = format!("the body did not come within {} ms", patience.as_millis());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).advice("see admin.timeout_ms"))
+    });
+    let answered = match asked {
+        Ok(asked) => (route.run)(asked).await,
+        Err(problem) => Err(problem),
+    };
+    answered.unwrap_or_else(|problem| problem.response())
+}
+
+/// What stands for the braces of a pattern, if the path fits.
+fn parameters(pattern: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
+    let mut found = Vec::new();
+    let (mut expected, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (expected.next(), given.next()) {
+            (None, None) => return Some(found),
+            (Some(expected), Some(given)) => match name(expected) {
+                Some(name) if !given.is_empty() => found.push((name, given.to_owned())),
+                None if expected == given => {}
+                Some(_) | None => return None,
+            },
+            (Some(_), None) | (None, Some(_)) => return None,
+        }
+    }
+}
+
+/// The name of a segment in braces.
+pub(super) fn name(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn paths_fit_segment_by_segment() {
+        let found = |pattern, path| parameters(pattern, path).map(|all| format!("{all:?}"));
+        assert_eq!(found("/a", "/a"), Some("[]".to_owned()));
+        assert_eq!(found("/a/{n}/b", "/a/x/b"), Some("[(\"n\", \"x\")]".to_owned()));
+        for path in ["/", "/a/", "/a/x", "/a//b", "/a/x/b/", "/a/x/b/c", "a/x/b"] {
+            assert_eq!(found("/a/{n}/b", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn routes_are_told_apart() {
+        let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+        for route in all() {
+            assert!(names.insert(route.name), "{route:?}");
+            assert!(paths.insert((&route.method, route.path)), "{route:?}");
+            let (found, _) = find(&route.method, route.path).ok().unwrap();
+            assert_eq!(found.name, route.name);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Asking a running server over its admin interface.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// Which server, and how its answers are printed.
+#[derive(Clone, Debug, Args)]
+pub(super) struct AdminArgs {
+    /// The server's admin interface: `HOST:PORT`, `:PORT` or `http://HOST:PORT`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        env = "MILLRACE_ADMIN",
+        default_value = "http://127.0.0.1:4001",
+        value_parser = admin_url
+    )]
+    admin: Uri,
+    /// Its `admin.token`, if it has one.
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "MILLRACE_ADMIN_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+    /// Print JSON, one object in each line, instead of a table.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl AdminArgs {
+    /// The server's address, without a `/` at its end.
+    pub(super) fn url(&self) -> String {
+        self.admin.to_string().trim_end_matches('/').to_owned()
+    }
+
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Asks, with a body of JSON if there is one.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.url());
+        let mut request = Request::builder().method(method).uri(&url);
+        if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let request = request.body(Full::new(Bytes::from(body)))?;
+        let asking = async {
+            let client = Client::builder(TokioExecutor::new()).build_http();
+            let response = client.request(request).await.map_err(|error| self.unreached(&error))?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.with_context(|| format!("{url} broke off"))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        let patience = PATIENCE.as_secs();
+        let response: anyhow::Result<_> = tokio::time::timeout(PATIENCE, asking)
+            .await
+            .map_err(|_| anyhow!("{url} did not answer within {patience} s"))?;
+        understood(&url, &response?)
+    }
+
+    fn unreached(&self, error: &legacy::Error) -> anyhow::Error {
+        let mut cause: &dyn Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        anyhow!(
+            "failed to reach {}: {cause}; is the server running, with [admin] in its millrace.toml \
+             or --admin? Another one is named with --admin or MILLRACE_ADMIN",
+            self.url()
+        )
+    }
+}
+
+/// The JSON of an answer, or what went wrong.
+fn understood(url: &str, response: &Response<Bytes>) -> anyhow::Result<Value> {
+    let (status, body) = (response.status(), response.body());
+    let json = serde_json::from_slice::<Value>(body);
+    match (status.is_success(), json) {
+        (true, Ok(json)) => Ok(json),
+        (false, Ok(problem)) => bail!("{url} answered {status}: {}", told(status, &problem)),
+        (_, Err(_)) => bail!(
+            "{url} answered {status} with no JSON: {:?}; is this the admin interface? The server \
+             prints its address at its start",
+            String::from_utf8_lossy(body).trim().chars().take(100).collect::<String>()
+        ),
+    }
+}
+
+/// What a problem says: what was found, and what to do.
+fn told(status: StatusCode, problem: &Value) -> String {
+    let text = |name: &str| problem.get(name).and_then(Value::as_str);
+    let detail = text("detail").or(status.canonical_reason()).unwrap_or_default();
+    match text("advice") {
+        Some(advice) => format!("{detail}; {advice}"),
+        None => detail.to_owned(),
+    }
+}
+
+/// Reads where to ask.
+fn admin_url(text: &str) -> Result<Uri, String> {
+    let expected = || format!("{text:?} is no address; one such as 127.0.0.1:4001 is expected");
+    if text.starts_with("https://") {
+        return Err("the admin interface speaks http; put TLS in front of it with a tunnel, and \
+                    name the tunnel's end here"
+            .to_owned());
+    }
+    let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let host = if host.starts_with(':') { format!("127.0.0.1{host}") } else { host.to_owned() };
+    let uri: Uri = format!("http://{host}").parse().map_err(|_| expected())?;
+    let plain = uri.path() == "/" && uri.query().is_none() && uri.port_u16().is_some();
+    plain.then_some(uri).ok_or_else(expected)
+}
+
+/// Reads where a server listens for operators, in the words of those who ask it.
+pub(super) fn listen_for_operators(text: &str) -> Result<SocketAddr, String> {
+    let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    super::listen_address(plain)
+}
+
+/// A name in `millrace.toml`.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !text.is_empty() && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("a name has letters, digits, `-` and `_`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_as_is_convenient() {
+        for (text, url) in [
+            (":4001", "http://127.0.0.1:4001/"),
+            ("localhost:4001", "http://localhost:4001/"),
+            ("http://[::1]:4001/", "http://[::1]:4001/"),
+        ] {
+            assert_eq!(admin_url(text).unwrap().to_string(), url);
+        }
+        for text in ["", "localhost", "https://a:1", "http://a:1/b", "a:1?b", "a b:1", "a:99999"] {
+            assert!(admin_url(text).is_err(), "{text}");
+        }
+    }
+}

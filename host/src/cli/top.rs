@@ -1,0 +1,97 @@
+//! `millrace top`: how a server does, once a second.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::bail;
+use serde_json::Value;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::admin::AdminArgs;
+use super::frame::{View, fit};
+use super::say;
+use super::serve::Signals;
+use super::terminal::Terminal;
+
+const EVERY: Duration = Duration::from_secs(1);
+/// A server has a snapshot a second after its start.
+const FIRST_TRIES: usize = 20;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Shows it until `q` or Ctrl-C; one frame with `once`.
+pub(super) async fn run(server: &AdminArgs, once: bool) -> anyhow::Result<()> {
+    let first = first(server).await?;
+    if server.json {
+        say(&first.snapshot.to_string());
+        return Ok(());
+    }
+    if once {
+        first.lines(server).iter().for_each(|line| say(line));
+        return Ok(());
+    }
+    let mut signals = Signals::new()?;
+    let Some(mut terminal) = Terminal::take()? else {
+        bail!("top needs a terminal; --once prints one frame");
+    };
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut lines = first.lines(server);
+    loop {
+        let (columns, rows) = Terminal::size();
+        terminal.show(&fit(lines.clone(), columns, rows))?;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = terminal.quit() => return Ok(()),
+            () = signals.next() => return Ok(()),
+        }
+        lines = tokio::select! {
+            seen = Seen::look(server) => match seen {
+                Ok(seen) => seen.lines(server),
+                // It may come back.
+                Err(error) => with_error(lines, &error),
+            },
+            () = terminal.quit() => return Ok(()),
+            () = signals.next() => return Ok(()),
+        };
+    }
+}
+
+/// What a server said.
+struct Seen {
+    health: Value,
+    snapshot: Value,
+}
+
+impl Seen {
+    async fn look(server: &AdminArgs) -> anyhow::Result<Self> {
+        let snapshot = server.get("/snapshot").await?;
+        Ok(Self { health: server.get("/health").await?, snapshot })
+    }
+
+    fn lines(&self, server: &AdminArgs) -> Vec<String> {
+        let Self { health, snapshot } = self;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (url, now) = (&server.url(), now.as_secs_f64());
+        View { url, health, snapshot, now }.lines()
+    }
+}
+
+/// The first look, at a server that may just have started.
+async fn first(server: &AdminArgs) -> anyhow::Result<Seen> {
+    // An error that trying again would not help is told at once.
+    server.get("/health").await?;
+    for _ in 1..FIRST_TRIES {
+        if let Ok(seen) = Seen::look(server).await {
+            return Ok(seen);
+        }
+        sleep(FIRST_PAUSE).await;
+    }
+    Seen::look(server).await
+}
+
+/// The last lines, under what went wrong since.
+fn with_error(mut lines: Vec<String>, error: &anyhow::Error) -> Vec<String> {
+    if let Some(first) = lines.first_mut() {
+        *first = format!("{error:#}");
+    }
+    lines
+}

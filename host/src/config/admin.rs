@@ -1,0 +1,63 @@
+//! `[admin]`: where operators ask the server, and who may.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use super::{OriginPattern, defaults};
+
+/// `[admin]`: the admin interface, which is there when the section is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Where it listens; never where clients do.
+    pub listen: SocketAddr,
+    /// What one has to know: `authorization: Bearer …`. Off loopback there has to
+    /// be one.
+    pub token: Option<String>,
+    /// Pages that may ask from a browser; by default none may.
+    pub allow_origin: Vec<OriginPattern>,
+    /// Connections at the same time; a further one gets 503.
+    pub max_connections: usize,
+    /// A connection that has not sent a whole request by then is closed.
+    pub timeout_ms: u64,
+    /// Another port will do when that of `listen` is taken: `millrace dev`.
+    #[serde(skip)]
+    pub any_port: bool,
+}
+
+impl AdminConfig {
+    /// What the types cannot say.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (key, value) in
+            [("max_connections", self.max_connections as u64), ("timeout_ms", self.timeout_ms)]
+        {
+            if value == 0 {
+                return Err(format!("admin.{key} is 0; at least 1 is allowed"));
+            }
+        }
+        if self.token.as_deref() == Some("") {
+            return Err("admin.token is empty; leave it out, or give it a value".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether whoever reaches the address may ask without a token.
+    #[must_use]
+    pub fn is_open_to_others(&self) -> bool {
+        self.token.is_none() && !self.listen.ip().is_loopback()
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            listen: defaults::ADMIN_LISTEN,
+            token: None,
+            allow_origin: Vec::new(),
+            max_connections: defaults::ADMIN_MAX_CONNECTIONS,
+            timeout_ms: defaults::ADMIN_TIMEOUT_MS,
+            any_port: false,
+        }
+    }
+}

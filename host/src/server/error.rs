@@ -1,0 +1,82 @@
+//! Why a server did not start.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::plugin::RegistryError;
+use crate::wasm::{EngineError, LoadError};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The Wasm engine refused its configuration.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// There is nothing to serve.
+    #[error("there is no plugin to serve; add a [plugins.NAME] to millrace.toml")]
+    NoPlugins,
+    /// A plugin's file cannot be read.
+    #[error("plugin {name:?}: failed to read {path}: {cause}; {advice}")]
+    Read {
+        /// The plugin.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A file is no plugin for this server.
+    #[error("plugin {name:?}: {path} {cause}")]
+    Load {
+        /// The plugin.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        cause: LoadError,
+    },
+    /// The plugins do not go together.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A pipeline cannot be built.
+    #[error("pipelines.{name}{problem}")]
+    Pipeline {
+        /// The pipeline.
+        name: String,
+        /// The key, and what is wrong with it.
+        problem: String,
+    },
+    /// The address cannot be listened on.
+    #[error("failed to listen on {address}: {cause}; choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// Anybody could do anything.
+    #[error(
+        "admin.listen is {0}, which others reach, and there is no admin.token; set one in \
+         [admin] or MILLRACE_ADMIN_TOKEN, or listen on 127.0.0.1"
+    )]
+    AdminToken(SocketAddr),
+    /// The admin interface's address cannot be listened on.
+    #[error("failed to listen on {address} for operators: {cause}; choose another with --admin")]
+    ListenAdmin {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The StatsD server cannot be reached by name.
+    #[error("statsd.address is {address:?}: {cause}")]
+    Statsd {
+        /// The address.
+        address: String,
+        /// Why not.
+        cause: cadence::MetricError,
+    },
+}
