@@ -2,20 +2,29 @@
 
 use std::time::{Duration, Instant};
 
-/// So many tokens in a second, and at most one second's worth at once. It may go
+/// So many tokens in a second, and at most so many at once. It may go
 /// into debt, so that something larger than it gets through now and is paid for
 /// later.
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
     /// In a second; 0 is without bound.
     rate: f64,
+    /// That are there at once.
+    most: f64,
     tokens: f64,
     at: Instant,
 }
 
 impl Bucket {
+    /// So many in a second, and as many at once.
     pub(crate) fn new(rate: f64, now: Instant) -> Self {
-        Self { rate, tokens: rate, at: now }
+        Self { rate, most: rate, tokens: rate, at: now }
+    }
+
+    /// So many in a minute, and as many at once.
+    pub(crate) fn per_minute(most: u32, now: Instant) -> Self {
+        let most = f64::from(most);
+        Self { rate: most / 60.0, most, tokens: most, at: now }
     }
 
     /// Takes tokens, whatever is there; how long it takes to pay for them.
@@ -63,7 +72,7 @@ impl Bucket {
 
     fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + passed * self.rate).min(self.rate);
+        self.tokens = (self.tokens + passed * self.rate).min(self.most);
         self.at = now;
     }
 }

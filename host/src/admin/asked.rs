@@ -87,6 +87,11 @@ impl Asked {
         Ok(asked.unwrap_or(most).min(most))
     }
 
+    /// The body.
+    pub(super) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// The body as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         serde_json::from_slice(&self.body).map_err(|error| {

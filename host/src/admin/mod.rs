@@ -22,6 +22,7 @@ mod routes;
 mod schema;
 mod snapshot;
 mod sockets;
+mod swaps;
 
 pub(crate) use listener::{accept, bind};
 

@@ -60,6 +60,11 @@ fn view(plugin: &Plugin, shared: &Shared) -> Value {
     json!({
         "name": name,
         "version": component.version(),
+        "sha256": component.sha256(),
+        "canary": plugin.canary().map(|(canary, share)| {
+            json!({ "version": canary.component().version(), "share": share.to_string() })
+        }),
+        "previous": plugin.previous().as_ref().map(|pool| pool.component().version().to_owned()),
         "topics": topics,
         "exports": component.exports(),
         "limits": component.limits(),
@@ -77,6 +82,9 @@ fn plugin_fields() -> Vec<(&'static str, Value)> {
     vec![
         ("name", string()),
         ("version", schema::about(string(), "The first digits of the component's SHA-256.")),
+        ("sha256", string()),
+        ("canary", schema::nullable(object(&[("version", string()), ("share", string())]))),
+        ("previous", schema::about(schema::nullable(string()), "What a rollback makes live.")),
         ("topics", list(string())),
         ("exports", schema::about(list(string()), "Interfaces it exports.")),
         ("limits", limits_schema()),

@@ -9,7 +9,9 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{Asked, Content, Problem, health, openapi, pipelines, plugins, snapshot, sockets};
+use super::{
+    Asked, Content, Problem, health, openapi, pipelines, plugins, snapshot, sockets, swaps,
+};
 use crate::server::Shared;
 use crate::transport::{self, Body};
 
@@ -45,6 +47,7 @@ static ROUTES: &[&[Route]] = &[
     health::ROUTES,
     snapshot::ROUTES,
     plugins::ROUTES,
+    swaps::ROUTES,
     pipelines::ROUTES,
     sockets::ROUTES,
     openapi::ROUTES,

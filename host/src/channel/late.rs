@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Caller, ChannelId, Effect};
-use crate::wire::{Payload, Ref};
+use super::{Assigns, Caller, ChannelId, Effect};
+use crate::wire::{Payload, Ref, TopicPattern};
 
 /// Something for a channel's client that no result of its own calls brings.
 #[derive(Debug)]
@@ -34,6 +34,13 @@ pub enum Late {
         /// What it carries.
         payload: Payload,
     },
+    /// A wish for copies of what the channels of some topics remember.
+    Sample {
+        /// Their patterns.
+        topics: Vec<TopicPattern>,
+        /// As many as fit in are sent.
+        to: mpsc::Sender<(Arc<str>, Assigns)>,
+    },
     /// Effects of a call that goes on.
     Flush {
         /// Whose call it is.
@@ -51,6 +58,7 @@ impl Late {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Reply { payload, .. } | Self::Push { payload, .. } => payload.len(),
+            Self::Sample { .. } => 0,
             Self::Flush { effects, .. } => effects.iter().map(Effect::bytes).sum(),
         }
     }

@@ -85,6 +85,38 @@ impl AdminArgs {
         understood(&url, &response?)
     }
 
+    /// Sends a component, and has each line of the answer told as it comes.
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        component: Bytes,
+        mut told: impl FnMut(&Value),
+    ) -> anyhow::Result<()> {
+        let url = format!("{}{path}", self.url());
+        let mut request = Request::post(&url).header(CONTENT_TYPE, "application/wasm");
+        if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(component))?;
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let response = client.request(request).await.map_err(|error| self.unreached(&error))?;
+        let (head, mut body) = response.into_parts();
+        if !head.status.is_success() {
+            let body = body.collect().await.with_context(|| format!("{url} broke off"))?;
+            return understood(&url, &Response::from_parts(head, body.to_bytes())).map(|_| ());
+        }
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.with_context(|| format!("{url} broke off"))?;
+            rest.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                told(&serde_json::from_slice(&line)?);
+            }
+        }
+        Ok(())
+    }
+
     fn unreached(&self, error: &legacy::Error) -> anyhow::Error {
         let mut cause: &dyn Error = error;
         while let Some(deeper) = cause.source() {

@@ -7,7 +7,7 @@ use tracing::{error, info};
 use super::serve::{Signals, announce, raise_file_limit};
 use crate::Server;
 use crate::config::App;
-use crate::plugin::{build, watch};
+use crate::plugin::{Trust, build, watch};
 use crate::server::Swapper;
 
 /// Serves until the process is told to stop, and keeps up with the sources.
@@ -16,6 +16,8 @@ pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
     let signals = Signals::new()?;
     raise_file_limit();
     app.dashboard.enabled = true;
+    app.swap.is_forgotten = true;
+    app.plugins.iter_mut().for_each(|plugin| plugin.trust = Trust::default());
     let app = Arc::new(app);
     build_all(&app).await?;
     let server = Server::bind(&app).await?;

@@ -9,6 +9,7 @@ mod pipelines;
 mod plugins;
 mod serve;
 mod sockets;
+mod swap;
 mod table;
 mod terminal;
 mod top;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::admin::AdminArgs;
 use self::pipelines::DeadLetters;
+use self::swap::SwapArgs;
 use self::table::Table;
 use crate::config::{AdminConfig, App};
 use crate::telemetry::{Dialect, LogFormat, init_log, metrics_table};
@@ -91,6 +93,57 @@ Examples:
   millrace plugins
   millrace plugins --admin :4001 --json")]
     Plugins {
+        #[command(flatten)]
+        server: AdminArgs,
+    },
+    /// Make another component the live version of a plugin, while clients stay
+    /// connected.
+    ///
+    /// It is checked, compiled, tested and tried on what channels remember first; the
+    /// running version goes on if any of that fails. Exits with 1 if it is refused or
+    /// rolled back.
+    #[command(after_help = "\
+Examples:
+  millrace swap room room.wasm
+  millrace swap room room.wasm --canary 5% --watch 30s
+  millrace swap room room.wasm --admin :4001")]
+    Swap {
+        #[command(flatten)]
+        what: SwapArgs,
+        #[command(flatten)]
+        server: AdminArgs,
+    },
+    /// Make the version before live again at once, or withdraw the canary.
+    #[command(after_help = "\
+Example:
+  millrace rollback room")]
+    Rollback {
+        /// The plugin.
+        #[arg(value_parser = admin::name)]
+        name: String,
+        #[command(flatten)]
+        server: AdminArgs,
+    },
+    /// Make a canary the live version.
+    #[command(after_help = "\
+Example:
+  millrace promote room")]
+    Promote {
+        /// The plugin.
+        #[arg(value_parser = admin::name)]
+        name: String,
+        #[command(flatten)]
+        server: AdminArgs,
+    },
+    /// List the last exchanges of a plugin's versions: when, by whom, and what became
+    /// of them.
+    #[command(after_help = "\
+Example:
+  millrace history room")]
+    History {
+        /// The plugin.
+        #[arg(value_parser = admin::name)]
+        name: String,
         #[command(flatten)]
         server: AdminArgs,
     },
@@ -264,6 +317,14 @@ fn run(command: &Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Plugins { server } => runtime()?.block_on(plugins::show(server)),
+        Command::Swap { what, server } => runtime()?.block_on(swap::swap(server, what)),
+        Command::Rollback { name, server } => {
+            runtime()?.block_on(swap::exchange(server, name, "rollback"))
+        }
+        Command::Promote { name, server } => {
+            runtime()?.block_on(swap::exchange(server, name, "promote"))
+        }
+        Command::History { name, server } => runtime()?.block_on(swap::history(server, name)),
         Command::Pipelines { server } => runtime()?.block_on(pipelines::show(server)),
         Command::SwapDispatcher { pipeline, dispatcher, stage, server } => {
             runtime()?.block_on(pipelines::swap_dispatcher(server, pipeline, dispatcher, *stage))

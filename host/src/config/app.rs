@@ -10,9 +10,9 @@ use serde::Deserialize;
 use super::file::{ConfigFile, PluginConfig};
 use super::{
     AdminConfig, DashboardConfig, DrainConfig, EgressConfig, MetricsConfig, PipelineConfig,
-    SocketConfig, StatsdConfig,
+    SocketConfig, StatsdConfig, SwapConfig,
 };
-use crate::plugin::Source;
+use crate::plugin::{PublicKey, Source, Trust};
 use crate::wasm::PluginLimits;
 use crate::wire::TopicPattern;
 
@@ -37,6 +37,8 @@ pub struct App {
     pub dashboard: DashboardConfig,
     /// How the server stops.
     pub drain: DrainConfig,
+    /// How versions of its plugins are exchanged.
+    pub swap: SwapConfig,
     /// Its pipelines, by name.
     pub pipelines: BTreeMap<String, PipelineConfig>,
     /// Where operators ask, if anywhere.
@@ -56,6 +58,8 @@ pub struct AppPlugin {
     pub limits: PluginLimits,
     /// Which requests it may make.
     pub http: EgressConfig,
+    /// Which components it may be.
+    pub trust: Trust,
 }
 
 /// What is served over plain HTTP.
@@ -148,8 +152,10 @@ impl App {
             Some(toml::Value::Table(limits)) => limits,
             _ => toml::Table::new(),
         };
+        let keys = file.trust.keys.clone();
         let plugins = file.plugins.iter();
-        let plugins = plugins.map(|(name, plugin)| app_plugin(&folder, name, plugin, &limits));
+        let plugins =
+            plugins.map(|(name, plugin)| app_plugin(&folder, name, plugin, &limits, &keys));
         let plugins = plugins.collect::<Result<_, _>>()?;
         Ok(Self::new(folder, file, plugins))
     }
@@ -169,6 +175,7 @@ impl App {
             metrics: file.metrics,
             dashboard: file.dashboard,
             drain: file.drain,
+            swap: file.swap,
             pipelines: file.pipelines,
             admin: file.admin,
             folder,
@@ -211,6 +218,7 @@ fn check(file: &ConfigFile) -> Result<(), String> {
     }
     let plugins: Vec<_> = file.plugins.keys().map(String::as_str).collect();
     file.pipelines.iter().try_for_each(|(name, pipeline)| pipeline.check(name, &plugins))?;
+    file.swap.check().map_err(|problem| format!("swap.{problem}"))?;
     check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
         return Err(format!("static.files has the key {url:?}; a URL path begins with `/`"));
@@ -248,6 +256,7 @@ fn app_plugin(
     name: &str,
     plugin: &PluginConfig,
     limits: &toml::Table,
+    keys: &[PublicKey],
 ) -> Result<AppPlugin, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(plain) {
@@ -279,14 +288,16 @@ fn app_plugin(
     if http.timeout_ms == 0 {
         return Err(format!("plugins.{name}.http.timeout_ms is 0; at least 1 is allowed"));
     }
-    Ok(AppPlugin { name: name.to_owned(), source, config, limits, http })
+    let trust = Trust { pins: plugin.sha256.clone(), keys: keys.to_vec() };
+    Ok(AppPlugin { name: name.to_owned(), source, config, limits, http, trust })
 }
 
 impl AppPlugin {
     /// A plugin with every setting at its default.
     fn plain(name: String, source: Source) -> Self {
         let (limits, http) = (PluginLimits::default(), EgressConfig::default());
-        Self { name, source, config: BTreeMap::new(), limits, http }
+        let trust = Trust::default();
+        Self { name, source, config: BTreeMap::new(), limits, http, trust }
     }
 }
 

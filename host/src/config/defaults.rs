@@ -169,3 +169,21 @@ pub(super) const INGEST_BODY_BYTES: usize = 1024 * 1024;
 
 /// Shorter than HTTP clients wait.
 pub(super) const INGEST_WAIT_MS: u64 = 5_000;
+
+/// A large plugin with all its names is a tenth of that.
+pub(super) const MAX_UPLOAD_BYTES: usize = 64 * 1024 * 1024;
+
+/// A person, or a pipeline of deployments; each compiles for as long as seconds.
+pub(super) const MAX_UPLOADS_PER_MINUTE: u32 = 60;
+
+/// More than the odd client that sends what nobody thought of.
+pub(super) const MAX_FAULT_RATE: f64 = 0.05;
+
+/// One fault of so many is just about allowed.
+pub(super) const MIN_CALLS: u64 = 20;
+
+/// What one channel in a hundred has is missed by every second trial.
+pub(super) const MIGRATION_SAMPLES: usize = 64;
+
+/// The one before, and what somebody wants to compare it with.
+pub(super) const KEPT_VERSIONS: usize = 5;

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{AdminConfig, CheckOrigin, EgressConfig, PipelineConfig, defaults};
+use super::{
+    AdminConfig, CheckOrigin, EgressConfig, PipelineConfig, SwapConfig, TrustConfig, defaults,
+};
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::session::Limits;
 use crate::telemetry::{Dialect, EventNames, Target};
-use crate::wasm::{OnFaults, PluginLimits};
+use crate::wasm::{OnFaults, OnMigrate, PluginLimits};
 use crate::wire::TopicPattern;
 
 /// The whole file. Unknown keys are refused everywhere.
@@ -29,6 +31,8 @@ pub(super) struct ConfigFile {
     pub(super) dashboard: DashboardConfig,
     pub(super) drain: DrainConfig,
     pub(super) pipelines: BTreeMap<String, PipelineConfig>,
+    pub(super) swap: SwapConfig,
+    pub(super) trust: TrustConfig,
     pub(super) admin: Option<AdminConfig>,
 }
 
@@ -155,6 +159,8 @@ pub(super) struct PluginConfig {
     pub(super) component: Option<PathBuf>,
     /// What the plugin gets from `config.get`.
     pub(super) config: BTreeMap<String, toml::Value>,
+    /// The SHA-256 sums of the components it may be.
+    pub(super) sha256: Vec<String>,
     /// What differs from `[limits]`.
     pub(super) limits: toml::Table,
     /// Which requests it may make.
@@ -184,6 +190,8 @@ impl Default for ConfigFile {
             dashboard: DashboardConfig::default(),
             drain: DrainConfig::default(),
             pipelines: BTreeMap::new(),
+            swap: SwapConfig::default(),
+            trust: TrustConfig::default(),
             admin: None,
         }
     }
@@ -285,6 +293,7 @@ impl Default for PluginLimits {
             task_timeout_ms: defaults::TASK_TIMEOUT_MS,
             max_tasks: defaults::MAX_TASKS,
             on_faults: OnFaults::default(),
+            on_migrate: OnMigrate::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod defaults;
 mod file;
 mod origin;
 mod pipeline;
+mod swap;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use admin::AdminConfig;
@@ -21,3 +22,4 @@ pub use pipeline::{
     BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig, Tells,
     TimerConfig, WorkerConfig,
 };
+pub use swap::{SwapConfig, TrustConfig};

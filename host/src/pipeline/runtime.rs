@@ -204,6 +204,13 @@ impl Pipeline {
         self.max_event_bytes
     }
 
+    /// Whether a plugin is one of its workers or dispatchers.
+    pub(crate) fn uses(&self, plugin: &str) -> bool {
+        let mut workers = self.stages.iter().flatten().map(|seat| seat.worker.name());
+        let dispatchers = self.dispatcher_specs();
+        workers.any(|name| name == plugin) || dispatchers.iter().any(|d| d.name() == plugin)
+    }
+
     /// Whether producers are to wait for room.
     pub(crate) fn waits(&self) -> bool {
         self.lock().core.on_full() == OnFull::Wait

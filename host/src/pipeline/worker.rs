@@ -65,7 +65,7 @@ impl Worker {
 
     pub(super) async fn work(&self, at: StageName<'_>, batch: &Batch, timeout: Duration) -> Worked {
         let (result, took) = match self {
-            Self::Plugin(plugin) => plugin.live().work(at, batch, timeout).await,
+            Self::Plugin(plugin) => plugin.work(at, batch, timeout).await,
             Self::Native(native) => (Ok(native(batch)), Duration::ZERO),
         };
         match result {

@@ -7,15 +7,24 @@
 
 mod build;
 mod handler;
+mod kept;
 mod registry;
+mod share;
 mod source;
+mod trust;
+mod versions;
 mod watch;
 
 pub use build::{BuildError, build};
 pub use handler::Handler;
 pub(crate) use handler::Serves;
-pub use registry::{Plugin, Registry, RegistryError};
+pub(crate) use kept::{Exchange, Kept, KeptVersion};
+pub use registry::{Registry, RegistryError};
+pub use share::{Share, ShareError};
 pub use source::Source;
+pub use trust::{PublicKey, Trust, TrustError};
+pub(crate) use versions::Answered;
+pub use versions::Plugin;
 pub use watch::watch;
 
 use std::collections::BTreeMap;

@@ -3,23 +3,12 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Handler, Serves};
+use super::{Handler, Plugin, Serves};
 use crate::session::{Route, Routes};
 use crate::telemetry::Metrics;
-use crate::wasm::{Component, Pool};
+use crate::wasm::Pool;
 use crate::wire::TopicPattern;
-
-/// A plugin under its name. Its version may change; calls in flight finish on
-/// the version they began with.
-#[derive(Debug)]
-pub struct Plugin {
-    name: String,
-    live: ArcSwap<Pool>,
-    /// Room for tasks of all versions (`limits.max_tasks`).
-    tasks: Arc<Semaphore>,
-}
 
 /// All plugins of a server.
 #[derive(Debug)]
@@ -45,34 +34,6 @@ pub enum RegistryError {
     Unknown(String),
 }
 
-impl Plugin {
-    /// A plugin with its first version.
-    #[must_use]
-    pub fn new(name: String, component: Component) -> Self {
-        let max_tasks = component.limits().max_tasks.min(Semaphore::MAX_PERMITS);
-        let live = ArcSwap::from_pointee(Pool::new(component));
-        Self { name, live, tasks: Arc::new(Semaphore::new(max_tasks)) }
-    }
-
-    /// The name in `millrace.toml`.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Room for one more task, if there is any.
-    #[must_use]
-    pub fn task_slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.tasks).try_acquire_owned().ok()
-    }
-
-    /// The live version.
-    #[must_use]
-    pub fn live(&self) -> Guard<Arc<Pool>> {
-        self.live.load()
-    }
-}
-
 impl Registry {
     /// A registry without plugins.
     #[must_use]
@@ -87,7 +48,10 @@ impl Registry {
         let sockets: Vec<_> =
             plugins.iter().filter(|p| p.live().component().has_socket()).collect();
         if let [first, second, ..] = sockets.as_slice() {
-            return Err(RegistryError::TwoSockets(first.name.clone(), second.name.clone()));
+            return Err(RegistryError::TwoSockets(
+                first.name().to_owned(),
+                second.name().to_owned(),
+            ));
         }
         let plugins = self.plugins.get_or_init(|| plugins);
         let routes = routes(plugins, &self.routes.load(), &self.metrics);
@@ -103,7 +67,7 @@ impl Registry {
     /// The plugin of this name.
     #[must_use]
     pub fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
-        self.plugins().iter().find(|plugin| plugin.name == name).cloned()
+        self.plugins().iter().find(|plugin| plugin.name() == name).cloned()
     }
 
     /// Who serves which topic.
@@ -118,24 +82,24 @@ impl Registry {
         self.plugins().iter().find(|plugin| plugin.live().component().has_socket()).cloned()
     }
 
-    /// Makes another version of a plugin the live one.
-    pub fn swap(&self, name: &str, component: Component) -> Result<(), RegistryError> {
+    /// Makes another version of a plugin the live one; the one that is stands by.
+    pub(crate) fn replace(&self, plugin: &Plugin, pool: &Arc<Pool>) {
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-        let plugin = self
-            .plugins()
-            .iter()
-            .find(|plugin| plugin.name == name)
-            .ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
-        let other = self.socket().filter(|other| other.name != name);
-        if let (true, Some(other)) = (component.has_socket(), other) {
-            return Err(RegistryError::TwoSockets(other.name.clone(), name.to_owned()));
-        }
-        let old = plugin.live.load_full();
-        plugin.live.store(Arc::new(Pool::successor(component, &old)));
-        old.retire();
+        plugin.replace(pool);
         let routes = routes(self.plugins(), &self.routes.load(), &self.metrics);
         self.routes.store(Arc::new(routes));
-        Ok(())
+    }
+
+    /// Whether a version of a plugin goes with the other plugins.
+    pub(crate) fn check(&self, plugin: &Plugin, pool: &Pool) -> Result<(), RegistryError> {
+        let other = self.socket().filter(|other| other.name() != plugin.name());
+        match other {
+            Some(other) if pool.component().has_socket() => {
+                let (other, own) = (other.name().to_owned(), plugin.name().to_owned());
+                Err(RegistryError::TwoSockets(other, own))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

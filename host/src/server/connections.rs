@@ -97,6 +97,14 @@ impl Connections {
         waiting.collect()
     }
 
+    /// The ways to some connections for which nothing waits, from all over.
+    pub(crate) fn some_idle(&self, most: usize) -> Vec<Arc<Outbox>> {
+        let all: Vec<_> = self.lock().clients.values().map(Arc::clone).collect();
+        let step = all.len().div_ceil(most.max(1)).max(1);
+        let some = all.iter().step_by(step).filter(|client| client.outbox.bytes() == 0);
+        some.map(|client| Arc::clone(&client.outbox)).collect()
+    }
+
     /// How many connections there are, or a user has, and those from a number on,
     /// at most `max` of them, in order.
     pub(crate) fn page(

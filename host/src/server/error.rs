@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::plugin::RegistryError;
+use crate::plugin::{RegistryError, TrustError};
 use crate::wasm::{EngineError, LoadError};
 
 /// Why a server did not start.
@@ -37,6 +37,32 @@ pub enum StartError {
         path: PathBuf,
         /// Why not.
         cause: LoadError,
+    },
+    /// A file is not one that the operator trusts.
+    #[error("plugin {name:?}: {path} {cause}")]
+    Trust {
+        /// The plugin.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        cause: TrustError,
+    },
+    /// A version that was made live cannot be read.
+    #[error("failed to read {path}: {cause}")]
+    Kept {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// Another version cannot be live.
+    #[error("plugin {name:?}: {problem}")]
+    Swap {
+        /// The plugin.
+        name: String,
+        /// Why not.
+        problem: String,
     },
     /// The plugins do not go together.
     #[error(transparent)]

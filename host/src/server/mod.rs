@@ -6,10 +6,12 @@ mod client;
 mod connections;
 mod error;
 mod faults;
+mod loader;
 mod monitor;
 mod pipelines;
 mod realm;
 mod stage;
+mod swap;
 
 pub use admission::Admission;
 pub(crate) use admission::Admitted;
@@ -18,16 +20,19 @@ pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
 pub use error::StartError;
 pub(crate) use faults::{RecentFault, RecentFaults};
+pub(crate) use loader::Loader;
 pub(crate) use pipelines::Pipelines;
 pub(crate) use realm::{DashboardRealm, Realm};
 pub(crate) use stage::Stage;
+pub use swap::Swapper;
+pub(crate) use swap::{Step, SwapError, Swapped, Swaps, Upload};
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::Guard;
 use tokio::net::TcpListener;
@@ -37,17 +42,14 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::channel::{Late, SocketRef};
-use crate::config::{
-    AdminConfig, App, AppPlugin, DrainConfig, IngestConfig, SocketConfig, StaticFiles, StatsdConfig,
-};
+use crate::config::{AdminConfig, App, DrainConfig, IngestConfig, SocketConfig, StaticFiles};
 use crate::dashboard::History;
 use crate::outbox::OverflowPolicies;
-use crate::plugin::{Handler, Plugin, Registry, Settings};
+use crate::plugin::{Handler, Kept, Plugin, Registry};
 use crate::pubsub::{LocalOnly, PubSub};
 use crate::session::Routes;
-use crate::telemetry::{Metric, Metrics, OutboxMeters, Wanted};
+use crate::telemetry::{Metric, Metrics, OutboxMeters};
 use crate::transport;
-use crate::wasm::{Component, Engine, LoadError};
 use crate::wire::{CloseReason, Payload};
 
 /// How long connections have to close that did not finish their calls in time.
@@ -57,7 +59,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    loader: Loader,
     /// Accepts connections; ends with the server.
     accepting: AbortOnDropHandle<()>,
     address: SocketAddr,
@@ -97,17 +98,12 @@ pub struct Shared {
     pub(crate) history: Arc<History>,
     /// The admin interface, if there is one.
     pub(crate) admin: Option<AdminConfig>,
+    /// How versions are exchanged; none until the plugins are loaded.
+    pub(crate) swaps: OnceLock<Swaps>,
     /// What the server is doing.
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) channel_ids: Arc<AtomicU64>,
     connection_ids: AtomicU64,
-}
-
-/// Makes pools of components.
-#[derive(Clone, Debug)]
-pub struct Loader {
-    engine: Engine,
-    metrics: Metrics,
 }
 
 impl Server {
@@ -148,6 +144,7 @@ impl Server {
                 .collect(),
             history,
             admin: app.admin.clone(),
+            swaps: OnceLock::new(),
             stage: watch::Sender::new(Stage::Starting),
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
@@ -163,14 +160,16 @@ impl Server {
             app.plugins.len()
         );
         let mut plugins = Vec::new();
+        let mut swaps = Swaps::new(app.swap, loader, Kept::new(&app.folder, app.swap.keep));
         for plugin in &app.plugins {
-            let component = loader.load(plugin).await?;
-            plugins.push(Plugin::new(plugin.name.clone(), component));
+            plugins.push(Plugin::new(plugin.name.clone(), swaps.load(plugin).await?));
         }
         shared.registry.fill(plugins)?;
         shared.start_pipelines(&app.pipelines)?;
+        // Filled once.
+        let _ = shared.swaps.set(swaps);
         shared.stage.send_replace(Stage::Ready);
-        Ok(Self { shared, loader, accepting, address, admin, drain: app.drain })
+        Ok(Self { shared, accepting, address, admin, drain: app.drain })
     }
 
     /// Where it listens, with the port the system chose for port 0.
@@ -195,7 +194,7 @@ impl Server {
     /// Exchanges versions of plugins while the server runs.
     #[must_use]
     pub fn swapper(&self) -> Swapper {
-        Swapper { shared: Arc::clone(&self.shared), loader: self.loader.clone() }
+        Swapper(Arc::clone(&self.shared))
     }
 
     /// Serves until `stop` is ready. Then nobody else is served; the connections
@@ -275,85 +274,5 @@ impl Shared {
         self.metrics
             .count(Metric::SocketDisconnected, i64::try_from(connections).unwrap_or(i64::MAX));
         connections
-    }
-}
-
-/// Exchanges versions of plugins.
-#[derive(Clone, Debug)]
-pub struct Swapper {
-    shared: Arc<Shared>,
-    loader: Loader,
-}
-
-impl Swapper {
-    /// Loads the component of `plugin` anew and makes it the live version. On
-    /// an error the live version stays.
-    pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
-        let component = self.loader.load(plugin).await?;
-        let began = Instant::now();
-        if let Some(live) = self.shared.registry.plugin(&plugin.name) {
-            let before = live.live().component().clone();
-            self.shared.swap_dispatchers(&plugin.name, &before, &component)?;
-        }
-        self.shared.registry.swap(&plugin.name, component)?;
-        let metrics = &self.shared.metrics;
-        metrics.time_of(Metric::WasmSwap, &[&plugin.name], began.elapsed());
-        Ok(())
-    }
-}
-
-impl Loader {
-    pub(crate) fn new(app: &App) -> Result<Self, StartError> {
-        let limits = || app.plugins.iter().map(|plugin| &plugin.limits);
-        let instances = limits().map(|l| l.max_instances).fold(0, u32::saturating_add);
-        let memory = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
-        // One more of each plugin for asking a new version what it serves, and for
-        // each dispatcher two: its instance, and that of the next version.
-        let stages = app.pipelines.values().map(|pipeline| 1 + pipeline.transforms.len());
-        let spare = app.plugins.len() + 2 * stages.sum::<usize>();
-        let spare = u32::try_from(spare).unwrap_or(u32::MAX);
-        let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
-        let wanted = Wanted {
-            statsd: app.statsd.as_ref().map(StatsdConfig::target),
-            kept: app.dashboard.enabled || app.admin.is_some(),
-            events: app.metrics.event_names(),
-        };
-        let metrics = Metrics::new(wanted).map_err(|cause| {
-            let address = app.statsd.as_ref().map(|statsd| statsd.address.clone());
-            StartError::Statsd { address: address.unwrap_or_default(), cause }
-        })?;
-        Ok(Self { engine, metrics })
-    }
-
-    pub(crate) async fn load(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
-        let began = Instant::now();
-        let loaded = self.read(plugin).await;
-        let result = if loaded.is_ok() { "ok" } else { "failed" };
-        self.metrics.time_of(Metric::WasmLoad, &[&plugin.name, result], began.elapsed());
-        loaded
-    }
-
-    async fn read(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
-        let path = plugin.source.component();
-        let name = || plugin.name.clone();
-        let wasm = tokio::fs::read(path).await.map_err(|cause| StartError::Read {
-            name: name(),
-            path: path.to_owned(),
-            cause,
-            advice: "build it with `millrace build`",
-        })?;
-        let failed = |cause| StartError::Load { name: name(), path: path.to_owned(), cause };
-        self.compile(wasm, plugin).await.map_err(failed)
-    }
-
-    /// Compiles on a thread of its own: it takes as long as seconds.
-    async fn compile(&self, wasm: Vec<u8>, plugin: &AppPlugin) -> Result<Component, LoadError> {
-        let AppPlugin { name, config, http, .. } = plugin.clone();
-        let settings = Arc::new(Settings::new(name, config, http, self.metrics.clone()));
-        let (engine, limits) = (self.engine.clone(), plugin.limits);
-        let compiling =
-            tokio::task::spawn_blocking(move || engine.compile(&wasm, settings, limits));
-        let loading = compiling.await.map_err(|_| LoadError::Stopped)??;
-        loading.finish().await
     }
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{Action, Identity, Routes, Session, Ticket, Turn};
 use crate::channel::{
-    Caller, Completion, Context, Effect, Failure, Late, Outcome, SocketRef, State, TerminateReason,
+    Assigns, Caller, Completion, Context, Effect, Failure, Late, Outcome, SocketRef, State,
+    TerminateReason,
 };
 use crate::pubsub::Broadcast;
 use crate::telemetry::Metric;
-use crate::wire::{EncodeError, Frame, Payload, Ref};
+use crate::wire::{EncodeError, Frame, Payload, Ref, TopicPattern};
 
 impl<P: Clone> Session<P> {
     /// Takes the result of a call.
@@ -79,6 +81,7 @@ impl<P: Clone> Session<P> {
                 (topic, *channel)
             }
             Late::Flush { caller, .. } => (&caller.context.topic, caller.context.channel),
+            Late::Sample { topics, to } => return self.sample(topics, to),
         };
         let current = self.channels.get(topic).filter(|c| c.context.channel == channel);
         let context = current.map(|channel| Arc::clone(&channel.context));
@@ -99,6 +102,19 @@ impl<P: Clone> Session<P> {
                 self.apply_effects(&caller, effects, actions);
                 // The call may have been given up meanwhile.
                 let _ = applied.send(());
+            }
+            (Late::Sample { .. }, _) => {}
+        }
+    }
+
+    /// Sends copies of what the channels of some topics remember.
+    fn sample(&self, topics: &[TopicPattern], to: &mpsc::Sender<(Arc<str>, Assigns)>) {
+        let joined = self.channels.values().filter(|c| matches!(c.state, State::Joined));
+        let wanted = |topic: &str| topics.iter().any(|pattern| pattern.matches(topic));
+        for channel in joined.filter(|c| wanted(&c.context.topic)) {
+            let sample = (Arc::clone(&channel.context.topic), channel.assigns.clone());
+            if to.try_send(sample).is_err() {
+                return;
             }
         }
     }

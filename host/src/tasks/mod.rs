@@ -56,7 +56,7 @@ async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaph
     let result = match account.admit() {
         Ok(()) => {
             let calling = Calling { caller: caller.clone(), progress: Arc::clone(&account) as _ };
-            plugin.live().run_task(calling, &name, &payload).await
+            plugin.run_task(&calling, &name, &payload).await
         }
         Err(retry_after) => Err(Fault::held(retry_after)),
     };

@@ -118,7 +118,10 @@ catalog! {
     /// A component was read, compiled or found in the cache, and checked; the result is `ok` or
     /// `failed`.
     WasmLoad: Timing "wasm.load" "ms" ["plugin", "result"];
-    /// Another version became the live one.
+    /// A version was to take another's place: it is `live`, a `canary`, was `refused`,
+    /// `rolled_back`, or `superseded` by still another.
+    PluginExchanged: Counter "plugin.exchanged" "times" ["plugin", "outcome"];
+    /// Another version became the live one: how long that took, all steps before it done.
     WasmSwap: Timing "wasm.swap" "ms" ["plugin"];
 
     /// What waits for all clients.

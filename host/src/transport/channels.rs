@@ -1,7 +1,7 @@
 //! The channels of one connection: its session, and the carrying out of what
 //! the session says.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,13 +14,13 @@ use tracing::{Instrument, debug, debug_span};
 use super::timers::{Timer, Timers};
 use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
-use crate::plugin::{Handler, Serves};
+use crate::plugin::{Answered, Handler, Serves};
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::{Client, Shared};
 use crate::session::{Action, Call, Identity, Session, Ticket, Turn};
 use crate::tasks::{self, Account, Start};
 use crate::telemetry::{Metric, Metrics, Redacted};
-use crate::wasm::{Calling, Fault};
+use crate::wasm::{Calling, Fault, Pool};
 use crate::wire::{CloseReason, DecodeError, Frame};
 
 /// The channels of one connection.
@@ -32,6 +32,8 @@ pub(super) struct Channels {
     pub(super) timers: Timers,
     /// Calls that were not ready at once.
     calls: FuturesUnordered<PendingCall>,
+    /// The versions that keep channels whose assigns no other can take over.
+    kept: HashMap<ChannelId, Arc<Pool>>,
     /// What the session asked for; empty between two events.
     actions: Vec<Action<Arc<Handler>>>,
     /// Empty: an allocation for `act` to use again.
@@ -63,6 +65,8 @@ pub(super) struct Called {
     /// What was handled, if it was a message.
     event: Option<SmolStr>,
     took: Duration,
+    /// The version the channel stays with, if it does.
+    kept: Option<Arc<Pool>>,
 }
 
 impl Called {
@@ -122,6 +126,7 @@ impl Channels {
             client,
             timers,
             calls: FuturesUnordered::new(),
+            kept: HashMap::new(),
             actions: Vec::new(),
             spare: Vec::new(),
         }
@@ -272,7 +277,10 @@ impl Channels {
             turn = ?called.ticket.turn, event = called.event.as_deref(), took = ?called.took,
             ok = called.result.is_ok(), "handled");
         called.measure(&self.shared().metrics);
-        let Called { ticket, handler, result, .. } = called;
+        let Called { ticket, handler, result, kept, .. } = called;
+        if let Some(kept) = kept {
+            self.kept.insert(ticket.caller.context.channel, kept);
+        }
         let completion = match result {
             Ok(completion) => Ok(completion),
             Err(fault) => {
@@ -298,6 +306,7 @@ impl Channels {
             Action::Leave { context, plugin } => {
                 plugin.meters.opened(-1);
                 self.client.left(&context.topic);
+                self.kept.remove(&context.channel);
                 pubsub.unsubscribe(&context.topic, context.channel);
             }
             Action::Subscribe { context, topic } => {
@@ -360,25 +369,25 @@ impl Channels {
         let Call { plugin: handler, callback, assigns, ticket } = call;
         let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
         let admitted = self.account.admit();
+        let kept = self.kept.get(&ticket.caller.context.channel).map(Arc::clone);
         let span = debug_span!("call", id = %ticket.caller.message(),
             topic = %ticket.caller.context.topic);
         let call = async move {
-            let (result, took) = match (admitted, handler.serves()) {
+            let at_once = |result| Answered { result, took: Duration::ZERO, kept: None };
+            let answered = match (admitted, handler.serves()) {
                 (Ok(()), Serves::Plugin(plugin)) => {
                     let calling = Calling { caller: ticket.caller.clone(), progress };
-                    // On the version that is live now.
-                    plugin.live().call(calling, &assigns, &callback).await
+                    plugin.call(kept, &calling, &assigns, &callback).await
                 }
-                (_, Serves::Dashboard(dashboard)) => {
-                    (Ok(dashboard.answer(&callback)), Duration::ZERO)
-                }
-                (Err(retry_after), _) => (Err(Fault::held(retry_after)), Duration::ZERO),
+                (_, Serves::Dashboard(dashboard)) => at_once(Ok(dashboard.answer(&callback))),
+                (Err(retry_after), _) => at_once(Err(Fault::held(retry_after))),
             };
+            let Answered { result, took, kept } = answered;
             let event = match callback {
                 Callback::HandleIn { event, .. } => Some(event),
                 _ => None,
             };
-            Called { ticket, handler, result, event, took }
+            Called { ticket, handler, result, event, took, kept }
         };
         if span.is_disabled() { Box::pin(call) } else { Box::pin(call.instrument(span)) }
     }

@@ -167,7 +167,7 @@ fn look_at_dashboard(request: &ConnectRequest, shared: &Shared) -> Result<Connec
 /// Asks the plugin that decides, if one does.
 async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
     let Some(plugin) = shared.registry.socket() else { return Ok(Connected::default()) };
-    match plugin.live().connect(request).await {
+    match plugin.connect(request).await {
         Ok(answer) => answer,
         Err(fault) => {
             error!(plugin = plugin.name(), cause = fault.kind.as_str(), "connect failed: {fault}");

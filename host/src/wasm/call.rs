@@ -16,7 +16,7 @@ use crate::telemetry::WasmMeters;
 use crate::wire::Payload;
 
 /// What every call of a channel's or a task's has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Calling {
     /// Whose call it is.
     pub caller: Caller,
@@ -47,9 +47,20 @@ impl Pool {
             _ => (limits.call_timeout_ms, "call_timeout_ms"),
         };
         let mut watch = Watch::new(&self.meters);
+        let component = self.component();
+        let context = Arc::clone(&calling.caller.context);
+        let moves = component.has_to_migrate(&context.topic, assigns, callback);
         let call = async {
             let mut taken = self.start(&mut watch).await?;
-            let result = taken.instance.call(calling, assigns, callback).await;
+            let result = match moves {
+                // Boxed, as few calls need it and all would have room for it.
+                true => Box::pin(taken.instance.call_migrated(calling, assigns, callback)).await,
+                false => taken.instance.call(calling, assigns, callback).await,
+            };
+            let result = result.map(|mut completion| {
+                component.adopt(&context.topic, assigns, &mut completion);
+                completion
+            });
             self.ended(taken, &mut watch, result)
         };
         let result = self.within(deadline, pin!(call)).await;
@@ -96,7 +107,11 @@ impl Pool {
     ) -> Result<T, Fault> {
         let limit = Duration::from_millis(limit);
         let result = self.component().engine.turns.within(limit, call).await;
-        result.unwrap_or_else(|| Err(Fault::deadline(limit, key)))
+        result.unwrap_or_else(|| {
+            let fault = Fault::deadline(limit, key);
+            self.faulted(&fault);
+            Err(fault)
+        })
     }
 
     /// For one call.
@@ -158,6 +173,23 @@ impl Watch {
 }
 
 impl Instance {
+    /// As [`Self::call`], on assigns of another schema: what they became is what the
+    /// channel has from then on.
+    async fn call_migrated(
+        &mut self,
+        calling: Calling,
+        assigns: &Assigns,
+        callback: &Callback,
+    ) -> Result<Completion, Fault> {
+        let topic = Arc::clone(&calling.caller.context.topic);
+        let migrated = self.migrate(&topic, assigns).await?;
+        let mut completion = self.call(calling, &migrated, callback).await?;
+        if let Completion::Handled(outcome) = &mut completion {
+            outcome.assigns.get_or_insert(migrated);
+        }
+        Ok(completion)
+    }
+
     async fn call(
         &mut self,
         calling: Calling,

@@ -25,13 +25,14 @@ pub struct Inspection {
 const PACKAGE: &str = "millrace:plugin";
 
 /// Its sources, so that a check needs no files.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 9] = [
     ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
     ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
     ("socket.wit", include_str!("../../../wit/v0.1/socket.wit")),
     ("tasks.wit", include_str!("../../../wit/v0.1/tasks.wit")),
     ("worker.wit", include_str!("../../../wit/v0.1/worker.wit")),
     ("dispatcher.wit", include_str!("../../../wit/v0.1/dispatcher.wit")),
+    ("migration.wit", include_str!("../../../wit/v0.1/migration.wit")),
     ("host.wit", include_str!("../../../wit/v0.1/host.wit")),
     ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
 ];

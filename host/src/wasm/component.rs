@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
 
 use super::bindings::exports::millrace::plugin::{
-    channel, dispatcher, dispatcher_state, outgoing, socket, tasks, worker,
+    channel, dispatcher, dispatcher_state, migration, outgoing, self_test, socket, tasks, worker,
 };
 use super::host::State;
 use super::instance::Instance;
@@ -25,10 +25,22 @@ pub struct Component {
     pub(super) exports: Exports,
     pub(super) settings: Arc<Settings>,
     pub(super) limits: PluginLimits,
-    /// The first digits of its SHA-256.
-    version: SmolStr,
+    /// In hexadecimal digits.
+    sha256: SmolStr,
     topics: Vec<TopicPattern>,
+    pub(super) schemas: Schemas,
     intercepts: Arc<[SmolStr]>,
+}
+
+/// The schemas of the assigns it reads and writes.
+#[derive(Clone, Debug)]
+pub(super) enum Schemas {
+    /// Any: it does not export `migration`.
+    Any,
+    /// One for all topics.
+    One(u32),
+    /// One for each of its topic patterns.
+    Each(Vec<u32>),
 }
 
 /// Which interfaces it exports.
@@ -41,6 +53,8 @@ pub(super) struct Exports {
     pub(super) worker: Option<worker::GuestIndices>,
     pub(super) dispatcher: Option<dispatcher::GuestIndices>,
     pub(super) dispatcher_state: Option<dispatcher_state::GuestIndices>,
+    pub(super) migration: Option<migration::GuestIndices>,
+    pub(super) self_test: Option<self_test::GuestIndices>,
 }
 
 /// Why a file is no plugin for this server.
@@ -64,6 +78,17 @@ pub enum LoadError {
     /// The server stopped while it was being compiled.
     #[error("was not compiled: the server is stopping")]
     Stopped,
+    /// It does not say of which schemas its assigns are.
+    #[error(
+        "exports `migration`, whose `schemas` returned {found} for {topics} topics; one for each \
+         is expected"
+    )]
+    Schemas {
+        /// How many it named.
+        found: usize,
+        /// How many topics it serves.
+        topics: usize,
+    },
     /// It serves no topic.
     #[error(
         "exports `channel`, but its `topics` returned none; name at least one, such as `room:*`"
@@ -105,6 +130,8 @@ impl Engine {
             worker: worker::GuestIndices::new(&pre).ok(),
             dispatcher: dispatcher::GuestIndices::new(&pre).ok(),
             dispatcher_state: dispatcher_state::GuestIndices::new(&pre).ok(),
+            migration: migration::GuestIndices::new(&pre).ok(),
+            self_test: self_test::GuestIndices::new(&pre).ok(),
         };
         Ok(Loading(Component {
             engine: self.clone(),
@@ -112,8 +139,9 @@ impl Engine {
             exports,
             settings,
             limits,
-            version: version(wasm),
+            sha256: sha256(wasm),
             topics: Vec::new(),
+            schemas: Schemas::Any,
             intercepts: Arc::new([]),
         }))
     }
@@ -135,6 +163,18 @@ impl Loading {
         }
         component.topics =
             topics.iter().map(|topic| TopicPattern::parse(topic)).collect::<Result<_, _>>()?;
+        component.schemas = match instance.schemas().await.map_err(LoadError::FirstCall)? {
+            None => Schemas::Any,
+            Some(schemas) if schemas.len() != topics.len() => {
+                return Err(LoadError::Schemas { found: schemas.len(), topics: topics.len() });
+            }
+            Some(schemas) => match schemas.as_slice() {
+                [first, rest @ ..] if rest.iter().all(|schema| schema == first) => {
+                    Schemas::One(*first)
+                }
+                _ => Schemas::Each(schemas),
+            },
+        };
         component.intercepts = intercepts.into_iter().map(SmolStr::from).collect();
         Ok(component)
     }
@@ -144,14 +184,20 @@ impl Component {
     /// Where its calls are measured.
     pub(super) fn meters(&self) -> WasmMeters {
         let Settings { name, metrics, .. } = &*self.settings;
-        WasmMeters::new(metrics, name, &self.version)
+        WasmMeters::new(metrics, name, self.version())
     }
 
     /// What it is called among the versions of its plugin: the first eight
     /// digits of its SHA-256.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.version
+        self.sha256.get(..8).unwrap_or(&self.sha256)
+    }
+
+    /// Its SHA-256 in hexadecimal digits.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// The topics it serves, in its own order.
@@ -175,13 +221,15 @@ impl Component {
     /// The interfaces it exports.
     #[must_use]
     pub fn exports(&self) -> Vec<&'static str> {
-        let Exports { channel, outgoing, socket, tasks, worker, dispatcher, dispatcher_state } =
-            &self.exports;
+        let Exports { channel, outgoing, socket, tasks, worker, .. } = &self.exports;
+        let Exports { dispatcher, dispatcher_state, migration, self_test, .. } = &self.exports;
         let all = [
             ("channel", channel.is_some()),
             ("outgoing", outgoing.is_some()),
             ("socket", socket.is_some()),
             ("tasks", tasks.is_some()),
+            ("migration", migration.is_some()),
+            ("self-test", self_test.is_some()),
             ("worker", worker.is_some()),
             ("dispatcher", dispatcher.is_some()),
             ("dispatcher-state", dispatcher_state.is_some()),
@@ -208,9 +256,9 @@ impl Component {
     }
 }
 
-fn version(wasm: &[u8]) -> SmolStr {
-    let digest = Sha256::digest(wasm);
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+/// The SHA-256 of a file in hexadecimal digits.
+pub(crate) fn sha256(wasm: &[u8]) -> SmolStr {
+    Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl std::fmt::Debug for Component {

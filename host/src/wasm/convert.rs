@@ -425,7 +425,10 @@ impl Budget {
     }
 }
 
-fn assigns_back(assigns: types::AssignsResult, allowed: usize) -> Result<Assigns, Fault> {
+pub(super) fn assigns_back(
+    assigns: types::AssignsResult,
+    allowed: usize,
+) -> Result<Assigns, Fault> {
     let found = assigns.data.len();
     if found > allowed {
         return Err(Fault::bad_return(format!(

@@ -35,6 +35,10 @@ pub enum FaultKind {
     Instantiation,
     /// It took longer than it may.
     Deadline,
+    /// Assigns of another version could not be taken over.
+    Migration,
+    /// It was not made: another version took this one's place meanwhile.
+    Superseded,
     /// It was not made: the server has no memory or no slot for an instance.
     NoRoom {
         /// When it is worth trying again, in milliseconds.
@@ -58,6 +62,8 @@ impl FaultKind {
             Self::BadReturn => "bad_return",
             Self::Instantiation => "instantiation",
             Self::Deadline => "deadline",
+            Self::Migration => "migration",
+            Self::Superseded => "superseded",
             Self::NoRoom { .. } => "no_room",
             Self::Held { .. } => "held",
         }
@@ -74,6 +80,15 @@ impl Fault {
     pub(crate) fn deadline(limit: Duration, key: &str) -> Self {
         let message = format!("took longer than {} ms (limits.{key})", limit.as_millis());
         Self { kind: FaultKind::Deadline, message, backtrace: String::new() }
+    }
+
+    /// A call that was not made, and that another version has to make.
+    pub(super) fn superseded() -> Self {
+        Self {
+            kind: FaultKind::Superseded,
+            message: "not called: another version took this one's place".to_owned(),
+            backtrace: String::new(),
+        }
     }
 
     /// A call that was not made.
@@ -111,7 +126,11 @@ impl Fault {
     pub fn is_plugins(&self) -> bool {
         !matches!(
             self.kind,
-            FaultKind::Deadline | FaultKind::NoRoom { .. } | FaultKind::Held { .. }
+            FaultKind::Deadline
+                | FaultKind::Migration
+                | FaultKind::Superseded
+                | FaultKind::NoRoom { .. }
+                | FaultKind::Held { .. }
         )
     }
 
@@ -120,6 +139,7 @@ impl Fault {
     pub fn failure(&self) -> Failure {
         match self.kind {
             FaultKind::Deadline => Failure::TimedOut,
+            FaultKind::Superseded => Failure::Unavailable { retry_after_ms: RETRY_AFTER_MS },
             FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
                 Failure::Unavailable { retry_after_ms }
             }
@@ -127,7 +147,8 @@ impl Fault {
             | FaultKind::OutOfFuel
             | FaultKind::OutOfMemory
             | FaultKind::BadReturn
-            | FaultKind::Instantiation => Failure::Crashed,
+            | FaultKind::Instantiation
+            | FaultKind::Migration => Failure::Crashed,
         }
     }
 

@@ -3,7 +3,7 @@
 use wasmtime::{Store, Trap};
 
 use super::bindings::exports::millrace::plugin::{
-    channel, dispatcher, dispatcher_state, outgoing, socket, tasks, worker,
+    channel, dispatcher, dispatcher_state, migration, outgoing, self_test, socket, tasks, worker,
 };
 use super::host::State;
 use super::{Component, Fault, PluginLimits};
@@ -18,6 +18,8 @@ pub(super) struct Instance {
     pub(super) worker: Option<worker::Guest>,
     pub(super) dispatcher: Option<dispatcher::Guest>,
     pub(super) dispatcher_state: Option<dispatcher_state::Guest>,
+    pub(super) migration: Option<migration::Guest>,
+    pub(super) self_test: Option<self_test::Guest>,
     pub(super) limits: PluginLimits,
     /// What the call that runs, or the last one, was given.
     fuel: u64,
@@ -85,6 +87,18 @@ impl Instance {
         }
     }
 
+    /// Asks for the schemas of its assigns; `None` when it has no `migration`.
+    pub(super) async fn schemas(&mut self) -> Result<Option<Vec<u32>>, Fault> {
+        self.refuel(0)?;
+        match &self.migration {
+            Some(guest) => {
+                let schemas = guest.call_schemas(&mut self.store).await;
+                self.ended(schemas).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Lets each call run to its end at once: it never waits for its turn.
     pub(super) fn never_yield(&mut self) -> Result<(), Fault> {
         let set = self.store.fuel_async_yield_interval(None);
@@ -124,6 +138,8 @@ struct Exported {
     worker: Option<worker::Guest>,
     dispatcher: Option<dispatcher::Guest>,
     dispatcher_state: Option<dispatcher_state::Guest>,
+    migration: Option<migration::Guest>,
+    self_test: Option<self_test::Guest>,
 }
 
 impl Exported {
@@ -148,11 +164,14 @@ impl Exported {
             worker: load!(worker),
             dispatcher: load!(dispatcher),
             dispatcher_state: load!(dispatcher_state),
+            migration: load!(migration),
+            self_test: load!(self_test),
         })
     }
 
     fn of(self, store: Store<State>, limits: PluginLimits) -> Instance {
-        let Self { channel, outgoing, socket, tasks, worker, dispatcher, dispatcher_state } = self;
+        let Self { channel, outgoing, socket, tasks, worker, .. } = self;
+        let Self { dispatcher, dispatcher_state, migration, self_test, .. } = self;
         Instance {
             store,
             channel,
@@ -162,6 +181,8 @@ impl Exported {
             worker,
             dispatcher,
             dispatcher_state,
+            migration,
+            self_test,
             limits,
             fuel: limits.fuel,
         }

@@ -42,6 +42,23 @@ pub struct PluginLimits {
     pub max_tasks: usize,
     /// What happens to a plugin whose calls trap again and again.
     pub on_faults: OnFaults,
+    /// What happens to a channel whose assigns a new version cannot take over.
+    pub on_migrate: OnMigrate,
+}
+
+/// What happens to a channel whose assigns a version of its plugin cannot take
+/// over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnMigrate {
+    /// It is closed with `phx_error`, and its client joins anew.
+    #[default]
+    Rejoin,
+    /// The version that can read them goes on serving it until its client leaves.
+    KeepOld,
+    /// A version that fails with one of the channels it is tried on does not go
+    /// live. One that fails later is as `rejoin`.
+    Reject,
 }
 
 /// What happens to a plugin of whose calls more than a third trap, after a

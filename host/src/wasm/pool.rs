@@ -1,14 +1,14 @@
 //! Instances of one component that wait for a call.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
 use super::instance::Instance;
 use super::room::{Room, Seat};
-use super::{Breaker, Component, Fault};
+use super::{Breaker, Component, Fault, FaultKind};
 use crate::telemetry::WasmMeters;
 
 /// Hands out instances, makes new ones when none is free, and lets calls wait
@@ -27,6 +27,8 @@ pub struct Pool {
     pub(super) meters: WasmMeters,
     /// Another version is live: what is returned is not kept.
     retired: AtomicBool,
+    /// Calls that came to nothing through the plugin's doing.
+    faults: AtomicU64,
 }
 
 /// Instances that wait for a call, in cache lines of their own.
@@ -34,8 +36,26 @@ pub struct Pool {
 #[repr(align(128))]
 struct Shard(Mutex<Idle>);
 
-/// Boxed, as each call moves one in and out.
-type Idle = Vec<Box<Taken>>;
+#[derive(Default)]
+struct Idle {
+    #[expect(clippy::vec_box, reason = "each call moves one in and out")]
+    instances: Vec<Box<Taken>>,
+    /// Calls that went well.
+    succeeded: u64,
+}
+
+/// How the calls of a version went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// That went well.
+    pub(crate) succeeded: u64,
+    /// That did not, through the plugin's doing.
+    pub(crate) faults: u64,
+}
+
+/// Instances that a version keeps that may be live again: for the first calls
+/// then.
+const KEPT_AT_REST: usize = 2;
 
 /// An instance out of the pool. Dropping it ends the instance, which is right
 /// for one whose call trapped or was cut off.
@@ -60,6 +80,8 @@ pub struct Instances {
 enum Waited {
     Instance(Box<Taken>),
     Seat(Seat),
+    /// For nothing: another version is live now.
+    Superseded,
 }
 
 /// As many as cores that share a server's load, in powers of two.
@@ -93,7 +115,8 @@ impl Pool {
         let idle = std::array::from_fn(|_| Shard::default());
         let breaker = Breaker::new(component.limits.on_faults);
         let (line, retired) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
-        Self { component, idle, room, line, breaker, meters, retired }
+        let faults = AtomicU64::new(0);
+        Self { component, idle, room, line, breaker, meters, retired, faults }
     }
 
     /// What the instances are of.
@@ -105,7 +128,7 @@ impl Pool {
     /// How its instances stand.
     #[must_use]
     pub fn instances(&self) -> Instances {
-        let idle = (0..SHARDS).map(|shard| self.shard(shard).len()).sum();
+        let idle = (0..SHARDS).map(|shard| self.shard(shard).instances.len()).sum();
         let (live, waiting) = (self.room.taken(), self.room.waiting());
         Instances { live, idle, waiting, max: self.component.limits.max_instances }
     }
@@ -115,13 +138,50 @@ impl Pool {
         self.breaker.is_holding()
     }
 
-    /// Keeps no instance any more: another version is live.
+    /// Keeps no instance any more: another version is live. Calls that wait go to
+    /// that one.
     pub(crate) fn retire(&self) {
+        self.rest(0);
+    }
+
+    /// As [`Self::retire`], but it may be live again: keeps what its first calls need
+    /// then.
+    pub(crate) fn stand_by(&self) {
+        // Not so many that the live version has no room.
+        let spare = self.component.limits.max_instances as usize / 4;
+        self.rest(KEPT_AT_REST.min(spare));
+    }
+
+    fn rest(&self, mut kept: usize) {
         self.retired.store(true, Ordering::Relaxed);
         for number in 0..SHARDS {
-            let ended = std::mem::take(&mut *self.shard(number));
+            let mut shard = self.shard(number);
+            let stay = kept.min(shard.instances.len());
+            kept -= stay;
+            let ended = shard.instances.split_off(stay);
+            drop(shard);
             drop(ended);
         }
+        self.room.returned();
+    }
+
+    /// It is live (again).
+    pub(crate) fn activate(&self) {
+        self.retired.store(false, Ordering::Relaxed);
+    }
+
+    /// Makes an instance for the first call, if there is room.
+    pub(crate) async fn warm(&self) -> Result<(), Fault> {
+        let Some(seat) = self.room.seat() else { return Ok(()) };
+        let taken = self.instantiate(seat).await?;
+        self.shard(HOME.with(|home| *home)).instances.push(taken);
+        Ok(())
+    }
+
+    /// How its calls went so far.
+    pub(crate) fn health(&self) -> Health {
+        let succeeded = (0..SHARDS).map(|number| self.shard(number).succeeded).sum();
+        Health { succeeded, faults: self.faults.load(Ordering::Relaxed) }
     }
 
     /// An instance for one call, if one is there; an error while the breaker
@@ -146,15 +206,21 @@ impl Pool {
         match waited {
             Waited::Instance(taken) => Ok(taken),
             Waited::Seat(seat) => self.instantiate(seat).await,
+            Waited::Superseded => Err(Fault::superseded()),
         }
     }
 
     async fn wait(&self) -> Waited {
+        // A channel may be kept on a version that is not live any more.
+        let was_live = !self.retired.load(Ordering::Relaxed);
         let waiting = self.room.wait();
         let _first = self.line.lock().await;
         loop {
             let mut returned = pin!(waiting.returned());
             returned.as_mut().enable();
+            if was_live && self.retired.load(Ordering::Relaxed) {
+                return Waited::Superseded;
+            }
             if let Some(taken) = self.idle_instance() {
                 return Waited::Instance(taken);
             }
@@ -181,20 +247,25 @@ impl Pool {
     /// Takes back an instance whose call went well.
     pub(super) fn give_back(&self, taken: Box<Taken>) {
         self.breaker.succeeded();
-        if taken.instance.is_reusable() {
-            let mut shard = self.shard(HOME.with(|home| *home));
-            // Looked at under the lock, under which `retire` clears the shard.
-            if !self.retired.load(Ordering::Relaxed) {
-                shard.push(taken);
-            }
-        }
+        let mut shard = self.shard(HOME.with(|home| *home));
+        shard.succeeded += 1;
+        // Looked at under the lock, under which `rest` clears the shard.
+        let kept = taken.instance.is_reusable() && !self.retired.load(Ordering::Relaxed);
+        let ended = if kept {
+            shard.instances.push(taken);
+            None
+        } else {
+            Some(taken)
+        };
+        drop(shard);
+        drop(ended);
         self.room.returned();
     }
 
     /// One that waits, from this thread's shard or else from another's.
     fn idle_instance(&self) -> Option<Box<Taken>> {
         let home = HOME.with(|home| *home);
-        (home..home + SHARDS).find_map(|shard| self.shard(shard).pop())
+        (home..home + SHARDS).find_map(|shard| self.shard(shard).instances.pop())
     }
 
     fn shard(&self, number: usize) -> MutexGuard<'_, Idle> {
@@ -205,6 +276,9 @@ impl Pool {
 
     /// Counts a fault against the plugin, if it is to blame.
     pub(super) fn faulted(&self, fault: &Fault) {
+        if fault.is_plugins() || matches!(fault.kind, FaultKind::Deadline | FaultKind::Migration) {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
         if fault.is_plugins() && self.breaker.faulted() {
             let plugin = &self.component.settings.name;
             tracing::error!(plugin, "too many calls trap: held back (limits.on_faults)");

@@ -47,6 +47,16 @@ pub mod tasks {
     world!("tasks-plugin", "export_tasks_plugin", "millrace_plugin::bindings::tasks");
 }
 
+/// The optional `migration`.
+pub mod migration {
+    world!("migration-plugin", "export_migration_plugin", "millrace_plugin::bindings::migration");
+}
+
+/// The optional `self-test`.
+pub mod self_test {
+    world!("self-test-plugin", "export_self_test_plugin", "millrace_plugin::bindings::self_test");
+}
+
 /// The optional `worker`.
 pub mod worker {
     world!("worker-plugin", "export_worker_plugin", "millrace_plugin::bindings::worker");

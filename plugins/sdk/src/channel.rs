@@ -23,6 +23,11 @@ pub trait Channel {
     /// What it remembers of one joined topic, from message to message.
     type Assigns: Serialize + DeserializeOwned + Default;
 
+    /// The number of the schema of `Assigns`. Give it another number when they
+    /// change so that JSON of an earlier version cannot be read any more; then
+    /// [`migrate`](Self::migrate) is called for what that version left.
+    const SCHEMA: u32 = 0;
+
     /// A client wants to join. `Ok` accepts it with a response ([`Reply::None`]
     /// is an empty object); [`Reply::Error`] or an error refuses it.
     ///
@@ -46,6 +51,19 @@ pub trait Channel {
     fn handle_info(socket: &mut Socket<Self::Assigns>, info: Info) -> Result<()> {
         let _ = (socket, info);
         Ok(())
+    }
+
+    /// Takes over what another version of the plugin remembered, whose schema was
+    /// `from`: an earlier version, or after a rollback a later one. `assigns` is the
+    /// JSON it left.
+    ///
+    /// An error or a panic leaves the channel to `limits.on_migrate`: its client
+    /// joins anew, or the other version goes on serving it.
+    ///
+    /// Unless it is written otherwise, it reads what can be read.
+    fn migrate(from: u32, assigns: &[u8]) -> Result<Self::Assigns> {
+        let _ = from;
+        Ok(serde_json::from_slice(assigns)?)
     }
 
     /// The channel is over; not called after a panic. `reason` is `left`,

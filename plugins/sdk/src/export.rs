@@ -91,7 +91,36 @@ macro_rules! export {
                 }
             }
 
+            impl $crate::bindings::migration::exports::millrace::plugin::migration::Guest
+                for Plugin
+            {
+                fn schemas() -> ::std::vec::Vec<u32> {
+                    let mut schemas = ::std::vec::Vec::new();
+                    $(
+                        let patterns = <$channel as $crate::Channel>::TOPICS;
+                        let schema = <$channel as $crate::Channel>::SCHEMA;
+                        schemas.extend(patterns.iter().map(|_| schema));
+                    )+
+                    schemas
+                }
+
+                fn migrate(
+                    topic: ::std::string::String,
+                    assigns: types::Assigns,
+                ) -> ::std::result::Result<types::Assigns, ::std::string::String> {
+                    $(
+                        if $crate::runtime::serves::<$channel>(&topic) {
+                            return $crate::runtime::migrate::<$channel>(&assigns);
+                        }
+                    )+
+                    panic!("no channel serves {topic:?}")
+                }
+            }
+
             $crate::bindings::export_channel_plugin!(Plugin with_types_in $crate::bindings);
+            $crate::bindings::migration::export_migration_plugin!(
+                Plugin with_types_in $crate::bindings::migration
+            );
         };
     };
 }
@@ -174,6 +203,31 @@ macro_rules! export_tasks {
 
             $crate::bindings::tasks::export_tasks_plugin!(
                 Plugin with_types_in $crate::bindings::tasks
+            );
+        };
+    };
+}
+
+/// Exports a function without arguments that tells whether this version works,
+/// with a [`Result`](crate::Result): it is called before the version takes the
+/// place of another, which stays if it fails.
+#[macro_export]
+macro_rules! export_self_test {
+    ($test:path) => {
+        const _: () = {
+            use $crate::bindings::self_test::exports::millrace::plugin::self_test as interface;
+
+            struct Plugin;
+
+            impl interface::Guest for Plugin {
+                fn run() -> ::std::result::Result<(), ::std::string::String> {
+                    let result: $crate::Result<()> = $test();
+                    result.map_err(|error| error.to_string())
+                }
+            }
+
+            $crate::bindings::self_test::export_self_test_plugin!(
+                Plugin with_types_in $crate::bindings::self_test
             );
         };
     };

@@ -29,10 +29,10 @@ pub fn join<C: Channel>(
 ) -> Result<Joined, RawPayload> {
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
     let joined = C::join(&mut socket, params.into()).and_then(|reply| match reply {
-        Reply::None => Ok(Ok(Joined { response: None, outcome: socket.into_outcome()? })),
+        Reply::None => Ok(Ok(Joined { response: None, outcome: socket.into_outcome(C::SCHEMA)? })),
         Reply::Ok(response) => {
             let response = Some(response.into());
-            Ok(Ok(Joined { response, outcome: socket.into_outcome()? }))
+            Ok(Ok(Joined { response, outcome: socket.into_outcome(C::SCHEMA)? }))
         }
         Reply::Error(response) => Ok(Err(response)),
     });
@@ -49,7 +49,7 @@ pub fn handle_in<C: Channel>(socket: RawSocket, assigns: Assigns, message: Messa
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
     let outcome = C::handle_in(&mut socket, &event, payload.into()).and_then(|reply| {
         socket.reply(reply);
-        socket.into_outcome()
+        socket.into_outcome(C::SCHEMA)
     });
     outcome.unwrap_or_else(|error| match wants_reply {
         true => {
@@ -71,22 +71,30 @@ pub fn handle_info<C: Channel>(socket: RawSocket, assigns: Assigns, info: RawInf
         RawInfo::Timer(name) => Info::Timer(name),
     };
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
-    let outcome = C::handle_info(&mut socket, info).and_then(|()| socket.into_outcome());
+    let outcome = C::handle_info(&mut socket, info).and_then(|()| socket.into_outcome(C::SCHEMA));
     outcome.unwrap_or_else(|error| nothing("handle_info", &error))
 }
 
 /// `channel.terminate`.
 pub fn terminate<C: Channel>(socket: RawSocket, assigns: Assigns, reason: &str) -> Outcome {
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
-    let outcome = C::terminate(&mut socket, reason).and_then(|()| socket.into_outcome());
+    let outcome = C::terminate(&mut socket, reason).and_then(|()| socket.into_outcome(C::SCHEMA));
     outcome.unwrap_or_else(|error| nothing("terminate", &error))
+}
+
+/// `migration.migrate`.
+pub fn migrate<C: Channel>(assigns: &Assigns) -> Result<Assigns, String> {
+    let migrated = C::migrate(assigns.schema, &assigns.data);
+    let data = migrated.and_then(|assigns| Ok(serde_json::to_vec(&assigns)?));
+    let migrated = data.map(|data| Assigns { schema: C::SCHEMA, data });
+    migrated.map_err(|error| error.to_string())
 }
 
 /// `outgoing.handle-out`.
 pub fn handle_out<C: Outgoing>(socket: RawSocket, assigns: Assigns, message: Push) -> Outcome {
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
     let outcome = C::handle_out(&mut socket, &message.event, message.payload.into())
-        .and_then(|()| socket.into_outcome());
+        .and_then(|()| socket.into_outcome(C::SCHEMA));
     outcome.unwrap_or_else(|error| nothing("handle_out", &error))
 }
 

@@ -35,9 +35,6 @@ impl SocketRef {
     }
 }
 
-/// The schema number of assigns; the author's own in a later version.
-const SCHEMA: u32 = 0;
-
 impl<A> Socket<A> {
     /// The joined topic, for example `room:lobby`.
     #[must_use]
@@ -195,10 +192,10 @@ impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
         Self { assigns: Assigns::new(assigns.data), raw, effects: Vec::new() }
     }
 
-    /// What the call gives back.
-    pub(crate) fn into_outcome(self) -> Result<Outcome> {
+    /// What the call gives back; assigns are of this schema.
+    pub(crate) fn into_outcome(self, schema: u32) -> Result<Outcome> {
         let changed = self.assigns.into_changed()?;
-        let assigns = changed.map(|data| RawAssigns { schema: SCHEMA, data });
+        let assigns = changed.map(|data| RawAssigns { schema, data });
         Ok(Outcome { effects: self.effects, assigns })
     }
 }

@@ -1,0 +1,216 @@
+//! `/plugins/{name}/swap` and its kin: exchanging versions.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::schema::{integer, list, object, one_of, string};
+use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
+use crate::plugin::Plugin;
+use crate::server::{Shared, Step, SwapError, Swapped, Upload};
+
+/// More than any plugin has; `swap.max_upload_bytes` is below it.
+const MAX_BYTES: usize = 256 * 1024 * 1024;
+/// Exchanges of one answer.
+const MAX_LISTED: usize = 100;
+/// Steps that may wait for whoever is told.
+const STEPS: usize = 16;
+
+const COMPONENT: Content = Content {
+    media_type: "application/wasm",
+    max_bytes: MAX_BYTES,
+    example: "component",
+    schema: || json!({ "type": "string", "contentMediaType": "application/wasm" }),
+};
+
+const BY: Query = Query { name: "by", about: "Who wants it, for the history.", schema: string };
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::POST,
+        path: "/plugins/{name}/swap",
+        name: "swap_plugin",
+        summary: "Makes a component the live version of a plugin. Answers with one JSON object in \
+                  each line (application/x-ndjson) as steps are done; the last line has the \
+                  `outcome`: `live`, `canary`, `refused`, `rolled_back` or `superseded`.",
+        query: &[
+            Query {
+                name: "canary",
+                about: "Only for this share of the connections, as in 5%.",
+                schema: string,
+            },
+            Query {
+                name: "watch_ms",
+                about: "How long it is watched, and rolled back if it fails; a canary that does not \
+                        is promoted then.",
+                schema: integer,
+            },
+            Query {
+                name: "signature",
+                about: "Of the component, by one of trust.keys: base64.",
+                schema: string,
+            },
+            BY,
+        ],
+        body: Some(COMPONENT),
+        answer: outcome_schema,
+        run: |asked| Box::pin(swap(asked)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/plugins/{name}/rollback",
+        name: "roll_back_plugin",
+        summary: "Withdraws the canary, or makes the version before the live one live again.",
+        query: &[BY],
+        body: None,
+        answer: outcome_schema,
+        run: |asked| now(exchange(&asked, Shared::roll_back)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/plugins/{name}/promote",
+        name: "promote_plugin",
+        summary: "Makes the canary the live version.",
+        query: &[BY],
+        body: None,
+        answer: outcome_schema,
+        run: |asked| now(exchange(&asked, Shared::promote)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/plugins/{name}/history",
+        name: "list_exchanges",
+        summary: "The last exchanges of a plugin's versions, the newest first.",
+        query: &[Query { name: "max", about: "At most so many.", schema: integer }],
+        body: None,
+        answer: || {
+            list(object(&[
+                ("at_ms", schema::about(integer(), "Milliseconds since the Unix epoch.")),
+                ("plugin", string()),
+                ("from", schema::about(string(), "A SHA-256.")),
+                ("to", schema::about(string(), "A SHA-256.")),
+                ("by", string()),
+                ("outcome", string()),
+            ]))
+        },
+        run: |asked| now(history(&asked)),
+    },
+];
+
+fn outcome_schema() -> Value {
+    object(&[
+        ("outcome", one_of(&["live", "canary", "refused", "rolled_back", "superseded"])),
+        ("from", schema::about(string(), "The SHA-256 of the version before.")),
+        ("to", string()),
+    ])
+}
+
+async fn swap(asked: Asked) -> Answer {
+    let plugin = plugin(&asked)?;
+    let upload = upload(&asked)?;
+    let shared = Arc::clone(&asked.shared);
+    let (told, mut steps) = mpsc::channel(STEPS);
+    // Whoever asked may go away: then it goes on all the same.
+    let swapping = tokio::spawn(async move { shared.swap(&plugin, upload, told).await });
+    // What is refused at once has a status that says so.
+    let Some(first) = steps.recv().await else {
+        let result = swapping.await.map_err(|_| stopped())?;
+        return answer(&json!(result.map_err(|error| problem(&error))?));
+    };
+    let (lines, receiver) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(STEPS);
+    tokio::spawn(async move {
+        // An error when nobody reads any more.
+        let _ = lines.send(line(&json!(first))).await;
+        while let Some(done) = steps.recv().await {
+            let _ = lines.send(line(&json!(done))).await;
+        }
+        if let Ok(result) = swapping.await {
+            let _ = lines.send(line(&last(result))).await;
+        }
+    });
+    let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
+        receiver.recv().await.map(|frame| (frame, receiver))
+    });
+    let body = StreamBody::new(stream).map_err(|never| match never {}).boxed_unsync();
+    let mut response = Response::new(body);
+    let ndjson = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(CONTENT_TYPE, ndjson);
+    Ok(response)
+}
+
+fn line(value: &Value) -> Result<Frame<Bytes>, Infallible> {
+    Ok(Frame::data(Bytes::from(format!("{value}\n"))))
+}
+
+/// The last line.
+fn last(result: Result<Swapped, SwapError>) -> Value {
+    match result {
+        Ok(swapped) => json!(swapped),
+        Err(SwapError { step, problem, .. }) => {
+            json!({ "outcome": "refused", "step": step, "detail": problem })
+        }
+    }
+}
+
+fn upload(asked: &Asked) -> Result<Upload, Problem> {
+    let canary = asked.query("canary").map(str::parse).transpose();
+    let canary = canary.map_err(|error| Problem::invalid(format!("canary: {error}")))?;
+    let signature = asked.query("signature").map(|text| BASE64.decode(text)).transpose();
+    let signature =
+        signature.map_err(|error| Problem::invalid(format!("signature is no base64: {error}")))?;
+    let watch = asked.number("watch_ms")?.map(Duration::from_millis);
+    Ok(Upload { wasm: asked.body().clone(), signature, canary, watch, by: by(asked) })
+}
+
+fn exchange(
+    asked: &Asked,
+    how: fn(&Shared, &Arc<Plugin>, String) -> Result<Swapped, SwapError>,
+) -> Answer {
+    let swapped = how(&asked.shared, &plugin(asked)?, by(asked));
+    answer(&json!(swapped.map_err(|error| problem(&error))?))
+}
+
+fn history(asked: &Asked) -> Answer {
+    let plugin = plugin(asked)?;
+    let swaps = asked.shared.swaps().map_err(|error| problem(&error))?;
+    answer(&json!(swaps.history(plugin.name(), asked.max(MAX_LISTED)?)))
+}
+
+/// As they say; whoever reaches the admin interface may say anything.
+fn by(asked: &Asked) -> String {
+    let by: String = asked.query("by").unwrap_or("unknown").chars().take(100).collect();
+    by
+}
+
+fn plugin(asked: &Asked) -> Result<Arc<Plugin>, Problem> {
+    let (shared, name) = (&asked.shared, asked.parameter("name"));
+    shared.registry.plugin(name).ok_or_else(|| {
+        let known = shared.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
+        Problem::unknown("plugin", name, known.collect())
+    })
+}
+
+fn problem(error: &SwapError) -> Problem {
+    let SwapError { step, problem, is_passing } = error;
+    let status = match (step, is_passing) {
+        (_, true) => StatusCode::CONFLICT,
+        (Step::Admit, false) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let told = Problem::new(status, problem.clone());
+    if *is_passing { told.retry_after(1) } else { told }
+}
+
+fn stopped() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")
+}

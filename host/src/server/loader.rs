@@ -1,0 +1,119 @@
+//! From files to components.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::StartError;
+use crate::config::{App, AppPlugin, StatsdConfig};
+use crate::plugin::Settings;
+use crate::telemetry::{Metric, Metrics, Wanted};
+use crate::wasm::{Component, Engine, LoadError, sha256};
+
+/// Makes components.
+#[derive(Clone, Debug)]
+pub(crate) struct Loader {
+    engine: Engine,
+    pub(super) metrics: Metrics,
+}
+
+impl Loader {
+    pub(crate) fn new(app: &App) -> Result<Self, StartError> {
+        let limits = || app.plugins.iter().map(|plugin| &plugin.limits);
+        let instances = limits().map(|l| l.max_instances).fold(0, u32::saturating_add);
+        let memory = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
+        // One more of each plugin for asking a new version what it serves, and for
+        // each dispatcher two: its instance, and that of the next version.
+        let stages = app.pipelines.values().map(|pipeline| 1 + pipeline.transforms.len());
+        let spare = app.plugins.len() + 2 * stages.sum::<usize>();
+        let spare = u32::try_from(spare).unwrap_or(u32::MAX);
+        let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
+        let wanted = Wanted {
+            statsd: app.statsd.as_ref().map(StatsdConfig::target),
+            kept: app.dashboard.enabled || app.admin.is_some(),
+            events: app.metrics.event_names(),
+        };
+        let metrics = Metrics::new(wanted).map_err(|cause| {
+            let address = app.statsd.as_ref().map(|statsd| statsd.address.clone());
+            StartError::Statsd { address: address.unwrap_or_default(), cause }
+        })?;
+        Ok(Self { engine, metrics })
+    }
+
+    /// The configured file of a plugin, as a component.
+    pub(crate) async fn load(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
+        let file = self.file(plugin).await?;
+        self.component(plugin, file).await
+    }
+
+    /// The configured file of a plugin.
+    pub(super) async fn file(&self, plugin: &AppPlugin) -> Result<PluginFile, StartError> {
+        let path = plugin.source.component();
+        let failed = |cause| StartError::Read {
+            name: plugin.name.clone(),
+            path: path.to_owned(),
+            cause,
+            advice: "build it with `millrace build`",
+        };
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".sig");
+        let signature = tokio::fs::read(beside).await.ok();
+        PluginFile::read(path, signature).await.map_err(failed)
+    }
+
+    /// A file as a component, if it is trusted.
+    pub(super) async fn component(
+        &self,
+        plugin: &AppPlugin,
+        file: PluginFile,
+    ) -> Result<Component, StartError> {
+        let began = Instant::now();
+        let PluginFile { path, wasm, sha256, signature } = file;
+        let name = || plugin.name.clone();
+        let trusted = plugin.trust.check(&wasm, &sha256, signature.as_deref());
+        let loaded = match trusted {
+            Ok(()) => self.compile(wasm, plugin).await.map_err(|cause| StartError::Load {
+                name: name(),
+                path,
+                cause,
+            }),
+            Err(cause) => Err(StartError::Trust { name: name(), path, cause }),
+        };
+        let result = if loaded.is_ok() { "ok" } else { "failed" };
+        self.metrics.time_of(Metric::WasmLoad, &[&plugin.name, result], began.elapsed());
+        loaded
+    }
+
+    /// Compiles on a thread of its own: it takes as long as seconds.
+    pub(super) async fn compile(
+        &self,
+        wasm: Vec<u8>,
+        plugin: &AppPlugin,
+    ) -> Result<Component, LoadError> {
+        let AppPlugin { name, config, http, .. } = plugin.clone();
+        let settings = Arc::new(Settings::new(name, config, http, self.metrics.clone()));
+        let (engine, limits) = (self.engine.clone(), plugin.limits);
+        let compiling =
+            tokio::task::spawn_blocking(move || engine.compile(&wasm, settings, limits));
+        let loading = compiling.await.map_err(|_| LoadError::Stopped)??;
+        loading.finish().await
+    }
+}
+
+/// A component's file.
+#[derive(Debug)]
+pub(super) struct PluginFile {
+    pub(super) path: PathBuf,
+    pub(super) wasm: Vec<u8>,
+    pub(super) sha256: String,
+    pub(super) signature: Option<Vec<u8>>,
+}
+
+impl PluginFile {
+    pub(super) async fn read(path: &Path, signature: Option<Vec<u8>>) -> io::Result<Self> {
+        let wasm = tokio::fs::read(path).await?;
+        let sha256 = sha256(&wasm).to_string();
+        Ok(Self { path: path.to_owned(), wasm, sha256, signature })
+    }
+}
