@@ -57,7 +57,7 @@ pub(super) fn check_token(config: &AdminConfig, headers: &HeaderMap) -> Result<(
 
 /// What a browser asks before a page of another origin may ask.
 pub(super) fn preflight() -> Response<Body> {
-    let mut response = transport::text(StatusCode::NO_CONTENT, "");
+    let mut response = transport::text(StatusCode::OK, "");
     let headers = response.headers_mut();
     for (name, value) in [
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),

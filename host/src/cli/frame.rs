@@ -69,7 +69,9 @@ impl View<'_> {
         let columns =
             ["PLUGIN", "VERSION", ">CALLS/S", ">P50 MS", ">P99 MS", ">INSTANCES", ">FAULTS/S"];
         let mut table = Table::new(&columns);
-        for plugin in list(self.snapshot, &["plugins"]) {
+        let mut plugins: Vec<_> = list(self.snapshot, &["plugins"]).iter().collect();
+        plugins.sort_by_key(|plugin| text(plugin, &["plugin"]));
+        for plugin in plugins {
             let rate = |name| grouped(decimal(plugin, &[name]).unwrap_or_default());
             let (p50, p99) = quantiles(plugin, &["time_ms"]);
             let [name, version] = ["plugin", "version"].map(|name| text(plugin, &[name]));
@@ -106,11 +108,10 @@ impl View<'_> {
         let mut table = Table::new(&["FAULT", "CAUSE", "AT", ">AGO", ">TIMES", "MESSAGE"]);
         for fault in list(self.snapshot, &["faults"]).iter().take(MAX_FAULTS) {
             let ago = self.now - decimal(fault, &["at"]).unwrap_or_default();
-            let message = text(fault, &["message"]);
             let [plugin, cause, topic] = ["plugin", "cause", "topic"].map(|n| text(fault, &[n]));
             let times = number(fault, &["count"]).to_string();
-            let first = message.lines().next().unwrap_or_default().to_owned();
-            table.row([plugin, cause, topic, passed(ago), times, first]);
+            let message = reason(&text(fault, &["message"]));
+            table.row([plugin, cause, topic, passed(ago), times, message]);
         }
         table
     }
@@ -164,6 +165,14 @@ fn passed(seconds: f64) -> String {
     }
 }
 
+/// What a fault says in one line: of a panic what it says, not where.
+fn reason(message: &str) -> String {
+    let mut lines = message.lines();
+    let first = lines.next().unwrap_or_default();
+    let said = lines.next().filter(|_| first.contains(" panicked at "));
+    said.unwrap_or(first).to_owned()
+}
+
 /// What of the lines a terminal has room for.
 pub(super) fn fit(lines: Vec<String>, columns: usize, rows: usize) -> Vec<String> {
     let fit = |line: String| printable(&line).chars().take(columns).collect();
@@ -189,7 +198,7 @@ mod tests {
         let plugin = json!({ "plugin": "room", "version": "ab", "calls": 12.0,
             "time_ms": quantiles, "instances": 2.0, "faults": 0.0 });
         let fault = json!({ "at": 90.0, "plugin": "room", "cause": "trap", "topic": "room:1",
-            "message": "first\nsecond", "count": 3 });
+            "message": "thread 'x' panicked at a.rs:1:\nfirst\nsecond", "count": 3 });
         let snapshot = json!({ "sample": { "connections": 1200.0, "handled_ms": quantiles },
             "plugins": [plugin], "pipelines": [], "faults": [fault] });
         let view = View { url: "http://x", health: &health, snapshot: &snapshot, now: 100.0 };

@@ -62,7 +62,7 @@ impl Terminal {
         // From the top, each line cleared behind its end: nothing flickers.
         let mut screen = "\x1b[H".to_owned();
         for (number, line) in lines.iter().enumerate() {
-            let newline = if number == 0 { "" } else { "\r\n" };
+            let newline = if number == 0 { "" } else { "\n" };
             let (bold, plain) = if number == 0 { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
             screen.push_str(&format!("{newline}{bold}{line}{plain}\x1b[K"));
         }

@@ -1,0 +1,74 @@
+// The description of the admin interface at a URL: whether it is valid OpenAPI, and whether what is
+// answered is what it says: `node check.mjs URL` tells both, one JSON term on each line.
+
+import { Validator } from "@seriousme/openapi-schema-validator";
+import Ajv2020 from "ajv/dist/2020.js";
+
+const [url] = process.argv.slice(2);
+const PATIENCE_MS = 10_000;
+const tell = (term) => console.log(JSON.stringify(term));
+
+const description = await (await fetch(`${url}/openapi.json`)).json();
+const validator = new Validator();
+const { valid, errors } = await validator.validate(structuredClone(description));
+tell(valid ? { valid, version: validator.version } : { valid, errors });
+
+const ajv = new Ajv2020({ strict: false });
+
+/** The same schema, but nothing that it does not name may be there. */
+function strict(schema) {
+  if (Array.isArray(schema)) return schema.map(strict);
+  if (schema === null || typeof schema !== "object") return schema;
+  const all = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, strict(value)]));
+  if (schema.type === "object" && schema.properties) all.additionalProperties ??= false;
+  return all;
+}
+
+function check(what, schema, value) {
+  const fits = ajv.compile(strict(schema));
+  if (!fits(value)) throw new Error(`${what}: ${ajv.errorsText(fits.errors)} in ${JSON.stringify(value)}`);
+}
+
+/** Asks until the server has something to say: nothing is measured in its first second. */
+async function ask(path, request) {
+  const until = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const response = await fetch(url + path, request);
+    if (response.status !== 503 || Date.now() > until) return response;
+    await response.text();
+  }
+}
+
+const bodies = {
+  switch_dispatcher: { dispatcher: "demand", stage: 0 },
+  replay_dead_letters: {},
+  purge_dead_letters: { numbers: [1] },
+  disconnect: { user: "nobody" },
+};
+const { sockets } = await (await fetch(`${url}/sockets`)).json();
+const problem = description.components.schemas.Problem;
+let answers = 0;
+for (const [pattern, operations] of Object.entries(description.paths)) {
+  // What takes something away goes last.
+  const entries = Object.entries(operations).sort(([a], [b]) => (a === "delete") - (b === "delete"));
+  for (const [method, operation] of entries) {
+    if (operation.operationId === "openapi") continue;
+    const name = pattern.startsWith("/plugins") ? "fair" : "jobs";
+    const path = pattern.replace("{name}", name).replace("{id}", sockets[0].id);
+    const request = { method: method.toUpperCase() };
+    if (operation.requestBody) {
+      const body = bodies[operation.operationId];
+      check(`the request of ${operation.operationId}`, operation.requestBody.content["application/json"].schema, body);
+      request.headers = { "content-type": "application/json" };
+      request.body = JSON.stringify(body);
+    }
+    const response = await ask(path, request);
+    const answer = await response.json();
+    if (response.status !== 200) throw new Error(`${method} ${path}: ${JSON.stringify(answer)}`);
+    check(operation.operationId, operation.responses[200].content["application/json"].schema, answer);
+    const refused = await fetch(`${url}${path}?unknown=1`, request);
+    check(`the refusal of ${operation.operationId}`, problem, await refused.json());
+    answers += 1;
+  }
+}
+tell({ answers });

@@ -1,0 +1,53 @@
+//! The admin interface: who may ask, what is answered, and the commands on top of
+//! it.
+
+mod access;
+mod bounds;
+mod commands;
+mod openapi;
+mod routes;
+mod top;
+
+use millrace_tests::{App, HttpRequest, HttpResponse, TestClient, TestServer, TestSocket};
+use serde_json::{Value, json};
+
+/// A server of the app of slow handlers, whose plugin says who connects.
+fn server(admin: &str) -> TestServer {
+    let listen = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    TestServer::start(App::slow_with(&format!("{listen}{admin}")))
+}
+
+/// A client with a user id.
+async fn user(server: &TestServer, name: &str) -> TestClient {
+    let path = format!("/socket/websocket?vsn=2.0.0&user={name}");
+    TestClient::over(TestSocket::connect(server.address(), &path).await)
+}
+
+/// An operator asks.
+async fn ask(server: &TestServer, method: &str, path: &str, body: Option<Value>) -> HttpResponse {
+    let mut request = HttpRequest::new(method, path);
+    if let Some(body) = body {
+        request = request.body("application/json", &body.to_string());
+    }
+    request.send(server.admin()).await
+}
+
+/// An operator asks, and it is done.
+async fn done(server: &TestServer, method: &str, path: &str, body: Option<Value>) -> Value {
+    let response = ask(server, method, path, body).await;
+    assert_eq!(response.status, 200, "{method} {path}: {response:?}");
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    response.json()
+}
+
+/// It is a problem of this status that says all of these.
+#[track_caller]
+fn assert_problem(response: &HttpResponse, status: u16, parts: &[&str]) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{response:?}");
+    let problem = response.json();
+    assert_eq!(problem["status"], json!(status));
+    for part in parts {
+        assert!(response.body.contains(part), "{part:?} is missing in {response:?}");
+    }
+}
