@@ -94,8 +94,7 @@ async fn respond(
         // Browsers ask without the token.
         Ok(()) if method == Method::OPTIONS => access::preflight(),
         Ok(()) => match (access::check_token(config, &asked), found) {
-            (Err(problem), _) => problem.response(),
-            (Ok(()), Err(nothing)) => nothing,
+            (Err(problem), _) | (Ok(()), Err(problem)) => problem.response(),
             (Ok(()), Ok(found)) => {
                 let patience = Duration::from_millis(config.timeout_ms);
                 routes::run(found, request, shared, patience).await

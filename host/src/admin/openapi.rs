@@ -1,8 +1,11 @@
 //! `/openapi.json`: what can be asked, made of the routes themselves.
 
-use hyper::Method;
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::schema::with;
 use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, routes};
 
 pub(super) static ROUTES: &[Route] = &[Route {
@@ -23,10 +26,10 @@ fn openapi(asked: &Asked) -> Answer {
 
 /// OpenAPI 3.1. `token` says whether one has to know it.
 fn description(token: bool) -> Value {
-    let mut paths: Map<String, Value> = Map::new();
+    let mut paths: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
     for route in routes::all() {
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.as_str().to_ascii_lowercase()] = operation(route);
+        let method = route.method.as_str().to_ascii_lowercase();
+        paths.entry(route.path).or_default().insert(method, operation(route));
     }
     let mut security = vec![json!({ "token": [] })];
     if !token {
@@ -51,7 +54,7 @@ fn description(token: bool) -> Value {
 
 fn operation(route: &Route) -> Value {
     let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
-    let mut operation = json!({
+    let operation = json!({
         "operationId": route.name,
         "summary": route.summary,
         "responses": {
@@ -71,10 +74,8 @@ fn operation(route: &Route) -> Value {
     let in_query = route.query.iter().map(|Query { name, about, schema }| {
         json!({ "name": name, "in": "query", "description": about, "schema": schema() })
     });
-    operation["parameters"] = in_path.chain(in_query).collect();
-    if let Some(Content { media_type, schema, .. }) = route.body {
-        let content = json!({ media_type: { "schema": schema() } });
-        operation["requestBody"] = json!({ "required": true, "content": content });
-    }
-    operation
+    let operation = with(operation, "parameters", in_path.chain(in_query).collect());
+    let Some(Content { media_type, schema, .. }) = route.body else { return operation };
+    let content = json!({ media_type: { "schema": schema() } });
+    with(operation, "requestBody", json!({ "required": true, "content": content }))
 }

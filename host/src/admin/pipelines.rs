@@ -188,12 +188,11 @@ fn pipeline_schema() -> Value {
 fn switch_schema() -> Value {
     let dispatcher = "`demand`, `partition`, or a plugin that exports `dispatcher`.";
     let stage = "Counted from 0; the last one unless given.";
-    let mut schema = object(&[
+    let schema = object(&[
         ("dispatcher", schema::about(string(), dispatcher)),
         ("stage", schema::about(nullable(integer()), stage)),
     ]);
-    schema["required"] = json!(["dispatcher"]);
-    schema
+    schema::required(schema, &["dispatcher"])
 }
 
 fn dead_letters_schema() -> Value {
@@ -215,9 +214,7 @@ fn dead_letters_schema() -> Value {
 
 fn which_schema() -> Value {
     let numbers = schema::about(nullable(list(integer())), "Those; all, if none are named.");
-    let mut schema = object(&[("numbers", numbers)]);
-    schema["required"] = json!([]);
-    schema
+    schema::required(object(&[("numbers", numbers)]), &[])
 }
 
 fn totals_schema() -> Value {

@@ -48,9 +48,8 @@ fn get_plugin(asked: &Asked) -> Answer {
         let known = shared.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
         Problem::unknown("plugin", name, known.collect())
     })?;
-    let mut view = view(&plugin, shared);
-    view["last_faults"] = json!(shared.faults.of(name));
-    answer(&view)
+    let faults = json!(shared.faults.of(name));
+    answer(&schema::with(view(&plugin, shared), "last_faults", faults))
 }
 
 fn view(plugin: &Plugin, shared: &Shared) -> Value {

@@ -1,7 +1,7 @@
 //! What an operator is told when something is not done: problem details (RFC
 //! 9457).
 
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -61,14 +61,19 @@ impl Problem {
         let title = status.canonical_reason().unwrap_or_default();
         let mut problem = json!({ "status": status.as_u16(), "title": title, "detail": detail });
         if !allowed.is_empty() {
-            problem["allowed"] = json!(allowed);
+            problem = schema::with(problem, "allowed", json!(allowed));
         }
         if let Some(advice) = advice {
-            problem["advice"] = json!(advice);
+            problem = schema::with(problem, "advice", json!(advice));
         }
         let mut response = transport::text(*status, &format!("{problem}\n"));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if *status == StatusCode::METHOD_NOT_ALLOWED
+            && let Ok(methods) = HeaderValue::from_str(&allowed.join(", "))
+        {
+            headers.insert(ALLOW, methods);
+        }
         if let Some(seconds) = retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
         }
@@ -76,14 +81,13 @@ impl Problem {
     }
 
     pub(super) fn schema() -> Value {
-        let mut schema = schema::object(&[
+        let schema = schema::object(&[
             ("status", schema::integer()),
             ("title", schema::string()),
             ("detail", schema::about(schema::string(), "What was found, and what was expected.")),
             ("allowed", schema::about(schema::list(schema::string()), "What would be right.")),
             ("advice", schema::about(schema::string(), "What to do.")),
         ]);
-        schema["required"] = json!(["status", "title", "detail"]);
-        schema
+        schema::required(schema, &["status", "title", "detail"])
     }
 }

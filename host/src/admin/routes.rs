@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
@@ -76,7 +76,7 @@ pub(super) fn answer(value: &Value) -> Answer {
 pub(super) type Found = (&'static Route, Vec<(&'static str, String)>);
 
 /// Finds the route of a request, or says why there is none.
-pub(super) fn find(method: &Method, path: &str) -> Result<Found, Response<Body>> {
+pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
     let fitting = || all().filter_map(|route| Some((route, parameters(route.path, path)?)));
     if let Some(found) = fitting().find(|(route, _)| route.method == *method) {
         return Ok(found);
@@ -84,16 +84,10 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found, Response<Body>>
     let methods: Vec<_> = fitting().map(|(route, _)| route.method.to_string()).collect();
     if methods.is_empty() {
         let problem = Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
-        return Err(problem.advice("GET /openapi.json says what there is").response());
+        return Err(problem.advice("GET /openapi.json says what there is"));
     }
-    let allow = methods.join(", ");
-    let text = format!("{method} is not allowed at {path}; {allow} is");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, text).allowed(methods);
-    let mut response = problem.response();
-    if let Ok(allow) = HeaderValue::from_str(&allow) {
-        response.headers_mut().insert(ALLOW, allow);
-    }
-    Err(response)
+    let text = format!("{method} is not allowed at {path}; {} is", methods.join(" or "));
+    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text).allowed(methods))
 }
 
 /// Reads the request, and has it answered.

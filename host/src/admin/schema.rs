@@ -12,11 +12,11 @@ pub(super) fn object(fields: &[(&str, Value)]) -> Value {
 
 /// An object with any names, and values of this schema.
 pub(super) fn map(of: Value) -> Value {
-    json!({ "type": "object", "additionalProperties": of })
+    with(json!({ "type": "object" }), "additionalProperties", of)
 }
 
 pub(super) fn list(of: Value) -> Value {
-    json!({ "type": "array", "items": of })
+    with(json!({ "type": "array" }), "items", of)
 }
 
 pub(super) fn string() -> Value {
@@ -41,15 +41,27 @@ pub(super) fn one_of(words: &[&str]) -> Value {
 }
 
 /// The same, or null.
-pub(super) fn nullable(mut schema: Value) -> Value {
-    schema["type"] = json!([schema["type"], "null"]);
-    schema
+pub(super) fn nullable(schema: Value) -> Value {
+    let or_null = json!([schema.get("type"), "null"]);
+    with(schema, "type", or_null)
 }
 
 /// The same, with what it says.
-pub(super) fn about(mut schema: Value, description: &str) -> Value {
-    schema["description"] = json!(description);
-    schema
+pub(super) fn about(schema: Value, description: &str) -> Value {
+    with(schema, "description", description.into())
+}
+
+/// The same, but of its fields only these are required.
+pub(super) fn required(schema: Value, names: &[&str]) -> Value {
+    with(schema, "required", json!(names))
+}
+
+/// An object with one more field, or with another value in it.
+pub(super) fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Value::Object(fields) = &mut object {
+        fields.insert(name.to_owned(), value);
+    }
+    object
 }
 
 /// Fields that all have the same schema.

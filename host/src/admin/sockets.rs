@@ -83,13 +83,13 @@ fn list_sockets(asked: &Asked) -> Answer {
 
 fn get_socket(asked: &Asked) -> Answer {
     let client = numbered(asked)?;
-    let mut view = view(&client);
-    view["topics"] = client.topics().iter().map(|topic| topic.as_ref()).collect();
-    answer(&view)
+    let topics = client.topics().iter().map(|topic| topic.as_ref()).collect();
+    answer(&schema::with(view(&client), "topics", topics))
 }
 
 fn close_socket(asked: &Asked) -> Answer {
-    asked.shared.close(&*numbered(asked)?);
+    let client = numbered(asked)?;
+    asked.shared.close(&client);
     answer(&json!({ "closed": 1 }))
 }
 

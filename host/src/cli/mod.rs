@@ -209,8 +209,9 @@ Example:
         #[command(flatten)]
         server: AdminArgs,
     },
-    /// Watch a running server, once a second: connections, messages, plugins,
-    /// pipelines, faults. `q` or Ctrl-C ends it.
+    /// Watch a running server, once a second.
+    ///
+    /// Connections, messages, plugins, pipelines, faults. `q` or Ctrl-C ends it.
     #[command(after_help = "\
 Examples:
   millrace top

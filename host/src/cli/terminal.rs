@@ -36,10 +36,7 @@ impl Terminal {
             (SpecialCodeIndex::VTIME, 0),
             (SpecialCodeIndex::VSUSP, 0),
         ] {
-            #[expect(clippy::indexing_slicing, reason = "by its own kind of index")]
-            {
-                raw.special_codes[index] = value;
-            }
+            raw.special_codes[index] = value;
         }
         tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
         let terminal = Self { before, keys: keys() };

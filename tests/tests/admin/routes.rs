@@ -95,7 +95,7 @@ async fn connections_are_closed_one_by_one_or_by_user() {
     for client in [&mut ada, &mut also_ada] {
         assert_eq!(client.socket.expect_close().await, (1001, "disconnected".to_owned()));
     }
-    assert!(server.log().contains("an operator asked"), "{}", server.log());
+    server.wait_for_log("an operator asked", 2);
 }
 
 #[tokio::test]
