@@ -256,7 +256,7 @@ impl Core {
         staged.standby = standby;
         match restored {
             Ok(()) => {
-                self.introduce(stage);
+                self.introduce(stage, now);
                 self.pump(stage, now);
             }
             Err(why) => self.broke(stage, why, now),
@@ -272,8 +272,10 @@ impl Core {
     ) -> Option<ConsumerId> {
         let staged = self.stages.get_mut(stage)?;
         let consumer = staged.add(config);
-        self.welcome(stage, consumer);
-        self.pump(stage, now);
+        match self.welcome(stage, consumer) {
+            Ok(()) => self.pump(stage, now),
+            Err(why) => self.broke(stage, why, now),
+        }
         Some(consumer)
     }
 

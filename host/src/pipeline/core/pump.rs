@@ -135,28 +135,31 @@ impl Core {
             None => Box::<DemandDispatcher>::default(),
         };
         self.outputs.push(Output::Replaced { stage, dispatcher, why });
-        self.introduce(stage);
+        self.introduce(stage, now);
         self.pump(stage, now);
     }
 
     /// Tells a new dispatcher of all there is: consumers, what they ask for, and
     /// the events that wait.
-    pub(super) fn introduce(&mut self, stage: usize) {
+    pub(super) fn introduce(&mut self, stage: usize, now: Now) {
         self.offer_anew(stage);
         let Some(staged) = self.stages.get_mut(stage) else { return };
         staged.offer.clear();
         let consumers = (0_u32..).take(staged.consumers.len()).map(ConsumerId);
         for consumer in consumers {
-            self.welcome(stage, consumer);
+            if let Err(why) = self.welcome(stage, consumer) {
+                // Its successor gets to know them all.
+                return self.broke(stage, why, now);
+            }
         }
     }
 
     /// A consumer subscribes, and asks for what it is still to get.
-    pub(super) fn welcome(&mut self, stage: usize, consumer: ConsumerId) {
-        let Some(staged) = self.stages.get_mut(stage) else { return };
+    pub(super) fn welcome(&mut self, stage: usize, consumer: ConsumerId) -> Result<(), Broken> {
+        let Some(staged) = self.stages.get_mut(stage) else { return Ok(()) };
         let Some(joining) = staged.consumers.get_mut(consumer.index()).filter(|c| !c.cancelled)
         else {
-            return;
+            return Ok(());
         };
         if joining.demand.outstanding() == 0 {
             joining.asked = joining.demand.first();
@@ -164,13 +167,10 @@ impl Core {
         }
         staged.asked_anew = true;
         let (dispatcher, asked) = (&mut staged.dispatcher, joining.asked);
-        let told = dispatcher.subscribe(consumer, &joining.config.subscription);
-        let told = told.and_then(|()| match asked {
+        dispatcher.subscribe(consumer, &joining.config.subscription)?;
+        match asked {
             0 => Ok(()),
             asked => dispatcher.ask(consumer, asked),
-        });
-        if let Err(why) = told {
-            self.broke(stage, why, Now::default());
         }
     }
 

@@ -1,0 +1,296 @@
+//! Dispatchers that break their contract, or hold back.
+
+use super::*;
+
+/// Does what a test tells it.
+#[derive(Debug)]
+struct Wrong(fn(&Offer, &mut Vec<Assignment>) -> Result<(), Broken>);
+
+impl Dispatcher for Wrong {
+    fn name(&self) -> &str {
+        "wrong"
+    }
+    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+        Ok(())
+    }
+    fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
+        Ok(())
+    }
+    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), Broken> {
+        Ok(())
+    }
+    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+        (self.0)(offer, assigned)
+    }
+    fn is_guest(&self) -> bool {
+        true
+    }
+}
+
+fn to(offer: &Offer, at: usize, consumer: u32) -> Assignment {
+    Assignment { event: offer.events[at], consumer: ConsumerId(consumer) }
+}
+
+#[test]
+fn a_wrong_dispatcher_is_replaced_and_nothing_is_lost() {
+    type Wrongs = (fn(&Offer, &mut Vec<Assignment>) -> Result<(), Broken>, &'static str);
+    let wrongs: [Wrongs; 6] = [
+        (
+            |offer, assigned| {
+                assigned.extend((0..offer.events.len()).map(|at| to(offer, at, 0)));
+                Ok(())
+            },
+            "more than it asked for",
+        ),
+        (
+            |offer, assigned| {
+                assigned.extend([to(offer, 0, 0), to(offer, 0, 0)]);
+                Ok(())
+            },
+            "assigned before",
+        ),
+        (
+            |_, assigned| {
+                let event = EventId::from_number(12 << 32 | 7).unwrap();
+                assigned.push(Assignment { event, consumer: ConsumerId(0) });
+                Ok(())
+            },
+            "never offered",
+        ),
+        (
+            |offer, assigned| {
+                assigned.push(to(offer, 1, 9));
+                Ok(())
+            },
+            "consumer 9, which has not subscribed",
+        ),
+        (|_, _| Ok(()), "forgot 5 events"),
+        (
+            |offer, assigned| {
+                assigned.push(to(offer, 2, 0));
+                Err(Broken::Failed("out of fuel".to_owned()))
+            },
+            "out of fuel",
+        ),
+    ];
+    for (wrong, problem) in wrongs {
+        let stage =
+            StageConfig { dispatcher: Box::new(Wrong(wrong)), consumers: vec![consumer(3, 0)] };
+        let mut core = Core::new(config(), vec![stage], 1);
+        accept(&mut core, 0..5);
+        let outputs = outputs(&mut core);
+        let [Output::Replaced { why, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+        assert!(why.to_string().contains(problem), "{why}");
+        check(&core);
+        let mut handled = drain(&mut core, 0).concat();
+        handled.sort_unstable();
+        assert_eq!(handled, [0, 1, 2, 3, 4], "{problem}");
+        check(&core);
+    }
+}
+
+/// Lets one event out at a time, however many are asked for.
+#[derive(Debug, Default)]
+struct OneByOne {
+    waiting: Vec<EventId>,
+    out: usize,
+}
+
+impl Dispatcher for OneByOne {
+    fn name(&self) -> &str {
+        "one by one"
+    }
+    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+        Ok(())
+    }
+    fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
+        Ok(())
+    }
+    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), Broken> {
+        Ok(())
+    }
+    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+        self.waiting.extend(&offer.events);
+        self.out -= offer.finished.len();
+        if self.out == 0 && !self.waiting.is_empty() {
+            let event = self.waiting.remove(0);
+            assigned.push(Assignment { event, consumer: ConsumerId(0) });
+            self.out = 1;
+        }
+        Ok(())
+    }
+    fn wants(&self) -> Wants {
+        Wants { finished: true, ..Wants::default() }
+    }
+    fn is_guest(&self) -> bool {
+        true
+    }
+}
+
+/// What one holds back is asked for again when something ends, although the
+/// consumer does not ask anew after each.
+#[test]
+fn a_dispatcher_that_holds_back_is_asked_when_something_ends() {
+    let dispatcher = Box::<OneByOne>::default();
+    let mut core =
+        Core::new(config(), vec![StageConfig { dispatcher, consumers: vec![consumer(4, 0)] }], 1);
+    accept(&mut core, 0..6);
+    assert_eq!(drain(&mut core, 0), [[0], [1], [2], [3], [4], [5]]);
+    assert!(outputs(&mut core).is_empty(), "it did as it has to");
+}
+
+/// How a dispatcher breaks its contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    /// Sends all it has to the first that asked.
+    OverSends,
+    /// Assigns once more what it has assigned.
+    Repeats,
+    NamesUnknownEvents,
+    NamesUnknownConsumers,
+    /// Loses all it knows, for good.
+    ForgetsAll,
+    /// Loses one event, for good.
+    ForgetsOne,
+    /// Fails after it has assigned some.
+    FailsToDispatch,
+    FailsToSubscribe,
+    FailsToAsk,
+    FailsToCancel,
+    FailsToRestore,
+}
+
+impl Sabotage {
+    pub(super) const ALL: [Self; 11] = [
+        Self::OverSends,
+        Self::Repeats,
+        Self::NamesUnknownEvents,
+        Self::NamesUnknownConsumers,
+        Self::ForgetsAll,
+        Self::ForgetsOne,
+        Self::FailsToDispatch,
+        Self::FailsToSubscribe,
+        Self::FailsToAsk,
+        Self::FailsToCancel,
+        Self::FailsToRestore,
+    ];
+}
+
+/// Does as `demand` for some calls, and then breaks its contract.
+#[derive(Debug)]
+pub(super) struct Saboteur {
+    sabotage: Sabotage,
+    /// Calls until then.
+    calls: u32,
+    inner: DemandDispatcher,
+    /// What it has assigned last.
+    assigned: Option<Assignment>,
+    asked: Option<ConsumerId>,
+}
+
+impl Saboteur {
+    pub(super) fn new(sabotage: Sabotage, calls: u32) -> Self {
+        let inner = DemandDispatcher::default();
+        Self { sabotage, calls, inner, assigned: None, asked: None }
+    }
+
+    /// Fails when its time has come for this.
+    fn fails(&mut self, at: Sabotage) -> Result<(), Broken> {
+        if self.sabotage == at && self.is_time() {
+            return Err(Broken::Failed(format!("{at:?}")));
+        }
+        Ok(())
+    }
+
+    fn is_time(&mut self) -> bool {
+        let is_time = self.calls == 0;
+        self.calls = self.calls.saturating_sub(1);
+        is_time
+    }
+}
+
+impl Dispatcher for Saboteur {
+    fn name(&self) -> &str {
+        "saboteur"
+    }
+
+    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+        self.fails(Sabotage::FailsToSubscribe)?;
+        self.inner.subscribe(consumer, options)
+    }
+
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+        self.fails(Sabotage::FailsToCancel)?;
+        self.inner.cancel(consumer)
+    }
+
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+        self.fails(Sabotage::FailsToAsk)?;
+        self.asked = self.asked.or(Some(consumer));
+        self.inner.ask(consumer, demand)
+    }
+
+    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+        self.inner.dispatch(offer, assigned)?;
+        self.fails(Sabotage::FailsToDispatch)?;
+        if self.is_time() {
+            let first = self.asked.unwrap_or(ConsumerId(0));
+            match self.sabotage {
+                Sabotage::OverSends => {
+                    let more = offer.events.iter().map(|event| (*event, first));
+                    let more = more.map(|(event, consumer)| Assignment { event, consumer });
+                    assigned.clear();
+                    assigned.extend(more);
+                    self.calls = 0;
+                }
+                Sabotage::Repeats => assigned.extend(self.assigned),
+                Sabotage::NamesUnknownEvents => {
+                    let event = EventId::from_number(77 << 32 | 5).unwrap();
+                    assigned.push(Assignment { event, consumer: first });
+                }
+                Sabotage::NamesUnknownConsumers => {
+                    assigned.iter_mut().for_each(|one| one.consumer = ConsumerId(99));
+                }
+                Sabotage::ForgetsAll => {
+                    assigned.clear();
+                    self.inner = DemandDispatcher::default();
+                    self.calls = 0;
+                }
+                Sabotage::ForgetsOne => {
+                    assigned.pop();
+                }
+                _ => {}
+            }
+        }
+        self.assigned = assigned.last().copied();
+        Ok(())
+    }
+
+    fn is_guest(&self) -> bool {
+        true
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), Broken> {
+        self.fails(Sabotage::FailsToRestore)
+    }
+
+    fn snapshot(&mut self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+}
+
+/// One that fails with the first of several consumers is replaced by one that knows
+/// each of them once.
+#[test]
+fn one_that_does_not_take_consumers_is_replaced_once() {
+    let stage = demand_stage(vec![consumer(2, 0), consumer(2, 0), consumer(2, 0)]);
+    let mut core = Core::new(config(), vec![stage], 1);
+    let saboteur = Box::new(Saboteur::new(Sabotage::FailsToSubscribe, 1));
+    core.replace_dispatcher(0, saboteur, None, at(0));
+    accept(&mut core, 0..9);
+    let replaced = outputs(&mut core);
+    assert_eq!(replaced.len(), 1, "{replaced:?}");
+    assert_eq!(core.totals().in_flight, 6);
+    assert_eq!(core.totals().demand, 0);
+    check(&core);
+}
