@@ -20,11 +20,15 @@ impl Core {
             let may_assign = staged.asked > 0
                 && (!staged.fresh.is_empty() || staged.offered > 0 && staged.asked_anew);
             if !may_assign && staged.fresh.len() < MAX_OFFERED {
-                return;
+                break;
             }
             if let Err(why) = self.dispatch(stage, now) {
                 self.broke(stage, why, now);
             }
+        }
+        // What nobody selects has gone, and the next of its key may come.
+        if stage > 0 && self.config.ordered {
+            self.pump(0, now);
         }
     }
 

@@ -125,3 +125,21 @@ fn what_waits_when_the_server_stops_is_dropped_and_counted() {
     assert!(core.is_empty());
     check(&core);
 }
+
+/// What a later stage drops sets the next of its key free, which is in the first.
+#[test]
+fn the_next_of_a_key_comes_when_nobody_selects_the_one_before_it() {
+    let broadcast = StageConfig {
+        dispatcher: Box::<BroadcastDispatcher>::default(),
+        consumers: vec![consumer(2, 0)],
+    };
+    let stages = vec![demand_stage(vec![consumer(1, 0)]), broadcast];
+    let mut core = Core::new(CoreConfig { ordered: true, ..config() }, stages, 1);
+    for number in 0..3 {
+        core.accept(NewEvent { selected: Some(2), ..keyed(number, "ada") }, at(0)).unwrap();
+    }
+    core.accepted(at(0));
+    assert_eq!(drain(&mut core, 0), [[0], [1], [2]]);
+    assert_eq!(core.totals().all_dropped(), 3);
+    check(&core);
+}
