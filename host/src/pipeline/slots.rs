@@ -21,6 +21,8 @@ pub(super) struct Slot {
     pub(super) copies: u16,
     /// Whether a consumer of a broadcast failed with it.
     pub(super) failed: bool,
+    /// Whether one has handled it.
+    pub(super) handled: bool,
     pub(super) key: Option<KeyId>,
     /// The next that waits for an earlier one of the same key.
     pub(super) next: Option<EventId>,

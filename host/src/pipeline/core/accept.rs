@@ -100,6 +100,7 @@ impl Core {
             attempts: 0,
             copies: 1,
             failed: false,
+            handled: false,
             key,
             next: None,
             payload,

@@ -241,34 +241,27 @@ impl Core {
         }
     }
 
-    /// An event, or a copy of it, has left its consumer for good.
+    /// An event, or a copy of it, has left its consumer for good. Of copies, one that
+    /// failed outweighs those that were handled, and these those that were dropped.
     fn end(&mut self, stage: usize, event: EventId, end: &End) {
         let Some(slot) = self.slots.get_mut(event) else { return };
         slot.copies = slot.copies.saturating_sub(1);
-        let (copies, failed, number) = (slot.copies, slot.failed, slot.stored);
+        slot.failed |= matches!(end, End::Failed { .. });
+        slot.handled |= matches!(end, End::Done);
+        let (copies, failed, handled) = (slot.copies, slot.failed, slot.handled);
+        let number = slot.stored;
         if copies > 0 {
-            slot.failed |= !matches!(end, End::Done);
             return self.bury(event, stage, end);
         }
         if let Some(staged) = self.stages.get_mut(stage) {
             staged.in_flight -= 1;
         }
+        self.bury(event, stage, end);
         match end {
-            End::Done if failed => self.totals.failed += 1,
-            End::Done if self.stages.len() > stage + 1 => return self.advance(stage, event),
-            End::Done => self.totals.done += 1,
-            End::Dropped(..) | End::Failed { .. } if failed => {
-                self.totals.failed += 1;
-                self.bury(event, stage, end);
-            }
-            End::Dropped(reason, _) => {
-                self.totals.drop_one(*reason);
-                self.bury(event, stage, end);
-            }
-            End::Failed { .. } => {
-                self.totals.failed += 1;
-                self.bury(event, stage, end);
-            }
+            _ if failed => self.totals.failed += 1,
+            End::Dropped(reason, _) if !handled => self.totals.drop_one(*reason),
+            _ if self.stages.len() > stage + 1 => return self.advance(stage, event),
+            _ => self.totals.done += 1,
         }
         self.storage.ack(number);
         self.release(event);
@@ -315,6 +308,7 @@ impl Core {
         slot.stage += 1;
         slot.attempts = 0;
         slot.copies = 1;
+        slot.handled = false;
         if let Some(key) = slot.key {
             self.keys.get_mut(key).waiting += 1;
         }

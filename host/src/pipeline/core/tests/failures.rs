@@ -143,3 +143,34 @@ fn the_next_of_a_key_comes_when_nobody_selects_the_one_before_it() {
     assert_eq!(core.totals().all_dropped(), 3);
     check(&core);
 }
+
+/// Of a broadcast's copies, in whatever order they end.
+#[test]
+fn what_one_worker_handles_is_done_though_another_has_no_use_for_it() {
+    let reason = String::new;
+    let drops = Verdict::Drop { reason: reason() };
+    let fails = Verdict::Fail { reason: reason() };
+    for (verdicts, ends) in [
+        ([drops.clone(), Verdict::Ok], (1, 0, 0)),
+        ([Verdict::Ok, drops.clone()], (1, 0, 0)),
+        ([drops.clone(), drops.clone()], (0, 0, 1)),
+        ([fails.clone(), drops.clone()], (0, 1, 0)),
+        ([drops, fails.clone()], (0, 1, 0)),
+        ([fails, Verdict::Ok], (0, 1, 0)),
+    ] {
+        let stage = StageConfig {
+            dispatcher: Box::<BroadcastDispatcher>::default(),
+            consumers: vec![consumer(1, 0), consumer(1, 0)],
+        };
+        let mut core = Core::new(config(), vec![stage], 1);
+        accept(&mut core, 0..1);
+        for (id, verdict) in (0..).zip(verdicts.clone()) {
+            let (_, deliveries) = take(&mut core, 0, id, at(0)).unwrap();
+            let end = CallEnd::Answered(vec![(0, verdict)]);
+            core.finish(0, ConsumerId(id), &deliveries, end, at(0));
+            check(&core);
+        }
+        let totals = core.totals();
+        assert_eq!((totals.done, totals.failed, totals.all_dropped()), ends, "{verdicts:?}");
+    }
+}
