@@ -187,6 +187,9 @@ impl Core {
             }
             if let Some(staged) = self.stages.get_mut(stage) {
                 staged.in_flight -= 1;
+                if staged.dispatcher.wants().finished {
+                    staged.offer.finished.push(delivery.event);
+                }
             }
         }
     }

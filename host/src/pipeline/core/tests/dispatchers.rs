@@ -92,6 +92,7 @@ fn a_wrong_dispatcher_is_replaced_and_nothing_is_lost() {
 /// Lets one event out at a time, however many are asked for.
 #[derive(Debug, Default)]
 struct OneByOne {
+    consumer: Option<ConsumerId>,
     waiting: Vec<EventId>,
     out: usize,
 }
@@ -100,7 +101,8 @@ impl Dispatcher for OneByOne {
     fn name(&self) -> &str {
         "one by one"
     }
-    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+        self.consumer = Some(consumer);
         Ok(())
     }
     fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
@@ -110,11 +112,13 @@ impl Dispatcher for OneByOne {
         Ok(())
     }
     fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+        self.waiting.retain(|event| !offer.withdrawn.contains(event));
         self.waiting.extend(&offer.events);
         self.out -= offer.finished.len();
-        if self.out == 0 && !self.waiting.is_empty() {
+        if let Some(consumer) = self.consumer.filter(|_| self.out == 0 && !self.waiting.is_empty())
+        {
             let event = self.waiting.remove(0);
-            assigned.push(Assignment { event, consumer: ConsumerId(0) });
+            assigned.push(Assignment { event, consumer });
             self.out = 1;
         }
         Ok(())
@@ -137,6 +141,22 @@ fn a_dispatcher_that_holds_back_is_asked_when_something_ends() {
     accept(&mut core, 0..6);
     assert_eq!(drain(&mut core, 0), [[0], [1], [2], [3], [4], [5]]);
     assert!(outputs(&mut core).is_empty(), "it did as it has to");
+}
+
+/// What a consumer had and did not start on has left it, when it leaves.
+#[test]
+fn a_dispatcher_is_told_of_what_comes_back() {
+    let dispatcher = Box::<OneByOne>::default();
+    let consumers = vec![consumer(4, 0)];
+    let mut core = Core::new(config(), vec![StageConfig { dispatcher, consumers }], 1);
+    accept(&mut core, 0..3);
+    core.cancel(0, ConsumerId(0), at(0));
+    assert_eq!(core.totals().buffered, 3);
+    assert!(outputs(&mut core).is_empty());
+    core.subscribe(0, consumer(4, 0), at(0)).unwrap();
+    let told = outputs(&mut core);
+    assert!(told.is_empty(), "it was replaced: {told:?}");
+    check(&core);
 }
 
 /// How a dispatcher breaks its contract.
