@@ -553,9 +553,12 @@ impl Pipeline {
             let mut next = inner.core.take(stage, consumer, allowed, now, batch);
             if let Some(rate) = inner.rate.as_mut().filter(|_| is_last) {
                 rate.spend(batch.len() as f64, at);
-                if allowed == 0 && next == Next::Wait(None) {
+                if let Next::Wait(until) = next
+                    && allowed == 0
+                {
                     let wait = u64::try_from(rate.until_next(at).as_nanos()).unwrap_or(u64::MAX);
-                    next = Next::Wait(Some(now.0.saturating_add(wait)));
+                    let paid = now.0.saturating_add(wait);
+                    next = Next::Wait(Some(until.map_or(paid, |until| until.min(paid))));
                 }
             }
             aftermath.take(&mut inner.core);
