@@ -66,10 +66,10 @@ impl Fair {
     }
 
     fn push(&mut self, event: u64, number: u64, text: &str) {
-        let (keys, free) = (&mut self.keys, &mut self.free);
+        let (keys, free, round) = (&mut self.keys, &mut self.free, &mut self.round);
         let place = *self.by_key.entry(number).or_insert_with(|| {
             let weight = self.weights.get(text).copied().unwrap_or(1);
-            match free.pop() {
+            let place = match free.pop() {
                 // Its queue is empty, and keeps its allocation.
                 Some(place) => {
                     if let Some(key) = keys.get_mut(place as usize) {
@@ -81,13 +81,14 @@ impl Fair {
                     keys.push(Key { number, weight, deficit: 0, events: VecDeque::new() });
                     u32::try_from(keys.len() - 1).unwrap_or(u32::MAX)
                 }
-            }
+            };
+            // It stays there even when its events are withdrawn, until its turn.
+            round.push_back(place);
+            place
         });
-        let Some(key) = self.keys.get_mut(place as usize) else { return };
-        if key.events.is_empty() {
-            self.round.push_back(place);
+        if let Some(key) = self.keys.get_mut(place as usize) {
+            key.events.push_back(event);
         }
-        key.events.push_back(event);
     }
 
     /// The next event, if there is one.

@@ -53,6 +53,7 @@ mod worker;
 pub mod dispatcher;
 pub mod host;
 pub mod http;
+pub mod testing;
 
 pub use assigns::Assigns;
 pub use channel::{Channel, Info, Outgoing, Reply};
