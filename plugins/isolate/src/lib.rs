@@ -28,6 +28,8 @@ struct Isolate {
     queue: VecDeque<(u64, u64)>,
     /// Those of `queue`, and of the keys' own, that were withdrawn.
     withdrawn: HashSet<u64>,
+    /// So many of them are taken out.
+    sweep_at: usize,
     /// The keys of events in flight.
     in_flight: HashMap<u64, u64>,
     keys: HashMap<u64, Key>,
@@ -44,9 +46,12 @@ struct Key {
     waiting: VecDeque<u64>,
 }
 
+/// Fewer are not worth the look at all that wait.
+const MIN_SWEEP: usize = 1_024;
+
 impl Isolate {
     fn with(share: f64, confined: u32) -> Self {
-        Self { share, confined, ..Self::default() }
+        Self { share, confined, sweep_at: MIN_SWEEP, ..Self::default() }
     }
 
     /// More in flight than this is to take over.
@@ -54,6 +59,23 @@ impl Isolate {
         let capacity = self.consumers.max_demand() as f64 * self.share;
         // At least one, or nobody would get anything.
         (capacity as u32).max(1)
+    }
+
+    /// Events will not be assigned any more. They are passed over when their turn
+    /// comes, or taken out once they are as many as the others.
+    fn withdraw(&mut self, events: &[u64]) {
+        self.withdrawn.extend(events);
+        if self.withdrawn.len() < self.sweep_at {
+            return;
+        }
+        let withdrawn = std::mem::take(&mut self.withdrawn);
+        self.queue.retain(|(event, _)| !withdrawn.contains(event));
+        let mut left = self.queue.len();
+        for key in self.keys.values_mut() {
+            key.waiting.retain(|event| !withdrawn.contains(event));
+            left += key.waiting.len();
+        }
+        self.sweep_at = left.max(MIN_SWEEP);
     }
 
     /// An event has left its consumer.
@@ -101,6 +123,10 @@ impl Isolate {
                     return Some(self.out(event, number));
                 }
             }
+            // All that waited was withdrawn.
+            if key.in_flight == 0 {
+                self.keys.remove(&number);
+            }
         }
         None
     }
@@ -140,7 +166,7 @@ impl Dispatcher for Isolate {
     }
 
     fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments) {
-        self.withdrawn.extend(&offer.withdrawn);
+        self.withdraw(&offer.withdrawn);
         offer.finished.iter().for_each(|event| self.finish(*event));
         self.queue.extend(offer.events.iter().copied().zip(offer.keys.iter().copied()));
         while self.consumers.are_asking()
@@ -154,63 +180,4 @@ impl Dispatcher for Isolate {
 millrace_plugin::export_dispatcher!(Isolate);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A dispatcher with four workers, and events named by their keys' letters.
-    fn queued(keys: &str) -> Isolate {
-        let mut isolate = Isolate::with(0.5, 1);
-        isolate.consumers.subscribe(0, 4);
-        let events = keys.bytes().enumerate().map(|(at, key)| (at as u64 + 1, u64::from(key)));
-        isolate.queue.extend(events);
-        isolate
-    }
-
-    /// The next events as far as they may go out, by their keys.
-    fn out(isolate: &mut Isolate, most: usize) -> (String, Vec<u64>) {
-        let (mut keys, mut events) = (String::new(), Vec::new());
-        while events.len() < most
-            && let Some(event) = isolate.pop()
-        {
-            keys.push(isolate.in_flight[&event] as u8 as char);
-            events.push(event);
-        }
-        (keys, events)
-    }
-
-    #[test]
-    fn who_takes_over_is_confined_to_one() {
-        let mut isolate = queued("aaaaaaaabc");
-        // Two of four are its share; then it is confined, and the others go on.
-        let (keys, events) = out(&mut isolate, 4);
-        assert_eq!(keys, "aabc");
-        assert_eq!(out(&mut isolate, 4).0, "");
-        isolate.finish(events[0]);
-        assert_eq!(out(&mut isolate, 4).0, "", "it still has one");
-        isolate.finish(events[1]);
-        let (keys, events) = out(&mut isolate, 4);
-        assert_eq!(keys, "a", "one at a time from now on");
-        isolate.finish(events[0]);
-        assert_eq!(out(&mut isolate, 4).0, "a");
-    }
-
-    #[test]
-    fn it_is_free_again_when_nothing_of_it_waits() {
-        let mut isolate = queued("aaaa");
-        let mut events = out(&mut isolate, 4).1;
-        let mut rounds = 0;
-        while let Some(event) = events.pop() {
-            isolate.finish(event);
-            events.extend(out(&mut isolate, 4).1);
-            rounds += 1;
-        }
-        assert_eq!(rounds, 4, "all of them went out");
-        assert!(isolate.keys.is_empty() && isolate.in_flight.is_empty());
-    }
-
-    #[test]
-    fn a_mixed_crowd_goes_out_in_order() {
-        let mut isolate = queued("abcd");
-        assert_eq!(out(&mut isolate, 4).0, "abcd");
-    }
-}
+mod tests;

@@ -35,6 +35,9 @@ struct Priority {
 /// priority 10 at most.
 const AGING_MS: u32 = 1_000;
 
+/// Fewer that were withdrawn are not worth the look at all that wait.
+const MIN_SWEEP: usize = 1_024;
+
 impl Priority {
     fn aging(ms: u32) -> Self {
         Self { aging_ns: i128::from(ms) * 1_000_000, ..Self::default() }
@@ -44,6 +47,16 @@ impl Priority {
         let urgency = i128::from(came_ns) - i128::from(priority) * self.aging_ns;
         self.came += 1;
         self.events.push(Reverse((urgency, self.came, event)));
+    }
+
+    /// Events will not be assigned any more. They are passed over when their turn
+    /// comes, or taken out once they are as many as the others.
+    fn withdraw(&mut self, events: &[u64]) {
+        self.withdrawn.extend(events);
+        if self.withdrawn.len() >= MIN_SWEEP.max(self.events.len() / 2) {
+            let withdrawn = std::mem::take(&mut self.withdrawn);
+            self.events.retain(|Reverse((_, _, event))| !withdrawn.contains(event));
+        }
     }
 
     fn pop(&mut self) -> Option<u64> {
@@ -73,7 +86,7 @@ impl Dispatcher for Priority {
     }
 
     fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments) {
-        self.withdrawn.extend(&offer.withdrawn);
+        self.withdraw(&offer.withdrawn);
         let priorities = offer.priorities.iter().zip(&offer.times_ns);
         for (event, (priority, came_ns)) in offer.events.iter().zip(priorities) {
             // One that comes again does so under a number it had before.
@@ -93,22 +106,4 @@ impl Dispatcher for Priority {
 millrace_plugin::export_dispatcher!(Priority);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    #[test]
-    fn the_most_urgent_is_first_and_the_patient_is_not_forgotten() {
-        let mut dispatcher = Priority::aging(1_000);
-        dispatcher.push(1, 0, 0);
-        dispatcher.push(2, 9, 1_000 * MS);
-        dispatcher.push(3, 9, 1_000 * MS);
-        dispatcher.push(4, 1, 1_500 * MS);
-        // By now the first is worth twenty, and the urgent one ten.
-        dispatcher.push(5, 10, 20_000 * MS);
-        dispatcher.withdrawn.insert(4);
-        let popped: Vec<_> = std::iter::from_fn(|| dispatcher.pop()).collect();
-        assert_eq!(popped, [2, 3, 1, 5]);
-    }
-}
+mod tests;
