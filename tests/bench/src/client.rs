@@ -1,20 +1,21 @@
 //! A client that does as little as it can, so that the server is what is
 //! measured.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::scan::elements;
+use crate::protocol::{Heard, Incoming, Protocol};
+use crate::server::Target;
 use crate::websocket::{self, Kind};
 
-/// One connection that has joined one topic.
+/// One connection, for one topic.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
+    protocol: Protocol,
     topic: String,
     /// The text of one message, kept for its memory.
     text: String,
@@ -24,15 +25,6 @@ pub struct Client {
     seen: usize,
 }
 
-/// What the server sent, as far as a load generator cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Incoming<'a> {
-    /// A reply with status `ok`, and its ref.
-    Reply(u64),
-    /// The payload of a push or broadcast.
-    Message(&'a str),
-}
-
 /// Connections of one source address. A closed connection blocks its port for a
 /// minute, and Linux has some 28,000 for each address: this leaves room for the
 /// rounds of that minute.
@@ -40,40 +32,75 @@ const PER_SOURCE: usize = 1000;
 /// Room to read into.
 const READ_BYTES: usize = 4096;
 const JOIN_REF: u64 = 0;
+const LEAVE_REF: u64 = 1;
 
 impl Client {
     /// Connects and joins. `number` spreads connections over the loopback
     /// addresses 127.0.0.1, 127.0.0.2, …
-    pub async fn join(server: SocketAddr, number: usize, topic: String) -> Result<Self> {
+    pub async fn join(server: Target, number: usize, topic: String) -> Result<Self> {
+        let mut client = Self::connect(server, number, topic).await?;
+        client.join_topic().await?;
+        Ok(client)
+    }
+
+    /// Connects, and joins nothing yet.
+    pub async fn connect(server: Target, number: usize, topic: String) -> Result<Self> {
         let last = u8::try_from(1 + number / PER_SOURCE).context("too many connections")?;
         let socket = TcpSocket::new_v4()?;
-        if server.ip().is_loopback() {
+        if server.address.ip().is_loopback() {
             socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;
         }
-        let stream = socket.connect(server).await.context("failed to connect")?;
+        let stream = socket.connect(server.address).await.context("failed to connect")?;
         stream.set_nodelay(true)?;
         let mut client = Self {
             stream,
+            protocol: server.protocol,
             topic,
             text: String::new(),
             outgoing: Vec::new(),
             incoming: Vec::new(),
             seen: 0,
         };
-        client.upgrade(server).await.context("failed to open a WebSocket")?;
-        client.push(JOIN_REF, "phx_join", "{}");
-        client.flush().await?;
+        client.upgrade(server.address).await.context("failed to open a WebSocket")?;
+        if let Some(hello) = client.protocol.hello() {
+            websocket::append_text(&mut client.outgoing, hello);
+            client.flush().await?;
+            client.hear_of(|heard| matches!(heard, Heard::Welcome)).await?;
+        }
+        Ok(client)
+    }
+
+    /// Joins its topic, and waits for the reply.
+    pub async fn join_topic(&mut self) -> Result<()> {
+        self.rejoin();
+        self.flush().await?;
+        let joined = |heard: &Heard<'_>| *heard == Heard::Incoming(Incoming::Reply(JOIN_REF));
+        self.hear_of(joined).await.context("failed to join")
+    }
+
+    /// Leaves its topic, and waits for the reply.
+    pub async fn leave_topic(&mut self) -> Result<()> {
+        self.push(LEAVE_REF, self.protocol.leave(), "{}");
+        self.flush().await?;
+        let left = |heard: &Heard<'_>| *heard == Heard::Incoming(Incoming::Reply(LEAVE_REF));
+        self.hear_of(left).await.context("failed to leave")
+    }
+
+    /// Reads up to what `wanted` says; anything else of the channel's is an error.
+    async fn hear_of(&mut self, wanted: impl Fn(&Heard<'_>) -> bool) -> Result<()> {
         loop {
-            match client.next()? {
-                Some(Incoming::Reply(JOIN_REF)) => return Ok(client),
-                Some(other) => bail!("a join reply was expected, found {other:?}"),
-                None => client.read().await?,
+            match self.hear()? {
+                Some(heard) if wanted(&heard) => return Ok(()),
+                Some(Heard::Incoming(other)) => bail!("a reply was expected, found {other:?}"),
+                Some(Heard::Welcome | Heard::Nothing) => {}
+                None => self.read().await?,
             }
         }
     }
 
     async fn upgrade(&mut self, server: SocketAddr) -> Result<()> {
-        self.outgoing.extend(websocket::upgrade_request(&server.to_string()).bytes());
+        let request = websocket::upgrade_request(&server.to_string(), self.protocol.path());
+        self.outgoing.extend(request.bytes());
         self.flush().await?;
         loop {
             self.read().await?;
@@ -89,11 +116,7 @@ impl Client {
     /// Queues a message; [`Self::flush`] writes it.
     pub fn push(&mut self, reference: u64, event: &str, payload: &str) {
         self.text.clear();
-        // Writing to a string cannot fail.
-        let _ = write!(self.text, "[\"{JOIN_REF}\",\"{reference}\",\"");
-        for part in [&self.topic, "\",\"", event, "\",", payload, "]"] {
-            self.text.push_str(part);
-        }
+        self.protocol.push(&mut self.text, reference, &self.topic, event, payload);
         websocket::append_text(&mut self.outgoing, &self.text);
     }
 
@@ -121,23 +144,21 @@ impl Client {
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Result<Option<Incoming<'_>>> {
         loop {
-            let Some(found) = websocket::find(&self.incoming, self.seen) else { return Ok(None) };
-            self.seen = found.payload.end;
-            match found.kind {
-                Kind::Control => {}
-                Kind::Close => bail!("the server closes the connection"),
-                Kind::Unexpected => bail!("an unexpected frame"),
-                Kind::Text => {
-                    let payload = self.incoming.get(found.payload).unwrap_or_default();
-                    return incoming(std::str::from_utf8(payload)?).map(Some);
-                }
+            match find(self.protocol, &self.incoming, &mut self.seen)? {
+                None => return Ok(None),
+                Some(Heard::Incoming(incoming)) => return Ok(Some(incoming)),
+                Some(Heard::Welcome | Heard::Nothing) => {}
             }
         }
     }
 
+    fn hear(&mut self) -> Result<Option<Heard<'_>>> {
+        find(self.protocol, &self.incoming, &mut self.seen)
+    }
+
     /// Queues another join of the topic.
     pub fn rejoin(&mut self) {
-        self.push(JOIN_REF, "phx_join", "{}");
+        self.push(JOIN_REF, self.protocol.join(), "{}");
     }
 
     /// Passes over what has been read, whatever it is.
@@ -152,34 +173,17 @@ impl Client {
     }
 }
 
-fn incoming(text: &str) -> Result<Incoming<'_>> {
-    let Some([_, reference, _, event, payload]) = elements(text) else {
-        bail!("an unexpected message: {text}");
-    };
-    if event != r#""phx_reply""# {
-        return Ok(Incoming::Message(payload));
-    }
-    ensure!(payload.contains(r#""status":"ok""#), "the server refused: {text}");
-    let reference = reference.trim_matches('"').parse();
-    Ok(Incoming::Reply(reference.with_context(|| format!("an unexpected ref: {text}"))?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replies_and_messages_are_told_apart() {
-        let reply = r#"["0","17","room:1","phx_reply",{"response":{},"status":"ok"}]"#;
-        assert_eq!(incoming(reply).unwrap(), Incoming::Reply(17));
-        let broadcast = r#"[null,null,"room:1","shout",{"n":1}]"#;
-        assert_eq!(incoming(broadcast).unwrap(), Incoming::Message(r#"{"n":1}"#));
-        for refused in [
-            r#"["0","17","room:1","phx_reply",{"response":{},"status":"error"}]"#,
-            r#"["0",null,"room:1","phx_reply",{"response":{},"status":"ok"}]"#,
-            "{}",
-        ] {
-            incoming(refused).unwrap_err();
+/// What the next whole frame says.
+fn find<'a>(protocol: Protocol, bytes: &'a [u8], seen: &mut usize) -> Result<Option<Heard<'a>>> {
+    let Some(found) = websocket::find(bytes, *seen) else { return Ok(None) };
+    *seen = found.payload.end;
+    match found.kind {
+        Kind::Control => Ok(Some(Heard::Nothing)),
+        Kind::Close => bail!("the server closes the connection"),
+        Kind::Unexpected => bail!("an unexpected frame"),
+        Kind::Text => {
+            let payload = bytes.get(found.payload).unwrap_or_default();
+            protocol.hear(std::str::from_utf8(payload)?).map(Some)
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Measures servers that speak the Phoenix protocol, side by side.
 //!
 //! ```text
-//! main ─▶ server      starts the servers in turn, finds their addresses
-//!      └▶ workload    echo, idle, fanout
-//!           ├▶ client ─▶ websocket, scan    joins, pushes, receives
-//!           ├▶ in_flight                    which ref was answered how often
-//!           └▶ meter ─▶ procfs              what that cost
+//! main ─▶ suite       every workload on every server
+//!      └▶ server      starts the servers in turn, finds their addresses
+//!      └▶ workload    echo, fanout, churn, idle, pipeline, …
+//!           ├▶ client ─▶ protocol, websocket   joins, pushes, receives
+//!           ├▶ http                            events for pipelines
+//!           ├▶ pace                            when to send, at a rate
+//!           ├▶ in_flight                       which ref was answered how often
+//!           ├▶ latency                         how long that took
+//!           └▶ meter ─▶ procfs                 what that cost
 //!      └▶ report      the table, the ratios
 //! ```
 //!
@@ -18,11 +22,18 @@
 //! well below what a server costs.
 
 pub mod client;
+pub mod http;
 pub mod in_flight;
+pub mod latency;
 pub mod meter;
+pub mod pace;
+mod phoenix;
 pub mod procfs;
+pub mod protocol;
 pub mod report;
 pub mod scan;
 pub mod server;
+mod socket_io;
+pub mod suite;
 pub mod websocket;
 pub mod workload;

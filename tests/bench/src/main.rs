@@ -8,9 +8,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use millrace_bench::protocol::Protocol;
 use millrace_bench::report::{Measured, json, table};
 use millrace_bench::server::{ServerCommand, Target};
-use millrace_bench::workload::{Echo, Fanout, Idle, Neighbours, Outcome, Waiting};
+use millrace_bench::suite::Suite;
+use millrace_bench::workload::Workload;
 
 /// Puts a load on servers that speak the Phoenix protocol, and prints what it
 /// cost them. Fails if any reply or message is lost or comes twice.
@@ -41,6 +43,8 @@ enum Command {
         #[command(subcommand)]
         workload: Workload,
     },
+    /// Every workload on the floor, Millrace and two peers, in turns.
+    Suite(Suite),
     /// Measure a server that is running.
     Load {
         /// Where it listens, as 127.0.0.1:PORT.
@@ -49,38 +53,15 @@ enum Command {
         /// Its process, for CPU and memory.
         #[arg(long)]
         pid: u32,
+        /// It speaks socket.io's protocol.
+        #[arg(long)]
+        socket_io: bool,
         /// Write the figures to this file too.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
         #[command(subcommand)]
         workload: Workload,
     },
-}
-
-#[derive(Clone, Copy, Debug, Subcommand)]
-enum Workload {
-    /// Round trips on a topic of each client's own.
-    Echo(Echo),
-    /// Clients that have joined and say nothing.
-    Idle(Idle),
-    /// Broadcasts from one client to many.
-    Fanout(Fanout),
-    /// What others do to the latency of clients that behave.
-    Neighbours(Neighbours),
-    /// Calls that wait.
-    Waiting(Waiting),
-}
-
-impl Workload {
-    async fn run(self, server: &Target) -> Result<Outcome> {
-        match self {
-            Self::Echo(echo) => echo.run(server).await,
-            Self::Idle(idle) => idle.run(server).await,
-            Self::Fanout(fanout) => fanout.run(server).await,
-            Self::Neighbours(neighbours) => neighbours.run(server).await,
-            Self::Waiting(waiting) => waiting.run(server).await,
-        }
-    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -92,9 +73,14 @@ async fn main() -> Result<ExitCode> {
             let measured = compare(&servers, rounds, workload).await?;
             report(&measured, json.as_deref())
         }
-        Command::Load { address, pid, json, workload } => {
+        Command::Suite(suite) => match suite.run().await? {
+            0 => Ok(ExitCode::SUCCESS),
+            faults => Ok(failed(faults)),
+        },
+        Command::Load { address, pid, socket_io, json, workload } => {
+            let protocol = if socket_io { Protocol::SocketIo } else { Protocol::Phoenix };
             let mut measured = Measured::new(&address.to_string());
-            measured.rounds.push(workload.run(&Target { address, pid }).await?);
+            measured.rounds.push(workload.run(&Target { address, pid, protocol }).await?);
             report(&[measured], json.as_deref())
         }
     }
@@ -129,9 +115,10 @@ fn report(measured: &[Measured], file: Option<&Path>) -> Result<ExitCode> {
         fs::write(file, format!("{:#}\n", json(measured))).with_context(failed)?;
     }
     let faults: u64 = measured.iter().map(Measured::faults).sum();
-    if faults > 0 {
-        eprintln!("{faults} replies or messages were lost or came twice");
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(if faults > 0 { failed(faults) } else { ExitCode::SUCCESS })
+}
+
+fn failed(faults: u64) -> ExitCode {
+    eprintln!("{faults} replies or messages were lost or came twice");
+    ExitCode::FAILURE
 }

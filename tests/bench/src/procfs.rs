@@ -1,17 +1,17 @@
-//! What a process has used, from `/proc`.
+//! What a process has used, from its clock and from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::time::ClockId;
+use nix::unistd::Pid;
 
-/// Linux counts CPU time in hundredths of a second on every platform.
-const TICK: Duration = Duration::from_millis(10);
-
-/// The CPU time of a process so far, in user and kernel mode together.
+/// The CPU time of a process so far, in user and kernel mode together. From its
+/// clock: `/proc/PID/stat` has the same in steps of 10 ms.
 pub fn cpu(pid: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_cpu(&stat).context("unexpected /proc/PID/stat")
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?))?;
+    Ok(clock.now()?.into())
 }
 
 /// The resident memory of a process in bytes.
@@ -27,15 +27,6 @@ pub fn pss(pid: u32) -> Result<u64> {
     field(&rollup, "Pss:").context("unexpected /proc/PID/smaps_rollup")
 }
 
-/// Fields 14 and 15, counted behind the name, which may hold anything.
-fn parse_cpu(stat: &str) -> Option<Duration> {
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ').skip(11);
-    let user: u32 = fields.next()?.parse().ok()?;
-    let system: u32 = fields.next()?.parse().ok()?;
-    Some(TICK * (user + system))
-}
-
 /// A line such as `VmRSS:  12 kB`, in bytes.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -49,11 +40,20 @@ mod tests {
 
     #[test]
     fn the_files_are_read() {
-        let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 1 2 3 4 150 50 0 0 20 0 1";
-        assert_eq!(parse_cpu(stat), Some(Duration::from_secs(2)));
         assert_eq!(field("Name:\tx\nVmRSS:\t    12 kB\n", "VmRSS:"), Some(12 * 1024));
         assert!(pss(std::process::id()).unwrap() > 0);
         assert!(rss(std::process::id()).unwrap() > 0);
-        cpu(std::process::id()).unwrap();
+    }
+
+    #[test]
+    fn what_is_computed_takes_cpu_time_and_what_sleeps_does_not() {
+        let pid = std::process::id();
+        let (before, start) = (cpu(pid).unwrap(), std::time::Instant::now());
+        while start.elapsed() < Duration::from_millis(20) {}
+        assert!(cpu(pid).unwrap() > before);
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(cpu(sleeper.id()).unwrap() < Duration::from_secs(1));
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
     }
 }

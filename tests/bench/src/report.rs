@@ -28,14 +28,12 @@ impl Measured {
         self.rounds.iter().map(|round| round.lost + round.duplicated).sum()
     }
 
-    /// What was measured, in the order of the table.
-    fn figures(&self) -> Vec<&'static str> {
-        let names = self.rounds.iter().take(1).flat_map(|round| &round.figures);
-        names.map(|(name, _)| *name).chain(["lost", "duplicated"]).collect()
+    fn has(&self, figure: &str) -> bool {
+        self.values(figure).iter().any(|value| !value.is_nan())
     }
 
     /// One figure of all rounds.
-    fn values(&self, figure: &str) -> Vec<f64> {
+    pub(crate) fn values(&self, figure: &str) -> Vec<f64> {
         let value = |round: &Outcome| match figure {
             "lost" => round.lost as f64,
             "duplicated" => round.duplicated as f64,
@@ -55,9 +53,9 @@ pub fn table(servers: &[Measured]) -> String {
     let mut out = String::from("| figure | server | min | median | max | ratio |\n");
     out.push_str("| --- | --- | --: | --: | --: | --: |\n");
     let Some(first) = servers.first() else { return out };
-    for figure in first.figures() {
+    for figure in figures(servers) {
         let base = Spread::of(first.values(figure)).median;
-        for server in servers {
+        for server in servers.iter().filter(|server| server.has(figure)) {
             let Spread { min, median, max } = Spread::of(server.values(figure));
             let ratio = ratio(median, base).map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
             let name = &server.name;
@@ -73,6 +71,19 @@ pub fn table(servers: &[Measured]) -> String {
     out
 }
 
+/// What was measured of any of them, in the order of the table.
+fn figures(servers: &[Measured]) -> Vec<&'static str> {
+    let rounds = servers.iter().filter_map(|server| server.rounds.first());
+    let mut names = Vec::new();
+    for (name, _) in rounds.flat_map(|round| &round.figures) {
+        if !names.contains(name) {
+            names.push(*name);
+        }
+    }
+    names.extend(["lost", "duplicated"]);
+    names
+}
+
 /// The same as [`table`] for programs, with the value of every round.
 #[must_use]
 pub fn json(servers: &[Measured]) -> Value {
@@ -82,7 +93,8 @@ pub fn json(servers: &[Measured]) -> Value {
             let Spread { min, median, max } = Spread::of(rounds.clone());
             json!({ "name": figure, "min": min, "median": median, "max": max, "rounds": rounds })
         };
-        let figures: Vec<Value> = server.figures().into_iter().map(figure).collect();
+        let figures: Vec<Value> =
+            figures(std::slice::from_ref(server)).into_iter().map(figure).collect();
         json!({ "name": server.name, "figures": figures })
     };
     json!({ "servers": servers.iter().map(server).collect::<Vec<Value>>() })
@@ -90,14 +102,14 @@ pub fn json(servers: &[Measured]) -> Value {
 
 /// How far the values of several rounds lie apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
+pub(crate) struct Spread {
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         let last = values.len().saturating_sub(1);
@@ -112,7 +124,7 @@ fn ratio(value: f64, base: f64) -> Option<f64> {
 }
 
 /// Some three digits.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let decimals = match value.abs() {
         100.0.. => 0,
         _ if value.fract() == 0.0 => 0,

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::protocol::Protocol;
+
 /// Where the load goes, and whose resources are counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -15,6 +17,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// The server's process.
     pub pid: u32,
+    /// What it speaks.
+    pub protocol: Protocol,
 }
 
 /// A name and a command, for example `floor=target/release/floor`.
@@ -48,7 +52,15 @@ impl ServerCommand {
         Ok(Self { name: name.to_owned(), words })
     }
 
-    /// Starts it and waits for the first `http://HOST:PORT` on its stdout.
+    /// A program and its arguments.
+    #[must_use]
+    pub fn new(name: &str, words: &[&str]) -> Self {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        Self { name: name.to_owned(), words }
+    }
+
+    /// Starts it and waits for the first `http://HOST:PORT` on its stdout. A line
+    /// that begins with `socket.io` says that this is its protocol.
     pub async fn start(&self) -> Result<RunningServer> {
         let [program, arguments @ ..] = self.words.as_slice() else { bail!("no command") };
         let mut child = Command::new(program)
@@ -61,8 +73,9 @@ impl ServerCommand {
         let pid = child.id().context("the server has ended")?;
         let stdout = child.stdout.take().context("the server has no stdout")?;
         let address = tokio::time::timeout(START_TIMEOUT, address(stdout));
-        let address = address.await.context("waited too long for the server's address")??;
-        Ok(RunningServer { target: Target { address, pid }, child })
+        let found = address.await.context("waited too long for the server's address")?;
+        let (address, protocol) = found?;
+        Ok(RunningServer { target: Target { address, pid, protocol }, child })
     }
 }
 
@@ -75,12 +88,12 @@ impl RunningServer {
 
 /// The address a server prints. What it prints later is read and forgotten, so
 /// that it never blocks.
-async fn address(stdout: ChildStdout) -> Result<SocketAddr> {
+async fn address(stdout: ChildStdout) -> Result<(SocketAddr, Protocol)> {
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await? {
         let Some(address) = address_in(&line) else { continue };
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        return Ok(address);
+        return Ok((address, Protocol::of(&line)));
     }
     bail!("the server ended without printing its address")
 }

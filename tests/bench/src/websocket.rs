@@ -8,9 +8,9 @@ use std::ops::Range;
 
 /// The request that opens a WebSocket; the key is the example of RFC 6455.
 #[must_use]
-pub fn upgrade_request(host: &str) -> String {
+pub fn upgrade_request(host: &str, path: &str) -> String {
     format!(
-        "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\n\
+        "GET {path} HTTP/1.1\r\n\
          Host: {host}\r\n\
          Connection: Upgrade\r\n\
          Upgrade: websocket\r\n\

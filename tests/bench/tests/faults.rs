@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
+use millrace_bench::protocol::Protocol;
 use millrace_bench::scan::elements;
 use millrace_bench::server::Target;
 use millrace_bench::workload::{Echo, Fanout};
@@ -36,7 +37,7 @@ async fn faulty_server() -> Target {
             }
         }
     });
-    Target { address, pid: std::process::id() }
+    Target { address, pid: std::process::id(), protocol: Protocol::Phoenix }
 }
 
 fn answers(text: &str) -> Vec<String> {
@@ -51,7 +52,7 @@ fn answers(text: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_reply_that_is_lost_or_doubled_is_counted() {
-    let echo = Echo { connections: 1, in_flight: 4, seconds: 1 };
+    let echo = Echo { connections: 1, in_flight: 4, seconds: 1.0 };
     let outcome = echo.run(&faulty_server().await).await.unwrap();
     assert_eq!((outcome.lost, outcome.duplicated), (1, 1));
     assert!(outcome.figures.iter().any(|(name, value)| name.contains("round") && *value > 0.0));
@@ -59,7 +60,7 @@ async fn a_reply_that_is_lost_or_doubled_is_counted() {
 
 #[tokio::test]
 async fn a_broadcast_that_is_lost_or_doubled_is_counted() {
-    let fanout = Fanout { subscribers: 0, seconds: 1 };
+    let fanout = Fanout { subscribers: 0, burst: 1, seconds: 1.0 };
     let outcome = fanout.run(&faulty_server().await).await.unwrap();
     assert_eq!((outcome.lost, outcome.duplicated), (1, 1));
 }

@@ -18,7 +18,7 @@ fn figure(outcome: &Outcome, name: &str) -> f64 {
 async fn pings_are_answered_once_each() {
     let floor = floor().await;
     for in_flight in [1, 8] {
-        let echo = Echo { connections: 20, in_flight, seconds: 1 };
+        let echo = Echo { connections: 20, in_flight, seconds: 1.0 };
         let outcome = echo.run(&floor.target).await.unwrap();
         assert_eq!((outcome.lost, outcome.duplicated), (0, 0));
         // Little's law: what is in flight is what arrives in the time each takes.
@@ -33,7 +33,7 @@ async fn pings_are_answered_once_each() {
 #[tokio::test]
 async fn broadcasts_reach_everybody_once() {
     let floor = floor().await;
-    let fanout = Fanout { subscribers: 50, seconds: 1 };
+    let fanout = Fanout { subscribers: 50, burst: 1, seconds: 1.0 };
     let outcome = fanout.run(&floor.target).await.unwrap();
     assert_eq!((outcome.lost, outcome.duplicated), (0, 0));
     assert!(figure(&outcome, "deliveries a second") > 51.0, "{outcome:?}");

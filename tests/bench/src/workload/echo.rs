@@ -4,21 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use super::{Outcome, PATIENCE, SETTLE, WARM_UP, join_all, run_for};
-use crate::client::{Client, Incoming};
+use super::{Outcome, PATIENCE, PAYLOAD, SETTLE, join_all, run_for, warm_up};
+use crate::client::Client;
 use crate::in_flight::InFlight;
+use crate::latency::Latencies;
 use crate::meter::{Meter, Spent, micros_each, per_second};
+use crate::protocol::Incoming;
 use crate::server::Target;
-
-/// About 100 bytes of JSON.
-const PAYLOAD: &str = r#"{"body":"the quick brown fox jumps over the lazy dog","at":1234567890,"tags":["a","b","c"]}"#;
-
-/// Anything slower is counted as this slow. A bound is needed:
-/// without one, a histogram that saturates takes all that is slow for fast.
-const MAX_LATENCY_MICROS: u64 = 600_000_000;
 
 /// Round trips on a topic of each client's own.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -30,8 +24,8 @@ pub struct Echo {
     #[arg(long, default_value_t = 1)]
     pub in_flight: usize,
     /// How long to measure, after a second to warm up.
-    #[arg(long, default_value_t = 5)]
-    pub seconds: u64,
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
 }
 
 /// What the clients of one run have seen. One thread runs them all, so its lock
@@ -42,8 +36,8 @@ struct Tally {
     sent: u64,
     answered: u64,
     duplicated: u64,
-    /// In microseconds, of the replies while measuring.
-    latencies: Histogram<u64>,
+    /// Of the replies while measuring.
+    latencies: Latencies,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,16 +51,17 @@ enum Phase {
 impl Echo {
     /// Puts the load on a server.
     pub async fn run(self, server: &Target) -> Result<Outcome> {
+        let time = Duration::try_from_secs_f64(self.seconds)?;
         let clients = join_all(server, self.connections, |n| format!("room:{n}")).await?;
         let tally = Arc::new(Mutex::new(Tally::new()?));
         let mut running = JoinSet::new();
         for client in clients {
             running.spawn(ping(client, self.in_flight, Arc::clone(&tally)));
         }
-        run_for(WARM_UP, &mut running).await?;
+        run_for(warm_up(time), &mut running).await?;
         lock(&tally).phase = Phase::Measuring;
         let meter = Meter::start(server.pid)?;
-        run_for(Duration::from_secs(self.seconds), &mut running).await?;
+        run_for(time, &mut running).await?;
         lock(&tally).phase = Phase::Ending;
         let spent = meter.stop()?;
         let deadline = Instant::now() + PATIENCE;
@@ -107,7 +102,7 @@ async fn ping(mut client: Client, in_flight: usize, tally: Arc<Mutex<Tally>>) ->
 
 impl Tally {
     fn new() -> Result<Self> {
-        let latencies = Histogram::new_with_bounds(1, MAX_LATENCY_MICROS, 3)?;
+        let latencies = Latencies::new()?;
         Ok(Self { phase: Phase::WarmUp, sent: 0, answered: 0, duplicated: 0, latencies })
     }
 
@@ -119,8 +114,7 @@ impl Tally {
         };
         self.answered += 1;
         if self.phase == Phase::Measuring {
-            let micros = (now - sent).as_micros();
-            self.latencies.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+            self.latencies.record(now - sent);
         }
         true
     }
@@ -130,15 +124,13 @@ impl Tally {
     }
 
     fn outcome(&self, spent: Spent) -> Outcome {
-        let (latencies, count) = (&self.latencies, self.latencies.len());
-        let figures = vec![
+        let count = self.latencies.count();
+        let mut figures = vec![
             ("server CPU, µs a round trip", micros_each(spent.server, count)),
             ("client CPU, µs a round trip", micros_each(spent.client, count)),
             ("round trips a second", per_second(count, spent.time)),
-            ("latency p50, µs", latencies.value_at_quantile(0.5) as f64),
-            ("latency p99, µs", latencies.value_at_quantile(0.99) as f64),
-            ("latency max, µs", latencies.max() as f64),
         ];
+        figures.extend(self.latencies.figures());
         Outcome { figures, lost: self.lost(), duplicated: self.duplicated }
     }
 }
@@ -160,22 +152,7 @@ mod tests {
         tally.phase = Phase::Measuring;
         assert!(tally.answer(Some(sent), sent + Duration::from_micros(900)));
         assert!(!tally.answer(None, sent));
-        assert_eq!((tally.latencies.len(), tally.latencies.max()), (1, 900));
+        assert_eq!((tally.latencies.count(), tally.latencies.at(1.0)), (1, 900.0));
         assert_eq!((tally.lost(), tally.duplicated), (1, 1));
-    }
-
-    #[test]
-    fn slow_replies_count_as_slow() {
-        let (mut tally, sent) = (Tally::new().unwrap(), Instant::now());
-        tally.phase = Phase::Measuring;
-        for millis in [1, 3, 3000] {
-            tally.answer(Some(sent), sent + Duration::from_millis(millis));
-        }
-        let near = |quantile, micros: f64| {
-            let found = tally.latencies.value_at_quantile(quantile) as f64;
-            assert!((found / micros - 1.0).abs() < 0.01, "{found} instead of {micros}");
-        };
-        near(0.5, 3e3);
-        near(1.0, 3e6);
     }
 }

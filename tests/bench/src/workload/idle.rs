@@ -10,8 +10,6 @@ use crate::meter::{Meter, micros_each};
 use crate::procfs;
 use crate::server::Target;
 
-/// Lets the server return what the handshakes needed.
-const REST: Duration = Duration::from_secs(2);
 /// Clients that come and go first, to pay for what all share.
 const FIRST: usize = 100;
 
@@ -21,20 +19,24 @@ pub struct Idle {
     /// Clients, each on a topic of its own.
     #[arg(long, default_value_t = 10_000)]
     pub connections: usize,
+    /// Seconds in which the server may return what the handshakes needed.
+    #[arg(long, default_value_t = 2.0)]
+    pub rest: f64,
 }
 
 impl Idle {
     /// Opens the connections and looks at what they cost and hold.
     pub async fn run(self, server: &Target) -> Result<Outcome> {
+        let rest = Duration::try_from_secs_f64(self.rest)?;
         let first = join_all(server, FIRST, |n| format!("room:first{n}")).await?;
         drop(first);
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(rest).await;
         let empty = rss(server)?;
         let meter = Meter::start(server.pid)?;
         let clients = join_all(server, self.connections, |n| format!("room:{n}")).await?;
         let spent = meter.stop()?;
         let streams: Vec<_> = clients.into_iter().map(Client::into_stream).collect();
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(rest).await;
         let full = rss(server)?;
         drop(streams);
         let count = self.connections as u64;

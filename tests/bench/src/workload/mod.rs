@@ -1,15 +1,27 @@
 //! What servers are measured with.
 
+mod churn;
 mod echo;
+mod echo_rate;
+mod fairness;
 mod fanout;
+mod fanout_rate;
+mod hall;
 mod idle;
+mod jobs;
 mod neighbours;
+mod pipeline;
 mod waiting;
 
+pub use churn::Churn;
 pub use echo::Echo;
+pub use echo_rate::EchoRate;
+pub use fairness::{Fairness, Policy};
 pub use fanout::Fanout;
+pub use fanout_rate::FanoutRate;
 pub use idle::Idle;
 pub use neighbours::{Neighbours, Others};
+pub use pipeline::{Pipeline, Worker};
 pub use waiting::Waiting;
 
 use std::time::Duration;
@@ -19,6 +31,49 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::server::Target;
+
+/// A load, and how large it is.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum Workload {
+    /// Round trips on a topic of each client's own.
+    Echo(Echo),
+    /// The same at a rate.
+    EchoRate(EchoRate),
+    /// Broadcasts from one client to many.
+    Fanout(Fanout),
+    /// The same at a rate.
+    FanoutRate(FanoutRate),
+    /// Clients that come and go.
+    Churn(Churn),
+    /// Clients that have joined and say nothing.
+    Idle(Idle),
+    /// Events into a pipeline.
+    Pipeline(Pipeline),
+    /// One user who floods a pipeline, and many who do not.
+    Fairness(Fairness),
+    /// What others do to the latency of clients that behave.
+    Neighbours(Neighbours),
+    /// Calls that wait.
+    Waiting(Waiting),
+}
+
+impl Workload {
+    /// Puts the load on a server.
+    pub async fn run(self, server: &Target) -> Result<Outcome> {
+        match self {
+            Self::Echo(echo) => echo.run(server).await,
+            Self::EchoRate(echo) => echo.run(server).await,
+            Self::Fanout(fanout) => fanout.run(server).await,
+            Self::FanoutRate(fanout) => fanout.run(server).await,
+            Self::Churn(churn) => churn.run(server).await,
+            Self::Idle(idle) => idle.run(server).await,
+            Self::Pipeline(pipeline) => pipeline.run(server).await,
+            Self::Fairness(fairness) => fairness.run(server).await,
+            Self::Neighbours(neighbours) => neighbours.run(server).await,
+            Self::Waiting(waiting) => waiting.run(server).await,
+        }
+    }
+}
 
 /// What one run of a workload found.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +86,8 @@ pub struct Outcome {
     pub duplicated: u64,
 }
 
-/// The load runs for this long before it is measured.
+/// The load runs for this long before it is measured, or for half as long as it
+/// is measured if that is less.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// After this long something missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,6 +95,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(200);
 /// Handshakes at the same time.
 const CONNECTING: usize = 64;
+
+/// About 100 bytes of JSON.
+const PAYLOAD: &str = r#"{"body":"the quick brown fox jumps over the lazy dog","at":1234567890,"tags":["a","b","c"]}"#;
+
+fn warm_up(measured: Duration) -> Duration {
+    WARM_UP.min(measured / 2)
+}
 
 /// Joins `count` clients, each on the topic `topic` gives it.
 async fn join_all(
@@ -52,7 +115,7 @@ async fn join_all(
         if joining.len() == CONNECTING {
             clients.extend(joining.join_next().await.transpose()?.transpose()?);
         }
-        joining.spawn(Client::join(server.address, number, topic(number)));
+        joining.spawn(Client::join(*server, number, topic(number)));
     }
     while let Some(client) = joining.join_next().await {
         clients.push(client??);

@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::{Outcome, WARM_UP, join_all, run_for};
-use crate::client::{Client, Incoming};
+use crate::client::Client;
 use crate::procfs;
+use crate::protocol::Incoming;
 use crate::server::Target;
 
 /// Clients that ping at a steady pace, alone and beside others that do not

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use tokio::time::timeout;
 
 use super::{Outcome, PATIENCE, join_all};
-use crate::client::Incoming;
 use crate::procfs;
+use crate::protocol::Incoming;
 use crate::server::Target;
 
 /// `parallel_slow_ping`s in flight: how soon all are answered, and what each

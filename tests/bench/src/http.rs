@@ -1,0 +1,90 @@
+//! Requests to a server, one after the other on one connection.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A connection that is kept open.
+#[derive(Debug)]
+pub struct Http {
+    stream: TcpStream,
+    incoming: Vec<u8>,
+}
+
+/// What the server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Such as 202.
+    pub status: u16,
+    /// As text.
+    pub body: String,
+}
+
+impl Http {
+    /// Connects.
+    pub async fn connect(server: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(server).await.context("failed to connect")?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, incoming: Vec::new() })
+    }
+
+    /// `GET`s a path.
+    pub async fn get(&mut self, path: &str) -> Result<Answer> {
+        self.request(&format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n")).await
+    }
+
+    /// `POST`s lines of JSON to a path.
+    pub async fn post_lines(&mut self, path: &str, lines: &str) -> Result<Answer> {
+        let length = lines.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n\
+             Content-Length: {length}\r\n\r\n{lines}"
+        );
+        self.request(&request).await
+    }
+
+    async fn request(&mut self, request: &str) -> Result<Answer> {
+        self.stream.write_all(request.as_bytes()).await?;
+        self.incoming.clear();
+        loop {
+            let read = self.stream.read_buf(&mut self.incoming).await?;
+            ensure!(read > 0, "the server closed the connection");
+            if let Some(answer) = answer(&self.incoming)? {
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+/// A whole response with a `content-length`; `None` as long as more is to come.
+fn answer(bytes: &[u8]) -> Result<Option<Answer>> {
+    let text = std::str::from_utf8(bytes)?;
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(None) };
+    let unexpected = || format!("an unexpected response: {head}");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
+    });
+    let length = length.with_context(unexpected)??;
+    let status = status.with_context(unexpected)?;
+    Ok(body.get(..length).map(|body| Answer { status, body: body.to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_whole_when_its_body_is() {
+        let whole = "HTTP/1.1 202 Accepted\r\nContent-Length: 3\r\n\r\nyes";
+        let expected = Answer { status: 202, body: "yes".to_owned() };
+        assert_eq!(answer(whole.as_bytes()).unwrap(), Some(expected));
+        for end in [10, 45, whole.len() - 1] {
+            assert_eq!(answer(whole.get(..end).unwrap().as_bytes()).unwrap(), None, "{end}");
+        }
+        answer(b"HTTP/1.1 200 OK\r\n\r\n").unwrap_err();
+    }
+}

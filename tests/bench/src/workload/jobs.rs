@@ -1,0 +1,183 @@
+//! Jobs of users in a pipeline of `tests/apps/jobs`: handed over with HTTP, and
+//! heard of on each user's channel when they are done.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::{PATIENCE, join_all};
+use crate::client::Client;
+use crate::http::Http;
+use crate::latency::Latencies;
+use crate::protocol::Incoming;
+use crate::server::Target;
+
+/// One connection to a pipeline.
+#[derive(Debug)]
+pub(super) struct Producer {
+    http: Http,
+    pipeline: &'static str,
+}
+
+/// What has become of a pipeline's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) accepted: u64,
+    pub(super) done: u64,
+    pub(super) waiting: u64,
+}
+
+/// Users, by number, and their jobs.
+#[derive(Debug)]
+pub(super) struct Users(Mutex<Vec<User>>);
+
+#[derive(Debug)]
+pub(super) struct User {
+    /// When each job that is not done yet was due.
+    waiting: HashMap<u64, Instant>,
+    pub(super) offered: u64,
+    pub(super) waits: Latencies,
+    pub(super) wait_sum: Duration,
+    pub(super) duplicated: u64,
+}
+
+/// How long it is until one looks again whether a pipeline is empty.
+const LOOK: Duration = Duration::from_millis(5);
+
+impl Producer {
+    pub(super) async fn connect(server: &Target, pipeline: &'static str) -> Result<Self> {
+        Ok(Self { http: Http::connect(server.address).await?, pipeline })
+    }
+
+    /// Hands events over, one in each line; how many were taken.
+    pub(super) async fn post(&mut self, lines: &str) -> Result<u64> {
+        let path = format!("/pipelines/{}/events", self.pipeline);
+        let answer = self.http.post_lines(&path, lines).await?;
+        ensure!(matches!(answer.status, 202 | 429), "the server refused: {}", answer.body);
+        let told: Value = serde_json::from_str(&answer.body)?;
+        told["accepted"].as_u64().with_context(|| format!("no `accepted` in {told}"))
+    }
+
+    pub(super) async fn totals(&mut self) -> Result<Totals> {
+        let answer = self.http.get(&format!("/pipelines/{}", self.pipeline)).await?;
+        ensure!(answer.status == 200, "the server refused: {}", answer.body);
+        let told: Value = serde_json::from_str(&answer.body)?;
+        let of = |name: &str| {
+            let total = told["totals"][name].as_u64();
+            total.with_context(|| format!("no total {name:?} in {told}"))
+        };
+        let waiting = of("buffered")? + of("in_flight")?;
+        Ok(Totals { accepted: of("accepted")?, done: of("done")?, waiting })
+    }
+
+    /// Waits until nothing is in hand.
+    pub(super) async fn settled(&mut self) -> Result<Totals> {
+        let start = Instant::now();
+        loop {
+            let totals = self.totals().await?;
+            if totals.waiting == 0 || start.elapsed() > PATIENCE * 4 {
+                return Ok(totals);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Users {
+    /// So many users; each gets a client that listens in `listening`.
+    pub(super) async fn listen(
+        server: &Target,
+        count: usize,
+        listening: &mut JoinSet<Result<()>>,
+    ) -> Result<Arc<Self>> {
+        let users: Result<Vec<User>> = (0..count).map(|_| User::new()).collect();
+        let users = Arc::new(Self(Mutex::new(users?)));
+        for client in join_all(server, count, |n| format!("user:{n}")).await? {
+            listening.spawn(listen(client, Arc::clone(&users)));
+        }
+        Ok(users)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<User>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A user's next job, as a line; due at this time.
+    pub(super) fn job(&self, lines: &mut String, user: usize, work_ms: u64, due: Instant) {
+        let mut users = self.lock();
+        let Some(of) = users.get_mut(user) else { return };
+        of.offered += 1;
+        of.waiting.insert(of.offered, due);
+        append(lines, &user.to_string(), of.offered, work_ms);
+    }
+
+    /// The last job of a user was not taken.
+    pub(super) fn refused(&self, user: usize) {
+        if let Some(user) = self.lock().get_mut(user) {
+            user.waiting.remove(&user.offered);
+        }
+    }
+
+    /// Jobs that were taken and are not done.
+    pub(super) fn waiting(&self) -> u64 {
+        self.lock().iter().map(|user| user.waiting.len() as u64).sum()
+    }
+
+    /// Waits until all are done, or nothing more is to be hoped for.
+    pub(super) async fn served(&self) {
+        let start = Instant::now();
+        while self.waiting() > 0 && start.elapsed() < PATIENCE {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn done(&self, payload: &str, now: Instant) -> Result<()> {
+        let job: Value = serde_json::from_str(payload)?;
+        let number = job["user"].as_str().and_then(|user| user.parse::<usize>().ok());
+        let mut users = self.lock();
+        let user = number.and_then(|number| users.get_mut(number));
+        let Some((user, seq)) = user.zip(job["seq"].as_u64()) else {
+            bail!("a job of a user was expected, found {payload}");
+        };
+        let Some(due) = user.waiting.remove(&seq) else {
+            user.duplicated += 1;
+            return Ok(());
+        };
+        let wait = now.saturating_duration_since(due);
+        user.waits.record(wait);
+        user.wait_sum += wait;
+        Ok(())
+    }
+}
+
+impl User {
+    fn new() -> Result<Self> {
+        let (waiting, waits) = (HashMap::new(), Latencies::new()?);
+        Ok(Self { waiting, offered: 0, waits, wait_sum: Duration::ZERO, duplicated: 0 })
+    }
+}
+
+/// A job as a line.
+pub(super) fn append(lines: &mut String, user: &str, seq: u64, work_ms: u64) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(lines, r#"{{"user":"{user}","seq":{seq},"work_ms":{work_ms}}}"#);
+}
+
+/// Runs until it is dropped.
+async fn listen(mut client: Client, users: Arc<Users>) -> Result<()> {
+    loop {
+        client.read().await?;
+        let now = Instant::now();
+        while let Some(incoming) = client.next()? {
+            let Incoming::Message(payload) = incoming else {
+                bail!("a job was expected, found {incoming:?}");
+            };
+            users.done(payload, now)?;
+        }
+    }
+}
