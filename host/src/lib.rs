@@ -25,6 +25,8 @@
 )]
 
 mod admin;
+#[doc(hidden)]
+pub mod bench;
 mod bucket;
 pub mod cli;
 pub mod config;

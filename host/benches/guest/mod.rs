@@ -1,0 +1,89 @@
+//! A plugin and calls of it, without a server: for benches and for counting
+//! instructions.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use millrace::App;
+use millrace::channel::{
+    Assigns, Callback, Caller, Completion, Context, Effect, Progress, ReplyTo,
+};
+use millrace::plugin::{Plugin, Settings};
+use millrace::telemetry::Metrics;
+use millrace::wasm::{Calling, Engine};
+use millrace::wire::Payload;
+
+/// The probe's channel, called as a connection calls it.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    plugin: Plugin,
+    caller: Caller,
+    assigns: Assigns,
+}
+
+#[derive(Debug)]
+struct NoProgress;
+
+impl Progress for NoProgress {
+    fn flush(
+        self: Arc<Self>,
+        _: Caller,
+        _: Vec<Effect>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn server(&self) -> u64 {
+        1
+    }
+}
+
+impl Guest {
+    /// Loads the probe; `millrace build tests/apps/probe` has to come first.
+    /// `cache` takes its compiled code from the disk.
+    pub(crate) async fn probe(cache: bool) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/apps/probe");
+        let app = App::load(&folder).unwrap();
+        let config = &app.plugins[0];
+        let wasm =
+            std::fs::read(config.source.component()).expect("millrace build tests/apps/probe");
+        let engine = Engine::new(16, 64 << 20, cache).unwrap();
+        let (http, metrics) = (Default::default(), Metrics::none());
+        let settings = Settings::new(config.name.clone(), Default::default(), http, metrics);
+        let loading = engine.compile(&wasm, Arc::new(settings), config.limits).unwrap();
+        let plugin = Plugin::new(config.name.clone(), loading.finish().await.unwrap());
+        let context = Arc::new(Context {
+            connection: 1,
+            channel: 1,
+            topic: "room:a".into(),
+            join_ref: None,
+            sent_join_ref: None,
+            join_message_ref: None,
+            user_id: None,
+        });
+        let caller = Caller { context, reply_to: Some(ReplyTo::default()), number: 1 };
+        let assigns = Assigns { schema: 0, data: r#"{"count":0}"#.into() };
+        Self { plugin, caller, assigns }
+    }
+
+    /// Sends `ping`, and takes the reply.
+    pub(crate) async fn ping(&self, payload: &Payload) {
+        let callback = Callback::HandleIn {
+            event: "ping".into(),
+            payload: payload.clone(),
+            wants_reply: true,
+        };
+        let calling = Calling { caller: self.caller.clone(), progress: Arc::new(NoProgress) };
+        let (completion, _) = self.plugin.live().call(calling, &self.assigns, &callback).await;
+        match completion.unwrap() {
+            Completion::Handled(outcome) => assert_eq!(outcome.effects.len(), 1),
+            Completion::Join(_) => panic!("a reply was expected"),
+        }
+    }
+}
+
+/// JSON of about so many bytes.
+pub(crate) fn json(bytes: usize) -> Payload {
+    Payload::Json(format!(r#"{{"body":"{}"}}"#, "x".repeat(bytes.saturating_sub(11))).into())
+}

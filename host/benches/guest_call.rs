@@ -1,0 +1,20 @@
+//! What a call of a plugin costs, by the size of the payload, which goes in and
+//! comes back as a reply: `cargo bench -p millrace --bench guest_call`, after
+//! `millrace build tests/apps/probe`.
+
+mod guest;
+
+use divan::Bencher;
+use guest::{Guest, json};
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = [64, 1024, 16 * 1024])]
+fn ping(bencher: Bencher<'_, '_>, bytes: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let guest = runtime.block_on(Guest::probe(false));
+    let payload = json(bytes);
+    bencher.bench_local(|| runtime.block_on(guest.ping(&payload)));
+}

@@ -1,0 +1,72 @@
+//! What the benches need of the inside, and nobody else.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::channel::{Assigns, Completion, Effect, Joined, Outcome};
+use crate::outbox::Outbox;
+use crate::server::Realm;
+use crate::session::{Action, Call, Identity, Limits, Route, Routes, Session};
+use crate::telemetry::{Counter, Metrics, OutboxMeters};
+use crate::wire::{Frame, Serializer, TopicPattern};
+
+/// An outbox for so many bytes, and nothing measured.
+#[must_use]
+pub fn outbox(capacity_bytes: usize) -> Outbox {
+    Outbox::new(capacity_bytes, Arc::new(OutboxMeters::new(&Metrics::none())))
+}
+
+/// A session that has joined `room:a` with join ref 1, and a plugin that answers
+/// as the bench says.
+#[derive(Debug)]
+pub struct Joint {
+    session: Session<()>,
+    routes: Routes<()>,
+    actions: Vec<Action<()>>,
+}
+
+impl Joint {
+    /// Joined, and nothing in flight.
+    ///
+    /// `None` if `room:*` is no pattern any more.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let identity = Identity {
+            server: 1,
+            connection: 1,
+            serializer: Serializer::V2,
+            user_id: None,
+            assigns: Assigns::default(),
+            realm: Realm::App,
+        };
+        let limits = Limits { max_channels: 2, max_pending: 2, retry_after_ms: 500 };
+        let session = Session::new(identity, limits, Arc::new(AtomicU64::new(1)), Counter::new());
+        let pattern = TopicPattern::parse("room:*").ok()?;
+        let routes = Routes::new(vec![Route { pattern, plugin: (), max_concurrency: 1 }]);
+        let mut joint = Self { session, routes, actions: Vec::new() };
+        let join = Frame::from(r#"["1","1","room:a","phx_join",{}]"#.to_owned());
+        let call = joint.receive(&join)?;
+        joint.complete(&call, Completion::Join(Ok(Joined::default())));
+        Some(joint)
+    }
+
+    /// Takes a frame; the call it leads to.
+    pub fn receive(&mut self, frame: &Frame) -> Option<Call<()>> {
+        let message = Serializer::V2.decode(frame).ok()?;
+        self.session.receive(message, &self.routes, &mut self.actions);
+        self.actions.drain(..).find_map(|action| match action {
+            Action::Call(call) => Some(call),
+            _ => None,
+        })
+    }
+
+    /// Applies what the call asks for; how many actions that are.
+    pub fn handled(&mut self, call: &Call<()>, effects: Vec<Effect>) -> usize {
+        self.complete(call, Completion::Handled(Outcome { effects, assigns: None }))
+    }
+
+    fn complete(&mut self, call: &Call<()>, completion: Completion) -> usize {
+        self.session.complete(&call.ticket, Ok(completion), &self.routes, &mut self.actions);
+        self.actions.drain(..).count()
+    }
+}
