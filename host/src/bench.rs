@@ -34,6 +34,7 @@ impl Joint {
         let identity = Identity {
             server: 1,
             connection: 1,
+            peer: ([127, 0, 0, 1], 1).into(),
             serializer: Serializer::V2,
             user_id: None,
             assigns: Assigns::default(),

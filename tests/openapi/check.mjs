@@ -1,10 +1,12 @@
 // The description of the admin interface at a URL: whether it is valid OpenAPI, and whether what is
-// answered is what it says: `node check.mjs URL` tells both, one JSON term on each line.
+// answered is what it says: `node check.mjs URL COMPONENT` tells both, one JSON term on each line.
+// COMPONENT is one that may take the place of the plugin `fair`.
 
 import { Validator } from "@seriousme/openapi-schema-validator";
 import Ajv2020 from "ajv/dist/2020.js";
+import { readFile } from "node:fs/promises";
 
-const [url] = process.argv.slice(2);
+const [url, component] = process.argv.slice(2);
 const PATIENCE_MS = 10_000;
 const tell = (term) => console.log(JSON.stringify(term));
 
@@ -48,7 +50,10 @@ const bodies = {
 const { sockets } = await (await fetch(`${url}/sockets`)).json();
 const problem = description.components.schemas.Problem;
 let answers = 0;
-for (const [pattern, operations] of Object.entries(description.paths)) {
+// An exchange first: others roll it back and list it.
+const paths = Object.entries(description.paths);
+paths.sort(([a], [b]) => b.endsWith("/swap") - a.endsWith("/swap"));
+for (const [pattern, operations] of paths) {
   // What takes something away goes last.
   const entries = Object.entries(operations).sort(([a], [b]) => (a === "delete") - (b === "delete"));
   for (const [method, operation] of entries) {
@@ -56,14 +61,23 @@ for (const [pattern, operations] of Object.entries(description.paths)) {
     const name = pattern.startsWith("/plugins") ? "fair" : "jobs";
     const path = pattern.replace("{name}", name).replace("{id}", sockets[0].id);
     const request = { method: method.toUpperCase() };
-    if (operation.requestBody) {
+    const content = operation.requestBody?.content ?? {};
+    if (content["application/wasm"]) {
+      request.headers = { "content-type": "application/wasm" };
+      request.body = await readFile(component);
+    } else if (operation.requestBody) {
       const body = bodies[operation.operationId];
       check(`the request of ${operation.operationId}`, operation.requestBody.content["application/json"].schema, body);
       request.headers = { "content-type": "application/json" };
       request.body = JSON.stringify(body);
     }
     const response = await ask(path, request);
-    const answer = await response.json();
+    // Of several lines, the last one is the answer.
+    const answer = JSON.parse((await response.text()).trim().split("\n").at(-1));
+    if (operation.operationId === "promote_plugin") {
+      check("there is no canary", problem, answer);
+      continue;
+    }
     if (response.status !== 200) throw new Error(`${method} ${path}: ${JSON.stringify(answer)}`);
     check(operation.operationId, operation.responses[200].content["application/json"].schema, answer);
     const refused = await fetch(`${url}${path}?unknown=1`, request);

@@ -102,6 +102,20 @@ impl App {
         Self { path, environment: Vec::new(), _temporary: None }
     }
 
+    /// The next version of the probe as a single plugin: `tests/apps/probe-v2`.
+    #[must_use]
+    pub fn probe_v2_plugin() -> Self {
+        let path = Self::of_workspace("tests/apps/probe-v2").path.join(".millrace/probe.wasm");
+        Self { path, environment: Vec::new(), _temporary: None }
+    }
+
+    /// A version of it that panics on one message in five: `tests/apps/probe-bad`.
+    #[must_use]
+    pub fn probe_bad_plugin() -> Self {
+        let path = Self::of_workspace("tests/apps/probe-bad").path.join(".millrace/probe.wasm");
+        Self { path, environment: Vec::new(), _temporary: None }
+    }
+
     /// `examples/chat`: the chat with its page.
     #[must_use]
     pub fn chat() -> Self {
@@ -132,6 +146,12 @@ impl App {
         Self { path, environment: Vec::new(), _temporary: Some(temporary) }
     }
 
+    /// What is in this folder, which stays when the server has ended.
+    #[must_use]
+    pub fn at(folder: &Path) -> Self {
+        Self { path: folder.to_owned(), environment: Vec::new(), _temporary: None }
+    }
+
     /// A package with the probe's source, for a test to edit, at a place where
     /// what cargo built of it last time is kept.
     ///
@@ -144,7 +164,8 @@ impl App {
             "[package]\nname = \"copy\"\nedition = \"2024\"\n\n\
              [lib]\ncrate-type = [\"cdylib\"]\n\n\
              [dependencies]\nmillrace-plugin = {{ path = {sdk:?} }}\n\
-             serde = {{ version = \"1\", features = [\"derive\"] }}\n\n\
+             serde = {{ version = \"1\", features = [\"derive\"] }}\n\
+             serde_json = \"1\"\n\n\
              # Not a part of the workspace around it.\n[workspace]\n"
         );
         std::fs::create_dir_all(path.join("src")).expect("a folder for the source");

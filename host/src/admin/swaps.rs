@@ -93,19 +93,27 @@ pub(super) static ROUTES: &[Route] = &[
         summary: "The last exchanges of a plugin's versions, the newest first.",
         query: &[Query { name: "max", about: "At most so many.", schema: integer }],
         body: None,
-        answer: || {
-            list(object(&[
-                ("at_ms", schema::about(integer(), "Milliseconds since the Unix epoch.")),
-                ("plugin", string()),
-                ("from", schema::about(string(), "A SHA-256.")),
-                ("to", schema::about(string(), "A SHA-256.")),
-                ("by", string()),
-                ("outcome", string()),
-            ]))
-        },
+        answer: || list(exchange_schema()),
         run: |asked| now(history(&asked)),
     },
 ];
+
+fn exchange_schema() -> Value {
+    let mut schema = object(&[
+        ("at_ms", schema::about(integer(), "Milliseconds since the Unix epoch.")),
+        ("plugin", string()),
+        ("from", schema::about(string(), "A SHA-256.")),
+        ("to", schema::about(string(), "A SHA-256.")),
+        ("by", string()),
+        ("outcome", string()),
+        ("canary", schema::about(string(), "The share of the connections, if it was one.")),
+        ("why", schema::about(string(), "What was wrong.")),
+    ]);
+    if let Some(required) = schema.get_mut("required") {
+        *required = json!(["at_ms", "plugin", "from", "to", "by", "outcome"]);
+    }
+    schema
+}
 
 fn outcome_schema() -> Value {
     object(&[

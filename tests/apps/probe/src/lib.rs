@@ -1,5 +1,9 @@
 //! The channel the conformance tests talk to. Its join params and events are a
 //! contract; one line of `handle_in` is one of them.
+//!
+//! With the feature `v2` it is the next version, `tests/apps/probe-v2`: it counts in
+//! other assigns, and takes over the counts of the first. With `bad`, it is a
+//! version that nobody wants: it panics on every fifth message.
 
 use std::time::Duration;
 
@@ -7,9 +11,41 @@ use millrace_plugin::prelude::*;
 
 struct Probe;
 
+#[cfg(not(feature = "v2"))]
+const VERSION: &str = "1";
+#[cfg(feature = "v2")]
+const VERSION: &str = "2";
+
+#[cfg(not(feature = "v2"))]
 #[derive(Default, Serialize, Deserialize)]
 struct Assigns {
     count: u64,
+}
+
+/// In halves, so that neither version can read the other's.
+#[cfg(feature = "v2")]
+#[derive(Default, Serialize, Deserialize)]
+struct Assigns {
+    even: u64,
+    odd: u64,
+}
+
+impl Assigns {
+    #[cfg(not(feature = "v2"))]
+    fn count(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    #[cfg(feature = "v2")]
+    fn count(&mut self) -> u64 {
+        if self.even < self.odd {
+            self.even += 1;
+        } else {
+            self.odd += 1;
+        }
+        self.even + self.odd
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -28,6 +64,17 @@ struct Slow {
 impl Channel for Probe {
     const TOPICS: &'static [&'static str] = &["room:*"];
     type Assigns = Assigns;
+    const SCHEMA: u32 = cfg!(feature = "v2") as u32;
+
+    #[cfg(feature = "v2")]
+    fn migrate(_: u32, assigns: &[u8]) -> Result<Assigns> {
+        #[derive(Deserialize)]
+        struct First {
+            count: u64,
+        }
+        let First { count } = serde_json::from_slice(assigns)?;
+        Ok(Assigns { even: count / 2, odd: count - count / 2 })
+    }
 
     fn join(_: &mut Socket<Assigns>, params: Payload) -> Result<Reply> {
         // Clients may join with anything, null included.
@@ -38,19 +85,21 @@ impl Channel for Probe {
     }
 
     fn handle_in(socket: &mut Socket<Assigns>, event: &str, payload: Payload) -> Result<Reply> {
+        #[cfg(feature = "bad")]
+        fail_at_times();
         match event {
             "ping" => return Reply::ok(payload),
             "shout" => socket.broadcast("shout", payload)?,
             "shout_others" => socket.broadcast_from("shout_others", payload)?,
             "push_me" => socket.push("pushed", payload)?,
             "count" => {
-                socket.assigns.count += 1;
-                return Reply::ok(json!({ "count": socket.assigns.count }));
+                let count = socket.assigns.count();
+                return Reply::ok(json!({ "count": count }));
             }
             "fail" => return Reply::error(payload),
             "stop" => socket.stop(),
             "crash" => panic!("the probe was told to crash"),
-            "version" => return Reply::ok(json!({ "version": "1" })),
+            "version" => return Reply::ok(json!({ "version": VERSION })),
             "spin" => spin(),
             "hog" => hog(),
             "shout_then_crash" => {
@@ -81,6 +130,13 @@ impl Tasks for Probe {
             _ => panic!("the probe has no task {name:?} for {}", socket.topic()),
         }
     }
+}
+
+/// Not by counting: an instance is lost with each panic.
+#[cfg(feature = "bad")]
+fn fail_at_times() {
+    let [chance, ..] = random::bytes(1)[..] else { return };
+    assert!(chance >= 51, "a bad version fails one message in five");
 }
 
 fn spin() {

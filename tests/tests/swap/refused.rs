@@ -1,0 +1,132 @@
+//! What keeps a version from going live; the running one is untouched each time.
+
+use std::fs;
+
+use millrace_tests::{App, HttpRequest, TestServer};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::{count, millrace, outcomes, server, swap, version};
+
+const TOPIC: &str = "room:refused";
+
+/// Tries a file; what it is refused with.
+async fn refused(server: &TestServer, name: &str, content: &[u8], problems: &[&str]) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join(name);
+    fs::write(&file, content).unwrap();
+    let run = millrace(server, &["swap", "probe", file.to_str().unwrap()]).await;
+    run.assert_refused(problems);
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_run_is_refused_and_says_why() {
+    let server = server("[swap]\nmax_upload_bytes = 5000000\n");
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    count(&mut client, TOPIC, 1).await;
+    let whole = fs::read(App::probe_v2_plugin().path()).unwrap();
+    let faulty = fs::read(App::faulty().path().join(".millrace/faulty.wasm")).unwrap();
+    let fair = fs::read(App::jobs().path().join(".millrace/fair.wasm")).unwrap();
+    refused(&server, "text.wasm", b"nothing good", &["is not WebAssembly"]).await;
+    refused(&server, "half.wasm", &whole[..whole.len() / 2], &["is not a valid component"]).await;
+    refused(&server, "trap.wasm", &faulty, &["failed in its first call", "told to trap"]).await;
+    refused(&server, "large.wasm", &vec![0; 5_000_001], &["swap.max_upload_bytes"]).await;
+    let canary = ["swap", "probe", "--canary", "5%"];
+    let folder = TempDir::new().unwrap();
+    let other = folder.path().join("fair.wasm");
+    fs::write(&other, fair).unwrap();
+    let words = [&canary[..], &[other.to_str().unwrap()]].concat();
+    millrace(&server, &words).await.assert_refused(&["it serves other topics"]);
+    let unknown = millrace(&server, &["swap", "nobody", other.to_str().unwrap()]).await;
+    unknown.assert_refused(&["there is no plugin \"nobody\"; there are: probe"]);
+    // None of that was noticed.
+    count(&mut client, TOPIC, 2).await;
+    assert_eq!(version(&mut client, TOPIC).await, "1");
+    assert_eq!(outcomes(&server).await, ["refused"; 5]);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_none() {
+    let server = server("");
+    let wasm = fs::read(App::probe_v2_plugin().path()).unwrap();
+    let mut stream = TcpStream::connect(server.admin()).await.unwrap();
+    let head = format!(
+        "POST /plugins/probe/swap HTTP/1.1\r\nhost: {}\r\ncontent-type: application/wasm\r\n\
+         content-length: {}\r\n\r\n",
+        server.admin(),
+        wasm.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&wasm[..wasm.len() / 2]).await.unwrap();
+    drop(stream);
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    assert_eq!(version(&mut client, TOPIC).await, "1");
+    // Nothing of it is in the way.
+    swap(&server, App::probe_v2_plugin().path()).await;
+    assert_eq!(version(&mut client, TOPIC).await, "2");
+    assert_eq!(outcomes(&server).await, ["live"]);
+}
+
+#[tokio::test]
+async fn a_version_whose_migration_fails_may_be_rejected_before_it_is_live() {
+    let server = server("[limits]\non_migrate = \"reject\"\n");
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    swap(&server, App::probe_v2_plugin().path()).await;
+    count(&mut client, TOPIC, 1).await;
+    // The first version cannot read what the second one counts.
+    let first = App::probe_plugin();
+    let words = ["swap", "probe", first.path().to_str().unwrap()];
+    millrace(&server, &words).await.assert_refused(&["1 of 1 channels tried failed; room:refused"]);
+    count(&mut client, TOPIC, 2).await;
+}
+
+#[tokio::test]
+async fn only_pinned_components_are_trusted() {
+    let (first, second) = (App::probe_plugin(), App::probe_v2_plugin());
+    let folder = TempDir::new().unwrap();
+    fs::copy(first.path(), folder.path().join("probe.wasm")).unwrap();
+    let component = folder.path().join("probe.wasm");
+    let app = |pin: &str| {
+        App::written(&format!(
+            "[admin]\nlisten = \"127.0.0.1:0\"\n[plugins.probe]\ncomponent = {component:?}\n\
+             sha256 = [{pin:?}]\n"
+        ))
+    };
+    let wrong = app("abc");
+    let serve = ["serve", wrong.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let refused = millrace_tests::run(serve).await;
+    refused.assert_refused(&["has the SHA-256 ", "; abc allowed"]);
+    let found = refused.stderr.split("has the SHA-256 ").nth(1).unwrap();
+    let pin: String = found.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert_eq!(pin.len(), 64, "{refused:#?}");
+    let server = TestServer::start(app(&pin));
+    let words = ["swap", "probe", second.path().to_str().unwrap()];
+    millrace(&server, &words).await.assert_refused(&["has the SHA-256", &pin]);
+}
+
+#[tokio::test]
+async fn only_signed_components_are_trusted_if_keys_are_set() {
+    let key = "tMsvOCrH6fkdk4hKS3NcSq6gFcI3cJ7WUpXqjqjMEwA=";
+    let app = App::probe_with(&format!("[trust]\nkeys = [{key:?}]\n"));
+    let serve = ["serve", app.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    millrace_tests::run(serve).await.assert_refused(&["is not signed", "openssl pkeyutl"]);
+    let app = App::probe_with("[trust]\nkeys = [\"x\"]\n");
+    let serve = ["serve", app.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    millrace_tests::run(serve).await.assert_refused(&["\"x\" is no key; the base64 of"]);
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_uploads() {
+    let server = server("[swap]\nmax_uploads_per_minute = 1\n");
+    swap(&server, App::probe_v2_plugin().path()).await;
+    let second = App::probe_v2_plugin();
+    let words = ["swap", "probe", second.path().to_str().unwrap()];
+    millrace(&server, &words).await.assert_refused(&["swap.max_uploads_per_minute"]);
+    let upload = HttpRequest::new("POST", "/plugins/probe/swap").body("application/wasm", "x");
+    let response = upload.send(server.admin()).await;
+    assert_eq!((response.status, response.header("retry-after")), (409, Some("1")));
+}

@@ -1,0 +1,76 @@
+//! What a server that starts again has.
+
+use std::fs;
+
+use millrace_tests::{App, TestServer};
+use tempfile::TempDir;
+
+use super::{millrace, swap, version};
+
+const TOPIC: &str = "room:restart";
+
+/// A folder that outlives its servers.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::copy(App::probe_plugin().path(), folder.path().join("probe.wasm")).unwrap();
+    let config = "[admin]\nlisten = \"127.0.0.1:0\"\n[plugins.probe]\ncomponent = \"probe.wasm\"\n";
+    fs::write(folder.path().join("millrace.toml"), config).unwrap();
+    folder
+}
+
+async fn live(server: &TestServer) -> String {
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    version(&mut client, TOPIC).await
+}
+
+#[tokio::test]
+async fn a_version_that_was_made_live_is_live_after_a_restart() {
+    let folder = folder();
+    let start = || TestServer::start(App::at(folder.path()));
+    let server = start();
+    swap(&server, App::probe_v2_plugin().path()).await;
+    assert!(server.terminate().success());
+    let server = start();
+    assert_eq!(live(&server).await, "2");
+    let history = millrace(&server, &["history", "probe"]).await;
+    assert!(history.stdout.contains("live"), "{history:#?}");
+    // The configured one is the one before: it was not loaded, and so no rollback.
+    millrace(&server, &["rollback", "probe"]).await.assert_refused(&["there is no version before"]);
+    drop(server);
+    // Another file is configured: the exchange is over.
+    fs::copy(App::ping_plugin().path(), folder.path().join("probe.wasm")).unwrap();
+    let server = start();
+    assert!(server.log().contains("another file is configured"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn one_that_is_killed_while_it_watches_starts_with_the_last_good_version() {
+    let folder = folder();
+    let server = TestServer::start(App::at(folder.path()));
+    let second = App::probe_v2_plugin();
+    let words = ["swap", "probe", second.path().to_str().unwrap(), "--watch", "60s"];
+    let swapping = millrace(&server, &words);
+    let killing = async {
+        // It is live, and not good yet.
+        while live(&server).await != "2" {}
+        server.kill();
+    };
+    let (told, ()) = tokio::join!(swapping, killing);
+    assert_eq!(told.code, Some(1), "{told:#?}");
+    let server = TestServer::start(App::at(folder.path()));
+    assert_eq!(live(&server).await, "1");
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_kept_is_not_live() {
+    let folder = folder();
+    // A file where the folder of versions would be: as good as a full disk.
+    fs::create_dir(folder.path().join(".millrace")).unwrap();
+    fs::write(folder.path().join(".millrace/versions"), "").unwrap();
+    let server = TestServer::start(App::at(folder.path()));
+    let second = App::probe_v2_plugin();
+    let words = ["swap", "probe", second.path().to_str().unwrap()];
+    millrace(&server, &words).await.assert_refused(&["it cannot be kept on disk"]);
+    assert_eq!(live(&server).await, "1");
+}
