@@ -22,7 +22,7 @@ use super::dispatcher::{
     BroadcastDispatcher, Broken, DemandDispatcher, Dispatcher, PartitionDispatcher, Standby,
     Subscription,
 };
-use super::event::{ConsumerId, NewEvent, Now};
+use super::event::{ConsumerId, NewEvent, Now, Verdict};
 use super::selector::{Selector, text_at};
 use super::spec::{DispatcherSpec, PipelineSpec, StageSpec, WorkerSpec};
 use super::storage::{Safe, StorageError};
@@ -347,7 +347,7 @@ impl Pipeline {
         }
     }
 
-    /// Hands events over. Those that find no room come back.
+    /// Hands events over. Those that find no room, or are too large, come back.
     pub fn enqueue(&self, mut events: Vec<NewEvent>) -> Handover {
         events.iter_mut().for_each(|event| self.look_into(event));
         let mut handover = Handover::default();
@@ -356,9 +356,13 @@ impl Pipeline {
             let mut inner = self.lock();
             let now = self.now();
             for (place, event) in events.into_iter().enumerate() {
-                let result = match inner.closed {
-                    true => Err(Refused(event)),
-                    false => inner.core.accept(event, now),
+                let result = if inner.closed {
+                    Err(Refused(event))
+                } else if event.payload.len() > self.max_event_bytes {
+                    inner.core.rejected();
+                    Err(Refused(event))
+                } else {
+                    inner.core.accept(event, now)
                 };
                 match result {
                     Ok(()) => handover.accepted += 1,
@@ -603,7 +607,10 @@ impl Pipeline {
 
     /// Carries out what a worker asked for.
     fn carry_out(&self, seat: &Seat, batch: &Batch, worked: Worked) -> CallEnd {
-        let Worked { end, effects, fault, took } = worked;
+        let Worked { mut end, effects, fault, took } = worked;
+        if let CallEnd::Answered(verdicts) = &mut end {
+            verdicts.iter_mut().for_each(|(_, verdict)| self.bound(verdict));
+        }
         if self.meters.is_on() {
             self.meters.ran(took);
         }
@@ -619,6 +626,22 @@ impl Pipeline {
             surroundings.apply(effects, oldest.map(|stamped_ms| self.meters.origin(stamped_ms)));
         }
         end
+    }
+
+    /// What a transform forwards is bounded like what comes in.
+    fn bound(&self, verdict: &mut Verdict) {
+        if let Verdict::Forward(payload) = verdict
+            && payload.len() > self.max_event_bytes
+        {
+            let reason = format!("forwarded {}", self.too_large(payload.len()));
+            *verdict = Verdict::Fail { reason };
+        }
+    }
+
+    /// What is wrong with a payload of so many bytes.
+    pub(crate) fn too_large(&self, bytes: usize) -> String {
+        let allowed = self.max_event_bytes;
+        format!("{bytes} bytes, allowed are {allowed} (buffer.max_event_bytes)")
     }
 
     fn seat(&self, stage: usize, consumer: ConsumerId) -> Option<&Seat> {

@@ -142,8 +142,16 @@ impl Shared {
         };
         let Handover { refused, .. } = found.enqueue(vec![event]);
         for (_, event) in refused {
+            let bytes = event.payload.len();
+            let payload = match bytes > found.max_event_bytes() {
+                true => {
+                    let problem = format!("the event has {}", found.too_large(bytes));
+                    warn!(pipeline, "a plugin's event was refused: {problem}");
+                    Payload::reason(&problem)
+                }
+                false => Payload::retry("overloaded", self.socket.retry_after_ms),
+            };
             if let Some(to) = event.reply_to {
-                let payload = Payload::retry("overloaded", self.socket.retry_after_ms);
                 self.reply_to(*to, "error".to_owned(), payload);
             }
         }

@@ -58,6 +58,11 @@ impl Core {
         self.accepted(now);
     }
 
+    /// Counts an event that was refused without a look at the buffer.
+    pub(in crate::pipeline) fn rejected(&mut self) {
+        self.totals.rejected += 1;
+    }
+
     /// Sends on what was accepted.
     pub(in crate::pipeline) fn accepted(&mut self, now: Now) {
         self.pump(0, now);
