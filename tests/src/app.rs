@@ -66,13 +66,26 @@ impl App {
     /// `millrace.toml`.
     #[must_use]
     pub fn jobs_with(config: &str) -> Self {
-        let path = Self::jobs().path;
-        let plugin = |name: &str| {
-            let component = path.join(format!(".millrace/{name}.wasm"));
-            format!("[plugins.{name}]\ncomponent = {component:?}\n")
-        };
-        let plugins: String = ["jobs", "fair", "isolate", "priority"].map(plugin).concat();
-        Self::written(&format!("{plugins}[admin]\nlisten = \"127.0.0.1:0\"\n{config}"))
+        let app = Self::jobs();
+        let plugins = ["jobs", "fair", "isolate", "priority"].map(|name| app.plugin(name, ""));
+        Self::written(&format!("{}[admin]\nlisten = \"127.0.0.1:0\"\n{config}", plugins.concat()))
+    }
+
+    /// `tests/apps/relay`: what flows between channels on `relay:*` and pipelines,
+    /// which `config` has, besides the plugins of the jobs.
+    #[must_use]
+    pub fn relay_with(config: &str) -> Self {
+        let relay = Self::of_workspace("tests/apps/relay").plugin("relay", "");
+        Self::jobs_with(&format!("{relay}{config}"))
+    }
+
+    /// `tests/apps/unfair`: its dispatcher `unfair` breaks its contract in the way
+    /// that `wrong` names, after so many calls; `config` has the pipelines.
+    #[must_use]
+    pub fn unfair_with(wrong: &str, after: u32, config: &str) -> Self {
+        let plugin_config = format!("config = {{ wrong = {wrong:?}, after = {after} }}\n");
+        let unfair = Self::of_workspace("tests/apps/unfair").plugin("unfair", &plugin_config);
+        Self::jobs_with(&format!("{unfair}{config}"))
     }
 
     /// Its servers get an environment variable.
@@ -184,6 +197,12 @@ impl App {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A plugin of this app, for another app's `millrace.toml`.
+    fn plugin(&self, name: &str, config: &str) -> String {
+        let component = self.path.join(format!(".millrace/{name}.wasm"));
+        format!("[plugins.{name}]\ncomponent = {component:?}\n{config}")
     }
 
     fn of_workspace(path: &str) -> Self {

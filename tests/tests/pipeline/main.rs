@@ -1,10 +1,17 @@
 //! Events over HTTP, through dispatchers and workers in Wasm, to clients.
 
+mod answers;
 mod bounds;
+mod broadcast;
 mod dead_letters;
 mod dispatchers;
 mod jobs;
+mod memory;
+mod relay;
 mod stopping;
+mod switching;
+mod transforms;
+mod unfair;
 
 use std::time::Instant;
 
@@ -34,6 +41,15 @@ async fn view(server: &TestServer, pipeline: &str) -> Value {
     let view = response.json();
     assert_eq!(view["conserved"], true, "{view}");
     view
+}
+
+/// Makes another dispatcher that of a pipeline's last stage: the status, and what
+/// was told.
+async fn switch(server: &TestServer, pipeline: &str, dispatcher: &str) -> HttpResponse {
+    let path = format!("/pipelines/{pipeline}/dispatcher");
+    let body = json!({ "dispatcher": dispatcher }).to_string();
+    let request = HttpRequest::new("POST", &path).body("application/json", &body);
+    request.send(server.address()).await
 }
 
 /// Looks at a pipeline until it is as it should be.
