@@ -111,5 +111,6 @@ fn limits_schema() -> Value {
     ];
     let mut all = fields(&numbers, &integer());
     all.push(("on_faults", schema::one_of(&["reload", "closed", "open"])));
+    all.push(("on_migrate", schema::one_of(&["rejoin", "keep-old", "reject"])));
     object(&all)
 }

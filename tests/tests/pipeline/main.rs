@@ -49,7 +49,7 @@ async fn switch(server: &TestServer, pipeline: &str, dispatcher: &str) -> HttpRe
     let path = format!("/pipelines/{pipeline}/dispatcher");
     let body = json!({ "dispatcher": dispatcher }).to_string();
     let request = HttpRequest::new("POST", &path).body("application/json", &body);
-    request.send(server.address()).await
+    request.send(server.admin()).await
 }
 
 /// Looks at a pipeline until it is as it should be.

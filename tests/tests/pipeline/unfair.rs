@@ -49,6 +49,7 @@ async fn whatever_one_does_it_is_replaced_and_nothing_is_lost_or_doubled() {
         let config = format!("{PIPELINE}dispatcher = \"unfair\"\n");
         let server = TestServer::start(App::unfair_with(wrong, 2, &config));
         all_are_done_once(&server).await;
+        server.wait_for_log("the dispatcher was replaced", 1);
         let log = server.log();
         let report = log.split_once("ERROR the dispatcher was replaced: ");
         let (_, report) = report.unwrap_or_else(|| panic!("{wrong}: {log}"));
@@ -68,6 +69,7 @@ async fn one_that_takes_nobody_is_replaced_at_once() {
     let response = switch(&server, "jobs", "unfair").await;
     assert_eq!(response.status, 200, "{response:?}");
     all_are_done_once(&server).await;
+    server.wait_for_log("the dispatcher was replaced", 1);
     let log = server.log();
     assert_eq!(log.matches("the dispatcher was replaced").count(), 1, "{log}");
     assert!(log.contains("it wants nobody"), "{log}");

@@ -30,17 +30,17 @@ async fn an_edit_is_live_once_it_is_built() {
     client.join(TOPIC).await;
     check(&mut client, "1", 1).await;
 
-    edit(&source, r#"{ "version": "1" }"#, r#"{ "version": "2" }"#);
+    edit(&source, r#"VERSION: &str = "1";"#, r#"VERSION: &str = "7";"#);
     server.wait_for_log("reloaded", 1);
     // The channel goes on where it was.
-    check(&mut client, "2", 2).await;
+    check(&mut client, "7", 2).await;
 
     // What does not build leaves the version before it, and a later edit repairs it.
-    edit(&source, r#"{ "version": "2" }"#, r#"{ "version": }"#);
+    edit(&source, r#"VERSION: &str = "7";"#, "VERSION: &str = ;");
     server.wait_for_log("failed; its output is above", 1);
-    check(&mut client, "2", 3).await;
-    edit(&source, r#"{ "version": }"#, r#"{ "version": "3" }"#);
+    check(&mut client, "7", 3).await;
+    edit(&source, "VERSION: &str = ;", r#"VERSION: &str = "8";"#);
     server.wait_for_log("reloaded", 2);
-    check(&mut client, "3", 4).await;
+    check(&mut client, "8", 4).await;
     assert_eq!(server.terminate().code(), Some(0));
 }
