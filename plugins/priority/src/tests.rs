@@ -68,7 +68,7 @@ proptest! {
         // millisecond with each.
         let mut waiting: BTreeMap<u64, i64> = BTreeMap::new();
         let mut now_ms = 0_i64;
-        let mut next = |stage: &mut Stage<Priority>, waiting: &mut BTreeMap<u64, i64>| {
+        let next = |stage: &mut Stage<Priority>, waiting: &mut BTreeMap<u64, i64>| {
             let ended = stage.in_flight().first().map(|assigned| assigned.event);
             ended.map(|event| stage.finish(event));
             let expected = waiting.iter().max_by_key(|(event, worth)| (**worth, -(**event as i64)));
