@@ -2,6 +2,7 @@
 
 mod access;
 mod browser;
+mod pipelines;
 
 use millrace_tests::{App, TestServer};
 

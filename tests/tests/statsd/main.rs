@@ -1,7 +1,8 @@
-//! What a StatsD server gets. The app is `tests/apps/slow`.
+//! What a StatsD server gets. The app is `tests/apps/slow`, or that of the jobs.
 
 mod graphite;
 mod lines;
+mod pipelines;
 mod server;
 
 use millrace_tests::{App, TestClient, TestServer};

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use millrace_tests::Script;
 use serde_json::{Value, json};
+use tokio::net::UdpSocket;
 
 use crate::{TOPIC, client, measure, server};
 
 /// What a StatsD server flushed, summed up.
 #[derive(Debug, Default)]
-struct Flushed {
+pub(super) struct Flushed {
     counters: BTreeMap<String, f64>,
-    gauges: BTreeMap<String, f64>,
+    pub(super) gauges: BTreeMap<String, f64>,
     /// How many values there were, and the last mean.
     timers: BTreeMap<String, (f64, f64)>,
     /// How many values of each set there were at most.
@@ -19,11 +20,12 @@ struct Flushed {
 }
 
 impl Flushed {
-    /// All that is sent until a server has ended, as its last report has a
-    /// counter for the end of the connection.
-    async fn until_the_end(statsd: &mut Script) -> Self {
+    /// All that was sent: the server has ended, and what is sent here comes behind it.
+    pub(super) async fn of(statsd: &mut Script, port: u64) -> Self {
+        let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        sender.send_to(b"end:1|c", format!("127.0.0.1:{port}")).await.unwrap();
         let mut flushed = Self::default();
-        while flushed.counter("socket.close.1012.restarting") == 0.0 {
+        while !flushed.counters.contains_key("end") {
             flushed.add(&statsd.next().await);
         }
         flushed
@@ -48,13 +50,18 @@ impl Flushed {
     }
 
     /// What a counter of Millrace adds up to.
-    fn counter(&self, name: &str) -> f64 {
+    pub(super) fn counter(&self, name: &str) -> f64 {
         self.counters.get(&format!("millrace.{name}")).copied().unwrap_or_default()
     }
 
     /// How many values a timer of Millrace has got.
-    fn times(&self, name: &str) -> f64 {
+    pub(super) fn times(&self, name: &str) -> f64 {
         self.timers.get(&format!("millrace.{name}")).map_or(0.0, |timer| timer.0.round())
+    }
+
+    /// The last mean of a timer of Millrace.
+    pub(super) fn mean(&self, name: &str) -> f64 {
+        self.timers[&format!("millrace.{name}")].1
     }
 
     /// As [`Self::times`], of all whose names begin so.
@@ -80,7 +87,7 @@ async fn a_statsd_server_gets_exactly_what_was_done() {
     client.expect_crashed(TOPIC).await;
     // The last report is made before the process ends.
     assert_eq!(server.terminate().code(), Some(0));
-    let flushed = Flushed::until_the_end(&mut statsd).await;
+    let flushed = Flushed::of(&mut statsd, port).await;
 
     let expected = f64::from(TIMES);
     for (name, count) in [
@@ -117,6 +124,6 @@ async fn a_statsd_server_gets_exactly_what_was_done() {
     assert_eq!(flushed.gauges["millrace.channel.open.slow__"], 0.0);
     assert_eq!(flushed.gauges["millrace.channel.waiting"], 0.0);
     assert_eq!(flushed.sets["millrace.plugin.slow.users"], 1);
-    let (_, mean) = flushed.timers["millrace.plugin.slow.work"];
+    let mean = flushed.mean("plugin.slow.work");
     assert!((mean - 1.5).abs() < 0.03, "{mean}");
 }
