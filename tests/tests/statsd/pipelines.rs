@@ -53,12 +53,11 @@ fn jobs(user: &str, count: usize, field: &str, value: &Value) -> Vec<Value> {
     (0..count).map(job).collect()
 }
 
-#[tokio::test]
-async fn a_statsd_server_gets_exactly_what_became_of_events() {
-    const DONE: usize = 100;
-    let mut statsd = Script::start("statsd/server.js", &[]);
-    let port = statsd.next().await["port"].as_u64().unwrap();
-    let server = server(port);
+/// Jobs that are done for a user with two clients.
+const DONE: usize = 100;
+
+/// Hands over something of everything, and hears what is done for Ada.
+async fn produce(server: &TestServer) {
     // Two of three clients get what is done for Ada.
     let mut clients = Vec::new();
     for user in ["ada", "ada", "bob"] {
@@ -77,14 +76,22 @@ async fn a_statsd_server_gets_exactly_what_became_of_events() {
         ("unfair", jobs("nobody", 5, "work_ms", &json!(0))),
     ];
     for (pipeline, events) in all_taken {
-        assert_eq!(enqueue(&server, pipeline, &events).await, 202, "{pipeline}");
+        assert_eq!(enqueue(server, pipeline, &events).await, 202, "{pipeline}");
     }
-    assert_eq!(enqueue(&server, "reject", &jobs("nobody", 4, "work_ms", &json!(0))).await, 429);
+    assert_eq!(enqueue(server, "reject", &jobs("nobody", 4, "work_ms", &json!(0))).await, 429);
     for client in &mut clients[..2] {
         for _ in 0..DONE {
             assert_eq!(client.socket.recv_json().await[3], "job_done");
         }
     }
+}
+
+#[tokio::test]
+async fn a_statsd_server_gets_exactly_what_became_of_events() {
+    let mut statsd = Script::start("statsd/server.js", &[]);
+    let port = statsd.next().await["port"].as_u64().unwrap();
+    let server = server(port);
+    produce(&server).await;
     // What is in hand is handled before the last report.
     assert_eq!(server.terminate().code(), Some(0));
     let flushed = Flushed::of(&mut statsd, port).await;
