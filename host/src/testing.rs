@@ -19,10 +19,14 @@
 //! The plugins are those that `millrace build` has built, under the app's own
 //! configuration; only what they ask for is noted instead of carried out. In a
 //! paused tokio runtime, retries, batch timeouts, rates and a plugin's own
-//! `sleep` take no time at all.
+//! `sleep` take no time at all, and `tokio::time::Instant` tells how long they
+//! would have taken. (That needs tokio's feature `test-util`. The wall clock that
+//! plugins read goes on as ever.)
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -32,7 +36,7 @@ use crate::config::{App, ConfigError};
 use crate::pipeline::{NewEvent, Pipeline, PipelineError, Surroundings, Totals, Worker};
 use crate::plugin::Plugin;
 use crate::server::{Loader, StartError};
-use crate::telemetry::{Metrics, Origin};
+use crate::telemetry::{Metrics, Origin, wall_ms};
 use crate::wasm::Fault;
 use crate::wire::Payload;
 
@@ -64,7 +68,10 @@ pub enum TestError {
 #[derive(Debug)]
 pub struct TestPipeline {
     pipeline: Arc<Pipeline>,
+    plugins: Vec<Arc<Plugin>>,
     notes: Arc<Notes>,
+    /// Events that somebody waits for so far.
+    asked: AtomicU64,
 }
 
 /// A broadcast that a worker asked for.
@@ -103,34 +110,65 @@ impl TestApp {
         let failed = |problem| TestError::Spec(name.to_owned(), problem);
         let config = self.app.pipelines.get(name);
         let config = config.ok_or_else(|| failed(": there is none of this name".to_owned()))?;
-        let find = |wanted: &str| {
-            let plugin = self.plugins.iter().find(|plugin| plugin.name() == wanted)?;
-            Some(Worker::Plugin(Arc::clone(plugin)))
-        };
-        let spec = config.spec(name, &find).map_err(failed)?;
+        let spec = config.spec(name, &|plugin| find(&self.plugins, plugin)).map_err(failed)?;
         for worker in spec.stages.iter().flat_map(|stage| &stage.workers) {
             worker.worker.check().map_err(failed)?;
         }
         let pipeline = Arc::new(Pipeline::new(spec, 1, &Metrics::none())?);
         let notes = Arc::<Notes>::default();
         pipeline.start(Arc::downgrade(&notes) as Weak<dyn Surroundings>);
-        Ok(TestPipeline { pipeline, notes })
+        let (plugins, asked) = (self.plugins.clone(), AtomicU64::new(0));
+        Ok(TestPipeline { pipeline, plugins, notes, asked })
     }
 }
 
 impl TestPipeline {
     /// Hands events over; how many of them found room.
     pub fn push(&self, events: impl IntoIterator<Item = Value>) -> usize {
-        let event = |json: Value| {
-            let payload = Bytes::from(json.to_string());
-            NewEvent { payload, ..NewEvent::default() }
-        };
-        self.push_events(events.into_iter().map(event))
+        self.push_events(events.into_iter().map(|json| event(&json)))
     }
 
-    /// The same for events with keys and priorities of their own.
+    /// The same for events with keys and priorities of their own. Those without a
+    /// time come about now.
     pub fn push_events(&self, events: impl IntoIterator<Item = NewEvent>) -> usize {
-        self.pipeline.enqueue(events.into_iter().collect()).accepted
+        let stamped = |event: NewEvent| match event.stamped_ms {
+            0 => NewEvent { stamped_ms: wall_ms(), ..event },
+            _ => event,
+        };
+        self.pipeline.enqueue(events.into_iter().map(stamped).collect()).accepted
+    }
+
+    /// Hands over an event that somebody waits for, as a channel does with
+    /// `NewEvent::answers`, settles, and gives the answer: a status and a response.
+    /// `None` when there is none.
+    pub async fn ask(&self, json: Value) -> Option<(String, Value)> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let socket_ref = SocketRef::parse(&format!("[\"0\",0,{number},\"test\",\"1\"]")).ok()?;
+        let reply_to = Some(Box::new(socket_ref.clone()));
+        self.push_events([NewEvent { reply_to, ..event(&json) }]);
+        self.settle().await;
+        let answer = self.replies().into_iter().find(|(to, ..)| *to == socket_ref);
+        answer.map(|(_, status, response)| (status, response))
+    }
+
+    /// Lets time pass: none, in a paused runtime, for who waits for the test.
+    pub async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Makes another dispatcher that of the last stage, as an operator may.
+    pub fn switch_dispatcher(&self, name: &str) -> Result<(), TestError> {
+        let failed = |problem| TestError::Spec(self.pipeline.name().to_owned(), problem);
+        let spec = crate::config::dispatcher(Some(name), &|plugin| find(&self.plugins, plugin));
+        let last = self.dispatchers().len().saturating_sub(1);
+        Ok(self.pipeline.switch_dispatcher(last, spec.map_err(failed)?)?)
+    }
+
+    /// The dispatchers of the stages, by name. One that breaks its contract is
+    /// replaced.
+    #[must_use]
+    pub fn dispatchers(&self) -> Vec<String> {
+        self.pipeline.dispatchers()
     }
 
     /// Waits until every event is done, dropped or given up.
@@ -165,6 +203,16 @@ impl TestPipeline {
         self.effects().into_iter().filter_map(broadcast).collect()
     }
 
+    /// What was handed to other pipelines, in order: their names, and the events.
+    #[must_use]
+    pub fn enqueued(&self) -> Vec<(String, NewEvent)> {
+        let enqueued = |effect: Effect| match effect {
+            Effect::Enqueue { pipeline, event } => Some((pipeline, event)),
+            _ => None,
+        };
+        self.effects().into_iter().filter_map(enqueued).collect()
+    }
+
     /// All that workers asked for, in order.
     #[must_use]
     pub fn effects(&self) -> Vec<Effect> {
@@ -197,6 +245,15 @@ impl Surroundings for Notes {
     fn faulted(&self, fault: &Fault, _: &str, _: &str) {
         locked(&self.faults).push(fault.clone());
     }
+}
+
+fn find(plugins: &[Arc<Plugin>], wanted: &str) -> Option<Worker> {
+    let plugin = plugins.iter().find(|plugin| plugin.name() == wanted)?;
+    Some(Worker::Plugin(Arc::clone(plugin)))
+}
+
+fn event(json: &Value) -> NewEvent {
+    NewEvent { payload: Bytes::from(json.to_string()), ..NewEvent::default() }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -35,6 +35,29 @@
 //! Nothing a handler asks for happens before it returns: `socket.broadcast`
 //! notes an effect, and the server applies all of them after the call. A handler
 //! that panics has done nothing at all.
+//!
+//! # Testing
+//!
+//! A worker is tested where it runs: as a component, in a pipeline with the app's own
+//! configuration, by the kit in the server's crate (`millrace::testing`). Time is
+//! virtual, so that retries, rates and sleeps take none, and what the worker asks for
+//! is noted instead of carried out:
+//!
+//! ```text
+//! #[tokio::test(start_paused = true)] // tokio's feature `test-util`
+//! async fn an_order_reaches_its_user() {
+//!     let app = TestApp::load("examples/notifications".as_ref()).await.unwrap();
+//!     let pipeline = app.pipeline("notifications").unwrap();
+//!     pipeline.push([json!({ "user": "ada", "kind": "order" })]);
+//!     pipeline.settle().await;                        // until all is done or given up
+//!     assert_eq!(pipeline.totals().done, 1);          // also: dead_letters(), faults()
+//!     assert_eq!(pipeline.broadcasts()[0].topic, "user:ada"); // also: enqueued(), effects()
+//! }
+//! ```
+//!
+//! `ask` hands over an event and gives the answer, `wait` lets time pass,
+//! `switch_dispatcher` does what an operator may. `millrace build` has to have built
+//! the plugins. A [`dispatcher`] is tested natively besides, in a [`testing::Stage`].
 
 mod assigns;
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! `examples/notifications`: its page in Chromium, and its pipeline without a
-//! server.
+//! `examples/notifications`: its page in Chromium. `host/tests/kit` has its pipeline
+//! without a server.
 
 mod browser;
