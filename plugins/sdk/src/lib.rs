@@ -85,7 +85,7 @@ pub use error::{Error, Result, unknown_event};
 pub use payload::{IntoPayload, Payload};
 pub use socket::{Socket, SocketRef};
 pub use tasks::Tasks;
-pub use worker::{Batch, Effects, Event, NewEvent, Verdict, Worker};
+pub use worker::{Batch, Effects, Event, NewEvent, Verdict, Verdicts, Worker};
 
 #[doc(hidden)]
 pub use wit_bindgen;
@@ -95,8 +95,8 @@ pub mod prelude {
     pub use crate::host::{clock, config, log, metrics, random};
     pub use crate::{
         Batch, Channel, Connect, Connected, Effects, Error, Event, Info, NewEvent, Outgoing,
-        Payload, Refused, Reply, Request, Result, Socket, SocketRef, Tasks, Verdict, Worker,
-        unknown_event,
+        Payload, Refused, Reply, Request, Result, Socket, SocketRef, Tasks, Verdict, Verdicts,
+        Worker, unknown_event,
     };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::json;

@@ -43,10 +43,10 @@ pub trait Worker {
     /// split to find the event that caused it.
     fn handle(event: &Event<'_>, effects: &mut Effects) -> Result<Verdict>;
 
-    /// Works on a batch: event by event, unless it is written otherwise. Returns
-    /// the verdicts in the order of the events.
-    fn handle_batch(batch: &Batch, effects: &mut Effects) -> Vec<Verdict> {
-        let handle = |event: Event<'_>| {
+    /// Works on a batch: event by event, unless it is written otherwise. Gives its
+    /// verdicts to `verdicts`; events without one are done.
+    fn handle_batch(batch: &Batch, effects: &mut Effects, verdicts: &mut Verdicts) {
+        for (index, event) in batch.events().enumerate() {
             let before = effects.0.len();
             let verdict = Self::handle(&event, effects).unwrap_or_else(|error| {
                 let reason = error.to_string();
@@ -56,11 +56,14 @@ pub trait Worker {
             if matches!(verdict, Verdict::Retry { .. }) {
                 effects.0.truncate(before);
             }
-            verdict
-        };
-        batch.events().map(handle).collect()
+            verdicts.set(index, verdict);
+        }
     }
 }
+
+/// What became of the events of a batch.
+#[derive(Debug, Default)]
+pub struct Verdicts(Vec<Judged>);
 
 /// Events that are worked on together.
 #[derive(Debug)]
@@ -234,17 +237,21 @@ impl NewEvent {
     }
 }
 
+impl Verdicts {
+    /// Says what became of the event at a place in the batch, counted from 0; each
+    /// event gets one verdict at most.
+    pub fn set(&mut self, index: usize, verdict: Verdict) {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        self.0.extend(verdict.into_raw().map(|verdict| Judged { index, verdict }));
+    }
+}
+
 /// `worker.handle`.
 pub(crate) fn handle<W: Worker>(raw: RawBatch) -> Answer {
     let batch = Batch::new(raw);
-    let mut effects = Effects::default();
-    let judged = W::handle_batch(&batch, &mut effects);
-    let verdicts = (0_u32..).zip(judged).filter_map(|(index, verdict)| {
-        let verdict = verdict.into_raw()?;
-        Some(Judged { index, verdict })
-    });
-    let verdicts = verdicts.collect();
-    Answer { verdicts, effects: effects.0 }
+    let (mut effects, mut verdicts) = (Effects::default(), Verdicts::default());
+    W::handle_batch(&batch, &mut effects, &mut verdicts);
+    Answer { verdicts: verdicts.0, effects: effects.0 }
 }
 
 impl Verdict {
