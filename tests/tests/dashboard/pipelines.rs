@@ -36,7 +36,8 @@ fn load(server: &TestServer) -> JoinHandle<()> {
         let others = ["bob", "eve"].map(|user| json!({ "user": user, "seq": 0, "work_ms": 8 }));
         let hopeless = json!({ "user": "bob", "seq": 1, "flaky": 9 });
         while !heard.is_finished() {
-            let jobs = (0..40).map(ada).chain(others.clone()).chain([hopeless.clone()]);
+            // Hers come last, and find no room.
+            let jobs = [hopeless.clone()].into_iter().chain(others.clone()).chain((0..40).map(ada));
             let lines: String = jobs.map(|job| format!("{job}\n")).collect();
             let request = HttpRequest::new("POST", "/pipelines/jobs/events");
             request.body("application/x-ndjson", &lines).send(&address).await;

@@ -52,12 +52,21 @@ async fn switch(server: &TestServer, pipeline: &str, dispatcher: &str) -> HttpRe
     request.send(server.admin()).await
 }
 
-/// Looks at a pipeline until it is as it should be.
+/// Looks at a pipeline until its totals are as they should be.
 async fn until(server: &TestServer, pipeline: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    until_view(server, pipeline, |view| is_so(&view["totals"])).await
+}
+
+/// The same, until it has so many dead letters.
+async fn until_letters(server: &TestServer, pipeline: &str, letters: u64) -> Value {
+    until_view(server, pipeline, |view| view["dead_letters"] == letters).await
+}
+
+async fn until_view(server: &TestServer, pipeline: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let began = Instant::now();
     loop {
         let view = view(server, pipeline).await;
-        if is_so(&view["totals"]) {
+        if is_so(&view) {
             return view;
         }
         assert!(began.elapsed() < PATIENCE, "{view}");

@@ -35,6 +35,9 @@ http = {}
 dispatcher = \"unfair\"
 ";
 
+/// Jobs of Ada.
+const DONE: usize = 100;
+
 fn server(port: u64) -> TestServer {
     let statsd = format!("[statsd]\ninterval_ms = 50\naddress = \"127.0.0.1:{port}\"\n");
     TestServer::start(App::unfair_with("panics", 0, &format!("{statsd}{PIPELINES}")))
@@ -53,18 +56,8 @@ fn jobs(user: &str, count: usize, field: &str, value: &Value) -> Vec<Value> {
     (0..count).map(job).collect()
 }
 
-/// Jobs that are done for a user with two clients.
-const DONE: usize = 100;
-
-/// Hands over something of everything, and hears what is done for Ada.
-async fn produce(server: &TestServer) {
-    // Two of three clients get what is done for Ada.
-    let mut clients = Vec::new();
-    for user in ["ada", "ada", "bob"] {
-        let mut client = server.client().await;
-        client.join(&format!("user:{user}")).await;
-        clients.push(client);
-    }
+/// Events for each of the pipelines.
+async fn hand_over(server: &TestServer) {
     let all_taken = [
         ("jobs", jobs("ada", DONE, "work_ms", &json!(0))),
         ("jobs", jobs("nobody", 3, "flaky", &json!(1))),
@@ -79,11 +72,6 @@ async fn produce(server: &TestServer) {
         assert_eq!(enqueue(server, pipeline, &events).await, 202, "{pipeline}");
     }
     assert_eq!(enqueue(server, "reject", &jobs("nobody", 4, "work_ms", &json!(0))).await, 429);
-    for client in &mut clients[..2] {
-        for _ in 0..DONE {
-            assert_eq!(client.socket.recv_json().await[3], "job_done");
-        }
-    }
 }
 
 #[tokio::test]
@@ -91,7 +79,19 @@ async fn a_statsd_server_gets_exactly_what_became_of_events() {
     let mut statsd = Script::start("statsd/server.js", &[]);
     let port = statsd.next().await["port"].as_u64().unwrap();
     let server = server(port);
-    produce(&server).await;
+    // Two of three clients get what is done for Ada.
+    let mut clients = Vec::new();
+    for user in ["ada", "ada", "bob"] {
+        let mut client = server.client().await;
+        client.join(&format!("user:{user}")).await;
+        clients.push(client);
+    }
+    hand_over(&server).await;
+    for client in &mut clients[..2] {
+        for _ in 0..DONE {
+            assert_eq!(client.socket.recv_json().await[3], "job_done");
+        }
+    }
     // What is in hand is handled before the last report.
     assert_eq!(server.terminate().code(), Some(0));
     let flushed = Flushed::of(&mut statsd, port).await;
