@@ -44,7 +44,7 @@ const ALL: [Kind; 4] = [Kind::Floor, Kind::Millrace(PROBE), Kind::Ws, Kind::Sock
 pub(super) fn plan(short: bool) -> Vec<Part> {
     let pick = |full, short_form| if short { short_form } else { full };
     let size = |full: usize, small: usize| if short { small } else { full };
-    let seconds = pick(2.0, 0.1);
+    let seconds = pick(1.5, 0.1);
     let (connections, subscribers) = (size(100, 10), size(1_000, 20));
     let echo = |in_flight| Workload::Echo(Echo { connections, in_flight, seconds });
     let fanout = |burst| Workload::Fanout(Fanout { subscribers, burst, seconds });

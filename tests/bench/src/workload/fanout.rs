@@ -55,29 +55,35 @@ impl Fanout {
     async fn broadcast_for(self, publisher: &mut Listener, time: Duration) -> Result<u64> {
         let (start, mut count) = (Instant::now(), 0);
         while start.elapsed() < time && publisher.hall.lock().missing == 0 {
-            match timeout(PATIENCE, self.broadcast(publisher)).await {
-                Ok(complete) => complete?,
-                Err(_) => break,
+            for _ in 0..self.burst {
+                publisher.shout(self.all());
             }
-            count += self.burst;
+            publisher.client.flush().await?;
+            // A burst may take long; what is lost is what no longer comes.
+            let mut missing = u64::MAX;
+            while publisher.hall.lock().missing < missing {
+                missing = publisher.hall.lock().missing;
+                if let Ok(complete) = timeout(PATIENCE, complete(publisher)).await {
+                    complete?;
+                    count += self.burst;
+                    break;
+                }
+            }
         }
         Ok(count)
     }
+}
 
-    async fn broadcast(self, publisher: &mut Listener) -> Result<()> {
-        for _ in 0..self.burst {
-            publisher.shout(self.all());
-        }
-        publisher.client.flush().await?;
-        while publisher.hall.lock().missing > 0 {
-            tokio::select! {
-                read = publisher.client.read() => {
-                    read?;
-                    publisher.hear()?;
-                }
-                () = publisher.hall.complete.notified() => {}
+/// Waits until all have heard everything.
+async fn complete(publisher: &mut Listener) -> Result<()> {
+    while publisher.hall.lock().missing > 0 {
+        tokio::select! {
+            read = publisher.client.read() => {
+                read?;
+                publisher.hear()?;
             }
+            () = publisher.hall.complete.notified() => {}
         }
-        Ok(())
     }
+    Ok(())
 }
