@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::protocol::{Heard, Incoming, Protocol};
-use crate::server::Target;
+use crate::server::Endpoint;
 use crate::websocket::{self, Kind};
 
 /// One connection, for one topic.
@@ -37,14 +37,14 @@ const LEAVE_REF: u64 = 1;
 impl Client {
     /// Connects and joins. `number` spreads connections over the loopback
     /// addresses 127.0.0.1, 127.0.0.2, …
-    pub async fn join(server: Target, number: usize, topic: String) -> Result<Self> {
+    pub async fn join(server: Endpoint, number: usize, topic: String) -> Result<Self> {
         let mut client = Self::connect(server, number, topic).await?;
         client.join_topic().await?;
         Ok(client)
     }
 
     /// Connects, and joins nothing yet.
-    pub async fn connect(server: Target, number: usize, topic: String) -> Result<Self> {
+    pub async fn connect(server: Endpoint, number: usize, topic: String) -> Result<Self> {
         let last = u8::try_from(1 + number / PER_SOURCE).context("too many connections")?;
         let socket = TcpSocket::new_v4()?;
         if server.address.ip().is_loopback() {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use millrace_bench::protocol::Protocol;
 use millrace_bench::report::{Measured, json, table};
-use millrace_bench::server::{ServerCommand, Target};
+use millrace_bench::server::{Endpoint, ServerCommand, Target};
 use millrace_bench::suite::Suite;
 use millrace_bench::workload::Workload;
 
@@ -53,6 +53,9 @@ enum Command {
         /// Its process, for CPU and memory.
         #[arg(long)]
         pid: u32,
+        /// Its admin interface, for pipelines.
+        #[arg(long)]
+        admin: Option<SocketAddr>,
         /// It speaks socket.io's protocol.
         #[arg(long)]
         socket_io: bool,
@@ -77,10 +80,11 @@ async fn main() -> Result<ExitCode> {
             0 => Ok(ExitCode::SUCCESS),
             faults => Ok(failed(faults)),
         },
-        Command::Load { address, pid, socket_io, json, workload } => {
+        Command::Load { address, pid, admin, socket_io, json, workload } => {
             let protocol = if socket_io { Protocol::SocketIo } else { Protocol::Phoenix };
+            let target = Target::new(Endpoint { address, protocol }, pid, admin);
             let mut measured = Measured::new(&address.to_string());
-            measured.rounds.push(workload.run(&Target { address, pid, protocol }).await?);
+            measured.rounds.push(workload.run(&target).await?);
             report(&[measured], json.as_deref())
         }
     }

@@ -5,18 +5,29 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::protocol::Protocol;
 
 /// Where the load goes, and whose resources are counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
-    /// IPv4.
-    pub address: SocketAddr,
+    /// Where clients connect.
+    pub endpoint: Endpoint,
     /// The server's process.
     pub pid: u32,
+    /// Its admin interface, once it is known.
+    admin: watch::Receiver<Option<SocketAddr>>,
+}
+
+/// Where clients connect, and what is spoken there.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// IPv4.
+    pub address: SocketAddr,
     /// What it speaks.
     pub protocol: Protocol,
 }
@@ -37,8 +48,26 @@ pub struct RunningServer {
     child: Child,
 }
 
+/// A server says where its admin interface is right after its address.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// A plugin may have to be built first.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
+
+impl Target {
+    /// A server that is running.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, pid: u32, admin: Option<SocketAddr>) -> Self {
+        Self { endpoint, pid, admin: watch::channel(admin).1 }
+    }
+
+    /// Where its admin interface is.
+    pub async fn admin(&self) -> Result<SocketAddr> {
+        let mut admin = self.admin.clone();
+        let known = timeout(ADMIN_TIMEOUT, admin.wait_for(Option::is_some)).await;
+        let known = known.ok().and_then(Result::ok).and_then(|known| *known);
+        known.context("the server says nothing of an admin interface; its app needs [admin]")
+    }
+}
 
 impl ServerCommand {
     /// Reads `NAME=COMMAND ARGUMENTS…`; spaces part the arguments, without
@@ -72,10 +101,13 @@ impl ServerCommand {
             .with_context(|| format!("failed to start {program}"))?;
         let pid = child.id().context("the server has ended")?;
         let stdout = child.stdout.take().context("the server has no stdout")?;
-        let address = tokio::time::timeout(START_TIMEOUT, address(stdout));
-        let found = address.await.context("waited too long for the server's address")?;
-        let (address, protocol) = found?;
-        Ok(RunningServer { target: Target { address, pid, protocol }, child })
+        let mut lines = BufReader::new(stdout).lines();
+        let endpoint = timeout(START_TIMEOUT, endpoint(&mut lines));
+        let endpoint = endpoint.await.context("waited too long for the server's address")??;
+        let (known, admin) = watch::channel(None);
+        tokio::spawn(read_on(lines, known));
+        let target = Target { endpoint, pid, admin };
+        Ok(RunningServer { target, child })
     }
 }
 
@@ -86,16 +118,26 @@ impl RunningServer {
     }
 }
 
-/// The address a server prints. What it prints later is read and forgotten, so
-/// that it never blocks.
-async fn address(stdout: ChildStdout) -> Result<(SocketAddr, Protocol)> {
-    let mut lines = BufReader::new(stdout).lines();
+/// The address a server prints.
+async fn endpoint(lines: &mut Lines<BufReader<ChildStdout>>) -> Result<Endpoint> {
     while let Some(line) = lines.next_line().await? {
         let Some(address) = address_in(&line) else { continue };
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        return Ok((address, Protocol::of(&line)));
+        return Ok(Endpoint { address, protocol: Protocol::of(&line) });
     }
     bail!("the server ended without printing its address")
+}
+
+/// What it prints later is read, so that it never blocks, and forgotten, but for
+/// the admin interface's address.
+async fn read_on(
+    mut lines: Lines<BufReader<ChildStdout>>,
+    known: watch::Sender<Option<SocketAddr>>,
+) {
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(address) = line.strip_prefix("admin ").and_then(address_in) {
+            known.send_replace(Some(address));
+        }
+    }
 }
 
 fn address_in(line: &str) -> Option<SocketAddr> {

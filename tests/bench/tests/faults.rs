@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt, StreamExt};
 use millrace_bench::protocol::Protocol;
 use millrace_bench::scan::elements;
-use millrace_bench::server::Target;
+use millrace_bench::server::{Endpoint, Target};
 use millrace_bench::workload::{Echo, Fanout};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
@@ -37,7 +37,8 @@ async fn faulty_server() -> Target {
             }
         }
     });
-    Target { address, pid: std::process::id(), protocol: Protocol::Phoenix }
+    let endpoint = Endpoint { address, protocol: Protocol::Phoenix };
+    Target::new(endpoint, std::process::id(), None)
 }
 
 fn answers(text: &str) -> Vec<String> {

@@ -71,7 +71,7 @@ impl Churn {
         let meter = Meter::start(server.pid)?;
         let numbers = (0..self.connections).map(|n| group * self.connections + n);
         let connecting = numbers.map(|n| async move {
-            let client = Client::connect(*server, n % NUMBERS, format!("room:{n}"));
+            let client = Client::connect(server.endpoint, n % NUMBERS, format!("room:{n}"));
             timeout(PATIENCE, client).await.context("a connect was never answered")?
         });
         let clients = all(connecting).await?;

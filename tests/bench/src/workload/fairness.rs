@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use tokio::task::JoinSet;
 
-use super::jobs::{Producer, Users, append};
+use super::jobs::{Operator, Producer, Users, append};
 use super::{Outcome, SETTLE, run_for};
 use crate::latency::Latencies;
 use crate::pace::Pace;
@@ -88,7 +88,7 @@ impl Fairness {
             }
         };
         flooding.shutdown().await;
-        let totals = Producer::connect(server, self.policy.pipeline()).await?.settled().await?;
+        let totals = Operator::connect(server, self.policy.pipeline()).await?.settled().await?;
         let millis = |latencies: &Latencies, quantile| latencies.at(quantile) / 1e3;
         let (p99_alone, p99_beside) = (millis(&alone.waits, 0.99), millis(&beside.waits, 0.99));
         let figures = vec![
@@ -109,11 +109,12 @@ impl Fairness {
     /// Jobs a second that the workers can do.
     async fn capacity(self, server: &Target) -> Result<f64> {
         let mut producer = Producer::connect(server, self.policy.pipeline()).await?;
+        let mut operator = Operator::connect(server, self.policy.pipeline()).await?;
         let mut lines = String::new();
         (1..=TRIAL).for_each(|seq| append(&mut lines, "trial", seq, WORK_MS));
         let start = Instant::now();
         let accepted = producer.post(&lines).await?;
-        producer.settled().await?;
+        operator.settled().await?;
         Ok(accepted as f64 / start.elapsed().as_secs_f64())
     }
 

@@ -17,9 +17,16 @@ use crate::latency::Latencies;
 use crate::protocol::Incoming;
 use crate::server::Target;
 
-/// One connection to a pipeline.
+/// One connection that events of a pipeline come in by.
 #[derive(Debug)]
 pub(super) struct Producer {
+    http: Http,
+    pipeline: &'static str,
+}
+
+/// One that asks what became of them.
+#[derive(Debug)]
+pub(super) struct Operator {
     http: Http,
     pipeline: &'static str,
 }
@@ -51,7 +58,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 impl Producer {
     pub(super) async fn connect(server: &Target, pipeline: &'static str) -> Result<Self> {
-        Ok(Self { http: Http::connect(server.address).await?, pipeline })
+        Ok(Self { http: Http::connect(server.endpoint.address).await?, pipeline })
     }
 
     /// Hands events over, one in each line; how many were taken.
@@ -61,6 +68,12 @@ impl Producer {
         ensure!(matches!(answer.status, 202 | 429), "the server refused: {}", answer.body);
         let told: Value = serde_json::from_str(&answer.body)?;
         told["accepted"].as_u64().with_context(|| format!("no `accepted` in {told}"))
+    }
+}
+
+impl Operator {
+    pub(super) async fn connect(server: &Target, pipeline: &'static str) -> Result<Self> {
+        Ok(Self { http: Http::connect(server.admin().await?).await?, pipeline })
     }
 
     pub(super) async fn totals(&mut self) -> Result<Totals> {

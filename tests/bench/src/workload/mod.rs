@@ -115,7 +115,7 @@ async fn join_all(
         if joining.len() == CONNECTING {
             clients.extend(joining.join_next().await.transpose()?.transpose()?);
         }
-        joining.spawn(Client::join(*server, number, topic(number)));
+        joining.spawn(Client::join(server.endpoint, number, topic(number)));
     }
     while let Some(client) = joining.join_next().await {
         clients.push(client??);

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-use super::jobs::{Producer, Users, append};
+use super::jobs::{Operator, Producer, Users, append};
 use super::{Outcome, SETTLE, run_for, warm_up};
 use crate::latency::Latencies;
 use crate::meter::{Meter, micros_each, per_second};
@@ -60,7 +60,7 @@ impl Pipeline {
             let producer = Producer::connect(server, self.pipeline()).await?;
             running.spawn(self.produce(producer, Arc::clone(&due), Arc::clone(&users)));
         }
-        let mut operator = Producer::connect(server, self.pipeline()).await?;
+        let mut operator = Operator::connect(server, self.pipeline()).await?;
         run_for(warm_up(time), &mut running).await?;
         let (meter, before) = (Meter::start(server.pid)?, operator.totals().await?);
         run_for(time, &mut running).await?;
