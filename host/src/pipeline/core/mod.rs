@@ -287,6 +287,8 @@ impl Core {
             return;
         }
         staged.asked -= std::mem::take(&mut leaving.asked);
+        // Of a broadcast, the others may have waited for this one alone.
+        staged.asked_anew = true;
         let back = leaving.take_back();
         let left = staged.dispatcher.cancel(consumer);
         match staged.dispatcher.copies() {

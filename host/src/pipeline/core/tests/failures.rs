@@ -174,3 +174,20 @@ fn what_one_worker_handles_is_done_though_another_has_no_use_for_it() {
         assert_eq!((totals.done, totals.failed, totals.all_dropped()), ends, "{verdicts:?}");
     }
 }
+
+#[test]
+fn a_broadcast_goes_on_when_the_slowest_leaves() {
+    let stage = StageConfig {
+        dispatcher: Box::<BroadcastDispatcher>::default(),
+        consumers: vec![consumer(4, 0), consumer(1, 0)],
+    };
+    let mut core = Core::new(config(), vec![stage], 1);
+    accept(&mut core, 0..3);
+    let (_, deliveries) = take(&mut core, 0, 1, at(0)).unwrap();
+    assert_eq!(take(&mut core, 0, 0, at(0)).unwrap().0, [0]);
+    // It has one in work, and nothing that waits.
+    core.cancel(0, ConsumerId(1), at(0));
+    assert_eq!(core.totals().buffered, 0);
+    core.finish(0, ConsumerId(1), &deliveries, ok(), at(0));
+    check(&core);
+}
