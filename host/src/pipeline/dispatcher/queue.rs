@@ -1,6 +1,7 @@
 //! Events that wait, some of which are withdrawn meanwhile.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use crate::pipeline::event::EventId;
 
@@ -8,13 +9,14 @@ use crate::pipeline::event::EventId;
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     events: VecDeque<(EventId, T)>,
-    /// Those of `events` that were withdrawn.
-    withdrawn: HashSet<EventId>,
+    /// Those of `events` that were withdrawn, each with how often: one that came
+    /// again may be withdrawn again before the first has had its turn.
+    withdrawn: HashMap<EventId, u32>,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { events: VecDeque::new(), withdrawn: HashSet::new() }
+        Self { events: VecDeque::new(), withdrawn: HashMap::new() }
     }
 }
 
@@ -26,10 +28,20 @@ impl<T> Queue<T> {
     pub(super) fn pop(&mut self) -> Option<(EventId, T)> {
         loop {
             let (event, known) = self.events.pop_front()?;
-            if self.withdrawn.is_empty() || !self.withdrawn.remove(&event) {
+            if self.withdrawn.is_empty() || !self.passes_over(event) {
                 return Some((event, known));
             }
         }
+    }
+
+    /// Whether the first of this event in the queue was withdrawn.
+    fn passes_over(&mut self, event: EventId) -> bool {
+        let Entry::Occupied(mut times) = self.withdrawn.entry(event) else { return false };
+        *times.get_mut() -= 1;
+        if *times.get() == 0 {
+            times.remove();
+        }
+        true
     }
 
     /// Takes out an event that is in it: the oldest as a rule. Any other is passed
@@ -38,7 +50,27 @@ impl<T> Queue<T> {
         if self.events.front().is_some_and(|(first, _)| *first == event) {
             self.events.pop_front();
         } else {
-            self.withdrawn.insert(event);
+            *self.withdrawn.entry(event).or_default() += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_and_again_has_its_last_turn() {
+        let event = |number| EventId::from_number(number).unwrap();
+        let mut queue = Queue::default();
+        queue.push(event(1), ());
+        queue.push(event(2), ());
+        for _ in 0..3 {
+            queue.withdraw(event(2));
+            queue.push(event(2), ());
+        }
+        let popped: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(event, ())| event).collect();
+        assert_eq!(popped, [event(1), event(2)]);
+        assert!(queue.withdrawn.is_empty());
     }
 }
