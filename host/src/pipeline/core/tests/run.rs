@@ -278,7 +278,12 @@ impl Run {
         self.core.finish(stage, consumer, &deliveries, end, at(self.now_ms));
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        for output in outputs(&mut self.core) {
+            if let Output::Replaced { dispatcher, why, .. } = output {
+                assert_eq!(dispatcher, "saboteur", "{why}");
+            }
+        }
         let totals = self.core.totals();
         assert!(totals.is_conserved(), "{totals:?}");
         assert_eq!(totals.accepted, u64::from(self.accepted));
