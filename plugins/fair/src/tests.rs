@@ -75,6 +75,8 @@ enum Step {
     Withdraw(u8),
     Ask(u8),
     Finish(u8),
+    /// A consumer leaves, and another comes.
+    Change(u8),
     Dispatch,
 }
 
@@ -84,6 +86,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<u8>().prop_map(Step::Withdraw),
         1 => (0..3_u8).prop_map(Step::Ask),
         4 => any::<u8>().prop_map(Step::Finish),
+        1 => (0..3_u8).prop_map(Step::Change),
         4 => Just(Step::Dispatch),
     ];
     proptest::collection::vec(step, 0..300)
@@ -104,9 +107,9 @@ proptest! {
     ) {
         let mut stage = Stage::new(Fair::with_weights(weights).unwrap());
         (0..3).for_each(|consumer| stage.subscribe(consumer, 2));
-        let mut last: HashMap<String, u64> = HashMap::new();
+        let (mut consumers, mut last) = ([0, 1, 2], HashMap::new());
         let (mut pushed, mut gone) = (0, 0);
-        let mut dispatch = |stage: &mut Stage<Fair>| {
+        let dispatch = |stage: &mut Stage<Fair>, last: &mut HashMap<String, u64>| {
             for Assigned { event, key, .. } in stage.dispatch() {
                 let before = last.insert(key.clone(), event);
                 assert!(before.is_none_or(|before| before < event), "{event} of {key:?}");
@@ -122,19 +125,27 @@ proptest! {
                     let event = stage.waiting().get(usize::from(at) % 16).copied();
                     gone += event.map_or(0, |event| u64::from(stage.withdraw(event)));
                 }
-                Step::Ask(consumer) => stage.ask(consumer.into(), 1),
+                Step::Ask(at) => stage.ask(consumers[usize::from(at)], 1),
+                Step::Change(at) => {
+                    let consumer = &mut consumers[usize::from(at)];
+                    stage.cancel(*consumer);
+                    *consumer += 3;
+                    stage.subscribe(*consumer, 2);
+                    // What it had comes again.
+                    last.clear();
+                }
                 Step::Finish(at) => {
                     let event = stage.in_flight().get(usize::from(at) % 8).map(|a| a.event);
                     gone += event.map_or(0, |event| u64::from(stage.finish(event)));
                 }
-                Step::Dispatch => dispatch(&mut stage),
+                Step::Dispatch => dispatch(&mut stage, &mut last),
             }
         }
-        dispatch(&mut stage);
+        dispatch(&mut stage, &mut last);
         while let Some(event) = stage.in_flight().first().map(|assigned| assigned.event) {
             stage.finish(event);
             gone += 1;
-            dispatch(&mut stage);
+            dispatch(&mut stage, &mut last);
         }
         prop_assert_eq!((stage.waiting().len(), gone), (0, pushed));
         let fair = stage.dispatcher();

@@ -62,10 +62,11 @@ impl Isolate {
     }
 
     /// Events will not be assigned any more. They are passed over when their turn
-    /// comes, or taken out once they are as many as the others.
-    fn withdraw(&mut self, events: &[u64]) {
+    /// comes, or taken out once they are as many as the others, or one comes again.
+    fn withdraw(&mut self, events: &[u64], fresh: &[u64]) {
         self.withdrawn.extend(events);
-        if self.withdrawn.len() < self.sweep_at {
+        let comes_again = || fresh.iter().any(|event| self.withdrawn.contains(event));
+        if self.withdrawn.len() < self.sweep_at && (self.withdrawn.is_empty() || !comes_again()) {
             return;
         }
         let withdrawn = std::mem::take(&mut self.withdrawn);
@@ -166,7 +167,7 @@ impl Dispatcher for Isolate {
     }
 
     fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments) {
-        self.withdraw(&offer.withdrawn);
+        self.withdraw(&offer.withdrawn, &offer.events);
         offer.finished.iter().for_each(|event| self.finish(*event));
         self.queue.extend(offer.events.iter().copied().zip(offer.keys.iter().copied()));
         while self.consumers.are_asking()

@@ -82,6 +82,8 @@ enum Step {
     Push(u8),
     Withdraw(u8),
     Finish(u8),
+    /// A consumer leaves, and another comes.
+    Change(u8),
     Dispatch,
 }
 
@@ -92,6 +94,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..5_u8).prop_map(Step::Push),
         1 => any::<u8>().prop_map(Step::Withdraw),
         5 => any::<u8>().prop_map(Step::Finish),
+        1 => (0..2_u8).prop_map(Step::Change),
         5 => Just(Step::Dispatch),
     ];
     proptest::collection::vec(step, 0..300)
@@ -144,7 +147,7 @@ proptest! {
         let mut stage = Stage::new(Isolate::with(share, confined.min(allowed)));
         (0..2).for_each(|consumer| stage.subscribe(consumer, max_demand));
         let mut run = Run { stage, last: HashMap::new() };
-        let (mut pushed, mut gone) = (0, 0);
+        let (mut pushed, mut gone, mut consumers) = (0, 0, [0, 1]);
         for step in steps {
             match step {
                 Step::Push(number) => {
@@ -159,6 +162,14 @@ proptest! {
                 Step::Finish(at) => {
                     let event = run.stage.in_flight().get(usize::from(at) % 8).map(|a| a.event);
                     gone += event.map_or(0, |event| u64::from(run.stage.finish(event)));
+                }
+                Step::Change(at) => {
+                    let consumer = &mut consumers[usize::from(at)];
+                    run.stage.cancel(*consumer);
+                    *consumer += 2;
+                    run.stage.subscribe(*consumer, max_demand);
+                    // What it had comes again.
+                    run.last.clear();
                 }
                 Step::Dispatch => run.dispatch(),
             }

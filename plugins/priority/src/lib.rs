@@ -50,10 +50,12 @@ impl Priority {
     }
 
     /// Events will not be assigned any more. They are passed over when their turn
-    /// comes, or taken out once they are as many as the others.
-    fn withdraw(&mut self, events: &[u64]) {
+    /// comes, or taken out once they are as many as the others, or one comes again.
+    fn withdraw(&mut self, events: &[u64], fresh: &[u64]) {
         self.withdrawn.extend(events);
-        if self.withdrawn.len() >= MIN_SWEEP.max(self.events.len() / 2) {
+        let comes_again = || fresh.iter().any(|event| self.withdrawn.contains(event));
+        let are_many = self.withdrawn.len() >= MIN_SWEEP.max(self.events.len() / 2);
+        if are_many || !self.withdrawn.is_empty() && comes_again() {
             let withdrawn = std::mem::take(&mut self.withdrawn);
             self.events.retain(|Reverse((_, _, event))| !withdrawn.contains(event));
         }
@@ -86,13 +88,9 @@ impl Dispatcher for Priority {
     }
 
     fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments) {
-        self.withdraw(&offer.withdrawn);
+        self.withdraw(&offer.withdrawn, &offer.events);
         let priorities = offer.priorities.iter().zip(&offer.times_ns);
         for (event, (priority, came_ns)) in offer.events.iter().zip(priorities) {
-            // One that comes again does so under a number it had before.
-            if self.withdrawn.remove(event) {
-                self.events.retain(|Reverse((_, _, other))| other != event);
-            }
             self.push(*event, *priority, *came_ns);
         }
         while self.consumers.are_asking()

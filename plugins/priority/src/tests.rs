@@ -43,6 +43,8 @@ enum Step {
     /// Finishes one, and lets the next one go.
     Next,
     Wait(u16),
+    /// The consumer leaves, and another comes.
+    Change,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -51,6 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<u8>().prop_map(Step::Withdraw),
         3 => Just(Step::Next),
         2 => (0..3_000_u16).prop_map(Step::Wait),
+        1 => Just(Step::Change),
     ];
     proptest::collection::vec(step, 0..300)
 }
@@ -63,7 +66,8 @@ proptest! {
     #[test]
     fn the_most_urgent_of_those_that_wait_is_next(steps in steps(), aging_ms in 1..2_000_u32) {
         let mut stage = Stage::new(Priority::aging(aging_ms));
-        stage.subscribe(0, 1);
+        let mut consumer = 0;
+        stage.subscribe(consumer, 1);
         // What each event has in milliseconds of aging, less the time: it gains one
         // millisecond with each.
         let mut waiting: BTreeMap<u64, i64> = BTreeMap::new();
@@ -90,6 +94,16 @@ proptest! {
                     }
                 }
                 Step::Next => next(&mut stage, &mut waiting),
+                Step::Change => {
+                    for back in stage.in_flight() {
+                        let came_ms = (back.came_ns / MS) as i64;
+                        let worth = i64::from(back.priority) * i64::from(aging_ms) - came_ms;
+                        waiting.insert(back.event, worth);
+                    }
+                    stage.cancel(consumer);
+                    consumer += 1;
+                    stage.subscribe(consumer, 1);
+                }
                 Step::Wait(ms) => {
                     stage.wait(u64::from(ms) * MS);
                     now_ms += i64::from(ms);

@@ -62,6 +62,10 @@ pub struct Assigned {
     pub key: String,
     /// The consumer.
     pub consumer: u32,
+    /// The priority it came with.
+    pub priority: u8,
+    /// When it came, in nanoseconds.
+    pub came_ns: u64,
 }
 
 #[derive(Debug)]
@@ -98,6 +102,25 @@ impl<D: Dispatcher> Stage<D> {
     pub fn subscribe(&mut self, consumer: u32, max_demand: u32) {
         self.dispatcher.consumers().subscribe(consumer, max_demand);
         self.ask(consumer, max_demand);
+    }
+
+    /// A consumer leaves. What it had waits again, and all that waits is offered anew.
+    pub fn cancel(&mut self, consumer: u32) {
+        self.dispatcher.consumers().cancel(consumer);
+        self.demand.remove(&consumer);
+        self.asks.retain(|ask| ask.consumer != consumer);
+        for event in self.waiting() {
+            if !self.fresh.contains(&event) {
+                self.withdrawn.push(event);
+                self.withdrawn_keys.extend(self.waiting.get(&event).map(|w| number(&w.key)));
+            }
+        }
+        let had = self.in_flight.extract_if(.., |_, assigned| assigned.consumer == consumer);
+        for (event, Assigned { key, priority, came_ns, .. }) in had {
+            self.finished.push(event);
+            self.waiting.insert(event, Waiting { key, priority, came_ns });
+        }
+        self.fresh = self.waiting();
     }
 
     /// A consumer asks for so many more events.
@@ -170,7 +193,7 @@ impl<D: Dispatcher> Stage<D> {
 
     fn assign(&mut self, event: u64, consumer: u32) -> Assigned {
         let waiting = self.waiting.remove(&event);
-        let Some(Waiting { key, .. }) = waiting else {
+        let Some(Waiting { key, priority, came_ns }) = waiting else {
             panic!("event {event} was assigned before, or never offered");
         };
         let demand = self.demand.get_mut(&consumer).filter(|demand| **demand > 0);
@@ -178,7 +201,7 @@ impl<D: Dispatcher> Stage<D> {
             panic!("consumer {consumer} got more than it asked for");
         };
         *demand -= 1;
-        let assigned = Assigned { event, key, consumer };
+        let assigned = Assigned { event, key, consumer, priority, came_ns };
         self.in_flight.insert(event, assigned.clone());
         assigned
     }
