@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub struct Http {
     stream: TcpStream,
+    /// `Host`, which a server on loopback checks.
+    server: SocketAddr,
     incoming: Vec<u8>,
 }
 
@@ -27,19 +29,20 @@ impl Http {
     pub async fn connect(server: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(server).await.context("failed to connect")?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, incoming: Vec::new() })
+        Ok(Self { stream, server, incoming: Vec::new() })
     }
 
     /// `GET`s a path.
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
-        self.request(&format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n")).await
+        let host = self.server;
+        self.request(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await
     }
 
     /// `POST`s lines of JSON to a path.
     pub async fn post_lines(&mut self, path: &str, lines: &str) -> Result<Answer> {
-        let length = lines.len();
+        let (host, length) = (self.server, lines.len());
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-ndjson\r\n\
              Content-Length: {length}\r\n\r\n{lines}"
         );
         self.request(&request).await
