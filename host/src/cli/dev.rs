@@ -1,5 +1,6 @@
 //! `millrace dev`: build, serve, and reload on every change.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tracing::{error, info};
@@ -22,7 +23,6 @@ pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
     build_all(&app).await?;
     let server = Server::bind(&app).await?;
     let swapper = server.swapper();
-    announce(&server, &app);
     let reloading = async {
         let sources = app.plugins.iter().map(|plugin| &plugin.source);
         if let Err(error) = watch(sources, async || reload(&app, &swapper).await).await {
@@ -30,6 +30,10 @@ pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
         }
         std::future::pending::<()>().await;
     };
+    let mut reloading = pin!(reloading);
+    // Sources are watched before anybody is told where to go, who may change them.
+    let _ = futures_util::poll!(&mut reloading);
+    announce(&server, &app);
     tokio::select! {
         served = signals.serve(server) => served,
         () = reloading => Ok(()),
