@@ -81,9 +81,9 @@ fn main() {
 async fn blocks() -> Vec<Vec<Case>> {
     let native = Worker::Native(Arc::new(|batch| {
         let mut from = 0;
-        for meta in &batch.metas {
-            let payload = batch.payloads.get(from..meta.payload_end as usize);
-            from = meta.payload_end as usize;
+        for [_, end, ..] in &batch.rows {
+            let payload = batch.payloads.get(from..*end as usize);
+            from = *end as usize;
             assert!(payload.is_some_and(|payload| !payload.is_empty()));
         }
         Work::default()
@@ -142,7 +142,7 @@ async fn run(case: &Case) -> (Duration, Duration) {
     let mut chunk = || {
         let event = |_| {
             number += 1;
-            let key = keys.get(number % keys.len().max(1)).cloned();
+            let key = (!keys.is_empty()).then(|| keys[number % keys.len()].clone());
             NewEvent { payload: Bytes::copy_from_slice(&payload), key, ..NewEvent::default() }
         };
         (0..CHUNK).map(event).collect()
@@ -181,7 +181,7 @@ fn spec(case: &Case) -> PipelineSpec {
         name: "bench".to_owned(),
         buffer: BufferSpec {
             // Room for two chunks beside what waits.
-            size: if case.queued > 0 { case.queued + 2 * CHUNK } else { 10_000 },
+            size: if case.queued > 0 { case.queued + 2 * CHUNK } else { std::env::var("BUFFER").map_or(10_000, |b| b.parse().unwrap()) },
             max_bytes: 1 << 30,
             max_event_bytes: 1024,
             max_per_key: 0,

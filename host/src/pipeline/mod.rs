@@ -29,7 +29,7 @@ mod spec;
 mod storage;
 mod worker;
 
-pub use core::{Batch, Meta, OnFull, Totals};
+pub use core::{Batch, OnFull, Row, Totals};
 pub use demand::{DemandError, DemandLimits};
 pub(crate) use dispatcher::{Assignment, Broken, Dispatcher, Offer, Standby, Subscription, Wants};
 pub use event::{ConsumerId, DropReason, EventId, NewEvent, Now, Verdict};

@@ -1,10 +1,11 @@
 //! A pipeline at work: a task for each consumer.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::iter::Enumerate;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
+use std::vec;
 
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
@@ -349,7 +350,7 @@ impl Pipeline {
 
     /// Hands events over. Those that find no room, or are too large, come back.
     pub fn enqueue(&self, mut events: Vec<NewEvent>) -> Handover {
-        events.iter_mut().for_each(|event| self.look_into(event));
+        self.look_into(&mut events);
         let mut handover = Handover::default();
         let mut aftermath = Aftermath::default();
         {
@@ -384,14 +385,14 @@ impl Pipeline {
         mut events: Vec<NewEvent>,
         patience: Duration,
     ) -> Handover {
-        events.iter_mut().for_each(|event| self.look_into(event));
+        self.look_into(&mut events);
         let until = Instant::now() + patience;
-        let mut waiting: VecDeque<_> = events.into_iter().enumerate().collect();
+        let mut waiting = events.into_iter().enumerate();
         let mut handover = Handover::default();
         loop {
             let room = self.room.notified();
             let closed = self.accept_some(&mut waiting, &mut handover);
-            if waiting.is_empty() || closed {
+            if waiting.len() == 0 || closed {
                 break;
             }
             if tokio::time::timeout_at(until, room).await.is_err() {
@@ -406,7 +407,7 @@ impl Pipeline {
     /// Hands over what there is room for; true when no more is taken at all.
     fn accept_some(
         &self,
-        waiting: &mut VecDeque<(usize, NewEvent)>,
+        waiting: &mut Enumerate<vec::IntoIter<NewEvent>>,
         handover: &mut Handover,
     ) -> bool {
         let mut aftermath = Aftermath::default();
@@ -415,7 +416,7 @@ impl Pipeline {
             let now = self.now();
             while !inner.closed
                 && !inner.core.is_full()
-                && let Some((place, event)) = waiting.pop_front()
+                && let Some((place, event)) = waiting.next()
             {
                 match inner.core.accept(event, now) {
                     Ok(()) => handover.accepted += 1,
@@ -423,7 +424,7 @@ impl Pipeline {
                 }
             }
             inner.core.accepted(now);
-            if !waiting.is_empty() {
+            if waiting.len() > 0 {
                 inner.core.want_room(waiting.len());
             }
             handover.safe = inner.core.safe();
@@ -475,8 +476,14 @@ impl Pipeline {
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds the key and the selection of an event in its JSON.
-    fn look_into(&self, event: &mut NewEvent) {
+    /// Finds the keys and the selections of events in their JSON.
+    fn look_into(&self, events: &mut [NewEvent]) {
+        if self.partition_by.is_some() || self.selects {
+            events.iter_mut().for_each(|event| self.look_into_one(event));
+        }
+    }
+
+    fn look_into_one(&self, event: &mut NewEvent) {
         let pointer = self.partition_by.as_ref().filter(|_| event.key.is_none());
         if pointer.is_none() && !self.selects {
             return;
@@ -567,8 +574,7 @@ impl Pipeline {
             }
             aftermath.take(&mut inner.core);
             if self.meters.is_on() && is_last {
-                let waits = batch.metas.iter().map(|meta| now.0.saturating_sub(meta.enqueued_ns));
-                waits.for_each(|wait| self.meters.waited(wait));
+                batch.waits_ns.iter().for_each(|wait| self.meters.waited(*wait));
             }
             next
         };
@@ -621,7 +627,7 @@ impl Pipeline {
             if let Some(fault) = &fault {
                 surroundings.faulted(fault, seat.worker.name(), &self.name);
             }
-            let oldest = batch.metas.iter().map(|meta| meta.stamped_ms).min();
+            let oldest = batch.rows.iter().map(|[.., stamped_ms]| *stamped_ms).min();
             let oldest = oldest.filter(|_| self.meters.is_on() && !effects.is_empty());
             surroundings.apply(effects, oldest.map(|stamped_ms| self.meters.origin(stamped_ms)));
         }

@@ -116,11 +116,15 @@ impl Slots {
 
     /// Puts an event elsewhere; what it is now, if it is still in hand.
     pub(super) fn put(&mut self, id: EventId, place: Place) -> Option<&mut Slot> {
-        let before = self.get(id)?.place;
-        self.count(before, -1);
-        self.count(place, 1);
-        let slot = self.slots.get_mut(id.index())?;
-        slot.place = place;
+        let there = |slot: &&mut Slot| slot.id == id && slot.place != Place::Free;
+        let slot = self.slots.get_mut(id.index()).filter(there)?;
+        let before = std::mem::replace(&mut slot.place, place);
+        // Field by field: the slot is borrowed.
+        for (place, change) in [(before, -1), (place, 1)] {
+            if let Some(count) = self.counts.get_mut(place as usize) {
+                *count = count.saturating_add_signed(change);
+            }
+        }
         Some(slot)
     }
 
@@ -133,18 +137,17 @@ impl Slots {
         slot.payload = payload;
     }
 
-    /// Lets an event go; the payload it had.
-    pub(super) fn remove(&mut self, id: EventId) -> Option<Bytes> {
-        let place = self.get(id)?.place;
-        self.count(place, -1);
-        let slot = self.slots.get_mut(id.index())?;
-        slot.place = Place::Free;
+    /// Lets an event go; the key it had, and where it was.
+    pub(super) fn remove(&mut self, id: EventId) -> Option<(Option<KeyId>, Place)> {
+        let slot = self.slots.get_mut(id.index()).filter(|slot| slot.id == id)?;
+        let place = std::mem::replace(&mut slot.place, Place::Free);
         slot.extra = None;
         slot.id = id.successor();
         self.free.push(u32::try_from(id.index()).unwrap_or(u32::MAX));
-        let payload = std::mem::take(&mut slot.payload);
-        self.bytes -= payload.len();
-        Some(payload)
+        self.bytes -= std::mem::take(&mut slot.payload).len();
+        let key = slot.key;
+        self.count(place, -1);
+        Some((key, place))
     }
 
     /// How many are there.

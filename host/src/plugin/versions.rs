@@ -189,7 +189,7 @@ impl Plugin {
         batch: &Batch,
         timeout: Duration,
     ) -> (Result<Work, Fault>, Duration) {
-        let number = batch.metas.first().map_or(0, |meta| meta.event.get());
+        let number = batch.rows.first().map_or(0, |[id, ..]| *id);
         loop {
             match self.choose(number).work(stage, batch, timeout).await {
                 (Err(fault), _) if fault.kind == FaultKind::Superseded => {}

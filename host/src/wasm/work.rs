@@ -47,23 +47,15 @@ impl Instance {
         let Some(guest) = &self.worker else {
             return Err(Fault::bad_return("the plugin does not export `worker`".to_owned()));
         };
-        let event = |meta: &crate::pipeline::Meta| worker::Event {
-            id: meta.event.get(),
-            payload_end: meta.payload_end,
-            key_end: meta.key_end,
-            attempt: meta.attempt,
-            enqueued_ms: meta.stamped_ms,
-        };
-        let events: Vec<_> = batch.metas.iter().map(event).collect();
         let handed = worker::Batch {
             pipeline: stage.pipeline,
             stage: stage.stage,
             payloads: &batch.payloads,
             keys: &batch.keys,
-            events: &events,
+            events: batch.rows.as_flattened(),
         };
         let answer = guest.call_handle(&mut self.store, handed).await;
         let answer = self.ended(answer)?;
-        Budget::new(&self.limits, CallKind::Worker, false).work(answer, events.len())
+        Budget::new(&self.limits, CallKind::Worker, false).work(answer, batch.rows.len())
     }
 }

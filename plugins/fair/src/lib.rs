@@ -16,14 +16,12 @@
 //! ```
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, Offer};
 use millrace_plugin::host::config;
 use millrace_plugin::{Error, Result};
-
-mod hash;
-use hash::Hashed;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +30,8 @@ mod tests;
 #[derive(Debug, Default)]
 struct Fair {
     consumers: Consumers,
-    by_key: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
+    /// Places in `keys`, by the keys' numbers, which are hashes already.
+    by_key: HashTable<u32>,
     keys: Vec<Key>,
     /// Places in `keys` that are free.
     free: Vec<u32>,
@@ -66,27 +65,32 @@ impl Fair {
     }
 
     fn push(&mut self, event: u64, number: u64, text: &str) {
-        let (keys, free, round) = (&mut self.keys, &mut self.free, &mut self.round);
-        let place = *self.by_key.entry(number).or_insert_with(|| {
-            let weight = self.weights.get(text).copied().unwrap_or(1);
-            let place = match free.pop() {
-                // Its queue is empty, and keeps its allocation.
-                Some(place) => {
-                    if let Some(key) = keys.get_mut(place as usize) {
-                        (key.number, key.weight, key.deficit) = (number, weight, 0);
+        let keys = &mut self.keys;
+        let entry = self.by_key.entry(
+            number,
+            |place| keys.get(*place as usize).is_some_and(|key| key.number == number),
+            |place| keys.get(*place as usize).map_or(0, |key| key.number),
+        );
+        let place = match entry {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(none) => {
+                let weight = self.weights.get(text).copied().unwrap_or(1);
+                let fresh = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+                let place = self.free.pop().unwrap_or(fresh);
+                none.insert(place);
+                match keys.get_mut(place as usize) {
+                    // Its queue is empty, and keeps its allocation.
+                    Some(key) => (key.number, key.weight, key.deficit) = (number, weight, 0),
+                    None => {
+                        keys.push(Key { number, weight, deficit: 0, events: VecDeque::new() });
                     }
-                    place
                 }
-                None => {
-                    keys.push(Key { number, weight, deficit: 0, events: VecDeque::new() });
-                    u32::try_from(keys.len() - 1).unwrap_or(u32::MAX)
-                }
-            };
-            // It stays there even when its events are withdrawn, until its turn.
-            round.push_back(place);
-            place
-        });
-        if let Some(key) = self.keys.get_mut(place as usize) {
+                // It stays there even when its events are withdrawn, until its turn.
+                self.round.push_back(place);
+                place
+            }
+        };
+        if let Some(key) = keys.get_mut(place as usize) {
             key.events.push_back(event);
         }
     }
@@ -103,7 +107,10 @@ impl Fair {
             key.deficit -= 1;
             if key.events.is_empty() {
                 self.round.pop_front();
-                self.by_key.remove(&key.number);
+                let number = key.number;
+                if let Ok(found) = self.by_key.find_entry(number, |other| *other == place) {
+                    found.remove();
+                }
                 self.free.push(place);
             } else if key.deficit == 0 {
                 self.round.rotate_left(1);
@@ -116,8 +123,10 @@ impl Fair {
     }
 
     fn withdraw(&mut self, event: u64, number: u64) {
-        let place = self.by_key.get(&number).copied();
-        let Some(key) = place.and_then(|place| self.keys.get_mut(place as usize)) else { return };
+        let keys = &mut self.keys;
+        let is_it = |place: &u32| keys.get(*place as usize).is_some_and(|k| k.number == number);
+        let place = self.by_key.find(number, is_it).copied();
+        let Some(key) = place.and_then(|place| keys.get_mut(place as usize)) else { return };
         // The oldest as a rule.
         if let Some(at) = key.events.iter().position(|other| *other == event) {
             key.events.remove(at);

@@ -136,18 +136,19 @@ impl Batch {
     pub fn events(&self) -> impl ExactSizeIterator<Item = Event<'_>> {
         let RawBatch { payloads, keys, events, .. } = &self.0;
         let (mut payload_at, mut key_at) = (0, 0);
-        events.iter().map(move |event| {
-            let (payload_end, key_end) = (event.payload_end as usize, event.key_end as usize);
+        let (rows, _) = events.as_chunks();
+        rows.iter().map(move |&[id, payload_end, key_end, attempt, enqueued_ms]| {
+            let (payload_end, key_end) = (payload_end as usize, key_end as usize);
             let payload = payloads.get(payload_at..payload_end).unwrap_or_default();
             let key = keys.get(key_at..key_end).unwrap_or_default();
             (payload_at, key_at) = (payload_end, key_end);
             Event {
-                id: event.id,
+                id,
                 payload,
                 // The host hands over UTF-8.
                 key: std::str::from_utf8(key).unwrap_or_default(),
-                attempt: event.attempt,
-                enqueued_ms: event.enqueued_ms,
+                attempt: attempt as u32,
+                enqueued_ms,
             }
         })
     }

@@ -319,12 +319,9 @@ impl Core {
 
     /// Lets an event go, and the next of its key if it waited for it.
     fn release(&mut self, event: EventId) {
-        let Some(slot) = self.slots.get(event) else { return };
-        let (key, was_blocked) = (slot.key, slot.place == Place::Blocked);
-        self.slots.remove(event);
-        let Some(key) = key else { return };
+        let Some((Some(key), place)) = self.slots.remove(event) else { return };
         if self.config.ordered
-            && !was_blocked
+            && place != Place::Blocked
             && let Some(next) = self.unblock(key)
         {
             self.renew(0, next);

@@ -23,14 +23,14 @@ pub(super) use accept::Refused;
 pub(super) use finish::CallEnd;
 pub(super) use stage::{Stage, StageConfig};
 pub(super) use take::Next;
-pub use take::{Batch, Meta};
+pub use take::{Batch, Row};
 pub use totals::Totals;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::consumer::ConsumerConfig;
+use super::consumer::{ConsumerConfig, Delivery};
 use super::dispatcher::{Broken, Dispatcher, Standby};
 use super::event::{ConsumerId, DropReason, EventId, Now};
 use super::keys::Keys;
@@ -98,6 +98,8 @@ pub(super) struct Core {
     outputs: Vec<Output>,
     /// Consumers that may be able to start a call.
     woken: Vec<(usize, ConsumerId)>,
+    /// What a consumer's next call may work on, while that is put together.
+    taken: Vec<Delivery>,
 }
 
 /// Something the host has to see to.
@@ -144,6 +146,7 @@ impl Core {
             wanted_room: usize::MAX,
             outputs: Vec::new(),
             woken: Vec::new(),
+            taken: Vec::new(),
         };
         for (stage, consumers) in consumers.into_iter().enumerate() {
             for consumer in consumers {

@@ -1,39 +1,32 @@
 //! What a consumer's next call works on.
 
+use std::time::Duration;
+
 use super::Core;
 use crate::pipeline::consumer::{Delivery, Ready};
-use crate::pipeline::event::{ConsumerId, EventId, Now};
-use crate::pipeline::slots::Place;
+use crate::pipeline::event::{ConsumerId, Now};
+use crate::pipeline::slots::{Place, Slot};
 
-/// Events for one call of a worker: their payloads one after the other, and a
-/// line about each.
+/// Events for one call of a worker, in the form in which a plugin gets them.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The payloads, one after the other.
     pub payloads: Vec<u8>,
-    /// The texts of their keys.
+    /// The texts of the keys, one after the other.
     pub keys: Vec<u8>,
-    /// A line about each event.
-    pub metas: Vec<Meta>,
+    /// A row for each event.
+    pub rows: Vec<Row>,
     pub(crate) deliveries: Vec<Delivery>,
+    /// How long each waited, in nanoseconds.
+    pub(crate) waits_ns: Vec<u64>,
 }
 
-/// One event of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meta {
-    /// Its number.
-    pub event: EventId,
-    /// Where its payload ends.
-    pub payload_end: u32,
-    /// Where its key ends.
-    pub key_end: u32,
-    /// Counted from 1.
-    pub attempt: u32,
-    /// Milliseconds since the Unix epoch.
-    pub stamped_ms: u64,
-    /// When it was enqueued, in nanoseconds of the pipeline's clock.
-    pub enqueued_ns: u64,
-}
+/// One event of a batch: its number ([`EventId::get`]), where its payload ends,
+/// where its key ends, the attempt, and when it came about, in milliseconds since
+/// the Unix epoch.
+///
+/// [`EventId::get`]: crate::pipeline::EventId::get
+pub type Row = [u64; 5];
 
 /// What a consumer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +41,23 @@ impl Batch {
     pub(in crate::pipeline) fn clear(&mut self) {
         self.payloads.clear();
         self.keys.clear();
-        self.metas.clear();
+        self.rows.clear();
         self.deliveries.clear();
+        self.waits_ns.clear();
     }
 
     pub(in crate::pipeline) fn len(&self) -> usize {
-        self.metas.len()
+        self.rows.len()
+    }
+
+    fn push(&mut self, delivery: Delivery, slot: &Slot, key: &str, wait_ns: u64) {
+        self.payloads.extend_from_slice(&slot.payload);
+        self.keys.extend_from_slice(key.as_bytes());
+        let ends = (self.payloads.len() as u64, self.keys.len() as u64);
+        let attempt = u64::from(delivery.attempts) + 1;
+        self.rows.push([delivery.event.get(), ends.0, ends.1, attempt, slot.stamped_ms]);
+        self.deliveries.push(delivery);
+        self.waits_ns.push(wait_ns);
     }
 }
 
@@ -80,7 +84,7 @@ impl Core {
                 Ready::At(at) => return Next::Wait(Some(due.map_or(at, |due| due.min(at)))),
                 Ready::Now | Ready::No => return Next::Wait(due),
             }
-            taker.take(allowed, &mut batch.deliveries);
+            taker.take(allowed, &mut self.taken);
             let expired = self.fill(now, batch);
             self.expired(stage, consumer, &expired, now);
             if !batch.deliveries.is_empty() {
@@ -92,33 +96,24 @@ impl Core {
         }
     }
 
-    /// Copies out what the worker gets. What is too old for it is left out, and
+    /// Copies out what the worker gets of `taken`. What is too old for it is left out, and
     /// returned.
     fn fill(&mut self, now: Now, batch: &mut Batch) -> Vec<Delivery> {
-        let Batch { payloads, keys, metas, deliveries } = batch;
-        let deadline = self.config.deadline.map(|deadline| deadline.as_nanos());
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = self.config.deadline.map(nanoseconds);
         let mut expired = Vec::new();
-        deliveries.retain(|delivery| {
-            let Some(slot) = self.slots.put(delivery.event, Place::Running) else { return false };
-            let age = u128::from(now.0.saturating_sub(slot.enqueued_ns));
-            if deadline.is_some_and(|deadline| age > deadline) {
-                expired.push(*delivery);
-                return false;
+        let mut taken = std::mem::take(&mut self.taken);
+        for delivery in taken.drain(..) {
+            let Some(slot) = self.slots.put(delivery.event, Place::Running) else { continue };
+            let wait = now.0.saturating_sub(slot.enqueued_ns);
+            if deadline.is_some_and(|deadline| wait > deadline) {
+                expired.push(delivery);
+                continue;
             }
-            payloads.extend_from_slice(&slot.payload);
-            if let Some(key) = slot.key {
-                keys.extend_from_slice(self.keys.get(key).text.as_bytes());
-            }
-            metas.push(Meta {
-                event: delivery.event,
-                payload_end: u32::try_from(payloads.len()).unwrap_or(u32::MAX),
-                key_end: u32::try_from(keys.len()).unwrap_or(u32::MAX),
-                attempt: u32::from(delivery.attempts) + 1,
-                stamped_ms: slot.stamped_ms,
-                enqueued_ns: slot.enqueued_ns,
-            });
-            true
-        });
+            let key = slot.key.map_or("", |key| &self.keys.get(key).text);
+            batch.push(delivery, slot, key, wait);
+        }
+        self.taken = taken;
         expired
     }
 }

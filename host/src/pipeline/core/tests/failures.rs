@@ -17,7 +17,7 @@ fn what_fails_is_tried_again_later_and_then_given_up() {
                 }
             }
         }
-        assert_eq!(batch.metas[0].attempt, attempt);
+        assert_eq!(batch.rows[0][3], attempt);
         core.finish(0, ConsumerId(0), &batch.deliveries, crash(), at(now));
         check(&core);
     }

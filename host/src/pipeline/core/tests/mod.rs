@@ -82,12 +82,12 @@ fn take(core: &mut Core, stage: usize, id: u32, now: Now) -> Option<(Vec<u32>, V
 
 fn numbers(batch: &Batch) -> Vec<u32> {
     let mut from = 0;
-    let mut number = |meta: &Meta| {
-        let payload = &batch.payloads[from..meta.payload_end as usize];
-        from = meta.payload_end as usize;
+    let mut number = |[_, end, ..]: &Row| {
+        let payload = &batch.payloads[from..*end as usize];
+        from = *end as usize;
         std::str::from_utf8(payload).unwrap().parse().unwrap()
     };
-    batch.metas.iter().map(&mut number).collect()
+    batch.rows.iter().map(&mut number).collect()
 }
 
 fn ok() -> CallEnd {
