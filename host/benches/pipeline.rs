@@ -181,7 +181,7 @@ fn spec(case: &Case) -> PipelineSpec {
         name: "bench".to_owned(),
         buffer: BufferSpec {
             // Room for two chunks beside what waits.
-            size: if case.queued > 0 { case.queued + 2 * CHUNK } else { std::env::var("BUFFER").map_or(10_000, |b| b.parse().unwrap()) },
+            size: if case.queued > 0 { case.queued + 2 * CHUNK } else { 4 * CHUNK },
             max_bytes: 1 << 30,
             max_event_bytes: 1024,
             max_per_key: 0,

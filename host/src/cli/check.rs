@@ -32,6 +32,8 @@ pub(super) async fn run(plugin: &Path) -> anyhow::Result<()> {
     let component = load(&wasm).await.with_context(|| format!("this host cannot run {path}"))?;
     let topics: Vec<String> = component.topics().iter().map(ToString::to_string).collect();
     list("topics", &topics);
+    let needs: Vec<String> = component.needs().iter().map(ToString::to_string).collect();
+    list("needs", &needs);
     say("this host can run it");
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::{
     AdminConfig, DashboardConfig, DrainConfig, EgressConfig, MetricsConfig, PipelineConfig,
     SocketConfig, StatsdConfig, SwapConfig,
 };
-use crate::plugin::{PublicKey, Source, Trust};
+use crate::plugin::{Grants, PublicKey, Source, Trust};
 use crate::wasm::PluginLimits;
 use crate::wire::TopicPattern;
 
@@ -58,6 +58,8 @@ pub struct AppPlugin {
     pub limits: PluginLimits,
     /// Which requests it may make.
     pub http: EgressConfig,
+    /// What else it may do.
+    pub grants: Grants,
     /// Which components it may be.
     pub trust: Trust,
 }
@@ -218,12 +220,30 @@ fn check(file: &ConfigFile) -> Result<(), String> {
     }
     let plugins: Vec<_> = file.plugins.keys().map(String::as_str).collect();
     file.pipelines.iter().try_for_each(|(name, pipeline)| pipeline.check(name, &plugins))?;
+    for (name, plugin) in &file.plugins {
+        check_grants(&plugin.grants, &file.pipelines)
+            .map_err(|problem| format!("plugins.{name}.grants.{problem}"))?;
+    }
     file.swap.check().map_err(|problem| format!("swap.{problem}"))?;
     check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
         return Err(format!("static.files has the key {url:?}; a URL path begins with `/`"));
     }
     Ok(())
+}
+
+fn check_grants(
+    grants: &Grants,
+    pipelines: &BTreeMap<String, PipelineConfig>,
+) -> Result<(), String> {
+    for topic in &grants.publish {
+        TopicPattern::parse(topic).map_err(|problem| format!("publish: {problem}"))?;
+    }
+    let there = |name: &&String| name.ends_with('*') || pipelines.contains_key(*name);
+    match grants.enqueue.iter().find(|name| !there(name)) {
+        Some(stray) => Err(format!("enqueue has {stray:?}; there is no [pipelines.{stray}]")),
+        None => Ok(()),
+    }
 }
 
 fn check_limits(limits: &PluginLimits) -> Result<(), String> {
@@ -289,15 +309,16 @@ fn app_plugin(
         return Err(format!("plugins.{name}.http.timeout_ms is 0; at least 1 is allowed"));
     }
     let trust = Trust { pins: plugin.sha256.clone(), keys: keys.to_vec() };
-    Ok(AppPlugin { name: name.to_owned(), source, config, limits, http, trust })
+    let grants = plugin.grants.clone();
+    Ok(AppPlugin { name: name.to_owned(), source, config, limits, http, grants, trust })
 }
 
 impl AppPlugin {
     /// A plugin with every setting at its default.
     fn plain(name: String, source: Source) -> Self {
         let (limits, http) = (PluginLimits::default(), EgressConfig::default());
-        let trust = Trust::default();
-        Self { name, source, config: BTreeMap::new(), limits, http, trust }
+        let (grants, trust) = (Grants::default(), Trust::default());
+        Self { name, source, config: BTreeMap::new(), limits, http, grants, trust }
     }
 }
 
@@ -417,6 +438,14 @@ mod tests {
             (
                 "[plugins.a]\npath = \"p\"\nhttp = { addresses = [\"10/8\"] }",
                 "\"10/8\" is no address; one such as",
+            ),
+            (
+                "[plugins.a]\npath = \"p\"\ngrants = { enqueue = [\"jbos\"] }",
+                "plugins.a.grants.enqueue has \"jbos\"; there is no [pipelines.jbos]",
+            ),
+            (
+                "[plugins.a]\npath = \"p\"\ngrants = { publish = [\"\"] }",
+                "plugins.a.grants.publish: ",
             ),
             (
                 "[plugins.a]\npath = \"p\"\nhttp = { timeout_ms = 0 }",

@@ -11,6 +11,7 @@ use super::{
     AdminConfig, CheckOrigin, EgressConfig, PipelineConfig, SwapConfig, TrustConfig, defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
+use crate::plugin::Grants;
 use crate::session::Limits;
 use crate::telemetry::{Dialect, EventNames, Target};
 use crate::wasm::{OnFaults, OnMigrate, PluginLimits};
@@ -165,6 +166,8 @@ pub(super) struct PluginConfig {
     pub(super) limits: toml::Table,
     /// Which requests it may make.
     pub(super) http: EgressConfig,
+    /// What else it may do.
+    pub(super) grants: Grants,
 }
 
 /// `[static]`: the app's page.

@@ -85,6 +85,7 @@ pub(super) struct Slots {
 
 impl Slots {
     /// Takes an event in hand. Its `id` is made here.
+    #[inline]
     pub(super) fn insert(&mut self, mut slot: Slot) -> EventId {
         self.bytes += slot.payload.len();
         self.count(slot.place, 1);

@@ -6,6 +6,7 @@
 //! ```
 
 mod build;
+mod grants;
 mod handler;
 mod kept;
 mod registry;
@@ -16,6 +17,7 @@ mod versions;
 mod watch;
 
 pub use build::{BuildError, build};
+pub use grants::{Denied, Grants, Need};
 pub use handler::Handler;
 pub(crate) use handler::Serves;
 pub(crate) use kept::{Exchange, Kept, KeptVersion};
@@ -31,7 +33,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::egress::{Egress, EgressConfig};
-use crate::telemetry::{Metrics, PluginMeters};
+use crate::telemetry::{Metric, Metrics, PluginMeters};
 
 /// What a plugin's instances know of their surroundings.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Settings {
     pub(crate) meters: Arc<PluginMeters>,
     /// Its requests to other servers.
     pub(crate) egress: Egress,
+    /// What it may do.
+    pub(crate) grants: Grants,
 }
 
 impl Settings {
@@ -58,6 +62,20 @@ impl Settings {
         metrics: Metrics,
     ) -> Self {
         let meters = Arc::new(PluginMeters::new(&metrics, &name));
-        Self { name, config, metrics, meters, egress: Egress::new(http) }
+        let (egress, grants) = (Egress::new(http), Grants::default());
+        Self { name, config, metrics, meters, egress, grants }
+    }
+
+    /// The same, with these grants rather than all.
+    #[must_use]
+    pub fn with_grants(self, grants: Grants) -> Self {
+        Self { grants, ..self }
+    }
+
+    /// Whether the plugin may do something; it is counted when it may not.
+    pub(crate) fn check(&self, need: &Need) -> Result<(), Denied> {
+        self.grants.check(need).inspect_err(|denied| {
+            self.metrics.count_of(Metric::PluginDenied, &[&self.name, denied.key], 1);
+        })
     }
 }

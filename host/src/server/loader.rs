@@ -91,8 +91,9 @@ impl Loader {
         wasm: Vec<u8>,
         plugin: &AppPlugin,
     ) -> Result<Component, LoadError> {
-        let AppPlugin { name, config, http, .. } = plugin.clone();
-        let settings = Arc::new(Settings::new(name, config, http, self.metrics.clone()));
+        let AppPlugin { name, config, http, grants, .. } = plugin.clone();
+        let settings = Settings::new(name, config, http, self.metrics.clone());
+        let settings = Arc::new(settings.with_grants(grants));
         let (engine, limits) = (self.engine.clone(), plugin.limits);
         let compiling =
             tokio::task::spawn_blocking(move || engine.compile(&wasm, settings, limits));

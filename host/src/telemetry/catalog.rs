@@ -139,6 +139,9 @@ catalog! {
     /// From a broadcast's start to the end of its writing to one client's socket.
     BroadcastDelivery: Timing "broadcast.delivery" "ms" [];
 
+    /// A plugin wanted to `publish` or `enqueue` where it may not (`grants`).
+    PluginDenied: Counter "plugin.denied" "effects" ["plugin", "grant"];
+
     /// A plugin sent a request.
     HttpRequests: Counter "http.requests" "requests" ["plugin"];
     /// It came to nothing: `denied`, `invalid`, `unreachable`, `timeout`, `too_large` or

@@ -213,9 +213,22 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
+impl Metrics {
+    /// What a counter with these labels has come to.
+    pub(crate) fn total_of(&self, metric: Metric, values: &[&str]) -> i64 {
+        let spec = metric.spec();
+        let labels = spec.labels.iter().copied().zip(values.iter().map(ToString::to_string));
+        let key = Key { name: spec.name.to_owned(), labels: labels.collect() };
+        match self.registry().series(key, spec.kind) {
+            Some(Series::Counter(counter)) => counter.total(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::registry::Kind;
 
     #[test]
     fn metrics_with_and_without_labels_are_in_the_registry() {
@@ -223,13 +236,7 @@ mod tests {
         metrics.count(Metric::TaskStarted, 2);
         metrics.count_of(Metric::SocketClose, &["1000", "client"], 1);
         metrics.count_of(Metric::SocketClose, &["1000", "client"], 1);
-        let key = |name: &str, labels| Key { name: name.to_owned(), labels };
-        let total = |key| match metrics.registry().series(key, Kind::Counter) {
-            Some(Series::Counter(counter)) => counter.total(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(total(key("task.started", Vec::new())), 2);
-        let labels = vec![("code", "1000".to_owned()), ("reason", "client".to_owned())];
-        assert_eq!(total(key("socket.close", labels)), 2);
+        assert_eq!(metrics.total_of(Metric::TaskStarted, &[]), 2);
+        assert_eq!(metrics.total_of(Metric::SocketClose, &["1000", "client"]), 2);
     }
 }

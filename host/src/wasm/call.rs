@@ -243,15 +243,19 @@ impl Instance {
     /// Tells the imports whose call it is.
     fn begin(&mut self, calling: Calling, kind: CallKind, handed: Option<&Payload>) {
         let Calling { caller, progress } = calling;
-        let budget = Budget::new(&self.limits, kind, self.tasks.is_some()).handed(handed);
+        let budget = self.fresh_budget(kind).handed(handed);
         self.store.data_mut().current = Some(Current { caller, progress, budget });
     }
 
     /// What is left of the limits after what was flushed.
     fn budget(&mut self, kind: CallKind) -> Budget {
         let current = self.store.data_mut().current.take();
-        let fresh = || Budget::new(&self.limits, kind, self.tasks.is_some());
-        current.map_or_else(fresh, |current| current.budget)
+        current.map_or_else(|| self.fresh_budget(kind), |current| current.budget)
+    }
+
+    fn fresh_budget(&self, kind: CallKind) -> Budget {
+        let budget = Budget::new(&self.limits, kind, self.tasks.is_some());
+        budget.granted(self.store.data().settings())
     }
 
     async fn call_channel(

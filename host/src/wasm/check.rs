@@ -25,7 +25,7 @@ pub struct Inspection {
 const PACKAGE: &str = "millrace:plugin";
 
 /// Its sources, so that a check needs no files.
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: [(&str, &str); 10] = [
     ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
     ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
     ("socket.wit", include_str!("../../../wit/v0.1/socket.wit")),
@@ -33,6 +33,7 @@ const SOURCES: [(&str, &str); 9] = [
     ("worker.wit", include_str!("../../../wit/v0.1/worker.wit")),
     ("dispatcher.wit", include_str!("../../../wit/v0.1/dispatcher.wit")),
     ("migration.wit", include_str!("../../../wit/v0.1/migration.wit")),
+    ("grants.wit", include_str!("../../../wit/v0.1/grants.wit")),
     ("host.wit", include_str!("../../../wit/v0.1/host.wit")),
     ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
 ];

@@ -8,12 +8,13 @@ use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
 
 use super::bindings::exports::millrace::plugin::{
-    channel, dispatcher, dispatcher_state, migration, outgoing, self_test, socket, tasks, worker,
+    channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket, tasks,
+    worker,
 };
 use super::host::State;
 use super::instance::Instance;
 use super::{Engine, Fault, PluginLimits, check};
-use crate::plugin::Settings;
+use crate::plugin::{Need, Settings};
 use crate::telemetry::WasmMeters;
 use crate::wire::{TopicPattern, TopicPatternError};
 
@@ -30,6 +31,7 @@ pub struct Component {
     topics: Vec<TopicPattern>,
     pub(super) schemas: Schemas,
     intercepts: Arc<[SmolStr]>,
+    needs: Vec<Need>,
 }
 
 /// The schemas of the assigns it reads and writes.
@@ -55,6 +57,7 @@ pub(super) struct Exports {
     pub(super) dispatcher_state: Option<dispatcher_state::GuestIndices>,
     pub(super) migration: Option<migration::GuestIndices>,
     pub(super) self_test: Option<self_test::GuestIndices>,
+    pub(super) needs: Option<needs::GuestIndices>,
 }
 
 /// Why a file is no plugin for this server.
@@ -89,6 +92,9 @@ pub enum LoadError {
         /// How many topics it serves.
         topics: usize,
     },
+    /// It needs what it is not granted.
+    #[error("needs what it is not granted: {0}")]
+    NotGranted(String),
     /// It serves no topic.
     #[error(
         "exports `channel`, but its `topics` returned none; name at least one, such as `room:*`"
@@ -132,6 +138,7 @@ impl Engine {
             dispatcher_state: dispatcher_state::GuestIndices::new(&pre).ok(),
             migration: migration::GuestIndices::new(&pre).ok(),
             self_test: self_test::GuestIndices::new(&pre).ok(),
+            needs: needs::GuestIndices::new(&pre).ok(),
         };
         Ok(Loading(Component {
             engine: self.clone(),
@@ -143,6 +150,7 @@ impl Engine {
             topics: Vec::new(),
             schemas: Schemas::Any,
             intercepts: Arc::new([]),
+            needs: Vec::new(),
         }))
     }
 }
@@ -156,6 +164,9 @@ impl Loading {
     pub async fn finish(self) -> Result<Component, LoadError> {
         let mut component = self.0;
         let mut instance = Instance::new(&component).await.map_err(LoadError::FirstCall)?;
+        component.needs = instance.needs().await.map_err(LoadError::FirstCall)?;
+        let granted = component.settings.grants.check_all(&component.needs);
+        granted.map_err(LoadError::NotGranted)?;
         let topics = instance.topics().await.map_err(LoadError::FirstCall)?;
         let intercepts = instance.intercepts().await.map_err(LoadError::FirstCall)?;
         if topics.is_empty() && component.exports.channel.is_some() {
@@ -212,6 +223,12 @@ impl Component {
         &self.intercepts
     }
 
+    /// What it says that it cannot do without.
+    #[must_use]
+    pub fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
     /// Its bounds.
     #[must_use]
     pub fn limits(&self) -> &PluginLimits {
@@ -222,7 +239,7 @@ impl Component {
     #[must_use]
     pub fn exports(&self) -> Vec<&'static str> {
         let Exports { channel, outgoing, socket, tasks, worker, .. } = &self.exports;
-        let Exports { dispatcher, dispatcher_state, migration, self_test, .. } = &self.exports;
+        let Exports { dispatcher, dispatcher_state, migration, self_test, needs, .. } = &self.exports;
         let all = [
             ("channel", channel.is_some()),
             ("outgoing", outgoing.is_some()),
@@ -230,6 +247,7 @@ impl Component {
             ("tasks", tasks.is_some()),
             ("migration", migration.is_some()),
             ("self-test", self_test.is_some()),
+            ("needs", needs.is_some()),
             ("worker", worker.is_some()),
             ("dispatcher", dispatcher.is_some()),
             ("dispatcher-state", dispatcher_state.is_some()),

@@ -1,14 +1,18 @@
 //! The interface's types ⇄ the host's own, with every limit on what a plugin
 //! may return.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
+use tracing::warn;
 
 use super::bindings::exports::millrace::plugin::{channel, socket, worker};
 use super::bindings::millrace::plugin::types;
 use super::{Fault, PluginLimits};
 use crate::channel::{Assigns, Callback, Context, Effect, Info, Joined, Outcome, SocketRef};
 use crate::pipeline::{NewEvent, Verdict};
+use crate::plugin::{Need, Settings};
 use crate::pubsub::Broadcast;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, is_json};
 
@@ -144,6 +148,8 @@ pub(super) struct Budget {
     /// JSON the call was handed: what comes back as it was needs no check, and
     /// shares its memory. Channels pass on most of what they get.
     handed: Option<ByteString>,
+    /// The plugin's, when anything is withheld from it.
+    grants: Option<Arc<Settings>>,
 }
 
 /// What kind of call has effects.
@@ -172,6 +178,7 @@ impl Budget {
             call,
             tasks,
             handed: None,
+            grants: None,
         }
     }
 
@@ -180,6 +187,12 @@ impl Budget {
         if let Some(Payload::Json(text)) = payload {
             self.handed = Some(text.clone());
         }
+        self
+    }
+
+    /// The same for a plugin with these grants.
+    pub(super) fn granted(mut self, settings: &Arc<Settings>) -> Self {
+        self.grants = settings.grants.are_limited().then(|| Arc::clone(settings));
         self
     }
 
@@ -221,9 +234,30 @@ impl Budget {
         })?;
         let mut checked = Vec::with_capacity(effects.len());
         for effect in effects {
-            checked.push(self.effect(effect)?);
+            let effect = self.effect(effect)?;
+            checked.extend(self.allowed(effect));
         }
         Ok(checked)
+    }
+
+    /// What happens of an effect: nothing without its grant, but who waits for an
+    /// answer to it gets one.
+    fn allowed(&self, effect: Effect) -> Option<Effect> {
+        let Some(settings) = &self.grants else { return Some(effect) };
+        let need = match &effect {
+            Effect::Broadcast { topic: Some(topic), .. } => Need::Publish(topic.clone()),
+            Effect::Enqueue { pipeline, .. } => Need::Enqueue(pipeline.clone()),
+            _ => return Some(effect),
+        };
+        let Err(denied) = settings.check(&need) else { return Some(effect) };
+        warn!(plugin = settings.name, "an effect was left out: {denied}");
+        let Effect::Enqueue { event, .. } = effect else { return None };
+        let payload = Payload::reason(&denied.to_string());
+        event.reply_to.map(|socket_ref| Effect::ReplyTo {
+            socket_ref: *socket_ref,
+            status: "error".to_owned(),
+            payload,
+        })
     }
 
     fn effect(&mut self, effect: types::Effect) -> Result<Effect, Fault> {
@@ -474,6 +508,8 @@ fn name(what: &str, name: &str) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::Grants;
+    use crate::telemetry::{Metric, Metrics};
 
     fn limits() -> PluginLimits {
         let (max_assigns_bytes, max_effects, max_effect_bytes) = (4, 2, 20);
@@ -520,6 +556,49 @@ mod tests {
         assert_eq!(payload, &handed);
         let error = budget.effects(vec![push("e", b"{\"a\":")]).unwrap_err();
         assert!(error.message.contains("is not JSON"), "{error}");
+    }
+
+    #[test]
+    fn effects_without_a_grant_are_left_out_and_counted() {
+        let metrics = Metrics::kept();
+        let settings = Settings::new(
+            "relay".to_owned(),
+            std::collections::BTreeMap::new(),
+            crate::egress::EgressConfig::default(),
+            metrics.clone(),
+        );
+        let grants =
+            Grants { publish: vec!["a".to_owned()], enqueue: vec!["orders".to_owned()] };
+        let settings = Arc::new(settings.with_grants(grants));
+        let limits = PluginLimits::default();
+        let mut budget = Budget::new(&limits, CallKind::Task, true).granted(&settings);
+        let broadcast = |topic: Option<&str>| {
+            types::Effect::Broadcast(types::BroadcastResult {
+                topic: topic.map(str::to_owned),
+                event: "e".to_owned(),
+                payload: types::PayloadResult::Json(b"1".to_vec()),
+            })
+        };
+        let enqueue = |pipeline: &str| {
+            types::Effect::Enqueue(types::Enqueue {
+                pipeline: pipeline.to_owned(),
+                payload: Vec::new(),
+                key: None,
+                priority: 0,
+                socket_ref: None,
+            })
+        };
+        let asked_for = vec![
+            broadcast(None),
+            broadcast(Some("a")),
+            broadcast(Some("b")),
+            enqueue("orders"),
+            enqueue("mails"),
+        ];
+        assert_eq!(budget.effects(asked_for).unwrap().len(), 3);
+        for grant in ["publish", "enqueue"] {
+            assert_eq!(metrics.total_of(Metric::PluginDenied, &["relay", grant]), 1, "{grant}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What a plugin may call: log, metrics, config, clock, random, http, its own
-//! call, and WASI with nothing granted.
+//! What a plugin may call: log, metrics, config, clock, random, http, grants, its
+//! own call, and WASI with nothing granted.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,13 +10,15 @@ use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::bindings::millrace::plugin::{call, clock, config, http, log, metrics, random, types};
+use super::bindings::millrace::plugin::{
+    call, clock, config, grants, http, log, metrics, random, types,
+};
 use super::convert::Budget;
 use super::limits::{MemoryLimiter, PluginLimits};
 use super::output::OutputTail;
 use crate::channel::{Caller, Progress, SocketRef};
 use crate::egress::{self, EgressError};
-use crate::plugin::Settings;
+use crate::plugin::{Need, Settings};
 use crate::telemetry::{CallMeasurements, Measurement, Metric};
 
 /// What belongs to one instance on the host's side.
@@ -68,6 +70,11 @@ impl State {
         }
     }
 
+    /// What its plugin knows of its surroundings.
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
     /// Ends the bookkeeping of one call.
     pub(super) fn call_ended(&mut self) {
         if self.lines_dropped > 0 {
@@ -91,6 +98,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     http::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    grants::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     call::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
@@ -212,6 +220,25 @@ impl http::Host for State {
                 metrics.count_of(Metric::HttpFailed, &[name, reason], 1);
                 Err(error)
             }
+        }
+    }
+}
+
+impl grants::Host for State {
+    fn are_limited(&mut self) -> bool {
+        self.settings.grants.are_limited()
+    }
+
+    fn check(&mut self, need: grants::Need) -> Result<(), String> {
+        self.settings.check(&need.into()).map_err(|denied| denied.to_string())
+    }
+}
+
+impl From<grants::Need> for Need {
+    fn from(need: grants::Need) -> Self {
+        match need {
+            grants::Need::Publish(topic) => Self::Publish(topic),
+            grants::Need::Enqueue(pipeline) => Self::Enqueue(pipeline),
         }
     }
 }

@@ -3,10 +3,12 @@
 use wasmtime::{Store, Trap};
 
 use super::bindings::exports::millrace::plugin::{
-    channel, dispatcher, dispatcher_state, migration, outgoing, self_test, socket, tasks, worker,
+    channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket, tasks,
+    worker,
 };
 use super::host::State;
 use super::{Component, Fault, PluginLimits};
+use crate::plugin::Need;
 
 /// A live instance in its own store.
 pub(super) struct Instance {
@@ -20,6 +22,7 @@ pub(super) struct Instance {
     pub(super) dispatcher_state: Option<dispatcher_state::Guest>,
     pub(super) migration: Option<migration::Guest>,
     pub(super) self_test: Option<self_test::Guest>,
+    needs: Option<needs::Guest>,
     pub(super) limits: PluginLimits,
     /// What the call that runs, or the last one, was given.
     fuel: u64,
@@ -99,6 +102,18 @@ impl Instance {
         }
     }
 
+    /// Asks what it cannot do without; nothing when it has no `needs`.
+    pub(super) async fn needs(&mut self) -> Result<Vec<Need>, Fault> {
+        self.refuel(0)?;
+        match &self.needs {
+            Some(guest) => {
+                let needs = guest.call_list_needs(&mut self.store).await;
+                Ok(self.ended(needs)?.into_iter().map(Need::from).collect())
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Lets each call run to its end at once: it never waits for its turn.
     pub(super) fn never_yield(&mut self) -> Result<(), Fault> {
         let set = self.store.fuel_async_yield_interval(None);
@@ -140,6 +155,7 @@ struct Exported {
     dispatcher_state: Option<dispatcher_state::Guest>,
     migration: Option<migration::Guest>,
     self_test: Option<self_test::Guest>,
+    needs: Option<needs::Guest>,
 }
 
 impl Exported {
@@ -166,12 +182,13 @@ impl Exported {
             dispatcher_state: load!(dispatcher_state),
             migration: load!(migration),
             self_test: load!(self_test),
+            needs: load!(needs),
         })
     }
 
     fn of(self, store: Store<State>, limits: PluginLimits) -> Instance {
         let Self { channel, outgoing, socket, tasks, worker, .. } = self;
-        let Self { dispatcher, dispatcher_state, migration, self_test, .. } = self;
+        let Self { dispatcher, dispatcher_state, migration, self_test, needs, .. } = self;
         Instance {
             store,
             channel,
@@ -183,6 +200,7 @@ impl Exported {
             dispatcher_state,
             migration,
             self_test,
+            needs,
             limits,
             fuel: limits.fuel,
         }

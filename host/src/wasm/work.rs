@@ -56,6 +56,7 @@ impl Instance {
         };
         let answer = guest.call_handle(&mut self.store, handed).await;
         let answer = self.ended(answer)?;
-        Budget::new(&self.limits, CallKind::Worker, false).work(answer, batch.rows.len())
+        let budget = Budget::new(&self.limits, CallKind::Worker, false);
+        budget.granted(self.store.data().settings()).work(answer, batch.rows.len())
     }
 }

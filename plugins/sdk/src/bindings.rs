@@ -27,6 +27,7 @@ macro_rules! world {
                 "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
                 "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
                 "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
+                "millrace:plugin/grants@0.1.0": crate::bindings::millrace::plugin::grants,
             },
         });
     };
@@ -55,6 +56,11 @@ pub mod migration {
 /// The optional `self-test`.
 pub mod self_test {
     world!("self-test-plugin", "export_self_test_plugin", "millrace_plugin::bindings::self_test");
+}
+
+/// The optional `needs`.
+pub mod needs {
+    world!("needs-plugin", "export_needs_plugin", "millrace_plugin::bindings::needs");
 }
 
 /// The optional `worker`.

@@ -22,6 +22,12 @@ impl Error {
     pub fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self(Box::new(cause))
     }
+
+    /// The cause, if it is of this type: a [`Denied`](crate::Denied), for example.
+    #[must_use]
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
 }
 
 /// The error for an event a channel does not know.

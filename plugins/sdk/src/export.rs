@@ -233,6 +233,35 @@ macro_rules! export_self_test {
     };
 }
 
+/// Says what the plugin cannot do without: `publish` and topics, `enqueue` and
+/// pipelines. A server that does not grant all of it refuses the plugin, rather
+/// than have it fail later.
+///
+/// ```
+/// millrace_plugin::export_needs!(publish "user:*", enqueue "jobs");
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! export_needs {
+    ($($what:ident $name:literal),+ $(,)?) => {
+        const _: () = {
+            use $crate::bindings::needs::exports::millrace::plugin::needs as interface;
+
+            struct Plugin;
+
+            impl interface::Guest for Plugin {
+                fn list_needs() -> ::std::vec::Vec<interface::Need> {
+                    ::std::vec![$($crate::runtime::need::$what($name)),+]
+                }
+            }
+
+            $crate::bindings::needs::export_needs_plugin!(
+                Plugin with_types_in $crate::bindings::needs
+            );
+        };
+    };
+}
+
 /// Exports a [`Worker`](crate::Worker); besides [`export!`], or alone.
 #[macro_export]
 macro_rules! export_worker {

@@ -66,6 +66,7 @@ mod channel;
 mod connect;
 mod error;
 mod export;
+mod grants;
 mod payload;
 #[doc(hidden)]
 pub mod runtime;
@@ -82,6 +83,7 @@ pub use assigns::Assigns;
 pub use channel::{Channel, Info, Outgoing, Reply};
 pub use connect::{Connect, Connected, Refused, Request};
 pub use error::{Error, Result, unknown_event};
+pub use grants::Denied;
 pub use payload::{IntoPayload, Payload};
 pub use socket::{Socket, SocketRef};
 pub use tasks::Tasks;

@@ -185,3 +185,16 @@ impl From<Payload> for RawPayload {
         }
     }
 }
+
+/// The words of [`export_needs!`](crate::export_needs).
+pub mod need {
+    use crate::bindings::millrace::plugin::grants::Need;
+
+    pub fn publish(topic: &str) -> Need {
+        Need::Publish(topic.to_owned())
+    }
+
+    pub fn enqueue(pipeline: &str) -> Need {
+        Need::Enqueue(pipeline.to_owned())
+    }
+}

@@ -6,11 +6,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::millrace::plugin::call;
+use crate::bindings::millrace::plugin::grants::Need;
 use crate::bindings::millrace::plugin::types::{
     Assigns as RawAssigns, Broadcast, Effect, LatePush, LateReply, Outcome, Push,
     Reply as RawReply, Socket as RawSocket, Task, Timer,
 };
-use crate::{Assigns, IntoPayload, NewEvent, Reply, Result};
+use crate::{Assigns, IntoPayload, NewEvent, Reply, Result, grants};
 
 /// A handler's view of its channel: who it is, its state, and what it can ask
 /// the server to do once the handler has returned.
@@ -85,13 +86,15 @@ impl<A> Socket<A> {
         Ok(())
     }
 
-    /// Sends an event to everybody on another topic.
+    /// Sends an event to everybody on another topic. A [`Denied`](crate::Denied) when
+    /// the server does not let the plugin.
     pub fn broadcast_to(
         &mut self,
         topic: &str,
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<()> {
+        grants::check(&Need::Publish(topic.to_owned()))?;
         self.effects.push(Effect::Broadcast(broadcast(Some(topic), event, payload)?));
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::bindings::millrace::plugin::grants::Need;
 use crate::bindings::millrace::plugin::types::{
     Broadcast, Effect, Enqueue, LatePush, LateReply, Push,
 };
@@ -11,7 +12,7 @@ use crate::bindings::worker::exports::millrace::plugin::worker::{
     Answer, Batch as RawBatch, Judged, Retry as RawRetry, Verdict as RawVerdict,
 };
 use crate::socket::raw_reply;
-use crate::{Error, IntoPayload, Payload, Reply, Result, SocketRef, host};
+use crate::{Error, IntoPayload, Payload, Reply, Result, SocketRef, grants, host};
 
 /// Work on the events of a pipeline, which `[pipelines.NAME]` names as its
 /// `worker`, or as one of its `transforms`.
@@ -163,8 +164,10 @@ impl Event<'_> {
 }
 
 impl Effects {
-    /// Sends an event to every subscriber of a topic.
+    /// Sends an event to every subscriber of a topic. A [`Denied`](crate::Denied)
+    /// when the server does not let the plugin.
     pub fn broadcast(&mut self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<()> {
+        grants::check(&Need::Publish(topic.to_owned()))?;
         let (topic, event) = (Some(topic.to_owned()), event.to_owned());
         let payload = payload.into_payload()?.into();
         self.0.push(Effect::Broadcast(Broadcast { topic, event, payload }));
@@ -204,10 +207,12 @@ impl Effects {
 }
 
 impl NewEvent {
-    /// An event for the pipeline of this name.
+    /// An event for the pipeline of this name. A [`Denied`](crate::Denied) when the
+    /// server does not let the plugin.
     pub fn new(pipeline: &str, payload: impl IntoPayload) -> Result<Self> {
         let (Payload::Json(payload) | Payload::Binary(payload)) = payload.into_payload()?;
         let pipeline = pipeline.to_owned();
+        grants::check(&Need::Enqueue(pipeline.clone()))?;
         Ok(Self(Enqueue { pipeline, payload, key: None, priority: 0, socket_ref: None }))
     }
 

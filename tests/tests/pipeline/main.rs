@@ -5,6 +5,7 @@ mod bounds;
 mod broadcast;
 mod dead_letters;
 mod dispatchers;
+mod grants;
 mod jobs;
 mod memory;
 mod relay;

@@ -90,6 +90,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn insert(&mut self, event: NewEvent, hash: Option<u64>, stored: u64, now: Now) {
         self.totals.accepted += 1;
         let NewEvent { payload, key, priority, selected, reply_to, stamped_ms } = event;

@@ -70,6 +70,9 @@ impl Core {
                     self.delay(stage, consumer, *delivery, retry_after, now);
                 }
             }
+            CallEnd::Answered(exceptions) if exceptions.is_empty() => {
+                deliveries.iter().for_each(|done| self.end(stage, done.event, &End::Done));
+            }
             CallEnd::Answered(mut exceptions) => {
                 exceptions.sort_by_key(|(index, _)| *index);
                 let mut exceptions = exceptions.into_iter().peekable();

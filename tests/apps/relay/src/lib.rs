@@ -17,6 +17,8 @@
 //! | `on` | hands `{"pipeline", "event"}` of this to another pipeline |
 //! | `reply` | replies with this; `{"error": e}` with an error |
 //!
+//! It needs to hand events to `orders`.
+//!
 //! An event with `transform` is for a transform: it drops it with the reason `drop`,
 //! or passes it on with the fields of `set` in place of `transform`, and a text of
 //! `fill` bytes.
@@ -151,3 +153,4 @@ fn transformed(event: &Event<'_>, transform: Transform) -> Result<Verdict> {
 
 millrace_plugin::export!(Relay);
 millrace_plugin::export_worker!(Work);
+millrace_plugin::export_needs!(enqueue "orders");
