@@ -159,13 +159,15 @@ Example:
     #[command(after_help = "\
 Examples:
   millrace swap-dispatcher jobs fair
+  millrace swap-dispatcher jobs fair.wasm
   millrace swap-dispatcher jobs demand --stage 0")]
     SwapDispatcher {
         /// The pipeline.
         #[arg(value_parser = admin::name)]
         pipeline: String,
-        /// `demand`, `partition`, or a plugin that exports `dispatcher`.
-        #[arg(value_name = "NAME")]
+        /// `demand`, `partition`, or a plugin that exports `dispatcher`; or a file that is
+        /// to be the next version of the plugin it has, as by `millrace swap`.
+        #[arg(value_name = "NAME|FILE.wasm")]
         dispatcher: String,
         /// The stage, counted from 0; the last one unless given.
         #[arg(long)]

@@ -1,11 +1,13 @@
 //! `millrace pipelines`, `swap-dispatcher` and `dead-letters`: what became of
 //! events, and what to do about it.
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::admin::{AdminArgs, name};
+use super::swap::{SwapArgs, swap};
 use super::table::Table;
 use super::value::{list, number, text, texts};
 use super::{print, say};
@@ -92,6 +94,10 @@ pub(super) async fn swap_dispatcher(
     dispatcher: &str,
     stage: Option<usize>,
 ) -> anyhow::Result<()> {
+    if dispatcher.ends_with(".wasm") {
+        let plugin = dispatching(server, pipeline, stage).await?;
+        return swap(server, &SwapArgs::at_once(plugin, dispatcher.into())).await;
+    }
     let wanted = json!({ "dispatcher": dispatcher, "stage": stage });
     let path = format!("/pipelines/{pipeline}/dispatcher");
     let view = server.ask(Method::POST, &path, Some(wanted)).await?;
@@ -101,6 +107,28 @@ pub(super) async fn swap_dispatcher(
         say(&format!("the dispatchers of {pipeline} are: {}", texts(&view, &["dispatchers"])));
     }
     Ok(())
+}
+
+/// The plugin that is the dispatcher of a stage, or of the last one.
+async fn dispatching(
+    server: &AdminArgs,
+    pipeline: &str,
+    stage: Option<usize>,
+) -> anyhow::Result<String> {
+    let view = server.get(&format!("/pipelines/{pipeline}")).await?;
+    let dispatchers = list(&view, &["dispatchers"]);
+    let Some(dispatcher) = dispatchers.get(stage.unwrap_or(dispatchers.len().saturating_sub(1))) else {
+        bail!("the pipeline {pipeline} has {} stages, counted from 0", dispatchers.len());
+    };
+    let dispatcher = text(dispatcher, &[]);
+    // A plugin's version stands behind its name.
+    match dispatcher.split_once(' ') {
+        Some((plugin, _)) => Ok(plugin.to_owned()),
+        None => bail!(
+            "the pipeline {pipeline} has the built-in dispatcher `{dispatcher}`, which a file \
+             cannot be a version of; switch to a plugin of millrace.toml first, by its name"
+        ),
+    }
 }
 
 /// `millrace dead-letters`.

@@ -36,6 +36,13 @@ pub(super) struct SwapArgs {
     watch: Option<Duration>,
 }
 
+impl SwapArgs {
+    /// For all connections at once, with the server's own watch.
+    pub(super) fn at_once(name: String, file: PathBuf) -> Self {
+        Self { name, file, canary: None, watch: None }
+    }
+}
+
 /// Uploads a component, and tells what is done with it.
 pub(super) async fn swap(server: &AdminArgs, args: &SwapArgs) -> anyhow::Result<()> {
     let SwapArgs { name, file, canary, watch } = args;

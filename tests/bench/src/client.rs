@@ -161,6 +161,18 @@ impl Client {
         self.push(JOIN_REF, self.protocol.join(), "{}");
     }
 
+    /// Its topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// What has been read and not looked at.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        self.incoming.get(self.seen..).unwrap_or_default()
+    }
+
     /// Passes over what has been read, whatever it is.
     pub fn discard(&mut self) {
         self.seen = self.incoming.len();

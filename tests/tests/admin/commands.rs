@@ -89,8 +89,16 @@ async fn pipelines_and_their_dispatchers_are_for_people_too() {
     let none = lines(&server, &["dead-letters", "list", "jobs"]).await;
     assert_eq!(none, ["there are no dead letters"]);
 
+    let file = App::jobs().path().join(".millrace/isolate.wasm");
+    let by_file = ["swap-dispatcher", "jobs", file.to_str().unwrap()];
+    ask(&server, &by_file).await.assert_refused(&["built-in dispatcher `demand`", "by its name"]);
     let switched = lines(&server, &["swap-dispatcher", "jobs", "fair", "--stage", "0"]).await;
     assert!(switched[0].starts_with("the dispatchers of jobs are: fair "), "{switched:?}");
+    let swapped = lines(&server, &by_file).await;
+    let (from, to) = (words(&switched[0])[6], words(swapped.last().unwrap())[1]);
+    assert_ne!(from, to, "{swapped:?}");
+    let table = lines(&server, &["pipelines"]).await;
+    assert_eq!(words(&table[1])[1..3], ["fair", to], "{table:?}");
     let refused = ask(&server, &["swap-dispatcher", "jobs", "fare"]).await;
     refused.assert_refused(&["400", "\"fare\"", "is expected", "the dispatcher it had goes on"]);
 }

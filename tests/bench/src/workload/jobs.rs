@@ -51,6 +51,10 @@ pub(super) struct User {
     pub(super) waits: Latencies,
     pub(super) wait_sum: Duration,
     pub(super) duplicated: u64,
+    /// The last job that was done.
+    last: u64,
+    /// Jobs that were done after a later one.
+    disordered: u64,
 }
 
 /// How long it is until one looks again whether a pipeline is empty.
@@ -149,6 +153,28 @@ impl Users {
         }
     }
 
+    /// Measures waits anew.
+    pub(super) fn reset(&self) -> Result<()> {
+        for user in self.lock().iter_mut() {
+            user.waits = Latencies::new()?;
+        }
+        Ok(())
+    }
+
+    /// The waits of all users.
+    pub(super) fn waits(&self) -> Result<Latencies> {
+        let mut waits = Latencies::new()?;
+        self.lock().iter().try_for_each(|user| waits.add(&user.waits))?;
+        Ok(waits)
+    }
+
+    /// Jobs that came again, and jobs that were out of their user's order.
+    pub(super) fn faults(&self) -> (u64, u64) {
+        let users = self.lock();
+        let all = |fault: fn(&User) -> u64| users.iter().map(fault).sum();
+        (all(|user| user.duplicated), all(|user| user.disordered))
+    }
+
     fn done(&self, payload: &str, now: Instant) -> Result<()> {
         let job: Value = serde_json::from_str(payload)?;
         let number = job["user"].as_str().and_then(|user| user.parse::<usize>().ok());
@@ -161,6 +187,8 @@ impl Users {
             user.duplicated += 1;
             return Ok(());
         };
+        user.disordered += u64::from(seq < user.last);
+        user.last = user.last.max(seq);
         let wait = now.saturating_duration_since(due);
         user.waits.record(wait);
         user.wait_sum += wait;
@@ -170,8 +198,15 @@ impl Users {
 
 impl User {
     fn new() -> Result<Self> {
-        let (waiting, waits) = (HashMap::new(), Latencies::new()?);
-        Ok(Self { waiting, offered: 0, waits, wait_sum: Duration::ZERO, duplicated: 0 })
+        Ok(Self {
+            waiting: HashMap::new(),
+            offered: 0,
+            waits: Latencies::new()?,
+            wait_sum: Duration::ZERO,
+            duplicated: 0,
+            last: 0,
+            disordered: 0,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod churn;
 mod echo;
 mod echo_rate;
+mod exchanges;
 mod fairness;
 mod fanout;
 mod fanout_rate;
@@ -16,6 +17,7 @@ mod waiting;
 pub use churn::Churn;
 pub use echo::Echo;
 pub use echo_rate::EchoRate;
+pub use exchanges::{Exchanges, Of};
 pub use fairness::{Fairness, Policy};
 pub use fanout::Fanout;
 pub use fanout_rate::FanoutRate;
@@ -55,6 +57,8 @@ pub enum Workload {
     Neighbours(Neighbours),
     /// Calls that wait.
     Waiting(Waiting),
+    /// Other versions of plugins.
+    Exchanges(Exchanges),
 }
 
 impl Workload {
@@ -71,6 +75,7 @@ impl Workload {
             Self::Fairness(fairness) => fairness.run(server).await,
             Self::Neighbours(neighbours) => neighbours.run(server).await,
             Self::Waiting(waiting) => waiting.run(server).await,
+            Self::Exchanges(exchanges) => exchanges.run(server).await,
         }
     }
 }

@@ -1,0 +1,99 @@
+//! A pipeline's dispatcher is exchanged.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tokio::task::JoinSet;
+
+use super::Exchanges;
+use super::operator::Operator;
+use crate::latency::Latencies;
+use crate::pace::Pace;
+use crate::server::Target;
+use crate::workload::jobs::{self, Producer, Users, append};
+use crate::workload::{Outcome, SETTLE, run_for};
+
+const PIPELINE: &str = "jobs";
+/// What a job waits in the worker.
+const WORK_MS: u64 = 5;
+/// Jobs that show what can be done, of so many users.
+const TRIAL: u64 = 2_000;
+const TRIAL_USERS: u64 = 100;
+/// Users whose jobs are in order.
+const USERS: usize = 100;
+/// Of the capacity.
+const LOAD: f64 = 0.5;
+
+impl Exchanges {
+    pub(super) async fn dispatcher(self, server: &Target) -> Result<Outcome> {
+        let operator = Operator::of(server).await?;
+        let dispatch = operator.built("bench/exchanges", "dispatch").await?;
+        let mut producer = Producer::connect(server, PIPELINE).await?;
+        let mut looking = jobs::Operator::connect(server, PIPELINE).await?;
+        let mut lines = String::new();
+        for seq in 1..=TRIAL {
+            append(&mut lines, &format!("trial{}", seq % TRIAL_USERS), seq, WORK_MS);
+        }
+        let start = Instant::now();
+        let accepted = producer.post(&lines).await?;
+        looking.settled().await?;
+        let capacity = accepted as f64 / start.elapsed().as_secs_f64();
+
+        let mut listening = JoinSet::new();
+        let users = Users::listen(server, USERS, &mut listening).await?;
+        let mut pace = Pace::new(capacity * LOAD)?;
+        let mut waits = Vec::new();
+        let mut offered = 0;
+        for exchanging in [false, true, false] {
+            users.reset()?;
+            let swapping = async {
+                match exchanging {
+                    false => tokio::time::sleep(Duration::try_from_secs_f64(self.seconds)?).await,
+                    true => {
+                        for _ in 0..self.exchanges {
+                            let told = operator.swap("dispatch", &dispatch, &[]).await?;
+                            ensure!(told.outcome == "live", "it ended as {}", told.outcome);
+                        }
+                    }
+                }
+                anyhow::Ok(())
+            };
+            let mut swapping = std::pin::pin!(swapping);
+            loop {
+                let due = tokio::select! {
+                    done = &mut swapping => break done?,
+                    due = pace.next() => due?.1,
+                };
+                let user = offered % USERS;
+                offered += 1;
+                lines.clear();
+                users.job(&mut lines, user, WORK_MS, due);
+                if producer.post(&lines).await? == 0 {
+                    users.refused(user);
+                }
+            }
+            waits.push(users.waits()?);
+        }
+        users.served().await;
+        run_for(SETTLE, &mut listening).await?;
+        let totals = looking.settled().await?;
+        let [mut without, during, after] = <[Latencies; 3]>::try_from(waits)
+            .map_err(|waits| anyhow::anyhow!("{} turns", waits.len()))?;
+        without.add(&after)?;
+        let (duplicated, disordered) = users.faults();
+        let figures = vec![
+            ("exchanges", self.exchanges as f64),
+            ("capacity, jobs a second", capacity),
+            ("jobs accepted", totals.accepted as f64),
+            ("jobs done", totals.done as f64),
+            ("jobs out of their user's order", disordered as f64),
+            ("p50 without, ms", without.at(0.5) / 1e3),
+            ("p50 during, ms", during.at(0.5) / 1e3),
+            ("p99 without, ms", without.at(0.99) / 1e3),
+            ("p99 during, ms", during.at(0.99) / 1e3),
+            ("p99 during / without", during.at(0.99) / without.at(0.99)),
+        ];
+        let lost = users.waiting().max(totals.accepted - totals.done);
+        Ok(Outcome { figures, lost: lost + disordered, duplicated })
+    }
+}
