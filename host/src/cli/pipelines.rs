@@ -117,7 +117,8 @@ async fn dispatching(
 ) -> anyhow::Result<String> {
     let view = server.get(&format!("/pipelines/{pipeline}")).await?;
     let dispatchers = list(&view, &["dispatchers"]);
-    let Some(dispatcher) = dispatchers.get(stage.unwrap_or(dispatchers.len().saturating_sub(1))) else {
+    let Some(dispatcher) = dispatchers.get(stage.unwrap_or(dispatchers.len().saturating_sub(1)))
+    else {
         bail!("the pipeline {pipeline} has {} stages, counted from 0", dispatchers.len());
     };
     let dispatcher = text(dispatcher, &[]);

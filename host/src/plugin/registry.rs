@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::versions::Replaced;
 use super::{Handler, Plugin, Serves};
 use crate::session::{Route, Routes};
 use crate::telemetry::Metrics;
@@ -83,11 +84,12 @@ impl Registry {
     }
 
     /// Makes another version of a plugin the live one; the one that is stands by.
-    pub(crate) fn replace(&self, plugin: &Plugin, pool: &Arc<Pool>) {
+    pub(crate) fn replace(&self, plugin: &Plugin, pool: &Arc<Pool>) -> Replaced {
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-        plugin.replace(pool);
+        let replaced = plugin.replace(pool);
         let routes = routes(self.plugins(), &self.routes.load(), &self.metrics);
         self.routes.store(Arc::new(routes));
+        replaced
     }
 
     /// Whether a version of a plugin goes with the other plugins.

@@ -237,13 +237,31 @@ impl Plugin {
     }
 
     /// Makes another version the live one.
-    pub(super) fn replace(&self, pool: &Arc<Pool>) {
+    pub(super) fn replace(&self, pool: &Arc<Pool>) -> Replaced {
         pool.activate();
         let before = self.live.swap(Arc::clone(pool));
-        before.stand_by();
-        let gone = self.previous().replace(before);
+        before.supersede();
+        let gone = self.previous().replace(Arc::clone(&before));
         // After a rollback it is the one that is live now.
-        if let Some(gone) = gone.filter(|gone| !Arc::ptr_eq(gone, pool)) {
+        let gone = gone.filter(|gone| !Arc::ptr_eq(gone, pool));
+        Replaced { before, gone }
+    }
+}
+
+/// Versions that are not live any more, and still have their instances.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Replaced {
+    before: Arc<Pool>,
+    gone: Option<Arc<Pool>>,
+}
+
+impl Replaced {
+    /// Gives the instances up, as far as they are not needed for going back. Takes its
+    /// time: not for a thread that others wait for.
+    pub(crate) fn unload(self) {
+        self.before.stand_by();
+        if let Some(gone) = self.gone {
             gone.retire();
         }
     }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use tracing::{debug, warn};
+
 use super::StartError;
 use crate::config::{App, AppPlugin, StatsdConfig};
 use crate::plugin::Settings;
@@ -73,11 +75,10 @@ impl Loader {
         let name = || plugin.name.clone();
         let trusted = plugin.trust.check(&wasm, &sha256, signature.as_deref());
         let loaded = match trusted {
-            Ok(()) => self.compile(wasm, plugin).await.map_err(|cause| StartError::Load {
-                name: name(),
-                path,
-                cause,
-            }),
+            Ok(()) => self
+                .compile(wasm, plugin, Haste::Waited)
+                .await
+                .map_err(|cause| StartError::Load { name: name(), path, cause }),
             Err(cause) => Err(StartError::Trust { name: name(), path, cause }),
         };
         let result = if loaded.is_ok() { "ok" } else { "failed" };
@@ -90,15 +91,53 @@ impl Loader {
         &self,
         wasm: Vec<u8>,
         plugin: &AppPlugin,
+        haste: Haste,
     ) -> Result<Component, LoadError> {
         let AppPlugin { name, config, http, grants, .. } = plugin.clone();
         let settings = Settings::new(name, config, http, self.metrics.clone());
         let settings = Arc::new(settings.with_grants(grants));
         let (engine, limits) = (self.engine.clone(), plugin.limits);
-        let compiling =
-            tokio::task::spawn_blocking(move || engine.compile(&wasm, settings, limits));
+        let compiling = tokio::task::spawn_blocking(move || {
+            haste.run(|| engine.compile(&wasm, settings, limits))
+        });
         let loading = compiling.await.map_err(|_| LoadError::Stopped)??;
         loading.finish().await
+    }
+}
+
+/// Whether somebody waits for a component, or the server has others to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// On all cores: the server starts.
+    Waited,
+    /// On one thread, to which all others go before: clients are being served.
+    Beside,
+}
+
+/// The niceness of a thread that compiles beside others: what is ready to run goes
+/// before, nearly always.
+const BESIDE: i32 = 15;
+
+impl Haste {
+    fn run<T: Send>(self, compile: impl FnOnce() -> T + Send) -> T {
+        if self == Self::Waited {
+            return compile();
+        }
+        // Cranelift compiles on the threads of the pool that it is called in. They are
+        // of this one alone, as a thread cannot become less nice again.
+        let nicely = |_| {
+            if let Err(error) = rustix::process::setpriority_process(None, BESIDE) {
+                debug!("a thread that compiles is as urgent as others: {error}");
+            }
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).start_handler(nicely).build();
+        match pool {
+            Ok(pool) => pool.install(compile),
+            Err(error) => {
+                warn!("compiling holds others up: {error}");
+                compile()
+            }
+        }
     }
 }
 

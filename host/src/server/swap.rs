@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tracing::{info, warn};
 
-use super::loader::{Loader, PluginFile};
+use super::loader::{Haste, Loader, PluginFile};
 use super::{Shared, StartError};
 use crate::bucket::Bucket;
 use crate::channel::{Assigns, Late};
@@ -212,6 +212,12 @@ impl Swaps {
     }
 }
 
+/// No call goes to a canary any more.
+fn withdraw(canary: Arc<Pool>) {
+    canary.supersede();
+    tokio::task::spawn_blocking(move || canary.retire());
+}
+
 impl Shared {
     /// Makes an upload the live version of a plugin, or a canary. What is done is
     /// told as it goes. Not to be dropped half way: run it in a task of its own.
@@ -301,7 +307,7 @@ impl Shared {
             }
             Err(why) => {
                 match plugin.end_trial() {
-                    Some(canary) => canary.retire(),
+                    Some(canary) => withdraw(canary),
                     None => {
                         self.back(plugin)?;
                     }
@@ -321,7 +327,7 @@ impl Shared {
         wasm: Vec<u8>,
         teller: &mut Teller,
     ) -> Result<Arc<Pool>, SwapError> {
-        let compiled = self.swaps()?.loader.compile(wasm, &slot.plugin).await;
+        let compiled = self.swaps()?.loader.compile(wasm, &slot.plugin, Haste::Beside).await;
         let component = compiled
             .map_err(|error| SwapError::at(Step::Compile, format!("the component {error}")))?;
         let pool = Arc::new(Pool::successor(component, &plugin.live()));
@@ -389,8 +395,9 @@ impl Shared {
             let _ = self.swap_dispatchers(plugin.name(), &after, &before);
             return Err(SwapError::at(Step::Swap, error.to_string()));
         }
-        self.registry.replace(plugin, pool);
+        let replaced = self.registry.replace(plugin, pool);
         let took = began.elapsed();
+        tokio::task::spawn_blocking(move || replaced.unload());
         self.metrics.time_of(Metric::WasmSwap, &[plugin.name()], took);
         Ok(took)
     }
@@ -409,8 +416,9 @@ impl Shared {
         let _busy = swaps.begin(swaps.slot(plugin)?)?;
         let from = match plugin.end_trial() {
             Some(canary) => {
-                canary.retire();
-                canary.component().sha256().to_owned()
+                let hash = canary.component().sha256().to_owned();
+                withdraw(canary);
+                hash
             }
             None => {
                 let from = plugin.live().component().sha256().to_owned();

@@ -239,7 +239,8 @@ impl Component {
     #[must_use]
     pub fn exports(&self) -> Vec<&'static str> {
         let Exports { channel, outgoing, socket, tasks, worker, .. } = &self.exports;
-        let Exports { dispatcher, dispatcher_state, migration, self_test, needs, .. } = &self.exports;
+        let Exports { dispatcher, dispatcher_state, migration, self_test, needs, .. } =
+            &self.exports;
         let all = [
             ("channel", channel.is_some()),
             ("outgoing", outgoing.is_some()),

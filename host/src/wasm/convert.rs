@@ -567,8 +567,7 @@ mod tests {
             crate::egress::EgressConfig::default(),
             metrics.clone(),
         );
-        let grants =
-            Grants { publish: vec!["a".to_owned()], enqueue: vec!["orders".to_owned()] };
+        let grants = Grants { publish: vec!["a".to_owned()], enqueue: vec!["orders".to_owned()] };
         let settings = Arc::new(settings.with_grants(grants));
         let limits = PluginLimits::default();
         let mut budget = Budget::new(&limits, CallKind::Task, true).granted(&settings);

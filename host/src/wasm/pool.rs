@@ -138,8 +138,14 @@ impl Pool {
         self.breaker.is_holding()
     }
 
-    /// Keeps no instance any more: another version is live. Calls that wait go to
-    /// that one.
+    /// Another version is live: calls that wait go to that one.
+    pub(crate) fn supersede(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.room.returned();
+    }
+
+    /// Keeps no instance any more, unless it is live (again). Takes as long as to
+    /// unmap their memory.
     pub(crate) fn retire(&self) {
         self.rest(0);
     }
@@ -153,8 +159,10 @@ impl Pool {
     }
 
     fn rest(&self, mut kept: usize) {
-        self.retired.store(true, Ordering::Relaxed);
         for number in 0..SHARDS {
+            if !self.retired.load(Ordering::Relaxed) {
+                return;
+            }
             let mut shard = self.shard(number);
             let stay = kept.min(shard.instances.len());
             kept -= stay;

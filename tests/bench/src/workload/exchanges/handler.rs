@@ -14,10 +14,7 @@ use crate::workload::{Outcome, WARM_UP, run_for};
 impl Exchanges {
     pub(super) async fn handler(self, server: &Target) -> Result<Outcome> {
         let operator = Operator::of(server).await?;
-        let versions = [
-            operator.built("apps/probe-v2", "probe").await?,
-            operator.built("bench/exchanges", "probe").await?,
-        ];
+        let next = std::fs::read(operator.built("apps/probe-v2", "probe").await?)?;
         let mut pinging = JoinSet::new();
         let seen = Seen::start(server, self, &mut pinging).await?;
         run_for(WARM_UP, &mut pinging).await?;
@@ -28,8 +25,9 @@ impl Exchanges {
         let (_, mut without) = seen.during(&mut pinging, while_quiet()).await?;
         let exchanging = async {
             let mut pause_ms = 0.0_f64;
-            for version in versions.iter().cycle().take(self.exchanges) {
-                let told = operator.swap("probe", version, &[]).await?;
+            for number in 0..self.exchanges {
+                let version = operator.numbered(&next, number)?;
+                let told = operator.swap("probe", &version, &[]).await?;
                 ensure!(told.outcome == "live", "an exchange ended as {}", told.outcome);
                 pause_ms = pause_ms.max(told.pause_ms);
             }

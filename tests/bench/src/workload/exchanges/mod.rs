@@ -49,7 +49,8 @@ pub struct Exchanges {
 /// Which plugin is exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Of {
-    /// That of the channels, for a version with other assigns, and back.
+    /// That of the channels, for a version with other assigns, and on for versions that
+    /// differ in nothing but their hashes.
     Handler,
     /// That of the pipeline, at half its capacity, for itself.
     Dispatcher,

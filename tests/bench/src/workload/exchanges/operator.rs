@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::server::Target;
@@ -14,6 +15,7 @@ use crate::server::Target;
 pub(super) struct Operator {
     program: PathBuf,
     admin: String,
+    scratch: TempDir,
 }
 
 /// What `millrace swap` told of one exchange.
@@ -21,15 +23,15 @@ pub(super) struct Operator {
 pub(super) struct Told {
     /// `live`, or what else became of it.
     pub(super) outcome: String,
-    /// How long the calls of the version before and after it were apart: the step
-    /// `swap`, in milliseconds.
+    /// How long the exchange itself took, in milliseconds.
     pub(super) pause_ms: f64,
 }
 
 impl Operator {
     pub(super) async fn of(server: &Target) -> Result<Self> {
         let program = std::fs::read_link(format!("/proc/{}/exe", server.pid))?;
-        Ok(Self { program, admin: server.admin().await?.to_string() })
+        let admin = server.admin().await?.to_string();
+        Ok(Self { program, admin, scratch: TempDir::new()? })
     }
 
     /// Builds a plugin's folder under `tests/`; where its component is then.
@@ -42,6 +44,21 @@ impl Operator {
         Ok(folder.join(format!(".millrace/{plugin}.wasm")))
     }
 
+    /// A component that differs from another in nothing but its number, in a section
+    /// that says nothing: it is compiled anew all the same. Where it is until the next.
+    pub(super) fn numbered(&self, component: &[u8], number: usize) -> Result<PathBuf> {
+        let (name, number) = (b"number", u64::try_from(number)?.to_le_bytes());
+        let mut section = vec![u8::try_from(name.len())?];
+        section.extend_from_slice(name);
+        section.extend_from_slice(&number);
+        let mut numbered = component.to_vec();
+        numbered.extend([0, u8::try_from(section.len())?]);
+        numbered.extend(section);
+        let path = self.scratch.path().join("numbered.wasm");
+        std::fs::write(&path, numbered)?;
+        Ok(path)
+    }
+
     /// Exchanges a plugin for a file, and waits until that has come to its end.
     pub(super) async fn swap(&self, plugin: &str, file: &Path, more: &[&str]) -> Result<Told> {
         let mut command = Command::new(&self.program);
@@ -51,8 +68,10 @@ impl Operator {
         let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
         let (mut outcome, mut pause_ms) = (None, 0.0);
         for line in lines? {
-            if line["step"] == "swap" {
-                pause_ms = line["took_ms"].as_f64().unwrap_or_default();
+            let detail = line["detail"].as_str().unwrap_or_default();
+            if let Some((_, pause)) = detail.split_once("after a pause of ") {
+                let micros = pause.split(' ').next().and_then(|micros| micros.parse::<f64>().ok());
+                pause_ms = micros.with_context(|| format!("no pause in {line}"))? / 1e3;
             }
             outcome = line["outcome"].as_str().map(str::to_owned).or(outcome);
         }
