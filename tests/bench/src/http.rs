@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -46,6 +47,29 @@ impl Http {
              Content-Length: {length}\r\n\r\n{lines}"
         );
         self.request(&request).await
+    }
+
+    /// `POST`s bytes, and reads the lines of JSON that come until the server closes
+    /// the connection. Nothing else can be asked on it after that.
+    pub async fn post_for_lines(
+        &mut self,
+        path: &str,
+        media_type: &str,
+        body: &[u8],
+    ) -> Result<Vec<Value>> {
+        let (host, length) = (self.server, body.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+             Content-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        self.stream.write_all(head.as_bytes()).await?;
+        self.stream.write_all(body).await?;
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer).await?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the server refused: {answer}");
+        // Around them are the sizes of chunks.
+        let lines = answer.lines().filter(|line| line.starts_with('{'));
+        Ok(lines.map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
     async fn request(&mut self, request: &str) -> Result<Answer> {

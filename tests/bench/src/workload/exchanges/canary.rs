@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::Interval;
 
 use super::Exchanges;
 use super::operator::Operator;
+use super::pinging::every;
 use crate::client::Client;
 use crate::server::Target;
 use crate::workload::{Outcome, SETTLE, WARM_UP, join_all, run_for};
@@ -31,14 +32,15 @@ impl Exchanges {
         let operator = Operator::of(server).await?;
         let bad = operator.built("apps/probe-bad", "probe").await?;
         let clients = join_all(server, self.clients, |n| format!("room:{n}")).await?;
-        let every = Duration::try_from_secs_f64(self.clients as f64 / self.pings_per_second)?;
         let harm = Arc::<Mutex<Harm>>::default();
         let mut pinging = JoinSet::new();
-        for client in clients {
-            pinging.spawn(ping(client, every, Arc::clone(&harm)));
+        let start = Instant::now();
+        for (number, client) in clients.into_iter().enumerate() {
+            let ticks = every(start, self.pings_per_second, number, self.clients)?;
+            pinging.spawn(ping(client, ticks, Arc::clone(&harm)));
         }
         run_for(WARM_UP, &mut pinging).await?;
-        let watched = operator.swap("probe", &bad, &["--canary", "5%", "--watch", "30s"]);
+        let watched = operator.swap("probe", &bad, "&canary=5%25&watch_ms=30000");
         let told = tokio::select! {
             told = watched => told?,
             Some(failed) = pinging.join_next() => {
@@ -56,7 +58,10 @@ impl Exchanges {
             ("clients", self.clients as f64),
             ("clients of the canary, expected", self.clients as f64 * SHARE),
             ("clients it failed", harm.clients as f64),
-            ("first failure to rollback, ms", (ended - since).as_secs_f64() * 1e3),
+            (
+                "first failure to rollback, ms",
+                ended.saturating_duration_since(since).as_secs_f64() * 1e3,
+            ),
             ("last failure after the rollback, ms", after.as_secs_f64() * 1e3),
         ];
         Ok(Outcome { figures, lost: 0, duplicated: 0 })
@@ -64,8 +69,7 @@ impl Exchanges {
 }
 
 /// Pings, and joins again after a failure; runs until it is dropped.
-async fn ping(mut client: Client, every: Duration, harm: Arc<Mutex<Harm>>) -> Result<()> {
-    let mut ticks = interval(every);
+async fn ping(mut client: Client, mut ticks: Interval, harm: Arc<Mutex<Harm>>) -> Result<()> {
     let (mut number, mut failed) = (0, false);
     loop {
         tokio::select! {

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
 
 use super::Exchanges;
-use super::operator::Operator;
+use super::operator::{Operator, numbered};
 use crate::latency::Latencies;
 use crate::pace::Pace;
 use crate::server::Target;
@@ -50,8 +50,9 @@ impl Exchanges {
                 match exchanging {
                     false => tokio::time::sleep(Duration::try_from_secs_f64(self.seconds)?).await,
                     true => {
-                        for _ in 0..self.exchanges {
-                            let told = operator.swap("dispatch", &dispatch, &[]).await?;
+                        for number in 0..self.exchanges {
+                            let version = numbered(&dispatch, number)?;
+                            let told = operator.swap("dispatch", &version, "").await?;
                             ensure!(told.outcome == "live", "it ended as {}", told.outcome);
                         }
                     }

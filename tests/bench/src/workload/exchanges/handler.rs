@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
 
 use super::Exchanges;
-use super::operator::Operator;
+use super::operator::{Operator, numbered};
 use super::pinging::Seen;
 use crate::server::Target;
 use crate::workload::{Outcome, WARM_UP, run_for};
@@ -14,7 +14,7 @@ use crate::workload::{Outcome, WARM_UP, run_for};
 impl Exchanges {
     pub(super) async fn handler(self, server: &Target) -> Result<Outcome> {
         let operator = Operator::of(server).await?;
-        let next = std::fs::read(operator.built("apps/probe-v2", "probe").await?)?;
+        let next = operator.built("apps/probe-v2", "probe").await?;
         let mut pinging = JoinSet::new();
         let seen = Seen::start(server, self, &mut pinging).await?;
         run_for(WARM_UP, &mut pinging).await?;
@@ -26,8 +26,8 @@ impl Exchanges {
         let exchanging = async {
             let mut pause_ms = 0.0_f64;
             for number in 0..self.exchanges {
-                let version = operator.numbered(&next, number)?;
-                let told = operator.swap("probe", &version, &[]).await?;
+                let version = numbered(&next, number)?;
+                let told = operator.swap("probe", &version, "").await?;
                 ensure!(told.outcome == "live", "an exchange ended as {}", told.outcome);
                 pause_ms = pause_ms.max(told.pause_ms);
             }

@@ -4,7 +4,7 @@
 //! handler     pings and broadcasts, while the channel's plugin is exchanged
 //! dispatcher  jobs in order, while the pipeline's dispatcher is exchanged
 //! canary      pings, while a version that panics at times is watched
-//! operator    `millrace swap`, as an operator types it
+//! operator    exchanges, as an operator asks for them
 //! ```
 
 mod canary;

@@ -127,7 +127,12 @@ impl Seen {
 }
 
 /// So many a second of `count` in all, one after the other; the ticks of one.
-fn every(start: Instant, per_second: f64, place: usize, count: usize) -> Result<Interval> {
+pub(super) fn every(
+    start: Instant,
+    per_second: f64,
+    place: usize,
+    count: usize,
+) -> Result<Interval> {
     let period = Duration::try_from_secs_f64(count as f64 / per_second)?;
     let offset = period.mul_f64(place as f64 / count as f64);
     let mut ticks = interval_at((start + offset).into(), period);
