@@ -154,3 +154,17 @@ pub enum Completion {
     /// Any other callback.
     Handled(Outcome),
 }
+
+impl Completion {
+    /// Whether the client that waits is answered with an error.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        match self {
+            Self::Join(joined) => joined.is_err(),
+            Self::Handled(outcome) => outcome
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Reply { status, .. } if status == "error")),
+        }
+    }
+}

@@ -179,6 +179,9 @@ pub(super) const MAX_UPLOADS_PER_MINUTE: u32 = 60;
 /// More than the odd client that sends what nobody thought of.
 pub(super) const MAX_FAULT_RATE: f64 = 0.05;
 
+/// All of them: an error may be the right answer.
+pub(super) const MAX_ERROR_RATE: f64 = 1.0;
+
 /// One fault of so many is just about allowed.
 pub(super) const MIN_CALLS: u64 = 20;
 

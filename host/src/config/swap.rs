@@ -17,6 +17,9 @@ pub struct SwapConfig {
     /// The share of a watched version's calls that may come to nothing before it is
     /// rolled back.
     pub max_fault_rate: f64,
+    /// The share that may answer their clients with an error. What is too much, only
+    /// the plugin's author knows.
+    pub max_error_rate: f64,
     /// It is not judged before it has had so many calls.
     pub min_calls: u64,
     /// Channels on whose assigns `migrate` is tried before a version goes live.
@@ -46,6 +49,7 @@ impl Default for SwapConfig {
             max_upload_bytes: defaults::MAX_UPLOAD_BYTES,
             max_uploads_per_minute: defaults::MAX_UPLOADS_PER_MINUTE,
             max_fault_rate: defaults::MAX_FAULT_RATE,
+            max_error_rate: defaults::MAX_ERROR_RATE,
             min_calls: defaults::MIN_CALLS,
             samples: defaults::MIGRATION_SAMPLES,
             keep: defaults::KEPT_VERSIONS,
@@ -57,9 +61,10 @@ impl Default for SwapConfig {
 impl SwapConfig {
     /// Checks what the types cannot say; an error begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
-        if !(0.0..=1.0).contains(&self.max_fault_rate) {
-            let found = self.max_fault_rate;
-            return Err(format!("max_fault_rate is {found}; 0 to 1 are allowed"));
+        let rates =
+            [("max_fault_rate", self.max_fault_rate), ("max_error_rate", self.max_error_rate)];
+        if let Some((key, found)) = rates.iter().find(|(_, rate)| !(0.0..=1.0).contains(rate)) {
+            return Err(format!("{key} is {found}; 0 to 1 are allowed"));
         }
         let (found, allowed) = (self.max_upload_bytes, MAX_UPLOAD_BYTES);
         if found > allowed {

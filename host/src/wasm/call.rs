@@ -59,6 +59,9 @@ impl Pool {
             };
             let result = result.map(|mut completion| {
                 component.adopt(&context.topic, assigns, &mut completion);
+                if completion.is_error() {
+                    self.answered_error();
+                }
                 completion
             });
             self.ended(taken, &mut watch, result)

@@ -29,6 +29,8 @@ pub struct Pool {
     retired: AtomicBool,
     /// Calls that came to nothing through the plugin's doing.
     faults: AtomicU64,
+    /// Calls that answered with an error, which is no fault.
+    errors: AtomicU64,
 }
 
 /// Instances that wait for a call, in cache lines of their own.
@@ -51,6 +53,8 @@ pub(crate) struct Health {
     pub(crate) succeeded: u64,
     /// That did not, through the plugin's doing.
     pub(crate) faults: u64,
+    /// Of those that went well: that answered their client with an error.
+    pub(crate) errors: u64,
 }
 
 /// Instances that a version keeps that may be live again: for the first calls
@@ -115,8 +119,8 @@ impl Pool {
         let idle = std::array::from_fn(|_| Shard::default());
         let breaker = Breaker::new(component.limits.on_faults);
         let (line, retired) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
-        let faults = AtomicU64::new(0);
-        Self { component, idle, room, line, breaker, meters, retired, faults }
+        let (faults, errors) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { component, idle, room, line, breaker, meters, retired, faults, errors }
     }
 
     /// What the instances are of.
@@ -189,7 +193,9 @@ impl Pool {
     /// How its calls went so far.
     pub(crate) fn health(&self) -> Health {
         let succeeded = (0..SHARDS).map(|number| self.shard(number).succeeded).sum();
-        Health { succeeded, faults: self.faults.load(Ordering::Relaxed) }
+        let (faults, errors) = (&self.faults, &self.errors);
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        Health { succeeded, faults: count(faults), errors: count(errors) }
     }
 
     /// An instance for one call, if one is there; an error while the breaker
@@ -280,6 +286,11 @@ impl Pool {
         #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
         let shard = &self.idle[number % SHARDS].0;
         shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an error that a client was answered with.
+    pub(super) fn answered_error(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a fault against the plugin, if it is to blame.

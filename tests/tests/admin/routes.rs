@@ -142,7 +142,7 @@ async fn pipelines_are_looked_at_and_their_dispatchers_switched() {
     let all = done(&server, "GET", "/pipelines", None).await;
     let one = done(&server, "GET", "/pipelines/jobs", None).await;
     assert_eq!(all, json!([one]));
-    assert!(one["dispatchers"][0].as_str().unwrap().starts_with("fair "), "{one}");
+    assert!(one["dispatchers"][0].as_str().unwrap().starts_with("dispatch "), "{one}");
     let path = "/pipelines/jobs/dispatcher";
     let switched = done(&server, "POST", path, Some(json!({ "dispatcher": "demand" }))).await;
     assert_eq!(switched["dispatchers"], json!(["demand"]));

@@ -67,7 +67,7 @@ async fn a_canary_that_fails_is_rolled_back_and_touched_only_its_share() {
         }
     };
     told.assert_refused(&["rolled back"]);
-    assert!(told.stdout.contains("calls failed; 5 % are allowed"), "{told:#?}");
+    assert!(told.stdout.contains("5 % are allowed (swap.max_fault_rate)"), "{told:#?}");
     let touched = crashed.iter().filter(|crashed| **crashed).count();
     assert!((1..=50).contains(&touched), "{touched} of {CLIENTS}");
     assert_eq!(outcomes(&server).await, ["rolled_back"]);
@@ -131,4 +131,29 @@ async fn ping_all(clients: &mut [TestClient], crashed: &mut [bool]) {
             }
         }
     }
+}
+
+/// Errors are no faults, but an operator may have them count.
+#[tokio::test]
+async fn a_version_that_answers_with_too_many_errors_is_rolled_back() {
+    let server = server("[swap]\nmax_error_rate = 0.5\n");
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let second = App::probe_v2_plugin();
+    let words = ["swap", "probe", second.path().to_str().unwrap(), "--watch", "60s"];
+    let swapping = millrace(&server, &words);
+    let failing = async {
+        loop {
+            client.expect_answer(TOPIC, "fail", json!({}), "error", json!({})).await;
+        }
+    };
+    let told = tokio::select! {
+        told = swapping => told,
+        () = failing => unreachable!("it goes on"),
+    };
+    told.assert_refused(&["rolled back"]);
+    assert_eq!(outcomes(&server).await, ["rolled_back"]);
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    assert_eq!(version(&mut client, TOPIC).await, "1");
 }

@@ -1,0 +1,160 @@
+//! Events that producers hand over.
+
+use std::fmt::Debug;
+use std::iter::Enumerate;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec;
+
+use tokio::time::Instant;
+
+use super::{Aftermath, Pipeline};
+use crate::pipeline::core::Refused;
+use crate::pipeline::event::NewEvent;
+use crate::pipeline::selector::{Selector, text_at};
+use crate::pipeline::storage::{Safe, StorageError};
+
+/// What became of events that were handed over.
+#[derive(Default)]
+pub struct Handover {
+    /// Those that found room.
+    pub accepted: usize,
+    /// Those that found no room, by their place.
+    pub refused: Vec<(usize, NewEvent)>,
+    /// Ready when those accepted are safe; `None` when they are.
+    safe: Option<Safe>,
+}
+
+impl Debug for Handover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { accepted, refused, .. } = self;
+        let mut told = f.debug_struct("Handover");
+        told.field("accepted", accepted).field("refused", refused).finish_non_exhaustive()
+    }
+}
+
+impl Handover {
+    /// Waits until what was accepted is safe, as far as the pipeline's storage makes
+    /// it so; a producer is told no earlier.
+    pub(crate) async fn safe(&mut self) -> Result<(), StorageError> {
+        match self.safe.take() {
+            Some(safe) => safe.await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Pipeline {
+    /// Hands events over. Those that find no room, or are too large, come back.
+    pub fn enqueue(&self, mut events: Vec<NewEvent>) -> Handover {
+        self.look_into(&mut events);
+        let mut handover = Handover::default();
+        let mut aftermath = Aftermath::default();
+        {
+            let mut inner = self.lock();
+            let now = self.now();
+            for (place, event) in events.into_iter().enumerate() {
+                let result = if inner.closed {
+                    Err(Refused(event))
+                } else if event.payload.len() > self.max_event_bytes {
+                    inner.core.rejected();
+                    Err(Refused(event))
+                } else {
+                    inner.core.accept(event, now)
+                };
+                match result {
+                    Ok(()) => handover.accepted += 1,
+                    Err(Refused(event)) => handover.refused.push((place, event)),
+                }
+            }
+            inner.core.accepted(now);
+            handover.safe = inner.core.safe();
+            aftermath.take(&mut inner.core);
+        }
+        self.see_to(&mut aftermath, None);
+        handover
+    }
+
+    /// The same, but events that find no room wait for it, no longer than
+    /// `patience`. One whose key has its share is refused at once.
+    pub async fn enqueue_patiently(
+        &self,
+        mut events: Vec<NewEvent>,
+        patience: Duration,
+    ) -> Handover {
+        self.look_into(&mut events);
+        let until = Instant::now() + patience;
+        let mut waiting = events.into_iter().enumerate();
+        let mut handover = Handover::default();
+        loop {
+            let room = self.room.notified();
+            let closed = self.accept_some(&mut waiting, &mut handover);
+            if waiting.len() == 0 || closed {
+                break;
+            }
+            if tokio::time::timeout_at(until, room).await.is_err() {
+                self.accept_some(&mut waiting, &mut handover);
+                break;
+            }
+        }
+        handover.refused.extend(waiting);
+        handover
+    }
+
+    /// Hands over what there is room for; true when no more is taken at all.
+    fn accept_some(
+        &self,
+        waiting: &mut Enumerate<vec::IntoIter<NewEvent>>,
+        handover: &mut Handover,
+    ) -> bool {
+        let mut aftermath = Aftermath::default();
+        let closed = {
+            let mut inner = self.lock();
+            let now = self.now();
+            while !inner.closed
+                && !inner.core.is_full()
+                && let Some((place, event)) = waiting.next()
+            {
+                match inner.core.accept(event, now) {
+                    Ok(()) => handover.accepted += 1,
+                    Err(Refused(event)) => handover.refused.push((place, event)),
+                }
+            }
+            inner.core.accepted(now);
+            if waiting.len() > 0 {
+                inner.core.want_room(waiting.len());
+            }
+            handover.safe = inner.core.safe();
+            aftermath.take(&mut inner.core);
+            inner.closed
+        };
+        self.see_to(&mut aftermath, None);
+        closed
+    }
+
+    /// Finds the keys and the selections of events in their JSON.
+    fn look_into(&self, events: &mut [NewEvent]) {
+        if self.partition_by.is_some() || self.selects {
+            events.iter_mut().for_each(|event| self.look_into_one(event));
+        }
+    }
+
+    fn look_into_one(&self, event: &mut NewEvent) {
+        let pointer = self.partition_by.as_ref().filter(|_| event.key.is_none());
+        if pointer.is_none() && !self.selects {
+            return;
+        }
+        // What is no JSON has no key, and is selected by those that want all.
+        let json = serde_json::from_slice(&event.payload).unwrap_or_default();
+        if let Some(pointer) = pointer {
+            event.key = text_at(&json, pointer);
+        }
+        if self.selects {
+            let wants = |selector: &Option<Arc<Selector>>| {
+                selector.as_ref().is_none_or(|selector| selector.selects(&json))
+            };
+            let bits = self.selectors.iter().enumerate().filter(|(_, selector)| wants(selector));
+            event.selected = Some(bits.fold(0, |selected, (bit, _)| selected | 1 << bit));
+        }
+    }
+}

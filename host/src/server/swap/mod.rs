@@ -1,0 +1,253 @@
+//! Exchanging versions of plugins while the server runs.
+//!
+//! ```text
+//! admit ▶ trust ▶ compile ▶ warm ▶ self_test ▶ migrate ▶ keep ▶ swap ▶ watch
+//! ```
+//!
+//! All steps but the last two are done beside the running version; whatever fails
+//! in them leaves it untouched. The swap itself exchanges one pointer. A version
+//! that is watched and fails then is rolled back: the one before it still has
+//! its instances.
+
+mod exchange;
+mod prepare;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
+use tracing::{info, warn};
+
+use super::loader::{Loader, PluginFile};
+use super::{Shared, StartError};
+use crate::bucket::Bucket;
+use crate::config::{AppPlugin, SwapConfig};
+use crate::plugin::{Exchange, Kept, KeptVersion, Plugin, RegistryError, Share};
+use crate::wasm::{Component, Pool};
+
+/// What a server exchanges versions with.
+#[derive(Debug)]
+pub(crate) struct Swaps {
+    config: SwapConfig,
+    loader: Loader,
+    kept: Kept,
+    plugins: HashMap<String, Slot>,
+    uploads: Mutex<Bucket>,
+}
+
+/// One plugin.
+#[derive(Debug)]
+struct Slot {
+    plugin: AppPlugin,
+    /// The SHA-256 of the configured file.
+    configured: String,
+    /// One exchange at a time.
+    busy: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What somebody wants.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) wasm: Bytes,
+    pub(crate) signature: Option<Vec<u8>>,
+    /// Only this share of the connections, until it is promoted.
+    pub(crate) canary: Option<Share>,
+    /// How long it is watched; with a canary, it is promoted after that.
+    pub(crate) watch: Option<Duration>,
+    /// Who they are, as they say.
+    pub(crate) by: String,
+}
+
+/// The steps of an exchange, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// One at a time, not too many, not too large.
+    Admit,
+    /// Pins and signatures.
+    Trust,
+    /// Checked against the interface, compiled, and asked what it serves.
+    Compile,
+    /// An instance is made.
+    Warm,
+    SelfTest,
+    /// Tried on copies of what channels remember.
+    Migrate,
+    /// Written to disk.
+    Keep,
+    /// It is live, or a canary.
+    Swap,
+    Watch,
+}
+
+/// What has been done.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Done {
+    pub(crate) step: Step,
+    pub(crate) took_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+}
+
+/// Why an exchange came to nothing. The version before is live.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{problem}")]
+pub(crate) struct SwapError {
+    pub(crate) step: Step,
+    pub(crate) problem: String,
+    /// Worth another try, unchanged.
+    pub(crate) is_passing: bool,
+}
+
+impl SwapError {
+    fn at(step: Step, problem: impl Into<String>) -> Self {
+        Self { step, problem: problem.into(), is_passing: false }
+    }
+}
+
+/// What became of an exchange.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Swapped {
+    pub(crate) outcome: Outcome,
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// It is live.
+    Live,
+    /// It serves its share until it is promoted or rolled back.
+    Canary,
+    /// It was withdrawn.
+    RolledBack,
+    /// Another exchange came between.
+    Superseded,
+}
+
+impl Swaps {
+    pub(super) fn new(config: SwapConfig, loader: Loader, kept: Kept) -> Self {
+        let uploads = Bucket::per_minute(config.max_uploads_per_minute, Instant::now());
+        let uploads = Mutex::new(uploads);
+        Self { config, loader, kept, plugins: HashMap::new(), uploads }
+    }
+
+    /// The version of a plugin that is live at the start: that which was when the
+    /// server stopped, or else the configured one.
+    pub(super) async fn load(&mut self, plugin: &AppPlugin) -> Result<Component, StartError> {
+        let file = self.loader.file(plugin).await?;
+        let configured = file.sha256.clone();
+        let slot = Slot { configured, busy: Arc::default(), plugin: plugin.clone() };
+        let kept = match self.config.is_forgotten {
+            false => self.kept.live(&plugin.name, &slot.configured),
+            true => None,
+        };
+        self.plugins.insert(plugin.name.clone(), slot);
+        if let Some(KeptVersion { path, signature }) = kept {
+            let loaded = match PluginFile::read(&path, signature).await {
+                Ok(file) => self.loader.component(plugin, file).await,
+                Err(cause) => Err(StartError::Kept { path, cause }),
+            };
+            match loaded {
+                Ok(component) => {
+                    let (name, version) = (&plugin.name, component.version());
+                    info!(plugin = name, version, "the version that was made live is");
+                    return Ok(component);
+                }
+                Err(error) => warn!("{error}; the configured version is live"),
+            }
+        }
+        self.loader.component(plugin, file).await
+    }
+
+    /// The last exchanges of a plugin, the newest first.
+    pub(crate) fn history(&self, plugin: &str, most: usize) -> Vec<Exchange> {
+        self.kept.history(plugin, most)
+    }
+
+    fn slot(&self, plugin: &Plugin) -> Result<&Slot, SwapError> {
+        let name = plugin.name();
+        let unknown = || SwapError::at(Step::Admit, format!("there is no plugin {name:?}"));
+        self.plugins.get(name).ok_or_else(unknown)
+    }
+
+    fn begin(&self, slot: &Slot) -> Result<OwnedMutexGuard<()>, SwapError> {
+        Arc::clone(&slot.busy).try_lock_owned().map_err(|_| SwapError {
+            is_passing: true,
+            ..SwapError::at(Step::Admit, "another version of this plugin is being exchanged")
+        })
+    }
+
+    fn admit(&self, plugin: &Plugin, upload: &Upload) -> Result<(), SwapError> {
+        let refused = |problem: String| SwapError::at(Step::Admit, problem);
+        let (found, allowed) = (upload.wasm.len(), self.config.max_upload_bytes);
+        if found > allowed {
+            let key = "swap.max_upload_bytes";
+            return Err(refused(format!("has {found} bytes; {allowed} are allowed ({key})")));
+        }
+        if let Some((canary, share)) = plugin.canary() {
+            let version = canary.component().version();
+            return Err(refused(format!(
+                "{version} is a canary for {share} of the connections; promote it or roll it back \
+                 first"
+            )));
+        }
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.take(Instant::now()).map_err(|after| SwapError {
+            is_passing: true,
+            ..refused(format!(
+                "too many uploads (swap.max_uploads_per_minute); try again in {} s",
+                after.as_secs() + 1
+            ))
+        })
+    }
+}
+
+impl Shared {
+    /// None before the plugins are loaded.
+    pub(crate) fn swaps(&self) -> Result<&Swaps, SwapError> {
+        let starting = || SwapError::at(Step::Admit, "the server is starting");
+        self.swaps.get().ok_or_else(starting)
+    }
+}
+
+impl Outcome {
+    /// One word for metrics and the history.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Canary => "canary",
+            Self::RolledBack => "rolled_back",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// Exchanges versions of plugins for their files.
+#[derive(Clone, Debug)]
+pub struct Swapper(pub(super) Arc<Shared>);
+
+impl Swapper {
+    /// Loads the component of `plugin` anew and makes it the live version. On
+    /// an error the live version stays.
+    pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
+        let shared = &self.0;
+        let unknown = || RegistryError::Unknown(plugin.name.clone());
+        let live = shared.registry.plugin(&plugin.name).ok_or_else(unknown)?;
+        let refused = |error: SwapError| StartError::Swap {
+            name: plugin.name.clone(),
+            problem: error.problem,
+        };
+        let component = shared.swaps().map_err(refused)?.loader.load(plugin).await?;
+        let pool = Arc::new(Pool::successor(component, &live.live()));
+        shared.registry.check(&live, &pool)?;
+        shared.make_live(&live, &pool).map_err(refused)?;
+        Ok(())
+    }
+}

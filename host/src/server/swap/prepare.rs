@@ -1,0 +1,101 @@
+//! What is done beside the running version: compile, warm, self-test, migrate for
+//! trial.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::exchange::Teller;
+use super::{Slot, Step, SwapError};
+use crate::channel::{Assigns, Late};
+use crate::plugin::Plugin;
+use crate::server::Shared;
+use crate::server::loader::Haste;
+use crate::wasm::{Component, OnMigrate, Pool};
+
+/// How long channels have to answer with what they remember.
+const SAMPLING: Duration = Duration::from_millis(500);
+
+impl Shared {
+    /// A version that could be live.
+    pub(super) async fn prepared(
+        &self,
+        plugin: &Arc<Plugin>,
+        slot: &Slot,
+        wasm: Vec<u8>,
+        teller: &mut Teller,
+    ) -> Result<Arc<Pool>, SwapError> {
+        let compiled = self.swaps()?.loader.compile(wasm, &slot.plugin, Haste::Beside).await;
+        let component = compiled
+            .map_err(|error| SwapError::at(Step::Compile, format!("the component {error}")))?;
+        let pool = Arc::new(Pool::successor(component, &plugin.live()));
+        self.registry
+            .check(plugin, &pool)
+            .map_err(|error| SwapError::at(Step::Compile, error.to_string()))?;
+        self.check_stages(plugin, pool.component())
+            .map_err(|problem| SwapError::at(Step::Compile, problem))?;
+        teller.done(Step::Compile, None).await;
+        let failed = |step| move |fault: crate::wasm::Fault| SwapError::at(step, fault.to_string());
+        pool.warm().await.map_err(failed(Step::Warm))?;
+        teller.done(Step::Warm, None).await;
+        pool.self_test().await.map_err(failed(Step::SelfTest))?;
+        teller.done(Step::SelfTest, None).await;
+        let detail = self.try_migration(plugin, &pool).await?;
+        teller.done(Step::Migrate, Some(detail)).await;
+        Ok(pool)
+    }
+
+    /// Tries a version on copies of what some channels remember.
+    async fn try_migration(&self, plugin: &Plugin, pool: &Pool) -> Result<String, SwapError> {
+        let samples = self.samples(plugin).await?;
+        let (mut failures, count) = (Vec::new(), samples.len());
+        for (topic, assigns) in samples {
+            if let Err(fault) = pool.try_migration(&topic, &assigns).await {
+                failures.push(format!("{topic}: {}", fault.message));
+            }
+        }
+        let Some(first) = failures.first() else { return Ok(format!("{count} channels tried")) };
+        let failed = format!("{} of {count} channels tried failed; {first}", failures.len());
+        match pool.component().limits().on_migrate {
+            OnMigrate::Reject => Err(SwapError::at(Step::Migrate, failed)),
+            OnMigrate::Rejoin | OnMigrate::KeepOld => Ok(failed),
+        }
+    }
+
+    /// What some of a plugin's channels remember.
+    async fn samples(&self, plugin: &Plugin) -> Result<Vec<(Arc<str>, Assigns)>, SwapError> {
+        let most = self.swaps()?.config.samples;
+        let topics = plugin.live().component().topics().to_vec();
+        if topics.is_empty() || most == 0 {
+            return Ok(Vec::new());
+        }
+        let (sender, mut receiver) = mpsc::channel(most);
+        for outbox in self.connections.some_idle(most) {
+            // One that is closing has nothing to say.
+            let _ = outbox.late(Late::Sample { topics: topics.clone(), to: sender.clone() });
+        }
+        drop(sender);
+        let (mut samples, until) = (Vec::new(), tokio::time::Instant::now() + SAMPLING);
+        while let Ok(Some(sample)) = tokio::time::timeout_at(until, receiver.recv()).await {
+            samples.push(sample);
+        }
+        Ok(samples)
+    }
+
+    /// Whether pipelines still have the workers and dispatchers they name.
+    fn check_stages(&self, plugin: &Plugin, component: &Component) -> Result<(), String> {
+        let live = plugin.live();
+        let lacks = |had: bool, has: bool| had && !has;
+        let (before, name) = (live.component(), plugin.name());
+        for (interface, had, has) in [
+            ("worker", before.has_worker(), component.has_worker()),
+            ("dispatcher", before.has_dispatcher(), component.has_dispatcher()),
+        ] {
+            if lacks(had, has) && self.pipelines.all().any(|pipeline| pipeline.uses(name)) {
+                return Err(format!("it does not export `{interface}`, which a pipeline needs"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! Whether a version does well.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::SwapConfig;
+use crate::plugin::Plugin;
+use crate::wasm::{Health, Pool};
+
+/// How often a watched version is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+pub(super) fn is_serving(plugin: &Plugin, pool: &Arc<Pool>) -> bool {
+    match plugin.canary() {
+        Some((canary, _)) => Arc::ptr_eq(&canary, pool),
+        None => Arc::ptr_eq(&plugin.live(), pool),
+    }
+}
+
+/// Watches how the calls of a version go; an error when too many come to nothing.
+pub(super) async fn watched(
+    plugin: &Plugin,
+    pool: &Arc<Pool>,
+    watch: Duration,
+    config: &SwapConfig,
+) -> Result<String, String> {
+    let (began, before) = (Instant::now(), pool.health());
+    while began.elapsed() < watch && is_serving(plugin, pool) {
+        tokio::time::sleep(LOOK.min(watch)).await;
+        judged(before, pool.health(), config, config.min_calls)?;
+    }
+    judged(before, pool.health(), config, 1)
+}
+
+fn judged(before: Health, now: Health, config: &SwapConfig, least: u64) -> Result<String, String> {
+    let faults = now.faults - before.faults;
+    let calls = now.succeeded - before.succeeded + faults;
+    let errors = now.errors - before.errors;
+    #[expect(clippy::cast_precision_loss, reason = "counts need no 53 bits")]
+    let rate = |of: u64| of as f64 / calls.max(1) as f64;
+    let told = format!("{faults} of {calls} calls failed, {errors} answered with an error");
+    let over = [
+        ("max_fault_rate", rate(faults), config.max_fault_rate),
+        ("max_error_rate", rate(errors), config.max_error_rate),
+    ];
+    match over.iter().find(|(_, found, allowed)| calls >= least && found > allowed) {
+        Some((key, _, allowed)) => {
+            Err(format!("{told}; {} % are allowed (swap.{key})", allowed * 100.0))
+        }
+        None => Ok(told),
+    }
+}
