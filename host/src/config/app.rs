@@ -384,6 +384,18 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_is_of_something_that_there_may_be() {
+        for (grants, problem) in [
+            ("enqueue = [\"jbos\"]", "enqueue has \"jbos\"; there is no [pipelines.jbos]"),
+            ("publish = [\"\"]", "publish: "),
+        ] {
+            let text = format!("[plugins.a]\npath = \"p\"\ngrants = {{ {grants} }}");
+            let error = load(&text).unwrap_err();
+            assert!(error.contains(&format!("plugins.a.grants.{problem}")), "{error}");
+        }
+    }
+
+    #[test]
     fn mistakes_name_the_key_what_was_found_and_what_is_allowed() {
         for (text, problem) in [
             ("lisen = 1", "unknown field `lisen`, expected one of `listen`"),
@@ -438,14 +450,6 @@ mod tests {
             (
                 "[plugins.a]\npath = \"p\"\nhttp = { addresses = [\"10/8\"] }",
                 "\"10/8\" is no address; one such as",
-            ),
-            (
-                "[plugins.a]\npath = \"p\"\ngrants = { enqueue = [\"jbos\"] }",
-                "plugins.a.grants.enqueue has \"jbos\"; there is no [pipelines.jbos]",
-            ),
-            (
-                "[plugins.a]\npath = \"p\"\ngrants = { publish = [\"\"] }",
-                "plugins.a.grants.publish: ",
             ),
             (
                 "[plugins.a]\npath = \"p\"\nhttp = { timeout_ms = 0 }",

@@ -30,15 +30,8 @@ impl Exchanges {
         let dispatch = operator.built("bench/exchanges", "dispatch").await?;
         let mut producer = Producer::connect(server, PIPELINE).await?;
         let mut looking = jobs::Operator::connect(server, PIPELINE).await?;
+        let capacity = capacity(&mut producer, &mut looking).await?;
         let mut lines = String::new();
-        for seq in 1..=TRIAL {
-            append(&mut lines, &format!("trial{}", seq % TRIAL_USERS), seq, WORK_MS);
-        }
-        let start = Instant::now();
-        let accepted = producer.post(&lines).await?;
-        looking.settled().await?;
-        let capacity = accepted as f64 / start.elapsed().as_secs_f64();
-
         let mut listening = JoinSet::new();
         let users = Users::listen(server, USERS, &mut listening).await?;
         let mut pace = Pace::new(capacity * LOAD)?;
@@ -97,4 +90,16 @@ impl Exchanges {
         let lost = users.waiting().max(totals.accepted - totals.done);
         Ok(Outcome { figures, lost: lost + disordered, duplicated })
     }
+}
+
+/// Jobs a second that the workers can do.
+async fn capacity(producer: &mut Producer, looking: &mut jobs::Operator) -> Result<f64> {
+    let mut lines = String::new();
+    for seq in 1..=TRIAL {
+        append(&mut lines, &format!("trial{}", seq % TRIAL_USERS), seq, WORK_MS);
+    }
+    let start = Instant::now();
+    let accepted = producer.post(&lines).await?;
+    looking.settled().await?;
+    Ok(accepted as f64 / start.elapsed().as_secs_f64())
 }
