@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::schema::{integer, list, object, one_of, string};
 use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
 use crate::plugin::Plugin;
-use crate::server::{Shared, Step, SwapError, Swapped, Upload};
+use crate::server::{Step, SwapError, Swapped, Upload};
 
 /// More than any plugin has; `swap.max_upload_bytes` is below it.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
@@ -74,7 +74,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[BY],
         body: None,
         answer: outcome_schema,
-        run: |asked| now(exchange(&asked, Shared::roll_back)),
+        run: |asked| Box::pin(roll_back(asked)),
     },
     Route {
         method: Method::POST,
@@ -84,7 +84,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[BY],
         body: None,
         answer: outcome_schema,
-        run: |asked| now(exchange(&asked, Shared::promote)),
+        run: |asked| now(promote(&asked)),
     },
     Route {
         method: Method::GET,
@@ -180,11 +180,13 @@ fn upload(asked: &Asked) -> Result<Upload, Problem> {
     Ok(Upload { wasm: asked.body().clone(), signature, canary, watch, by: by(asked) })
 }
 
-fn exchange(
-    asked: &Asked,
-    how: fn(&Shared, &Arc<Plugin>, String) -> Result<Swapped, SwapError>,
-) -> Answer {
-    let swapped = how(&asked.shared, &plugin(asked)?, by(asked));
+async fn roll_back(asked: Asked) -> Answer {
+    let swapped = asked.shared.roll_back(&plugin(&asked)?, by(&asked)).await;
+    answer(&json!(swapped.map_err(|error| problem(&error))?))
+}
+
+fn promote(asked: &Asked) -> Answer {
+    let swapped = asked.shared.promote(&plugin(asked)?, by(asked));
     answer(&json!(swapped.map_err(|error| problem(&error))?))
 }
 

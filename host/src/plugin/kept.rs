@@ -77,9 +77,21 @@ impl Kept {
             tracing::info!(plugin, "another file is configured than before the last exchange");
             return None;
         }
-        let path = self.component(plugin, &live.sha256);
+        Some(self.version(plugin, &live.sha256))
+    }
+
+    /// A version that was put here, if it has not been forgotten since.
+    pub(crate) fn version(&self, plugin: &str, sha256: &str) -> KeptVersion {
+        let path = self.component(plugin, sha256);
         let signature = fs::read(path.with_extension("sig")).ok();
-        Some(KeptVersion { path, signature })
+        KeptVersion { path, signature }
+    }
+
+    /// In whose place a version of a plugin went live last; its SHA-256.
+    pub(crate) fn before(&self, plugin: &str, sha256: &str) -> Option<String> {
+        let mut exchanges = self.history(plugin, usize::MAX).into_iter();
+        let exchange = exchanges.find(|e| e.outcome == "live" && e.to == sha256)?;
+        Some(exchange.from).filter(|from| from != sha256)
     }
 
     /// Keeps a component, to be live perhaps.

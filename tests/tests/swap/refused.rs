@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use millrace_tests::{App, HttpRequest, TestServer};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -129,4 +132,34 @@ async fn there_are_only_so_many_uploads() {
     let upload = HttpRequest::new("POST", "/plugins/probe/swap").body("application/wasm", "x");
     let response = upload.send(server.admin()).await;
     assert_eq!((response.status, response.header("retry-after")), (409, Some("1")));
+}
+
+/// One whose signature is beside it goes live; one that was changed since does not.
+#[tokio::test]
+async fn a_signed_component_is_trusted_as_long_as_nobody_changes_it() {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let folder = TempDir::new().unwrap();
+    let signed = |name: &str, wasm: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, wasm).unwrap();
+        fs::write(folder.path().join(format!("{name}.sig")), pair.sign(wasm).as_ref()).unwrap();
+        path
+    };
+    let component = signed("probe.wasm", &fs::read(App::probe_plugin().path()).unwrap());
+    let second = fs::read(App::probe_v2_plugin().path()).unwrap();
+    let next = signed("next.wasm", &second);
+    let key = BASE64.encode(pair.public_key().as_ref());
+    let server = TestServer::start(App::written(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[trust]\nkeys = [{key:?}]\n\
+         [plugins.probe]\ncomponent = {component:?}\n"
+    )));
+    swap(&server, &next).await;
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    assert_eq!(version(&mut client, TOPIC).await, "2");
+    let changed = [&second[..], &[0, 2, 1, b'x']].concat();
+    fs::write(&next, changed).unwrap();
+    let words = ["swap", "probe", next.to_str().unwrap()];
+    millrace(&server, &words).await.assert_refused(&["a signature of none of trust.keys"]);
+    assert_eq!(version(&mut client, TOPIC).await, "2");
 }

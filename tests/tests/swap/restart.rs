@@ -35,8 +35,14 @@ async fn a_version_that_was_made_live_is_live_after_a_restart() {
     assert_eq!(live(&server).await, "2");
     let history = millrace(&server, &["history", "probe"]).await;
     assert!(history.stdout.contains("live"), "{history:#?}");
-    // The configured one is the one before: it was not loaded, and so no rollback.
+    // The one before is the configured one, and still at hand.
+    let back = millrace(&server, &["rollback", "probe"]).await;
+    assert_eq!((back.code, live(&server).await.as_str()), (Some(0), "1"), "{back:#?}");
+    assert!(server.terminate().success());
+    let server = start();
+    assert_eq!(live(&server).await, "1");
     millrace(&server, &["rollback", "probe"]).await.assert_refused(&["there is no version before"]);
+    swap(&server, App::probe_v2_plugin().path()).await;
     drop(server);
     // Another file is configured: the exchange is over.
     fs::copy(App::ping_plugin().path(), folder.path().join("probe.wasm")).unwrap();

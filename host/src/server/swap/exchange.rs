@@ -137,15 +137,19 @@ impl Shared {
     /// Makes the version before the live one again.
     fn back(&self, plugin: &Arc<Plugin>) -> Result<(), SwapError> {
         let previous = plugin.previous().clone();
-        let none = || SwapError::at(Step::Admit, "there is no version before the live one");
-        let previous = previous.ok_or_else(none)?;
+        let previous = previous.ok_or_else(SwapError::nothing_before)?;
         self.make_live(plugin, &previous).map(|_| ())
     }
 
     /// Withdraws the canary, or makes the version before the live one again.
-    pub(crate) fn roll_back(&self, plugin: &Arc<Plugin>, by: String) -> Result<Swapped, SwapError> {
+    pub(crate) async fn roll_back(
+        &self,
+        plugin: &Arc<Plugin>,
+        by: String,
+    ) -> Result<Swapped, SwapError> {
         let swaps = self.swaps()?;
-        let _busy = swaps.begin(swaps.slot(plugin)?)?;
+        let slot = swaps.slot(plugin)?;
+        let _busy = swaps.begin(slot)?;
         let from = match plugin.end_trial() {
             Some(canary) => {
                 let hash = canary.component().sha256().to_owned();
@@ -154,7 +158,12 @@ impl Shared {
             }
             None => {
                 let from = plugin.live().component().sha256().to_owned();
-                self.back(plugin)?;
+                let previous = plugin.previous().clone();
+                let previous = match previous {
+                    Some(previous) => previous,
+                    None => self.kept_before(plugin, slot, &from).await?,
+                };
+                self.make_live(plugin, &previous)?;
                 from
             }
         };

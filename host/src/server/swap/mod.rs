@@ -107,6 +107,10 @@ impl SwapError {
     fn at(step: Step, problem: impl Into<String>) -> Self {
         Self { step, problem: problem.into(), is_passing: false }
     }
+
+    fn nothing_before() -> Self {
+        Self::at(Step::Admit, "there is no version before the live one")
+    }
 }
 
 /// What became of an exchange.

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use super::exchange::Teller;
 use super::{Slot, Step, SwapError};
 use crate::channel::{Assigns, Late};
-use crate::plugin::Plugin;
+use crate::plugin::{KeptVersion, Plugin};
 use crate::server::Shared;
-use crate::server::loader::Haste;
+use crate::server::loader::{Haste, PluginFile};
 use crate::wasm::{Component, OnMigrate, Pool};
 
 /// How long channels have to answer with what they remember.
@@ -43,6 +43,44 @@ impl Shared {
         teller.done(Step::SelfTest, None).await;
         let detail = self.try_migration(plugin, &pool).await?;
         teller.done(Step::Migrate, Some(detail)).await;
+        Ok(pool)
+    }
+
+    /// The version before the live one, of which the server knows only from disk as it
+    /// was started since.
+    pub(super) async fn kept_before(
+        &self,
+        plugin: &Arc<Plugin>,
+        slot: &Slot,
+        live: &str,
+    ) -> Result<Arc<Pool>, SwapError> {
+        let swaps = self.swaps()?;
+        let before = swaps.kept.before(plugin.name(), live);
+        let before = before.ok_or_else(SwapError::nothing_before)?;
+        let gone = |problem: String| {
+            let version = before.get(..8).unwrap_or(&before);
+            SwapError::at(Step::Compile, format!("{version}, the version before: {problem}"))
+        };
+        let file = match before == slot.configured {
+            true => {
+                swaps.loader.file(&slot.plugin).await.map_err(|error| gone(error.to_string()))?
+            }
+            false => {
+                let KeptVersion { path, signature } = swaps.kept.version(plugin.name(), &before);
+                let read = PluginFile::read(&path, signature).await;
+                read.map_err(|error| gone(format!("it is not kept any more (swap.keep): {error}")))?
+            }
+        };
+        if file.sha256 != before {
+            return Err(gone("the configured file is another one by now".to_owned()));
+        }
+        let loaded = swaps.loader.component(&slot.plugin, file).await;
+        let component = loaded.map_err(|error| gone(error.to_string()))?;
+        let pool = Arc::new(Pool::successor(component, &plugin.live()));
+        let refused = |problem: String| SwapError::at(Step::Compile, problem);
+        self.registry.check(plugin, &pool).map_err(|error| refused(error.to_string()))?;
+        self.check_stages(plugin, pool.component()).map_err(refused)?;
+        pool.warm().await.map_err(|fault| SwapError::at(Step::Warm, fault.to_string()))?;
         Ok(pool)
     }
 
