@@ -23,8 +23,11 @@ use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, O
 use millrace_plugin::host::config;
 use millrace_plugin::{Error, Result};
 
+mod queues;
 #[cfg(test)]
 mod tests;
+
+use queues::{Queue, Queues};
 
 /// The keys that have events, and whose turn it is.
 #[derive(Debug, Default)]
@@ -33,6 +36,8 @@ struct Fair {
     /// Places in `keys`, by the keys' numbers, which are hashes already.
     by_key: HashTable<u32>,
     keys: Vec<Key>,
+    /// The events of all of them.
+    queues: Queues,
     /// Places in `keys` that are free.
     free: Vec<u32>,
     /// Keys that have events, in the order of their turns.
@@ -47,7 +52,7 @@ struct Key {
     weight: u32,
     /// What is left of its turn.
     deficit: u32,
-    events: VecDeque<u64>,
+    events: Queue,
 }
 
 impl Fair {
@@ -79,11 +84,9 @@ impl Fair {
                 let place = self.free.pop().unwrap_or(fresh);
                 none.insert(place);
                 match keys.get_mut(place as usize) {
-                    // Its queue is empty, and keeps its allocation.
+                    // Its queue is empty.
                     Some(key) => (key.number, key.weight, key.deficit) = (number, weight, 0),
-                    None => {
-                        keys.push(Key { number, weight, deficit: 0, events: VecDeque::new() });
-                    }
+                    None => keys.push(Key { number, weight, deficit: 0, events: Queue::EMPTY }),
                 }
                 // It stays there even when its events are withdrawn, until its turn.
                 self.round.push_back(place);
@@ -91,7 +94,7 @@ impl Fair {
             }
         };
         if let Some(key) = keys.get_mut(place as usize) {
-            key.events.push_back(event);
+            self.queues.push(&mut key.events, event);
         }
     }
 
@@ -103,7 +106,7 @@ impl Fair {
             if key.deficit == 0 {
                 key.deficit = key.weight;
             }
-            let event = key.events.pop_front();
+            let event = self.queues.pop(&mut key.events);
             key.deficit -= 1;
             if key.events.is_empty() {
                 self.round.pop_front();
@@ -127,10 +130,7 @@ impl Fair {
         let is_it = |place: &u32| keys.get(*place as usize).is_some_and(|k| k.number == number);
         let place = self.by_key.find(number, is_it).copied();
         let Some(key) = place.and_then(|place| keys.get_mut(place as usize)) else { return };
-        // The oldest as a rule.
-        if let Some(at) = key.events.iter().position(|other| *other == event) {
-            key.events.remove(at);
-        }
+        self.queues.remove(&mut key.events, event);
     }
 }
 
