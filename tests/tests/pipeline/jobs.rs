@@ -17,7 +17,7 @@ async fn what_is_done_reaches_the_user() {
     }
     let view = until(&server, "jobs", |totals| totals["done"] == 100).await;
     assert_eq!(view["totals"]["accepted"], 100);
-    assert!(view["dispatchers"][0].as_str().unwrap().starts_with("fair "), "{view}");
+    assert!(view["dispatchers"][0].as_str().unwrap().starts_with("dispatch "), "{view}");
 }
 
 /// Four are in work at a time, and no more.

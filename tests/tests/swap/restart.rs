@@ -4,6 +4,8 @@ use std::fs;
 
 use millrace_tests::{App, TestServer};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{millrace, swap, version};
 
@@ -79,4 +81,39 @@ async fn a_version_that_cannot_be_kept_is_not_live() {
     let words = ["swap", "probe", second.path().to_str().unwrap()];
     millrace(&server, &words).await.assert_refused(&["it cannot be kept on disk"]);
     assert_eq!(live(&server).await, "1");
+}
+
+/// Uploads a component, and kills the server as soon as it says that a step is done.
+async fn killed_after(server: TestServer, step: &str, wasm: &[u8]) {
+    let mut stream = TcpStream::connect(server.admin()).await.unwrap();
+    let (host, length) = (server.admin(), wasm.len());
+    let head = format!(
+        "POST /plugins/probe/swap HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/wasm\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(wasm).await.unwrap();
+    let (mut told, done) = (Vec::new(), format!("\"step\":\"{step}\""));
+    while !String::from_utf8_lossy(&told).contains(&done) {
+        let read = stream.read_buf(&mut told).await.unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&told));
+    }
+    server.kill();
+}
+
+/// At whatever step: it starts with the version before or with the new one, whole.
+#[tokio::test]
+async fn one_that_is_killed_during_an_exchange_starts_with_a_whole_version() {
+    let folder = folder();
+    let second = fs::read(App::probe_v2_plugin().path()).unwrap();
+    for step in ["trust", "compile", "warm", "self_test", "migrate", "keep", "swap"] {
+        killed_after(TestServer::start(App::at(folder.path())), step, &second).await;
+        let server = TestServer::start(App::at(folder.path()));
+        let after = live(&server).await;
+        assert!(["1", "2"].contains(&after.as_str()), "after {step}: {after}");
+        // Nothing of it is in the way.
+        swap(&server, App::probe_plugin().path()).await;
+        assert_eq!(live(&server).await, "1");
+        assert!(server.terminate().success());
+    }
 }
