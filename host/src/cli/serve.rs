@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::say;
 use crate::Server;
@@ -24,9 +24,19 @@ pub(super) async fn run(app: App) -> anyhow::Result<()> {
         info!("building what has not been built yet");
         tokio::task::block_in_place(|| build(&app.folder, unbuilt))?;
     }
+    use_small_pages();
     let server = Server::bind(&app).await?;
     announce(&server, &app);
     signals.serve(server).await
+}
+
+/// The allocator asks for huge pages, of which it then uses little: without them a server
+/// at rest has half the memory, and messages cost the same. Not before cargo was run,
+/// as children inherit it.
+fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        debug!("huge pages are used: {error}");
+    }
 }
 
 /// Says where to go.
