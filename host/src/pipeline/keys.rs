@@ -54,9 +54,9 @@ impl Hasher for Hashed {
 }
 
 impl Keys {
-    /// The hash of a key that is, or may be, in hand.
+    /// The hash of a key that is, or may be, in hand; never 0.
     pub(super) fn hash(&self, text: &str) -> u64 {
-        self.hasher.hash_one(text)
+        self.hasher.hash_one(text).max(1)
     }
 
     /// The key in hand with this hash.

@@ -251,7 +251,7 @@ mod tests {
                 let at = Now(now);
                 match step {
                     Step::Accept => {
-                        match core.accept(NewEvent::default(), at) {
+                        match core.accept_one(NewEvent::default(), at) {
                             Ok(()) => accepted += 1,
                             Err(_) => refused += 1,
                         }

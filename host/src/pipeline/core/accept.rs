@@ -6,15 +6,40 @@ use crate::pipeline::keys::KeyId;
 use crate::pipeline::slots::{Extra, Place, Slot};
 use crate::pipeline::storage::Leased;
 
+/// Events whose keys are looked up side by side.
+const HASHED: usize = 32;
+
 /// There is no room for an event, and whoever made it keeps it.
 #[derive(Clone, Debug)]
 pub(in crate::pipeline) struct Refused(pub(in crate::pipeline) NewEvent);
 
 impl Core {
-    /// Takes an event, or has it dropped, or refuses it, as configured. After
-    /// some of them, [`Core::pump`] sends them on.
-    pub(in crate::pipeline) fn accept(&mut self, event: NewEvent, now: Now) -> Result<(), Refused> {
-        let hash = event.key.as_ref().map(|key| self.keys.hash(key));
+    /// The hashes of the keys of the first few events, 0 for none, for
+    /// [`Core::accept`]. Looks the keys up side by side, so that none of them has to
+    /// be waited for when its turn comes: of many keys, most are in no near cache.
+    pub(in crate::pipeline) fn hash_keys(&self, events: &[NewEvent]) -> [u64; HASHED] {
+        let mut hashes = [0; HASHED];
+        for (hash, event) in hashes.iter_mut().zip(events) {
+            *hash = self.hash_key(event);
+        }
+        for hash in hashes.iter().filter(|hash| **hash != 0) {
+            std::hint::black_box(self.keys.find(*hash).is_some());
+        }
+        hashes
+    }
+
+    fn hash_key(&self, event: &NewEvent) -> u64 {
+        event.key.as_ref().map_or(0, |key| self.keys.hash(key))
+    }
+
+    /// Takes an event, or has it dropped, or refuses it, as configured; `hash` is
+    /// that of its key. After some of them, [`Core::pump`] sends them on.
+    pub(in crate::pipeline) fn accept(
+        &mut self,
+        event: NewEvent,
+        hash: u64,
+        now: Now,
+    ) -> Result<(), Refused> {
         if self.is_over_its_share(hash) {
             return self.refuse(event);
         }
@@ -40,6 +65,16 @@ impl Core {
         }
     }
 
+    #[cfg(test)]
+    pub(in crate::pipeline) fn accept_one(
+        &mut self,
+        event: NewEvent,
+        now: Now,
+    ) -> Result<(), Refused> {
+        let hash = self.hash_key(&event);
+        self.accept(event, hash, now)
+    }
+
     /// Keeps the leases of what is in hand, and takes up what nobody has, as far as
     /// there is room.
     pub(in crate::pipeline) fn renew_leases(&mut self, now: Now) {
@@ -51,7 +86,7 @@ impl Core {
                 break;
             }
             for Leased { number, event } in leased {
-                let hash = event.key.as_ref().map(|key| self.keys.hash(key));
+                let hash = self.hash_key(&event);
                 self.insert(event, hash, number, now);
             }
         }
@@ -69,10 +104,12 @@ impl Core {
     }
 
     /// Whether a key has as many events waiting as it may.
-    fn is_over_its_share(&self, hash: Option<u64>) -> bool {
-        let key =
-            hash.filter(|_| self.config.max_per_key > 0).and_then(|hash| self.keys.find(hash));
-        key.is_some_and(|key| key.waiting as usize >= self.config.max_per_key)
+    fn is_over_its_share(&self, hash: u64) -> bool {
+        self.config.max_per_key > 0
+            && self
+                .keys
+                .find(hash)
+                .is_some_and(|key| key.waiting as usize >= self.config.max_per_key)
     }
 
     fn refuse(&mut self, event: NewEvent) -> Result<(), Refused> {
@@ -91,10 +128,10 @@ impl Core {
     }
 
     #[inline]
-    fn insert(&mut self, event: NewEvent, hash: Option<u64>, stored: u64, now: Now) {
+    fn insert(&mut self, event: NewEvent, hash: u64, stored: u64, now: Now) {
         self.totals.accepted += 1;
         let NewEvent { payload, key, priority, selected, reply_to, stamped_ms } = event;
-        let key = key.zip(hash).map(|(text, hash)| self.keys.hold(text, hash));
+        let key = key.map(|text| self.keys.hold(text, hash));
         let extra = (selected.is_some() || reply_to.is_some())
             .then(|| Box::new(Extra { selected, reply_to }));
         let blocked = self.is_blocked(key);

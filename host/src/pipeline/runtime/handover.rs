@@ -1,7 +1,6 @@
 //! Events that producers hand over.
 
 use std::fmt::Debug;
-use std::iter::Enumerate;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
@@ -34,6 +33,17 @@ impl Debug for Handover {
 }
 
 impl Handover {
+    /// What became of the next of the events.
+    fn note(&mut self, result: Result<(), Refused>) {
+        match result {
+            Ok(()) => self.accepted += 1,
+            Err(Refused(event)) => {
+                let place = self.accepted + self.refused.len();
+                self.refused.push((place, event));
+            }
+        }
+    }
+
     /// Waits until what was accepted is safe, as far as the pipeline's storage makes
     /// it so; a producer is told no earlier.
     pub(crate) async fn safe(&mut self) -> Result<(), StorageError> {
@@ -53,18 +63,19 @@ impl Pipeline {
         {
             let mut inner = self.lock();
             let now = self.now();
-            for (place, event) in events.into_iter().enumerate() {
-                let result = if inner.closed {
-                    Err(Refused(event))
-                } else if event.payload.len() > self.max_event_bytes {
-                    inner.core.rejected();
-                    Err(Refused(event))
-                } else {
-                    inner.core.accept(event, now)
-                };
-                match result {
-                    Ok(()) => handover.accepted += 1,
-                    Err(Refused(event)) => handover.refused.push((place, event)),
+            let mut waiting = events.into_iter();
+            while waiting.len() > 0 {
+                for hash in inner.core.hash_keys(waiting.as_slice()) {
+                    let Some(event) = waiting.next() else { break };
+                    let result = if inner.closed {
+                        Err(Refused(event))
+                    } else if event.payload.len() > self.max_event_bytes {
+                        inner.core.rejected();
+                        Err(Refused(event))
+                    } else {
+                        inner.core.accept(event, hash, now)
+                    };
+                    handover.note(result);
                 }
             }
             inner.core.accepted(now);
@@ -84,7 +95,7 @@ impl Pipeline {
     ) -> Handover {
         self.look_into(&mut events);
         let until = Instant::now() + patience;
-        let mut waiting = events.into_iter().enumerate();
+        let mut waiting = events.into_iter();
         let mut handover = Handover::default();
         loop {
             let room = self.room.notified();
@@ -97,27 +108,23 @@ impl Pipeline {
                 break;
             }
         }
-        handover.refused.extend(waiting);
+        waiting.for_each(|event| handover.note(Err(Refused(event))));
         handover
     }
 
     /// Hands over what there is room for; true when no more is taken at all.
-    fn accept_some(
-        &self,
-        waiting: &mut Enumerate<vec::IntoIter<NewEvent>>,
-        handover: &mut Handover,
-    ) -> bool {
+    fn accept_some(&self, waiting: &mut vec::IntoIter<NewEvent>, handover: &mut Handover) -> bool {
         let mut aftermath = Aftermath::default();
         let closed = {
             let mut inner = self.lock();
             let now = self.now();
-            while !inner.closed
-                && !inner.core.is_full()
-                && let Some((place, event)) = waiting.next()
-            {
-                match inner.core.accept(event, now) {
-                    Ok(()) => handover.accepted += 1,
-                    Err(Refused(event)) => handover.refused.push((place, event)),
+            while !inner.closed && !inner.core.is_full() && waiting.len() > 0 {
+                for hash in inner.core.hash_keys(waiting.as_slice()) {
+                    if inner.core.is_full() {
+                        break;
+                    }
+                    let Some(event) = waiting.next() else { break };
+                    handover.note(inner.core.accept(event, hash, now));
                 }
             }
             inner.core.accepted(now);

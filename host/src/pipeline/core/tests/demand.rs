@@ -66,9 +66,9 @@ fn a_broadcast_waits_for_the_slowest() {
     let mut core = Core::new(config(), vec![stage], 1);
     for number in 0..8 {
         let selected = Some(if number % 2 == 1 { 3 } else { 1 });
-        core.accept(NewEvent { selected, ..event(number) }, at(0)).unwrap();
+        core.accept_one(NewEvent { selected, ..event(number) }, at(0)).unwrap();
     }
-    core.accept(NewEvent { selected: Some(4), ..event(8) }, at(0)).unwrap();
+    core.accept_one(NewEvent { selected: Some(4), ..event(8) }, at(0)).unwrap();
     core.accepted(at(0));
     let (first, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
     assert_eq!(first, [0, 1, 2, 3]);
@@ -100,7 +100,7 @@ fn a_partition_keeps_its_events_when_its_consumer_leaves() {
     };
     let mut core = Core::new(config(), vec![stage], 1);
     for number in 0..5 {
-        core.accept(keyed(number, "ada"), at(0)).unwrap();
+        core.accept_one(keyed(number, "ada"), at(0)).unwrap();
     }
     core.accepted(at(0));
     core.cancel(0, ConsumerId(0), at(0));
@@ -134,7 +134,7 @@ fn a_full_buffer_does_as_it_was_told() {
 fn one_key_has_only_its_share_of_the_buffer() {
     let config = CoreConfig { max_per_key: 2, ..config() };
     let mut core = Core::new(config, vec![demand_stage(Vec::new())], 1);
-    let accepted = |core: &mut Core, key| core.accept(keyed(0, key), at(0)).is_ok();
+    let accepted = |core: &mut Core, key| core.accept_one(keyed(0, key), at(0)).is_ok();
     assert!(accepted(&mut core, "ada") && accepted(&mut core, "ada"));
     assert!(!accepted(&mut core, "ada"));
     assert!(accepted(&mut core, "bob"));

@@ -90,7 +90,7 @@ fn who_waits_gets_an_answer_either_way() {
     for number in 0..2 {
         let text = format!("[\"1\",2,3,\"topic {number}\",\"4\"]");
         let reply_to = Some(Box::new(SocketRef::parse(&text).unwrap()));
-        core.accept(NewEvent { reply_to, ..event(number) }, at(0)).unwrap();
+        core.accept_one(NewEvent { reply_to, ..event(number) }, at(0)).unwrap();
     }
     core.accepted(at(0));
     let (_, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
@@ -113,7 +113,7 @@ fn what_waits_when_the_server_stops_is_dropped_and_counted() {
     let config = CoreConfig { ordered: true, ..config() };
     let mut core = Core::new(config, vec![demand_stage(vec![consumer(2, 0)])], 1);
     for number in 0..8 {
-        core.accept(keyed(number, ["ada", "bob"][number as usize % 2]), at(0)).unwrap();
+        core.accept_one(keyed(number, ["ada", "bob"][number as usize % 2]), at(0)).unwrap();
     }
     core.accepted(at(0));
     let (_, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
@@ -136,7 +136,7 @@ fn the_next_of_a_key_comes_when_nobody_selects_the_one_before_it() {
     let stages = vec![demand_stage(vec![consumer(1, 0)]), broadcast];
     let mut core = Core::new(CoreConfig { ordered: true, ..config() }, stages, 1);
     for number in 0..3 {
-        core.accept(NewEvent { selected: Some(2), ..keyed(number, "ada") }, at(0)).unwrap();
+        core.accept_one(NewEvent { selected: Some(2), ..keyed(number, "ada") }, at(0)).unwrap();
     }
     core.accepted(at(0));
     assert_eq!(drain(&mut core, 0), [[0], [1], [2]]);

@@ -172,7 +172,7 @@ impl Run {
         let (number, now) = (self.accepted, at(self.now_ms));
         let key_text = key.map(|key| key.to_string().into());
         let event = NewEvent { key: key_text, selected: selected.map(u64::from), ..event(number) };
-        if self.core.accept(event, now).is_ok() {
+        if self.core.accept_one(event, now).is_ok() {
             self.accepted += 1;
             self.keys.push(key);
         }
