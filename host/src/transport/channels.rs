@@ -2,9 +2,10 @@
 //! the session says.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -36,7 +37,7 @@ pub(super) struct Channels {
     kept: HashMap<ChannelId, Arc<Pool>>,
     /// What the session asked for; empty between two events.
     actions: Vec<Action<Arc<Handler>>>,
-    /// Empty: an allocation for `act` to use again.
+    /// Empty: an allocation for `act` to use again until the connection rests.
     spare: Vec<Action<Arc<Handler>>>,
 }
 
@@ -157,7 +158,11 @@ impl Channels {
     }
 
     /// Takes a frame of the client.
-    pub(super) async fn receive(&mut self, frame: &Frame) -> Result<(), DecodeError> {
+    pub(super) fn receive(
+        &mut self,
+        frame: &Frame,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DecodeError> {
         let message = self.session.identity().serializer.decode(frame)?;
         debug!(id = %self.session.coming_message(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
@@ -167,44 +172,49 @@ impl Channels {
             self.shared().metrics.count(Metric::JoinRefused, 1);
             let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
             self.session.refuse_join(&message, after_ms, &mut self.actions);
-            self.act().await;
+            self.act(cx);
             return Ok(());
         }
         let routes = self.shared().routes(self.session.identity().realm);
         self.session.receive(message, &routes, &mut self.actions);
         drop(routes);
-        self.act().await;
+        self.act(cx);
         Ok(())
     }
 
     /// Takes a broadcast that a channel has to see.
-    pub(super) async fn notice(&mut self, notice: Notice) {
+    pub(super) fn notice(&mut self, notice: Notice, cx: &mut Context<'_>) {
         let routes = self.shared().routes(self.session.identity().realm);
         self.session.notice(notice, &routes, &mut self.actions);
         drop(routes);
-        self.act().await;
+        self.act(cx);
     }
 
     /// Takes a timer that ran out.
-    pub(super) async fn timer(&mut self, timer: Timer) {
+    pub(super) fn timer(&mut self, timer: Timer, cx: &mut Context<'_>) {
         let Timer { context, name } = timer;
         let routes = self.shared().routes(self.session.identity().realm);
         let (topic, channel) = (&context.topic, context.channel);
         self.session.timer(topic, channel, name, &routes, &mut self.actions);
         drop(routes);
-        self.act().await;
+        self.act(cx);
     }
 
     /// Takes what came for a channel's client. Frames go to the front of
     /// `taken`, as they have waited their turn already.
-    pub(super) async fn late(&mut self, late: Late, taken: &mut VecDeque<Outgoing>) {
+    pub(super) fn late(
+        &mut self,
+        late: Late,
+        taken: &mut VecDeque<Outgoing>,
+        cx: &mut Context<'_>,
+    ) {
         self.session.late(late, &mut self.actions);
         if let [Action::Send(_) | Action::Push { .. }] = self.actions.as_slice()
             && let Some(Action::Send(frame) | Action::Push { frame, .. }) = self.actions.pop()
         {
             taken.push_front(Outgoing::Frame(frame.into()));
         }
-        self.act().await;
+        self.act(cx);
     }
 
     /// The next call that ended.
@@ -219,9 +229,9 @@ impl Channels {
     }
 
     /// Takes a call that ended.
-    pub(super) async fn complete(&mut self, called: Called) {
+    pub(super) fn complete(&mut self, called: Called, cx: &mut Context<'_>) {
         self.completed(called);
-        self.act().await;
+        self.act(cx);
     }
 
     /// Ends all channels, and waits for their last calls. Dropping it drops
@@ -238,16 +248,27 @@ impl Channels {
         for late in late {
             self.session.late(late, &mut self.actions);
         }
-        self.act().await;
-        while let Some(called) = self.calls.next().await {
-            self.complete(called).await;
+        poll_fn(|cx| self.poll_finished(cx)).await;
+    }
+
+    fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.act(cx);
+        while let Some(called) = ready!(self.calls.poll_next_unpin(cx)) {
+            self.complete(called, cx);
         }
+        Poll::Ready(())
+    }
+
+    /// Gives back what is of use while there is something to do, of which most
+    /// connections have nothing most of the time.
+    pub(super) fn rest(&mut self) {
+        (self.actions, self.spare) = (Vec::new(), Vec::new());
     }
 
     /// Carries out what the session asked for, and what follows from it.
     ///
     /// Never waits: a call that is not ready at once goes to `self.calls`.
-    async fn act(&mut self) {
+    fn act(&mut self, cx: &mut Context<'_>) {
         let mut actions = std::mem::take(&mut self.spare);
         while !self.actions.is_empty() {
             std::mem::swap(&mut actions, &mut self.actions);
@@ -260,7 +281,7 @@ impl Channels {
                     Action::Call(call) => {
                         let channel = call.ticket.caller.context.channel;
                         let mut future = self.start(call);
-                        match futures_util::poll!(future.as_mut()) {
+                        match future.as_mut().poll(cx) {
                             Poll::Ready(called) => self.completed(called),
                             Poll::Pending => self.calls.push(PendingCall { channel, future }),
                         }

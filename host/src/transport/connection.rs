@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -60,10 +60,10 @@ impl Connection {
         identity: Identity,
         shared: Arc<Shared>,
         admitted: Arc<Admitted>,
-    ) -> Self {
+    ) -> Box<Self> {
         let SocketConfig { max_messages_per_second, max_bytes_per_second, .. } = shared.socket;
         let throttle = Throttle::new(max_messages_per_second, max_bytes_per_second, Instant::now());
-        Self {
+        Box::new(Self {
             socket,
             channels: Channels::new(identity, shared),
             taken: VecDeque::new(),
@@ -72,21 +72,28 @@ impl Connection {
             throttle,
             traffic: Traffic::default(),
             _admitted: admitted,
-        }
+        })
     }
 
     /// Serves the client until the connection ends, then ends its channels.
-    pub(super) async fn run(mut self) {
+    ///
+    /// Both are boxed: a task has room for all that its future ever holds, for as long
+    /// as it lives.
+    pub(super) async fn run(mut self: Box<Self>) {
+        debug!(connection = self.channels.connection(), "connected");
+        let end = poll_fn(|cx| self.poll_serve(cx)).await;
+        Box::pin(self.end(end)).await;
+    }
+
+    async fn end(mut self: Box<Self>, end: End) {
         let connection = self.channels.connection();
-        debug!(connection, "connected");
-        let end = self.serve().await;
         debug!(connection, ?end, "disconnected");
         let metrics = &self.channels.shared().metrics;
         self.traffic.count(metrics);
         metrics.count_of(Metric::SocketClose, &[end.code(), end.reason()], 1);
         let restarting = matches!(end, End::ByServer(CloseReason::Restarting, _));
         let reason = if restarting { TerminateReason::Drained } else { TerminateReason::Closed };
-        let Self { socket, channels, .. } = self;
+        let Self { socket, channels, .. } = *self;
         let calls = tokio::time::timeout(FINISH_TIMEOUT, channels.finish(reason));
         let ((), calls) = tokio::join!(socket.close(end), calls);
         if calls.is_err() {
@@ -94,20 +101,20 @@ impl Connection {
         }
     }
 
-    async fn serve(&mut self) -> End {
+    fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            let event = poll_fn(|cx| self.poll_event(cx)).await;
-            match event {
-                Event::Called(called) => self.channels.complete(called).await,
+            match ready!(self.poll_event(cx)) {
+                Event::Called(called) => self.channels.complete(called, cx),
                 Event::Frame(frame) => {
-                    if let Err(error) = self.channels.receive(&frame).await {
-                        return End::ByServer(CloseReason::Malformed, error.to_string());
+                    if let Err(error) = self.channels.receive(&frame, cx) {
+                        let end = End::ByServer(CloseReason::Malformed, error.to_string());
+                        return Poll::Ready(end);
                     }
                 }
-                Event::Notice(notice) => self.channels.notice(notice).await,
-                Event::Late(late) => self.channels.late(*late, &mut self.taken).await,
-                Event::Timer(timer) => self.channels.timer(timer).await,
-                Event::End(end) => return end,
+                Event::Notice(notice) => self.channels.notice(notice, cx),
+                Event::Late(late) => self.channels.late(*late, &mut self.taken, cx),
+                Event::Timer(timer) => self.channels.timer(timer, cx),
+                Event::End(end) => return Poll::Ready(end),
             }
         }
     }
@@ -147,6 +154,7 @@ impl Connection {
         }
         self.read_budget = READ_BUDGET;
         self.read_at = None;
+        self.channels.rest();
         self.traffic.count(&self.channels.shared().metrics);
         self.channels.timers.poll(cx).map(|tick| match tick {
             Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),

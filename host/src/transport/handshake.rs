@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -15,6 +16,7 @@ use tracing::{debug, error, info};
 
 use super::connection::Connection;
 use super::http::{self, Body};
+use super::read_ahead::ReadAhead;
 use super::websocket::WebSocket;
 use crate::server::{Admitted, Realm, Shared};
 use crate::session::Identity;
@@ -54,23 +56,40 @@ pub(super) async fn respond(
             return http::text(status, &reason);
         }
     };
-    let shared = Arc::clone(shared);
+    let Accepted { identity, response } = accepted;
     let upgrade = hyper::upgrade::on(&mut request);
+    // Boxed, so that it is gone when the connection is there.
+    let upgrading = Box::pin(take_over(upgrade, identity, Arc::clone(shared), admitted));
     tokio::spawn(async move {
-        let upgraded = match upgrade.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => return debug!(%peer, %error, "a handshake was not finished"),
-        };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-            return error!("a connection is no TCP stream");
-        };
-        let (stream, early) = (parts.io.into_inner(), parts.read_buf);
-        let socket = WebSocket::new(stream, &early, shared.socket.max_frame_bytes).await;
-        // As large as HTTP's buffer, and of no more use.
-        drop(early);
-        Connection::new(socket, accepted.identity, shared, admitted).run().await;
+        if let Some(connection) = upgrading.await {
+            connection.run().await;
+        }
     });
-    accepted.response
+    response
+}
+
+/// Takes the stream over from HTTP once the client has the answer.
+async fn take_over(
+    upgrade: OnUpgrade,
+    identity: Identity,
+    shared: Arc<Shared>,
+    admitted: Arc<Admitted>,
+) -> Option<Box<Connection>> {
+    let peer = identity.peer;
+    let upgraded = match upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            debug!(%peer, %error, "a handshake was not finished");
+            return None;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        error!("a connection is no TCP stream");
+        return None;
+    };
+    let stream = ReadAhead::new(parts.io.into_inner(), &parts.read_buf);
+    let socket = WebSocket::new(stream, shared.socket.max_frame_bytes).await;
+    Some(Connection::new(socket, identity, shared, admitted))
 }
 
 /// One word for metrics.

@@ -17,6 +17,7 @@ mod handshake;
 mod http;
 mod listener;
 mod pipelines;
+mod read_ahead;
 mod throttle;
 mod timers;
 mod traffic;

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
+use super::read_ahead::ReadAhead;
 use crate::wire::{CloseReason, Frame};
 
-/// Bytes read at once. Every connection keeps a buffer of this size, and reading
-/// fills it with zeros first, so small is cheap in both ways.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Every connection keeps a buffer of this size, and filling it puts zeros there
+/// first, so small is cheap in both ways. The socket is read in larger pieces.
+const READ_BUFFER_BYTES: usize = 1024;
 /// Frames are gathered up to this size before they are written without being
 /// asked to.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
@@ -26,7 +26,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// One WebSocket, after its handshake.
 #[derive(Debug)]
 pub(super) struct WebSocket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<ReadAhead>,
     unflushed: bool,
 }
 
@@ -91,16 +91,14 @@ impl End {
 }
 
 impl WebSocket {
-    /// Takes over a stream whose handshake is done. `early` is what the client
-    /// sent right behind it.
-    pub(super) async fn new(stream: TcpStream, early: &[u8], max_frame_bytes: usize) -> Self {
+    /// Takes over a stream whose handshake is done.
+    pub(super) async fn new(stream: ReadAhead, max_frame_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(WRITE_BUFFER_BYTES)
             .max_message_size(Some(max_frame_bytes))
             .max_frame_size(Some(max_frame_bytes));
-        let (role, early) = (Role::Server, early.to_vec());
-        let stream = WebSocketStream::from_partially_read(stream, early, role, Some(config)).await;
+        let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         Self { stream, unflushed: false }
     }
 
