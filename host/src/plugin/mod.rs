@@ -50,6 +50,8 @@ pub struct Settings {
     pub(crate) egress: Egress,
     /// What it may do.
     pub(crate) grants: Grants,
+    /// Whether it may not do everything.
+    pub(crate) is_limited: bool,
 }
 
 impl Settings {
@@ -63,13 +65,13 @@ impl Settings {
     ) -> Self {
         let meters = Arc::new(PluginMeters::new(&metrics, &name));
         let (egress, grants) = (Egress::new(http), Grants::default());
-        Self { name, config, metrics, meters, egress, grants }
+        Self { name, config, metrics, meters, egress, grants, is_limited: false }
     }
 
     /// The same, with these grants rather than all.
     #[must_use]
     pub fn with_grants(self, grants: Grants) -> Self {
-        Self { grants, ..self }
+        Self { is_limited: grants.are_limited(), grants, ..self }
     }
 
     /// Whether the plugin may do something; it is counted when it may not.

@@ -192,7 +192,7 @@ impl Budget {
 
     /// The same for a plugin with these grants.
     pub(super) fn granted(mut self, settings: &Arc<Settings>) -> Self {
-        self.grants = settings.grants.are_limited().then(|| Arc::clone(settings));
+        self.grants = settings.is_limited.then(|| Arc::clone(settings));
         self
     }
 

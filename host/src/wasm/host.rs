@@ -226,7 +226,7 @@ impl http::Host for State {
 
 impl grants::Host for State {
     fn are_limited(&mut self) -> bool {
-        self.settings.grants.are_limited()
+        self.settings.is_limited
     }
 
     fn check(&mut self, need: grants::Need) -> Result<(), String> {

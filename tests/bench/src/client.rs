@@ -33,6 +33,7 @@ const PER_SOURCE: usize = 1000;
 const READ_BYTES: usize = 4096;
 const JOIN_REF: u64 = 0;
 const LEAVE_REF: u64 = 1;
+const HEARTBEAT_REF: u64 = 2;
 
 impl Client {
     /// Connects and joins. `number` spreads connections over the loopback
@@ -84,6 +85,17 @@ impl Client {
         self.flush().await?;
         let left = |heard: &Heard<'_>| *heard == Heard::Incoming(Incoming::Reply(LEAVE_REF));
         self.hear_of(left).await.context("failed to leave")
+    }
+
+    /// Sends a heartbeat of Phoenix's, and waits for the reply.
+    pub async fn heartbeat(&mut self) -> Result<()> {
+        ensure!(self.protocol == Protocol::Phoenix, "heartbeats are those of Phoenix");
+        self.text.clear();
+        self.protocol.push(&mut self.text, HEARTBEAT_REF, "phoenix", "heartbeat", "{}");
+        websocket::append_text(&mut self.outgoing, &self.text);
+        self.flush().await?;
+        let beat = |heard: &Heard<'_>| *heard == Heard::Incoming(Incoming::Reply(HEARTBEAT_REF));
+        self.hear_of(beat).await.context("a heartbeat failed")
     }
 
     /// Reads up to what `wanted` says; anything else of the channel's is an error.

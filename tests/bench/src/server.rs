@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -19,6 +19,8 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// The server's process.
     pub pid: u32,
+    /// When it was started, if it was here.
+    pub started: Option<Instant>,
     /// Its admin interface, once it is known.
     admin: watch::Receiver<Option<SocketAddr>>,
 }
@@ -57,7 +59,7 @@ impl Target {
     /// A server that is running.
     #[must_use]
     pub fn new(endpoint: Endpoint, pid: u32, admin: Option<SocketAddr>) -> Self {
-        Self { endpoint, pid, admin: watch::channel(admin).1 }
+        Self { endpoint, pid, started: None, admin: watch::channel(admin).1 }
     }
 
     /// Where its admin interface is.
@@ -92,6 +94,7 @@ impl ServerCommand {
     /// that begins with `socket.io` says that this is its protocol.
     pub async fn start(&self) -> Result<RunningServer> {
         let [program, arguments @ ..] = self.words.as_slice() else { bail!("no command") };
+        let started = Some(Instant::now());
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -106,7 +109,7 @@ impl ServerCommand {
         let endpoint = endpoint.await.context("waited too long for the server's address")??;
         let (known, admin) = watch::channel(None);
         tokio::spawn(read_on(lines, known));
-        let target = Target { endpoint, pid, admin };
+        let target = Target { endpoint, pid, started, admin };
         Ok(RunningServer { target, child })
     }
 }

@@ -14,9 +14,22 @@ use wit_parser::{ManglingAndAbi, Resolve, WorldId};
 
 /// The versions that were released.
 const RELEASED: [&str; 1] = ["v0.1.0"];
+/// A digest of the text of each.
+const DIGESTS: [u64; 1] = [0xcb3f_b9dc_c231_4ae4];
 
 fn frozen(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/frozen").join(version)
+}
+
+/// FNV-1a of all files of a folder, in the order of their names.
+fn digest(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let texts = files.iter().flat_map(|file| std::fs::read(file).unwrap());
+    texts.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// The interface of a folder, and one of its worlds.
@@ -44,6 +57,18 @@ async fn check(folder: &Path) -> Run {
     let file = scratch.path().join("everything.wasm");
     std::fs::write(&file, component).unwrap();
     run(["check".as_ref(), file.as_os_str()]).await
+}
+
+#[test]
+fn what_was_released_is_never_edited() {
+    for (version, expected) in RELEASED.into_iter().zip(DIGESTS) {
+        let found = digest(&frozen(version));
+        assert_eq!(
+            found, expected,
+            "wit/frozen/{version} was changed, so plugins of that version would be checked \
+             against what never was; a new interface gets a folder of its own ({found:#x})"
+        );
+    }
 }
 
 /// It fits, is compiled and linked: what it fails in is its first call.

@@ -12,7 +12,7 @@ use crate::channel::{Assigns, Late};
 use crate::plugin::{KeptVersion, Plugin};
 use crate::server::Shared;
 use crate::server::loader::{Haste, PluginFile};
-use crate::wasm::{Component, OnMigrate, Pool};
+use crate::wasm::{Component, Fault, OnMigrate, Pool};
 
 /// How long channels have to answer with what they remember.
 const SAMPLING: Duration = Duration::from_millis(500);
@@ -29,17 +29,12 @@ impl Shared {
         let compiled = self.swaps()?.loader.compile(wasm, &slot.plugin, Haste::Beside).await;
         let component = compiled
             .map_err(|error| SwapError::at(Step::Compile, format!("the component {error}")))?;
-        let pool = Arc::new(Pool::successor(component, &plugin.live()));
-        self.registry
-            .check(plugin, &pool)
-            .map_err(|error| SwapError::at(Step::Compile, error.to_string()))?;
-        self.check_stages(plugin, pool.component())
-            .map_err(|problem| SwapError::at(Step::Compile, problem))?;
+        let pool = self.fitting(plugin, component)?;
         teller.done(Step::Compile, None).await;
-        let failed = |step| move |fault: crate::wasm::Fault| SwapError::at(step, fault.to_string());
-        pool.warm().await.map_err(failed(Step::Warm))?;
+        warm(&pool).await?;
         teller.done(Step::Warm, None).await;
-        pool.self_test().await.map_err(failed(Step::SelfTest))?;
+        let failed = |fault: Fault| SwapError::at(Step::SelfTest, fault.to_string());
+        pool.self_test().await.map_err(failed)?;
         teller.done(Step::SelfTest, None).await;
         let detail = self.try_migration(plugin, &pool).await?;
         teller.done(Step::Migrate, Some(detail)).await;
@@ -76,11 +71,17 @@ impl Shared {
         }
         let loaded = swaps.loader.component(&slot.plugin, file).await;
         let component = loaded.map_err(|error| gone(error.to_string()))?;
+        let pool = self.fitting(plugin, component)?;
+        warm(&pool).await?;
+        Ok(pool)
+    }
+
+    /// A pool of a component, if that can take the place of the live one.
+    fn fitting(&self, plugin: &Arc<Plugin>, component: Component) -> Result<Arc<Pool>, SwapError> {
         let pool = Arc::new(Pool::successor(component, &plugin.live()));
         let refused = |problem: String| SwapError::at(Step::Compile, problem);
         self.registry.check(plugin, &pool).map_err(|error| refused(error.to_string()))?;
         self.check_stages(plugin, pool.component()).map_err(refused)?;
-        pool.warm().await.map_err(|fault| SwapError::at(Step::Warm, fault.to_string()))?;
         Ok(pool)
     }
 
@@ -136,4 +137,8 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+async fn warm(pool: &Pool) -> Result<(), SwapError> {
+    pool.warm().await.map_err(|fault| SwapError::at(Step::Warm, fault.to_string()))
 }

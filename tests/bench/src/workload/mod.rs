@@ -8,10 +8,12 @@ mod fairness;
 mod fanout;
 mod fanout_rate;
 mod hall;
+mod heartbeats;
 mod idle;
 mod jobs;
 mod neighbours;
 mod pipeline;
+mod start;
 mod waiting;
 
 pub use churn::Churn;
@@ -21,9 +23,11 @@ pub use exchanges::{Exchanges, Of};
 pub use fairness::{Fairness, Policy};
 pub use fanout::Fanout;
 pub use fanout_rate::FanoutRate;
+pub use heartbeats::Heartbeats;
 pub use idle::Idle;
 pub use neighbours::{Neighbours, Others};
 pub use pipeline::{Pipeline, Worker};
+pub use start::Start;
 pub use waiting::Waiting;
 
 use std::time::Duration;
@@ -49,6 +53,8 @@ pub enum Workload {
     Churn(Churn),
     /// Clients that have joined and say nothing.
     Idle(Idle),
+    /// Clients that have joined and send heartbeats.
+    Heartbeats(Heartbeats),
     /// Events into a pipeline.
     Pipeline(Pipeline),
     /// One user who floods a pipeline, and many who do not.
@@ -57,6 +63,8 @@ pub enum Workload {
     Neighbours(Neighbours),
     /// Calls that wait.
     Waiting(Waiting),
+    /// From the start of a process to its first join.
+    Start(Start),
     /// Other versions of plugins.
     Exchanges(Exchanges),
 }
@@ -71,10 +79,12 @@ impl Workload {
             Self::FanoutRate(fanout) => fanout.run(server).await,
             Self::Churn(churn) => churn.run(server).await,
             Self::Idle(idle) => idle.run(server).await,
+            Self::Heartbeats(heartbeats) => heartbeats.run(server).await,
             Self::Pipeline(pipeline) => pipeline.run(server).await,
             Self::Fairness(fairness) => fairness.run(server).await,
             Self::Neighbours(neighbours) => neighbours.run(server).await,
             Self::Waiting(waiting) => waiting.run(server).await,
+            Self::Start(start) => start.run(server).await,
             Self::Exchanges(exchanges) => exchanges.run(server).await,
         }
     }
