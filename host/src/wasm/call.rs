@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
-use super::convert::{self, Budget, CallKind, ConnectRequest, Connected, Refusal};
+use super::budget::{Budget, CallKind};
+use super::convert::{self, ConnectRequest, Connected, Refusal};
 use super::host::Current;
 use super::instance::Instance;
 use super::pool::Taken;

@@ -13,7 +13,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::bindings::millrace::plugin::{
     call, clock, config, grants, http, log, metrics, random, types,
 };
-use super::convert::Budget;
+use super::budget::Budget;
 use super::limits::{MemoryLimiter, PluginLimits};
 use super::output::OutputTail;
 use crate::channel::{Caller, Progress, SocketRef};

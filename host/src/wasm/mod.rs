@@ -12,6 +12,7 @@
 
 mod bindings;
 mod breaker;
+mod budget;
 mod cache;
 mod call;
 mod check;
@@ -31,11 +32,12 @@ mod turns;
 mod work;
 
 use breaker::Breaker;
+pub use budget::Work;
 pub use call::Calling;
 pub use check::{Inspection, inspect};
 pub(crate) use component::sha256;
 pub use component::{Component, LoadError, Loading};
-pub use convert::{ConnectRequest, Connected, Refusal, Work};
+pub use convert::{ConnectRequest, Connected, Refusal};
 pub(crate) use dispatch::{GuestDispatcher, GuestStandby};
 pub use engine::{Engine, EngineError};
 pub use fault::{Fault, FaultKind};

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::bindings::exports::millrace::plugin::worker;
-use super::convert::{Budget, CallKind, Work};
+use super::budget::{Budget, CallKind, Work};
 use super::instance::Instance;
 use super::{Fault, Pool};
 use crate::pipeline::Batch;

@@ -1,0 +1,468 @@
+//! What a call may return: every limit and every grant, on everything that comes back.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use tracing::warn;
+
+use super::bindings::exports::millrace::plugin::{channel, worker};
+use super::bindings::millrace::plugin::types;
+use super::convert::{assigns_back, checked_topic, json, name, parsed_ref};
+use super::{Fault, PluginLimits};
+use crate::channel::{Effect, Joined, Outcome};
+use crate::pipeline::{NewEvent, Verdict};
+use crate::plugin::{Need, Settings};
+use crate::wire::Payload;
+
+/// What is left of a call's limits while its effects are checked, and which of
+/// them it may have.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    max_effects: usize,
+    max_bytes: usize,
+    max_assigns_bytes: usize,
+    /// What is left of `max_effects`.
+    effects: usize,
+    /// What is left of `max_bytes`.
+    bytes: usize,
+    call: CallKind,
+    /// Whether the plugin has tasks to start.
+    tasks: bool,
+    /// JSON the call was handed: what comes back as it was needs no check, and
+    /// shares its memory. Channels pass on most of what they get.
+    handed: Option<ByteString>,
+    /// The plugin's, when anything is withheld from it.
+    grants: Option<Arc<Settings>>,
+}
+
+/// What kind of call has effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallKind {
+    /// Handles a message of the client, and may reply to it.
+    Message,
+    /// Another callback of a channel.
+    Other,
+    /// Runs beside the channels.
+    Task,
+    /// Works on events of a pipeline.
+    Worker,
+}
+
+impl Budget {
+    /// The limits of one call. `tasks` says whether the plugin exports any.
+    pub(super) fn new(limits: &PluginLimits, call: CallKind, tasks: bool) -> Self {
+        let &PluginLimits { max_effects, max_effect_bytes, max_assigns_bytes, .. } = limits;
+        Self {
+            max_effects,
+            max_bytes: max_effect_bytes,
+            max_assigns_bytes,
+            effects: max_effects,
+            bytes: max_effect_bytes,
+            call,
+            tasks,
+            handed: None,
+            grants: None,
+        }
+    }
+
+    /// The same for a call that is handed `payload`.
+    pub(super) fn handed(mut self, payload: Option<&Payload>) -> Self {
+        if let Some(Payload::Json(text)) = payload {
+            self.handed = Some(text.clone());
+        }
+        self
+    }
+
+    /// The same for a plugin with these grants.
+    pub(super) fn granted(mut self, settings: &Arc<Settings>) -> Self {
+        self.grants = settings.is_limited.then(|| Arc::clone(settings));
+        self
+    }
+
+    pub(super) fn joined(
+        &mut self,
+        joined: Result<channel::Joined, types::PayloadResult>,
+    ) -> Result<Result<Joined, Payload>, Fault> {
+        match joined {
+            Ok(joined) => {
+                let response = joined.response.map(|payload| self.payload(payload)).transpose()?;
+                let outcome = self.outcome(joined.outcome)?;
+                Ok(Ok(Joined { response, outcome }))
+            }
+            Err(refusal) => Ok(Err(self.payload(refusal)?)),
+        }
+    }
+
+    pub(super) fn outcome(&mut self, outcome: types::Outcome) -> Result<Outcome, Fault> {
+        let effects = self.effects(outcome.effects)?;
+        let assigns = outcome.assigns.map(|assigns| assigns_back(assigns, self.max_assigns_bytes));
+        Ok(Outcome { effects, assigns: assigns.transpose()? })
+    }
+
+    /// Effects of a call that goes on.
+    pub(super) fn flushed(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
+        if effects.iter().any(|effect| matches!(effect, types::Effect::Stop)) {
+            return Err(Fault::bad_return("`stop` cannot be flushed; return it".to_owned()));
+        }
+        self.effects(effects)
+    }
+
+    pub(super) fn effects(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
+        let allowed = self.max_effects;
+        self.effects = self.effects.checked_sub(effects.len()).ok_or_else(|| {
+            let found = effects.len() + (allowed - self.effects);
+            Fault::bad_return(format!(
+                "the call returned {found} effects, allowed are {allowed} (limits.max_effects)"
+            ))
+        })?;
+        let mut checked = Vec::with_capacity(effects.len());
+        for effect in effects {
+            let effect = self.effect(effect)?;
+            checked.extend(self.allowed(effect));
+        }
+        Ok(checked)
+    }
+
+    /// What happens of an effect: nothing without its grant, but who waits for an
+    /// answer to it gets one.
+    fn allowed(&self, effect: Effect) -> Option<Effect> {
+        let Some(settings) = &self.grants else { return Some(effect) };
+        let need = match &effect {
+            Effect::Broadcast { topic: Some(topic), .. } => Need::Publish(topic.clone()),
+            Effect::Enqueue { pipeline, .. } => Need::Enqueue(pipeline.clone()),
+            _ => return Some(effect),
+        };
+        let Err(denied) = settings.check(&need) else { return Some(effect) };
+        warn!(plugin = settings.name, "an effect was left out: {denied}");
+        let Effect::Enqueue { event, .. } = effect else { return None };
+        let payload = Payload::reason(&denied.to_string());
+        event.reply_to.map(|socket_ref| Effect::ReplyTo {
+            socket_ref: *socket_ref,
+            status: "error".to_owned(),
+            payload,
+        })
+    }
+
+    fn effect(&mut self, effect: types::Effect) -> Result<Effect, Fault> {
+        self.belongs(&effect)?;
+        Ok(match effect {
+            types::Effect::Reply(types::Reply { status, payload }) => {
+                name("the status of a reply", &status)?;
+                Effect::Reply { status, payload: self.payload(payload)? }
+            }
+            types::Effect::Push(types::PushResult { event, payload }) => {
+                name("the event of a push", &event)?;
+                Effect::Push { event, payload: self.payload(payload)? }
+            }
+            types::Effect::Broadcast(broadcast) => self.broadcast(broadcast, false)?,
+            types::Effect::BroadcastFrom(broadcast) => self.broadcast(broadcast, true)?,
+            types::Effect::Subscribe(topic) => Effect::Subscribe(checked_topic(topic)?),
+            types::Effect::Unsubscribe(topic) => Effect::Unsubscribe(checked_topic(topic)?),
+            types::Effect::SendAfter(types::Timer { after_ms, name }) => {
+                self.spend(name.len())?;
+                Effect::SendAfter { after_ms, name }
+            }
+            types::Effect::ReplyTo(types::LateReply { socket_ref, reply }) => {
+                let types::Reply { status, payload } = reply;
+                name("the status of a reply", &status)?;
+                let socket_ref = parsed_ref("reply-to", &socket_ref)?;
+                Effect::ReplyTo { socket_ref, status, payload: self.payload(payload)? }
+            }
+            types::Effect::PushTo(types::LatePush { socket_ref, push }) => {
+                let types::PushResult { event, payload } = push;
+                name("the event of a push", &event)?;
+                let socket_ref = parsed_ref("push-to", &socket_ref)?;
+                Effect::PushTo { socket_ref, event, payload: self.payload(payload)? }
+            }
+            types::Effect::Enqueue(enqueue) => self.enqueue(enqueue)?,
+            types::Effect::StartTask(types::Task { name: task, payload }) => {
+                name("the name of a task", &task)?;
+                Effect::StartTask { name: task, payload: self.payload(payload)? }
+            }
+            types::Effect::Disconnect(user_id) => {
+                name("the user id to disconnect", &user_id)?;
+                Effect::Disconnect(user_id)
+            }
+            types::Effect::Stop => Effect::Stop,
+        })
+    }
+
+    /// Some effects need a message, some a channel.
+    fn belongs(&self, effect: &types::Effect) -> Result<(), Fault> {
+        let problem = match (self.call, effect) {
+            (CallKind::Other, types::Effect::Reply(_)) => {
+                "a `reply` effect needs a message to reply to; use `push`, or `reply-to` with a \
+                 socket ref"
+            }
+            (CallKind::Task, types::Effect::Reply(_)) => {
+                "a task replies by `reply-to` with a socket ref"
+            }
+            (
+                CallKind::Task,
+                types::Effect::Subscribe(_)
+                | types::Effect::Unsubscribe(_)
+                | types::Effect::SendAfter(_)
+                | types::Effect::Stop,
+            ) => "a task has no channel to subscribe, start timers for or stop",
+            (CallKind::Worker, types::Effect::Broadcast(broadcast))
+                if broadcast.topic.is_none() =>
+            {
+                "a worker has no channel of its own: name the topic of a broadcast"
+            }
+            (
+                CallKind::Worker,
+                types::Effect::Reply(_)
+                | types::Effect::Push(_)
+                | types::Effect::BroadcastFrom(_)
+                | types::Effect::Subscribe(_)
+                | types::Effect::Unsubscribe(_)
+                | types::Effect::SendAfter(_)
+                | types::Effect::StartTask(_)
+                | types::Effect::Stop,
+            ) => {
+                "a worker has no channel; it may broadcast on a topic, reply or push to a socket \
+                 ref, enqueue and disconnect"
+            }
+            (_, types::Effect::StartTask(_)) if !self.tasks => {
+                "the plugin starts a task, and does not export `tasks`"
+            }
+            _ => return Ok(()),
+        };
+        Err(Fault::bad_return(problem.to_owned()))
+    }
+
+    fn broadcast(
+        &mut self,
+        broadcast: types::BroadcastResult,
+        from: bool,
+    ) -> Result<Effect, Fault> {
+        let types::BroadcastResult { topic, event, payload } = broadcast;
+        name("the event of a broadcast", &event)?;
+        let topic = topic.map(checked_topic).transpose()?;
+        Ok(Effect::Broadcast { topic, event, payload: self.payload(payload)?, from })
+    }
+
+    fn enqueue(&mut self, enqueue: types::Enqueue) -> Result<Effect, Fault> {
+        let types::Enqueue { pipeline, payload, key, priority, socket_ref } = enqueue;
+        name("the name of a pipeline", &pipeline)?;
+        name("the key of an event", key.as_deref().unwrap_or_default())?;
+        self.spend(payload.len())?;
+        let reply_to = socket_ref.map(|text| parsed_ref("enqueue", &text)).transpose()?;
+        let event = NewEvent {
+            payload: payload.into(),
+            key: key.map(Into::into),
+            priority,
+            reply_to: reply_to.map(Box::new),
+            ..NewEvent::default()
+        };
+        Ok(Effect::Enqueue { pipeline, event })
+    }
+
+    fn payload(&mut self, payload: types::PayloadResult) -> Result<Payload, Fault> {
+        let (types::PayloadResult::Json(data) | types::PayloadResult::Binary(data)) = &payload;
+        self.spend(data.len())?;
+        match payload {
+            types::PayloadResult::Json(data) => match &self.handed {
+                Some(handed) if *handed.as_bytes() == data => Ok(Payload::Json(handed.clone())),
+                _ => json(data),
+            },
+            types::PayloadResult::Binary(data) => Ok(Payload::Binary(data.into())),
+        }
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
+        match self.bytes.checked_sub(bytes) {
+            Some(left) => {
+                self.bytes = left;
+                Ok(())
+            }
+            None => Err(Fault::bad_return(format!(
+                "the effects of the call have more than {} bytes (limits.max_effect_bytes)",
+                self.max_bytes
+            ))),
+        }
+    }
+}
+
+/// What a worker made of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Work {
+    /// On some of the events, by their place in the batch.
+    pub verdicts: Vec<(u32, Verdict)>,
+    /// Applied in order.
+    pub effects: Vec<Effect>,
+}
+
+impl Budget {
+    /// The answer of a worker that had so many events.
+    pub(super) fn work(&mut self, answer: worker::Answer, events: usize) -> Result<Work, Fault> {
+        let effects = self.effects(answer.effects)?;
+        let mut named = vec![false; if answer.verdicts.is_empty() { 0 } else { events }];
+        let mut verdicts = Vec::with_capacity(answer.verdicts.len());
+        for worker::Judged { index, verdict } in answer.verdicts {
+            match named.get_mut(index as usize) {
+                Some(named) if !*named => *named = true,
+                Some(_) => {
+                    let problem = format!("the worker gave two verdicts on event {index}");
+                    return Err(Fault::bad_return(problem));
+                }
+                None => {
+                    return Err(Fault::bad_return(format!(
+                        "the worker gave a verdict on event {index}, there are {events}, counted \
+                         from 0"
+                    )));
+                }
+            }
+            verdicts.push((index, self.verdict(verdict)?));
+        }
+        Ok(Work { verdicts, effects })
+    }
+
+    fn verdict(&mut self, verdict: worker::Verdict) -> Result<Verdict, Fault> {
+        Ok(match verdict {
+            worker::Verdict::Reply(types::Reply { status, payload }) => {
+                name("the status of a reply", &status)?;
+                Verdict::Reply { status, payload: self.payload(payload)? }
+            }
+            worker::Verdict::Forward(payload) => {
+                self.spend(payload.len())?;
+                Verdict::Forward(payload.into())
+            }
+            worker::Verdict::Retry(worker::Retry { after_ms, reason }) => {
+                Verdict::Retry { after_ms, reason: self.reason(reason)? }
+            }
+            worker::Verdict::Drop(reason) => Verdict::Drop { reason: self.reason(reason)? },
+            worker::Verdict::Fail(reason) => Verdict::Fail { reason: self.reason(reason)? },
+        })
+    }
+
+    fn reason(&mut self, reason: String) -> Result<String, Fault> {
+        self.spend(reason.len())?;
+        Ok(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Grants;
+    use crate::telemetry::{Metric, Metrics};
+
+    fn limits() -> PluginLimits {
+        let (max_assigns_bytes, max_effects, max_effect_bytes) = (4, 2, 20);
+        PluginLimits { max_assigns_bytes, max_effects, max_effect_bytes, ..Default::default() }
+    }
+
+    fn push(event: &str, json: &[u8]) -> types::Effect {
+        types::Effect::Push(types::PushResult {
+            event: event.to_owned(),
+            payload: types::PayloadResult::Json(json.to_vec()),
+        })
+    }
+
+    fn check(effects: Vec<types::Effect>, assigns: Option<&[u8]>) -> Result<Outcome, String> {
+        let assigns = assigns.map(|data| types::AssignsResult { schema: 1, data: data.to_vec() });
+        let outcome = types::Outcome { effects, assigns };
+        Budget::new(&limits(), CallKind::Other, false).outcome(outcome).map_err(|f| f.message)
+    }
+
+    #[test]
+    fn what_is_allowed_passes() {
+        let outcome = check(vec![push("e", b"{\"a\":1}")], Some(b"1234")).unwrap();
+        assert_eq!(outcome.effects.len(), 1);
+        assert_eq!(outcome.assigns.unwrap().data, "1234");
+    }
+
+    #[test]
+    fn what_is_flushed_counts_with_what_is_returned() {
+        let mut budget = Budget::new(&limits(), CallKind::Task, true);
+        assert_eq!(budget.flushed(vec![push("e", b"1")]).unwrap().len(), 1);
+        let error = budget.effects(vec![push("e", b"1"), push("e", b"1")]).unwrap_err();
+        assert!(error.message.contains("3 effects, allowed are 2"), "{error}");
+        let error = budget.flushed(vec![types::Effect::Stop]).unwrap_err();
+        assert!(error.message.contains("cannot be flushed"), "{error}");
+    }
+
+    #[test]
+    fn what_was_handed_comes_back_without_a_copy() {
+        let handed = Payload::Json("{\"a\":1}".into());
+        let budget = Budget::new(&limits(), CallKind::Other, false);
+        let mut budget = budget.handed(Some(&handed));
+        let effects = budget.effects(vec![push("e", b"{\"a\":1}")]).unwrap();
+        let [Effect::Push { payload, .. }] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!(payload, &handed);
+        let error = budget.effects(vec![push("e", b"{\"a\":")]).unwrap_err();
+        assert!(error.message.contains("is not JSON"), "{error}");
+    }
+
+    #[test]
+    fn effects_without_a_grant_are_left_out_and_counted() {
+        let metrics = Metrics::kept();
+        let settings = Settings::new(
+            "relay".to_owned(),
+            std::collections::BTreeMap::new(),
+            crate::egress::EgressConfig::default(),
+            metrics.clone(),
+        );
+        let grants = Grants { publish: vec!["a".to_owned()], enqueue: vec!["orders".to_owned()] };
+        let settings = Arc::new(settings.with_grants(grants));
+        let limits = PluginLimits::default();
+        let mut budget = Budget::new(&limits, CallKind::Task, true).granted(&settings);
+        let broadcast = |topic: Option<&str>| {
+            types::Effect::Broadcast(types::BroadcastResult {
+                topic: topic.map(str::to_owned),
+                event: "e".to_owned(),
+                payload: types::PayloadResult::Json(b"1".to_vec()),
+            })
+        };
+        let enqueue = |pipeline: &str| {
+            types::Effect::Enqueue(types::Enqueue {
+                pipeline: pipeline.to_owned(),
+                payload: Vec::new(),
+                key: None,
+                priority: 0,
+                socket_ref: None,
+            })
+        };
+        let asked_for = vec![
+            broadcast(None),
+            broadcast(Some("a")),
+            broadcast(Some("b")),
+            enqueue("orders"),
+            enqueue("mails"),
+        ];
+        assert_eq!(budget.effects(asked_for).unwrap().len(), 3);
+        for grant in ["publish", "enqueue"] {
+            assert_eq!(metrics.total_of(Metric::PluginDenied, &["relay", grant]), 1, "{grant}");
+        }
+    }
+
+    #[test]
+    fn tasks_have_no_channel() {
+        let mut budget = Budget::new(&limits(), CallKind::Task, true);
+        let error = budget.effects(vec![types::Effect::Stop]).unwrap_err();
+        assert!(error.message.contains("a task has no channel"), "{error}");
+    }
+
+    #[test]
+    fn every_limit_says_what_was_found_and_what_is_allowed() {
+        let reply = types::Effect::Reply(types::Reply {
+            status: "ok".to_owned(),
+            payload: types::PayloadResult::Binary(Vec::new()),
+        });
+        let topic = types::Effect::Subscribe(String::new());
+        for (effects, assigns, problem) in [
+            (vec![push("e", b"1"); 3], None, "3 effects, allowed are 2"),
+            (vec![push("e", &[b'1'; 11]); 2], None, "more than 20 bytes"),
+            (vec![push("e", b"{")], None, "is not JSON: \"{\""),
+            (vec![push("e", b"\xff")], None, "not UTF-8"),
+            (vec![push(&"e".repeat(256), b"1")], None, "256 bytes, allowed are 255"),
+            (vec![reply], None, "needs a message to reply to"),
+            (vec![topic], None, "a topic has 0 bytes"),
+            (vec![], Some(b"12345".as_slice()), "5 bytes, allowed are 4"),
+        ] {
+            let error = check(effects, assigns).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+}
