@@ -9,7 +9,7 @@ const TOPIC: &str = "golden:a";
 
 #[tokio::test]
 async fn a_plugin_of_every_released_interface_serves_clients() {
-    for version in RELEASED {
+    for (version, _) in RELEASED {
         let (resolve, world) = world(&frozen(version), "channel-plugin");
         let module = wat::parse_str(include_str!("golden.wat")).unwrap();
         let app = App::written("[plugins.golden]\ncomponent = \"golden.wasm\"\n");
