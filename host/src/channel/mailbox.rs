@@ -80,6 +80,26 @@ impl Mailbox {
         Some(letter)
     }
 
+    /// Takes the oldest letter if it is a message of the client.
+    pub fn pop_message(&mut self) -> Option<(ReplyTo, SmolStr, Payload)> {
+        match self.letters.pop_front()? {
+            Letter::In { reply_to, event, payload } => {
+                self.waiting.add(-1);
+                Some((reply_to, event, payload))
+            }
+            other => {
+                self.letters.push_front(other);
+                None
+            }
+        }
+    }
+
+    /// Puts back the letter that was taken last, which had its place.
+    pub fn put_back(&mut self, letter: Letter) {
+        self.letters.push_front(letter);
+        self.waiting.add(1);
+    }
+
     /// Takes all of them, oldest first.
     pub fn take(&mut self) -> VecDeque<Letter> {
         self.waiting.add(-count(&self.letters));

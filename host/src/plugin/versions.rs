@@ -124,6 +124,14 @@ impl Plugin {
         Chosen::Live(self.live.load())
     }
 
+    /// The version for messages of a connection, to hand it many in one call.
+    pub(crate) fn version_for(&self, connection: u64) -> Arc<Pool> {
+        match self.choose(connection) {
+            Chosen::Live(live) => Arc::clone(&live),
+            Chosen::Canary(canary) => canary,
+        }
+    }
+
     /// Makes a call of a channel on the version that serves its connection, or on
     /// that which `kept` it.
     pub(crate) async fn call(

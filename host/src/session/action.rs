@@ -122,8 +122,9 @@ pub struct Call<P> {
     pub plugin: Arc<P>,
     /// What to call.
     pub callback: Callback,
-    /// The state it starts from.
-    pub assigns: Assigns,
+    /// The state it starts from; `None` is what the call before it leaves, which is
+    /// of the same channel.
+    pub assigns: Option<Assigns>,
     /// Comes back with the result.
     pub ticket: Ticket,
 }

@@ -88,7 +88,7 @@ impl<P: Clone> Session<P> {
                 turn: Turn::Terminate,
             },
             plugin: channel.plugin,
-            assigns: channel.assigns,
+            assigns: Some(channel.assigns),
         }));
         letters
     }

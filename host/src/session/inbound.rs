@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::{Action, Call, Routes, Session, Ticket, Turn};
-use crate::channel::{Callback, Caller, Channel, Info, Letter, ReplyTo, State};
+use crate::channel::{Assigns, Callback, Caller, Channel, Context, Info, Letter, ReplyTo, State};
 use crate::pubsub::Notice;
 use crate::telemetry::Metric;
 use crate::wire::{Message, Payload, Ref};
@@ -157,6 +157,38 @@ impl<P: Clone> Session<P> {
         }
     }
 
+    /// Adds the messages that wait behind a call of their channel, to be made with it
+    /// one after the other, until there are `most` calls or one has to wait for what
+    /// they come to.
+    pub fn follow(&mut self, context: &Context, most: usize, calls: &mut Vec<Call<P>>) {
+        let Some(channel) = self.channels.get_mut(&context.topic) else { return };
+        let in_turn = channel.max_running == 1 && matches!(channel.state, State::Joined);
+        if !in_turn || channel.context.channel != context.channel {
+            return;
+        }
+        while calls.len() < most
+            && let Some((reply_to, event, payload)) = channel.mailbox.pop_message()
+        {
+            let callback = handle_in(&reply_to, event, payload);
+            calls.push(start(channel, callback, None, Turn::Message, Some(reply_to)));
+        }
+    }
+
+    /// Takes back calls that were not made, for their messages to wait again.
+    pub fn put_back(&mut self, calls: impl DoubleEndedIterator<Item = Call<P>>) {
+        for Call { callback, ticket, .. } in calls.rev() {
+            let Caller { context, reply_to, .. } = ticket.caller;
+            let current = self.channels.get_mut(&context.topic);
+            if let Some(channel) = current.filter(|c| c.context.channel == context.channel)
+                && let (Callback::HandleIn { event, payload, .. }, Some(reply_to)) =
+                    (callback, reply_to)
+            {
+                channel.running -= 1;
+                channel.mailbox.put_back(Letter::In { reply_to, event, payload });
+            }
+        }
+    }
+
     /// Takes a message again that waited for a channel that is gone, or joined.
     pub(super) fn resend(
         &mut self,
@@ -222,33 +254,34 @@ fn start_calls<P>(channel: &mut Channel<P>, actions: &mut Vec<Action<P>>) -> Opt
     while channel.running < channel.max_running && matches!(channel.state, State::Joined) {
         let (callback, turn, reply_to) = match channel.mailbox.pop(channel.running)? {
             Letter::In { reply_to, event, payload } => {
-                let wants_reply = reply_to.reference.is_some();
-                let callback = Callback::HandleIn { event, payload, wants_reply };
+                let callback = handle_in(&reply_to, event, payload);
                 (callback, Turn::Message, Some(reply_to))
             }
             Letter::Out(broadcast) => (Callback::HandleOut(broadcast), Turn::Notice, None),
             Letter::Info(info) => (Callback::HandleInfo(info), Turn::Notice, None),
             other => return Some(other),
         };
-        actions.push(start(channel, callback, turn, reply_to));
+        let assigns = Some(channel.assigns.clone());
+        actions.push(Action::Call(start(channel, callback, assigns, turn, reply_to)));
     }
     None
+}
+
+fn handle_in(reply_to: &ReplyTo, event: SmolStr, payload: Payload) -> Callback {
+    Callback::HandleIn { event, payload, wants_reply: reply_to.reference.is_some() }
 }
 
 /// Starts a call for the channel's next turn.
 fn start<P>(
     channel: &mut Channel<P>,
     callback: Callback,
+    assigns: Option<Assigns>,
     turn: Turn,
     reply_to: Option<ReplyTo>,
-) -> Action<P> {
+) -> Call<P> {
     channel.running += 1;
     let context = Arc::clone(&channel.context);
     let number = reply_to.as_ref().map_or(0, |reply_to| reply_to.number);
-    Action::Call(Call {
-        plugin: Arc::clone(&channel.plugin),
-        callback,
-        assigns: channel.assigns.clone(),
-        ticket: Ticket { caller: Caller { context, reply_to, number }, turn },
-    })
+    let ticket = Ticket { caller: Caller { context, reply_to, number }, turn };
+    Call { plugin: Arc::clone(&channel.plugin), callback, assigns, ticket }
 }

@@ -63,7 +63,7 @@ impl<P: Clone> Session<P> {
         actions.push(Action::Call(Call {
             plugin,
             callback: Callback::Join { params },
-            assigns: self.identity.assigns.clone(),
+            assigns: Some(self.identity.assigns.clone()),
             ticket: Ticket { caller: Caller { context, reply_to: None, number }, turn: Turn::Join },
         }));
     }

@@ -359,7 +359,7 @@ fn concurrent_calls_start_from_the_assigns_of_their_start_and_the_last_wins() {
         desk.end(Ok(Completion::Handled(Outcome { effects: Vec::new(), assigns })));
     }
     desk.send(r#"["11","4","room:a","three",{}]"#);
-    assert_eq!(desk.calls[0].assigns.data, "last");
+    assert_eq!(desk.calls[0].assigns.as_ref().unwrap().data, "last");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use smol_str::SmolStr;
 use tracing::{Instrument, debug, debug_span};
 
+use super::gathered::{MOST_GATHERED, is_message};
 use super::timers::{Timer, Timers};
 use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
@@ -26,27 +27,31 @@ use crate::wire::{CloseReason, DecodeError, Frame};
 
 /// The channels of one connection.
 pub(super) struct Channels {
-    session: Session<Arc<Handler>>,
-    account: Arc<Account>,
+    pub(super) session: Session<Arc<Handler>>,
+    pub(super) account: Arc<Account>,
     /// The connection as operators see it.
     client: Arc<Client>,
     pub(super) timers: Timers,
     /// Calls that were not ready at once.
-    calls: FuturesUnordered<PendingCall>,
+    pub(super) calls: FuturesUnordered<PendingCall>,
     /// The versions that keep channels whose assigns no other can take over.
-    kept: HashMap<ChannelId, Arc<Pool>>,
+    pub(super) kept: HashMap<ChannelId, Arc<Pool>>,
+    /// Messages for plugins, until what has been read has been taken.
+    pub(super) gathered: Vec<Call<Arc<Handler>>>,
+    /// Frames that were taken since they were handled last.
+    pub(super) unflushed: usize,
     /// What the session asked for; empty between two events.
     actions: Vec<Action<Arc<Handler>>>,
     /// Empty: an allocation for `act` to use again until the connection rests.
     spare: Vec<Action<Arc<Handler>>>,
 }
 
-type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
+pub(super) type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
 
 /// A call that was not ready at once.
-struct PendingCall {
-    channel: ChannelId,
-    future: StartedCall,
+pub(super) struct PendingCall {
+    pub(super) channel: ChannelId,
+    pub(super) future: StartedCall,
 }
 
 impl Future for PendingCall {
@@ -60,14 +65,14 @@ impl Future for PendingCall {
 /// A call that ended.
 #[expect(clippy::redundant_allocation, reason = "the channel's own count of its handler")]
 pub(super) struct Called {
-    ticket: Ticket,
-    handler: Arc<Arc<Handler>>,
-    result: Result<Completion, Fault>,
+    pub(super) ticket: Ticket,
+    pub(super) handler: Arc<Arc<Handler>>,
+    pub(super) result: Result<Completion, Fault>,
     /// What was handled, if it was a message.
-    event: Option<SmolStr>,
-    took: Duration,
+    pub(super) event: Option<SmolStr>,
+    pub(super) took: Duration,
     /// The version the channel stays with, if it does.
-    kept: Option<Arc<Pool>>,
+    pub(super) kept: Option<Arc<Pool>>,
 }
 
 impl Called {
@@ -128,6 +133,8 @@ impl Channels {
             timers,
             calls: FuturesUnordered::new(),
             kept: HashMap::new(),
+            gathered: Vec::new(),
+            unflushed: 0,
             actions: Vec::new(),
             spare: Vec::new(),
         }
@@ -145,7 +152,7 @@ impl Channels {
 
     /// Whether no call is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty()
+        self.calls.is_empty() && self.gathered.is_empty()
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -164,6 +171,10 @@ impl Channels {
         cx: &mut Context<'_>,
     ) -> Result<(), DecodeError> {
         let message = self.session.identity().serializer.decode(frame)?;
+        if message.event.starts_with("phx_") {
+            // What came before it is over before it.
+            self.flush(cx);
+        }
         debug!(id = %self.session.coming_message(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
         if message.event == "phx_join"
@@ -179,6 +190,10 @@ impl Channels {
         self.session.receive(message, &routes, &mut self.actions);
         drop(routes);
         self.act(cx);
+        self.unflushed += 1;
+        if self.unflushed >= self.shared().socket.max_pending.min(MOST_GATHERED) {
+            self.flush(cx);
+        }
         Ok(())
     }
 
@@ -237,6 +252,7 @@ impl Channels {
     /// Ends all channels, and waits for their last calls. Dropping it drops
     /// those calls.
     pub(super) async fn finish(mut self, reason: TerminateReason) {
+        poll_fn(|cx| Poll::Ready(self.flush(cx))).await;
         let routes = self.shared().routes(self.session.identity().realm);
         self.session.close(reason, &routes, &mut self.actions);
         drop(routes);
@@ -262,13 +278,13 @@ impl Channels {
     /// Gives back what is of use while there is something to do, of which most
     /// connections have nothing most of the time.
     pub(super) fn rest(&mut self) {
-        (self.actions, self.spare) = (Vec::new(), Vec::new());
+        (self.actions, self.spare, self.gathered) = (Vec::new(), Vec::new(), Vec::new());
     }
 
     /// Carries out what the session asked for, and what follows from it.
     ///
     /// Never waits: a call that is not ready at once goes to `self.calls`.
-    fn act(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn act(&mut self, cx: &mut Context<'_>) {
         let mut actions = std::mem::take(&mut self.spare);
         while !self.actions.is_empty() {
             std::mem::swap(&mut actions, &mut self.actions);
@@ -278,14 +294,8 @@ impl Channels {
                         self.outbox().push_own(frame);
                     }
                     Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
-                    Action::Call(call) => {
-                        let channel = call.ticket.caller.context.channel;
-                        let mut future = self.start(call);
-                        match future.as_mut().poll(cx) {
-                            Poll::Ready(called) => self.completed(called),
-                            Poll::Pending => self.calls.push(PendingCall { channel, future }),
-                        }
-                    }
+                    Action::Call(call) if is_message(&call) => self.gathered.push(call),
+                    Action::Call(call) => self.call(call, cx),
                     other => self.publish(other),
                 }
             }
@@ -293,7 +303,17 @@ impl Channels {
         self.spare = actions;
     }
 
-    fn completed(&mut self, called: Called) {
+    /// Makes one call.
+    pub(super) fn call(&mut self, call: Call<Arc<Handler>>, cx: &mut Context<'_>) {
+        let channel = call.ticket.caller.context.channel;
+        let mut future = self.start(call);
+        match future.as_mut().poll(cx) {
+            Poll::Ready(called) => self.completed(called),
+            Poll::Pending => self.calls.push(PendingCall { channel, future }),
+        }
+    }
+
+    pub(super) fn completed(&mut self, called: Called) {
         debug!(id = %called.ticket.caller.message(), topic = %called.ticket.caller.context.topic,
             turn = ?called.ticket.turn, event = called.event.as_deref(), took = ?called.took,
             ok = called.result.is_ok(), "handled");
@@ -389,6 +409,7 @@ impl Channels {
     fn start(&self, call: Call<Arc<Handler>>) -> StartedCall {
         let Call { plugin: handler, callback, assigns, ticket } = call;
         let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        let assigns = assigns.unwrap_or_default();
         let admitted = self.account.admit();
         let kept = self.kept.get(&ticket.caller.context.channel).map(Arc::clone);
         let span = debug_span!("call", id = %ticket.caller.message(),

@@ -142,6 +142,7 @@ impl Connection {
                 Received::End(end) => return Poll::Ready(Event::End(end)),
             }
         }
+        self.channels.flush(cx);
         if let Poll::Ready(event) = self.poll_write(cx) {
             return Poll::Ready(event);
         }

@@ -13,6 +13,7 @@
 
 mod channels;
 mod connection;
+mod gathered;
 mod handshake;
 mod http;
 mod listener;

@@ -99,6 +99,25 @@ impl Budget {
         Ok(Outcome { effects, assigns: assigns.transpose()? })
     }
 
+    /// An outcome that is nothing but a reply with the status `ok` and this JSON.
+    pub(super) fn replied(&mut self, data: &[u8]) -> Result<Outcome, Fault> {
+        self.effects = self.effects.checked_sub(1).ok_or_else(|| self.too_many(1))?;
+        self.spend(data.len())?;
+        let payload = match &self.handed {
+            Some(handed) if handed.as_bytes() == data => Payload::Json(handed.clone()),
+            _ => json(data.to_vec())?,
+        };
+        let effects = vec![Effect::Reply { status: "ok".to_owned(), payload }];
+        Ok(Outcome { effects, assigns: None })
+    }
+
+    fn too_many(&self, more: usize) -> Fault {
+        let (found, allowed) = (more + (self.max_effects - self.effects), self.max_effects);
+        Fault::bad_return(format!(
+            "the call returned {found} effects, allowed are {allowed} (limits.max_effects)"
+        ))
+    }
+
     /// Effects of a call that goes on.
     pub(super) fn flushed(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
         if effects.iter().any(|effect| matches!(effect, types::Effect::Stop)) {
@@ -108,13 +127,8 @@ impl Budget {
     }
 
     pub(super) fn effects(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
-        let allowed = self.max_effects;
-        self.effects = self.effects.checked_sub(effects.len()).ok_or_else(|| {
-            let found = effects.len() + (allowed - self.effects);
-            Fault::bad_return(format!(
-                "the call returned {found} effects, allowed are {allowed} (limits.max_effects)"
-            ))
-        })?;
+        let found = effects.len();
+        self.effects = self.effects.checked_sub(found).ok_or_else(|| self.too_many(found))?;
         let mut checked = Vec::with_capacity(effects.len());
         for effect in effects {
             let effect = self.effect(effect)?;

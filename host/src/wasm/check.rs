@@ -25,9 +25,10 @@ pub struct Inspection {
 const PACKAGE: &str = "millrace:plugin";
 
 /// Its sources, so that a check needs no files.
-const SOURCES: [(&str, &str); 10] = [
+const SOURCES: [(&str, &str); 11] = [
     ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
     ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
+    ("batch.wit", include_str!("../../../wit/v0.1/batch.wit")),
     ("socket.wit", include_str!("../../../wit/v0.1/socket.wit")),
     ("tasks.wit", include_str!("../../../wit/v0.1/tasks.wit")),
     ("worker.wit", include_str!("../../../wit/v0.1/worker.wit")),

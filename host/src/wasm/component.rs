@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
 
 use super::bindings::exports::millrace::plugin::{
-    channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket, tasks,
+    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket, tasks,
     worker,
 };
 use super::host::State;
@@ -49,6 +49,7 @@ pub(super) enum Schemas {
 #[derive(Clone)]
 pub(super) struct Exports {
     pub(super) channel: Option<channel::GuestIndices>,
+    pub(super) batch: Option<batch::GuestIndices>,
     pub(super) outgoing: Option<outgoing::GuestIndices>,
     pub(super) socket: Option<socket::GuestIndices>,
     pub(super) tasks: Option<tasks::GuestIndices>,
@@ -130,6 +131,7 @@ impl Engine {
         let pre = self.linker.instantiate_pre(&compiled).map_err(LoadError::Link)?;
         let exports = Exports {
             channel: channel::GuestIndices::new(&pre).ok(),
+            batch: batch::GuestIndices::new(&pre).ok(),
             outgoing: outgoing::GuestIndices::new(&pre).ok(),
             socket: socket::GuestIndices::new(&pre).ok(),
             tasks: tasks::GuestIndices::new(&pre).ok(),
@@ -238,11 +240,12 @@ impl Component {
     /// The interfaces it exports.
     #[must_use]
     pub fn exports(&self) -> Vec<&'static str> {
-        let Exports { channel, outgoing, socket, tasks, worker, .. } = &self.exports;
+        let Exports { channel, batch, outgoing, socket, tasks, worker, .. } = &self.exports;
         let Exports { dispatcher, dispatcher_state, migration, self_test, needs, .. } =
             &self.exports;
         let all = [
             ("channel", channel.is_some()),
+            ("batch", batch.is_some()),
             ("outgoing", outgoing.is_some()),
             ("socket", socket.is_some()),
             ("tasks", tasks.is_some()),
@@ -254,6 +257,11 @@ impl Component {
             ("dispatcher-state", dispatcher_state.is_some()),
         ];
         all.iter().filter(|(_, exported)| *exported).map(|(name, _)| *name).collect()
+    }
+
+    /// Whether it takes many messages in one call.
+    pub(super) fn has_batch(&self) -> bool {
+        self.exports.batch.is_some()
     }
 
     /// Whether it works on events of pipelines.

@@ -10,6 +10,7 @@ use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::batch::{self, Ledger};
 use super::bindings::millrace::plugin::{
     call, clock, config, grants, http, log, metrics, random, types,
 };
@@ -28,8 +29,13 @@ pub(super) struct State {
     pub(super) output: OutputTail,
     pub(super) limiter: MemoryLimiter,
     settings: Arc<Settings>,
-    /// The call that runs, if it is a channel's or a task's.
+    /// The call that runs, if it is a channel's or a task's; of a batch, the message
+    /// that is handled.
     pub(super) current: Option<Current>,
+    /// The batch that is handled, if it is one.
+    pub(super) batch: Option<Arc<Ledger>>,
+    /// What its current message was given.
+    pub(super) fuel: u64,
     started: Instant,
     lines: usize,
     lines_dropped: usize,
@@ -64,6 +70,8 @@ impl State {
             measured: CallMeasurements::new(Arc::clone(&settings.meters), limits.max_metrics),
             settings,
             current: None,
+            batch: None,
+            fuel: 0,
             started: Instant::now(),
             lines: 0,
             lines_dropped: 0,
@@ -99,6 +107,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     http::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     grants::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    batch::add_to_linker(linker)?;
     call::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 

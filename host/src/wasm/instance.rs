@@ -3,7 +3,7 @@
 use wasmtime::{Store, Trap};
 
 use super::bindings::exports::millrace::plugin::{
-    channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket, tasks,
+    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket, tasks,
     worker,
 };
 use super::host::State;
@@ -14,6 +14,7 @@ use crate::plugin::Need;
 pub(super) struct Instance {
     pub(super) store: Store<State>,
     pub(super) channel: Option<channel::Guest>,
+    pub(super) batch: Option<batch::Guest>,
     pub(super) outgoing: Option<outgoing::Guest>,
     pub(super) socket: Option<socket::Guest>,
     pub(super) tasks: Option<tasks::Guest>,
@@ -147,6 +148,7 @@ impl Instance {
 /// The interfaces of an instance, of which its plugin has some.
 struct Exported {
     channel: Option<channel::Guest>,
+    batch: Option<batch::Guest>,
     outgoing: Option<outgoing::Guest>,
     socket: Option<socket::Guest>,
     tasks: Option<tasks::Guest>,
@@ -174,6 +176,7 @@ impl Exported {
         }
         Ok(Self {
             channel: load!(channel),
+            batch: load!(batch),
             outgoing: load!(outgoing),
             socket: load!(socket),
             tasks: load!(tasks),
@@ -187,11 +190,12 @@ impl Exported {
     }
 
     fn of(self, store: Store<State>, limits: PluginLimits) -> Instance {
-        let Self { channel, outgoing, socket, tasks, worker, .. } = self;
+        let Self { channel, batch, outgoing, socket, tasks, worker, .. } = self;
         let Self { dispatcher, dispatcher_state, migration, self_test, needs, .. } = self;
         Instance {
             store,
             channel,
+            batch,
             outgoing,
             socket,
             tasks,

@@ -10,6 +10,7 @@
 //! own fuel; it holds nothing between two calls, so the [`Pool`] hands any
 //! instance to any call. A trap ends its instance, never anything else.
 
+mod batch;
 mod bindings;
 mod breaker;
 mod budget;
@@ -31,6 +32,7 @@ mod room;
 mod turns;
 mod work;
 
+pub(crate) use batch::{BatchMessage, Progressed};
 use breaker::Breaker;
 pub use budget::Work;
 pub use call::Calling;

@@ -260,9 +260,14 @@ impl Pool {
 
     /// Takes back an instance whose call went well.
     pub(super) fn give_back(&self, taken: Box<Taken>) {
+        self.give_back_after(1, taken);
+    }
+
+    /// Takes back an instance that has handled so many messages well.
+    pub(super) fn give_back_after(&self, messages: u64, taken: Box<Taken>) {
         self.breaker.succeeded();
         let mut shard = self.shard(HOME.with(|home| *home));
-        shard.succeeded += 1;
+        shard.succeeded += messages;
         // Looked at under the lock, under which `rest` clears the shard.
         let kept = taken.instance.is_reusable() && !self.retired.load(Ordering::Relaxed);
         let ended = if kept {

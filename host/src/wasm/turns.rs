@@ -42,7 +42,12 @@ impl Turns {
         Box::pin(self.slowly(limit, call)).await
     }
 
-    async fn slowly<F: Future>(&self, limit: Duration, call: Pin<&mut F>) -> Option<F::Output> {
+    /// As [`Self::within`], for a call that was not ready at once.
+    pub(super) async fn slowly<F: Future>(
+        &self,
+        limit: Duration,
+        call: Pin<&mut F>,
+    ) -> Option<F::Output> {
         let (mut rest, mut deadline) = (pin!(self.rest(call)), pin!(sleep(limit)));
         poll_fn(|cx| match rest.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),

@@ -36,12 +36,19 @@ impl<T: DeserializeOwned + Default> Assigns<T> {
 }
 
 impl<T: Serialize> Assigns<T> {
-    /// The new bytes, if there are any.
-    pub(crate) fn into_changed(self) -> Result<Option<Vec<u8>>> {
-        match (self.changed, self.value.into_inner()) {
+    /// The new bytes, if there are any; not a second time.
+    pub(crate) fn take_changed(&mut self) -> Result<Option<Vec<u8>>> {
+        match (std::mem::take(&mut self.changed), self.value.take()) {
             (true, Some(value)) => Ok(Some(serde_json::to_vec(&value)?)),
             _ => Ok(None),
         }
+    }
+}
+
+impl<T> Assigns<T> {
+    /// What it was made of.
+    pub(crate) fn into_encoded(self) -> Vec<u8> {
+        self.encoded
     }
 }
 
@@ -70,11 +77,11 @@ mod tests {
 
     #[test]
     fn only_a_changed_value_is_written_back() {
-        let assigns = Assigns::<Vec<u8>>::new(b"[1]".to_vec());
+        let mut assigns = Assigns::<Vec<u8>>::new(b"[1]".to_vec());
         assert_eq!(*assigns, [1]);
-        assert_eq!(assigns.into_changed().unwrap(), None);
+        assert_eq!(assigns.take_changed().unwrap(), None);
         let mut assigns = Assigns::<Vec<u8>>::new(Vec::new());
         assigns.push(2);
-        assert_eq!(assigns.into_changed().unwrap(), Some(b"[2]".to_vec()));
+        assert_eq!(assigns.take_changed().unwrap(), Some(b"[2]".to_vec()));
     }
 }

@@ -43,6 +43,11 @@ pub mod socket {
     world!("socket-plugin", "export_socket_plugin", "millrace_plugin::bindings::socket");
 }
 
+/// The optional `batch`.
+pub mod batch {
+    world!("batch-plugin", "export_batch_plugin", "millrace_plugin::bindings::batch");
+}
+
 /// The optional `tasks`.
 pub mod tasks {
     world!("tasks-plugin", "export_tasks_plugin", "millrace_plugin::bindings::tasks");

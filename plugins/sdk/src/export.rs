@@ -91,6 +91,21 @@ macro_rules! export {
                 }
             }
 
+            impl $crate::bindings::batch::exports::millrace::plugin::batch::Guest for Plugin {
+                fn handle_in(
+                    messages: $crate::bindings::batch::exports::millrace::plugin::batch::Messages,
+                ) {
+                    $crate::batch::handle_all(&messages, |current| {
+                        $(
+                            if $crate::runtime::serves::<$channel>(current.topic()) {
+                                return current.handle::<$channel>();
+                            }
+                        )+
+                        panic!("no channel serves {:?}", current.topic())
+                    });
+                }
+            }
+
             impl $crate::bindings::migration::exports::millrace::plugin::migration::Guest
                 for Plugin
             {
@@ -118,6 +133,9 @@ macro_rules! export {
             }
 
             $crate::bindings::export_channel_plugin!(Plugin with_types_in $crate::bindings);
+            $crate::bindings::batch::export_batch_plugin!(
+                Plugin with_types_in $crate::bindings::batch
+            );
             $crate::bindings::migration::export_migration_plugin!(
                 Plugin with_types_in $crate::bindings::migration
             );

@@ -61,6 +61,8 @@
 
 mod assigns;
 #[doc(hidden)]
+pub mod batch;
+#[doc(hidden)]
 pub mod bindings;
 mod channel;
 mod connect;

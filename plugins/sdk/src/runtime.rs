@@ -4,11 +4,12 @@
 use crate::bindings::dispatcher::exports::millrace::plugin::dispatcher as raw_dispatcher;
 use crate::bindings::exports::millrace::plugin::channel::{Info as RawInfo, Joined, Message};
 use crate::bindings::millrace::plugin::types::{
-    Assigns, Effect, Outcome, Payload as RawPayload, Push, Reply as RawReply, Socket as RawSocket,
+    Assigns, Effect, Outcome, Payload as RawPayload, Push, Socket as RawSocket,
 };
 use crate::bindings::socket::exports::millrace::plugin::socket as raw_connect;
 use crate::bindings::worker::exports::millrace::plugin::worker as raw_worker;
 use crate::dispatcher::{Assignments, Dispatcher, Offer};
+use crate::socket::raw_reply;
 use crate::{Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply};
 use crate::{Result, Socket, Tasks, Worker, host};
 
@@ -47,17 +48,48 @@ pub fn join<C: Channel>(
 pub fn handle_in<C: Channel>(socket: RawSocket, assigns: Assigns, message: Message) -> Outcome {
     let Message { event, payload, wants_reply } = message;
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
-    let outcome = C::handle_in(&mut socket, &event, payload.into()).and_then(|reply| {
-        socket.reply(reply);
-        socket.into_outcome(C::SCHEMA)
+    handle::<C>(&mut socket, &event, payload.into(), wants_reply).into()
+}
+
+/// What a message came to.
+#[derive(Debug)]
+pub struct Handled {
+    /// Without the reply, which is the last one.
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) reply: Reply,
+    /// If they changed.
+    pub(crate) assigns: Option<Assigns>,
+}
+
+/// Has a message handled. An error becomes the reply; nobody else learns of what
+/// the handler asked for before it.
+pub(crate) fn handle<C: Channel>(
+    socket: &mut Socket<C::Assigns>,
+    event: &str,
+    payload: Payload,
+    wants_reply: bool,
+) -> Handled {
+    let handled = C::handle_in(socket, event, payload).and_then(|reply| {
+        let (effects, assigns) = socket.take_outcome(C::SCHEMA)?;
+        Ok(Handled { effects, reply, assigns })
     });
-    outcome.unwrap_or_else(|error| match wants_reply {
-        true => {
-            let reply = RawReply { status: "error".to_owned(), payload: reason(&error) };
-            Outcome { effects: vec![Effect::Reply(reply)], assigns: None }
-        }
-        false => nothing(&format!("handle_in of {event:?}"), &error),
+    handled.unwrap_or_else(|error| {
+        let reply = if wants_reply {
+            Reply::Error(reason(&error).into())
+        } else {
+            host::log::warn(&format!("handle_in of {event:?}: {error}"));
+            Reply::None
+        };
+        Handled { effects: Vec::new(), reply, assigns: None }
     })
+}
+
+impl From<Handled> for Outcome {
+    fn from(handled: Handled) -> Self {
+        let Handled { mut effects, reply, assigns } = handled;
+        effects.extend(raw_reply(reply).map(Effect::Reply));
+        Self { effects, assigns }
+    }
 }
 
 /// `channel.handle-info`.

@@ -175,10 +175,6 @@ impl<A> Socket<A> {
         self.effects.push(Effect::Stop);
     }
 
-    pub(crate) fn reply(&mut self, reply: Reply) {
-        self.effects.extend(raw_reply(reply).map(Effect::Reply));
-    }
-
     /// Takes back what was asked for and not flushed.
     pub(crate) fn forget(&mut self) {
         self.effects.clear();
@@ -196,10 +192,24 @@ impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
     }
 
     /// What the call gives back; assigns are of this schema.
-    pub(crate) fn into_outcome(self, schema: u32) -> Result<Outcome> {
-        let changed = self.assigns.into_changed()?;
+    pub(crate) fn into_outcome(mut self, schema: u32) -> Result<Outcome> {
+        let (effects, assigns) = self.take_outcome(schema)?;
+        Ok(Outcome { effects, assigns })
+    }
+
+    /// The same, in parts. Leaves nothing of them.
+    pub(crate) fn take_outcome(
+        &mut self,
+        schema: u32,
+    ) -> Result<(Vec<Effect>, Option<RawAssigns>)> {
+        let changed = self.assigns.take_changed()?;
         let assigns = changed.map(|data| RawAssigns { schema, data });
-        Ok(Outcome { effects: self.effects, assigns })
+        Ok((std::mem::take(&mut self.effects), assigns))
+    }
+
+    /// Whose it is and the assigns it began with, for the channel's next message.
+    pub(crate) fn into_parts(self) -> (RawSocket, Vec<u8>) {
+        (self.raw, self.assigns.into_encoded())
     }
 }
 
