@@ -35,7 +35,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::Guard;
-use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
@@ -49,7 +49,7 @@ use crate::plugin::{Handler, Kept, Plugin, Registry};
 use crate::pubsub::{LocalOnly, PubSub};
 use crate::session::Routes;
 use crate::telemetry::{Metric, Metrics, OutboxMeters};
-use crate::transport;
+use crate::transport::{Listeners, Threads};
 use crate::wire::{CloseReason, Payload};
 
 /// How long connections have to close that did not finish their calls in time.
@@ -59,8 +59,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    /// Accepts connections; ends with the server.
-    accepting: AbortOnDropHandle<()>,
+    /// Serve connections; end with the server.
+    threads: Threads,
     address: SocketAddr,
     /// Answers operators; ends with the server.
     admin: Option<(SocketAddr, AbortOnDropHandle<()>)>,
@@ -80,6 +80,8 @@ pub struct Shared {
     pub(crate) id: u64,
     /// The tasks of plugins, to wait for them when the server stops.
     pub(crate) tasks: TaskTracker,
+    /// Where they run.
+    pub(crate) runtime: Handle,
     /// Who may come in.
     pub(crate) admission: Admission,
     /// What gives way when a client reads too slowly.
@@ -115,8 +117,8 @@ impl Server {
         }
         let loader = Loader::new(app)?;
         let listen = |cause| StartError::Listen { address: app.listen, cause };
-        let listener = TcpListener::bind(app.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let listeners = Listeners::bind(app.listen).map_err(listen)?;
+        let address = listeners.address().map_err(listen)?;
         let admin = match &app.admin {
             Some(config) => Some(admin::bind(config).await?),
             None => None,
@@ -131,6 +133,7 @@ impl Server {
             metrics: loader.metrics.clone(),
             id: RandomState::new().hash_one(address),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             admission: Admission::new(&app.socket),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
@@ -149,8 +152,7 @@ impl Server {
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
         });
-        let accepting = tokio::spawn(transport::accept(listener, Arc::clone(&shared)));
-        let accepting = AbortOnDropHandle::new(accepting);
+        let threads = Threads::start(listeners, &shared).map_err(listen)?;
         let admin = admin.map(|(listener, address)| {
             let accepting = tokio::spawn(admin::accept(listener, Arc::clone(&shared)));
             (address, AbortOnDropHandle::new(accepting))
@@ -169,7 +171,7 @@ impl Server {
         // Filled once.
         let _ = shared.swaps.set(swaps);
         shared.stage.send_replace(Stage::Ready);
-        Ok(Self { shared, accepting, address, admin, drain: app.drain })
+        Ok(Self { shared, threads, address, admin, drain: app.drain })
     }
 
     /// Where it listens, with the port the system chose for port 0.
@@ -201,7 +203,7 @@ impl Server {
     /// finish their calls and are closed with 1012, some after the
     /// other, and the server waits for their channels and tasks to end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { shared, accepting, admin, drain, .. } = self;
+        let Self { shared, threads, admin, drain, .. } = self;
         let sampling = tokio::spawn(monitor::run(Arc::clone(&shared)));
         stop.await;
         shared.stage.send_replace(Stage::Draining);
@@ -228,11 +230,15 @@ impl Server {
             let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
         }
         sampling.abort();
-        drop((accepting, admin));
+        drop(admin);
         let metrics = shared.metrics.clone();
         shared.pipelines.count(&metrics);
         // An error when it panicked: there is nothing left to do.
-        let _ = tokio::task::spawn_blocking(move || metrics.flush()).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            threads.end();
+            metrics.flush();
+        })
+        .await;
     }
 }
 

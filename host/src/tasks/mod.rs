@@ -20,6 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::channel::{Caller, Effect, Late, SocketRef};
 use crate::plugin::Plugin;
 use crate::pubsub::Broadcast;
+use crate::server::Shared;
 use crate::telemetry::Metric;
 use crate::wasm::{Calling, Fault, FaultKind};
 use crate::wire::Payload;
@@ -47,7 +48,8 @@ pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> 
     };
     metrics.count(Metric::TaskStarted, 1);
     let slots = (of_connection, of_plugin);
-    account.shared.tasks.spawn(run(Arc::clone(account), start, slots));
+    let Shared { tasks, runtime, .. } = &*account.shared;
+    tasks.spawn_on(run(Arc::clone(account), start, slots), runtime);
     Ok(())
 }
 

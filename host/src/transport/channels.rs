@@ -12,7 +12,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use smol_str::SmolStr;
 use tracing::{Instrument, debug, debug_span};
 
-use super::gathered::{MOST_GATHERED, is_message};
+use super::gathered::is_message;
+use super::round::{MOST_MESSAGES, Returns};
 use super::timers::{Timer, Timers};
 use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
@@ -38,6 +39,9 @@ pub(super) struct Channels {
     pub(super) kept: HashMap<ChannelId, Arc<Pool>>,
     /// Messages for plugins, until what has been read has been taken.
     pub(super) gathered: Vec<Call<Arc<Handler>>>,
+    /// Runs of messages that were handed over and have not come back.
+    pub(super) in_round: usize,
+    pub(super) returns: Arc<Returns>,
     /// Frames that were taken since they were handled last.
     pub(super) unflushed: usize,
     /// What the session asked for; empty between two events.
@@ -134,6 +138,8 @@ impl Channels {
             calls: FuturesUnordered::new(),
             kept: HashMap::new(),
             gathered: Vec::new(),
+            in_round: 0,
+            returns: Arc::default(),
             unflushed: 0,
             actions: Vec::new(),
             spare: Vec::new(),
@@ -152,7 +158,7 @@ impl Channels {
 
     /// Whether no call is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.gathered.is_empty()
+        self.calls.is_empty() && self.gathered.is_empty() && self.in_round == 0
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -173,7 +179,7 @@ impl Channels {
         let message = self.session.identity().serializer.decode(frame)?;
         if message.event.starts_with("phx_") {
             // What came before it is over before it.
-            self.flush(cx);
+            self.flush_now(cx);
         }
         debug!(id = %self.session.coming_message(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
@@ -191,8 +197,8 @@ impl Channels {
         drop(routes);
         self.act(cx);
         self.unflushed += 1;
-        if self.unflushed >= self.shared().socket.max_pending.min(MOST_GATHERED) {
-            self.flush(cx);
+        if self.unflushed >= self.shared().socket.max_pending.min(MOST_MESSAGES) {
+            self.flush_now(cx);
         }
         Ok(())
     }
@@ -252,7 +258,7 @@ impl Channels {
     /// Ends all channels, and waits for their last calls. Dropping it drops
     /// those calls.
     pub(super) async fn finish(mut self, reason: TerminateReason) {
-        poll_fn(|cx| Poll::Ready(self.flush(cx))).await;
+        poll_fn(|cx| Poll::Ready(self.flush_now(cx))).await;
         let routes = self.shared().routes(self.session.identity().realm);
         self.session.close(reason, &routes, &mut self.actions);
         drop(routes);
@@ -268,16 +274,22 @@ impl Channels {
     }
 
     fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.act(cx);
-        while let Some(called) = ready!(self.calls.poll_next_unpin(cx)) {
-            self.complete(called, cx);
+        loop {
+            self.act(cx);
+            self.flush_now(cx);
+            match ready!(self.calls.poll_next_unpin(cx)) {
+                Some(called) => self.completed(called),
+                None => return Poll::Ready(()),
+            }
         }
-        Poll::Ready(())
     }
 
     /// Gives back what is of use while there is something to do, of which most
     /// connections have nothing most of the time.
     pub(super) fn rest(&mut self) {
+        if self.in_round > 0 {
+            return;
+        }
         (self.actions, self.spare, self.gathered) = (Vec::new(), Vec::new(), Vec::new());
     }
 

@@ -121,6 +121,7 @@ impl Connection {
 
     /// Reads first: replies to all frames that are there go out in one write.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.channels.take_returned(cx);
         if let Poll::Ready(called) = self.channels.poll_called(cx) {
             return Poll::Ready(Event::Called(called));
         }

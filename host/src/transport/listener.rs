@@ -35,7 +35,7 @@ pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
 const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
-pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let turning = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     loop {
         let (stream, peer) = next(&listener).await;

@@ -19,11 +19,14 @@ mod http;
 mod listener;
 mod pipelines;
 mod read_ahead;
+mod round;
+mod threads;
 mod throttle;
 mod timers;
 mod traffic;
 mod websocket;
 
 pub(crate) use http::{Body, text};
-pub use listener::accept;
+use listener::accept;
+pub(crate) use threads::{Listeners, Threads};
 pub(crate) use listener::{MAX_HEADER_BYTES, MAX_TURNED_AWAY, next, spawn_bounded, turn_away};

@@ -1,0 +1,128 @@
+//! The threads that serve connections: one for each core, each with a listener and
+//! a runtime of its own.
+//!
+//! A connection stays on the thread that accepted it, so that nothing of it goes from
+//! one core's caches to another's, and its thread can have the messages of all its
+//! connections handled together ([`super::round`]). What takes longer goes on
+//! elsewhere: tasks of plugins, pipelines and operators' requests are on the runtime
+//! the server was started from.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle, available_parallelism};
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::{accept, round};
+use crate::server::Shared;
+
+/// Connections that wait to be accepted by one thread.
+const BACKLOG: u32 = 1024;
+
+/// A listener for each thread, at one address.
+#[derive(Debug)]
+pub(crate) struct Listeners(Vec<std::net::TcpListener>);
+
+impl Listeners {
+    /// Listens. An error when anybody else does.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let first = socket(address)?;
+        // Alone at first: this fails when the address is taken, even by a server that
+        // would share it.
+        first.bind(address)?;
+        first.set_reuseport(true)?;
+        let first = first.listen(BACKLOG)?.into_std()?;
+        let mut listeners = vec![first];
+        for _ in 1..threads() {
+            match another(listeners[0].local_addr()?) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => {
+                    debug!(%error, "threads share a listener");
+                    listeners.push(listeners[0].try_clone()?);
+                }
+            }
+        }
+        Ok(Self(listeners))
+    }
+
+    /// Where they listen, with the port the system chose for port 0.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.0[0].local_addr()
+    }
+}
+
+fn another(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that has just stopped is in nobody's way.
+    socket.set_reuseaddr(true)?;
+    Ok(socket)
+}
+
+fn threads() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// Threads that serve connections until they are dropped.
+#[derive(Debug)]
+pub(crate) struct Threads(Vec<Thread>);
+
+#[derive(Debug)]
+struct Thread {
+    /// Dropping it ends the thread.
+    _running: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Threads {
+    /// Starts accepting.
+    pub(crate) fn start(listeners: Listeners, shared: &Arc<Shared>) -> io::Result<Self> {
+        let start = |listener| {
+            let runtime = Builder::new_current_thread().enable_all().on_thread_park(thread::yield_now).build()?;
+            let (running, ended) = oneshot::channel();
+            let shared = Arc::clone(shared);
+            let serve = move || serve(&runtime, listener, shared, ended);
+            let thread = thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
+            Ok(Thread { _running: running, thread })
+        };
+        listeners.0.into_iter().map(start).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Ends them; blocks until they have ended, and with them all connections.
+    pub(crate) fn end(self) {
+        let threads: Vec<_> = self.0.into_iter().map(|thread| thread.thread).collect();
+        for thread in threads {
+            // An error when it panicked, of which the log has told.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(
+    runtime: &Runtime,
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+    ended: oneshot::Receiver<()>,
+) {
+    runtime.block_on(async {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "failed to listen"),
+        };
+        tokio::spawn(round::run());
+        tokio::select! {
+            () = accept(listener, shared) => {}
+            _ = ended => {}
+        }
+    });
+}
