@@ -133,14 +133,14 @@ fn call(runs: Vec<Run>, cx: &mut Context<'_>) -> Vec<Run> {
         {
             called.push(of(call, result, took));
         }
-        let waiting = if calls.len() > 0 { waits.take() } else { None };
-        let waits = waiting.zip(calls.next()).map(|(waits, call)| {
+        let waits = waits.take_if(|_| calls.len() > 0).and_then(|waits| {
+            let call = calls.next()?;
             let channel = call.ticket.caller.context.channel;
             let future = Box::pin(async move {
                 let (result, took) = waits.await;
                 of(call, result, took)
             });
-            PendingCall { channel, future }
+            Some(PendingCall { channel, future })
         });
         returns.lock().push(Returned { called, waits, alone: None, not_made: calls.collect() });
         waker.wake();

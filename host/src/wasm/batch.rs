@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
+use tracing::error;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList};
 
@@ -20,6 +21,7 @@ use super::bindings::millrace::plugin::types;
 use super::budget::{Budget, CallKind};
 use super::host::{Current, State};
 use super::instance::Instance;
+use super::pool::Taken;
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Caller, Completion, Effect, Outcome, Progress};
 use crate::wire::Payload;
@@ -39,6 +41,9 @@ pub(crate) struct BatchMessage<'a> {
 
 /// What came of a message, and how long it took if that is measured.
 pub(crate) type Handled = (Result<Completion, Fault>, Duration);
+
+/// A fault, and the fuel and memory that were used.
+type Failed = (Fault, (u64, usize));
 
 /// How far a batch got. The messages that are in neither were not begun.
 pub(crate) struct Progressed {
@@ -111,44 +116,73 @@ impl Pool {
                 entries.upcoming.push_back(taken.instance.upcoming(&message));
             }
         }
-        let (pool, shared) = (Arc::clone(&self), Arc::clone(&ledger));
-        let mut call = Box::pin(async move {
-            let mut taken = taken;
-            let result = taken.instance.handle_all(&encoded, Arc::clone(&shared)).await;
-            match &result {
-                Ok(()) => pool.give_back_after(shared.entries().messages, taken),
-                Err(fault) => pool.faulted(fault),
-            }
-            result
-        });
+        let messages = encoded.rows.len();
+        let call = Arc::clone(&self).make(taken, encoded, Arc::clone(&ledger));
+        let mut call = Box::pin(call);
         let polled = call.as_mut().poll(cx);
         let (mut handled, last) = self.reported(&ledger, begun);
-        let waits: Option<Pin<Box<dyn Future<Output = Handled> + Send>>> = match polled {
-            Poll::Ready(Ok(())) => None,
-            Poll::Ready(Err(fault)) => {
-                handled.push((Err(fault), elapsed(last)));
-                None
+        match polled {
+            Poll::Ready(Ok(())) => Some(Progressed { handled, waits: None }),
+            Poll::Ready(Err(failed)) if handled.len() < messages => {
+                handled.push(self.failed(failed, last));
+                Some(Progressed { handled, waits: None })
+            }
+            Poll::Ready(Err((fault, _))) => {
+                let plugin = &self.component().settings.name;
+                error!(plugin, "a call failed after its last message: {fault}");
+                Some(Progressed { handled, waits: None })
             }
             Poll::Pending => {
                 ledger.entries().upcoming.clear();
-                Some(Box::pin(async move {
-                    let limit = self.component().limits().call_timeout_ms;
-                    let limit = Duration::from_millis(limit);
-                    let finished = self.component().engine.turns.slowly(limit, call.as_mut()).await;
-                    let result = finished.unwrap_or_else(|| {
-                        let fault = Fault::deadline(limit, "call_timeout_ms");
-                        self.faulted(&fault);
-                        Err(fault)
-                    });
-                    match result {
-                        // The call has ended, so it has reported.
-                        Ok(()) => self.reported(&ledger, last).0.pop().unwrap_or_else(unreported),
-                        Err(fault) => (Err(fault), elapsed(last)),
-                    }
-                }))
+                let waits = Box::pin(self.wait_for(call, ledger, last));
+                Some(Progressed { handled, waits: Some(waits) })
             }
-        };
-        Some(Progressed { handled, waits })
+        }
+    }
+
+    async fn make(
+        self: Arc<Self>,
+        mut taken: Box<Taken>,
+        encoded: Encoded,
+        ledger: Arc<Ledger>,
+    ) -> Result<(), Failed> {
+        match taken.instance.handle_all(&encoded, Arc::clone(&ledger)).await {
+            Ok(()) => {
+                self.give_back_after(ledger.entries().messages, taken);
+                Ok(())
+            }
+            Err(fault) => {
+                self.faulted(&fault);
+                Err((fault, taken.instance.used()))
+            }
+        }
+    }
+
+    /// The end of a call whose message waits, of which no other is left.
+    async fn wait_for(
+        self: Arc<Self>,
+        mut call: Pin<Box<impl Future<Output = Result<(), Failed>>>>,
+        ledger: Arc<Ledger>,
+        since: Option<Instant>,
+    ) -> Handled {
+        let limit = Duration::from_millis(self.component().limits().call_timeout_ms);
+        match self.component().engine.turns.slowly(limit, call.as_mut()).await {
+            // It has ended, so it has reported.
+            Some(Ok(())) => self.reported(&ledger, since).0.pop().unwrap_or_else(unreported),
+            Some(Err(failed)) => self.failed(failed, since),
+            None => {
+                let fault = Fault::deadline(limit, "call_timeout_ms");
+                self.faulted(&fault);
+                (Err(fault), since.map_or(Duration::ZERO, |since| since.elapsed()))
+            }
+        }
+    }
+
+    fn failed(&self, (fault, used): Failed, since: Option<Instant>) -> Handled {
+        let Some(since) = since else { return (Err(fault), Duration::ZERO) };
+        let (took, (fuel, memory_bytes)) = (since.elapsed(), used);
+        self.meters.called(took, fuel, memory_bytes);
+        (Err(fault), took)
     }
 
     /// What was reported since the last time, and when the last of it was.
@@ -171,10 +205,6 @@ impl Pool {
         });
         (handled.collect(), last)
     }
-}
-
-fn elapsed(since: Option<Instant>) -> Duration {
-    since.map_or(Duration::ZERO, |since| since.elapsed())
 }
 
 fn unreported() -> Handled {

@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) current: Option<Current>,
     /// The batch that is handled, if it is one.
     pub(super) batch: Option<Arc<Ledger>>,
-    /// What its current message was given.
+    /// What the call that runs, or the last one, was given.
     pub(super) fuel: u64,
     started: Instant,
     lines: usize,

@@ -25,8 +25,6 @@ pub(super) struct Instance {
     pub(super) self_test: Option<self_test::Guest>,
     needs: Option<needs::Guest>,
     pub(super) limits: PluginLimits,
-    /// What the call that runs, or the last one, was given.
-    fuel: u64,
 }
 
 /// Fuel after which a call lets others run: some fifty microseconds, which is
@@ -123,8 +121,9 @@ impl Instance {
 
     /// Sets the fuel of the next call, which is handed `bytes`.
     pub(super) fn refuel(&mut self, bytes: usize) -> Result<(), Fault> {
-        self.fuel = self.limits.fuel_for(bytes);
-        self.store.set_fuel(self.fuel).map_err(|error| fault(&mut self.store, &error))
+        let fuel = self.limits.fuel_for(bytes);
+        self.store.data_mut().fuel = fuel;
+        self.store.set_fuel(fuel).map_err(|error| fault(&mut self.store, &error))
     }
 
     /// Ends the bookkeeping of a call and turns its error into a fault.
@@ -135,8 +134,8 @@ impl Instance {
 
     /// What its last call used, and the memory it has after it.
     pub(super) fn used(&self) -> (u64, usize) {
-        let left = self.store.get_fuel().unwrap_or_default();
-        (self.fuel.saturating_sub(left), self.store.data().limiter.used_bytes())
+        let (left, state) = (self.store.get_fuel().unwrap_or_default(), self.store.data());
+        (state.fuel.saturating_sub(left), state.limiter.used_bytes())
     }
 
     /// Whether it may serve another call after one that went well.
@@ -206,7 +205,6 @@ impl Exported {
             self_test,
             needs,
             limits,
-            fuel: limits.fuel,
         }
     }
 }

@@ -20,7 +20,11 @@ fn server(admin: &str) -> TestServer {
 /// A client with a user id.
 async fn user(server: &TestServer, name: &str) -> TestClient {
     let path = format!("/socket/websocket?vsn=2.0.0&user={name}");
-    TestClient::over(TestSocket::connect(server.address(), &path).await)
+    let mut client = TestClient::over(TestSocket::connect(server.address(), &path).await);
+    // The server lists it once it serves it, which is after it has answered the request.
+    let heartbeat = client.heartbeat().await;
+    client.expect_heartbeat(&heartbeat).await;
+    client
 }
 
 /// An operator asks.
