@@ -177,8 +177,8 @@ impl Channels {
         cx: &mut Context<'_>,
     ) -> Result<(), DecodeError> {
         let message = self.session.identity().serializer.decode(frame)?;
-        if message.event.starts_with("phx_") {
-            // What came before it is over before it.
+        if message.event.starts_with("phx_") || message.topic == "phoenix" {
+            // What came before it is answered before it.
             self.flush_now(cx);
         }
         debug!(id = %self.session.coming_message(), topic = &*message.topic,
