@@ -14,6 +14,7 @@ use tracing::{Instrument, debug, debug_span};
 
 use super::gathered::is_message;
 use super::round::{MOST_MESSAGES, Returns};
+use super::spare::Spares;
 use super::timers::{Timer, Timers};
 use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
@@ -46,8 +47,10 @@ pub(super) struct Channels {
     pub(super) unflushed: usize,
     /// What the session asked for; empty between two events.
     actions: Vec<Action<Arc<Handler>>>,
-    /// Empty: an allocation for `act` to use again until the connection rests.
-    spare: Vec<Action<Arc<Handler>>>,
+}
+
+thread_local! {
+    static ACTIONS: Spares<Action<Arc<Handler>>> = const { Spares::new() };
 }
 
 pub(super) type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
@@ -142,7 +145,6 @@ impl Channels {
             returns: Arc::default(),
             unflushed: 0,
             actions: Vec::new(),
-            spare: Vec::new(),
         }
     }
 
@@ -159,6 +161,11 @@ impl Channels {
     /// Whether no call is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.gathered.is_empty() && self.in_round == 0
+    }
+
+    /// Whether messages of it are being handled with those of others.
+    pub(super) fn is_in_round(&self) -> bool {
+        self.in_round > 0
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -192,6 +199,7 @@ impl Channels {
             self.act(cx);
             return Ok(());
         }
+        self.make_room();
         let routes = self.shared().routes(self.session.identity().realm);
         self.session.receive(message, &routes, &mut self.actions);
         drop(routes);
@@ -284,35 +292,34 @@ impl Channels {
         }
     }
 
-    /// Gives back what is of use while there is something to do, of which most
-    /// connections have nothing most of the time.
-    pub(super) fn rest(&mut self) {
-        if self.in_round > 0 {
-            return;
-        }
-        (self.actions, self.spare, self.gathered) = (Vec::new(), Vec::new(), Vec::new());
-    }
-
     /// Carries out what the session asked for, and what follows from it.
     ///
     /// Never waits: a call that is not ready at once goes to `self.calls`.
     pub(super) fn act(&mut self, cx: &mut Context<'_>) {
-        let mut actions = std::mem::take(&mut self.spare);
         while !self.actions.is_empty() {
-            std::mem::swap(&mut actions, &mut self.actions);
+            let mut actions = std::mem::replace(&mut self.actions, ACTIONS.with(Spares::take));
             for action in actions.drain(..) {
                 match action {
                     Action::Send(frame) => {
                         self.outbox().push_own(frame);
                     }
                     Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
-                    Action::Call(call) if is_message(&call) => self.gathered.push(call),
+                    Action::Call(call) if is_message(&call) => self.gather(call),
                     Action::Call(call) => self.call(call, cx),
                     other => self.publish(other),
                 }
             }
+            ACTIONS.with(|spares| spares.put(actions));
         }
-        self.spare = actions;
+        let actions = std::mem::take(&mut self.actions);
+        ACTIONS.with(|spares| spares.put(actions));
+    }
+
+    /// What the session is to add its actions to.
+    fn make_room(&mut self) {
+        if self.actions.capacity() == 0 {
+            self.actions = ACTIONS.with(Spares::take);
+        }
     }
 
     /// Makes one call.
@@ -341,6 +348,7 @@ impl Channels {
                 Err(fault.failure())
             }
         };
+        self.make_room();
         let routes = self.shared().routes(self.session.identity().realm);
         self.session.complete(&ticket, completion, &routes, &mut self.actions);
     }

@@ -144,6 +144,10 @@ impl Connection {
             }
         }
         self.channels.flush(cx);
+        if self.channels.is_in_round() {
+            // It is woken when its messages have been handled, and writes then.
+            return Poll::Pending;
+        }
         if let Poll::Ready(event) = self.poll_write(cx) {
             return Poll::Ready(event);
         }
@@ -156,7 +160,6 @@ impl Connection {
         }
         self.read_budget = READ_BUDGET;
         self.read_at = None;
-        self.channels.rest();
         self.traffic.count(&self.channels.shared().metrics);
         self.channels.timers.poll(cx).map(|tick| match tick {
             Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),

@@ -6,7 +6,8 @@ use std::task::Context;
 use tracing::{Level, enabled};
 
 use super::channels::Channels;
-use super::round::{self, MOST_MESSAGES, Returned, Run};
+use super::round::{self, MOST_MESSAGES, Rest, Returned, Run};
+use super::spare::Spares;
 use crate::channel::{Callback, Progress};
 use crate::plugin::Handler;
 use crate::session::Call;
@@ -20,19 +21,33 @@ pub(super) fn is_message(call: &Call<Arc<Handler>>) -> bool {
         && call.plugin.plugin().is_some()
 }
 
+thread_local! {
+    static CALLS: Spares<Call<Arc<Handler>>> = const { Spares::new() };
+}
+
 impl Channels {
+    /// Takes a message for a plugin, to be handed over at the next [`Self::flush`].
+    pub(super) fn gather(&mut self, call: Call<Arc<Handler>>) {
+        if self.gathered.capacity() == 0 {
+            self.gathered = CALLS.with(Spares::take);
+        }
+        self.gathered.push(call);
+    }
+
     /// Hands over the messages that were gathered, and those that wait behind them. What
     /// comes of them is there at the next [`Self::take_returned`].
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
         self.unflushed = 0;
         while !self.gathered.is_empty() {
             let mut is_for_others = true;
-            for first in std::mem::take(&mut self.gathered) {
+            let mut gathered = std::mem::take(&mut self.gathered);
+            for first in gathered.drain(..) {
                 match self.version_for(&first) {
                     Some(version) => is_for_others &= round::add(self.run(first, version, cx)),
                     None => self.call(first, cx),
                 }
             }
+            CALLS.with(|spares| spares.put(gathered));
             if !is_for_others {
                 round::handle(cx);
                 self.take_returned(cx);
@@ -58,7 +73,8 @@ impl Channels {
         }
         for returned in self.returns.take() {
             self.in_round -= 1;
-            let Returned { called, waits, alone, not_made } = returned;
+            let Returned { called, rest } = returned;
+            let Rest { waits, alone, not_made } = rest.map_or_else(Rest::default, |rest| *rest);
             // Before the channel ends, if it does.
             self.session.put_back(not_made.into_iter());
             for called in called {

@@ -20,6 +20,7 @@ mod listener;
 mod pipelines;
 mod read_ahead;
 mod round;
+mod spare;
 mod threads;
 mod throttle;
 mod timers;

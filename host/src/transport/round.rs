@@ -56,10 +56,16 @@ pub(super) struct Run {
 pub(super) struct Returns(Mutex<Vec<Returned>>);
 
 /// What became of a run.
-#[derive(Default)]
 pub(super) struct Returned {
     /// Those that were made, from the first.
     pub(super) called: Vec<Called>,
+    /// If that was not all.
+    pub(super) rest: Option<Box<Rest>>,
+}
+
+/// What was not over at once.
+#[derive(Default)]
+pub(super) struct Rest {
     /// The one after them, if it waits.
     pub(super) waits: Option<PendingCall>,
     /// The first, if it has to be made for itself.
@@ -142,7 +148,10 @@ fn call(runs: Vec<Run>, cx: &mut Context<'_>) -> Vec<Run> {
             });
             Some(PendingCall { channel, future })
         });
-        returns.lock().push(Returned { called, waits, alone: None, not_made: calls.collect() });
+        let not_made: Vec<_> = calls.collect();
+        let is_all = waits.is_none() && not_made.is_empty();
+        let rest = (!is_all).then(|| Box::new(Rest { waits, alone: None, not_made }));
+        returns.lock().push(Returned { called, rest });
         waker.wake();
     }
     runs.collect()
@@ -163,8 +172,8 @@ impl Run {
     fn alone(self) {
         let mut calls = self.calls.into_iter();
         let alone = calls.next();
-        let returned = Returned { alone, not_made: calls.collect(), ..Returned::default() };
-        self.returns.lock().push(returned);
+        let rest = Box::new(Rest { alone, not_made: calls.collect(), waits: None });
+        self.returns.lock().push(Returned { called: Vec::new(), rest: Some(rest) });
         self.waker.wake();
     }
 }
