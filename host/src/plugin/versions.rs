@@ -132,6 +132,11 @@ impl Plugin {
         }
     }
 
+    /// Whether this is the version for a connection.
+    pub(crate) fn is_served_by(&self, connection: u64, version: &Arc<Pool>) -> bool {
+        std::ptr::eq(&*self.choose(connection), &raw const **version)
+    }
+
     /// Makes a call of a channel on the version that serves its connection, or on
     /// that which `kept` it.
     pub(crate) async fn call(

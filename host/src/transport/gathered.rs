@@ -11,7 +11,6 @@ use super::spare::Spares;
 use crate::channel::{Callback, Progress};
 use crate::plugin::Handler;
 use crate::session::Call;
-use crate::wasm::Pool;
 
 /// Whether a call is for a message of the client that a plugin handles.
 pub(super) fn is_message(call: &Call<Arc<Handler>>) -> bool {
@@ -42,9 +41,10 @@ impl Channels {
             let mut is_for_others = true;
             let mut gathered = std::mem::take(&mut self.gathered);
             for first in gathered.drain(..) {
-                match self.version_for(&first) {
-                    Some(version) => is_for_others &= round::add(self.run(first, version, cx)),
-                    None => self.call(first, cx),
+                if self.goes_alone(&first) {
+                    self.call(first, cx);
+                } else {
+                    is_for_others &= round::add(self.run(first, cx));
                 }
             }
             CALLS.with(|spares| spares.put(gathered));
@@ -88,27 +88,22 @@ impl Channels {
         self.act(cx);
     }
 
-    /// The version that can take a message together with others.
-    fn version_for(&self, call: &Call<Arc<Handler>>) -> Option<Arc<Pool>> {
-        // Each call has a span of its own then.
-        if enabled!(Level::DEBUG) {
-            return None;
-        }
-        let plugin = call.plugin.plugin()?;
-        let context = &call.ticket.caller.context;
-        let version = plugin.version_for(context.connection);
-        let reads = call.assigns.as_ref().is_some_and(|a| version.takes(&context.topic, a));
-        let alone = self.kept.contains_key(&context.channel) || self.account.admit().is_err();
-        (reads && !alone).then_some(version)
+    /// Whether a message cannot be handled together with those of others.
+    fn goes_alone(&self, call: &Call<Arc<Handler>>) -> bool {
+        self.kept.contains_key(&call.ticket.caller.context.channel)
+            || !call.plugin.plugin().is_some_and(|plugin| plugin.live().takes_many())
+            || self.account.admit().is_err()
+            // Each call has a span of its own then.
+            || enabled!(Level::DEBUG)
     }
 
-    fn run(&mut self, first: Call<Arc<Handler>>, version: Arc<Pool>, cx: &Context<'_>) -> Run {
+    fn run(&mut self, first: Call<Arc<Handler>>, cx: &Context<'_>) -> Run {
         self.in_round += 1;
         let context = Arc::clone(&first.ticket.caller.context);
         let mut calls = vec![first];
         self.session.follow(&context, MOST_MESSAGES, &mut calls);
         let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
         let (returns, waker) = (Arc::clone(&self.returns), cx.waker().clone());
-        Run { version, calls, progress, returns, waker }
+        Run { calls, progress, returns, waker }
     }
 }

@@ -18,12 +18,13 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use std::vec;
 
 use super::channels::{Called, PendingCall};
 use crate::channel::{Callback, Completion, Progress};
 use crate::plugin::Handler;
 use crate::session::Call;
-use crate::wasm::{BatchMessage, Fault, Pool, Progressed};
+use crate::wasm::{BatchMessage, Fault, Handled, Pool, Progressed, Waits};
 
 /// Messages handed over in one call.
 pub(super) const MOST_MESSAGES: usize = 64;
@@ -42,7 +43,7 @@ struct Round {
 
 /// Messages of one channel, of which each starts from what the one before left.
 pub(super) struct Run {
-    pub(super) version: Arc<Pool>,
+    /// At least one.
     pub(super) calls: Vec<Call<Arc<Handler>>>,
     /// Where flushed effects go.
     pub(super) progress: Arc<dyn Progress>,
@@ -101,27 +102,32 @@ pub(super) fn add(run: Run) -> bool {
 pub(super) fn handle(cx: &mut Context<'_>) {
     let mut runs = ROUND.with_borrow_mut(|round| std::mem::take(&mut round.runs));
     while let Some(first) = runs.pop_front() {
+        // Chosen only now, and for many: to count its users costs more than one message
+        // gains.
+        let Some(version) = first.version() else {
+            first.alone();
+            continue;
+        };
         let mut messages = first.calls.len();
         let mut together = vec![first];
         while let Some(next) = runs.pop_front_if(|next| {
-            messages + next.calls.len() <= MOST_MESSAGES
-                && Arc::ptr_eq(&next.version, &together[0].version)
+            messages + next.calls.len() <= MOST_MESSAGES && next.is_for(&version)
         }) {
             messages += next.calls.len();
             together.push(next);
         }
-        for run in call(together, cx).into_iter().rev() {
+        for run in call(version, together, cx).into_iter().rev() {
             runs.push_front(run);
         }
     }
 }
 
-/// Has runs of one version handled in one call. What could not be begun comes back.
-fn call(runs: Vec<Run>, cx: &mut Context<'_>) -> Vec<Run> {
+/// Has runs handled by their version in one call. What could not be begun comes back.
+fn call(version: Arc<Pool>, runs: Vec<Run>, cx: &mut Context<'_>) -> Vec<Run> {
+    let messages = runs.iter().flat_map(Run::messages);
+    let progressed = version.handle_all(messages, cx);
     let mut runs = runs.into_iter();
-    let version = Arc::clone(&runs.as_slice()[0].version);
-    let messages = runs.as_slice().iter().flat_map(Run::messages);
-    let Some(Progressed { handled, mut waits }) = version.handle_all(messages, cx) else {
+    let Some(Progressed { handled, mut waits }) = progressed else {
         // The others may be luckier.
         if let Some(run) = runs.next() {
             run.alone();
@@ -129,12 +135,37 @@ fn call(runs: Vec<Run>, cx: &mut Context<'_>) -> Vec<Run> {
         return runs.collect();
     };
     let mut handled = handled.into_iter();
-    while handled.len() > 0 || waits.is_some() {
-        let Some(run) = runs.next() else { break };
-        let Run { calls, returns, waker, .. } = run;
-        let mut calls = calls.into_iter();
+    while (handled.len() > 0 || waits.is_some())
+        && let Some(run) = runs.next()
+    {
+        run.returned(&mut handled, &mut waits);
+    }
+    runs.collect()
+}
+
+impl Run {
+    /// The version that serves its connection, if it can take its messages together.
+    fn version(&self) -> Option<Arc<Pool>> {
+        let call = self.calls.first()?;
+        let version = call.plugin.plugin()?.version_for(call.ticket.caller.context.connection);
+        takes(&version, call).then_some(version)
+    }
+
+    /// Whether this version serves its connection, and can take its messages together.
+    fn is_for(&self, version: &Arc<Pool>) -> bool {
+        self.calls.first().is_some_and(|call| {
+            let connection = call.ticket.caller.context.connection;
+            let serves = call.plugin.plugin().is_some_and(|p| p.is_served_by(connection, version));
+            serves && takes(version, call)
+        })
+    }
+
+    /// Takes of `handled` what its messages came to, and `waits` if it is for one of them.
+    fn returned(self, handled: &mut vec::IntoIter<Handled>, waits: &mut Option<Waits>) {
+        let mut calls = self.calls.into_iter();
         let mut called = Vec::with_capacity(calls.len());
-        while let Some((result, took)) = (calls.len() > 0).then(|| handled.next()).flatten()
+        while calls.len() > 0
+            && let Some((result, took)) = handled.next()
             && let Some(call) = calls.next()
         {
             called.push(of(call, result, took));
@@ -151,13 +182,10 @@ fn call(runs: Vec<Run>, cx: &mut Context<'_>) -> Vec<Run> {
         let not_made: Vec<_> = calls.collect();
         let is_all = waits.is_none() && not_made.is_empty();
         let rest = (!is_all).then(|| Box::new(Rest { waits, alone: None, not_made }));
-        returns.lock().push(Returned { called, rest });
-        waker.wake();
+        self.returns.lock().push(Returned { called, rest });
+        self.waker.wake();
     }
-    runs.collect()
-}
 
-impl Run {
     fn messages(&self) -> impl Iterator<Item = BatchMessage<'_>> {
         self.calls.iter().filter_map(|call| {
             let Callback::HandleIn { event, payload, wants_reply } = &call.callback else {
@@ -187,6 +215,11 @@ impl Returns {
     fn lock(&self) -> MutexGuard<'_, Vec<Returned>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn takes(version: &Pool, call: &Call<Arc<Handler>>) -> bool {
+    let topic = &call.ticket.caller.context.topic;
+    call.assigns.as_ref().is_some_and(|assigns| version.takes(topic, assigns))
 }
 
 fn of(call: Call<Arc<Handler>>, result: Result<Completion, Fault>, took: Duration) -> Called {

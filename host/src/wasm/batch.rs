@@ -50,8 +50,11 @@ pub(crate) struct Progressed {
     /// Of the first messages.
     pub(crate) handled: Vec<Handled>,
     /// Of the message after them, if it waits.
-    pub(crate) waits: Option<Pin<Box<dyn Future<Output = Handled> + Send>>>,
+    pub(crate) waits: Option<Waits>,
 }
+
+/// The end of a message that waits.
+pub(crate) type Waits = Pin<Box<dyn Future<Output = Handled> + Send>>;
 
 /// Where the batch that is handled stands: shared by its call and who waits for it.
 #[derive(Default)]
@@ -93,9 +96,14 @@ const HAS_USER_ID: u64 = 4;
 const SAME_CHANNEL: u64 = 8;
 
 impl Pool {
+    /// Whether messages can be handled together.
+    pub(crate) fn takes_many(&self) -> bool {
+        self.component().has_batch()
+    }
+
     /// Whether a message for a channel with these assigns can be one of a batch.
     pub(crate) fn takes(&self, topic: &str, assigns: &Assigns) -> bool {
-        self.component().has_batch() && self.component().reads(topic, assigns)
+        self.takes_many() && self.component().reads(topic, assigns)
     }
 
     /// Has messages handled in one call, as far as none of them waits; `None` when no

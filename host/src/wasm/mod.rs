@@ -32,7 +32,7 @@ mod room;
 mod turns;
 mod work;
 
-pub(crate) use batch::{BatchMessage, Progressed};
+pub(crate) use batch::{BatchMessage, Handled, Progressed, Waits};
 use breaker::Breaker;
 pub use budget::Work;
 pub use call::Calling;
