@@ -14,4 +14,5 @@ mod mixed;
 mod order;
 mod overload;
 mod refs;
+mod together;
 mod v1;
