@@ -118,7 +118,7 @@ impl Server {
         let loader = Loader::new(app)?;
         let listen = |cause| StartError::Listen { address: app.listen, cause };
         let listeners = Listeners::bind(app.listen).map_err(listen)?;
-        let address = listeners.address().map_err(listen)?;
+        let address = listeners.address;
         let admin = match &app.admin {
             Some(config) => Some(admin::bind(config).await?),
             None => None,

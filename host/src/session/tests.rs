@@ -465,7 +465,9 @@ fn messages_that_wait_can_follow_the_one_before_them() {
     assert_eq!(desk.follow(9), ["call handle_in first", "call handle_in second"]);
     assert!(desk.calls[0].assigns.is_some() && desk.calls[1].assigns.is_none());
     let reply = || vec![Effect::Reply { status: "ok".to_owned(), payload: Payload::empty() }];
-    let answer = |reference| format!(r#"["1","{reference}","room:a","phx_reply",{{"status":"ok","response":{{}}}}]"#);
+    let answer = |reference| {
+        format!(r#"["1","{reference}","room:a","phx_reply",{{"status":"ok","response":{{}}}}]"#)
+    };
     assert_eq!(desk.end_with(reply()), [answer(2)]);
     // The leave has waited for both.
     let told = desk.end_with(reply());

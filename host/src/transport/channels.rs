@@ -266,7 +266,11 @@ impl Channels {
     /// Ends all channels, and waits for their last calls. Dropping it drops
     /// those calls.
     pub(super) async fn finish(mut self, reason: TerminateReason) {
-        poll_fn(|cx| Poll::Ready(self.flush_now(cx))).await;
+        poll_fn(|cx| {
+            self.flush_now(cx);
+            Poll::Ready(())
+        })
+        .await;
         let routes = self.shared().routes(self.session.identity().realm);
         self.session.close(reason, &routes, &mut self.actions);
         drop(routes);

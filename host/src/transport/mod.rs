@@ -29,5 +29,5 @@ mod websocket;
 
 pub(crate) use http::{Body, text};
 use listener::accept;
-pub(crate) use threads::{Listeners, Threads};
 pub(crate) use listener::{MAX_HEADER_BYTES, MAX_TURNED_AWAY, next, spawn_bounded, turn_away};
+pub(crate) use threads::{Listeners, Threads};

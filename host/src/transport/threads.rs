@@ -25,33 +25,34 @@ const BACKLOG: u32 = 1024;
 
 /// A listener for each thread, at one address.
 #[derive(Debug)]
-pub(crate) struct Listeners(Vec<std::net::TcpListener>);
+pub(crate) struct Listeners {
+    first: std::net::TcpListener,
+    others: Vec<std::net::TcpListener>,
+    /// With the port the system chose for port 0.
+    pub(crate) address: SocketAddr,
+}
 
 impl Listeners {
     /// Listens. An error when anybody else does.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let first = socket(address)?;
+        let socket = socket(address)?;
         // Alone at first: this fails when the address is taken, even by a server that
         // would share it.
-        first.bind(address)?;
-        first.set_reuseport(true)?;
-        let first = first.listen(BACKLOG)?.into_std()?;
-        let mut listeners = vec![first];
+        socket.bind(address)?;
+        socket.set_reuseport(true)?;
+        let first = socket.listen(BACKLOG)?.into_std()?;
+        let address = first.local_addr()?;
+        let mut others = Vec::new();
         for _ in 1..threads() {
-            match another(listeners[0].local_addr()?) {
-                Ok(listener) => listeners.push(listener),
+            others.push(match another(address) {
+                Ok(listener) => listener,
                 Err(error) => {
                     debug!(%error, "threads share a listener");
-                    listeners.push(listeners[0].try_clone()?);
+                    first.try_clone()?
                 }
-            }
+            });
         }
-        Ok(Self(listeners))
-    }
-
-    /// Where they listen, with the port the system chose for port 0.
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.0[0].local_addr()
+        Ok(Self { first, others, address })
     }
 }
 
@@ -88,14 +89,20 @@ impl Threads {
     /// Starts accepting.
     pub(crate) fn start(listeners: Listeners, shared: &Arc<Shared>) -> io::Result<Self> {
         let start = |listener| {
-            let runtime = Builder::new_current_thread().enable_all().on_thread_park(thread::yield_now).build()?;
+            // Whoever shares the core goes first: there is more to read afterwards, and a
+            // round is larger.
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(thread::yield_now)
+                .build()?;
             let (running, ended) = oneshot::channel();
             let shared = Arc::clone(shared);
             let serve = move || serve(&runtime, listener, shared, ended);
             let thread = thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
             Ok(Thread { _running: running, thread })
         };
-        listeners.0.into_iter().map(start).collect::<io::Result<_>>().map(Self)
+        let all = listeners.others.into_iter().chain([listeners.first]);
+        all.map(start).collect::<io::Result<_>>().map(Self)
     }
 
     /// Ends them; blocks until they have ended, and with them all connections.
@@ -125,4 +132,23 @@ fn serve(
             _ = ended => {}
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_is_taken_once_for_all_threads() {
+        let listeners = Listeners::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        assert_eq!(listeners.others.len() + 1, threads());
+        for listener in &listeners.others {
+            assert_eq!(listener.local_addr().unwrap(), listeners.address);
+        }
+        let error = Listeners::bind(listeners.address).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "another server");
+        let address = listeners.address;
+        drop(listeners);
+        Listeners::bind(address).unwrap();
+    }
 }

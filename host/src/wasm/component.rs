@@ -8,8 +8,8 @@ use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
 
 use super::bindings::exports::millrace::plugin::{
-    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket, tasks,
-    worker,
+    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
+    tasks, worker,
 };
 use super::host::State;
 use super::instance::Instance;

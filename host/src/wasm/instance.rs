@@ -3,8 +3,8 @@
 use wasmtime::{Store, Trap};
 
 use super::bindings::exports::millrace::plugin::{
-    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket, tasks,
-    worker,
+    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
+    tasks, worker,
 };
 use super::host::State;
 use super::{Component, Fault, PluginLimits};
