@@ -18,9 +18,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ALLOWED = 0.05;
-const COUNTS = { call: 500, text: 1000, binary: 1000 };
+const COUNTS = { call: 500, together: 200, text: 1000, binary: 1000 };
 const NAMES = {
   call: "call of the probe's `ping` with 100 bytes",
+  together: "16 of them handled together, in all",
   text: "decode, reply and broadcast of a text frame",
   binary: "decode, reply and broadcast of a binary frame",
 };

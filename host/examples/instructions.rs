@@ -1,5 +1,5 @@
 //! Does one thing so often, for `.ci/instructions.mjs` to count the instructions of
-//! twice as many: `instructions call|text|binary TIMES`.
+//! twice as many: `instructions call|together|text|binary TIMES`.
 //!
 //! The compiled plugin comes from the cache, so that under valgrind nothing is
 //! compiled but in the first run.
@@ -14,16 +14,20 @@ use guest::{Guest, json};
 use millrace::wire::{Frame, Payload, Serializer};
 
 const PAYLOAD_BYTES: usize = 100;
+const TOGETHER: usize = 16;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [what, times] = arguments.as_slice() else { panic!("call|text|binary TIMES is expected") };
+    let [what, times] = arguments.as_slice() else {
+        panic!("call|together|text|binary TIMES is expected")
+    };
     let times: usize = times.parse().expect("a number of times");
     match what.as_str() {
         "call" => call(times),
+        "together" => together(times),
         "text" => codec(times, &text()),
         "binary" => codec(times, &binary()),
-        _ => panic!("call, text or binary is expected, found {what:?}"),
+        _ => panic!("call, together, text or binary is expected, found {what:?}"),
     }
 }
 
@@ -34,6 +38,18 @@ fn call(times: usize) {
         let (guest, payload) = (Guest::probe(true).await, json(PAYLOAD_BYTES));
         for _ in 0..times {
             guest.ping(&payload).await;
+        }
+    });
+}
+
+/// Sixteen `ping`s in one call.
+fn together(times: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (guest, payload) = (Guest::probe(true).await, json(PAYLOAD_BYTES));
+        guest.ping(&payload).await;
+        for _ in 0..times {
+            guest.pings(&payload, TOGETHER).await;
         }
     });
 }

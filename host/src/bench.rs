@@ -1,19 +1,51 @@
 //! What the benches need of the inside, and nobody else.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::task::Poll;
+
+use smol_str::SmolStr;
 
 use crate::channel::{Assigns, Completion, Effect, Joined, Outcome};
 use crate::outbox::Outbox;
+use crate::plugin::Plugin;
 use crate::server::Realm;
 use crate::session::{Action, Call, Identity, Limits, Route, Routes, Session};
 use crate::telemetry::{Counter, Metrics, OutboxMeters};
-use crate::wire::{Frame, Serializer, TopicPattern};
+use crate::wasm::{BatchMessage, Calling};
+use crate::wire::{Frame, Payload, Serializer, TopicPattern};
 
 /// An outbox for so many bytes, and nothing measured.
 #[must_use]
 pub fn outbox(capacity_bytes: usize) -> Outbox {
     Outbox::new(capacity_bytes, Arc::new(OutboxMeters::new(&Metrics::none())))
+}
+
+/// Has a plugin handle `ping` so often in one call; how many replies there were, or
+/// `None` before it has an instance.
+pub async fn together(
+    plugin: &Plugin,
+    calling: &Calling,
+    assigns: &Assigns,
+    payload: &Payload,
+    messages: usize,
+) -> Option<usize> {
+    let Calling { caller, progress } = calling;
+    let (event, wants_reply) = (SmolStr::new_static("ping"), true);
+    poll_fn(|cx| {
+        let messages = (0..messages).map(|number| {
+            let assigns = (number == 0).then_some(assigns);
+            BatchMessage { caller, progress, assigns, event: &event, payload, wants_reply }
+        });
+        let version = plugin.version_for(caller.context.connection);
+        let progressed = version.handle_all(messages, cx);
+        let replies = progressed.map(|progressed| {
+            progressed.handled.iter().filter(|(result, _)| result.is_ok()).count()
+        });
+        Poll::Ready(replies)
+    })
+    .await
 }
 
 /// A session that has joined `room:a` with join ref 1, and a plugin that answers

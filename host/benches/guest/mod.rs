@@ -74,12 +74,25 @@ impl Guest {
             payload: payload.clone(),
             wants_reply: true,
         };
-        let calling = Calling { caller: self.caller.clone(), progress: Arc::new(NoProgress) };
+        let calling = self.calling();
         let (completion, _) = self.plugin.live().call(calling, &self.assigns, &callback).await;
         match completion.unwrap() {
             Completion::Handled(outcome) => assert_eq!(outcome.effects.len(), 1),
             Completion::Join(_) => panic!("a reply was expected"),
         }
+    }
+
+    /// Sends `ping` so often, to be handled in one call; after a first
+    /// [`Self::ping`].
+    pub(crate) async fn pings(&self, payload: &Payload, messages: usize) {
+        let calling = self.calling();
+        let replies =
+            millrace::bench::together(&self.plugin, &calling, &self.assigns, payload, messages);
+        assert_eq!(replies.await, Some(messages));
+    }
+
+    fn calling(&self) -> Calling {
+        Calling { caller: self.caller.clone(), progress: Arc::new(NoProgress) }
     }
 }
 

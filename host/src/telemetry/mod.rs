@@ -33,7 +33,7 @@ pub(crate) use metrics::Wanted;
 pub(crate) use plugin::{CallMeasurements, Measurement, PluginMeters};
 pub(crate) use redact::{Redacted, RedactedPairs};
 pub(crate) use registry::Key;
-pub(crate) use sampler::Sampler;
+pub(crate) use sampler::{Sampler, watch_lag};
 pub(crate) use series::{Counter, Distribution};
 pub(crate) use stamp::{Published, Stamp, wall_ms};
 pub(crate) use statsd::Target;

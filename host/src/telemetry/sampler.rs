@@ -24,6 +24,20 @@ const TICK: Duration = Duration::from_millis(50);
 /// How many pauses until series of versions that have gone are removed.
 const SWEEP_EVERY: u32 = 60;
 
+/// Looks at how late timers run on one more thread, until it is dropped; ends at once
+/// when nobody wants to know.
+pub(crate) async fn watch_lag(metrics: Metrics) {
+    while metrics.is_on() {
+        tick(&metrics).await;
+    }
+}
+
+async fn tick(metrics: &Metrics) {
+    let due = Instant::now() + TICK;
+    sleep_until(due).await;
+    metrics.time(Metric::ProcessLag, due.elapsed());
+}
+
 impl Sampler {
     pub(crate) fn new(metrics: Metrics) -> Self {
         let sampler = Self { metrics, process: Process::new(), pauses: 0 };
@@ -35,9 +49,7 @@ impl Sampler {
     pub(crate) async fn pause(&mut self) {
         let until = Instant::now() + EVERY;
         while Instant::now() < until {
-            let due = Instant::now() + TICK;
-            sleep_until(due).await;
-            self.metrics.time(Metric::ProcessLag, due.elapsed());
+            tick(&self.metrics).await;
         }
         self.metrics.set(Metric::ProcessCpu, self.process.cpu_percent());
         self.look_at_memory();

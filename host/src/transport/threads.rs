@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::{accept, round};
 use crate::server::Shared;
+use crate::telemetry::watch_lag;
 
 /// Connections that wait to be accepted by one thread.
 const BACKLOG: u32 = 1024;
@@ -89,12 +90,8 @@ impl Threads {
     /// Starts accepting.
     pub(crate) fn start(listeners: Listeners, shared: &Arc<Shared>) -> io::Result<Self> {
         let start = |listener| {
-            // Whoever shares the core goes first: there is more to read afterwards, and a
-            // round is larger.
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .on_thread_park(thread::yield_now)
-                .build()?;
+            let runtime =
+                Builder::new_current_thread().enable_all().on_thread_park(round::pause).build()?;
             let (running, ended) = oneshot::channel();
             let shared = Arc::clone(shared);
             let serve = move || serve(&runtime, listener, shared, ended);
@@ -127,6 +124,7 @@ fn serve(
             Err(error) => return tracing::error!(%error, "failed to listen"),
         };
         tokio::spawn(round::run());
+        tokio::spawn(watch_lag(shared.metrics.clone()));
         tokio::select! {
             () = accept(listener, shared) => {}
             _ = ended => {}
