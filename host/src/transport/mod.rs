@@ -2,14 +2,15 @@
 //! the admin interface.
 //!
 //! ```text
-//! listener ─▶ http ─┬─▶ static files
-//!                   └─▶ handshake ─▶ connection ⇄ websocket
-//!                                     └─▶ channels ─▶ plugins, pubsub
+//! threads ─▶ listener ─▶ http ─┬─▶ static files
+//!                              └─▶ handshake ─▶ connection ⇄ websocket
+//!                                                └─▶ channels ─▶ round ─▶ plugins
+//!                                                           └──▶ pubsub
 //! ```
 //!
-//! One connection is one task. It reads frames, carries out what its
-//! [`Session`](crate::session::Session) says, polls the plugins' calls inline,
-//! and writes what is in its outbox.
+//! One connection is one task, on one thread. It reads frames, carries out what its
+//! [`Session`](crate::session::Session) says, and writes what is in its outbox; its
+//! messages are handled together with those of the thread's other connections.
 
 mod channels;
 mod connection;
