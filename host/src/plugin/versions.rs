@@ -134,7 +134,7 @@ impl Plugin {
 
     /// Whether this is the version for a connection.
     pub(crate) fn is_served_by(&self, connection: u64, version: &Arc<Pool>) -> bool {
-        std::ptr::eq(&*self.choose(connection), &raw const **version)
+        std::ptr::eq(&*self.choose(connection), Arc::as_ptr(version))
     }
 
     /// Makes a call of a channel on the version that serves its connection, or on

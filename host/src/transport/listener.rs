@@ -22,8 +22,8 @@ use crate::telemetry::Metric;
 /// descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Connections that are told at the same time that there is no room; others are
-/// closed without a word.
+/// Connections of one listener that are told at the same time that there is no room;
+/// others are closed without a word.
 pub(crate) const MAX_TURNED_AWAY: usize = 256;
 /// How long each of them may take.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);

@@ -34,9 +34,6 @@ thread_local! {
     static ROUND: RefCell<Round> = const {
         RefCell::new(Round { runs: VecDeque::new(), waker: None })
     };
-}
-
-thread_local! {
     static PACE: Cell<Pace> = const { Cell::new(Pace { handled: 0, average: 0 }) };
 }
 
