@@ -4,8 +4,10 @@
 //! outbox, and so keeps one order. The connection's task is the only reader.
 
 mod overflow;
+mod wakes;
 
 pub use overflow::{Overflow, OverflowPolicies};
+pub(crate) use wakes::{Wakes, run as wake_for_others};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +65,8 @@ pub struct Outbox {
     draining: AtomicBool,
     capacity_bytes: usize,
     meters: Arc<OutboxMeters>,
+    /// How its reader is woken from other threads.
+    wakes: Option<Arc<Wakes>>,
 }
 
 #[derive(Debug, Default)]
@@ -83,17 +87,18 @@ struct Inner {
 const ENTRY_BYTES: usize = size_of::<Outgoing>();
 
 impl Outbox {
-    /// An empty outbox for `capacity_bytes` of frames.
+    /// An empty outbox for `capacity_bytes` of frames, whose reader is on this thread.
     #[must_use]
     pub(crate) fn new(capacity_bytes: usize, meters: Arc<OutboxMeters>) -> Self {
         let draining = AtomicBool::new(false);
-        Self { inner: Mutex::default(), draining, capacity_bytes, meters }
+        let wakes = Wakes::here();
+        Self { inner: Mutex::default(), draining, capacity_bytes, meters, wakes }
     }
 
     /// Queues a frame. False when the connection is closing, or now has to.
     pub fn push(&self, frame: Frame) -> bool {
         let (queued, inner) = self.put(Outgoing::Frame(frame.into()));
-        wake(inner);
+        self.wake(inner);
         queued
     }
 
@@ -117,14 +122,14 @@ impl Outbox {
             Overflow::DropOldest => self.put(Outgoing::Droppable(queued)),
             Overflow::Conflate => self.conflate((Arc::clone(topic), event.clone()), queued),
         };
-        wake(inner);
+        self.wake(inner);
         room
     }
 
     /// Queues a notice. False as for [`Self::push`].
     pub fn notify(&self, notice: Notice) -> bool {
         let (queued, inner) = self.put(Outgoing::Notice(notice));
-        wake(inner);
+        self.wake(inner);
         queued
     }
 
@@ -134,12 +139,12 @@ impl Outbox {
         let mut inner = self.lock();
         let bytes = late.bytes() + ENTRY_BYTES;
         if !self.make_room(&mut inner, bytes) {
-            wake(inner);
+            self.wake(inner);
             return Err(late);
         }
         inner.bytes += bytes;
         inner.queue.push_back(Outgoing::Late(Box::new(late)));
-        wake(inner);
+        self.wake(inner);
         Ok(())
     }
 
@@ -163,7 +168,7 @@ impl Outbox {
     pub fn close(&self, reason: CloseReason) {
         let mut inner = self.lock();
         inner.closed.get_or_insert(reason);
-        wake(inner);
+        self.wake(inner);
     }
 
     /// Asks the connection's task to finish its calls, write what is queued and
@@ -171,7 +176,7 @@ impl Outbox {
     pub fn drain(&self) {
         let inner = self.lock();
         self.draining.store(true, Ordering::Release);
-        wake(inner);
+        self.wake(inner);
     }
 
     /// Whether [`Self::drain`] was called.
@@ -292,6 +297,17 @@ impl Outbox {
         false
     }
 
+    /// Wakes the reader after the lock is released, so that it does not run into it.
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        let waker = inner.waker.take();
+        drop(inner);
+        match (waker, &self.wakes) {
+            (Some(waker), Some(wakes)) => wakes.wake(waker),
+            (Some(waker), None) => waker.wake(),
+            (None, _) => {}
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -354,16 +370,6 @@ impl Outgoing {
 impl From<Frame> for Queued {
     fn from(frame: Frame) -> Self {
         Self { frame, published: None }
-    }
-}
-
-/// Wakes the reader after the lock is released, so that it does not run into
-/// it.
-fn wake(mut inner: MutexGuard<'_, Inner>) {
-    let waker = inner.waker.take();
-    drop(inner);
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 

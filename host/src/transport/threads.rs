@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::{accept, round};
+use crate::outbox::wake_for_others;
 use crate::server::Shared;
 use crate::telemetry::watch_lag;
 
@@ -124,6 +125,7 @@ fn serve(
             Err(error) => return tracing::error!(%error, "failed to listen"),
         };
         tokio::spawn(round::run());
+        tokio::spawn(wake_for_others());
         tokio::spawn(watch_lag(shared.metrics.clone()));
         tokio::select! {
             () = accept(listener, shared) => {}
