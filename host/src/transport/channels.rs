@@ -300,6 +300,9 @@ impl Channels {
     ///
     /// Never waits: a call that is not ready at once goes to `self.calls`.
     pub(super) fn act(&mut self, cx: &mut Context<'_>) {
+        if self.actions.capacity() == 0 {
+            return;
+        }
         while !self.actions.is_empty() {
             let mut actions = std::mem::replace(&mut self.actions, ACTIONS.with(Spares::take));
             for action in actions.drain(..) {

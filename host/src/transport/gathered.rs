@@ -14,10 +14,7 @@ use crate::session::Call;
 
 /// Whether a call is for a message of the client that a plugin handles.
 pub(super) fn is_message(call: &Call<Arc<Handler>>) -> bool {
-    // The bench without plugins answers at once.
-    !cfg!(feature = "bench-native")
-        && matches!(call.callback, Callback::HandleIn { .. })
-        && call.plugin.plugin().is_some()
+    matches!(call.callback, Callback::HandleIn { .. }) && call.plugin.plugin().is_some()
 }
 
 thread_local! {

@@ -39,8 +39,10 @@ impl Pool {
         callback: &Callback,
     ) -> (Result<Completion, Fault>, Duration) {
         #[cfg(feature = "bench-native")]
-        if let Some(completion) = native(callback) {
-            return (Ok(completion), Duration::ZERO);
+        if let Callback::HandleIn { event, payload, .. } = callback
+            && let Some(handled) = native(event, payload)
+        {
+            return handled;
         }
         let limits = self.component().limits();
         let deadline = match callback {
@@ -330,11 +332,11 @@ fn missing(interface: &str) -> Fault {
 
 /// What the probe app does with `ping`, compiled into the host.
 #[cfg(feature = "bench-native")]
-fn native(callback: &Callback) -> Option<Completion> {
+pub(super) fn native(event: &str, payload: &Payload) -> Option<super::Handled> {
     use crate::channel::Outcome;
-    let Callback::HandleIn { event, payload, .. } = callback else { return None };
     (event == "ping").then(|| {
         let effect = Effect::Reply { status: "ok".to_owned(), payload: payload.clone() };
-        Completion::Handled(Outcome { effects: vec![effect], assigns: None })
+        let outcome = Outcome { effects: vec![effect], assigns: None };
+        (Ok(Completion::Handled(outcome)), Duration::ZERO)
     })
 }

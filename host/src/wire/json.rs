@@ -14,7 +14,7 @@ pub fn is_json(text: &str) -> bool {
 /// Appends `text` as a JSON string, quotes included.
 pub(super) fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    if plain_prefix(text.as_bytes()) == text.len() {
+    if plain_prefix(text) == text.len() {
         out.push_str(text);
     } else {
         for character in text.chars() {

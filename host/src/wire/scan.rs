@@ -20,13 +20,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is no whitespace; it is not read past.
+    #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
-        loop {
-            match self.byte() {
-                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
-                other => return other,
-            }
+        let byte = self.byte();
+        // All whitespace is below.
+        if byte.is_some_and(|byte| byte > b' ') { byte } else { self.peek_behind_whitespace() }
+    }
+
+    #[cold]
+    fn peek_behind_whitespace(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.byte() {
+            self.at += 1;
         }
+        self.byte()
     }
 
     /// Reads past `byte` if it is the next that is no whitespace.
@@ -40,8 +46,10 @@ impl<'a> Scanner<'a> {
     pub(super) fn value(&mut self) -> Result<&'a str, DecodeError> {
         self.peek();
         let start = self.at;
-        self.skip_value()?;
-        Ok(self.text.get(start..self.at).unwrap_or_default())
+        match self.skip_value() {
+            Ok(()) => Ok(self.text.get(start..self.at).unwrap_or_default()),
+            Err(Expected(expected)) => Err(self.expected(expected)),
+        }
     }
 
     /// The next value, which has to be a string.
@@ -50,7 +58,7 @@ impl<'a> Scanner<'a> {
             return Err(self.expected("a string"));
         }
         let start = self.at;
-        let escaped = self.skip_string()?;
+        let escaped = self.skip_string().map_err(|Expected(expected)| self.expected(expected))?;
         if escaped {
             let quoted = self.text.get(start - 1..self.at).unwrap_or_default();
             // What is left to find wrong is half of a surrogate pair.
@@ -73,7 +81,7 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn skip_value(&mut self) -> Result<(), DecodeError> {
+    fn skip_value(&mut self) -> Result<(), Expected> {
         let mut open = Containers::default();
         loop {
             match self.peek() {
@@ -100,7 +108,7 @@ impl<'a> Scanner<'a> {
                 Some(b't') => self.skip_word("true")?,
                 Some(b'f') => self.skip_word("false")?,
                 Some(b'n') => self.skip_word("null")?,
-                _ => return Err(self.expected("a JSON value")),
+                _ => return Err(Expected("a JSON value")),
             }
             // After a value: the next one of its container, or the end of it.
             loop {
@@ -119,61 +127,86 @@ impl<'a> Scanner<'a> {
                         self.at += 1;
                         open.pop();
                     }
-                    (_, true) => return Err(self.expected("',' or '}'")),
-                    (_, false) => return Err(self.expected("',' or ']'")),
+                    (_, true) => return Err(Expected("',' or '}'")),
+                    (_, false) => return Err(Expected("',' or ']'")),
                 }
             }
         }
     }
 
-    fn skip_key(&mut self) -> Result<(), DecodeError> {
+    fn skip_key(&mut self) -> Result<(), Expected> {
         if !self.eat(b'"') {
-            return Err(self.expected("a key in quotes"));
+            return Err(Expected("a key in quotes"));
         }
         self.skip_string()?;
-        if self.eat(b':') { Ok(()) } else { Err(self.expected("':'")) }
+        if self.eat(b':') { Ok(()) } else { Err(Expected("':'")) }
     }
 
     /// From after the opening quote to after the closing one; whether there
     /// are escapes in between.
-    fn skip_string(&mut self) -> Result<bool, DecodeError> {
-        let mut escaped = false;
+    fn skip_string(&mut self) -> Result<bool, Expected> {
+        self.skip_plain();
+        if self.byte() == Some(b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.skip_escaped_string().map(|()| true)
+    }
+
+    /// The same from the first escape on.
+    #[inline(never)]
+    fn skip_escaped_string(&mut self) -> Result<(), Expected> {
         loop {
-            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            self.at += plain_prefix(rest);
             match self.byte() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(escaped);
+                    return Ok(());
                 }
                 Some(b'\\') => {
-                    escaped = true;
                     self.at += 1;
                     self.skip_escape()?;
                 }
-                _ => return Err(self.expected("'\"' at the end of a string")),
+                _ => return Err(Expected("'\"' at the end of a string")),
             }
+            self.skip_plain();
         }
     }
 
-    fn skip_escape(&mut self) -> Result<(), DecodeError> {
+    /// To the first byte that does not stand for itself in a string.
+    #[inline]
+    fn skip_plain(&mut self) {
+        let bytes = self.text.as_bytes();
+        while let Some(word) = bytes.get(self.at..).and_then(|rest| rest.first_chunk()) {
+            let special = special(u64::from_le_bytes(*word));
+            if special != 0 {
+                self.at += special.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
+        while self.byte().is_some_and(is_plain) {
+            self.at += 1;
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), Expected> {
         match self.byte() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
             Some(b'u') => {
                 self.at += 1;
                 for _ in 0..4 {
                     if !self.byte().is_some_and(|digit| digit.is_ascii_hexdigit()) {
-                        return Err(self.expected("a hexadecimal digit"));
+                        return Err(Expected("a hexadecimal digit"));
                     }
                     self.at += 1;
                 }
             }
-            _ => return Err(self.expected("an escape")),
+            _ => return Err(Expected("an escape")),
         }
         Ok(())
     }
 
-    fn skip_number(&mut self) -> Result<(), DecodeError> {
+    fn skip_number(&mut self) -> Result<(), Expected> {
         if self.byte() == Some(b'-') {
             self.at += 1;
         }
@@ -197,23 +230,26 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn skip_digits(&mut self) -> Result<(), DecodeError> {
+    fn skip_digits(&mut self) -> Result<(), Expected> {
         let start = self.at;
         while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
+        if self.at == start { Err(Expected("a digit")) } else { Ok(()) }
     }
 
-    fn skip_word(&mut self, word: &str) -> Result<(), DecodeError> {
+    fn skip_word(&mut self, word: &str) -> Result<(), Expected> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         if !rest.starts_with(word) {
-            return Err(self.expected("a JSON value"));
+            return Err(Expected("a JSON value"));
         }
         self.at += word.len();
         Ok(())
     }
 }
+
+/// What should have been at this place.
+struct Expected(&'static str);
 
 /// Which containers are open, a bit each: objects are set.
 #[derive(Default)]
@@ -249,25 +285,27 @@ impl Containers {
 
 /// How many bytes stand for themselves inside a JSON string: up to the first
 /// quote, backslash or control character. Eight at a time.
-pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
+pub(super) fn plain_prefix(text: &str) -> usize {
+    let mut scanner = Scanner::new(text);
+    scanner.skip_plain();
+    scanner.at
+}
+
+/// Not zero if one of eight bytes does not stand for itself in a string; the lowest bit
+/// that is set is then the highest of the first such byte.
+#[inline]
+fn special(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
-    // The lowest byte that is below `ONES * n` has its high bit set in this.
-    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGHS;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut at = 0;
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let special = quotes | backslashes | below(word, 0x20);
-        if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    at + rest.iter().position(special).unwrap_or(rest.len())
+    // A byte that is below another, both less than 0x80, borrows from its high bit.
+    let quotes = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
+    let backslashes = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+    let controls = word.wrapping_sub(ONES * 0x20);
+    (quotes | backslashes | controls) & !word & HIGHS
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
 #[cfg(test)]
