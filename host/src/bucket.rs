@@ -71,6 +71,9 @@ impl Bucket {
     }
 
     fn refill(&mut self, now: Instant) {
+        if now == self.at {
+            return;
+        }
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + passed * self.rate).min(self.most);
         self.at = now;

@@ -128,8 +128,9 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) {
         let Outcome { effects, assigns } = outcome;
-        let Some(channel) = self.channels.get_mut(&caller.context.topic) else { return };
-        if let Some(assigns) = assigns {
+        if let Some(assigns) = assigns
+            && let Some(channel) = self.channels.get_mut(&caller.context.topic)
+        {
             channel.assigns = assigns;
         }
         if self.apply_effects(caller, effects, actions) {

@@ -300,11 +300,8 @@ impl Channels {
     ///
     /// Never waits: a call that is not ready at once goes to `self.calls`.
     pub(super) fn act(&mut self, cx: &mut Context<'_>) {
-        if self.actions.capacity() == 0 {
-            return;
-        }
         while !self.actions.is_empty() {
-            let mut actions = std::mem::replace(&mut self.actions, ACTIONS.with(Spares::take));
+            let mut actions = std::mem::take(&mut self.actions);
             for action in actions.drain(..) {
                 match action {
                     Action::Send(frame) => {
@@ -318,8 +315,10 @@ impl Channels {
             }
             ACTIONS.with(|spares| spares.put(actions));
         }
-        let actions = std::mem::take(&mut self.actions);
-        ACTIONS.with(|spares| spares.put(actions));
+        if self.actions.capacity() > 0 {
+            let actions = std::mem::take(&mut self.actions);
+            ACTIONS.with(|spares| spares.put(actions));
+        }
     }
 
     /// What the session is to add its actions to.

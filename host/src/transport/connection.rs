@@ -37,6 +37,8 @@ pub(super) struct Connection {
     /// Taken from the outbox, not yet handed to the socket.
     taken: VecDeque<Outgoing>,
     read_budget: usize,
+    /// The last frame was all that there was to read.
+    is_read: bool,
     /// When the frames of this turn arrived.
     read_at: Option<Instant>,
     throttle: Throttle,
@@ -46,7 +48,7 @@ pub(super) struct Connection {
 
 /// Everything that can wake a connection's task.
 enum Event {
-    Called(Called),
+    Called(Box<Called>),
     Frame(Frame),
     Notice(Notice),
     Late(Box<Late>),
@@ -68,6 +70,7 @@ impl Connection {
             channels: Channels::new(identity, shared),
             taken: VecDeque::new(),
             read_budget: READ_BUDGET,
+            is_read: false,
             read_at: None,
             throttle,
             traffic: Traffic::default(),
@@ -104,7 +107,7 @@ impl Connection {
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             match ready!(self.poll_event(cx)) {
-                Event::Called(called) => self.channels.complete(called, cx),
+                Event::Called(called) => self.channels.complete(*called, cx),
                 Event::Frame(frame) => {
                     if let Err(error) = self.channels.receive(&frame, cx) {
                         let end = End::ByServer(CloseReason::Malformed, error.to_string());
@@ -123,30 +126,26 @@ impl Connection {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.channels.take_returned(cx);
         if let Poll::Ready(called) = self.channels.poll_called(cx) {
-            return Poll::Ready(Event::Called(called));
+            return Poll::Ready(Event::Called(Box::new(called)));
         }
         let draining = self.channels.outbox().is_draining();
-        while !draining && self.read_budget > 0 && self.throttle.poll_ready(cx).is_ready() {
-            let Poll::Ready(received) = self.socket.poll_receive(cx) else { break };
-            self.read_budget -= 1;
-            let timers = &mut self.channels.timers;
-            let now = *self.read_at.get_or_insert_with(|| timers.received());
-            match received {
-                Received::Frame(frame) => {
-                    self.traffic.received(frame.len());
-                    if self.throttle.received(frame.len(), now) {
-                        self.channels.throttled();
-                    }
-                    return Poll::Ready(Event::Frame(frame));
-                }
-                Received::Control => {}
-                Received::End(end) => return Poll::Ready(Event::End(end)),
+        loop {
+            // What is gathered mostly goes to a round, and is looked after again then.
+            let reads_later = std::mem::take(&mut self.is_read) && self.channels.has_gathered();
+            if !reads_later
+                && !draining
+                && let Poll::Ready(event) = self.poll_read(cx)
+            {
+                return Poll::Ready(event);
             }
-        }
-        self.channels.flush(cx);
-        if self.channels.is_in_round() {
-            // It is woken when its messages have been handled, and writes then.
-            return Poll::Pending;
+            self.channels.flush(cx);
+            if self.channels.is_in_round() {
+                // It is woken when its messages have been handled, and writes then.
+                return Poll::Pending;
+            }
+            if !reads_later {
+                break;
+            }
         }
         if let Poll::Ready(event) = self.poll_write(cx) {
             return Poll::Ready(event);
@@ -165,6 +164,29 @@ impl Connection {
             Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
             Tick::Timer(timer) => Event::Timer(timer),
         })
+    }
+
+    /// The next frame. Pending as well when it is the turn of others.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        while self.read_budget > 0 && self.throttle.poll_ready(cx).is_ready() {
+            let received = ready!(self.socket.poll_receive(cx));
+            self.read_budget -= 1;
+            let timers = &mut self.channels.timers;
+            let now = *self.read_at.get_or_insert_with(|| timers.received());
+            match received {
+                Received::Frame(frame) => {
+                    self.is_read = self.socket.was_alone(&frame);
+                    self.traffic.received(frame.len());
+                    if self.throttle.received(frame.len(), now) {
+                        self.channels.throttled();
+                    }
+                    return Poll::Ready(Event::Frame(frame));
+                }
+                Received::Control => {}
+                Received::End(end) => return Poll::Ready(Event::End(end)),
+            }
+        }
+        Poll::Pending
     }
 
     /// Writes what is in the outbox. Ready when there is something else to do

@@ -30,6 +30,11 @@ impl Channels {
         self.gathered.push(call);
     }
 
+    /// Whether there is anything to flush.
+    pub(super) fn has_gathered(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
     /// Hands over the messages that were gathered, and those that wait behind them. What
     /// comes of them is there at the next [`Self::take_returned`].
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {

@@ -20,12 +20,18 @@ const PIECE_BYTES: usize = 16 * 1024;
 pub(super) struct ReadAhead {
     stream: TcpStream,
     ahead: Bytes,
+    last_read: usize,
 }
 
 impl ReadAhead {
     /// A stream of which `early` has been read.
     pub(super) fn new(stream: TcpStream, early: &[u8]) -> Self {
-        Self { stream, ahead: Bytes::copy_from_slice(early) }
+        Self { stream, ahead: Bytes::copy_from_slice(early), last_read: 0 }
+    }
+
+    /// How many bytes there were when the stream was last read.
+    pub(super) fn last_read(&self) -> usize {
+        self.last_read
     }
 
     fn take_ahead(&mut self, into: &mut ReadBuf<'_>) {
@@ -51,6 +57,7 @@ impl AsyncRead for ReadAhead {
             let (wanted, ahead) =
                 piece.filled().split_at(into.remaining().min(piece.filled().len()));
             into.put_slice(wanted);
+            self.last_read = wanted.len() + ahead.len();
             self.ahead = Bytes::copy_from_slice(ahead);
             return Poll::Ready(Ok(()));
         }

@@ -124,6 +124,19 @@ impl WebSocket {
         })
     }
 
+    /// Whether this frame, the last that came, came with nothing else: as far as its
+    /// size tells.
+    pub(super) fn was_alone(&self, frame: &Frame) -> bool {
+        // Its length, one byte or more, comes after one for its kind and before four to
+        // mask it.
+        let header = match frame.len() {
+            0..126 => 6,
+            126..65_536 => 8,
+            _ => 14,
+        };
+        self.stream.get_ref().last_read() == header + frame.len()
+    }
+
     /// Whether a frame can be queued without the last ones piling up.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         Pin::new(&mut self.stream).poll_ready(cx).map_err(|error| end_of(&error))

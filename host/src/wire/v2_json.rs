@@ -70,12 +70,12 @@ pub(super) fn reply(
     status: &str,
     response: &str,
 ) -> Frame {
-    let fixed = "{\"status\":\"\",\"response\":}]".len();
-    let rest = status.len() + response.len() + fixed;
-    let mut out = head(join_ref, reference, topic, "phx_reply", rest);
-    out.push_str("{\"status\":");
+    let (event, between) = (",\"phx_reply\",{\"status\":", ",\"response\":");
+    let rest = [event, "\"\"", status, between, response, "}]"].map(str::len).iter().sum();
+    let mut out = head(join_ref, reference, topic, rest);
+    out.push_str(event);
     push_string(&mut out, status);
-    out.push_str(",\"response\":");
+    out.push_str(between);
     out.push_str(response);
     out.push_str("}]");
     out.into()
@@ -88,26 +88,23 @@ pub(super) fn message(
     event: &str,
     payload: &str,
 ) -> Frame {
-    let mut out = head(join_ref, reference, topic, event, payload.len() + 1);
+    let rest = [",\"\",]", event, payload].map(str::len).iter().sum();
+    let mut out = head(join_ref, reference, topic, rest);
+    out.push(',');
+    push_string(&mut out, event);
+    out.push(',');
     out.push_str(payload);
     out.push(']');
     out.into()
 }
 
-/// Everything up to the payload, with room for `rest` more bytes. Exactly what
+/// Everything up to the topic, with room for `rest` more bytes. Exactly what
 /// a frame without escapes takes: text with room to spare is shared at the
 /// price of another allocation.
-fn head(
-    join_ref: Option<&Ref>,
-    reference: Option<&Ref>,
-    topic: &str,
-    event: &str,
-    rest: usize,
-) -> String {
+fn head(join_ref: Option<&Ref>, reference: Option<&Ref>, topic: &str, rest: usize) -> String {
     let join_ref = join_ref.map_or("null", Ref::as_json);
     let reference = reference.map_or("null", Ref::as_json);
-    let fixed =
-        join_ref.len() + reference.len() + topic.len() + event.len() + "[,,\"\",\"\",".len();
+    let fixed = join_ref.len() + reference.len() + topic.len() + "[,,\"\"".len();
     let mut out = String::with_capacity(fixed + rest);
     out.push('[');
     out.push_str(join_ref);
@@ -115,9 +112,6 @@ fn head(
     out.push_str(reference);
     out.push(',');
     push_string(&mut out, topic);
-    out.push(',');
-    push_string(&mut out, event);
-    out.push(',');
     out
 }
 
