@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::channels::{Called, Channels};
+use super::round;
 use super::throttle::Throttle;
 use super::timers::{Tick, Timer};
 use super::traffic::Traffic;
@@ -172,7 +173,10 @@ impl Connection {
             let received = ready!(self.socket.poll_receive(cx));
             self.read_budget -= 1;
             let timers = &mut self.channels.timers;
-            let now = *self.read_at.get_or_insert_with(|| timers.received());
+            let now = *self.read_at.get_or_insert_with(|| {
+                round::has_read();
+                timers.received()
+            });
             match received {
                 Received::Frame(frame) => {
                     self.is_read = self.socket.was_alone(&frame);

@@ -21,6 +21,7 @@ mod listener;
 mod pipelines;
 mod read_ahead;
 mod round;
+mod slice;
 mod spare;
 mod threads;
 mod throttle;

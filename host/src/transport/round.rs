@@ -34,30 +34,37 @@ thread_local! {
     static ROUND: RefCell<Round> = const {
         RefCell::new(Round { runs: VecDeque::new(), waker: None })
     };
-    static PACE: Cell<Pace> = const { Cell::new(Pace { handled: 0, average: 0 }) };
+    static PACE: Cell<Pace> = const { Cell::new(Pace { read: 0, average: 0 }) };
 }
 
 /// How much a thread has to do at a time.
 #[derive(Clone, Copy)]
 struct Pace {
-    /// Runs since it last waited.
-    handled: usize,
+    /// Connections that had something to read since it last waited.
+    read: usize,
     /// Of the last times, in sixteenths.
     average: usize,
 }
 
-/// Runs in a round, in sixteenths, from which on yielding is worth its price.
+/// Connections read from between two waits, in sixteenths, from which on yielding is
+/// worth its price.
 const BUSY: usize = 24;
+
+/// Says that a connection of this thread had something to read.
+pub(super) fn has_read() {
+    let pace = PACE.get();
+    PACE.set(Pace { read: pace.read + 1, ..pace });
+}
 
 /// Called before the thread waits for the network: if it is busy, lets whoever shares
 /// its core go first. There is more to read afterwards, and the next round is larger.
 pub(super) fn pause() {
-    let Pace { handled, average } = PACE.get();
-    if handled == 0 {
+    let Pace { read, average } = PACE.get();
+    if read == 0 {
         return;
     }
-    let average = average - average / 16 + handled;
-    PACE.set(Pace { handled: 0, average });
+    let average = average - average / 16 + read;
+    PACE.set(Pace { read: 0, average });
     if average >= BUSY {
         thread::yield_now();
     }
@@ -139,8 +146,6 @@ pub(super) fn add(run: Run) -> bool {
 /// Has all messages of the round handled.
 pub(super) fn handle(cx: &mut Context<'_>) {
     let mut runs = ROUND.with_borrow_mut(|round| std::mem::take(&mut round.runs));
-    let pace = PACE.get();
-    PACE.set(Pace { handled: pace.handled + runs.len(), ..pace });
     while let Some(first) = runs.pop_front() {
         // Chosen only now, and for many: to count its users costs more than one message
         // gains.
@@ -201,8 +206,8 @@ impl Run {
     }
 
     /// Takes of `handled` what its messages came to, and `waits` if it is for one of them.
-    fn returned(self, handled: &mut vec::IntoIter<Handled>, waits: &mut Option<Waits>) {
-        let mut calls = self.calls.into_iter();
+    fn returned(mut self, handled: &mut vec::IntoIter<Handled>, waits: &mut Option<Waits>) {
+        let mut calls = std::mem::take(&mut self.calls).into_iter();
         let mut called = Vec::with_capacity(calls.len());
         while calls.len() > 0
             && let Some((result, took)) = handled.next()
@@ -222,8 +227,12 @@ impl Run {
         let not_made: Vec<_> = calls.collect();
         let is_all = waits.is_none() && not_made.is_empty();
         let rest = (!is_all).then(|| Box::new(Rest { waits, alone: None, not_made }));
-        self.returns.lock().push(Returned { called, rest });
-        self.waker.wake();
+        self.give_back(Returned { called, rest });
+    }
+
+    fn give_back(&self, returned: Returned) {
+        self.returns.lock().push(returned);
+        self.waker.wake_by_ref();
     }
 
     fn messages(&self) -> impl Iterator<Item = BatchMessage<'_>> {
@@ -237,12 +246,23 @@ impl Run {
         })
     }
 
-    fn alone(self) {
-        let mut calls = self.calls.into_iter();
+    fn alone(mut self) {
+        let mut calls = std::mem::take(&mut self.calls).into_iter();
         let alone = calls.next();
         let rest = Box::new(Rest { alone, not_made: calls.collect(), waits: None });
-        self.returns.lock().push(Returned { called: Vec::new(), rest: Some(rest) });
-        self.waker.wake();
+        self.give_back(Returned { called: Vec::new(), rest: Some(rest) });
+    }
+}
+
+impl Drop for Run {
+    /// The connection waits for messages that were not given back: the server panicked
+    /// while it handled them, or ends.
+    fn drop(&mut self) {
+        if !self.calls.is_empty() {
+            let calls = std::mem::take(&mut self.calls).into_iter();
+            let called = calls.map(|call| of(call, Err(Fault::lost()), Duration::ZERO)).collect();
+            self.give_back(Returned { called, rest: None });
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::debug;
 
+use super::slice::ask_for_short_slices;
 use super::{accept, round};
 use crate::outbox::wake_for_others;
 use crate::server::Shared;
@@ -119,6 +120,7 @@ fn serve(
     shared: Arc<Shared>,
     ended: oneshot::Receiver<()>,
 ) {
+    ask_for_short_slices();
     runtime.block_on(async {
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,

@@ -82,6 +82,15 @@ impl Fault {
         Self { kind: FaultKind::Deadline, message, backtrace: String::new() }
     }
 
+    /// A call of which the server lost track.
+    pub(crate) fn lost() -> Self {
+        Self {
+            kind: FaultKind::Trap,
+            message: "the server panicked during the call; its log says where".to_owned(),
+            backtrace: String::new(),
+        }
+    }
+
     /// A call that was not made, and that another version has to make.
     pub(super) fn superseded() -> Self {
         Self {
