@@ -290,3 +290,81 @@ fn of(call: Call<Arc<Handler>>, result: Result<Completion, Fault>, took: Duratio
     };
     Called { ticket, handler, result, event, took, kept: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use super::*;
+    use crate::channel::{Assigns, Caller, Context as Channel, Effect, Failure};
+    use crate::config::DashboardConfig;
+    use crate::dashboard::{Dashboard, History};
+    use crate::plugin::Serves;
+    use crate::session::{Ticket, Turn};
+    use crate::telemetry::Metrics;
+    use crate::wire::{Payload, TopicPattern};
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Progress for Nothing {
+        fn flush(
+            self: Arc<Self>,
+            _: Caller,
+            _: Vec<Effect>,
+        ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(std::future::ready(()))
+        }
+
+        fn server(&self) -> u64 {
+            0
+        }
+    }
+
+    fn call(event: &str) -> Call<Arc<Handler>> {
+        let config = DashboardConfig { enabled: true, token: None };
+        let serves = Serves::Dashboard(Arc::new(Dashboard::new(config, Arc::<History>::default())));
+        let pattern = TopicPattern::parse("room:*").unwrap();
+        let context = Channel {
+            connection: 1,
+            channel: 2,
+            topic: "room:a".into(),
+            join_ref: None,
+            sent_join_ref: None,
+            join_message_ref: None,
+            user_id: None,
+        };
+        let caller = Caller { context: Arc::new(context), reply_to: None, number: 0 };
+        let (event, payload) = (event.into(), Payload::empty());
+        Call {
+            plugin: Arc::new(Arc::new(Handler::new(pattern, serves, &Metrics::none()))),
+            callback: Callback::HandleIn { event, payload, wants_reply: true },
+            assigns: Some(Assigns::default()),
+            ticket: Ticket { caller, turn: Turn::Message },
+        }
+    }
+
+    #[test]
+    fn a_connection_does_not_wait_for_messages_that_were_lost() {
+        let returns = Arc::<Returns>::default();
+        let run = Run {
+            calls: vec![call("first"), call("second")],
+            progress: Arc::new(Nothing),
+            returns: Arc::clone(&returns),
+            waker: Waker::noop().clone(),
+        };
+        let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _run = run;
+            panic!("while it is handled");
+        }));
+        assert!(handled.is_err());
+        let returned = returns.take();
+        let called: Vec<_> = returned.iter().flat_map(|returned| &returned.called).collect();
+        let events: Vec<_> = called.iter().filter_map(|called| called.event.as_deref()).collect();
+        assert_eq!((returned.len(), events), (1, vec!["first", "second"]));
+        for called in called {
+            let failure = called.result.as_ref().map_err(Fault::failure).unwrap_err();
+            assert!(matches!(failure, Failure::Crashed), "{failure:?}");
+        }
+    }
+}
