@@ -64,12 +64,10 @@ impl Wakes {
 /// Wakes the connections of this thread for all others, until it is dropped.
 pub(crate) async fn run() {
     let wakes = Arc::new(Wakes::default());
+    HERE.set(Some(Arc::clone(&wakes)));
     let _running = Running;
     let mut awake = Vec::new();
     poll_fn(|cx| {
-        HERE.with_borrow_mut(|here| {
-            here.get_or_insert_with(|| Arc::clone(&wakes));
-        });
         wakes.wake_all(&mut awake, cx);
         Poll::Pending
     })
@@ -81,7 +79,7 @@ struct Running;
 
 impl Drop for Running {
     fn drop(&mut self) {
-        HERE.with_borrow_mut(|here| *here = None);
+        HERE.set(None);
     }
 }
 

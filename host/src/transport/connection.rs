@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::channels::{Called, Channels};
-use super::round;
+use super::pace;
 use super::throttle::Throttle;
 use super::timers::{Tick, Timer};
 use super::traffic::Traffic;
@@ -174,7 +174,7 @@ impl Connection {
             self.read_budget -= 1;
             let timers = &mut self.channels.timers;
             let now = *self.read_at.get_or_insert_with(|| {
-                round::has_read();
+                pace::has_read();
                 timers.received()
             });
             match received {

@@ -18,6 +18,7 @@ mod gathered;
 mod handshake;
 mod http;
 mod listener;
+mod pace;
 mod pipelines;
 mod read_ahead;
 mod round;

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::slice::ask_for_short_slices;
-use super::{accept, round};
+use super::{accept, pace, round};
 use crate::outbox::wake_for_others;
 use crate::server::Shared;
 use crate::telemetry::watch_lag;
@@ -93,7 +93,7 @@ impl Threads {
     pub(crate) fn start(listeners: Listeners, shared: &Arc<Shared>) -> io::Result<Self> {
         let start = |listener| {
             let runtime =
-                Builder::new_current_thread().enable_all().on_thread_park(round::pause).build()?;
+                Builder::new_current_thread().enable_all().on_thread_park(pace::pause).build()?;
             let (running, ended) = oneshot::channel();
             let shared = Arc::clone(shared);
             let serve = move || serve(&runtime, listener, shared, ended);
