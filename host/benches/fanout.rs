@@ -45,7 +45,7 @@ fn broadcast(bencher: Bencher<'_, '_>, subscribers: usize) {
         for outbox in &outboxes {
             let context = &mut Context::from_waker(Waker::noop());
             let ready = outbox.poll_take(context, &mut taken, 1 << 20);
-            assert_eq!(ready, Poll::Ready(Ok(())));
+            assert_eq!(ready, Poll::Ready(Ok(true)));
             taken.clear();
         }
     });
@@ -57,7 +57,7 @@ fn effects(bencher: Bencher<'_, '_>, pushes: usize) {
     let mut joint = Joint::new().unwrap();
     let message = Frame::from(r#"["1","17","room:a","ping",{}]"#.to_owned());
     let push = || Effect::Push { event: "pushed".to_owned(), payload: payload() };
-    let reply = || Effect::Reply { status: "ok".to_owned(), payload: payload() };
+    let reply = || Effect::Reply { status: "ok".into(), payload: payload() };
     let effects = || std::iter::once(reply()).chain((0..pushes).map(|_| push())).collect();
     bencher.with_inputs(effects).bench_local_values(|effects: Vec<_>| {
         let call = joint.receive(&message).unwrap();

@@ -79,12 +79,12 @@ impl Joint {
         let mut joint = Self { session, routes, actions: Vec::new() };
         let join = Frame::from(r#"["1","1","room:a","phx_join",{}]"#.to_owned());
         let call = joint.receive(&join)?;
-        joint.complete(&call, Completion::Join(Ok(Joined::default())));
+        joint.complete(&call, Completion::Join(Box::new(Ok(Joined::default()))));
         Some(joint)
     }
 
     /// Takes a frame; the call it leads to.
-    pub fn receive(&mut self, frame: &Frame) -> Option<Call<()>> {
+    pub fn receive(&mut self, frame: &Frame) -> Option<Box<Call<()>>> {
         let message = Serializer::V2.decode(frame).ok()?;
         self.session.receive(message, &self.routes, &mut self.actions);
         self.actions.drain(..).find_map(|action| match action {

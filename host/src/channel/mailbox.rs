@@ -80,6 +80,11 @@ impl Mailbox {
         Some(letter)
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
     /// Takes the oldest letter if it is a message of the client.
     pub fn pop_message(&mut self) -> Option<(ReplyTo, SmolStr, Payload)> {
         match self.letters.pop_front()? {

@@ -77,6 +77,11 @@ pub struct ReplyTo {
 }
 
 impl<P> Channel<P> {
+    /// Whether a message is handled at once, without waiting for others.
+    pub fn is_free(&self) -> bool {
+        self.running < self.max_running && self.mailbox.is_empty()
+    }
+
     /// Whether a message with this join ref is meant for this join of the
     /// topic; one without a join ref is.
     pub fn accepts(&self, join_ref: Option<&Ref>) -> bool {

@@ -1,6 +1,7 @@
 //! What a plugin may answer, checked and in the host's own types.
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use super::SocketRef;
 use crate::pipeline::NewEvent;
@@ -30,7 +31,7 @@ pub enum Effect {
     /// Answer the message being handled.
     Reply {
         /// `ok`, `error`, or the plugin's own word.
-        status: String,
+        status: SmolStr,
         /// The response.
         payload: Payload,
     },
@@ -150,7 +151,7 @@ pub enum Failure {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Completion {
     /// `join` accepted, or refused with a response.
-    Join(Result<Joined, Payload>),
+    Join(Box<Result<Joined, Payload>>),
     /// Any other callback.
     Handled(Outcome),
 }

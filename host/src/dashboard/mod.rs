@@ -57,11 +57,12 @@ impl Dashboard {
         match callback {
             Callback::Join { .. } => {
                 let response = Some(Payload::Json(self.json().into()));
-                Completion::Join(Ok(Joined { response, outcome: Outcome::default() }))
+                let joined = Joined { response, outcome: Outcome::default() };
+                Completion::Join(Box::new(Ok(joined)))
             }
             Callback::HandleIn { .. } => {
                 let payload = Payload::reason("the dashboard takes no messages");
-                let refused = Effect::Reply { status: "error".to_owned(), payload };
+                let refused = Effect::Reply { status: "error".into(), payload };
                 Completion::Handled(Outcome { effects: vec![refused], assigns: None })
             }
             Callback::HandleOut(_) | Callback::HandleInfo(_) | Callback::Terminate(_) => {

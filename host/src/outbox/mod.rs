@@ -185,15 +185,16 @@ impl Outbox {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Moves what is queued into `into`, up to about `max_bytes`. Pending when
-    /// there is nothing; an error once the connection has to close, which comes
+    /// Moves what is queued into `into`, up to about `max_bytes`; whether that was
+    /// all, and the reader is woken when there is more. Pending when there is nothing;
+    /// an error once the connection has to close, which comes
     /// before anything still queued.
     pub fn poll_take(
         &self,
         cx: &mut Context<'_>,
         into: &mut VecDeque<Outgoing>,
         max_bytes: usize,
-    ) -> Poll<Result<(), CloseReason>> {
+    ) -> Poll<Result<bool, CloseReason>> {
         let mut inner = self.lock();
         if let Some(reason) = inner.closed {
             return Poll::Ready(Err(reason));
@@ -207,7 +208,8 @@ impl Outbox {
             inner.bytes = 0;
             inner.first += into.len() as u64;
             inner.latest = None;
-            return Poll::Ready(Ok(()));
+            inner.register(cx.waker());
+            return Poll::Ready(Ok(true));
         }
         let mut taken = 0;
         while taken <= max_bytes {
@@ -220,7 +222,7 @@ impl Outbox {
             into.push_back(outgoing);
         }
         inner.bytes = inner.bytes.saturating_sub(taken);
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(false))
     }
 
     /// Ready once the connection has to close; for a reader that cannot take
@@ -383,14 +385,14 @@ mod tests {
         Outbox::new(capacity_bytes, Arc::new(OutboxMeters::new(&Metrics::none())))
     }
 
-    fn poll(outbox: &Outbox, into: &mut VecDeque<Outgoing>) -> Poll<Result<(), CloseReason>> {
+    fn poll(outbox: &Outbox, into: &mut VecDeque<Outgoing>) -> Poll<Result<bool, CloseReason>> {
         outbox.poll_take(&mut Context::from_waker(Waker::noop()), into, 1 << 20)
     }
 
     /// The texts of what waits.
     fn texts(outbox: &Outbox) -> Vec<String> {
         let mut taken = VecDeque::new();
-        assert_eq!(poll(outbox, &mut taken), Poll::Ready(Ok(())));
+        assert_eq!(poll(outbox, &mut taken), Poll::Ready(Ok(true)));
         taken.iter().map(text).collect()
     }
 

@@ -14,7 +14,7 @@
 
 use std::hash::{BuildHasher, Hash};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ use crate::wire::Payload;
 pub struct Plugin {
     name: String,
     live: ArcSwap<Pool>,
+    /// Where the live version is, to compare with: to borrow it costs more.
+    live_at: AtomicPtr<Pool>,
+    /// Whether the live version takes many messages in one call.
+    takes_many: AtomicBool,
     canary: ArcSwapOption<Canary>,
     /// Whether there is a canary, as nearly always there is none.
     has_canary: AtomicBool,
@@ -82,9 +86,12 @@ impl Plugin {
     #[must_use]
     pub fn new(name: String, component: Component) -> Self {
         let max_tasks = component.limits().max_tasks.min(Semaphore::MAX_PERMITS);
+        let live = Arc::new(Pool::new(component));
         Self {
             name,
-            live: ArcSwap::from_pointee(Pool::new(component)),
+            live_at: AtomicPtr::new(Arc::as_ptr(&live).cast_mut()),
+            takes_many: AtomicBool::new(live.takes_many()),
+            live: ArcSwap::new(live),
             canary: ArcSwapOption::empty(),
             has_canary: AtomicBool::new(false),
             previous: Mutex::default(),
@@ -132,9 +139,17 @@ impl Plugin {
         }
     }
 
+    /// Whether messages may be handled together, as far as can be told of all versions.
+    pub(crate) fn takes_many(&self) -> bool {
+        self.takes_many.load(Ordering::Relaxed)
+    }
+
     /// Whether this is the version for a connection.
     pub(crate) fn is_served_by(&self, connection: u64, version: &Arc<Pool>) -> bool {
-        std::ptr::eq(&*self.choose(connection), Arc::as_ptr(version))
+        if self.has_canary.load(Ordering::Relaxed) {
+            return std::ptr::eq(&*self.choose(connection), Arc::as_ptr(version));
+        }
+        std::ptr::eq(self.live_at.load(Ordering::Relaxed), Arc::as_ptr(version))
     }
 
     /// Makes a call of a channel on the version that serves its connection, or on
@@ -252,9 +267,14 @@ impl Plugin {
     /// Makes another version the live one.
     pub(super) fn replace(&self, pool: &Arc<Pool>) -> Replaced {
         pool.activate();
+        // Held, so that all that is known of the live version is of the same one.
+        let mut previous = self.previous();
         let before = self.live.swap(Arc::clone(pool));
+        self.live_at.store(Arc::as_ptr(pool).cast_mut(), Ordering::Relaxed);
+        self.takes_many.store(pool.takes_many(), Ordering::Relaxed);
         before.supersede();
-        let gone = self.previous().replace(Arc::clone(&before));
+        let gone = previous.replace(Arc::clone(&before));
+        drop(previous);
         // After a rollback it is the one that is live now.
         let gone = gone.filter(|gone| !Arc::ptr_eq(gone, pool));
         Replaced { before, gone }

@@ -22,7 +22,7 @@ pub use error::StartError;
 pub(crate) use faults::{RecentFault, RecentFaults};
 pub(crate) use loader::Loader;
 pub(crate) use pipelines::Pipelines;
-pub(crate) use realm::{DashboardRealm, Realm};
+pub(crate) use realm::{DashboardRealm, Realm, RealmRoutes};
 pub(crate) use stage::Stage;
 pub use swap::Swapper;
 pub(crate) use swap::{Step, SwapError, Swapped, Swaps, Upload};
@@ -34,7 +34,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::Guard;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -45,9 +44,8 @@ use crate::channel::{Late, SocketRef};
 use crate::config::{AdminConfig, App, DrainConfig, IngestConfig, SocketConfig, StaticFiles};
 use crate::dashboard::History;
 use crate::outbox::OverflowPolicies;
-use crate::plugin::{Handler, Kept, Plugin, Registry};
+use crate::plugin::{Kept, Plugin, Registry};
 use crate::pubsub::{LocalOnly, PubSub};
-use crate::session::Routes;
 use crate::telemetry::{Metric, Metrics, OutboxMeters};
 use crate::transport::{Listeners, Threads};
 use crate::wire::{CloseReason, Payload};
@@ -243,14 +241,6 @@ impl Server {
 }
 
 impl Shared {
-    /// Who serves which topic for the clients of a realm.
-    pub(crate) fn routes(&self, realm: Realm) -> Guard<Arc<Routes<Arc<Handler>>>> {
-        match (realm, &self.dashboard) {
-            (Realm::Dashboard, Some(dashboard)) => dashboard.routes(),
-            _ => self.registry.routes(),
-        }
-    }
-
     /// The number of a new connection.
     pub(crate) fn next_connection(&self) -> u64 {
         self.connection_ids.fetch_add(1, Ordering::Relaxed)

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
-
+use super::Shared;
 use crate::config::DashboardConfig;
 use crate::dashboard::{Dashboard, History, TOPIC};
 use crate::plugin::{Handler, Serves};
-use crate::session::{Route, Routes};
+use crate::session::{Route, Routes, Routing};
 use crate::telemetry::Metrics;
 use crate::wire::TopicPattern;
 
@@ -25,7 +24,7 @@ pub enum Realm {
 #[derive(Debug)]
 pub(crate) struct DashboardRealm {
     pub(crate) dashboard: Arc<Dashboard>,
-    routes: ArcSwap<Routes<Arc<Handler>>>,
+    routes: Routes<Arc<Handler>>,
 }
 
 impl DashboardRealm {
@@ -41,10 +40,22 @@ impl DashboardRealm {
         let serves = Serves::Dashboard(Arc::clone(&dashboard));
         let plugin = Arc::new(Handler::new(pattern.clone(), serves, metrics));
         let routes = Routes::new(vec![Route { pattern, plugin, max_concurrency: 1 }]);
-        Some(Self { dashboard, routes: ArcSwap::from_pointee(routes) })
+        Some(Self { dashboard, routes })
     }
 
-    pub(crate) fn routes(&self) -> Guard<Arc<Routes<Arc<Handler>>>> {
-        self.routes.load()
+}
+
+/// Who serves which topic for the clients of a realm.
+pub(crate) struct RealmRoutes<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) realm: Realm,
+}
+
+impl Routing<Arc<Handler>> for RealmRoutes<'_> {
+    fn who_serves(&self, topic: &str) -> Option<(Arc<Handler>, usize)> {
+        match (self.realm, &self.shared.dashboard) {
+            (Realm::Dashboard, Some(dashboard)) => dashboard.routes.who_serves(topic),
+            _ => self.shared.registry.routes().who_serves(topic),
+        }
     }
 }

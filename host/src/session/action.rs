@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, SocketRef};
 use crate::pipeline::NewEvent;
 use crate::pubsub::Broadcast;
@@ -24,7 +26,7 @@ pub enum Action<P> {
     },
     /// Call a plugin, and hand the result with its ticket to
     /// [`super::Session::complete`].
-    Call(Call<P>),
+    Call(Box<Call<P>>),
     /// Give up the calls in flight of a channel that has gone: their results
     /// would come to nothing.
     EndCalls(ChannelId),
@@ -76,7 +78,7 @@ pub enum Action<P> {
     /// when there is no room.
     StartTask {
         /// Who starts it.
-        caller: Caller,
+        caller: Box<Caller>,
         /// Its plugin.
         plugin: P,
         /// Its name.
@@ -87,7 +89,7 @@ pub enum Action<P> {
     /// Answer an earlier message, of this connection or another.
     ReplyTo {
         /// Which one.
-        socket_ref: SocketRef,
+        socket_ref: Box<SocketRef>,
         /// The status.
         status: String,
         /// The response.
@@ -96,7 +98,7 @@ pub enum Action<P> {
     /// Push to the client of an earlier message.
     PushTo {
         /// Which one.
-        socket_ref: SocketRef,
+        socket_ref: Box<SocketRef>,
         /// Its event.
         event: String,
         /// What it carries.
@@ -128,6 +130,9 @@ pub struct Call<P> {
     /// Comes back with the result.
     pub ticket: Ticket,
 }
+
+/// Calls to be made one after the other: mostly one, which needs no vector.
+pub type Calls<P> = SmallVec<[Box<Call<P>>; 1]>;
 
 /// What a result has to come back with.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Call, Routes, Session, Ticket, Turn};
+use super::{Action, Call, Routing, Session, Ticket, Turn};
 use crate::channel::{Callback, Caller, Channel, Context, Letter, ReplyTo, State, TerminateReason};
 use crate::wire::{Payload, Ref};
 
@@ -12,7 +12,7 @@ impl<P: Clone> Session<P> {
     pub fn close(
         &mut self,
         reason: TerminateReason,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         self.over = Some(reason);
@@ -32,7 +32,7 @@ impl<P: Clone> Session<P> {
         &mut self,
         topic: &str,
         reply_to: ReplyTo,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let ReplyTo { reference, .. } = reply_to;
@@ -49,7 +49,7 @@ impl<P: Clone> Session<P> {
         &mut self,
         context: &Context,
         reason: TerminateReason,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let join_ref = context.sent_join_ref.as_ref();
@@ -62,7 +62,7 @@ impl<P: Clone> Session<P> {
     pub(super) fn crash(
         &mut self,
         context: &Context,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let Some(mut channel) = self.remove(&context.topic, actions) else { return };
@@ -81,7 +81,7 @@ impl<P: Clone> Session<P> {
     ) -> Vec<Letter> {
         let Some(mut channel) = self.remove(topic, actions) else { return Vec::new() };
         let letters = channel.mailbox.take().into_iter().collect();
-        actions.push(Action::Call(Call {
+        actions.push(Action::Call(Box::new(Call {
             callback: Callback::Terminate(reason),
             ticket: Ticket {
                 caller: Caller { context: Arc::clone(&channel.context), reply_to: None, number: 0 },
@@ -89,7 +89,7 @@ impl<P: Clone> Session<P> {
             },
             plugin: channel.plugin,
             assigns: Some(channel.assigns),
-        }));
+        })));
         letters
     }
 
@@ -128,7 +128,7 @@ impl<P: Clone> Session<P> {
         &mut self,
         topic: &str,
         letters: Vec<Letter>,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         for letter in letters {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{Action, Call, Routes, Session, Ticket, Turn};
+use super::{Action, Call, Calls, Routing, Session, Ticket, Turn};
 use crate::channel::{Assigns, Callback, Caller, Channel, Context, Info, Letter, ReplyTo, State};
 use crate::pubsub::Notice;
 use crate::telemetry::Metric;
@@ -15,7 +15,7 @@ impl<P: Clone> Session<P> {
     pub fn receive(
         &mut self,
         message: Message<'_>,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let Message { join_ref, reference, topic, event, payload } = message;
@@ -37,7 +37,7 @@ impl<P: Clone> Session<P> {
         event: &str,
         reply_to: ReplyTo,
         payload: Payload,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         match self.channels.get_mut(topic) {
@@ -56,6 +56,12 @@ impl<P: Clone> Session<P> {
                     (State::Joined, "phx_leave") => {
                         channel.mailbox.push(Letter::Leave(reply_to)).err()
                     }
+                    (State::Joined, _) if channel.is_free() => {
+                        let callback = handle_in(&reply_to, SmolStr::new(event), payload);
+                        let assigns = Some(channel.assigns.clone());
+                        let call = start(channel, callback, assigns, Turn::Message, Some(reply_to));
+                        return actions.push(Action::Call(call));
+                    }
                     (State::Joined, _) => {
                         let event = SmolStr::new(event);
                         channel.mailbox.push(Letter::In { reply_to, event, payload }).err()
@@ -71,7 +77,7 @@ impl<P: Clone> Session<P> {
     }
 
     /// Takes a broadcast that one of the channels has to see.
-    pub fn notice(&mut self, notice: Notice, routes: &Routes<P>, actions: &mut Vec<Action<P>>) {
+    pub fn notice(&mut self, notice: Notice, routes: &dyn Routing<P>, actions: &mut Vec<Action<P>>) {
         let Notice { topic, channel, broadcast, intercepted } = notice;
         let letter = match intercepted {
             true => Letter::Out(broadcast),
@@ -86,7 +92,7 @@ impl<P: Clone> Session<P> {
         topic: &Arc<str>,
         channel: u64,
         name: String,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         self.put(topic, channel, Letter::Info(Info::Timer(name)), routes, actions);
@@ -97,7 +103,7 @@ impl<P: Clone> Session<P> {
         topic: &Arc<str>,
         id: u64,
         letter: Letter,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         // A channel that has gone meanwhile misses nothing.
@@ -116,7 +122,7 @@ impl<P: Clone> Session<P> {
         event: &str,
         reply_to: ReplyTo,
         payload: Payload,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         match event {
@@ -137,7 +143,7 @@ impl<P: Clone> Session<P> {
     }
 
     /// Starts as many calls as the channel may run.
-    pub(super) fn pump(&mut self, topic: &str, routes: &Routes<P>, actions: &mut Vec<Action<P>>) {
+    pub(super) fn pump(&mut self, topic: &str, routes: &dyn Routing<P>, actions: &mut Vec<Action<P>>) {
         while let Some(channel) = self.channels.get_mut(topic) {
             let Some(letter) = start_calls(channel, actions) else { return };
             match letter {
@@ -160,7 +166,7 @@ impl<P: Clone> Session<P> {
     /// Adds the messages that wait behind a call of their channel, to be made with it
     /// one after the other, until there are `most` calls or one has to wait for what
     /// they come to.
-    pub fn follow(&mut self, context: &Context, most: usize, calls: &mut Vec<Call<P>>) {
+    pub fn follow(&mut self, context: &Context, most: usize, calls: &mut Calls<P>) {
         let Some(channel) = self.channels.get_mut(&context.topic) else { return };
         let in_turn = channel.max_running == 1 && matches!(channel.state, State::Joined);
         if !in_turn || channel.context.channel != context.channel {
@@ -175,8 +181,9 @@ impl<P: Clone> Session<P> {
     }
 
     /// Takes back calls that were not made, for their messages to wait again.
-    pub fn put_back(&mut self, calls: impl DoubleEndedIterator<Item = Call<P>>) {
-        for Call { callback, ticket, .. } in calls.rev() {
+    pub fn put_back(&mut self, calls: Calls<P>) {
+        for call in calls.into_iter().rev() {
+            let Call { callback, ticket, .. } = *call;
             let Caller { context, reply_to, .. } = ticket.caller;
             let current = self.channels.get_mut(&context.topic);
             if let Some(channel) = current.filter(|c| c.context.channel == context.channel)
@@ -196,7 +203,7 @@ impl<P: Clone> Session<P> {
         reply_to: ReplyTo,
         event: &str,
         payload: Payload,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         self.deliver(topic, event, reply_to, payload, routes, actions);
@@ -278,10 +285,10 @@ fn start<P>(
     assigns: Option<Assigns>,
     turn: Turn,
     reply_to: Option<ReplyTo>,
-) -> Call<P> {
+) -> Box<Call<P>> {
     channel.running += 1;
     let context = Arc::clone(&channel.context);
     let number = reply_to.as_ref().map_or(0, |reply_to| reply_to.number);
     let ticket = Ticket { caller: Caller { context, reply_to, number }, turn };
-    Call { plugin: Arc::clone(&channel.plugin), callback, assigns, ticket }
+    Box::new(Call { plugin: Arc::clone(&channel.plugin), callback, assigns, ticket })
 }

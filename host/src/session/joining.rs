@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::{debug, warn};
 
-use super::{Action, Call, Route, Routes, Session, Ticket, Turn};
+use super::{Action, Call, Routing, Session, Ticket, Turn};
 use crate::channel::{
     Callback, Caller, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
 };
@@ -21,10 +21,10 @@ impl<P: Clone> Session<P> {
         reply_to: ReplyTo,
         params: Payload,
         replaced: Option<Option<Ref>>,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        let Some(Route { plugin, max_concurrency, .. }) = routes.find(topic) else {
+        let Some((plugin, max_running)) = routes.who_serves(topic) else {
             debug!(topic, "no plugin serves this topic");
             self.unmatched(topic, reply_to.reference.as_ref(), actions);
             self.close_replaced(topic, replaced, actions);
@@ -48,24 +48,24 @@ impl<P: Clone> Session<P> {
             join_message_ref: reply_to.reference.clone(),
             user_id: self.identity.user_id.clone(),
         });
-        let plugin = Arc::new(plugin.clone());
+        let plugin = Arc::new(plugin);
         let channel = Channel {
             context: Arc::clone(&context),
             plugin: Arc::clone(&plugin),
             state: State::Joining { reply_to, replaced },
             mailbox: Mailbox::new(self.limits.max_pending, self.waiting.clone()),
             running: 1,
-            max_running: *max_concurrency,
+            max_running,
             assigns: self.identity.assigns.clone(),
             subscriptions: Vec::new(),
         };
         self.channels.insert(Arc::clone(&context.topic), Box::new(channel));
-        actions.push(Action::Call(Call {
+        actions.push(Action::Call(Box::new(Call {
             plugin,
             callback: Callback::Join { params },
             assigns: Some(self.identity.assigns.clone()),
             ticket: Ticket { caller: Caller { context, reply_to: None, number }, turn: Turn::Join },
-        }));
+        })));
     }
 
     /// Joins a joined topic again: the old channel ends at once, without
@@ -75,7 +75,7 @@ impl<P: Clone> Session<P> {
         topic: &str,
         reply_to: ReplyTo,
         params: Payload,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let Some(mut old) = self.remove(topic, actions) else { return };
@@ -94,7 +94,7 @@ impl<P: Clone> Session<P> {
         &mut self,
         ticket: &Ticket,
         answer: Result<Result<Joined, Payload>, Failure>,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let topic = &ticket.caller.context.topic;
@@ -141,7 +141,7 @@ impl<P: Clone> Session<P> {
         &mut self,
         topic: &str,
         early: std::collections::VecDeque<Letter>,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         for letter in early {

@@ -20,8 +20,8 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Call, Ticket, Turn};
-pub use routes::{Route, Routes};
+pub use action::{Action, Call, Calls, Ticket, Turn};
+pub use routes::{Route, Routes, Routing};
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

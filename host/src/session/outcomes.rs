@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::{Action, Identity, Routes, Session, Ticket, Turn};
+use super::{Action, Identity, Routing, Session, Ticket, Turn};
 use crate::channel::{
     Assigns, Caller, Completion, Context, Effect, Failure, Late, Outcome, SocketRef, State,
     TerminateReason,
@@ -23,7 +23,7 @@ impl<P: Clone> Session<P> {
         &mut self,
         ticket: &Ticket,
         result: Result<Completion, Failure>,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let context = &ticket.caller.context;
@@ -40,7 +40,7 @@ impl<P: Clone> Session<P> {
         };
         let handled = match (ticket.turn, result) {
             (Turn::Join, Ok(Completion::Join(answer))) => {
-                return self.joined(ticket, Ok(answer), routes, actions);
+                return self.joined(ticket, Ok(*answer), routes, actions);
             }
             (Turn::Join, Ok(Completion::Handled(_))) => Err(Failure::Crashed),
             (Turn::Join, Err(failure)) => {
@@ -124,7 +124,7 @@ impl<P: Clone> Session<P> {
         &mut self,
         caller: &Caller,
         outcome: Outcome,
-        routes: &Routes<P>,
+        routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
         let Outcome { effects, assigns } = outcome;
@@ -179,6 +179,7 @@ impl<P: Clone> Session<P> {
                     self.reply_to(socket_ref, status, payload, actions);
                 }
                 Effect::PushTo { socket_ref, event, payload } => {
+                    let socket_ref = Box::new(socket_ref);
                     actions.push(Action::PushTo { socket_ref, event, payload });
                 }
                 Effect::Enqueue { pipeline, event } => {
@@ -200,7 +201,7 @@ impl<P: Clone> Session<P> {
         match self.channels.get(topic).filter(|c| c.context.channel == *channel) {
             Some(channel) => {
                 let plugin = P::clone(&channel.plugin);
-                Action::StartTask { caller: caller.clone(), plugin, name, payload }
+                Action::StartTask { caller: Box::new(caller.clone()), plugin, name, payload }
             }
             None => Action::Count(Metric::TaskRefused),
         }
@@ -217,6 +218,7 @@ impl<P: Clone> Session<P> {
     ) {
         let Identity { server, connection, .. } = self.identity;
         if (socket_ref.server, socket_ref.connection) != (server, connection) {
+            let socket_ref = Box::new(socket_ref);
             return actions.push(Action::ReplyTo { socket_ref, status, payload });
         }
         let SocketRef { topic, channel, reference, .. } = socket_ref;

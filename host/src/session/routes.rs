@@ -2,6 +2,13 @@
 
 use crate::wire::TopicPattern;
 
+/// Knows who serves which topic. It is asked at joins only, so that it may look then
+/// and not at every message.
+pub trait Routing<P> {
+    /// Who serves `topic`, and with how many calls of one channel at the same time.
+    fn who_serves(&self, topic: &str) -> Option<(P, usize)>;
+}
+
 /// The first route whose pattern matches serves a topic.
 #[derive(Clone, Debug)]
 pub struct Routes<P>(Vec<Route<P>>);
@@ -33,5 +40,12 @@ impl<P> Routes<P> {
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Route<P>> {
         self.0.iter()
+    }
+}
+
+impl<P: Clone> Routing<P> for Routes<P> {
+    fn who_serves(&self, topic: &str) -> Option<(P, usize)> {
+        let route = self.find(topic)?;
+        Some((route.plugin.clone(), route.max_concurrency))
     }
 }

@@ -5,14 +5,14 @@ use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::channel::{Callback, Completion, Effect, Failure, Joined, Late, Outcome, SocketRef};
-use crate::session::action::{Action, Call};
+use crate::session::action::{Action, Calls};
 use crate::wire::{Frame, Payload, Serializer, TopicPattern};
 
 /// A client of a session, and the plugin's side of it.
 struct Desk {
     session: Session<&'static str>,
     routes: Routes<&'static str>,
-    calls: Vec<Call<&'static str>>,
+    calls: Calls<&'static str>,
 }
 
 impl Desk {
@@ -35,7 +35,7 @@ impl Desk {
         Self {
             session: Session::new(identity, limits, Arc::new(AtomicU64::new(1)), Counter::new()),
             routes: Routes::new(vec![Route { pattern, plugin: "room", max_concurrency }]),
-            calls: Vec::new(),
+            calls: Calls::new(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Desk {
     }
 
     fn accept_join(&mut self) -> Vec<String> {
-        self.end(Ok(Completion::Join(Ok(Joined::default()))))
+        self.end(Ok(Completion::Join(Box::new(Ok(Joined::default())))))
     }
 
     fn end_with(&mut self, effects: Vec<Effect>) -> Vec<String> {
@@ -118,7 +118,7 @@ fn word(callback: &Callback) -> String {
 }
 
 fn reply(payload: &'static str) -> Effect {
-    Effect::Reply { status: "ok".to_owned(), payload: Payload::Json(payload.into()) }
+    Effect::Reply { status: "ok".into(), payload: Payload::Json(payload.into()) }
 }
 
 /// A desk whose client has joined `room:a` with join ref 11.
@@ -143,7 +143,7 @@ fn a_join_is_asked_answered_and_subscribed() {
 #[test]
 fn a_refused_and_a_crashed_join_say_so_and_leave_nothing() {
     for (result, reason) in [
-        (Ok(Completion::Join(Err(Payload::reason("denied")))), "denied"),
+        (Ok(Completion::Join(Box::new(Err(Payload::reason("denied"))))), "denied"),
         (Err(Failure::Crashed), "join crashed"),
         (Err(Failure::TimedOut), "join timeout"),
     ] {
@@ -464,7 +464,7 @@ fn messages_that_wait_can_follow_the_one_before_them() {
     let mut desk = with_waiting(&["second", "phx_leave"]);
     assert_eq!(desk.follow(9), ["call handle_in first", "call handle_in second"]);
     assert!(desk.calls[0].assigns.is_some() && desk.calls[1].assigns.is_none());
-    let reply = || vec![Effect::Reply { status: "ok".to_owned(), payload: Payload::empty() }];
+    let reply = || vec![Effect::Reply { status: "ok".into(), payload: Payload::empty() }];
     let answer = |reference| {
         format!(r#"["1","{reference}","room:a","phx_reply",{{"status":"ok","response":{{}}}}]"#)
     };
@@ -491,8 +491,8 @@ fn no_more_follow_than_may() {
 fn what_was_not_made_waits_again_in_its_place() {
     let mut desk = with_waiting(&["second", "third"]);
     desk.follow(9);
-    let behind = desk.calls.split_off(1);
-    desk.session.put_back(behind.into_iter());
+    let behind = desk.calls.drain(1..).collect();
+    desk.session.put_back(behind);
     for next in ["second", "third"] {
         assert_eq!(desk.end_with(Vec::new()), [format!("call handle_in {next}")]);
     }
@@ -502,8 +502,8 @@ fn what_was_not_made_waits_again_in_its_place() {
 fn what_was_not_made_for_a_crash_is_unmatched() {
     let mut desk = with_waiting(&["second"]);
     desk.follow(9);
-    let behind = desk.calls.split_off(1);
-    desk.session.put_back(behind.into_iter());
+    let behind = desk.calls.drain(1..).collect();
+    desk.session.put_back(behind);
     let told = desk.end(Err(Failure::Crashed));
     let unmatched = r#"[null,"3","room:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#;
     assert!(told.contains(&unmatched.to_owned()), "{told:?}");

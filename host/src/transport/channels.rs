@@ -16,12 +16,12 @@ use super::gathered::is_message;
 use super::round::{MOST_MESSAGES, Returns};
 use super::spare::Spares;
 use super::timers::{Timer, Timers};
-use crate::channel::{Callback, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
+use crate::channel::{Callback, Caller, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
 use crate::plugin::{Answered, Handler, Serves};
 use crate::pubsub::{Delivery, Notice, Subscriber};
-use crate::server::{Client, Shared};
-use crate::session::{Action, Call, Identity, Session, Ticket, Turn};
+use crate::server::{Client, RealmRoutes, Shared};
+use crate::session::{Action, Call, Calls, Identity, Session, Turn};
 use crate::tasks::{self, Account, Start};
 use crate::telemetry::{Metric, Metrics, Redacted};
 use crate::wasm::{Calling, Fault, Pool};
@@ -39,7 +39,7 @@ pub(super) struct Channels {
     /// The versions that keep channels whose assigns no other can take over.
     pub(super) kept: HashMap<ChannelId, Arc<Pool>>,
     /// Messages for plugins, until what has been read has been taken.
-    pub(super) gathered: Vec<Call<Arc<Handler>>>,
+    pub(super) gathered: Calls<Arc<Handler>>,
     /// Runs of messages that were handed over and have not come back.
     pub(super) in_round: usize,
     pub(super) returns: Arc<Returns>,
@@ -70,29 +70,34 @@ impl Future for PendingCall {
 }
 
 /// A call that ended.
-#[expect(clippy::redundant_allocation, reason = "the channel's own count of its handler")]
 pub(super) struct Called {
-    pub(super) ticket: Ticket,
-    pub(super) handler: Arc<Arc<Handler>>,
+    pub(super) call: Box<Call<Arc<Handler>>>,
     pub(super) result: Result<Completion, Fault>,
-    /// What was handled, if it was a message.
-    pub(super) event: Option<SmolStr>,
     pub(super) took: Duration,
     /// The version the channel stays with, if it does.
     pub(super) kept: Option<Arc<Pool>>,
 }
 
 impl Called {
+    /// What was handled, if it was a message.
+    pub(super) fn event(&self) -> Option<&SmolStr> {
+        match &self.call.callback {
+            Callback::HandleIn { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+
     /// Says how long it took.
     fn measure(&self, metrics: &Metrics) {
         if !metrics.is_on() {
             return;
         }
-        let meters = &self.handler.meters;
-        match (self.ticket.turn, &self.event, &self.result) {
+        let Call { plugin, ticket, .. } = &*self.call;
+        let meters = &plugin.meters;
+        match (ticket.turn, self.event(), &self.result) {
             (Turn::Message, Some(event), _) => {
                 meters.handled(event, self.took);
-                metrics.topics().received(&self.ticket.caller.context.topic);
+                metrics.topics().received(&ticket.caller.context.topic);
             }
             (Turn::Join, _, result) => meters.joined(join_result(result), self.took),
             (Turn::Message | Turn::Notice | Turn::Terminate, _, _) => {}
@@ -100,11 +105,16 @@ impl Called {
     }
 }
 
+/// Who serves the topics that a connection may join.
+fn routes<'a>(account: &'a Account, session: &Session<Arc<Handler>>) -> RealmRoutes<'a> {
+    RealmRoutes { shared: &account.shared, realm: session.identity().realm }
+}
+
 /// One word for metrics.
 fn join_result(result: &Result<Completion, Fault>) -> &'static str {
     match result {
-        Ok(Completion::Join(Ok(_))) => "ok",
-        Ok(Completion::Join(Err(_))) => "refused",
+        Ok(Completion::Join(answer)) if answer.is_ok() => "ok",
+        Ok(Completion::Join(_)) => "refused",
         Ok(Completion::Handled(_)) => "crashed",
         Err(fault) => match fault.failure() {
             Failure::Crashed => "crashed",
@@ -140,7 +150,7 @@ impl Channels {
             timers,
             calls: FuturesUnordered::new(),
             kept: HashMap::new(),
-            gathered: Vec::new(),
+            gathered: Calls::new(),
             in_round: 0,
             returns: Arc::default(),
             unflushed: 0,
@@ -200,9 +210,8 @@ impl Channels {
             return Ok(());
         }
         self.make_room();
-        let routes = self.shared().routes(self.session.identity().realm);
+        let routes = routes(&self.account, &self.session);
         self.session.receive(message, &routes, &mut self.actions);
-        drop(routes);
         self.act(cx);
         self.unflushed += 1;
         if self.unflushed >= self.shared().socket.max_pending.min(MOST_MESSAGES) {
@@ -213,19 +222,17 @@ impl Channels {
 
     /// Takes a broadcast that a channel has to see.
     pub(super) fn notice(&mut self, notice: Notice, cx: &mut Context<'_>) {
-        let routes = self.shared().routes(self.session.identity().realm);
+        let routes = routes(&self.account, &self.session);
         self.session.notice(notice, &routes, &mut self.actions);
-        drop(routes);
         self.act(cx);
     }
 
     /// Takes a timer that ran out.
     pub(super) fn timer(&mut self, timer: Timer, cx: &mut Context<'_>) {
         let Timer { context, name } = timer;
-        let routes = self.shared().routes(self.session.identity().realm);
+        let routes = routes(&self.account, &self.session);
         let (topic, channel) = (&context.topic, context.channel);
         self.session.timer(topic, channel, name, &routes, &mut self.actions);
-        drop(routes);
         self.act(cx);
     }
 
@@ -271,9 +278,8 @@ impl Channels {
             Poll::Ready(())
         })
         .await;
-        let routes = self.shared().routes(self.session.identity().realm);
+        let routes = routes(&self.account, &self.session);
         self.session.close(reason, &routes, &mut self.actions);
-        drop(routes);
         // From here on nothing is queued for this client.
         self.outbox().close(CloseReason::Restarting);
         self.shared().connections.remove(self.session.identity());
@@ -329,7 +335,7 @@ impl Channels {
     }
 
     /// Makes one call.
-    pub(super) fn call(&mut self, call: Call<Arc<Handler>>, cx: &mut Context<'_>) {
+    pub(super) fn call(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
         let channel = call.ticket.caller.context.channel;
         let mut future = self.start(call);
         match future.as_mut().poll(cx) {
@@ -339,24 +345,24 @@ impl Channels {
     }
 
     pub(super) fn completed(&mut self, called: Called) {
-        debug!(id = %called.ticket.caller.message(), topic = %called.ticket.caller.context.topic,
-            turn = ?called.ticket.turn, event = called.event.as_deref(), took = ?called.took,
-            ok = called.result.is_ok(), "handled");
+        let Call { plugin, ticket, .. } = &*called.call;
+        debug!(id = %ticket.caller.message(), topic = %ticket.caller.context.topic,
+            turn = ?ticket.turn, event = called.event().map(AsRef::<str>::as_ref),
+            took = ?called.took, ok = called.result.is_ok(), "handled");
         called.measure(&self.shared().metrics);
-        let Called { ticket, handler, result, kept, .. } = called;
-        if let Some(kept) = kept {
+        if let Some(kept) = called.kept {
             self.kept.insert(ticket.caller.context.channel, kept);
         }
-        let completion = match result {
+        let completion = match called.result {
             Ok(completion) => Ok(completion),
             Err(fault) => {
-                self.account.faulted(&fault, handler.name(), "a call", &ticket.caller);
+                self.account.faulted(&fault, plugin.name(), "a call", &ticket.caller);
                 Err(fault.failure())
             }
         };
         self.make_room();
-        let routes = self.shared().routes(self.session.identity().realm);
-        self.session.complete(&ticket, completion, &routes, &mut self.actions);
+        let routes = routes(&self.account, &self.session);
+        self.session.complete(ticket, completion, &routes, &mut self.actions);
     }
 
     fn publish(&mut self, action: Action<Arc<Handler>>) {
@@ -389,16 +395,16 @@ impl Channels {
             Action::StartTask { caller, plugin, name, payload } => {
                 // The dashboard starts none.
                 let Some(plugin) = plugin.plugin().map(Arc::clone) else { return };
-                let asked = Start { caller: caller.clone(), plugin, name, payload };
+                let asked = Start { caller: Caller::clone(&caller), plugin, name, payload };
                 if tasks::start(&self.account, asked).is_err() {
                     self.session.no_room(&caller, &mut self.actions);
                 }
             }
             Action::ReplyTo { socket_ref, status, payload } => {
-                self.shared().reply_to(socket_ref, status, payload);
+                self.shared().reply_to(*socket_ref, status, payload);
             }
             Action::PushTo { socket_ref, event, payload } => {
-                self.shared().push_to(socket_ref, event, payload);
+                self.shared().push_to(*socket_ref, event, payload);
             }
             Action::Enqueue { pipeline, event } => self.shared().enqueue(&pipeline, event),
             Action::Disconnect(user_id) => {
@@ -432,31 +438,27 @@ impl Channels {
         Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
     }
 
-    fn start(&self, call: Call<Arc<Handler>>) -> StartedCall {
-        let Call { plugin: handler, callback, assigns, ticket } = call;
+    fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {
         let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
-        let assigns = assigns.unwrap_or_default();
+        let assigns = call.assigns.take().unwrap_or_default();
+        let ticket = &call.ticket;
         let admitted = self.account.admit();
         let kept = self.kept.get(&ticket.caller.context.channel).map(Arc::clone);
         let span = debug_span!("call", id = %ticket.caller.message(),
             topic = %ticket.caller.context.topic);
-        let call = async move {
+        let made = async move {
             let at_once = |result| Answered { result, took: Duration::ZERO, kept: None };
-            let answered = match (admitted, handler.serves()) {
+            let answered = match (admitted, call.plugin.serves()) {
                 (Ok(()), Serves::Plugin(plugin)) => {
-                    let calling = Calling { caller: ticket.caller.clone(), progress };
-                    plugin.call(kept, &calling, &assigns, &callback).await
+                    let calling = Calling { caller: call.ticket.caller.clone(), progress };
+                    plugin.call(kept, &calling, &assigns, &call.callback).await
                 }
-                (_, Serves::Dashboard(dashboard)) => at_once(Ok(dashboard.answer(&callback))),
+                (_, Serves::Dashboard(dashboard)) => at_once(Ok(dashboard.answer(&call.callback))),
                 (Err(retry_after), _) => at_once(Err(Fault::held(retry_after))),
             };
             let Answered { result, took, kept } = answered;
-            let event = match callback {
-                Callback::HandleIn { event, .. } => Some(event),
-                _ => None,
-            };
-            Called { ticket, handler, result, event, took, kept }
+            Called { call, result, took, kept }
         };
-        if span.is_disabled() { Box::pin(call) } else { Box::pin(call.instrument(span)) }
+        if span.is_disabled() { Box::pin(made) } else { Box::pin(made.instrument(span)) }
     }
 }

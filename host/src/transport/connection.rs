@@ -174,8 +174,9 @@ impl Connection {
             self.read_budget -= 1;
             let timers = &mut self.channels.timers;
             let now = *self.read_at.get_or_insert_with(|| {
-                pace::has_read();
-                timers.received()
+                let now = pace::has_read();
+                timers.received(now);
+                now
             });
             match received {
                 Received::Frame(frame) => {
@@ -196,6 +197,7 @@ impl Connection {
     /// Writes what is in the outbox. Ready when there is something else to do
     /// first.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let mut is_all = false;
         loop {
             while let Some(outgoing) = self.taken.pop_front() {
                 let queued = match outgoing {
@@ -218,8 +220,11 @@ impl Connection {
                     }
                 }
             }
+            if is_all {
+                break;
+            }
             match self.channels.outbox().poll_take(cx, &mut self.taken, WRITE_BATCH_BYTES) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(all)) => is_all = all,
                 Poll::Ready(Err(reason)) => {
                     return Poll::Ready(Event::End(End::by_server(reason)));
                 }

@@ -7,26 +7,18 @@ use tracing::{Level, enabled};
 
 use super::channels::Channels;
 use super::round::{self, MOST_MESSAGES, Rest, Returned, Run};
-use super::spare::Spares;
 use crate::channel::{Callback, Progress};
 use crate::plugin::Handler;
-use crate::session::Call;
+use crate::session::{Call, Calls};
 
 /// Whether a call is for a message of the client that a plugin handles.
 pub(super) fn is_message(call: &Call<Arc<Handler>>) -> bool {
     matches!(call.callback, Callback::HandleIn { .. }) && call.plugin.plugin().is_some()
 }
 
-thread_local! {
-    static CALLS: Spares<Call<Arc<Handler>>> = const { Spares::new() };
-}
-
 impl Channels {
     /// Takes a message for a plugin, to be handed over at the next [`Self::flush`].
-    pub(super) fn gather(&mut self, call: Call<Arc<Handler>>) {
-        if self.gathered.capacity() == 0 {
-            self.gathered = CALLS.with(Spares::take);
-        }
+    pub(super) fn gather(&mut self, call: Box<Call<Arc<Handler>>>) {
         self.gathered.push(call);
     }
 
@@ -41,15 +33,13 @@ impl Channels {
         self.unflushed = 0;
         while !self.gathered.is_empty() {
             let mut is_for_others = true;
-            let mut gathered = std::mem::take(&mut self.gathered);
-            for first in gathered.drain(..) {
+            for first in std::mem::take(&mut self.gathered) {
                 if self.goes_alone(&first) {
                     self.call(first, cx);
                 } else {
                     is_for_others &= round::add(self.run(first, cx));
                 }
             }
-            CALLS.with(|spares| spares.put(gathered));
             if !is_for_others {
                 round::handle(cx);
                 self.take_returned(cx);
@@ -73,15 +63,17 @@ impl Channels {
         if self.in_round == 0 {
             return;
         }
-        for returned in self.returns.take() {
-            self.in_round -= 1;
-            let Returned { called, rest } = returned;
-            let Rest { waits, alone, not_made } = rest.map_or_else(Rest::default, |rest| *rest);
+        let Returned { runs, mut called, mut rest } = self.returns.take();
+        self.in_round -= runs;
+        for rest in &mut rest {
             // Before the channel ends, if it does.
-            self.session.put_back(not_made.into_iter());
-            for called in called {
-                self.completed(called);
-            }
+            self.session.put_back(std::mem::take(&mut rest.not_made));
+        }
+        for called in called.drain(..) {
+            self.completed(called);
+        }
+        round::keep_room(called);
+        for Rest { waits, alone, .. } in rest {
             self.calls.extend(waits);
             if let Some(alone) = alone {
                 self.call(alone, cx);
@@ -93,19 +85,19 @@ impl Channels {
     /// Whether a message cannot be handled together with those of others.
     fn goes_alone(&self, call: &Call<Arc<Handler>>) -> bool {
         self.kept.contains_key(&call.ticket.caller.context.channel)
-            || !call.plugin.plugin().is_some_and(|plugin| plugin.live().takes_many())
+            || !call.plugin.plugin().is_some_and(|plugin| plugin.takes_many())
             || self.account.admit().is_err()
             // Each call has a span of its own then.
             || enabled!(Level::DEBUG)
     }
 
-    fn run(&mut self, first: Call<Arc<Handler>>, cx: &Context<'_>) -> Run {
+    fn run(&mut self, first: Box<Call<Arc<Handler>>>, cx: &Context<'_>) -> Run {
         self.in_round += 1;
-        let context = Arc::clone(&first.ticket.caller.context);
-        let mut calls = vec![first];
-        self.session.follow(&context, MOST_MESSAGES, &mut calls);
+        let mut calls = Calls::new();
+        self.session.follow(&first.ticket.caller.context, MOST_MESSAGES - 1, &mut calls);
+        calls.insert(0, first);
         let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
         let (returns, waker) = (Arc::clone(&self.returns), cx.waker().clone());
-        Run { calls, progress, returns, waker }
+        Run { calls, progress, returns, waker: Some(waker) }
     }
 }

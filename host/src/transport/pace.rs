@@ -1,10 +1,13 @@
-//! How much a thread that serves connections has to do, and when it therefore yields.
+//! How much a thread that serves connections has to do, and when it therefore yields; and
+//! what time it is for it.
 
 use std::cell::Cell;
 use std::thread;
 
+use tokio::time::Instant;
+
 thread_local! {
-    static PACE: Cell<Pace> = const { Cell::new(Pace { read: 0, average: 0 }) };
+    static PACE: Cell<Pace> = const { Cell::new(Pace { read: 0, average: 0, woke: None }) };
 }
 
 /// How much a thread has to do at a time.
@@ -14,27 +17,35 @@ struct Pace {
     read: usize,
     /// Of the last times, in sixteenths.
     average: usize,
+    /// When it began with what it has to do, as far as that is known.
+    woke: Option<Instant>,
 }
 
 /// Connections read from between two waits, in sixteenths, from which on yielding is
 /// worth its price.
 const BUSY: usize = 24;
 
-/// Says that a connection of this thread had something to read.
-pub(super) fn has_read() {
+/// The clock is looked at for one of so many connections.
+const READS_EACH_LOOK: usize = 32;
+
+/// Says that a connection of this thread had something to read; about when.
+pub(super) fn has_read() -> Instant {
     let pace = PACE.get();
-    PACE.set(Pace { read: pace.read + 1, ..pace });
+    let woke = pace.woke.filter(|_| !pace.read.is_multiple_of(READS_EACH_LOOK));
+    let now = woke.unwrap_or_else(Instant::now);
+    PACE.set(Pace { read: pace.read + 1, woke: Some(now), ..pace });
+    now
 }
 
 /// Called before the thread waits for the network: if it is busy, lets whoever shares
 /// its core go first. There is more to read afterwards, and the next round is larger.
 pub(super) fn pause() {
-    let Pace { read, average } = PACE.get();
+    let Pace { read, average, .. } = PACE.get();
     if read == 0 {
         return;
     }
     let average = average - average / 16 + read;
-    PACE.set(Pace { read: 0, average });
+    PACE.set(Pace { read: 0, average, woke: None });
     if average >= BUSY {
         thread::yield_now();
     }

@@ -21,9 +21,10 @@ use std::time::Duration;
 use std::vec;
 
 use super::channels::{Called, PendingCall};
-use crate::channel::{Callback, Completion, Progress};
+use super::spare::Spares;
+use crate::channel::{Callback, Progress};
 use crate::plugin::Handler;
-use crate::session::Call;
+use crate::session::{Call, Calls};
 use crate::wasm::{BatchMessage, Fault, Handled, Pool, Progressed, Waits};
 
 /// Messages handed over in one call.
@@ -35,6 +36,10 @@ thread_local! {
     };
 }
 
+thread_local! {
+    static CALLED: Spares<Called> = const { Spares::new() };
+}
+
 struct Round {
     runs: VecDeque<Run>,
     /// Of the task that handles them, if this thread has one.
@@ -44,35 +49,37 @@ struct Round {
 /// Messages of one channel, of which each starts from what the one before left.
 pub(super) struct Run {
     /// At least one.
-    pub(super) calls: Vec<Call<Arc<Handler>>>,
+    pub(super) calls: Calls<Arc<Handler>>,
     /// Where flushed effects go.
     pub(super) progress: Arc<dyn Progress>,
     pub(super) returns: Arc<Returns>,
-    /// Of the connection.
-    pub(super) waker: Waker,
+    /// Of the connection, until it is woken.
+    pub(super) waker: Option<Waker>,
 }
 
 /// What became of the messages of one connection.
 #[derive(Default)]
-pub(super) struct Returns(Mutex<Vec<Returned>>);
+pub(super) struct Returns(Mutex<Returned>);
 
-/// What became of a run.
+/// What became of runs.
+#[derive(Default)]
 pub(super) struct Returned {
-    /// Those that were made, from the first.
+    /// How many came back.
+    pub(super) runs: usize,
+    /// Their messages that were handled, those of each run from its first.
     pub(super) called: Vec<Called>,
-    /// If that was not all.
-    pub(super) rest: Option<Box<Rest>>,
+    /// Of those that were not handled whole.
+    pub(super) rest: Vec<Rest>,
 }
 
 /// What was not over at once.
-#[derive(Default)]
 pub(super) struct Rest {
     /// The one after them, if it waits.
     pub(super) waits: Option<PendingCall>,
     /// The first, if it has to be made for itself.
-    pub(super) alone: Option<Call<Arc<Handler>>>,
+    pub(super) alone: Option<Box<Call<Arc<Handler>>>>,
     /// Those behind them.
-    pub(super) not_made: Vec<Call<Arc<Handler>>>,
+    pub(super) not_made: Calls<Arc<Handler>>,
 }
 
 /// Handles the rounds of this thread, until it is dropped.
@@ -173,31 +180,45 @@ impl Run {
     /// Takes of `handled` what its messages came to, and `waits` if it is for one of them.
     fn returned(mut self, handled: &mut vec::IntoIter<Handled>, waits: &mut Option<Waits>) {
         let mut calls = std::mem::take(&mut self.calls).into_iter();
-        let mut called = Vec::with_capacity(calls.len());
-        while calls.len() > 0
-            && let Some((result, took)) = handled.next()
-            && let Some(call) = calls.next()
-        {
-            called.push(of(call, result, took));
-        }
-        let waits = waits.take_if(|_| calls.len() > 0).and_then(|waits| {
-            let call = calls.next()?;
-            let channel = call.ticket.caller.context.channel;
-            let future = Box::pin(async move {
-                let (result, took) = waits.await;
-                of(call, result, took)
+        self.give_back(|returned| {
+            returned.make_room();
+            while calls.len() > 0
+                && let Some((result, took)) = handled.next()
+                && let Some(call) = calls.next()
+            {
+                returned.called.push(Called { call, result, took, kept: None });
+            }
+            let waits = waits.take_if(|_| calls.len() > 0).and_then(|waits| {
+                let call = calls.next()?;
+                let channel = call.ticket.caller.context.channel;
+                let future = Box::pin(async move {
+                    let (result, took) = waits.await;
+                    Called { call, result, took, kept: None }
+                });
+                Some(PendingCall { channel, future })
             });
-            Some(PendingCall { channel, future })
+            if waits.is_some() || calls.len() > 0 {
+                returned.rest.push(Rest { waits, alone: None, not_made: calls.collect() });
+            }
         });
-        let not_made: Vec<_> = calls.collect();
-        let is_all = waits.is_none() && not_made.is_empty();
-        let rest = (!is_all).then(|| Box::new(Rest { waits, alone: None, not_made }));
-        self.give_back(Returned { called, rest });
     }
 
-    fn give_back(&self, returned: Returned) {
-        self.returns.lock().push(returned);
-        self.waker.wake_by_ref();
+    fn alone(mut self) {
+        let mut calls = std::mem::take(&mut self.calls).into_iter();
+        self.give_back(|returned| {
+            let alone = calls.next();
+            returned.rest.push(Rest { alone, not_made: calls.collect(), waits: None });
+        });
+    }
+
+    fn give_back(&mut self, add: impl FnOnce(&mut Returned)) {
+        let mut returned = self.returns.lock();
+        add(&mut returned);
+        returned.runs += 1;
+        drop(returned);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 
     fn messages(&self) -> impl Iterator<Item = BatchMessage<'_>> {
@@ -210,13 +231,6 @@ impl Run {
             Some(BatchMessage { caller, progress, assigns, event, payload, wants_reply })
         })
     }
-
-    fn alone(mut self) {
-        let mut calls = std::mem::take(&mut self.calls).into_iter();
-        let alone = calls.next();
-        let rest = Box::new(Rest { alone, not_made: calls.collect(), waits: None });
-        self.give_back(Returned { called: Vec::new(), rest: Some(rest) });
-    }
 }
 
 impl Drop for Run {
@@ -225,35 +239,43 @@ impl Drop for Run {
     fn drop(&mut self) {
         if !self.calls.is_empty() {
             let calls = std::mem::take(&mut self.calls).into_iter();
-            let called = calls.map(|call| of(call, Err(Fault::lost()), Duration::ZERO)).collect();
-            self.give_back(Returned { called, rest: None });
+            self.give_back(|returned| {
+                returned.called.extend(calls.map(|call| {
+                    let (result, took) = (Err(Fault::lost()), Duration::ZERO);
+                    Called { call, result, took, kept: None }
+                }));
+            });
         }
     }
 }
 
 impl Returns {
     /// What has come since the last time.
-    pub(super) fn take(&self) -> Vec<Returned> {
+    pub(super) fn take(&self) -> Returned {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Returned>> {
+    fn lock(&self) -> MutexGuard<'_, Returned> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Returned {
+    fn make_room(&mut self) {
+        if self.called.capacity() == 0 {
+            self.called = CALLED.with(Spares::take);
+        }
+    }
+}
+
+/// Keeps the room of what came back, for others.
+pub(super) fn keep_room(called: Vec<Called>) {
+    CALLED.with(|spares| spares.put(called));
 }
 
 fn takes(version: &Pool, call: &Call<Arc<Handler>>) -> bool {
     let topic = &call.ticket.caller.context.topic;
     call.assigns.as_ref().is_some_and(|assigns| version.takes(topic, assigns))
-}
-
-fn of(call: Call<Arc<Handler>>, result: Result<Completion, Fault>, took: Duration) -> Called {
-    let Call { plugin: handler, callback, ticket, .. } = call;
-    let event = match callback {
-        Callback::HandleIn { event, .. } => Some(event),
-        _ => None,
-    };
-    Called { ticket, handler, result, event, took, kept: None }
 }
 
 #[cfg(test)]
@@ -313,10 +335,10 @@ mod tests {
     fn a_connection_does_not_wait_for_messages_that_were_lost() {
         let returns = Arc::<Returns>::default();
         let run = Run {
-            calls: vec![call("first"), call("second")],
+            calls: [call("first"), call("second")].into_iter().map(Box::new).collect(),
             progress: Arc::new(Nothing),
             returns: Arc::clone(&returns),
-            waker: Waker::noop().clone(),
+            waker: Some(Waker::noop().clone()),
         };
         let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _run = run;
@@ -324,10 +346,9 @@ mod tests {
         }));
         assert!(handled.is_err());
         let returned = returns.take();
-        let called: Vec<_> = returned.iter().flat_map(|returned| &returned.called).collect();
-        let events: Vec<_> = called.iter().filter_map(|called| called.event.as_deref()).collect();
-        assert_eq!((returned.len(), events), (1, vec!["first", "second"]));
-        for called in called {
+        let events = returned.called.iter().filter_map(|called| called.event().map(|e| &**e));
+        assert_eq!((returned.runs, events.collect::<Vec<_>>()), (1, vec!["first", "second"]));
+        for called in returned.called {
             let failure = called.result.as_ref().map_err(Fault::failure).unwrap_err();
             assert!(matches!(failure, Failure::Crashed), "{failure:?}");
         }

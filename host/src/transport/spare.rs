@@ -7,9 +7,8 @@ use std::cell::RefCell;
 /// What a thread keeps of one kind.
 pub(super) struct Spares<T>(RefCell<Vec<Vec<T>>>);
 
-/// Vectors of one kind: more than one is of use only while one thing follows from
-/// another.
-const MOST: usize = 4;
+/// Vectors of one kind: as many as there may be at a time that is not very busy.
+const MOST: usize = 64;
 /// Entries each may have room for.
 const MOST_ENTRIES: usize = 1024;
 

@@ -57,10 +57,9 @@ impl Timers {
         Self { sleep, idle_timeout, received_at, queue: BinaryHeap::new(), started: 0 }
     }
 
-    /// The client is alive now. Cheap: the sleep is set anew only when it ends.
-    pub(super) fn received(&mut self) -> Instant {
-        self.received_at = Instant::now();
-        self.received_at
+    /// The client was alive at this time. Cheap: the sleep is set anew only when it ends.
+    pub(super) fn received(&mut self, at: Instant) {
+        self.received_at = at;
     }
 
     /// Starts a timer.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use smol_str::SmolStr;
 use tracing::warn;
 
 use super::bindings::exports::millrace::plugin::{channel, worker};
@@ -107,7 +108,7 @@ impl Budget {
             Some(handed) if handed.as_bytes() == data => Payload::Json(handed.clone()),
             _ => json(data.to_vec())?,
         };
-        let effects = vec![Effect::Reply { status: "ok".to_owned(), payload }];
+        let effects = vec![Effect::Reply { status: SmolStr::new_static("ok"), payload }];
         Ok(Outcome { effects, assigns: None })
     }
 
@@ -162,7 +163,7 @@ impl Budget {
         Ok(match effect {
             types::Effect::Reply(types::Reply { status, payload }) => {
                 name("the status of a reply", &status)?;
-                Effect::Reply { status, payload: self.payload(payload)? }
+                Effect::Reply { status: status.into(), payload: self.payload(payload)? }
             }
             types::Effect::Push(types::PushResult { event, payload }) => {
                 name("the event of a push", &event)?;

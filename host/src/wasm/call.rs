@@ -225,7 +225,7 @@ impl Instance {
         };
         let mut budget = self.budget(kind);
         match answer {
-            Answer::Join(joined) => budget.joined(joined).map(Completion::Join),
+            Answer::Join(joined) => budget.joined(joined).map(|joined| Completion::Join(Box::new(joined))),
             Answer::Outcome(outcome) => budget.outcome(outcome).map(Completion::Handled),
         }
     }
@@ -335,7 +335,7 @@ fn missing(interface: &str) -> Fault {
 pub(super) fn native(event: &str, payload: &Payload) -> Option<super::Handled> {
     use crate::channel::Outcome;
     (event == "ping").then(|| {
-        let effect = Effect::Reply { status: "ok".to_owned(), payload: payload.clone() };
+        let effect = Effect::Reply { status: "ok".into(), payload: payload.clone() };
         let outcome = Outcome { effects: vec![effect], assigns: None };
         (Ok(Completion::Handled(outcome)), Duration::ZERO)
     })

@@ -36,7 +36,8 @@ impl Component {
     /// Gives the assigns of a channel that a join has accepted this version's
     /// schema.
     pub(super) fn adopt(&self, topic: &str, assigns: &Assigns, completion: &mut Completion) {
-        let Completion::Join(Ok(joined)) = completion else { return };
+        let Completion::Join(answer) = completion else { return };
+        let Ok(joined) = &mut **answer else { return };
         if joined.outcome.assigns.is_none()
             && !self.reads(topic, assigns)
             && let Some(schema) = self.schema_of(topic)
