@@ -380,6 +380,7 @@ mod tests {
     use super::*;
     use crate::telemetry::Metrics;
     use proptest::prelude::*;
+    use std::task::Wake;
 
     fn outbox(capacity_bytes: usize) -> Outbox {
         Outbox::new(capacity_bytes, Arc::new(OutboxMeters::new(&Metrics::none())))
@@ -424,6 +425,26 @@ mod tests {
         assert!(outbox.push(Frame::from("a".to_owned())));
         assert!(outbox.push(Frame::from("b".to_owned())));
         assert_eq!(texts(&outbox), ["a", "b"]);
+    }
+
+    #[test]
+    fn who_has_taken_all_is_woken_for_the_next() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let (outbox, woken) = (outbox(1000), Arc::new(Woken(AtomicBool::new(false))));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut take = |most| outbox.poll_take(&mut cx, &mut VecDeque::new(), most);
+        assert!(outbox.push(frame(0, 300)) && outbox.push(frame(1, 300)));
+        assert_eq!(take(300), Poll::Ready(Ok(false)));
+        assert_eq!(take(1000), Poll::Ready(Ok(true)));
+        assert!(!woken.0.load(Ordering::Relaxed));
+        assert!(outbox.push(frame(2, 10)));
+        assert!(woken.0.load(Ordering::Relaxed));
     }
 
     #[test]

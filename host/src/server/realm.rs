@@ -42,7 +42,6 @@ impl DashboardRealm {
         let routes = Routes::new(vec![Route { pattern, plugin, max_concurrency: 1 }]);
         Some(Self { dashboard, routes })
     }
-
 }
 
 /// Who serves which topic for the clients of a realm.

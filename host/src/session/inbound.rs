@@ -77,7 +77,12 @@ impl<P: Clone> Session<P> {
     }
 
     /// Takes a broadcast that one of the channels has to see.
-    pub fn notice(&mut self, notice: Notice, routes: &dyn Routing<P>, actions: &mut Vec<Action<P>>) {
+    pub fn notice(
+        &mut self,
+        notice: Notice,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
         let Notice { topic, channel, broadcast, intercepted } = notice;
         let letter = match intercepted {
             true => Letter::Out(broadcast),
@@ -143,7 +148,12 @@ impl<P: Clone> Session<P> {
     }
 
     /// Starts as many calls as the channel may run.
-    pub(super) fn pump(&mut self, topic: &str, routes: &dyn Routing<P>, actions: &mut Vec<Action<P>>) {
+    pub(super) fn pump(
+        &mut self,
+        topic: &str,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
         while let Some(channel) = self.channels.get_mut(topic) {
             let Some(letter) = start_calls(channel, actions) else { return };
             match letter {

@@ -16,7 +16,9 @@ use super::gathered::is_message;
 use super::round::{MOST_MESSAGES, Returns};
 use super::spare::Spares;
 use super::timers::{Timer, Timers};
-use crate::channel::{Callback, Caller, ChannelId, Completion, Failure, Late, Progress, TerminateReason};
+use crate::channel::{
+    Callback, Caller, ChannelId, Completion, Failure, Late, Progress, TerminateReason,
+};
 use crate::outbox::{Outbox, Outgoing, Overflow};
 use crate::plugin::{Answered, Handler, Serves};
 use crate::pubsub::{Delivery, Notice, Subscriber};

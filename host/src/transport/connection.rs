@@ -89,11 +89,10 @@ impl Connection {
         Box::pin(self.end(end)).await;
     }
 
-    async fn end(mut self: Box<Self>, end: End) {
+    async fn end(self: Box<Self>, end: End) {
         let connection = self.channels.connection();
         debug!(connection, ?end, "disconnected");
         let metrics = &self.channels.shared().metrics;
-        self.traffic.count(metrics);
         metrics.count_of(Metric::SocketClose, &[end.code(), end.reason()], 1);
         let restarting = matches!(end, End::ByServer(CloseReason::Restarting, _));
         let reason = if restarting { TerminateReason::Drained } else { TerminateReason::Closed };
@@ -160,7 +159,6 @@ impl Connection {
         }
         self.read_budget = READ_BUDGET;
         self.read_at = None;
-        self.traffic.count(&self.channels.shared().metrics);
         self.channels.timers.poll(cx).map(|tick| match tick {
             Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
             Tick::Timer(timer) => Event::Timer(timer),
@@ -181,7 +179,7 @@ impl Connection {
             match received {
                 Received::Frame(frame) => {
                     self.is_read = self.socket.was_alone(&frame);
-                    self.traffic.received(frame.len());
+                    Traffic::received(frame.len());
                     if self.throttle.received(frame.len(), now) {
                         self.channels.throttled();
                     }

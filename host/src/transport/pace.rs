@@ -50,3 +50,19 @@ pub(super) fn pause() {
         thread::yield_now();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_looked_at_after_each_wait_and_for_one_of_many_reads() {
+        let reads: Vec<_> = (0..READS_EACH_LOOK).map(|_| has_read()).collect();
+        assert!(reads.iter().all(|at| *at == reads[0]));
+        let later = Instant::now();
+        assert!(has_read() >= later);
+        let (before, waited) = (has_read(), Instant::now());
+        pause();
+        assert!(before <= waited && has_read() >= waited);
+    }
+}

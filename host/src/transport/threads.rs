@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::slice::ask_for_short_slices;
-use super::{accept, pace, round};
+use super::{accept, pace, round, traffic};
 use crate::outbox::wake_for_others;
 use crate::server::Shared;
 use crate::telemetry::watch_lag;
@@ -92,8 +92,13 @@ impl Threads {
     /// Starts accepting.
     pub(crate) fn start(listeners: Listeners, shared: &Arc<Shared>) -> io::Result<Self> {
         let start = |listener| {
+            let metrics = shared.metrics.clone();
+            let park = move || {
+                traffic::count(&metrics);
+                pace::pause();
+            };
             let runtime =
-                Builder::new_current_thread().enable_all().on_thread_park(pace::pause).build()?;
+                Builder::new_current_thread().enable_all().on_thread_park(park).build()?;
             let (running, ended) = oneshot::channel();
             let shared = Arc::clone(shared);
             let serve = move || serve(&runtime, listener, shared, ended);
@@ -130,10 +135,11 @@ fn serve(
         tokio::spawn(wake_for_others());
         tokio::spawn(watch_lag(shared.metrics.clone()));
         tokio::select! {
-            () = accept(listener, shared) => {}
+            () = accept(listener, Arc::clone(&shared)) => {}
             _ = ended => {}
         }
     });
+    traffic::count(&shared.metrics);
 }
 
 #[cfg(test)]

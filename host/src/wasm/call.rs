@@ -225,7 +225,9 @@ impl Instance {
         };
         let mut budget = self.budget(kind);
         match answer {
-            Answer::Join(joined) => budget.joined(joined).map(|joined| Completion::Join(Box::new(joined))),
+            Answer::Join(joined) => {
+                budget.joined(joined).map(|joined| Completion::Join(Box::new(joined)))
+            }
             Answer::Outcome(outcome) => budget.outcome(outcome).map(Completion::Handled),
         }
     }
