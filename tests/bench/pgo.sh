@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the program with what a run of it has shown of its own paths (profile-guided
 # optimisation): two builds and half a minute of load on loopback. The program is
-# target/pgo/millrace. Needs `rustup component add llvm-tools`.
+# target/pgo/millrace. Needs `rustup component add llvm-tools`. What it is called with goes
+# to cargo, as `--features millrace/bench-native`.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -13,13 +14,15 @@ mkdir -p "$folder"
 cargo build --release --locked -p millrace -p millrace-bench
 
 build() {
+    flags=$1 in=$folder/$2
+    shift 2
     # With --target, build scripts and macros are left as they are.
-    RUSTFLAGS="$1" CARGO_TARGET_DIR="$folder/$2" \
-        cargo build --release --locked -p millrace --target "$triple"
+    RUSTFLAGS=$flags CARGO_TARGET_DIR=$in \
+        cargo build --release --locked -p millrace --target "$triple" "$@"
 }
 
 rm -rf "$folder/profiles"
-build "-Cprofile-generate=$folder/profiles" instrumented
+build "-Cprofile-generate=$folder/profiles" instrumented "$@"
 "$folder/instrumented/$triple/release/millrace" serve tests/apps/probe --listen 127.0.0.1:0 > "$folder/serve.log" &
 pid=$!
 trap 'kill "$pid" 2> /dev/null || true' EXIT
@@ -39,6 +42,6 @@ kill "$pid"
 wait "$pid" || true
 trap - EXIT
 "$profdata" merge -o "$folder/merged.profdata" "$folder/profiles"
-build "-Cprofile-use=$folder/merged.profdata -Cllvm-args=-pgo-warn-missing-function=false" optimised
+build "-Cprofile-use=$folder/merged.profdata -Cllvm-args=-pgo-warn-missing-function=false" optimised "$@"
 cp "$folder/optimised/$triple/release/millrace" "$folder/millrace"
 echo "built $folder/millrace"

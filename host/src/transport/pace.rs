@@ -7,7 +7,7 @@ use std::thread;
 use tokio::time::Instant;
 
 thread_local! {
-    static PACE: Cell<Pace> = const { Cell::new(Pace { read: 0, average: 0, woke: None }) };
+    static PACE: Cell<Pace> = const { Cell::new(Pace { read: 0, average: 0, looked_at: None }) };
 }
 
 /// How much a thread has to do at a time.
@@ -17,8 +17,8 @@ struct Pace {
     read: usize,
     /// Of the last times, in sixteenths.
     average: usize,
-    /// When it began with what it has to do, as far as that is known.
-    woke: Option<Instant>,
+    /// When the clock was last looked at, if that was since it last waited.
+    looked_at: Option<Instant>,
 }
 
 /// Connections read from between two waits, in sixteenths, from which on yielding is
@@ -31,9 +31,9 @@ const READS_EACH_LOOK: usize = 32;
 /// Says that a connection of this thread had something to read; about when.
 pub(super) fn has_read() -> Instant {
     let pace = PACE.get();
-    let woke = pace.woke.filter(|_| !pace.read.is_multiple_of(READS_EACH_LOOK));
-    let now = woke.unwrap_or_else(Instant::now);
-    PACE.set(Pace { read: pace.read + 1, woke: Some(now), ..pace });
+    let looked_at = pace.looked_at.filter(|_| !pace.read.is_multiple_of(READS_EACH_LOOK));
+    let now = looked_at.unwrap_or_else(Instant::now);
+    PACE.set(Pace { read: pace.read + 1, looked_at: Some(now), ..pace });
     now
 }
 
@@ -45,7 +45,7 @@ pub(super) fn pause() {
         return;
     }
     let average = average - average / 16 + read;
-    PACE.set(Pace { read: 0, average, woke: None });
+    PACE.set(Pace { read: 0, average, looked_at: None });
     if average >= BUSY {
         thread::yield_now();
     }

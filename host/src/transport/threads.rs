@@ -101,7 +101,7 @@ impl Threads {
                 Builder::new_current_thread().enable_all().on_thread_park(park).build()?;
             let (running, ended) = oneshot::channel();
             let shared = Arc::clone(shared);
-            let serve = move || serve(&runtime, listener, shared, ended);
+            let serve = move || serve(&runtime, listener, &shared, ended);
             let thread = thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
             Ok(Thread { _running: running, thread })
         };
@@ -122,7 +122,7 @@ impl Threads {
 fn serve(
     runtime: &Runtime,
     listener: std::net::TcpListener,
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     ended: oneshot::Receiver<()>,
 ) {
     ask_for_short_slices();
@@ -135,7 +135,7 @@ fn serve(
         tokio::spawn(wake_for_others());
         tokio::spawn(watch_lag(shared.metrics.clone()));
         tokio::select! {
-            () = accept(listener, Arc::clone(&shared)) => {}
+            () = accept(listener, Arc::clone(shared)) => {}
             _ = ended => {}
         }
     });
