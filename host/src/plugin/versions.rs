@@ -139,7 +139,7 @@ impl Plugin {
         }
     }
 
-    /// Whether messages may be handled together, as far as can be told of all versions.
+    /// Whether the live version takes many messages in one call.
     pub(crate) fn takes_many(&self) -> bool {
         self.takes_many.load(Ordering::Relaxed)
     }
@@ -264,17 +264,14 @@ impl Plugin {
         Some(Arc::clone(&canary.pool))
     }
 
-    /// Makes another version the live one.
+    /// Makes another version the live one. The registry has one made live at a time.
     pub(super) fn replace(&self, pool: &Arc<Pool>) -> Replaced {
         pool.activate();
-        // Held, so that all that is known of the live version is of the same one.
-        let mut previous = self.previous();
         let before = self.live.swap(Arc::clone(pool));
         self.live_at.store(Arc::as_ptr(pool).cast_mut(), Ordering::Relaxed);
         self.takes_many.store(pool.takes_many(), Ordering::Relaxed);
         before.supersede();
-        let gone = previous.replace(Arc::clone(&before));
-        drop(previous);
+        let gone = self.previous().replace(Arc::clone(&before));
         // After a rollback it is the one that is live now.
         let gone = gone.filter(|gone| !Arc::ptr_eq(gone, pool));
         Replaced { before, gone }

@@ -58,8 +58,7 @@ impl<P: Clone> Session<P> {
                     }
                     (State::Joined, _) if channel.is_free() => {
                         let callback = handle_in(&reply_to, SmolStr::new(event), payload);
-                        let assigns = Some(channel.assigns.clone());
-                        let call = start(channel, callback, assigns, Turn::Message, Some(reply_to));
+                        let call = start_next(channel, callback, Turn::Message, Some(reply_to));
                         return actions.push(Action::Call(call));
                     }
                     (State::Joined, _) => {
@@ -278,14 +277,24 @@ fn start_calls<P>(channel: &mut Channel<P>, actions: &mut Vec<Action<P>>) -> Opt
             Letter::Info(info) => (Callback::HandleInfo(info), Turn::Notice, None),
             other => return Some(other),
         };
-        let assigns = Some(channel.assigns.clone());
-        actions.push(Action::Call(start(channel, callback, assigns, turn, reply_to)));
+        actions.push(Action::Call(start_next(channel, callback, turn, reply_to)));
     }
     None
 }
 
 fn handle_in(reply_to: &ReplyTo, event: SmolStr, payload: Payload) -> Callback {
     Callback::HandleIn { event, payload, wants_reply: reply_to.reference.is_some() }
+}
+
+/// Starts a call from what the channel's last call left.
+fn start_next<P>(
+    channel: &mut Channel<P>,
+    callback: Callback,
+    turn: Turn,
+    reply_to: Option<ReplyTo>,
+) -> Box<Call<P>> {
+    let assigns = Some(channel.assigns.clone());
+    start(channel, callback, assigns, turn, reply_to)
 }
 
 /// Starts a call for the channel's next turn.

@@ -3,29 +3,26 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use smol_str::SmolStr;
 use tracing::{Instrument, debug, debug_span};
 
+use super::called::{Called, PendingCall, StartedCall};
 use super::gathered::is_message;
 use super::round::{MOST_MESSAGES, Returns};
 use super::spare::Spares;
 use super::timers::{Timer, Timers};
-use crate::channel::{
-    Callback, Caller, ChannelId, Completion, Failure, Late, Progress, TerminateReason,
-};
+use crate::channel::{Caller, ChannelId, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
 use crate::plugin::{Answered, Handler, Serves};
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::{Client, RealmRoutes, Shared};
-use crate::session::{Action, Call, Calls, Identity, Session, Turn};
+use crate::session::{Action, Call, Calls, Identity, Session};
 use crate::tasks::{self, Account, Start};
-use crate::telemetry::{Metric, Metrics, Redacted};
+use crate::telemetry::{Metric, Redacted};
 use crate::wasm::{Calling, Fault, Pool};
 use crate::wire::{CloseReason, DecodeError, Frame};
 
@@ -55,75 +52,9 @@ thread_local! {
     static ACTIONS: Spares<Action<Arc<Handler>>> = const { Spares::new() };
 }
 
-pub(super) type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
-
-/// A call that was not ready at once.
-pub(super) struct PendingCall {
-    pub(super) channel: ChannelId,
-    pub(super) future: StartedCall,
-}
-
-impl Future for PendingCall {
-    type Output = Called;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Called> {
-        self.future.as_mut().poll(cx)
-    }
-}
-
-/// A call that ended.
-pub(super) struct Called {
-    pub(super) call: Box<Call<Arc<Handler>>>,
-    pub(super) result: Result<Completion, Fault>,
-    pub(super) took: Duration,
-    /// The version the channel stays with, if it does.
-    pub(super) kept: Option<Arc<Pool>>,
-}
-
-impl Called {
-    /// What was handled, if it was a message.
-    pub(super) fn event(&self) -> Option<&SmolStr> {
-        match &self.call.callback {
-            Callback::HandleIn { event, .. } => Some(event),
-            _ => None,
-        }
-    }
-
-    /// Says how long it took.
-    fn measure(&self, metrics: &Metrics) {
-        if !metrics.is_on() {
-            return;
-        }
-        let Call { plugin, ticket, .. } = &*self.call;
-        let meters = &plugin.meters;
-        match (ticket.turn, self.event(), &self.result) {
-            (Turn::Message, Some(event), _) => {
-                meters.handled(event, self.took);
-                metrics.topics().received(&ticket.caller.context.topic);
-            }
-            (Turn::Join, _, result) => meters.joined(join_result(result), self.took),
-            (Turn::Message | Turn::Notice | Turn::Terminate, _, _) => {}
-        }
-    }
-}
-
 /// Who serves the topics that a connection may join.
 fn routes<'a>(account: &'a Account, session: &Session<Arc<Handler>>) -> RealmRoutes<'a> {
     RealmRoutes { shared: &account.shared, realm: session.identity().realm }
-}
-
-/// One word for metrics.
-fn join_result(result: &Result<Completion, Fault>) -> &'static str {
-    match result {
-        Ok(Completion::Join(answer)) if answer.is_ok() => "ok",
-        Ok(Completion::Join(_)) => "refused",
-        Ok(Completion::Handled(_)) => "crashed",
-        Err(fault) => match fault.failure() {
-            Failure::Crashed => "crashed",
-            Failure::TimedOut => "timeout",
-            Failure::Unavailable { .. } => "unavailable",
-        },
-    }
 }
 
 impl Drop for Channels {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::channels::{Called, Channels};
+use super::called::Called;
+use super::channels::Channels;
 use super::pace;
 use super::throttle::Throttle;
 use super::timers::{Tick, Timer};
-use super::traffic::Traffic;
+use super::traffic::{self, Traffic};
 use super::websocket::{End, Received, WebSocket};
 use crate::channel::{Late, TerminateReason};
 use crate::config::SocketConfig;
@@ -179,7 +180,7 @@ impl Connection {
             match received {
                 Received::Frame(frame) => {
                     self.is_read = self.socket.was_alone(&frame);
-                    Traffic::received(frame.len());
+                    traffic::received(frame.len());
                     if self.throttle.received(frame.len(), now) {
                         self.channels.throttled();
                     }

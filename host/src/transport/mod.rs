@@ -12,6 +12,7 @@
 //! [`Session`](crate::session::Session) says, and writes what is in its outbox; its
 //! messages are handled together with those of the thread's other connections.
 
+mod called;
 mod channels;
 mod connection;
 mod gathered;

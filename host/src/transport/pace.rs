@@ -28,7 +28,8 @@ const BUSY: usize = 24;
 /// The clock is looked at for one of so many connections.
 const READS_EACH_LOOK: usize = 32;
 
-/// Says that a connection of this thread had something to read; about when.
+/// Says that a connection of this thread, which calls [`pause`], had something to read;
+/// about when.
 pub(super) fn has_read() -> Instant {
     let pace = PACE.get();
     let looked_at = pace.looked_at.filter(|_| !pace.read.is_multiple_of(READS_EACH_LOOK));

@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::vec;
 
-use super::channels::{Called, PendingCall};
+use super::called::{Called, PendingCall};
 use super::spare::Spares;
 use crate::channel::{Callback, Progress};
 use crate::plugin::Handler;
@@ -34,9 +34,6 @@ thread_local! {
     static ROUND: RefCell<Round> = const {
         RefCell::new(Round { runs: VecDeque::new(), waker: None })
     };
-}
-
-thread_local! {
     static CALLED: Spares<Called> = const { Spares::new() };
 }
 

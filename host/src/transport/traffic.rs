@@ -34,14 +34,14 @@ const KEPT: usize = 16;
 /// Frames that are not counted yet: a thread that never waits counts too.
 const MOST_UNCOUNTED: u32 = 256;
 
-impl Traffic {
-    /// A frame came.
-    pub(super) fn received(bytes: usize) {
-        let tally = TALLY.get();
-        let (frames_in, bytes_in) = (tally.frames_in + 1, tally.bytes_in + bytes as u64);
-        TALLY.set(Tally { frames_in, bytes_in, ..tally });
-    }
+/// A frame came.
+pub(super) fn received(bytes: usize) {
+    let tally = TALLY.get();
+    let (frames_in, bytes_in) = (tally.frames_in + 1, tally.bytes_in + bytes as u64);
+    TALLY.set(Tally { frames_in, bytes_in, ..tally });
+}
 
+impl Traffic {
     /// A frame is being written, of a broadcast perhaps.
     pub(super) fn queued(&mut self, bytes: usize, published: Option<Published>) {
         let tally = TALLY.get();
@@ -95,7 +95,7 @@ mod tests {
             metrics_of.map(|metric| metrics.total_of(metric, &[]))
         };
         for _ in 0..MOST_UNCOUNTED - 1 {
-            Traffic::received(10);
+            received(10);
         }
         traffic.written(&metrics);
         assert_eq!(so_far(), [0, 0, 0]);
