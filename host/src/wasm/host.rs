@@ -189,7 +189,10 @@ impl clock::Host for State {
     }
 
     async fn sleep_ms(&mut self, ms: u64) {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
+        // A timer of nothing would suspend the call until the timers' next turn.
+        if ms > 0 {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
     }
 }
 

@@ -52,9 +52,10 @@ pub mod clock {
     pub use crate::bindings::millrace::plugin::clock::{monotonic_ns, now_ms};
 
     /// Waits without holding a thread. Messages for other channels go on; those
-    /// for this channel wait their turn.
+    /// for this channel wait their turn. Part of a millisecond counts as a whole
+    /// one; zero returns at once.
     pub fn sleep(duration: Duration) {
-        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         crate::bindings::millrace::plugin::clock::sleep_ms(ms);
     }
 }
