@@ -24,6 +24,17 @@ async fn a_rate_bounds_how_many_start() {
     assert_eq!(pipeline.totals().done, 2_000);
 }
 
+#[tokio::test(start_paused = true)]
+async fn work_of_no_duration_takes_no_time() {
+    let pipeline = pipeline("at-once", "worker = { plugin = \"jobs\", max_demand = 1 }\n").await;
+    // Timers have a resolution of a millisecond, and this is within one.
+    tokio::time::advance(Duration::from_micros(500)).await;
+    let begun = tokio::time::Instant::now();
+    pipeline.push((0..100).map(|seq| job("ada", seq, 0)));
+    pipeline.settle().await;
+    assert_eq!((pipeline.totals().done, begun.elapsed()), (100, Duration::ZERO));
+}
+
 /// An event that is tried again in a minute does not stop the others meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_rate_goes_on_while_an_event_waits_to_be_tried_again() {

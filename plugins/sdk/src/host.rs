@@ -55,8 +55,27 @@ pub mod clock {
     /// for this channel wait their turn. Part of a millisecond counts as a whole
     /// one; zero returns at once.
     pub fn sleep(duration: Duration) {
-        let ms = u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        crate::bindings::millrace::plugin::clock::sleep_ms(ms);
+        crate::bindings::millrace::plugin::clock::sleep_ms(whole_ms(duration));
+    }
+
+    /// Its milliseconds, with part of one as a whole one: who waits so long has
+    /// waited long enough.
+    pub(crate) fn whole_ms(duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn part_of_a_millisecond_is_a_whole_one() {
+            assert_eq!(whole_ms(Duration::ZERO), 0);
+            assert_eq!(whole_ms(Duration::from_nanos(1)), 1);
+            assert_eq!(whole_ms(Duration::from_millis(7)), 7);
+            assert_eq!(whole_ms(Duration::from_micros(7_001)), 8);
+            assert_eq!(whole_ms(Duration::MAX), u64::MAX);
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::millrace::plugin::http as wit;
+use crate::host::clock::whole_ms;
 use crate::{Error, Result};
 
 /// A request to be sent.
@@ -101,7 +102,7 @@ impl HttpRequest {
     /// How long to wait for the whole response, if that is less than
     /// `http.timeout_ms`.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.timeout_ms = Some(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
+        self.0.timeout_ms = Some(u32::try_from(whole_ms(timeout)).unwrap_or(u32::MAX));
         self
     }
 

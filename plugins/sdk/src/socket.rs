@@ -11,6 +11,7 @@ use crate::bindings::millrace::plugin::types::{
     Assigns as RawAssigns, Broadcast, Effect, LatePush, LateReply, Outcome, Push,
     Reply as RawReply, Socket as RawSocket, Task, Timer,
 };
+use crate::host::clock::whole_ms;
 use crate::{Assigns, IntoPayload, NewEvent, Reply, Result, grants};
 
 /// A handler's view of its channel: who it is, its state, and what it can ask
@@ -111,7 +112,7 @@ impl<A> Socket<A> {
 
     /// Calls `handle_info` with [`crate::Info::Timer`] later.
     pub fn send_after(&mut self, after: Duration, name: &str) {
-        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let after_ms = whole_ms(after);
         self.effects.push(Effect::SendAfter(Timer { after_ms, name: name.to_owned() }));
     }
 

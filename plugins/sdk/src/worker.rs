@@ -11,6 +11,7 @@ use crate::bindings::millrace::plugin::types::{
 use crate::bindings::worker::exports::millrace::plugin::worker::{
     Answer, Batch as RawBatch, Judged, Retry as RawRetry, Verdict as RawVerdict,
 };
+use crate::host::clock::whole_ms;
 use crate::socket::raw_reply;
 use crate::{Error, IntoPayload, Payload, Reply, Result, SocketRef, grants, host};
 
@@ -270,8 +271,7 @@ impl Verdict {
                 RawVerdict::Forward(payload)
             }
             Self::Retry { after, reason } => {
-                let after_ms = after.map(|a| u64::try_from(a.as_millis()).unwrap_or(u64::MAX));
-                RawVerdict::Retry(RawRetry { after_ms, reason })
+                RawVerdict::Retry(RawRetry { after_ms: after.map(whole_ms), reason })
             }
             Self::Drop(reason) => RawVerdict::Drop(reason),
             Self::Fail(reason) => RawVerdict::Fail(reason),

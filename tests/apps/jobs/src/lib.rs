@@ -41,9 +41,7 @@ struct Jobs;
 impl Worker for Jobs {
     fn handle(event: &Event<'_>, effects: &mut Effects) -> Result<Verdict> {
         let Job { user, seq, work_ms, poison, flaky } = event.json()?;
-        if work_ms > 0 {
-            clock::sleep(Duration::from_millis(work_ms));
-        }
+        clock::sleep(Duration::from_millis(work_ms));
         assert!(!poison, "job {seq} of {user} is poison");
         if event.attempt <= flaky {
             return Err(Error::msg(format!("attempt {} of a flaky job", event.attempt)));

@@ -104,9 +104,7 @@ impl Worker for Work {
         if let Some(transform) = job.transform {
             return transformed(event, transform);
         }
-        if job.wait_ms > 0 {
-            clock::sleep(Duration::from_millis(job.wait_ms));
-        }
+        clock::sleep(Duration::from_millis(job.wait_ms));
         if event.attempt <= job.flaky {
             return Err(Error::msg(format!("attempt {} of a flaky event", event.attempt)));
         }
