@@ -6,13 +6,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes read at once, by way of the stack.
 const PIECE_BYTES: usize = 16 * 1024;
 
+/// What tokio takes as that a socket is not ready.
+const NOT_READY: io::ErrorKind = io::ErrorKind::WouldBlock;
+
 /// A TCP stream, and what was read from it and not asked for yet.
+///
+/// Its system calls are made directly: libc's may be cancelled, and each has to arm and
+/// disarm that, which for a message of its own is a hundredth of all.
 ///
 /// Many small messages come with one read, and between two reads a connection keeps
 /// nothing for it: a buffer of its own for each would be most of its memory.
@@ -34,6 +41,27 @@ impl ReadAhead {
         self.last_read
     }
 
+    /// Reads what has come: of it, as much as there is room for goes to `into`.
+    fn try_read(&mut self, into: &mut ReadBuf<'_>) -> io::Result<()> {
+        let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
+        let (read, ahead) = once(&self.stream, Interest::READABLE, || {
+            let ((bytes, _), _) = recv(&self.stream, &mut piece, RecvFlags::empty())?;
+            let (wanted, rest) = bytes.split_at(into.remaining().min(bytes.len()));
+            into.put_slice(wanted);
+            let is_all = (1..PIECE_BYTES).contains(&bytes.len());
+            Ok(((bytes.len(), Bytes::copy_from_slice(rest)), is_all))
+        })?;
+        (self.last_read, self.ahead) = (read, ahead);
+        Ok(())
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        once(&self.stream, Interest::WRITABLE, || {
+            let written = send(&self.stream, bytes, SendFlags::NOSIGNAL)?;
+            Ok((written, written < bytes.len()))
+        })
+    }
+
     fn take_ahead(&mut self, into: &mut ReadBuf<'_>) {
         let wanted = into.remaining().min(self.ahead.len());
         into.put_slice(self.ahead.split_at(wanted).0);
@@ -51,15 +79,13 @@ impl AsyncRead for ReadAhead {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.ahead.has_remaining() {
-            let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
-            let mut piece = ReadBuf::uninit(&mut piece);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
-            let (wanted, ahead) =
-                piece.filled().split_at(into.remaining().min(piece.filled().len()));
-            into.put_slice(wanted);
-            self.last_read = wanted.len() + ahead.len();
-            self.ahead = Bytes::copy_from_slice(ahead);
-            return Poll::Ready(Ok(()));
+            loop {
+                ready!(self.stream.poll_read_ready(cx))?;
+                match self.try_read(into) {
+                    Err(error) if error.kind() == NOT_READY => {}
+                    read => return Poll::Ready(read),
+                }
+            }
         }
         self.take_ahead(into);
         Poll::Ready(Ok(()))
@@ -68,11 +94,17 @@ impl AsyncRead for ReadAhead {
 
 impl AsyncWrite for ReadAhead {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.try_write(bytes) {
+                Err(error) if error.kind() == NOT_READY => {}
+                written => return Poll::Ready(written),
+            }
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -81,5 +113,24 @@ impl AsyncWrite for ReadAhead {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Makes one system call, which says what came of it and whether that was all that the
+/// socket is ready for. If so, there is no use in another before the system says so.
+fn once<T>(
+    stream: &TcpStream,
+    interest: Interest,
+    call: impl FnOnce() -> io::Result<(T, bool)>,
+) -> io::Result<T> {
+    let mut done = None;
+    let tried = stream.try_io(interest, || {
+        let (value, is_all) = call()?;
+        done = Some(value);
+        if is_all { Err(NOT_READY.into()) } else { Ok(()) }
+    });
+    match done {
+        Some(value) => Ok(value),
+        None => tried.and(Err(NOT_READY.into())),
     }
 }
