@@ -41,6 +41,8 @@ pub(super) struct Connection {
     read_budget: usize,
     /// The last frame was all that there was to read.
     is_read: bool,
+    /// There may be a reply to what was received in this turn.
+    has_received: bool,
     /// When the frames of this turn arrived.
     read_at: Option<Instant>,
     throttle: Throttle,
@@ -73,6 +75,7 @@ impl Connection {
             taken: VecDeque::new(),
             read_budget: READ_BUDGET,
             is_read: false,
+            has_received: false,
             read_at: None,
             throttle,
             traffic: Traffic::default(),
@@ -142,11 +145,18 @@ impl Connection {
             self.channels.flush(cx);
             if self.channels.is_in_round() {
                 // It is woken when its messages have been handled, and writes then.
+                self.has_received = false;
                 return Poll::Pending;
             }
             if !reads_later {
                 break;
             }
+        }
+        if std::mem::take(&mut self.has_received) {
+            // Others are read from before it writes: who waits for what is written then
+            // mostly waits for more than one.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         if let Poll::Ready(event) = self.poll_write(cx) {
             return Poll::Ready(event);
@@ -180,6 +190,7 @@ impl Connection {
             match received {
                 Received::Frame(frame) => {
                     self.is_read = self.socket.was_alone(&frame);
+                    self.has_received = true;
                     traffic::received(frame.len());
                     if self.throttle.received(frame.len(), now) {
                         self.channels.throttled();
