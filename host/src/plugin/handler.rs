@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::Plugin;
+use crate::channel::{Callback, Completion};
 use crate::dashboard::Dashboard;
 use crate::telemetry::{ChannelMeters, Metrics};
 use crate::wire::TopicPattern;
@@ -37,8 +38,15 @@ impl Handler {
         self.plugin().is_some_and(|own| Arc::ptr_eq(own, plugin)) && self.pattern == *pattern
     }
 
-    pub(crate) fn serves(&self) -> &Serves {
-        &self.serves
+    /// What the server answers itself; `None` when the plugin has to be called.
+    pub(crate) fn answer(&self, callback: &Callback) -> Option<Completion> {
+        match &self.serves {
+            Serves::Dashboard(dashboard) => Some(dashboard.answer(callback)),
+            #[cfg(feature = "bench-native")]
+            Serves::Plugin(_) => native(callback),
+            #[cfg(not(feature = "bench-native"))]
+            Serves::Plugin(_) => None,
+        }
     }
 
     /// The plugin, if it is one.
@@ -61,4 +69,15 @@ impl Handler {
         let none = || Arc::new([]) as Arc<[SmolStr]>;
         self.plugin().map_or_else(none, |p| Arc::clone(p.live().component().intercepts()))
     }
+}
+
+/// What the probe app does with `ping`, compiled into the host.
+#[cfg(feature = "bench-native")]
+fn native(callback: &Callback) -> Option<Completion> {
+    use crate::channel::{Effect, Outcome};
+    let Callback::HandleIn { event, payload, .. } = callback else { return None };
+    (event == "ping").then(|| {
+        let effect = Effect::Reply { status: "ok".into(), payload: payload.clone() };
+        Completion::Handled(Outcome { effects: vec![effect], assigns: None })
+    })
 }

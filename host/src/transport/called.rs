@@ -39,6 +39,14 @@ pub(super) struct Called {
 }
 
 impl Called {
+    /// What came to this without a plugin.
+    pub(super) fn at_once(
+        call: Box<Call<Arc<Handler>>>,
+        result: Result<Completion, Fault>,
+    ) -> Self {
+        Self { call, result, took: Duration::ZERO, kept: None }
+    }
+
     /// What was handled, if it was a message.
     pub(super) fn event(&self) -> Option<&SmolStr> {
         match &self.call.callback {

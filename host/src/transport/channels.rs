@@ -17,7 +17,7 @@ use super::spare::Spares;
 use super::timers::{Timer, Timers};
 use crate::channel::{Caller, ChannelId, Late, Progress, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
-use crate::plugin::{Answered, Handler, Serves};
+use crate::plugin::{Answered, Handler};
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::{Client, RealmRoutes, Shared};
 use crate::session::{Action, Call, Calls, Identity, Session};
@@ -247,8 +247,7 @@ impl Channels {
                         self.outbox().push_own(frame);
                     }
                     Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
-                    Action::Call(call) if is_message(&call) => self.gather(call),
-                    Action::Call(call) => self.call(call, cx),
+                    Action::Call(call) => self.begin(call, cx),
                     other => self.publish(other),
                 }
             }
@@ -267,7 +266,15 @@ impl Channels {
         }
     }
 
-    /// Makes one call.
+    fn begin(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
+        match call.plugin.answer(&call.callback) {
+            Some(completion) => self.completed(Called::at_once(call, Ok(completion))),
+            None if is_message(&call) => self.gather(call),
+            None => self.call(call, cx),
+        }
+    }
+
+    /// Calls a plugin.
     pub(super) fn call(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
         let channel = call.ticket.caller.context.channel;
         let mut future = self.start(call);
@@ -380,15 +387,16 @@ impl Channels {
         let span = debug_span!("call", id = %ticket.caller.message(),
             topic = %ticket.caller.context.topic);
         let made = async move {
-            let at_once = |result| Answered { result, took: Duration::ZERO, kept: None };
-            let answered = match (admitted, call.plugin.serves()) {
-                (Ok(()), Serves::Plugin(plugin)) => {
-                    let calling = Calling { caller: call.ticket.caller.clone(), progress };
-                    plugin.call(kept, &calling, &assigns, &call.callback).await
+            let plugin = match (admitted, call.plugin.plugin()) {
+                (Ok(()), Some(plugin)) => plugin,
+                (Err(retry_after), _) => {
+                    return Called::at_once(call, Err(Fault::held(retry_after)));
                 }
-                (_, Serves::Dashboard(dashboard)) => at_once(Ok(dashboard.answer(&call.callback))),
-                (Err(retry_after), _) => at_once(Err(Fault::held(retry_after))),
+                // What the server answers itself does not come here.
+                (Ok(()), None) => return Called::at_once(call, Err(Fault::lost())),
             };
+            let calling = Calling { caller: call.ticket.caller.clone(), progress };
+            let answered = plugin.call(kept, &calling, &assigns, &call.callback).await;
             let Answered { result, took, kept } = answered;
             Called { call, result, took, kept }
         };

@@ -11,9 +11,9 @@ use crate::channel::{Callback, Progress};
 use crate::plugin::Handler;
 use crate::session::{Call, Calls};
 
-/// Whether a call is for a message of the client that a plugin handles.
+/// Whether a call is for a message of the client.
 pub(super) fn is_message(call: &Call<Arc<Handler>>) -> bool {
-    matches!(call.callback, Callback::HandleIn { .. }) && call.plugin.plugin().is_some()
+    matches!(call.callback, Callback::HandleIn { .. })
 }
 
 impl Channels {

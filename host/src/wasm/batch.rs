@@ -113,15 +113,6 @@ impl Pool {
         messages: impl Iterator<Item = BatchMessage<'a>>,
         cx: &mut Context<'_>,
     ) -> Option<Progressed> {
-        #[cfg(feature = "bench-native")]
-        let messages = {
-            let messages: Vec<_> = messages.collect();
-            let native = |m: &BatchMessage<'_>| super::call::native(m.event, m.payload);
-            if let Some(handled) = messages.iter().map(native).collect() {
-                return Some(Progressed { handled, waits: None });
-            }
-            messages.into_iter()
-        };
         let begun = self.meters.now();
         let taken = self.take().ok()??;
         let ledger = Arc::new(Ledger::default());

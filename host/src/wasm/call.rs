@@ -38,12 +38,6 @@ impl Pool {
         assigns: &Assigns,
         callback: &Callback,
     ) -> (Result<Completion, Fault>, Duration) {
-        #[cfg(feature = "bench-native")]
-        if let Callback::HandleIn { event, payload, .. } = callback
-            && let Some(handled) = native(event, payload)
-        {
-            return handled;
-        }
         let limits = self.component().limits();
         let deadline = match callback {
             Callback::Join { .. } => (limits.join_timeout_ms, "join_timeout_ms"),
@@ -330,15 +324,4 @@ enum Answer {
 /// Routes lead only to plugins that export what is called.
 fn missing(interface: &str) -> Fault {
     Fault::bad_return(format!("the plugin does not export `{interface}`"))
-}
-
-/// What the probe app does with `ping`, compiled into the host.
-#[cfg(feature = "bench-native")]
-pub(super) fn native(event: &str, payload: &Payload) -> Option<super::Handled> {
-    use crate::channel::Outcome;
-    (event == "ping").then(|| {
-        let effect = Effect::Reply { status: "ok".into(), payload: payload.clone() };
-        let outcome = Outcome { effects: vec![effect], assigns: None };
-        (Ok(Completion::Handled(outcome)), Duration::ZERO)
-    })
 }
