@@ -15,15 +15,19 @@ thread_local! {
 struct Pace {
     /// Connections that had something to read since it last waited.
     read: usize,
-    /// Of the last times, in sixteenths.
+    /// Of the last times, in [`PARTS`].
     average: usize,
     /// When the clock was last looked at, if that was since it last waited.
     looked_at: Option<Instant>,
 }
 
-/// Connections read from between two waits, in sixteenths, from which on yielding is
+/// Of one connection, in which the average is counted.
+const PARTS: usize = 256;
+/// The average follows the last so many times.
+const LAST: usize = 16;
+/// Connections read from between two waits, one and a half, from which on yielding is
 /// worth its price.
-const BUSY: usize = 24;
+const BUSY: usize = PARTS * 3 / 2;
 
 /// The clock is looked at for one of so many connections.
 const READS_EACH_LOOK: usize = 32;
@@ -45,16 +49,30 @@ pub(super) fn pause() {
     if read == 0 {
         return;
     }
-    let average = average - average / 16 + read;
+    let average = followed(average, read);
     PACE.set(Pace { read: 0, average, looked_at: None });
     if average >= BUSY {
         thread::yield_now();
     }
 }
 
+/// The average when there is one more, so many connections.
+fn followed(average: usize, read: usize) -> usize {
+    average - average / LAST + read * PARTS / LAST
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_is_busy_while_it_has_much_to_do_at_a_time() {
+        let after = |average, read| (0..100).fold(average, |average, _| followed(average, read));
+        let (slow, fast) = (after(0, 1), after(0, 2));
+        assert!(slow < BUSY && fast >= BUSY, "{slow} {fast}");
+        // And not for ever because it once was.
+        assert!(after(after(slow, 500), 1) < BUSY);
+    }
 
     #[test]
     fn the_clock_is_looked_at_after_each_wait_and_for_one_of_many_reads() {
