@@ -134,3 +134,88 @@ fn once<T>(
         None => tried.and(Err(NOT_READY.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair(early: &[u8]) -> (ReadAhead, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (ReadAhead::new(stream, early), client)
+    }
+
+    #[tokio::test]
+    async fn everything_is_read_in_order_and_then_the_end() {
+        let (mut stream, mut client) = pair(b"early").await;
+        // More than a piece, so that some are read whole and some are not.
+        let sent: Vec<u8> = (0..5 * PIECE_BYTES).map(|n| (n % 251) as u8).collect();
+        let expected = [b"early".as_slice(), &sent].concat();
+        let sends = tokio::spawn(async move {
+            client.write_all(&sent).await.unwrap();
+            client.shutdown().await.unwrap();
+            client
+        });
+        let mut read = Vec::new();
+        let mut small = [0; 1000];
+        loop {
+            match stream.read(&mut small).await.unwrap() {
+                0 => break,
+                n => read.extend_from_slice(&small[..n]),
+            }
+        }
+        assert!(read == expected, "{} of {} bytes", read.len(), expected.len());
+        sends.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_read_last_is_known_and_waited_for() {
+        let (mut stream, mut client) = pair(b"").await;
+        let mut into = [0; 2];
+        for sent in [b"abc".as_slice(), b"d"] {
+            let mut read = std::pin::pin!(stream.read(&mut into));
+            let first = std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+            assert!(first.is_pending(), "nothing was sent");
+            client.write_all(sent).await.unwrap();
+            assert_eq!(read.await.unwrap(), sent.len().min(2));
+            assert_eq!(stream.last_read(), sent.len());
+            let rest = sent.len().saturating_sub(2);
+            stream.read_exact(&mut into[..rest]).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_late_gets_everything() {
+        let (mut stream, mut client) = pair(b"").await;
+        let sent: Vec<u8> = (0..16 << 20).map(|n| (n % 251) as u8).collect();
+        let mut write = std::pin::pin!(stream.write_all(&sent));
+        let first = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
+        assert!(first.is_pending(), "no socket takes 16 MiB");
+        let mut read = vec![0; sent.len()];
+        let (written, got) = tokio::join!(write, client.read_exact(&mut read));
+        written.unwrap();
+        got.unwrap();
+        assert!(read == sent);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_is_an_error() {
+        let (mut stream, client) = pair(b"").await;
+        drop(client);
+        let bytes = vec![0; 1 << 20];
+        let error = loop {
+            if let Err(error) = stream.write_all(&bytes).await {
+                break error;
+            }
+        };
+        let kind = error.kind();
+        assert!(
+            matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset),
+            "{kind}"
+        );
+    }
+}
