@@ -3,6 +3,7 @@
 
 mod admin;
 mod app;
+mod check;
 mod defaults;
 mod file;
 mod origin;

@@ -1,0 +1,95 @@
+//! What the types of `millrace.toml` cannot say.
+
+use std::collections::BTreeMap;
+
+use super::file::ConfigFile;
+use super::{AdminConfig, PipelineConfig};
+use crate::plugin::Grants;
+use crate::wasm::PluginLimits;
+use crate::wire::TopicPattern;
+
+/// Every key that has a bound, and every name that has to be of something.
+pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
+    let path = &file.socket.path;
+    if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', '*', ':']) {
+        return Err(format!(
+            "socket.path is {path:?}; a path such as \"/socket\" is expected, with no `/` at its end"
+        ));
+    }
+    for (key, value) in [
+        ("idle_timeout_ms", file.socket.idle_timeout_ms),
+        ("handshake_timeout_ms", file.socket.handshake_timeout_ms),
+        ("max_connections", file.socket.max_connections as u64),
+        ("max_pending", file.socket.max_pending as u64),
+    ] {
+        if value == 0 {
+            return Err(format!("socket.{key} is 0; at least 1 is allowed"));
+        }
+    }
+    if let Some(statsd) = &file.statsd {
+        if !(128..=65_507).contains(&statsd.datagram_bytes) {
+            let found = statsd.datagram_bytes;
+            return Err(format!("statsd.datagram_bytes is {found}; 128 to 65507 are allowed"));
+        }
+        if !(1..=60_000).contains(&statsd.interval_ms) {
+            let found = statsd.interval_ms;
+            return Err(format!("statsd.interval_ms is {found}; 1 to 60000 are allowed"));
+        }
+    }
+    file.admin.iter().try_for_each(AdminConfig::check)?;
+    for policy in &file.socket.outbox_policies {
+        TopicPattern::parse(&policy.topics)
+            .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
+    }
+    let plugins: Vec<_> = file.plugins.keys().map(String::as_str).collect();
+    file.pipelines.iter().try_for_each(|(name, pipeline)| pipeline.check(name, &plugins))?;
+    for (name, plugin) in &file.plugins {
+        check_grants(&plugin.grants, &file.pipelines)
+            .map_err(|problem| format!("plugins.{name}.grants.{problem}"))?;
+    }
+    file.swap.check().map_err(|problem| format!("swap.{problem}"))?;
+    check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
+    if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
+        return Err(format!("static.files has the key {url:?}; a URL path begins with `/`"));
+    }
+    Ok(())
+}
+
+fn check_grants(
+    grants: &Grants,
+    pipelines: &BTreeMap<String, PipelineConfig>,
+) -> Result<(), String> {
+    for topic in &grants.publish {
+        TopicPattern::parse(topic).map_err(|problem| format!("publish: {problem}"))?;
+    }
+    let there = |name: &&String| name.ends_with('*') || pipelines.contains_key(*name);
+    match grants.enqueue.iter().find(|name| !there(name)) {
+        Some(stray) => Err(format!("enqueue has {stray:?}; there is no [pipelines.{stray}]")),
+        None => Ok(()),
+    }
+}
+
+/// Bounds that would let nothing through, or more than there can be.
+pub(super) fn check_limits(limits: &PluginLimits) -> Result<(), String> {
+    for (key, value) in [
+        ("fuel", limits.fuel),
+        ("max_instances", u64::from(limits.max_instances)),
+        ("max_concurrency", limits.max_concurrency as u64),
+        ("join_timeout_ms", limits.join_timeout_ms),
+        ("call_timeout_ms", limits.call_timeout_ms),
+        ("task_timeout_ms", limits.task_timeout_ms),
+    ] {
+        if value == 0 {
+            return Err(format!("{key} is 0; at least 1 is allowed"));
+        }
+    }
+    if limits.max_instances > 100_000 {
+        let found = limits.max_instances;
+        return Err(format!("max_instances is {found}; at most 100000 are allowed"));
+    }
+    if limits.max_memory_bytes > u32::MAX as usize {
+        let found = limits.max_memory_bytes;
+        return Err(format!("max_memory_bytes is {found}; at most {} are allowed", u32::MAX));
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Messages handled together.
+
+use super::*;
+
+/// Its first message is being handled, and others wait.
+fn with_waiting(others: &[&str]) -> Desk {
+    let mut desk = Desk::new(Serializer::V2);
+    desk.send(r#"["1","1","room:a","phx_join",{}]"#);
+    desk.accept_join();
+    for (number, event) in ["first"].iter().chain(others).enumerate() {
+        desk.send(&format!(r#"["1","{}","room:a","{event}",{{}}]"#, number + 2));
+    }
+    desk
+}
+
+#[test]
+fn messages_that_wait_can_follow_the_one_before_them() {
+    let mut desk = with_waiting(&["second", "phx_leave"]);
+    assert_eq!(desk.follow(9), ["call handle_in first", "call handle_in second"]);
+    assert!(desk.calls[0].assigns.is_some() && desk.calls[1].assigns.is_none());
+    let reply = || vec![Effect::Reply { status: "ok".into(), payload: Payload::empty() }];
+    let answer = |reference| {
+        format!(r#"["1","{reference}","room:a","phx_reply",{{"status":"ok","response":{{}}}}]"#)
+    };
+    assert_eq!(desk.end_with(reply()), [answer(2)]);
+    // The leave has waited for both.
+    let told = desk.end_with(reply());
+    assert_eq!(told[..2], [answer(3), answer(4)]);
+}
+
+#[test]
+fn no_more_follow_than_may() {
+    let mut desk = with_waiting(&["second", "third"]);
+    assert_eq!(desk.follow(2), ["call handle_in first", "call handle_in second"]);
+    let mut concurrent = Desk::concurrent(Serializer::V2, 2);
+    concurrent.send(r#"["1","1","room:a","phx_join",{}]"#);
+    concurrent.accept_join();
+    for number in 2..5 {
+        concurrent.send(&format!(r#"["1","{number}","room:a","e",{{}}]"#));
+    }
+    assert_eq!(concurrent.follow(9).len(), 2, "each sees the assigns as they were at its start");
+}
+
+#[test]
+fn what_was_not_made_waits_again_in_its_place() {
+    let mut desk = with_waiting(&["second", "third"]);
+    desk.follow(9);
+    let behind = desk.calls.drain(1..).collect();
+    desk.session.put_back(behind);
+    for next in ["second", "third"] {
+        assert_eq!(desk.end_with(Vec::new()), [format!("call handle_in {next}")]);
+    }
+}
+
+#[test]
+fn what_was_not_made_for_a_crash_is_unmatched() {
+    let mut desk = with_waiting(&["second"]);
+    desk.follow(9);
+    let behind = desk.calls.drain(1..).collect();
+    desk.session.put_back(behind);
+    let told = desk.end(Err(Failure::Crashed));
+    let unmatched = r#"[null,"3","room:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#;
+    assert!(told.contains(&unmatched.to_owned()), "{told:?}");
+}
