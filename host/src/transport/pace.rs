@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_busy_while_it_has_much_to_do_at_a_time() {
-        let after = |average, read| (0..100).fold(average, |average, _| followed(average, read));
+        let after = |average, read| (0..200).fold(average, |average, _| followed(average, read));
         let (slow, fast) = (after(0, 1), after(0, 2));
         assert!(slow < BUSY && fast >= BUSY, "{slow} {fast}");
         // And not for ever because it once was.
