@@ -1,4 +1,4 @@
-//! A call of a connection's plugin that is under way, and what came of it.
+//! The calls of a connection: how one begins, that it is under way, what came of it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,14 +6,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use smol_str::SmolStr;
+use tracing::{Instrument, debug_span};
 
-use crate::channel::{Callback, ChannelId, Completion, Failure};
-use crate::plugin::Handler;
+use super::channels::Channels;
+use crate::channel::{Callback, ChannelId, Completion, Failure, Progress};
+use crate::plugin::{Answered, Handler};
 use crate::session::{Call, Turn};
 use crate::telemetry::Metrics;
-use crate::wasm::{Fault, Pool};
+use crate::wasm::{Calling, Fault, Pool};
 
-pub(super) type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
+type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
 
 /// A call that was not ready at once.
 pub(super) struct PendingCall {
@@ -70,6 +72,60 @@ impl Called {
             (Turn::Join, _, result) => meters.joined(join_result(result), self.took),
             (Turn::Message | Turn::Notice | Turn::Terminate, _, _) => {}
         }
+    }
+}
+
+impl Channels {
+    /// Has a call answered by the server itself, in a round, or for itself.
+    pub(super) fn begin(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
+        match call.plugin.answer(&call.callback) {
+            Some(completion) => self.completed(Called::at_once(call, Ok(completion))),
+            None if matches!(call.callback, Callback::HandleIn { .. }) => self.gather(call),
+            None => self.call(call, cx),
+        }
+    }
+
+    /// Calls a plugin.
+    pub(super) fn call(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
+        let channel = call.ticket.caller.context.channel;
+        let mut future = self.start(call);
+        match future.as_mut().poll(cx) {
+            Poll::Ready(called) => self.completed(called),
+            Poll::Pending => self.calls.push(PendingCall { channel, future }),
+        }
+    }
+
+    /// Each loses its instance, which its client has to answer for.
+    pub(super) fn end_calls(&mut self, channel: ChannelId) {
+        let before = self.calls.len();
+        let calls = std::mem::take(&mut self.calls).into_iter();
+        self.calls = calls.filter(|call| call.channel != channel).collect();
+        self.account.cut_off(before - self.calls.len());
+    }
+
+    fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {
+        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        let assigns = call.assigns.take().unwrap_or_default();
+        let ticket = &call.ticket;
+        let admitted = self.account.admit();
+        let kept = self.kept.get(&ticket.caller.context.channel).map(Arc::clone);
+        let span = debug_span!("call", id = %ticket.caller.message(),
+            topic = %ticket.caller.context.topic);
+        let made = async move {
+            let plugin = match (admitted, call.plugin.plugin()) {
+                (Ok(()), Some(plugin)) => plugin,
+                (Err(retry_after), _) => {
+                    return Called::at_once(call, Err(Fault::held(retry_after)));
+                }
+                // What the server answers itself does not come here.
+                (Ok(()), None) => return Called::at_once(call, Err(Fault::lost())),
+            };
+            let calling = Calling { caller: call.ticket.caller.clone(), progress };
+            let answered = plugin.call(kept, &calling, &assigns, &call.callback).await;
+            let Answered { result, took, kept } = answered;
+            Called { call, result, took, kept }
+        };
+        if span.is_disabled() { Box::pin(made) } else { Box::pin(made.instrument(span)) }
     }
 }
 

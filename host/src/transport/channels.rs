@@ -8,22 +8,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tracing::{Instrument, debug, debug_span};
+use tracing::debug;
 
-use super::called::{Called, PendingCall, StartedCall};
-use super::gathered::is_message;
+use super::called::{Called, PendingCall};
 use super::round::{MOST_MESSAGES, Returns};
 use super::spare::Spares;
 use super::timers::{Timer, Timers};
-use crate::channel::{Caller, ChannelId, Late, Progress, TerminateReason};
+use crate::channel::{Caller, ChannelId, Late, TerminateReason};
 use crate::outbox::{Outbox, Outgoing, Overflow};
-use crate::plugin::{Answered, Handler};
+use crate::plugin::Handler;
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::{Client, RealmRoutes, Shared};
 use crate::session::{Action, Call, Calls, Identity, Session};
 use crate::tasks::{self, Account, Start};
 use crate::telemetry::{Metric, Redacted};
-use crate::wasm::{Calling, Fault, Pool};
+use crate::wasm::Pool;
 use crate::wire::{CloseReason, DecodeError, Frame};
 
 /// The channels of one connection.
@@ -266,24 +265,6 @@ impl Channels {
         }
     }
 
-    fn begin(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
-        match call.plugin.answer(&call.callback) {
-            Some(completion) => self.completed(Called::at_once(call, Ok(completion))),
-            None if is_message(&call) => self.gather(call),
-            None => self.call(call, cx),
-        }
-    }
-
-    /// Calls a plugin.
-    pub(super) fn call(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
-        let channel = call.ticket.caller.context.channel;
-        let mut future = self.start(call);
-        match future.as_mut().poll(cx) {
-            Poll::Ready(called) => self.completed(called),
-            Poll::Pending => self.calls.push(PendingCall { channel, future }),
-        }
-    }
-
     pub(super) fn completed(&mut self, called: Called) {
         let Call { plugin, ticket, .. } = &*called.call;
         debug!(id = %ticket.caller.message(), topic = %ticket.caller.context.topic,
@@ -357,14 +338,6 @@ impl Channels {
         }
     }
 
-    /// Each loses its instance, which its client has to answer for.
-    fn end_calls(&mut self, channel: ChannelId) {
-        let before = self.calls.len();
-        let calls = std::mem::take(&mut self.calls).into_iter();
-        self.calls = calls.filter(|call| call.channel != channel).collect();
-        self.account.cut_off(before - self.calls.len());
-    }
-
     fn push(&self, frame: Frame, topic: &Arc<str>, event: &str) {
         match self.shared().overflow.of(topic) {
             Overflow::Close => self.outbox().push_own(frame),
@@ -376,30 +349,5 @@ impl Channels {
         let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.account.outbox));
         let overflow = self.shared().overflow.of(&topic);
         Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
-    }
-
-    fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {
-        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
-        let assigns = call.assigns.take().unwrap_or_default();
-        let ticket = &call.ticket;
-        let admitted = self.account.admit();
-        let kept = self.kept.get(&ticket.caller.context.channel).map(Arc::clone);
-        let span = debug_span!("call", id = %ticket.caller.message(),
-            topic = %ticket.caller.context.topic);
-        let made = async move {
-            let plugin = match (admitted, call.plugin.plugin()) {
-                (Ok(()), Some(plugin)) => plugin,
-                (Err(retry_after), _) => {
-                    return Called::at_once(call, Err(Fault::held(retry_after)));
-                }
-                // What the server answers itself does not come here.
-                (Ok(()), None) => return Called::at_once(call, Err(Fault::lost())),
-            };
-            let calling = Calling { caller: call.ticket.caller.clone(), progress };
-            let answered = plugin.call(kept, &calling, &assigns, &call.callback).await;
-            let Answered { result, took, kept } = answered;
-            Called { call, result, took, kept }
-        };
-        if span.is_disabled() { Box::pin(made) } else { Box::pin(made.instrument(span)) }
     }
 }

@@ -153,8 +153,8 @@ impl Connection {
             }
         }
         if std::mem::take(&mut self.has_received) {
-            // Others are read from before it writes: who waits for what is written then
-            // mostly waits for more than one.
+            // Others are read from first, so that replies go out one after the other: a
+            // client on the same machine is woken for many at once.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -7,14 +7,9 @@ use tracing::{Level, enabled};
 
 use super::channels::Channels;
 use super::round::{self, MOST_MESSAGES, Rest, Returned, Run};
-use crate::channel::{Callback, Progress};
+use crate::channel::Progress;
 use crate::plugin::Handler;
 use crate::session::{Call, Calls};
-
-/// Whether a call is for a message of the client.
-pub(super) fn is_message(call: &Call<Arc<Handler>>) -> bool {
-    matches!(call.callback, Callback::HandleIn { .. })
-}
 
 impl Channels {
     /// Takes a message for a plugin, to be handed over at the next [`Self::flush`].
