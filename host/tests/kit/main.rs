@@ -35,7 +35,8 @@ async fn pipeline(name: &str, settings: &str) -> TestPipeline {
         format!("[plugins.{name}]\ncomponent = {component:?}\n")
     };
     let (jobs, relay) = (built("tests/apps/jobs"), built("tests/apps/relay"));
-    let mut toml = component(&relay, "relay");
+    // Room for every instance is reserved, and tests side by side share the addresses.
+    let mut toml = "[limits]\nmax_instances = 64\n".to_owned() + &component(&relay, "relay");
     for plugin in ["jobs", "fair", "isolate", "priority"] {
         toml.push_str(&component(&jobs, plugin));
     }
