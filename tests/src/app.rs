@@ -47,6 +47,22 @@ impl App {
         Self::written(&format!("{config}\n[plugins.slow]\ncomponent = {plugin:?}\n"))
     }
 
+    /// `tests/apps/hostile`: does what it can to hurt others on `hostile:*`, with
+    /// other settings in front and more settings of its plugin behind.
+    #[must_use]
+    pub fn hostile_with(config: &str, more: &str) -> Self {
+        let hostile = Self::of_workspace("tests/apps/hostile").plugin("hostile", more);
+        Self::written(&format!("{config}\n{hostile}"))
+    }
+
+    /// The same beside the probe, whose clients are on `room:*`.
+    #[must_use]
+    pub fn hostile_and_probe_with(config: &str, more: &str) -> Self {
+        let hostile = Self::of_workspace("tests/apps/hostile").plugin("hostile", more);
+        let probe = Self::probe().plugin("probe", "");
+        Self::written(&format!("{config}\n{probe}{hostile}"))
+    }
+
     /// `tests/apps/fetch`: sends requests as it is told on `fetch:*`, within
     /// `[plugins.fetch.http]`.
     #[must_use]

@@ -1,0 +1,1 @@
+//! Budgets of connects and joins are spent by what can succeed.

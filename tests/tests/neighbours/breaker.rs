@@ -1,0 +1,1 @@
+//! One client that makes a plugin trap does not have it held back for others.

@@ -1,0 +1,1 @@
+//! A component that is hard to compile harms nobody.

@@ -1,0 +1,1 @@
+//! Files: what is served, what is kept, what is trusted.

@@ -1,0 +1,1 @@
+//! What the host does for a plugin costs the plugin.

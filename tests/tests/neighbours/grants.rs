@@ -1,0 +1,1 @@
+//! Nothing is forged, and nothing is reached without a grant.

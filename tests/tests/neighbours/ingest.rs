@@ -1,0 +1,1 @@
+//! Requests over HTTP end, and a large one takes its turns.

@@ -1,0 +1,1 @@
+//! Instances are shared fairly between connections, calls and tasks.

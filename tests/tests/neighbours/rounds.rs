@@ -1,0 +1,1 @@
+//! Messages that are handled together share speed, not fate.
