@@ -67,14 +67,13 @@ function show(snapshot) {
   charts.show(samples);
 }
 
-const token = new URLSearchParams(location.search).get("token");
-const socket = new Socket("/dashboard/socket", { params: token ? { token } : {} });
+// Who may look has a cookie: the server has made one of the token and taken it out of the address.
+const socket = new Socket("/dashboard/socket");
 let opened = false;
 socket.onOpen(() => { opened = true; });
 socket.onError(() => {
   // A refused handshake looks like a server that is not there: ask which it is.
-  const query = token ? `?token=${encodeURIComponent(token)}` : "";
-  fetch(`/dashboard/data.json${query}`).then(({ status: code }) => {
+  fetch("/dashboard/data.json").then(({ status: code }) => {
     if (code === 403) setStatus("refused", "open /dashboard?token=… with dashboard.token");
   }).catch(() => {});
 });

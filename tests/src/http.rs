@@ -97,7 +97,7 @@ impl HttpRequest {
         let request = self.text(address);
         let bytes = [request.as_bytes(), &self.behind].concat();
         stream.write_all(&bytes).await.expect("the server reads");
-        let response = timeout(PATIENCE, HttpResponse::read(&mut stream))
+        let response = timeout(PATIENCE, HttpResponse::read(&mut stream, &self.method))
             .await
             .unwrap_or_else(|_| panic!("no answer to {request}"));
         (response, stream)
@@ -132,7 +132,7 @@ impl HttpResponse {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    async fn read(stream: &mut BufReader<TcpStream>) -> Self {
+    async fn read(stream: &mut BufReader<TcpStream>, method: &str) -> Self {
         let status = read_line(stream).await;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.expect("a status line");
@@ -143,12 +143,13 @@ impl HttpResponse {
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let mut response = Self { status, headers, body: String::new() };
+        if matches!(status, 101 | 304) || method == "HEAD" {
+            return response;
+        }
         let length = response.header("content-length").and_then(|length| length.parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
-        if status != 101 {
-            assert!(length.is_some(), "an answer without a length: {response:?}");
-            stream.read_exact(&mut body).await.expect("the whole body");
-        }
+        assert!(length.is_some(), "an answer without a length: {response:?}");
+        stream.read_exact(&mut body).await.expect("the whole body");
         response.body = String::from_utf8(body).expect("a body of text");
         response
     }

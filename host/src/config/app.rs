@@ -11,7 +11,7 @@ use super::check::{check, check_limits};
 use super::file::{ConfigFile, PluginConfig};
 use super::{
     AdminConfig, DashboardConfig, DrainConfig, EgressConfig, MetricsConfig, PipelineConfig,
-    SocketConfig, StatsdConfig, SwapConfig,
+    SocketConfig, StaticFiles, StatsdConfig, SwapConfig,
 };
 use crate::plugin::{Grants, PublicKey, Source, Trust};
 use crate::wasm::PluginLimits;
@@ -64,15 +64,6 @@ pub struct AppPlugin {
     pub trust: Trust,
 }
 
-/// What is served over plain HTTP.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StaticFiles {
-    /// Served at `/`.
-    pub dir: Option<PathBuf>,
-    /// Single files by their URL path.
-    pub files: BTreeMap<String, PathBuf>,
-}
-
 /// Why there is no app at a path.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -95,7 +86,7 @@ pub enum ConfigError {
 }
 
 /// The file's name in an app's folder.
-const FILE_NAME: &str = "millrace.toml";
+pub(crate) const CONFIG_FILE: &str = "millrace.toml";
 
 impl App {
     /// Reads the app at `path`: a folder, a `millrace.toml`, or a `.wasm` file,
@@ -104,7 +95,7 @@ impl App {
         let metadata = fs::metadata(path)
             .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
         if metadata.is_dir() {
-            let file = path.join(FILE_NAME);
+            let file = path.join(CONFIG_FILE);
             return if file.is_file() { Self::read(&file) } else { Self::package(path) };
         }
         if path.extension().is_some_and(|extension| extension == "toml") {
@@ -140,7 +131,10 @@ impl App {
             Some(folder) if folder != Path::new("") => folder.to_owned(),
             _ => PathBuf::from("."),
         };
-        Self::parse(folder, &text).map_err(invalid)
+        let mut app = Self::parse(folder, &text).map_err(invalid)?;
+        app.static_files.hidden.push(path.to_owned());
+        app.static_files.check(&app.folder).map_err(invalid)?;
+        Ok(app)
     }
 
     /// Reads the text of a `millrace.toml`; the error says what was found and
@@ -164,9 +158,12 @@ impl App {
 
     fn new(folder: PathBuf, file: ConfigFile, plugins: Vec<AppPlugin>) -> Self {
         let at = |path: &PathBuf| folder.join(path);
+        let components = plugins.iter().map(|plugin| plugin.source.component().to_owned());
         let static_files = StaticFiles {
             dir: file.static_files.dir.as_ref().map(at),
             files: file.static_files.files.iter().map(|(url, p)| (url.clone(), at(p))).collect(),
+            headers: file.static_files.headers,
+            hidden: components.collect(),
         };
         Self {
             listen: file.listen,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use hyper::header::{HeaderName, HeaderValue};
+
 use super::file::ConfigFile;
 use super::{AdminConfig, PipelineConfig};
 use crate::plugin::Grants;
@@ -51,6 +53,11 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
         return Err(format!("static.files has the key {url:?}; a URL path begins with `/`"));
+    }
+    for (name, value) in &file.static_files.headers {
+        if HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err() {
+            return Err(format!("static.headers has {name:?} = {value:?}, which is no header"));
+        }
     }
     Ok(())
 }

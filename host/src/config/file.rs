@@ -178,6 +178,8 @@ pub(super) struct StaticConfig {
     pub(super) dir: Option<PathBuf>,
     /// Single files by their URL path.
     pub(super) files: BTreeMap<String, PathBuf>,
+    /// More headers of each answer.
+    pub(super) headers: BTreeMap<String, String>,
 }
 
 impl Default for ConfigFile {

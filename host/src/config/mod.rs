@@ -8,11 +8,13 @@ mod defaults;
 mod file;
 mod origin;
 mod pipeline;
+mod static_files;
 mod swap;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use admin::AdminConfig;
-pub use app::{App, AppPlugin, ConfigError, StaticFiles};
+pub(crate) use app::CONFIG_FILE;
+pub use app::{App, AppPlugin, ConfigError};
 pub use file::{
     DashboardConfig, DrainConfig, MetricsConfig, OutboxPolicy, SocketConfig, StatsdConfig,
 };
@@ -23,4 +25,5 @@ pub use pipeline::{
     BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig, Tells,
     TimerConfig, WorkerConfig,
 };
+pub use static_files::StaticFiles;
 pub use swap::{SwapConfig, TrustConfig};

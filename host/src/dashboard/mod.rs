@@ -23,12 +23,22 @@ use std::sync::Arc;
 use crate::channel::{Callback, Completion, Effect, Joined, Outcome};
 use crate::config::DashboardConfig;
 use crate::token;
+use crate::wasm::sha256;
 use crate::wire::Payload;
 
 /// The topic of the page.
 pub(crate) const TOPIC: &str = "millrace:dashboard";
 /// What a new snapshot is broadcast as.
 pub(crate) const EVENT: &str = "snapshot";
+
+/// The cookie of a browser that has given the token.
+const COOKIE: &str = "millrace_dashboard";
+
+/// What is in the cookie: not the token itself, which may be known elsewhere and
+/// need not fit.
+fn in_cookie(token: &str) -> String {
+    sha256(format!("millrace dashboard {token}").as_bytes()).to_string()
+}
 
 /// The page's server side.
 #[derive(Debug)]
@@ -42,9 +52,27 @@ impl Dashboard {
         Self { config, history }
     }
 
-    /// Whether somebody with this token may look.
-    pub(crate) fn admits(&self, token: Option<&str>) -> bool {
-        token::admits(self.config.token.as_deref(), token)
+    /// Whether somebody with this token, or with these cookies, may look.
+    pub(crate) fn admits(&self, token: Option<&str>, cookies: Option<&str>) -> bool {
+        let Some(expected) = self.config.token.as_deref() else { return true };
+        if token.is_some() {
+            return token::admits(Some(expected), token);
+        }
+        let cookies = cookies.unwrap_or_default().split(';');
+        let mut named = cookies.filter_map(|cookie| cookie.trim().split_once('='));
+        let given = named.find(|(name, _)| *name == COOKIE).map(|(_, value)| value);
+        token::admits(Some(&in_cookie(expected)), given)
+    }
+
+    /// The cookie for a browser that gave this token; `None` if it is not the right
+    /// one, or none is needed.
+    pub(crate) fn cookie(&self, token: &str) -> Option<String> {
+        let expected = self.config.token.as_deref()?;
+        let cookie = || {
+            let value = in_cookie(expected);
+            format!("{COOKIE}={value}; Path=/dashboard; HttpOnly; SameSite=Strict")
+        };
+        token::admits(Some(expected), Some(token)).then(cookie)
     }
 
     /// What there is to see, as JSON.
@@ -69,5 +97,34 @@ impl Dashboard {
                 Completion::Handled(Outcome::default())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dashboard(token: Option<&str>) -> Dashboard {
+        let config = DashboardConfig { enabled: true, token: token.map(str::to_owned) };
+        Dashboard::new(config, Arc::default())
+    }
+
+    #[test]
+    fn the_cookie_opens_as_the_token_does() {
+        let open = dashboard(None);
+        assert!(open.admits(None, None) && open.admits(Some("x"), None));
+        assert_eq!(open.cookie("x"), None);
+        let shut = dashboard(Some("a b;\u{e9}"));
+        assert_eq!(shut.cookie("a"), None);
+        let cookie = shut.cookie("a b;\u{e9}").unwrap();
+        let (pair, attributes) = cookie.split_once("; ").unwrap();
+        assert_eq!(attributes, "Path=/dashboard; HttpOnly; SameSite=Strict");
+        assert!(!cookie.contains("a b") && cookie.is_ascii(), "{cookie}");
+        assert!(shut.admits(None, Some(pair)));
+        assert!(shut.admits(None, Some(&format!("x=y; {pair}; z"))));
+        for other in [None, Some(""), Some("millrace_dashboard="), Some("x=y")] {
+            assert!(!shut.admits(None, other), "{other:?}");
+        }
+        assert!(!shut.admits(Some("wrong"), Some(pair)), "what is asked for counts");
     }
 }

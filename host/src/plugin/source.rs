@@ -17,7 +17,7 @@ pub enum Source {
 }
 
 /// The folder inside an app where built components are kept; not for git.
-const BUILT_FOLDER: &str = ".millrace";
+pub(crate) const BUILT_FOLDER: &str = ".millrace";
 
 impl Source {
     /// The package in `folder`, as the plugin `name` of the app in `app`.

@@ -1,4 +1,4 @@
-//! HTTP requests: the socket's path, and the app's page.
+//! HTTP requests: the socket's path, the dashboard, and whose the others are.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,16 +10,25 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode};
-use tower_http::services::{ServeDir, ServeFile};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION,
+    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use hyper::{Request, Response, StatusCode};
 
-use super::{handshake, pipelines};
+use super::{files, handshake, pipelines};
 use crate::dashboard::{self, Dashboard};
 use crate::server::{Admitted, Realm, Shared, Stage};
 
 /// The body of any response.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What is no page loads nothing, and is in none.
+const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+/// The dashboard is made of its own files alone.
+const OWN_SCRIPTS: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                           frame-ancestors 'none'";
 
 /// When a client that finds the server starting or stopping may come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -49,7 +58,7 @@ pub(super) async fn respond(
             handshake::respond(request, peer, shared, admitted, Realm::Dashboard).await
         }
         (Some(below), Some(realm)) => dashboard(below, &request, &realm.dashboard),
-        _ => page(request, shared).await,
+        _ => files::respond(request, shared).await,
     }
 }
 
@@ -73,64 +82,73 @@ pub(super) fn busy(after: Duration, why: &str) -> Response<Body> {
     response
 }
 
-/// A short response in plain text.
+/// A short response in plain text, of which no browser makes anything else.
 pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
     let never = |never: Infallible| match never {};
     let body = Full::new(Bytes::copy_from_slice(text.as_bytes())).map_err(never).boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    let headers = response.headers_mut();
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
+    headers.insert(CONTENT_TYPE, plain);
+    seal(headers);
     response
+}
+
+/// Has browsers take an answer for nothing but what it says it is, and put it into
+/// no page.
+pub(crate) fn seal(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, NO_PAGE),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
 }
 
 /// Answers a request for something below `/dashboard`.
 fn dashboard(below: &str, request: &Request<Incoming>, dashboard: &Dashboard) -> Response<Body> {
+    let query = request.uri().query().unwrap_or_default();
+    let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
+    let token = token.as_ref().map(|(_, token)| token.as_ref());
+    let cookies = request.headers().get(COOKIE).and_then(|cookies| cookies.to_str().ok());
     if below == "/data.json" {
-        let query = request.uri().query().unwrap_or_default();
-        let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
-        if !dashboard.admits(token.as_ref().map(|(_, token)| token.as_ref())) {
+        if !dashboard.admits(token, cookies) {
             return text(StatusCode::FORBIDDEN, "give dashboard.token: ?token=…\n");
         }
         return typed("application/json", &dashboard.json());
     }
-    match dashboard::asset(below.trim_end_matches('/')) {
+    let below = below.trim_end_matches('/');
+    if let Some(cookie) = token.filter(|_| below.is_empty()).and_then(|t| dashboard.cookie(t)) {
+        return without_token(&cookie);
+    }
+    match dashboard::asset(below) {
         Some((media_type, content)) => typed(media_type, content),
         None => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
 
-/// Content of a type, which the browser asks for each time.
-fn typed(media_type: &'static str, content: &str) -> Response<Body> {
-    let mut response = text(StatusCode::OK, content);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+/// To the page, by an address without the token: that is a cookie from now on, and
+/// neither in the history nor in any log.
+fn without_token(cookie: &str) -> Response<Body> {
+    let mut response = text(StatusCode::SEE_OTHER, "");
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, HeaderValue::from_static("/dashboard"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        headers.insert(SET_COOKIE, cookie);
+    }
     response
 }
 
-async fn page(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
-    }
-    let files = &shared.static_files;
-    let response = match (files.files.get(request.uri().path()), &files.dir) {
-        (Some(file), _) => {
-            ServeFile::new(file).try_call(request).await.map(|r| r.map(BodyExt::boxed_unsync))
-        }
-        (None, Some(dir)) => {
-            ServeDir::new(dir).try_call(request).await.map(|r| r.map(BodyExt::boxed_unsync))
-        }
-        (None, None) => Ok(text(StatusCode::NOT_FOUND, "not found\n")),
-    };
-    match response {
-        Ok(mut response) => {
-            // A page changes with its plugin: browsers ask each time.
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            response
-        }
-        Err(error) => {
-            tracing::warn!(%error, "failed to read a static file");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n")
-        }
-    }
+/// Content of a type, which the browser asks for each time.
+fn typed(media_type: &'static str, content: &str) -> Response<Body> {
+    let mut response = text(StatusCode::OK, content);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(OWN_SCRIPTS));
+    response
 }

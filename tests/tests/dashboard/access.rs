@@ -83,3 +83,33 @@ async fn a_token_keeps_others_out() {
     let accepted = HttpRequest::upgrade(&path).send(server.address()).await;
     assert_eq!(accepted.status, 101, "{accepted:?}");
 }
+
+#[tokio::test]
+async fn the_token_becomes_a_cookie_and_leaves_the_address() {
+    let server = server("token = \"a b\"");
+    let opened = get(&server, "/dashboard?token=a%20b").await;
+    assert_eq!((opened.status, opened.header("location")), (303, Some("/dashboard")));
+    let cookie = opened.header("set-cookie").unwrap();
+    assert!(cookie.ends_with("; Path=/dashboard; HttpOnly; SameSite=Strict"), "{cookie}");
+    let (cookie, _) = cookie.split_once(';').unwrap();
+    for (cookie, data, socket) in [(cookie, 200, 101), ("millrace_dashboard=a b", 403, 403)] {
+        let request = HttpRequest::new("GET", "/dashboard/data.json").header("Cookie", cookie);
+        assert_eq!(request.send(server.address()).await.status, data, "{cookie}");
+        let upgrade = HttpRequest::upgrade(SOCKET).header("Cookie", cookie);
+        assert_eq!(upgrade.send(server.address()).await.status, socket, "{cookie}");
+    }
+    let wrong = get(&server, "/dashboard?token=a").await;
+    assert_eq!((wrong.status, wrong.header("set-cookie")), (200, None));
+}
+
+#[tokio::test]
+async fn the_page_runs_its_own_scripts_alone_and_is_in_no_other() {
+    let server = server("");
+    let page = get(&server, "/dashboard").await;
+    let policy = page.header("content-security-policy").unwrap();
+    for directive in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(directive) && !policy.contains("unsafe"), "{policy}");
+    }
+    assert_eq!(page.header("x-frame-options"), Some("DENY"));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+}

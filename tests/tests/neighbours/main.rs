@@ -2,8 +2,6 @@
 //! A test judges what the bystanders and the server suffer, and says what happens to
 //! the attacker only where that is a promise, too.
 
-#![expect(dead_code, reason = "the kit of tests that follow")]
-
 mod admission;
 mod breaker;
 mod compiling;

@@ -92,3 +92,44 @@ async fn the_socket_is_where_it_is_without_a_page_as_well() {
     let server = serve();
     server.client().await.join("room:page").await;
 }
+
+#[tokio::test]
+async fn ranges_conditions_and_heads_are_answered() {
+    let server = serve();
+    let whole = HttpRequest::new("GET", "/main.mjs").send(server.address()).await;
+    let modified = whole.header("last-modified").unwrap();
+    for (name, value, status, body) in [
+        ("Range", "bytes=0-5", 206, "import"),
+        ("Range", "bytes=900-", 416, ""),
+        ("If-Modified-Since", modified, 304, ""),
+        ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT", 412, ""),
+    ] {
+        let request = HttpRequest::new("GET", "/main.mjs").header(name, value);
+        let response = request.send(server.address()).await;
+        assert_eq!(response.status, status, "{name}: {response:?}");
+        assert!(response.body == body || status >= 400, "{name}: {response:?}");
+    }
+    let head = HttpRequest::new("HEAD", "/main.mjs").send(server.address()).await;
+    let length = whole.body.len().to_string();
+    assert_eq!((head.status, head.header("content-length")), (200, Some(length.as_str())));
+}
+
+#[tokio::test]
+async fn answers_say_what_browsers_may_make_of_them() {
+    let server = serve();
+    let page = HttpRequest::new("GET", "/").send(server.address()).await;
+    let text = HttpRequest::new("GET", "/nothing").send(server.address()).await;
+    for response in [&page, &text] {
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{response:?}");
+    }
+    assert_eq!(page.header("referrer-policy"), Some("same-origin"));
+    assert_eq!(
+        (page.header("x-frame-options"), page.header("content-security-policy")),
+        (None, None)
+    );
+    assert_eq!(text.header("x-frame-options"), Some("DENY"));
+    assert_eq!(
+        text.header("content-security-policy"),
+        Some("default-src 'none'; frame-ancestors 'none'")
+    );
+}

@@ -1,0 +1,74 @@
+//! `[static]`: what is served over plain HTTP.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::CONFIG_FILE;
+use crate::plugin::BUILT_FOLDER;
+
+/// What is served over plain HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StaticFiles {
+    /// Served at `/`, but for what begins with a dot.
+    pub dir: Option<PathBuf>,
+    /// Single files by their URL path.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Headers of each answer, in place of or besides those it has anyway.
+    pub headers: BTreeMap<String, String>,
+    /// What the app is made of: nobody gets it by way of `dir`.
+    pub hidden: Vec<PathBuf>,
+}
+
+impl StaticFiles {
+    /// Refuses a folder with an app in it: its configuration has tokens, and its
+    /// components are nobody's business.
+    pub(super) fn check(&self, app: &Path) -> Result<(), String> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        // One that is not there yet may be built; it is looked at with each request.
+        let (Some(dir), Some(app)) = (real(dir), real(app)) else { return Ok(()) };
+        let holds = match [CONFIG_FILE, BUILT_FOLDER].into_iter().find(|n| dir.join(n).exists()) {
+            Some(name) => name,
+            None if app.starts_with(&dir) => "this app",
+            None => return Ok(()),
+        };
+        Err(format!(
+            "static.dir is {}, and {holds} is in it, whose tokens and components are for nobody; \
+             put the page into a folder of its own, such as dir = \"web\"",
+            dir.display()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::config::App;
+
+    #[test]
+    fn a_folder_with_an_app_in_it_is_no_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = folder.path().join("app");
+        for below in ["web", "other", "built/.millrace"] {
+            fs::create_dir_all(app.join(below)).unwrap();
+        }
+        fs::write(app.join("other/millrace.toml"), "").unwrap();
+        let load = |dir: &str| {
+            let text = format!("[static]\ndir = {dir:?}\n");
+            fs::write(app.join("millrace.toml"), &text).unwrap();
+            fs::write(app.join("web/app.toml"), "[static]\ndir = \".\"").unwrap();
+            App::load(&app).map_err(|error| error.to_string())
+        };
+        for dir in [".", "..", "web/..", "other", "built"] {
+            let error = load(dir).unwrap_err();
+            assert!(error.contains("is in it") && error.contains("dir = \"web\""), "{error}");
+        }
+        let hidden = load("web").unwrap().static_files.hidden;
+        assert_eq!(hidden, [app.join("millrace.toml")]);
+        load("not-built-yet").unwrap();
+        let error = App::load(&app.join("web/app.toml")).unwrap_err().to_string();
+        assert!(error.contains("this app is in it"), "{error}");
+    }
+}
