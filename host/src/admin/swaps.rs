@@ -94,7 +94,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[Query { name: "max", about: "At most so many.", schema: integer }],
         body: None,
         answer: || list(exchange_schema()),
-        run: |asked| now(history(&asked)),
+        run: |asked| Box::pin(history(asked)),
     },
 ];
 
@@ -190,10 +190,10 @@ fn promote(asked: &Asked) -> Answer {
     answer(&json!(swapped.map_err(|error| problem(&error))?))
 }
 
-fn history(asked: &Asked) -> Answer {
-    let plugin = plugin(asked)?;
+async fn history(asked: Asked) -> Answer {
+    let plugin = plugin(&asked)?;
     let swaps = asked.shared.swaps().map_err(|error| problem(&error))?;
-    answer(&json!(swaps.history(plugin.name(), asked.max(MAX_LISTED)?)))
+    answer(&json!(swaps.history(plugin.name(), asked.max(MAX_LISTED)?).await))
 }
 
 /// As they say; whoever reaches the admin interface may say anything.

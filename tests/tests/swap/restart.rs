@@ -1,13 +1,14 @@
 //! What a server that starts again has.
 
 use std::fs;
+use std::io::Write;
 
 use millrace_tests::{App, TestServer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{millrace, swap, version};
+use super::{millrace, outcomes, swap, version};
 
 const TOPIC: &str = "room:restart";
 
@@ -116,4 +117,72 @@ async fn one_that_is_killed_during_an_exchange_starts_with_a_whole_version() {
         assert_eq!(live(&server).await, "1");
         assert!(server.terminate().success());
     }
+}
+
+/// A version is live, and the server has ended; the history ends with half a line, as
+/// after a crash.
+async fn cut_off() -> TempDir {
+    let folder = folder();
+    let server = TestServer::start(App::at(folder.path()));
+    swap(&server, App::probe_v2_plugin().path()).await;
+    assert!(server.terminate().success());
+    let path = folder.path().join(".millrace/versions/history.jsonl");
+    let mut history = fs::OpenOptions::new().append(true).open(path).unwrap();
+    history.write_all(b"{\"at_ms\":1,\"plugin\":\"probe\",\"from\":\"aa").unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn a_line_that_a_crash_cut_off_takes_no_exchange_along() {
+    let folder = cut_off().await;
+    let server = TestServer::start(App::at(folder.path()));
+    swap(&server, App::probe_plugin().path()).await;
+    swap(&server, App::probe_v2_plugin().path()).await;
+    assert!(server.terminate().success());
+    let server = TestServer::start(App::at(folder.path()));
+    assert_eq!(outcomes(&server).await, ["live", "live", "live"]);
+    assert_eq!(server.log().matches("cannot be read").count(), 1, "{}", server.log());
+    let back = millrace(&server, &["rollback", "probe"]).await;
+    assert_eq!((back.code, live(&server).await.as_str()), (Some(0), "1"), "{back:#?}");
+}
+
+#[tokio::test]
+async fn the_version_before_needs_no_history() {
+    let folder = cut_off().await;
+    fs::remove_file(folder.path().join(".millrace/versions/history.jsonl")).unwrap();
+    let server = TestServer::start(App::at(folder.path()));
+    let back = millrace(&server, &["rollback", "probe"]).await;
+    assert_eq!((back.code, live(&server).await.as_str()), (Some(0), "1"), "{back:#?}");
+}
+
+#[tokio::test]
+async fn a_kept_version_that_was_changed_is_not_live() {
+    let folder = cut_off().await;
+    let versions = fs::read_dir(folder.path().join(".millrace/versions/probe")).unwrap();
+    let kept = versions.map(|entry| entry.unwrap().path());
+    let kept = kept.filter(|path| path.extension().unwrap() == "wasm").collect::<Vec<_>>();
+    let [kept] = kept.as_slice() else { panic!("{kept:?}") };
+    // Another component, which would do.
+    fs::copy(App::probe_bad_plugin().path(), kept).unwrap();
+    let server = TestServer::start(App::at(folder.path()));
+    assert_eq!(live(&server).await, "1");
+    let log = server.log();
+    assert!(log.contains("it was changed: its SHA-256 is") && log.contains("configured"), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_server_in_the_folder_serves_and_exchanges_nothing() {
+    let folder = folder();
+    let first = TestServer::start(App::at(folder.path()));
+    swap(&first, App::probe_v2_plugin().path()).await;
+    let second = TestServer::start(App::at(folder.path()));
+    assert_eq!(live(&second).await, "2");
+    let file = App::probe_plugin();
+    let words = ["swap", "probe", file.path().to_str().unwrap()];
+    let refused = millrace(&second, &words).await;
+    refused.assert_refused(&["another server keeps its versions in", "serve a copy"]);
+    assert_eq!(live(&second).await, "2");
+    swap(&first, file.path()).await;
+    first.kill();
+    swap(&second, file.path()).await;
 }

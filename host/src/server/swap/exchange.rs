@@ -50,15 +50,15 @@ impl Shared {
         let slot = swaps.slot(plugin)?;
         let busy = swaps.begin(slot)?;
         swaps.admit(plugin, &upload)?;
+        let before = plugin.live().component().sha256().to_owned();
         teller.done(Step::Admit, None).await;
         let Upload { wasm, signature, canary, watch, .. } = upload;
         let trusted = slot.plugin.trust.check(&wasm, hash, signature.as_deref());
         trusted.map_err(|error| SwapError::at(Step::Trust, format!("the component {error}")))?;
         teller.done(Step::Trust, None).await;
         let pool = self.prepared(plugin, slot, wasm.to_vec(), teller).await?;
-        let keep = |error| SwapError::at(Step::Keep, format!("it cannot be kept on disk: {error}"));
         if !swaps.config.is_forgotten {
-            swaps.kept.put(plugin.name(), hash, &wasm, signature.as_deref()).map_err(keep)?;
+            swaps.keep(plugin.name(), hash, wasm, signature).await?;
             teller.done(Step::Keep, None).await;
         }
         match canary {
@@ -80,7 +80,7 @@ impl Shared {
             if canary.is_some() {
                 return Ok((Outcome::Canary, None));
             }
-            self.point(plugin, hash);
+            self.point(plugin, hash, Some(&before));
             return Ok((Outcome::Live, None));
         };
         // Others may roll it back meanwhile, or exchange it.
@@ -95,7 +95,7 @@ impl Shared {
                 if plugin.end_trial().is_some() {
                     self.make_live(plugin, &pool)?;
                 }
-                self.point(plugin, hash);
+                self.point(plugin, hash, Some(&before));
                 teller.done(Step::Watch, Some(detail)).await;
                 Ok((Outcome::Live, None))
             }
@@ -168,7 +168,7 @@ impl Shared {
             }
         };
         let to = plugin.live().component().sha256().to_owned();
-        self.point(plugin, &to);
+        self.point(plugin, &to, None);
         info!(plugin = plugin.name(), from, to, by, "rolled back");
         self.note(plugin, &from, &to, by, Outcome::RolledBack.as_str(), None, None);
         Ok(Swapped { outcome: Outcome::RolledBack, from, to })
@@ -183,19 +183,19 @@ impl Shared {
         let from = plugin.live().component().sha256().to_owned();
         let to = canary.component().sha256().to_owned();
         self.make_live(plugin, &canary)?;
-        self.point(plugin, &to);
+        self.point(plugin, &to, Some(&from));
         self.note(plugin, &from, &to, by, Outcome::Live.as_str(), None, None);
         Ok(Swapped { outcome: Outcome::Live, from, to })
     }
 
-    /// Has a version live after a restart too.
-    fn point(&self, plugin: &Plugin, hash: &str) {
+    /// Has a version live after a restart too, and the one before it at hand.
+    fn point(&self, plugin: &Plugin, hash: &str, before: Option<&str>) {
         let Ok(swaps) = self.swaps() else { return };
         let Ok(slot) = swaps.slot(plugin) else { return };
         if swaps.config.is_forgotten {
             return;
         }
-        if let Err(error) = swaps.kept.point(plugin.name(), hash, &slot.configured) {
+        if let Err(error) = swaps.kept.point(plugin.name(), hash, &slot.configured, before) {
             warn!(plugin = plugin.name(), "it is live only until the server stops: {error}");
         }
     }

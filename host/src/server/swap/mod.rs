@@ -14,6 +14,7 @@ mod prepare;
 mod watch;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ use crate::wasm::{Component, Pool};
 pub(crate) struct Swaps {
     config: SwapConfig,
     loader: Loader,
-    kept: Kept,
+    kept: Arc<Kept>,
     plugins: HashMap<String, Slot>,
     uploads: Mutex<Bucket>,
 }
@@ -139,7 +140,7 @@ impl Swaps {
     pub(super) fn new(config: SwapConfig, loader: Loader, kept: Kept) -> Self {
         let uploads = Bucket::per_minute(config.max_uploads_per_minute, Instant::now());
         let uploads = Mutex::new(uploads);
-        Self { config, loader, kept, plugins: HashMap::new(), uploads }
+        Self { config, loader, kept: Arc::new(kept), plugins: HashMap::new(), uploads }
     }
 
     /// The version of a plugin that is live at the start: that which was when the
@@ -153,10 +154,10 @@ impl Swaps {
             true => None,
         };
         self.plugins.insert(plugin.name.clone(), slot);
-        if let Some(KeptVersion { path, signature }) = kept {
-            let loaded = match PluginFile::read(&path, signature).await {
+        if let Some(kept) = kept {
+            let loaded = match kept_file(kept).await {
                 Ok(file) => self.loader.component(plugin, file).await,
-                Err(cause) => Err(StartError::Kept { path, cause }),
+                Err(error) => Err(error),
             };
             match loaded {
                 Ok(component) => {
@@ -170,9 +171,28 @@ impl Swaps {
         self.loader.component(plugin, file).await
     }
 
+    /// Has a component on disk, to be live perhaps.
+    async fn keep(
+        &self,
+        plugin: &str,
+        sha256: &str,
+        wasm: Bytes,
+        signature: Option<Vec<u8>>,
+    ) -> Result<(), SwapError> {
+        let (kept, plugin, sha256) = (Arc::clone(&self.kept), plugin.to_owned(), sha256.to_owned());
+        let put = move || kept.put(&plugin, &sha256, &wasm, signature.as_deref());
+        let put = tokio::task::spawn_blocking(put).await;
+        let put = put.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let refused = |error| format!("it cannot be kept on disk: {error}");
+        put.map_err(|error| SwapError::at(Step::Keep, refused(error)))
+    }
+
     /// The last exchanges of a plugin, the newest first.
-    pub(crate) fn history(&self, plugin: &str, most: usize) -> Vec<Exchange> {
-        self.kept.history(plugin, most)
+    pub(crate) async fn history(&self, plugin: &str, most: usize) -> Vec<Exchange> {
+        let (kept, plugin) = (Arc::clone(&self.kept), plugin.to_owned());
+        let read = tokio::task::spawn_blocking(move || kept.history(&plugin, most));
+        // An error when it panicked, of which the log has told.
+        read.await.unwrap_or_default()
     }
 
     fn slot(&self, plugin: &Plugin) -> Result<&Slot, SwapError> {
@@ -211,6 +231,20 @@ impl Swaps {
             ))
         })
     }
+}
+
+/// The file of a version that was kept, if it is what it was then.
+async fn kept_file(kept: KeptVersion) -> Result<PluginFile, StartError> {
+    let KeptVersion { path, sha256, signature } = kept;
+    let read = PluginFile::read(&path, signature).await;
+    let checked = read.and_then(|file| match file.sha256 == sha256 {
+        true => Ok(file),
+        false => {
+            let problem = format!("it was changed: its SHA-256 is {}", file.sha256);
+            Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+        }
+    });
+    checked.map_err(|cause| StartError::Kept { path, cause })
 }
 
 impl Shared {

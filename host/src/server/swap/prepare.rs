@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::exchange::Teller;
-use super::{Slot, Step, SwapError};
+use super::{Slot, Step, SwapError, kept_file};
 use crate::channel::{Assigns, Late};
-use crate::plugin::{KeptVersion, Plugin};
+use crate::plugin::Plugin;
 use crate::server::Shared;
-use crate::server::loader::{Haste, PluginFile};
+use crate::server::loader::Haste;
 use crate::wasm::{Component, Fault, OnMigrate, Pool};
 
 /// How long channels have to answer with what they remember.
@@ -61,8 +61,7 @@ impl Shared {
                 swaps.loader.file(&slot.plugin).await.map_err(|error| gone(error.to_string()))?
             }
             false => {
-                let KeptVersion { path, signature } = swaps.kept.version(plugin.name(), &before);
-                let read = PluginFile::read(&path, signature).await;
+                let read = kept_file(swaps.kept.version(plugin.name(), &before)).await;
                 read.map_err(|error| gone(format!("it is not kept any more (swap.keep): {error}")))?
             }
         };
