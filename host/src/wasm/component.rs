@@ -122,8 +122,8 @@ impl Engine {
             None => {
                 let compiled =
                     Compiled::from_binary(&self.wasmtime, wasm).map_err(LoadError::Compile)?;
-                if let Some(cache) = &self.cache {
-                    cache.put(wasm, &compiled);
+                if let (Some(cache), Ok(code)) = (&self.cache, compiled.serialize()) {
+                    cache.put(wasm, &code);
                 }
                 compiled
             }
