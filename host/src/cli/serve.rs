@@ -51,6 +51,14 @@ pub(super) fn announce(server: &Server, app: &App) {
         // In one line with nothing else that scripts look for.
         say(&format!("admin http://{admin}"));
     }
+    for (name, pipeline) in &app.pipelines {
+        let is_open = pipeline.http.as_ref().is_some_and(|http| http.token.is_none());
+        if is_open && !address.ip().is_loopback() {
+            warn!(
+                "everybody who reaches {address} may hand events to {name}; set pipelines.{name}.http.token"
+            );
+        }
+    }
     if app.dashboard.enabled {
         let token = app.dashboard.token.as_ref().map_or("", |_| "?token=…");
         info!("the dashboard is at http://{address}/dashboard{token}");

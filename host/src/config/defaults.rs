@@ -167,6 +167,12 @@ pub(super) const DEAD_LETTERS: usize = 1_000;
 /// Ten thousand events of 100 bytes.
 pub(super) const INGEST_BODY_BYTES: usize = 1024 * 1024;
 
+/// Those of such a body, and as many as a buffer of the default size holds.
+pub(super) const INGEST_EVENTS: usize = 10_000;
+
+/// As long as a few megabytes need over a slow line.
+pub(super) const INGEST_TIMEOUT_MS: u64 = 30_000;
+
 /// Shorter than HTTP clients wait.
 pub(super) const INGEST_WAIT_MS: u64 = 5_000;
 

@@ -140,6 +140,10 @@ pub struct IngestConfig {
     pub token: Option<String>,
     /// A request's body; a larger one is refused.
     pub max_body_bytes: usize,
+    /// A request's events; one with more is refused.
+    pub max_events: usize,
+    /// A body that has not come by then is given up.
+    pub timeout_ms: u64,
     /// How long a request waits for room, with `on_full = "wait"`.
     pub wait_ms: u64,
 }
@@ -190,6 +194,8 @@ impl Default for IngestConfig {
         Self {
             token: None,
             max_body_bytes: defaults::INGEST_BODY_BYTES,
+            max_events: defaults::INGEST_EVENTS,
+            timeout_ms: defaults::INGEST_TIMEOUT_MS,
             wait_ms: defaults::INGEST_WAIT_MS,
         }
     }
@@ -238,6 +244,7 @@ impl PipelineConfig {
         {
             return Err(".worker.select needs `dispatcher = \"broadcast\"`".to_owned());
         }
+        self.http.as_ref().map_or(Ok(()), IngestConfig::check)?;
         Ok(PipelineSpec {
             name: name.to_owned(),
             buffer: self.buffer.spec()?,
@@ -355,6 +362,13 @@ impl BufferConfig {
             max_per_key: nonzero(self.max_per_key, "buffer.max_per_key")?.unwrap_or(0),
             on_full,
         })
+    }
+}
+
+impl IngestConfig {
+    fn check(&self) -> Result<(), String> {
+        nonzero(Some(self.max_events), "http.max_events")?;
+        nonzero(Some(self.timeout_ms), "http.timeout_ms").map(|_| ())
     }
 }
 

@@ -1,7 +1,10 @@
 //! Events in the body of a request.
 
+use std::fmt;
+
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::event::NewEvent;
@@ -20,6 +23,13 @@ pub(crate) enum Format {
     CloudEvents,
 }
 
+/// What a body may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) max_events: usize,
+    pub(crate) max_event_bytes: usize,
+}
+
 /// A body that carries no events: nothing of it is taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum IngestError {
@@ -32,6 +42,9 @@ pub(crate) enum IngestError {
     /// It is not what it says.
     #[error("{0}")]
     Invalid(String),
+    /// They are too many.
+    #[error("the body has {found} events, allowed are {allowed} (http.max_events)")]
+    TooMany { found: usize, allowed: usize },
     /// An event is too large.
     #[error("event {at} has {found} bytes, allowed are {allowed} (buffer.max_event_bytes)")]
     TooLarge {
@@ -69,16 +82,20 @@ impl Format {
         }
     }
 
-    /// The events of a body, each at most so large. All or none.
+    /// The events of a body. All or none.
     pub(crate) fn events(
         self,
         body: &[u8],
-        max_event_bytes: usize,
+        bounds: Bounds,
         stamped_ms: u64,
     ) -> Result<Vec<NewEvent>, IngestError> {
         let text = std::str::from_utf8(body)
             .map_err(|error| IngestError::Invalid(format!("the body is not UTF-8: {error}")))?;
-        let texts = self.texts(text)?;
+        let Bounds { max_events, max_event_bytes } = bounds;
+        let Texts { first: texts, count: found } = self.texts(text, max_events)?;
+        if found > max_events {
+            return Err(IngestError::TooMany { found, allowed: max_events });
+        }
         let mut events = Vec::with_capacity(texts.len());
         for (at, text) in texts.into_iter().enumerate() {
             if text.len() > max_event_bytes {
@@ -93,33 +110,39 @@ impl Format {
         Ok(events)
     }
 
-    /// The JSON text of each event.
-    fn texts(self, body: &str) -> Result<Vec<&str>, IngestError> {
+    /// The JSON text of each event, as far as there are to be so many.
+    fn texts(self, body: &str, most: usize) -> Result<Texts<'_>, IngestError> {
         let invalid = |error| IngestError::Invalid(format!("the body is not JSON: {error}"));
         let array = body.trim_start().starts_with('[');
         match self {
             Self::Lines => {
-                let lines = body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-                let checked = lines.map(|(at, line)| match is_json(line) {
-                    true => Ok(line.trim()),
-                    false => {
-                        let start: String = line.chars().take(40).collect();
-                        let at = at + 1;
-                        Err(IngestError::Invalid(format!("line {at} is not JSON: {start:?}")))
+                let mut texts = Texts::default();
+                for (at, line) in body.lines().enumerate() {
+                    let line = line.trim();
+                    if line.is_empty() {
+                        continue;
                     }
-                });
-                checked.collect()
+                    if texts.count < most && !is_json(line) {
+                        let (at, start) = (at + 1, line.chars().take(40).collect::<String>());
+                        let problem = format!("line {at} is not JSON: {start:?}");
+                        return Err(IngestError::Invalid(problem));
+                    }
+                    texts.add(line, most);
+                }
+                Ok(texts)
             }
             Self::Json | Self::CloudEvents if array => {
-                let values: Vec<&RawValue> = serde_json::from_str(body).map_err(invalid)?;
-                Ok(values.into_iter().map(RawValue::get).collect())
+                let mut reader = serde_json::Deserializer::from_str(body);
+                let texts = reader.deserialize_seq(Elements { most }).map_err(invalid)?;
+                reader.end().map_err(invalid)?;
+                Ok(texts)
             }
             Self::CloudEvents => {
                 Err(IngestError::Invalid("an array of CloudEvents is expected".to_owned()))
             }
             Self::Json | Self::CloudEvent => {
                 let value: &RawValue = serde_json::from_str(body).map_err(invalid)?;
-                Ok(vec![value.get()])
+                Ok(Texts { first: vec![value.get()], count: 1 })
             }
         }
     }
@@ -141,12 +164,56 @@ impl Format {
     }
 }
 
+/// The texts of events.
+#[derive(Debug, Default)]
+struct Texts<'a> {
+    first: Vec<&'a str>,
+    /// Of all, whether they were wanted or not.
+    count: usize,
+}
+
+impl<'a> Texts<'a> {
+    fn add(&mut self, text: &'a str, most: usize) {
+        if self.count < most {
+            self.first.push(text);
+        }
+        self.count += 1;
+    }
+}
+
+/// Reads an array, and keeps no more of it than is wanted.
+struct Elements {
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Texts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Texts<'de>, A::Error> {
+        let mut texts = Texts::default();
+        while texts.count < self.most {
+            let Some(value) = elements.next_element::<&RawValue>()? else { return Ok(texts) };
+            texts.add(value.get(), self.most);
+        }
+        while elements.next_element::<IgnoredAny>()?.is_some() {
+            texts.count += 1;
+        }
+        Ok(texts)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BOUNDS: Bounds = Bounds { max_events: 3, max_event_bytes: 100 };
+
     fn read(content_type: &str, body: &str) -> Result<Vec<String>, String> {
-        let events = Format::parse(content_type).and_then(|f| f.events(body.as_bytes(), 100, 7));
+        let events = Format::parse(content_type).and_then(|f| f.events(body.as_bytes(), BOUNDS, 7));
         let events = events.map_err(|error| error.to_string())?;
         let text = |event: &NewEvent| {
             assert_eq!(event.stamped_ms, 7);
@@ -182,6 +249,10 @@ mod tests {
             ("text/plain", "", "the content type is \"text/plain\"; application/json, "),
             ("application/json", "{", "the body is not JSON: "),
             ("application/json", large.as_str(), "event 1 has 102 bytes, allowed are 100"),
+            ("application/json", "[1,2,3,4,[5]]", "the body has 5 events, allowed are 3 (http.max"),
+            ("application/json", "[1,2,3,4,", "the body is not JSON: "),
+            ("application/json", "[1] [2]", "the body is not JSON: "),
+            ("application/x-ndjson", "1\n2\n\n3\n4\n", "the body has 4 events, allowed are 3"),
             ("application/x-ndjson", "1\n{a}\n", "line 2 is not JSON: \"{a}\""),
             ("application/cloudevents-batch+json", EVENT, "an array of CloudEvents"),
             ("application/cloudevents+json", "{}", "event 0 is no CloudEvent: missing field"),

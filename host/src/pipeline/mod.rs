@@ -33,7 +33,7 @@ pub use core::{Batch, OnFull, Row, Totals};
 pub use demand::{DemandError, DemandLimits};
 pub(crate) use dispatcher::{Assignment, Broken, Dispatcher, Offer, Standby, Subscription, Wants};
 pub use event::{ConsumerId, DropReason, EventId, NewEvent, Now, Verdict};
-pub(crate) use ingest::{Format, IngestError};
+pub(crate) use ingest::{Bounds, Format, IngestError};
 pub use retry::RetryPolicy;
 pub use runtime::{Handover, Nowhere, Pipeline, PipelineError, Surroundings};
 pub use selector::{PointerError, Selector, check_pointer};

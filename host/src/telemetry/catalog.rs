@@ -59,6 +59,9 @@ catalog! {
     SocketClose: Counter "socket.close" "connections" ["code", "reason"];
     /// A plugin or an operator closed a connection by its user id.
     SocketDisconnected: Counter "socket.disconnected" "connections" [];
+    /// A request over HTTP was given up: its `body` did not come within `http.timeout_ms`, or its
+    /// client took next to nothing of the `response` for `handshake_timeout_ms`.
+    RequestCutOff: Counter "request.cut_off" "requests" ["part"];
     /// A client sent more than `max_messages_per_second` or `max_bytes_per_second`, and was not
     /// read for a while.
     SocketThrottled: Counter "socket.throttled" "times" [];

@@ -9,16 +9,15 @@ use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tracing::{debug, error, info};
 
 use super::connection::Connection;
 use super::http::{self, Body};
+use super::paced::Paced;
 use super::read_ahead::ReadAhead;
 use super::websocket::WebSocket;
-use crate::server::{Admitted, Realm, Shared};
+use crate::server::{Admitted, DashboardRealm, Realm, Shared};
 use crate::session::Identity;
 use crate::telemetry::{Metric, RedactedPairs};
 use crate::wasm::{ConnectRequest, Connected, Refusal};
@@ -83,8 +82,8 @@ async fn take_over(
             return None;
         }
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-        error!("a connection is no TCP stream");
+    let Ok(parts) = upgraded.downcast::<Paced>() else {
+        error!("a connection is none of this listener");
         return None;
     };
     let stream = ReadAhead::new(parts.io.into_inner(), &parts.read_buf);
@@ -174,11 +173,14 @@ fn upgrade_response(request: &Request<Incoming>) -> Result<Response<Body>, Refus
 
 /// The page for operators is opened by its token, not by a plugin.
 fn look_at_dashboard(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
-    let token = request.params.iter().find(|(name, _)| name == "token");
-    let admitted = shared
-        .dashboard
-        .as_ref()
-        .is_some_and(|realm| realm.dashboard.admits(token.map(|(_, token)| token.as_str())));
+    let named = |pairs: &[(String, String)], name| {
+        pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    };
+    let token = named(&request.params, "token");
+    let cookies = named(&request.headers, "cookie");
+    let admits =
+        |realm: &DashboardRealm| realm.dashboard.admits(token.as_deref(), cookies.as_deref());
+    let admitted = shared.dashboard.as_ref().is_some_and(admits);
     let refusal = || Refusal { status: 403, reason: String::new() };
     admitted.then(Connected::default).ok_or_else(refusal)
 }

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::http;
+use super::paced::Paced;
 use crate::server::{Admitted, Shared, Stage};
 use crate::telemetry::Metric;
 
@@ -119,6 +120,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
         debug!(%peer, %error, "failed to set TCP_NODELAY");
     }
     let timeout = Duration::from_millis(shared.socket.handshake_timeout_ms);
+    let stream = Paced::new(stream, timeout, shared.metrics.clone());
     let mut stage = shared.stage.subscribe();
     // The WebSocket goes on after HTTP is over, and takes its place with it.
     let admitted = Arc::new(admitted);
@@ -130,7 +132,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(stream, service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {

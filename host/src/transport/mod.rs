@@ -15,11 +15,13 @@
 mod called;
 mod channels;
 mod connection;
+mod files;
 mod gathered;
 mod handshake;
 mod http;
 mod listener;
 mod pace;
+mod paced;
 mod pipelines;
 mod read_ahead;
 mod round;
@@ -31,7 +33,7 @@ mod timers;
 mod traffic;
 mod websocket;
 
-pub(crate) use http::{Body, text};
+pub(crate) use http::{Body, seal, text};
 use listener::accept;
 pub(crate) use listener::{MAX_HEADER_BYTES, MAX_TURNED_AWAY, next, spawn_bounded, turn_away};
 pub(crate) use threads::{Listeners, Threads};

@@ -4,17 +4,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::http::{self, Body};
-use crate::pipeline::{Format, Handover, IngestError};
+use crate::config::IngestConfig;
+use crate::pipeline::{Bounds, Format, Handover, IngestError};
 use crate::server::Shared;
-use crate::telemetry::wall_ms;
+use crate::telemetry::{Metric, wall_ms};
 use crate::token;
+
+/// What of a body is read and handed over where it came in, on a thread whose
+/// connections wait meanwhile: some tens of microseconds. A larger one goes elsewhere.
+const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 /// Answers a request for something below `/pipelines`.
 pub(super) async fn respond(
@@ -54,17 +61,28 @@ async fn ingest(name: &str, request: Request<Incoming>, shared: &Arc<Shared>) ->
     let content_type = request.headers().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::parse(content_type).map_err(|error| refuse(&error))?;
-    let body = body(request, config.max_body_bytes, "http.max_body_bytes").await?;
-    let events = format.events(&body, pipeline.max_event_bytes(), wall_ms());
-    let events = events.map_err(|error| refuse(&error))?;
-    let mut handover = match pipeline.waits() {
-        true => {
-            let patience = Duration::from_millis(config.wait_ms);
-            pipeline.enqueue_patiently(events, patience).await
-        }
-        false => pipeline.enqueue(events),
+    let body = body(request, config, shared).await?;
+    let patience = pipeline.waits().then(|| Duration::from_millis(config.wait_ms));
+    let max_event_bytes = pipeline.max_event_bytes();
+    let bounds = Bounds { max_events: config.max_events, max_event_bytes };
+    let is_small = body.len() <= SMALL_BODY_BYTES;
+    let handing_over = async move {
+        let events = format.events(&body, bounds, wall_ms())?;
+        drop(body);
+        let mut handover = pipeline.enqueue_in_pieces(events, patience).await;
+        let safe = handover.safe().await;
+        Ok((handover, safe))
     };
-    handover.safe().await.map_err(|error| {
+    let handed = if is_small {
+        handing_over.await
+    } else {
+        let elsewhere = AbortOnDropHandle::new(shared.runtime.spawn(handing_over));
+        elsewhere.await.map_err(|_| {
+            refused(StatusCode::INTERNAL_SERVER_ERROR, "the events were not handed over\n")
+        })?
+    };
+    let (handover, safe) = handed.map_err(|error| refuse(&error))?;
+    safe.map_err(|error| {
         refused(StatusCode::SERVICE_UNAVAILABLE, &format!("{error}; send them again\n"))
     })?;
     Ok(told(&handover, shared.socket.retry_after_ms))
@@ -90,7 +108,7 @@ fn refuse(error: &IngestError) -> Refusal {
     let status = match error {
         IngestError::Format(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         IngestError::Invalid(_) => StatusCode::BAD_REQUEST,
-        IngestError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        IngestError::TooLarge { .. } | IngestError::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
     };
     refused(status, &format!("{error}\n"))
 }
@@ -107,14 +125,30 @@ fn check_token(headers: &HeaderMap, expected: Option<&str>, key: &str) -> Result
     Err(refused(StatusCode::UNAUTHORIZED, &text))
 }
 
-async fn body(request: Request<Incoming>, max: usize, key: &str) -> Result<bytes::Bytes, Refusal> {
-    match Limited::new(request.into_body(), max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let text = format!("the body has more than {max} bytes ({key})\n");
+/// The body, if it comes in time and is not too large.
+async fn body(
+    request: Request<Incoming>,
+    config: &IngestConfig,
+    shared: &Shared,
+) -> Result<Bytes, Refusal> {
+    let (max, timeout_ms) = (config.max_body_bytes, config.timeout_ms);
+    let coming = Limited::new(request.into_body(), max).collect();
+    let came = tokio::time::timeout(Duration::from_millis(timeout_ms), coming).await;
+    match came {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let text = format!("the body has more than {max} bytes (http.max_body_bytes)\n");
             Err(refused(StatusCode::PAYLOAD_TOO_LARGE, &text))
         }
-        Err(_) => Err(refused(StatusCode::BAD_REQUEST, "the body did not come\n")),
+        Ok(Err(_)) => Err(refused(StatusCode::BAD_REQUEST, "the body did not come\n")),
+        Err(_) => {
+            shared.metrics.count_of(Metric::RequestCutOff, &["body"], 1);
+            let text = format!("the body did not come within {timeout_ms} ms (http.timeout_ms)\n");
+            let mut refusal = refused(StatusCode::REQUEST_TIMEOUT, &text);
+            // What may still come of it is no request.
+            refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            Err(refusal)
+        }
     }
 }
 

@@ -44,6 +44,20 @@ impl Handover {
         }
     }
 
+    /// What became of the events behind these.
+    fn add(&mut self, next: Self) {
+        let places = self.accepted + self.refused.len();
+        self.accepted += next.accepted;
+        self.refused.extend(next.refused.into_iter().map(|(place, event)| (places + place, event)));
+        self.safe = match (self.safe.take(), next.safe) {
+            (Some(first), Some(next)) => Some(Box::pin(async move {
+                first.await?;
+                next.await
+            })),
+            (first, next) => first.or(next),
+        };
+    }
+
     /// Waits until what was accepted is safe, as far as the pipeline's storage makes
     /// it so; a producer is told no earlier.
     pub(crate) async fn safe(&mut self) -> Result<(), StorageError> {
@@ -54,7 +68,37 @@ impl Handover {
     }
 }
 
+/// Events of a request that are handed over at a time: as long as others wait for the
+/// pipeline, some tens of microseconds.
+const PIECE: usize = 512;
+
 impl Pipeline {
+    /// Hands the events of a request over, some at a time, so that others have their
+    /// turns in between; with `patience`, those that find no room wait for it.
+    pub(crate) async fn enqueue_in_pieces(
+        &self,
+        events: Vec<NewEvent>,
+        patience: Option<Duration>,
+    ) -> Handover {
+        let until = patience.map(|patience| Instant::now() + patience);
+        let mut waiting = events.into_iter();
+        let mut handover = Handover::default();
+        loop {
+            let piece: Vec<_> = waiting.by_ref().take(PIECE).collect();
+            handover.add(match until {
+                Some(until) => {
+                    let patience = until.saturating_duration_since(Instant::now());
+                    self.enqueue_patiently(piece, patience).await
+                }
+                None => self.enqueue(piece),
+            });
+            if waiting.len() == 0 {
+                return handover;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Hands events over. Those that find no room, or are too large, come back.
     pub fn enqueue(&self, mut events: Vec<NewEvent>) -> Handover {
         self.look_into(&mut events);
