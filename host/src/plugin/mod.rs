@@ -35,8 +35,10 @@ pub use watch::watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use crate::egress::{Egress, EgressConfig};
-use crate::telemetry::{Metric, Metrics, PluginMeters};
+use crate::telemetry::{Metric, Metrics, PluginMeters, Seldom};
 
 /// What a plugin's instances know of their surroundings.
 #[derive(Debug)]
@@ -55,7 +57,12 @@ pub struct Settings {
     pub(crate) grants: Grants,
     /// Whether it may not do everything.
     pub(crate) is_limited: bool,
+    /// Its lines about what is no client's message: events, above all.
+    own_lines: Seldom,
 }
+
+/// Enough to see what is wrong; one request may bring ten thousand events that fail.
+const OWN_LINES_PER_SECOND: u32 = 100;
 
 impl Settings {
     /// The surroundings of the plugin `name`.
@@ -68,13 +75,24 @@ impl Settings {
     ) -> Self {
         let meters = Arc::new(PluginMeters::new(&metrics, &name));
         let (egress, grants) = (Egress::new(http), Grants::default());
-        Self { name, config, metrics, meters, egress, grants, is_limited: false }
+        let own_lines = Seldom::per_second(OWN_LINES_PER_SECOND);
+        Self { name, config, metrics, meters, egress, grants, is_limited: false, own_lines }
     }
 
     /// The same, with these grants rather than all.
     #[must_use]
     pub fn with_grants(self, grants: Grants) -> Self {
         Self { is_limited: grants.are_limited(), grants, ..self }
+    }
+
+    /// Whether one more line of its own, about no client's message, is logged.
+    pub(crate) fn takes_own_line(&self) -> bool {
+        let Some(line) = self.own_lines.pass() else { return false };
+        if let Some(left_out) = line.left_out() {
+            let plugin = self.name.as_str();
+            warn!(plugin, left_out, "it logged more than {OWN_LINES_PER_SECOND} lines a second");
+        }
+        true
     }
 
     /// Whether the plugin may do something; it is counted when it may not.

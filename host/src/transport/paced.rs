@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_socket_linger;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
@@ -76,6 +77,8 @@ impl Paced {
             let least = MIN_BYTES_PER_SECOND * patience.as_millis() as u64 / 1000;
             if taken.saturating_sub(stalled.taken) < least.max(1) {
                 debug!(taken, "a client does not take its response");
+                // Nor does the system keep what it has not taken, for minutes.
+                let _ = set_socket_linger(self.io.inner(), Some(Duration::ZERO));
                 self.metrics.count_of(Metric::RequestCutOff, &["response"], 1);
                 let problem = "the client does not take its response";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, problem)));

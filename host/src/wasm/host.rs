@@ -137,6 +137,9 @@ impl log::Host for State {
             return;
         }
         self.lines += 1;
+        if self.current.is_none() && !self.settings.takes_own_line() {
+            return;
+        }
         let plugin = self.settings.name.as_str();
         let text = cut(&message, MAX_LINE_BYTES);
         let id = self.current.as_ref().map(|current| display(current.caller.message()));

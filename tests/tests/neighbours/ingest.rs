@@ -1,7 +1,7 @@
 //! Requests over HTTP end, and a large one takes its turns.
 
 use std::fs::File;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_tests::{App, HttpRequest, TestClient, TestServer};
 use serde_json::json;
@@ -173,6 +173,33 @@ async fn as_many_as_are_allowed_are_taken_in_turns() {
     assert_eq!(accepted.as_u64().unwrap() + rejected.len() as u64, 10_000);
     let places: Vec<_> = rejected.iter().map(|place| place.as_u64().unwrap()).collect();
     assert!(places.is_sorted() && places.last() == Some(&9_999), "their places in the request");
+}
+
+#[tokio::test]
+async fn thousands_of_events_that_fail_do_not_fill_the_log() {
+    let server = server("", "http = {}\nretry = { max_attempts = 2, backoff_ms = 1 }");
+    let mut bystander = bystander(&server).await;
+    let body = format!("[1{}]", ",1".repeat(9_999));
+    let post = HttpRequest::new("POST", "/pipelines/jobs/events").body("application/json", &body);
+    let begin = Instant::now();
+    assert_eq!(post.send(server.address()).await.status, 202);
+    longest_ping(&mut bystander, TOPIC, 50).await;
+    let path = "/pipelines/jobs";
+    let failed = async {
+        loop {
+            let view = HttpRequest::new("GET", path).send(server.admin()).await.json();
+            if view["totals"]["failed"] == 10_000 {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, failed).await.expect("all are given up");
+    // 30,000 without a bound; twice what the bounds let through, with what a start says.
+    let most = 2 * 110 * (2 + begin.elapsed().as_secs() as usize) + 50;
+    let lines = server.log().lines().count();
+    assert!(lines < most, "{lines} lines, at most {most} are expected");
+    assert!(server.log().contains("an event was given up"));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use super::selector::Selector;
 use super::spec::{DispatcherSpec, PipelineSpec, StageSpec};
 use crate::bucket::Bucket;
 use crate::channel::{Effect, SocketRef};
-use crate::telemetry::{Metrics, Origin, PipelineMeters};
+use crate::telemetry::{Metrics, Origin, PipelineMeters, Seldom};
 use crate::wasm::{Component, Fault, GuestDispatcher, GuestStandby};
 use crate::wire::Payload;
 
@@ -78,7 +78,12 @@ pub struct Pipeline {
     /// Of the stages, as they are configured or were switched to.
     dispatchers: Mutex<Vec<DispatcherSpec>>,
     meters: PipelineMeters,
+    /// Lines about events that were given up, of which one request can cause thousands.
+    given_up: Seldom,
 }
+
+/// How many of those are logged in a second; each event is among the dead letters.
+const GIVEN_UP_LINES_PER_SECOND: u32 = 10;
 
 /// A pipeline that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +150,7 @@ impl Pipeline {
             surroundings: OnceLock::new(),
             calls: TaskTracker::new(),
             dispatchers: Mutex::new(dispatchers),
+            given_up: Seldom::per_second(GIVEN_UP_LINES_PER_SECOND),
         })
     }
 
@@ -376,13 +382,16 @@ impl Pipeline {
         let pipeline = self.name.as_str();
         match output {
             Output::Dead(dead) => {
-                warn!(
-                    pipeline,
-                    key = dead.key.as_deref(),
-                    attempts = dead.attempts,
-                    reason = dead.reason,
-                    "an event was given up"
-                );
+                if let Some(line) = self.given_up.pass() {
+                    warn!(
+                        pipeline,
+                        key = dead.key.as_deref(),
+                        attempts = dead.attempts,
+                        reason = dead.reason,
+                        left_out = line.left_out(),
+                        "an event was given up"
+                    );
+                }
                 self.dead_letters().push(dead);
             }
             Output::Reply { to, status, payload } => {
