@@ -1,4 +1,4 @@
-//! A token bucket, which is told the time.
+//! Buckets that are told the time: one of tokens, and one that leaks.
 
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,35 @@ impl Bucket {
     }
 }
 
+/// A level that something raises and that falls by one each second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Leaky {
+    level: f64,
+    at: Option<Instant>,
+}
+
+impl Leaky {
+    /// Begins at a level.
+    pub(crate) fn at(level: f64, now: Instant) -> Self {
+        Self { level, at: Some(now) }
+    }
+
+    pub(crate) fn level(&self, now: Instant) -> f64 {
+        (self.level - self.since(now).as_secs_f64()).max(0.0)
+    }
+
+    /// Raises it by one, to `most` at the highest.
+    pub(crate) fn add(&mut self, most: f64, now: Instant) {
+        self.level = (self.level(now) + 1.0).min(most);
+        self.at = Some(now);
+    }
+
+    /// How long nothing has been added.
+    pub(crate) fn since(&self, now: Instant) -> Duration {
+        self.at.map_or(Duration::MAX, |at| now.saturating_duration_since(at))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +138,17 @@ mod tests {
         assert_eq!(bucket.spend(5.0, now), Duration::from_millis(500));
         assert_eq!(bucket.take(now + Duration::from_millis(500)), Err(Duration::from_millis(100)));
         assert_eq!(bucket.take(now + Duration::from_millis(700)), Ok(()));
+    }
+
+    #[test]
+    fn a_level_falls_by_one_each_second() {
+        let (mut leaky, now) = (Leaky::default(), Instant::now());
+        assert_eq!(leaky.level(now), 0.0);
+        (0..5).for_each(|_| leaky.add(3.0, now));
+        assert_eq!(leaky.level(now), 3.0);
+        assert_eq!(leaky.level(now + Duration::from_secs(2)), 1.0);
+        assert_eq!(leaky.level(now + Duration::from_secs(9)), 0.0);
+        assert_eq!(leaky.since(now + Duration::from_secs(9)), Duration::from_secs(9));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use context::{ChannelId, Context};
 pub use late::Late;
 pub use mailbox::{Letter, Mailbox};
 pub use outcome::{Assigns, Completion, Effect, Failure, Joined, Outcome};
-pub use progress::{Caller, MessageId, Progress};
+pub use progress::{Caller, MessageId, Progress, Standing};
 pub use socket_ref::{SocketRef, SocketRefError};
 
 use std::sync::Arc;

@@ -41,6 +41,15 @@ impl fmt::Display for MessageId {
     }
 }
 
+/// Who a connection is to those who share a plugin out among connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose faults count together: a user, or else an address.
+    pub source: u64,
+    /// Whether this connection has ever made a fault.
+    pub has_faulted: bool,
+}
+
 /// Applies effects of calls that have not returned yet.
 pub trait Progress: Debug + Send + Sync {
     /// Ready once the effects are applied, or can no longer be.
@@ -52,4 +61,9 @@ pub trait Progress: Debug + Send + Sync {
 
     /// The server's part of a socket ref.
     fn server(&self) -> u64;
+
+    /// Who the connection is.
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
 }

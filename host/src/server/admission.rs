@@ -131,7 +131,7 @@ impl Drop for AddressSlot {
 
 /// What counts as one address: of IPv6 the first 64 bits, which is what one
 /// household has.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,

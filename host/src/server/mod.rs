@@ -14,7 +14,7 @@ mod stage;
 mod swap;
 
 pub use admission::Admission;
-pub(crate) use admission::Admitted;
+pub(crate) use admission::{Admitted, network};
 pub(crate) use client::Client;
 pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
@@ -46,6 +46,7 @@ use crate::dashboard::History;
 use crate::outbox::OverflowPolicies;
 use crate::plugin::{Kept, Plugin, Registry};
 use crate::pubsub::{LocalOnly, PubSub};
+use crate::tasks::FaultSources;
 use crate::telemetry::{Metric, Metrics, OutboxMeters};
 use crate::transport::{Listeners, Threads};
 use crate::wire::{CloseReason, Payload};
@@ -90,6 +91,8 @@ pub struct Shared {
     pub(crate) dashboard: Option<DashboardRealm>,
     /// The last faults of plugins.
     pub(crate) faults: RecentFaults,
+    /// Where they came from.
+    pub(crate) fault_sources: FaultSources,
     /// Events, and who works on them.
     pub(crate) pipelines: Pipelines,
     /// Those of them that take events over HTTP.
@@ -137,6 +140,7 @@ impl Server {
             overflow: app.socket.overflow_policies(),
             dashboard: DashboardRealm::new(&app.dashboard, &history, &loader.metrics),
             faults: RecentFaults::default(),
+            fault_sources: FaultSources::default(),
             pipelines: Pipelines::default(),
             ingest: app
                 .pipelines

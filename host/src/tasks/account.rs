@@ -9,9 +9,12 @@ use tokio::sync::oneshot;
 use tracing::{debug, error};
 
 use super::apply;
-use crate::channel::{Caller, Effect, Late, Progress};
+use super::sources::Source;
+use crate::bucket::Leaky;
+use crate::channel::{Caller, Effect, Late, Progress, Standing};
 use crate::outbox::Outbox;
 use crate::server::Shared;
+use crate::session::Identity;
 use crate::telemetry::Metric;
 use crate::wasm::{Fault, FaultKind};
 
@@ -21,9 +24,13 @@ pub(crate) struct Account {
     pub(crate) shared: Arc<Shared>,
     pub(crate) outbox: Arc<Outbox>,
     tasks: AtomicUsize,
+    /// Whose faults those of this connection count with.
+    source: Source,
     /// Whether it has ever made a fault.
     faulty: AtomicBool,
-    faults: Mutex<Faults>,
+    /// Begins with those of its source: what a new connection does is not held
+    /// against it, but it has no faults left where others had them before.
+    faults: Mutex<Leaky>,
 }
 
 /// One of a connection's tasks; dropping it makes room for another.
@@ -31,9 +38,14 @@ pub(crate) struct Account {
 pub(crate) struct TaskSlot(Arc<Account>);
 
 impl Account {
-    pub(crate) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>, identity: &Identity) -> Self {
         let (tasks, faulty) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { shared, outbox, tasks, faulty, faults: Mutex::default() }
+        let now = Instant::now();
+        let (address, user_id) = (identity.peer.ip(), identity.user_id.as_deref());
+        let source = shared.fault_sources.source(address, user_id);
+        let max = f64::from(shared.socket.max_faults);
+        let faults = Leaky::at(shared.fault_sources.level(source, now).min(max), now);
+        Self { shared, outbox, tasks, source, faulty, faults: Mutex::new(faults) }
     }
 
     /// Room for a task, within `socket.max_tasks`.
@@ -51,7 +63,7 @@ impl Account {
         if !self.faulty.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.faults().admit(self.max_faults(), Instant::now())
+        admit(self.faults().level(Instant::now()), self.max_faults())
     }
 
     /// Logs and counts what a call of this connection did wrong.
@@ -88,14 +100,15 @@ impl Account {
     }
 
     fn add_faults(&self, many: usize) {
-        let mut faults = self.faults();
+        let (now, most) = (Instant::now(), self.max_faults() + MOST_ABOVE);
         for _ in 0..many {
-            faults.add(self.max_faults(), Instant::now());
+            self.faults().add(most, now);
+            self.shared.fault_sources.add(self.source, most, now);
         }
         self.faulty.store(true, Ordering::Relaxed);
     }
 
-    fn faults(&self) -> MutexGuard<'_, Faults> {
+    fn faults(&self) -> MutexGuard<'_, Leaky> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,7 +117,7 @@ impl Account {
     }
 }
 
-// === impl Account: flushing ===
+// === impl Account: its calls ===
 
 impl Progress for Account {
     fn flush(
@@ -129,6 +142,11 @@ impl Progress for Account {
     fn server(&self) -> u64 {
         self.shared.id
     }
+
+    fn standing(&self) -> Standing {
+        let has_faulted = self.faulty.load(Ordering::Relaxed);
+        Standing { source: self.source.number(), has_faulted }
+    }
 }
 
 // === impl TaskSlot ===
@@ -139,32 +157,14 @@ impl Drop for TaskSlot {
     }
 }
 
-// === the faults of a connection ===
-
-/// A leaky bucket of faults: one is forgiven each second.
-#[derive(Debug, Default)]
-struct Faults {
-    level: f64,
-    at: Option<Instant>,
+/// Whether faults at a level are too many; if so, for how long.
+fn admit(level: f64, max: f64) -> Result<(), Duration> {
+    let excess = level - max;
+    if excess > 0.0 { Err(Duration::from_secs_f64(excess)) } else { Ok(()) }
 }
 
-impl Faults {
-    fn level(&self, now: Instant) -> f64 {
-        let passed = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        (self.level - passed.as_secs_f64()).max(0.0)
-    }
-
-    fn add(&mut self, max: f64, now: Instant) {
-        // No more than a few seconds to wait, however many faults at once.
-        self.level = (self.level(now) + 1.0).min(max + 5.0);
-        self.at = Some(now);
-    }
-
-    fn admit(&self, max: f64, now: Instant) -> Result<(), Duration> {
-        let excess = self.level(now) - max;
-        if excess > 0.0 { Err(Duration::from_secs_f64(excess)) } else { Ok(()) }
-    }
-}
+/// No more than a few seconds to wait, however many faults at once.
+const MOST_ABOVE: f64 = 5.0;
 
 #[cfg(test)]
 mod tests {
@@ -172,17 +172,12 @@ mod tests {
 
     #[test]
     fn faults_above_the_bound_are_paid_for_in_seconds() {
-        let (mut faults, now) = (Faults::default(), Instant::now());
-        for _ in 0..20 {
-            faults.add(20.0, now);
-        }
-        assert_eq!(faults.admit(20.0, now), Ok(()));
-        faults.add(20.0, now);
-        assert_eq!(faults.admit(20.0, now), Err(Duration::from_secs(1)));
-        assert_eq!(faults.admit(20.0, now + Duration::from_secs(1)), Ok(()));
+        assert_eq!(admit(20.0, 20.0), Ok(()));
+        assert_eq!(admit(21.0, 20.0), Err(Duration::from_secs(1)));
+        let (mut faults, now) = (Leaky::default(), Instant::now());
         for _ in 0..1000 {
-            faults.add(20.0, now);
+            faults.add(20.0 + MOST_ABOVE, now);
         }
-        assert_eq!(faults.admit(20.0, now), Err(Duration::from_secs(5)));
+        assert_eq!(admit(faults.level(now), 20.0), Err(Duration::from_secs(5)));
     }
 }

@@ -9,9 +9,11 @@
 //! and its deadline, and the server waits for it when it stops.
 
 mod account;
+mod sources;
 
 pub(crate) use account::Account;
 use account::TaskSlot;
+pub(crate) use sources::FaultSources;
 
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ use super::bindings::millrace::plugin::types;
 use super::budget::{Budget, CallKind};
 use super::host::{Current, State};
 use super::instance::Instance;
+use super::party::Party;
 use super::pool::Taken;
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Caller, Completion, Effect, Outcome, Progress};
@@ -66,6 +67,10 @@ struct Entries {
     reported: Vec<Reported>,
     /// How many there were in all.
     messages: u64,
+    /// Whose message is being handled.
+    party: Party,
+    /// Whether one that was reported was of a connection that has made no fault.
+    has_blameless: bool,
 }
 
 /// A message that has not been begun.
@@ -114,7 +119,7 @@ impl Pool {
         cx: &mut Context<'_>,
     ) -> Option<Progressed> {
         let begun = self.meters.now();
-        let taken = self.take().ok()??;
+        let taken = self.take_for_many()?;
         let ledger = Arc::new(Ledger::default());
         let mut encoded = Encoded::default();
         {
@@ -156,11 +161,14 @@ impl Pool {
     ) -> Result<(), Failed> {
         match taken.instance.handle_all(&encoded, Arc::clone(&ledger)).await {
             Ok(()) => {
-                self.give_back_after(ledger.entries().messages, taken);
+                let (messages, has_blameless, _) = ledger.went_well();
+                self.give_back_after(messages, has_blameless, taken);
                 Ok(())
             }
             Err(fault) => {
-                self.faulted(&fault);
+                let (messages, has_blameless, party) = ledger.went_well();
+                self.succeeded(messages, has_blameless);
+                self.faulted(&fault, &party);
                 Err((fault, taken.instance.used()))
             }
         }
@@ -180,7 +188,7 @@ impl Pool {
             Some(Err(failed)) => self.failed(failed, since),
             None => {
                 let fault = Fault::deadline(limit, "call_timeout_ms");
-                self.faulted(&fault);
+                self.faulted(&fault, &ledger.went_well().2);
                 (Err(fault), since.map_or(Duration::ZERO, |since| since.elapsed()))
             }
         }
@@ -236,9 +244,7 @@ impl Instance {
         let Some(guest) = &self.batch else {
             return Err(Fault::bad_return("the plugin does not export `batch`".to_owned()));
         };
-        let Some(Upcoming { current, fuel }) = ledger.entries().upcoming.pop_front() else {
-            return Ok(());
-        };
+        let Some(Upcoming { current, fuel }) = ledger.next() else { return Ok(()) };
         let state = self.store.data_mut();
         state.current = Some(current);
         state.batch = Some(ledger);
@@ -299,6 +305,25 @@ impl Ledger {
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn next(&self) -> Option<Upcoming> {
+        self.entries().next()
+    }
+
+    /// How many messages went well, whether one was of a connection that has made no
+    /// fault, and whose is the one after them.
+    fn went_well(&self) -> (u64, bool, Party) {
+        let entries = self.entries();
+        (entries.messages, entries.has_blameless, entries.party)
+    }
+}
+
+impl Entries {
+    fn next(&mut self) -> Option<Upcoming> {
+        let next = self.upcoming.pop_front()?;
+        self.party = Party::connection(&next.current.caller, &*next.current.progress);
+        Some(next)
+    }
 }
 
 /// Makes `batched` known: by hand, as it sets the fuel of the next message.
@@ -327,6 +352,7 @@ fn report(
     let Some(ledger) = &state.batch else { return Err(not_in_a_batch()) };
     let mut entries = ledger.entries();
     entries.messages += 1;
+    entries.has_blameless |= !entries.party.has_faulted;
     entries.reported.push(Reported {
         outcome,
         fuel: state.fuel.saturating_sub(left),
@@ -334,7 +360,7 @@ fn report(
         at: state.settings().metrics.now(),
     });
     // A channel that ends has no next message.
-    let next = if stops { None } else { entries.upcoming.pop_front() };
+    let next = if stops { None } else { entries.next() };
     drop(entries);
     let Some(Upcoming { current, fuel }) = next else { return Ok(false) };
     state.current = Some(current);

@@ -10,6 +10,7 @@ use super::budget::{Budget, CallKind};
 use super::convert::{self, ConnectRequest, Connected, Refusal};
 use super::host::Current;
 use super::instance::Instance;
+use super::party::Party;
 use super::pool::Taken;
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Callback, Caller, Completion, Context, Effect, Info, Progress};
@@ -23,6 +24,12 @@ pub struct Calling {
     pub caller: Caller,
     /// Where its flushed effects go.
     pub progress: Arc<dyn Progress>,
+}
+
+impl Calling {
+    fn party(&self) -> Party {
+        Party::connection(&self.caller, &*self.progress)
+    }
 }
 
 impl Pool {
@@ -47,8 +54,9 @@ impl Pool {
         let component = self.component();
         let context = Arc::clone(&calling.caller.context);
         let moves = component.has_to_migrate(&context.topic, assigns, callback);
+        let party = calling.party();
         let call = async {
-            let mut taken = self.start(&mut watch).await?;
+            let mut taken = self.start(&mut watch, &party).await?;
             let result = match moves {
                 // Boxed, as few calls need it and all would have room for it.
                 true => Box::pin(taken.instance.call_migrated(calling, assigns, callback)).await,
@@ -61,9 +69,9 @@ impl Pool {
                 }
                 completion
             });
-            self.ended(taken, &mut watch, result)
+            self.ended(taken, &mut watch, &party, result)
         };
-        let result = self.within(deadline, pin!(call)).await;
+        let result = self.within(deadline, &party, pin!(call)).await;
         (result, watch.took())
     }
 
@@ -76,12 +84,13 @@ impl Pool {
     ) -> Result<Vec<Effect>, Fault> {
         let deadline = (self.component().limits().task_timeout_ms, "task_timeout_ms");
         let mut watch = Watch::new(&self.meters);
+        let party = calling.party();
         let call = async {
-            let mut taken = self.start(&mut watch).await?;
+            let mut taken = self.start(&mut watch, &party).await?;
             let result = taken.instance.run_task(calling, name, payload).await;
-            self.ended(taken, &mut watch, result)
+            self.ended(taken, &mut watch, &party, result)
         };
-        self.within(deadline, pin!(call)).await
+        self.within(deadline, &party, pin!(call)).await
     }
 
     /// Asks the plugin whether somebody may connect.
@@ -91,25 +100,27 @@ impl Pool {
     ) -> Result<Result<Connected, Refusal>, Fault> {
         let deadline = (self.component().limits().join_timeout_ms, "join_timeout_ms");
         let mut watch = Watch::new(&self.meters);
+        let party = Party::peer(&request.peer);
         let call = async {
-            let mut taken = self.start(&mut watch).await?;
+            let mut taken = self.start(&mut watch, &party).await?;
             let result = taken.instance.connect(request).await;
-            self.ended(taken, &mut watch, result)
+            self.ended(taken, &mut watch, &party, result)
         };
-        self.within(deadline, pin!(call)).await
+        self.within(deadline, &party, pin!(call)).await
     }
 
     /// Makes a call under a deadline in milliseconds, which comes with its key.
     pub(super) async fn within<T>(
         &self,
         (limit, key): (u64, &str),
+        party: &Party,
         call: Pin<&mut impl Future<Output = Result<T, Fault>>>,
     ) -> Result<T, Fault> {
         let limit = Duration::from_millis(limit);
         let result = self.component().engine.turns.within(limit, call).await;
         result.unwrap_or_else(|| {
             let fault = Fault::deadline(limit, key);
-            self.faulted(&fault);
+            self.faulted(&fault, party);
             Err(fault)
         })
     }
@@ -120,12 +131,16 @@ impl Pool {
     }
 
     /// An instance for a call.
-    pub(super) async fn start(&self, watch: &mut Watch) -> Result<Box<Taken>, Fault> {
-        if let Some(taken) = self.take()? {
+    pub(super) async fn start(
+        &self,
+        watch: &mut Watch,
+        party: &Party,
+    ) -> Result<Box<Taken>, Fault> {
+        if let Some(taken) = self.take(party)? {
             return Ok(taken);
         }
         // Boxed, as few calls need it and all would have room for it.
-        let taken = Box::pin(self.make_or_wait()).await?;
+        let taken = Box::pin(self.make_or_wait(party)).await?;
         watch.started = self.meters.now();
         Ok(taken)
     }
@@ -135,6 +150,7 @@ impl Pool {
         &self,
         taken: Box<Taken>,
         watch: &mut Watch,
+        party: &Party,
         result: Result<T, Fault>,
     ) -> Result<T, Fault> {
         watch.ended = self.meters.now();
@@ -143,8 +159,8 @@ impl Pool {
             self.meters.called(ended.duration_since(started), fuel, memory_bytes);
         }
         match &result {
-            Ok(_) => self.give_back(taken),
-            Err(fault) => self.faulted(fault),
+            Ok(_) => self.give_back(taken, party),
+            Err(fault) => self.faulted(fault, party),
         }
         result
     }

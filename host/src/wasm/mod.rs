@@ -27,6 +27,7 @@ mod instance;
 mod limits;
 mod migrate;
 mod output;
+mod party;
 mod pool;
 mod room;
 mod turns;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::instance::Instance;
+use super::party::Party;
 use super::room::{Room, Seat};
 use super::{Breaker, Component, Fault, FaultKind};
 use crate::telemetry::WasmMeters;
@@ -185,7 +186,7 @@ impl Pool {
     /// Makes an instance for the first call, if there is room.
     pub(crate) async fn warm(&self) -> Result<(), Fault> {
         let Some(seat) = self.room.seat() else { return Ok(()) };
-        let taken = self.instantiate(seat).await?;
+        let taken = self.instantiate(seat, &Party::SERVER).await?;
         self.shard(HOME.with(|home| *home)).instances.push(taken);
         Ok(())
     }
@@ -200,26 +201,35 @@ impl Pool {
 
     /// An instance for one call, if one is there; an error while the breaker
     /// holds the plugin back.
-    pub(super) fn take(&self) -> Result<Option<Box<Taken>>, Fault> {
-        self.breaker.admit().map_err(Fault::held)?;
+    pub(super) fn take(&self, party: &Party) -> Result<Option<Box<Taken>>, Fault> {
+        self.breaker.admit(party).map_err(Fault::held)?;
         // Those that wait come first.
         Ok(if self.room.is_awaited() { None } else { self.idle_instance() })
     }
 
+    /// An instance for messages of many connections, if one is there and nobody has
+    /// to be asked whose turn it is.
+    pub(super) fn take_for_many(&self) -> Option<Box<Taken>> {
+        if self.breaker.is_holding() || self.room.is_awaited() {
+            return None;
+        }
+        self.idle_instance()
+    }
+
     /// An instance for one call when none was there: a new one, or, as soon as
     /// there may be no more, the next that is returned.
-    pub(super) async fn make_or_wait(&self) -> Result<Box<Taken>, Fault> {
+    pub(super) async fn make_or_wait(&self, party: &Party) -> Result<Box<Taken>, Fault> {
         if !self.room.is_awaited()
             && let Some(seat) = self.room.seat()
         {
-            return self.instantiate(seat).await;
+            return self.instantiate(seat, party).await;
         }
         let since = self.meters.now();
         let waited = self.wait().await;
         self.meters.waited(since);
         match waited {
             Waited::Instance(taken) => Ok(taken),
-            Waited::Seat(seat) => self.instantiate(seat).await,
+            Waited::Seat(seat) => self.instantiate(seat, party).await,
             Waited::Superseded => Err(Fault::superseded()),
         }
     }
@@ -245,27 +255,32 @@ impl Pool {
         }
     }
 
-    async fn instantiate(&self, seat: Seat) -> Result<Box<Taken>, Fault> {
+    async fn instantiate(&self, seat: Seat, party: &Party) -> Result<Box<Taken>, Fault> {
         let since = self.meters.now();
         let made = Instance::new(&self.component).await;
         self.meters.instantiated(since);
         match made {
             Ok(instance) => Ok(Box::new(Taken { instance, _seat: seat })),
             Err(fault) => {
-                self.faulted(&fault);
+                self.faulted(&fault, party);
                 Err(fault)
             }
         }
     }
 
     /// Takes back an instance whose call went well.
-    pub(super) fn give_back(&self, taken: Box<Taken>) {
-        self.give_back_after(1, taken);
+    pub(super) fn give_back(&self, taken: Box<Taken>, party: &Party) {
+        self.give_back_after(1, !party.has_faulted, taken);
     }
 
     /// Takes back an instance that has handled so many messages well.
-    pub(super) fn give_back_after(&self, messages: u64, taken: Box<Taken>) {
-        self.breaker.succeeded();
+    pub(super) fn give_back_after(
+        &self,
+        messages: u64,
+        has_blameless: bool,
+        taken: Box<Taken>,
+    ) {
+        self.breaker.succeeded(messages, has_blameless);
         let mut shard = self.shard(HOME.with(|home| *home));
         shard.succeeded += messages;
         // Looked at under the lock, under which `rest` clears the shard.
@@ -298,12 +313,18 @@ impl Pool {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a fault against the plugin, if it is to blame.
-    pub(super) fn faulted(&self, fault: &Fault) {
+    /// Counts messages that were handled well before one that was not.
+    pub(super) fn succeeded(&self, messages: u64, has_blameless: bool) {
+        self.breaker.succeeded(messages, has_blameless);
+        self.shard(HOME.with(|home| *home)).succeeded += messages;
+    }
+
+    /// Counts a fault against the plugin, if it is to blame, in a call of a party.
+    pub(super) fn faulted(&self, fault: &Fault, party: &Party) {
         if fault.is_plugins() || matches!(fault.kind, FaultKind::Deadline | FaultKind::Migration) {
             self.faults.fetch_add(1, Ordering::Relaxed);
         }
-        if fault.is_plugins() && self.breaker.faulted() {
+        if fault.is_plugins() && self.breaker.faulted(party) {
             let plugin = &self.component.settings.name;
             tracing::error!(plugin, "too many calls trap: held back (limits.on_faults)");
         }
