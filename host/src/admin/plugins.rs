@@ -98,6 +98,7 @@ fn limits_schema() -> Value {
         "fuel",
         "fuel_per_byte",
         "max_memory_bytes",
+        "max_total_memory_bytes",
         "max_assigns_bytes",
         "max_effects",
         "max_effect_bytes",
@@ -110,6 +111,8 @@ fn limits_schema() -> Value {
         "max_tasks",
     ];
     let mut all = fields(&numbers, &integer());
+    all.push(("max_task_instances", schema::nullable(integer())));
+    all.push(("fresh_instances", schema::boolean()));
     all.push(("on_faults", schema::one_of(&["reload", "closed", "open"])));
     all.push(("on_migrate", schema::one_of(&["rejoin", "keep-old", "reject"])));
     object(&all)

@@ -139,6 +139,11 @@ pub enum Failure {
     Crashed,
     /// It took longer than it may.
     TimedOut,
+    /// It waited in vain for others to leave it an instance or memory.
+    Overloaded {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// It was not made: the plugin, or this connection's use of it, is held
     /// back after faults.
     Unavailable {

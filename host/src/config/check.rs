@@ -76,11 +76,15 @@ fn check_grants(
     }
 }
 
+/// Some instances of most plugins.
+const MIN_TOTAL_MEMORY_BYTES: usize = 16 * 1024 * 1024;
+
 /// Bounds that would let nothing through, or more than there can be.
 pub(super) fn check_limits(limits: &PluginLimits) -> Result<(), String> {
     for (key, value) in [
         ("fuel", limits.fuel),
         ("max_instances", u64::from(limits.max_instances)),
+        ("max_task_instances", limits.max_task_instances.map_or(1, u64::from)),
         ("max_concurrency", limits.max_concurrency as u64),
         ("join_timeout_ms", limits.join_timeout_ms),
         ("call_timeout_ms", limits.call_timeout_ms),
@@ -93,6 +97,12 @@ pub(super) fn check_limits(limits: &PluginLimits) -> Result<(), String> {
     if limits.max_instances > 100_000 {
         let found = limits.max_instances;
         return Err(format!("max_instances is {found}; at most 100000 are allowed"));
+    }
+    if limits.max_total_memory_bytes < MIN_TOTAL_MEMORY_BYTES {
+        let found = limits.max_total_memory_bytes;
+        return Err(format!(
+            "max_total_memory_bytes is {found}; at least {MIN_TOTAL_MEMORY_BYTES} are allowed"
+        ));
     }
     if limits.max_memory_bytes > u32::MAX as usize {
         let found = limits.max_memory_bytes;

@@ -72,6 +72,9 @@ pub(super) const FUEL_PER_BYTE: u64 = 100;
 /// A Rust plugin starts with little more than 1 MiB.
 pub(super) const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 
+/// Room for the largest sixteen at once, or for all instances that need little.
+pub(super) const MAX_TOTAL_MEMORY_BYTES: usize = 1024 * 1024 * 1024;
+
 /// Assigns are copied in and out of each call: larger state belongs elsewhere.
 pub(super) const MAX_ASSIGNS_BYTES: usize = 64 * 1024;
 
@@ -87,6 +90,10 @@ pub(super) const MAX_METRICS: usize = 256;
 /// Calls and tasks of one plugin at the same time; further ones wait. An
 /// instance at rest is about 50 KiB, and one that waits in a call as much.
 pub(super) const MAX_INSTANCES: u32 = 2_048;
+
+/// Making one for each call costs more than the call: it is for those whose users
+/// must not share memory.
+pub(super) const FRESH_INSTANCES: bool = false;
 
 /// As in Phoenix: a channel handles one message after the other.
 pub(super) const MAX_CONCURRENCY: usize = 1;

@@ -74,7 +74,9 @@ impl Worker {
             }
             Err(fault) => {
                 let end = match fault.kind {
-                    FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
+                    FaultKind::Held { retry_after_ms }
+                    | FaultKind::NoRoom { retry_after_ms }
+                    | FaultKind::Overloaded { retry_after_ms } => {
                         CallEnd::Unavailable { retry_after: Duration::from_millis(retry_after_ms) }
                     }
                     _ => CallEnd::Failed { reason: fault.message.clone() },

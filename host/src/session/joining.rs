@@ -124,6 +124,9 @@ impl<P: Clone> Session<P> {
                     Ok(Ok(_)) | Err(Failure::Crashed) => Payload::reason("join crashed"),
                     Ok(Err(response)) => response,
                     Err(Failure::TimedOut) => Payload::reason("join timeout"),
+                    Err(Failure::Overloaded { retry_after_ms }) => {
+                        Payload::retry("overloaded", retry_after_ms)
+                    }
                     Err(Failure::Unavailable { retry_after_ms }) => {
                         Payload::retry("unavailable", retry_after_ms)
                     }

@@ -57,6 +57,9 @@ impl<P: Clone> Session<P> {
             Err(Failure::TimedOut) => {
                 self.failed(ticket, &Payload::reason("handler timeout"), actions);
             }
+            Err(Failure::Overloaded { retry_after_ms }) => {
+                self.failed(ticket, &Payload::retry("overloaded", retry_after_ms), actions);
+            }
             Err(Failure::Unavailable { retry_after_ms }) => {
                 let reason = Payload::retry("unavailable", retry_after_ms);
                 self.failed(ticket, &reason, actions);

@@ -70,8 +70,8 @@ impl Account {
     pub(crate) fn faulted(&self, fault: &Fault, plugin: &str, what: &str, caller: &Caller) {
         let (cause, topic, id) = (fault.kind.as_str(), &caller.context.topic, caller.message());
         match fault.kind {
-            // The faults that led to it were errors.
-            FaultKind::Held { .. } => {
+            // The faults that led to it were errors; or it is the others' doing.
+            FaultKind::Held { .. } | FaultKind::Overloaded { .. } => {
                 debug!(plugin, %id, %topic, cause, "{what} failed: {fault}")
             }
             _ => error!(plugin, %id, %topic, cause, "{what} failed: {fault}"),

@@ -72,6 +72,9 @@ async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaph
             account.shared.metrics.count(Metric::TaskFailed, 1);
             let reason = match fault.kind {
                 FaultKind::Deadline => Payload::reason("task timeout"),
+                FaultKind::Overloaded { retry_after_ms } => {
+                    Payload::retry("overloaded", retry_after_ms)
+                }
                 FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
                     Payload::retry("unavailable", retry_after_ms)
                 }

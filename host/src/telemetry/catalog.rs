@@ -76,8 +76,8 @@ catalog! {
 
     /// Channels that are joined, by the pattern of their topics.
     ChannelOpen: Level "channel.open" "channels" ["channel"];
-    /// From a join's call to its answer; the result is `ok`, `refused`, `crashed`, `timeout` or
-    /// `unavailable`.
+    /// From a join's call to its answer; the result is `ok`, `refused`, `crashed`, `timeout`,
+    /// `overloaded` or `unavailable`.
     ChannelJoin: Timing "channel.join" "ms" ["channel", "result"];
     /// From the start of a `handle-in`, with its wait for an instance, to its end.
     ChannelIn: Timing "channel.in" "ms" ["channel", "event"];
@@ -110,11 +110,14 @@ catalog! {
     WasmMemory: Distribution "wasm.memory" "bytes" ["plugin", "version"];
     /// A call or task came to nothing. The cause is `trap` (a panic, too), `fuel`, `memory`,
     /// `bad_return`, `instantiation` or `deadline`; `no_room` when the machine had no room for an
-    /// instance; `held` when it was not made after too many faults.
+    /// instance; `overloaded` when others left it no instance or memory until its time was up;
+    /// `held` when it was not made after too many faults.
     WasmFault: Counter "wasm.fault" "calls" ["plugin", "cause"];
     /// Instances that live.
     WasmInstances: Level "wasm.instances" "instances" ["plugin"];
-    /// How long a call waited as there were `max_instances`.
+    /// Their memory together, of which there may be `max_total_memory_bytes`.
+    WasmMemoryTotal: Level "wasm.memory_total" "bytes" ["plugin"];
+    /// How long a call waited as there were `max_instances`, or its connection had its share.
     WasmWait: Timing "wasm.wait" "ms" ["plugin"];
     /// An instance was made.
     WasmInstantiate: Timing "wasm.instantiate" "ms" ["plugin"];

@@ -81,6 +81,7 @@ pub(crate) struct WasmMeters {
     wait: Histogram,
     instantiate: Histogram,
     pub(crate) instances: Counter,
+    pub(crate) memory_total: Counter,
 }
 
 impl WasmMeters {
@@ -94,6 +95,7 @@ impl WasmMeters {
             wait: metrics.histogram(Metric::WasmWait, &[plugin]),
             instantiate: metrics.histogram(Metric::WasmInstantiate, &[plugin]),
             instances: metrics.counter(Metric::WasmInstances, &[plugin]),
+            memory_total: metrics.counter(Metric::WasmMemoryTotal, &[plugin]),
         }
     }
 

@@ -138,6 +138,7 @@ fn join_result(result: &Result<Completion, Fault>) -> &'static str {
         Err(fault) => match fault.failure() {
             Failure::Crashed => "crashed",
             Failure::TimedOut => "timeout",
+            Failure::Overloaded { .. } => "overloaded",
             Failure::Unavailable { .. } => "unavailable",
         },
     }

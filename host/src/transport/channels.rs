@@ -73,8 +73,9 @@ impl Channels {
         let limits = config.session_limits();
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
         let waiting = shared.metrics.own_counter(Metric::ChannelWaiting);
-        let account = Arc::new(Account::new(Arc::clone(&shared), outbox, &identity));
-        let session = Session::new(identity, limits, Arc::clone(&shared.channel_ids), waiting);
+        let channel_ids = Arc::clone(&shared.channel_ids);
+        let account = Arc::new(Account::new(shared, outbox, &identity));
+        let session = Session::new(identity, limits, channel_ids, waiting);
         Self {
             session,
             account,

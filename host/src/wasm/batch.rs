@@ -22,7 +22,8 @@ use super::budget::{Budget, CallKind};
 use super::host::{Current, State};
 use super::instance::Instance;
 use super::party::Party;
-use super::pool::Taken;
+use super::room::Hold;
+use super::shelf::Taken;
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Caller, Completion, Effect, Outcome, Progress};
 use crate::wire::Payload;
@@ -103,7 +104,7 @@ const SAME_CHANNEL: u64 = 8;
 impl Pool {
     /// Whether messages can be handled together.
     pub(crate) fn takes_many(&self) -> bool {
-        self.component().has_batch()
+        self.component().has_batch() && !self.component().limits.fresh_instances
     }
 
     /// Whether a message for a channel with these assigns can be one of a batch.
@@ -130,6 +131,7 @@ impl Pool {
             }
         }
         let messages = encoded.rows.len();
+        let instance = taken.instance.number();
         let call = Arc::clone(&self).make(taken, encoded, Arc::clone(&ledger));
         let mut call = Box::pin(call);
         let polled = call.as_mut().poll(cx);
@@ -147,7 +149,8 @@ impl Pool {
             }
             Poll::Pending => {
                 ledger.entries().upcoming.clear();
-                let waits = Box::pin(self.wait_for(call, ledger, last));
+                let hold = self.hold(&ledger.went_well().2);
+                let waits = Box::pin(self.wait_for(call, ledger, last, (hold, instance)));
                 Some(Progressed { handled, waits: Some(waits) })
             }
         }
@@ -180,6 +183,7 @@ impl Pool {
         mut call: Pin<Box<impl Future<Output = Result<(), Failed>>>>,
         ledger: Arc<Ledger>,
         since: Option<Instant>,
+        (_hold, instance): (Hold, u64),
     ) -> Handled {
         let limit = Duration::from_millis(self.component().limits().call_timeout_ms);
         match self.component().engine.turns.slowly(limit, call.as_mut()).await {
@@ -187,7 +191,10 @@ impl Pool {
             Some(Ok(())) => self.reported(&ledger, since).0.pop().unwrap_or_else(unreported),
             Some(Err(failed)) => self.failed(failed, since),
             None => {
-                let fault = Fault::deadline(limit, "call_timeout_ms");
+                let fault = match self.lacks_memory(instance) {
+                    true => Fault::overloaded(limit, "call_timeout_ms"),
+                    false => Fault::deadline(limit, "call_timeout_ms"),
+                };
                 self.faulted(&fault, &ledger.went_well().2);
                 (Err(fault), since.map_or(Duration::ZERO, |since| since.elapsed()))
             }

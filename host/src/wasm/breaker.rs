@@ -63,7 +63,7 @@ const MAX_SOURCES: usize = 256;
 /// Nobody is served well when it was longer ago than this.
 const SERVED_WELL: Duration = Duration::from_secs(5);
 /// Nor before they had so long for it.
-const TIME_TO_SERVE: Duration = Duration::from_millis(250);
+const TIME_TO_SERVE: Duration = Duration::from_millis(50);
 /// How long a plugin is held back the first time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Twice as long each time, up to this.
@@ -206,9 +206,8 @@ impl Books {
     }
 
     fn has_faulted(&self, source: u64, now: Instant) -> bool {
-        let of_source = |(known, faults): &(u64, Leaky)| {
-            *known == source && faults.since(now) < FORGIVEN
-        };
+        let of_source =
+            |(known, faults): &(u64, Leaky)| *known == source && faults.since(now) < FORGIVEN;
         self.sources.iter().any(of_source)
     }
 
@@ -317,7 +316,7 @@ mod tests {
         assert!(!faults(now), "the others had no time to be served");
         breaker.succeeded_at(1, true, now + TIME_TO_SERVE);
         assert!(!faults(now + SERVED_WELL));
-        assert!(faults(now + TIME_TO_SERVE + SERVED_WELL));
+        assert!(faults(now + 2 * TIME_TO_SERVE + SERVED_WELL));
     }
 
     #[test]

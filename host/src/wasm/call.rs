@@ -10,8 +10,10 @@ use super::budget::{Budget, CallKind};
 use super::convert::{self, ConnectRequest, Connected, Refusal};
 use super::host::Current;
 use super::instance::Instance;
+use super::line::Kind;
 use super::party::Party;
-use super::pool::Taken;
+use super::shelf::Taken;
+use super::stake::Stake;
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Callback, Caller, Completion, Context, Effect, Info, Progress};
 use crate::telemetry::WasmMeters;
@@ -54,9 +56,9 @@ impl Pool {
         let component = self.component();
         let context = Arc::clone(&calling.caller.context);
         let moves = component.has_to_migrate(&context.topic, assigns, callback);
-        let party = calling.party();
+        let stake = self.stake(calling.party(), Kind::Call);
         let call = async {
-            let mut taken = self.start(&mut watch, &party).await?;
+            let mut taken = self.start(&mut watch, &stake).await?;
             let result = match moves {
                 // Boxed, as few calls need it and all would have room for it.
                 true => Box::pin(taken.instance.call_migrated(calling, assigns, callback)).await,
@@ -69,9 +71,9 @@ impl Pool {
                 }
                 completion
             });
-            self.ended(taken, &mut watch, &party, result)
+            self.ended(taken, &mut watch, &stake.party, result)
         };
-        let result = self.within(deadline, &party, pin!(call)).await;
+        let result = self.within(deadline, &stake, pin!(call)).await;
         (result, watch.took())
     }
 
@@ -84,13 +86,13 @@ impl Pool {
     ) -> Result<Vec<Effect>, Fault> {
         let deadline = (self.component().limits().task_timeout_ms, "task_timeout_ms");
         let mut watch = Watch::new(&self.meters);
-        let party = calling.party();
+        let stake = self.stake(calling.party(), Kind::Task);
         let call = async {
-            let mut taken = self.start(&mut watch, &party).await?;
+            let mut taken = self.start(&mut watch, &stake).await?;
             let result = taken.instance.run_task(calling, name, payload).await;
-            self.ended(taken, &mut watch, &party, result)
+            self.ended(taken, &mut watch, &stake.party, result)
         };
-        self.within(deadline, &party, pin!(call)).await
+        self.within(deadline, &stake, pin!(call)).await
     }
 
     /// Asks the plugin whether somebody may connect.
@@ -100,27 +102,31 @@ impl Pool {
     ) -> Result<Result<Connected, Refusal>, Fault> {
         let deadline = (self.component().limits().join_timeout_ms, "join_timeout_ms");
         let mut watch = Watch::new(&self.meters);
-        let party = Party::peer(&request.peer);
+        let stake = self.stake(Party::peer(&request.peer), Kind::Call);
         let call = async {
-            let mut taken = self.start(&mut watch, &party).await?;
+            let mut taken = self.start(&mut watch, &stake).await?;
             let result = taken.instance.connect(request).await;
-            self.ended(taken, &mut watch, &party, result)
+            self.ended(taken, &mut watch, &stake.party, result)
         };
-        self.within(deadline, &party, pin!(call)).await
+        self.within(deadline, &stake, pin!(call)).await
     }
 
     /// Makes a call under a deadline in milliseconds, which comes with its key.
     pub(super) async fn within<T>(
         &self,
         (limit, key): (u64, &str),
-        party: &Party,
+        stake: &Stake<'_>,
         call: Pin<&mut impl Future<Output = Result<T, Fault>>>,
     ) -> Result<T, Fault> {
         let limit = Duration::from_millis(limit);
-        let result = self.component().engine.turns.within(limit, call).await;
+        let turns = &self.component().engine.turns;
+        let result = turns.within(limit, call, || stake.goes_on()).await;
         result.unwrap_or_else(|| {
-            let fault = Fault::deadline(limit, key);
-            self.faulted(&fault, party);
+            let fault = match stake.waits() {
+                true => Fault::overloaded(limit, key),
+                false => Fault::deadline(limit, key),
+            };
+            self.faulted(&fault, &stake.party);
             Err(fault)
         })
     }
@@ -134,13 +140,15 @@ impl Pool {
     pub(super) async fn start(
         &self,
         watch: &mut Watch,
-        party: &Party,
+        stake: &Stake<'_>,
     ) -> Result<Box<Taken>, Fault> {
-        if let Some(taken) = self.take(party)? {
+        if let Some(taken) = self.take(stake)? {
+            stake.begins(taken.instance.number());
             return Ok(taken);
         }
         // Boxed, as few calls need it and all would have room for it.
-        let taken = Box::pin(self.make_or_wait(party)).await?;
+        let taken = Box::pin(self.make_or_wait(stake)).await?;
+        stake.begins(taken.instance.number());
         watch.started = self.meters.now();
         Ok(taken)
     }

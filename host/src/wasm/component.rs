@@ -165,7 +165,7 @@ impl Loading {
     /// Asks it, which is its first call.
     pub async fn finish(self) -> Result<Component, LoadError> {
         let mut component = self.0;
-        let mut instance = Instance::new(&component).await.map_err(LoadError::FirstCall)?;
+        let mut instance = Instance::new(&component, None).await.map_err(LoadError::FirstCall)?;
         component.needs = instance.needs().await.map_err(LoadError::FirstCall)?;
         let granted = component.settings.grants.check_all(&component.needs);
         granted.map_err(LoadError::NotGranted)?;

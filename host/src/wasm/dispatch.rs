@@ -42,7 +42,7 @@ impl GuestDispatcher {
     /// Starts one, which asks it what it wants to know.
     pub(crate) fn new(component: &Component) -> Result<Self, Broken> {
         let name = format!("{} {}", component.settings.name, component.version());
-        let mut instance = at_once(Instance::new(component))?.map_err(failed)?;
+        let mut instance = at_once(Instance::new(component, None))?.map_err(failed)?;
         instance.never_yield().map_err(failed)?;
         let mut dispatcher = Self { name, instance, wants: Wants::default(), asks: Vec::new() };
         let init = dispatcher.call(0, async |guest, store| guest.call_init(store).await)?;

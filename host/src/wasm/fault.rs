@@ -44,6 +44,11 @@ pub enum FaultKind {
         /// When it is worth trying again, in milliseconds.
         retry_after_ms: u64,
     },
+    /// It waited in vain for an instance, or for memory.
+    Overloaded {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// It was not made: the plugin is held back after other faults.
     Held {
         /// When it is worth trying again, in milliseconds.
@@ -65,6 +70,7 @@ impl FaultKind {
             Self::Migration => "migration",
             Self::Superseded => "superseded",
             Self::NoRoom { .. } => "no_room",
+            Self::Overloaded { .. } => "overloaded",
             Self::Held { .. } => "held",
         }
     }
@@ -80,6 +86,16 @@ impl Fault {
     pub(crate) fn deadline(limit: Duration, key: &str) -> Self {
         let message = format!("took longer than {} ms (limits.{key})", limit.as_millis());
         Self { kind: FaultKind::Deadline, message, backtrace: String::new() }
+    }
+
+    /// A call that others left no instance or memory until its time was up.
+    pub(super) fn overloaded(limit: Duration, key: &str) -> Self {
+        let waited = limit.as_millis();
+        Self {
+            kind: FaultKind::Overloaded { retry_after_ms: RETRY_AFTER_MS },
+            message: format!("waited {waited} ms (limits.{key}) for an instance or for memory"),
+            backtrace: String::new(),
+        }
     }
 
     /// A call of which the server lost track.
@@ -139,6 +155,7 @@ impl Fault {
                 | FaultKind::Migration
                 | FaultKind::Superseded
                 | FaultKind::NoRoom { .. }
+                | FaultKind::Overloaded { .. }
                 | FaultKind::Held { .. }
         )
     }
@@ -152,6 +169,7 @@ impl Fault {
             FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
                 Failure::Unavailable { retry_after_ms }
             }
+            FaultKind::Overloaded { retry_after_ms } => Failure::Overloaded { retry_after_ms },
             FaultKind::Trap
             | FaultKind::OutOfFuel
             | FaultKind::OutOfMemory

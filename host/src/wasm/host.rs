@@ -17,6 +17,7 @@ use super::bindings::millrace::plugin::{
 use super::budget::Budget;
 use super::limits::{MemoryLimiter, PluginLimits};
 use super::output::OutputTail;
+use super::room::Room;
 use crate::channel::{Caller, Progress, SocketRef};
 use crate::egress::{self, EgressError};
 use crate::plugin::{Need, Settings};
@@ -59,14 +60,18 @@ const MAX_LINE_BYTES: usize = 8 * 1024;
 const MAX_RANDOM_BYTES: u32 = 4096;
 
 impl State {
-    pub(super) fn new(settings: Arc<Settings>, limits: &PluginLimits) -> Self {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        limits: &PluginLimits,
+        room: Option<Arc<Room>>,
+    ) -> Self {
         let output = OutputTail::default();
         let wasi = WasiCtxBuilder::new().stdout(output.clone()).stderr(output.clone()).build();
         Self {
             wasi,
             table: ResourceTable::new(),
             output,
-            limiter: MemoryLimiter::new(limits.max_memory_bytes),
+            limiter: MemoryLimiter::new(limits.max_memory_bytes, room),
             measured: CallMeasurements::new(Arc::clone(&settings.meters), limits.max_metrics),
             settings,
             current: None,

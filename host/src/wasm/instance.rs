@@ -1,5 +1,7 @@
 //! One instance: it serves one call at a time, and a trap is its end.
 
+use std::sync::Arc;
+
 use wasmtime::{Store, Trap};
 
 use super::bindings::exports::millrace::plugin::{
@@ -7,6 +9,7 @@ use super::bindings::exports::millrace::plugin::{
     tasks, worker,
 };
 use super::host::State;
+use super::room::Room;
 use super::{Component, Fault, PluginLimits};
 use crate::plugin::Need;
 
@@ -40,12 +43,16 @@ const KEPT_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 const MAX_HANDLES: usize = 256;
 
 impl Instance {
-    /// Instantiates a component, under the fuel of one call.
-    pub(super) async fn new(component: &Component) -> Result<Self, Fault> {
+    /// Instantiates a component, under the fuel of one call. Its memory counts in the
+    /// room of its pool, if it is of one.
+    pub(super) async fn new(
+        component: &Component,
+        room: Option<&Arc<Room>>,
+    ) -> Result<Self, Fault> {
         let limits = component.limits;
-        let state = State::new(component.settings.clone(), &limits);
+        let state = State::new(component.settings.clone(), &limits, room.map(Arc::clone));
         let mut store = Store::new(&component.engine.wasmtime, state);
-        store.limiter(|state| &mut state.limiter);
+        store.limiter_async(|state| &mut state.limiter);
         let largest_request = component.settings.egress.max_request_bytes();
         store.set_hostcall_fuel(hostcall_fuel(&limits, largest_request));
         store.set_max_component_handles(MAX_HANDLES);
@@ -56,7 +63,10 @@ impl Instance {
             Exported::load(component, &mut store, &instance)
         };
         match started.await {
-            Ok(exported) => Ok(exported.of(store, limits)),
+            Ok(exported) => {
+                store.data_mut().limiter.begun();
+                Ok(exported.of(store, limits))
+            }
             Err(error) => {
                 let state = store.data();
                 let (output, refused) = (state.output.take(), state.limiter.refused());
@@ -140,7 +150,18 @@ impl Instance {
 
     /// Whether it may serve another call after one that went well.
     pub(super) fn is_reusable(&self) -> bool {
-        self.store.data().limiter.used_bytes() <= KEPT_MEMORY_BYTES
+        let used = self.store.data().limiter.used_bytes();
+        used <= KEPT_MEMORY_BYTES && !self.limits.fresh_instances
+    }
+
+    /// What of its memory counts in its room.
+    pub(super) fn charged_bytes(&self) -> usize {
+        self.store.data().limiter.charged_bytes()
+    }
+
+    /// Unique among the instances of the process.
+    pub(super) fn number(&self) -> u64 {
+        self.store.data().limiter.number()
     }
 }
 

@@ -1,7 +1,13 @@
 //! The bounds of one call, and of the instance it runs in.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
-use wasmtime::{ResourceLimiter, Result};
+use wasmtime::{ResourceLimiterAsync, Result};
+
+use super::room::Room;
 
 /// `[limits]`: the bounds of one plugin and of each of its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -15,6 +21,9 @@ pub struct PluginLimits {
     pub fuel_per_byte: u64,
     /// Linear memory of one instance, all its memories together.
     pub max_memory_bytes: usize,
+    /// Memory of all instances of the plugin together, those of its versions and
+    /// those at rest, too; calls that need more wait.
+    pub max_total_memory_bytes: usize,
     /// Assigns a call may return.
     pub max_assigns_bytes: usize,
     /// Effects a call may return.
@@ -25,6 +34,11 @@ pub struct PluginLimits {
     pub max_metrics: usize,
     /// Calls and tasks of the plugin at the same time; further ones wait.
     pub max_instances: u32,
+    /// Of these, so many may be of tasks; further ones wait. `None`: three quarters.
+    pub max_task_instances: Option<u32>,
+    /// Each instance serves one call and is then gone, so that users of the plugin
+    /// share no memory; messages are not handled together then.
+    pub fresh_instances: bool,
     /// Calls of one channel at the same time. More than 1 gives up the order of
     /// its messages: each call sees the assigns as they were when it started,
     /// and the last to return some wins.
@@ -76,6 +90,14 @@ pub enum OnFaults {
 }
 
 impl PluginLimits {
+    /// How many instances may be of tasks: at least one.
+    #[must_use]
+    pub fn max_task_instances(&self) -> u32 {
+        let quarters = u64::from(self.max_instances) * 3 / 4;
+        let most = self.max_task_instances.unwrap_or(u32::try_from(quarters).unwrap_or(u32::MAX));
+        most.clamp(1, self.max_instances.max(1))
+    }
+
     /// The fuel of a call that is handed `bytes`.
     #[must_use]
     pub fn fuel_for(&self, bytes: usize) -> u64 {
@@ -86,17 +108,45 @@ impl PluginLimits {
 /// Holds an instance to its memory, and remembers that it had to.
 #[derive(Debug)]
 pub(super) struct MemoryLimiter {
+    /// Of the instance, unique among those of the process.
+    number: u64,
     max_bytes: usize,
     used_bytes: usize,
     refused: bool,
+    /// Where memory is counted together with that of others, unless the instance is of
+    /// no pool.
+    room: Option<Arc<Room>>,
+    /// What it has of that.
+    charged_bytes: usize,
+    /// It has been made, and what it wants from now on it uses.
+    has_begun: bool,
 }
 
 /// Function tables of a plugin have thousands of entries at most.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
+/// What one of them takes.
+const TABLE_ELEMENT_BYTES: usize = 16;
+/// Of so much that an instance begins with, a sixteenth counts: it is a Rust plugin's
+/// stack, of which most calls use a few pages, and data that all instances share.
+const MOSTLY_UNTOUCHED_BYTES: usize = 2 * 1024 * 1024;
+const TOUCHED_PART: usize = 16;
 
 impl MemoryLimiter {
-    pub(super) fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, used_bytes: 0, refused: false }
+    pub(super) fn new(max_bytes: usize, room: Option<Arc<Room>>) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let (used_bytes, charged_bytes, refused, has_begun) = Default::default();
+        Self { number, max_bytes, used_bytes, refused, room, charged_bytes, has_begun }
+    }
+
+    /// The number of its instance.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its instance has been made.
+    pub(super) fn begun(&mut self) {
+        self.has_begun = true;
     }
 
     /// Whether the instance wanted more than it may have.
@@ -108,36 +158,167 @@ impl MemoryLimiter {
     pub(super) fn used_bytes(&self) -> usize {
         self.used_bytes
     }
-}
 
-impl ResourceLimiter for MemoryLimiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        let used = self.used_bytes.saturating_add(desired.saturating_sub(current));
-        let allowed = used <= self.max_bytes;
-        match allowed {
-            true => self.used_bytes = used,
-            false => self.refused = true,
-        }
-        Ok(allowed)
+    /// What counts among the memory of all instances.
+    pub(super) fn charged_bytes(&self) -> usize {
+        self.charged_bytes
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        Ok(desired <= MAX_TABLE_ELEMENTS)
+    /// Waits until the instance may have more; false when it never may.
+    async fn grow_memory(&mut self, bytes: usize) -> bool {
+        let used = self.used_bytes.saturating_add(bytes);
+        if used > self.max_bytes {
+            self.refused = true;
+            return false;
+        }
+        let allowed = self.charge(bytes).await;
+        if allowed {
+            self.used_bytes = used;
+        }
+        allowed
+    }
+
+    async fn charge(&mut self, bytes: usize) -> bool {
+        let Some(room) = &self.room else { return true };
+        let untouched = if self.has_begun { 0 } else { bytes.min(MOSTLY_UNTOUCHED_BYTES) };
+        let counted = bytes - untouched + untouched / TOUCHED_PART;
+        let charged = self.charged_bytes.saturating_add(counted);
+        if !room.memory.fits(charged) {
+            self.refused = true;
+            return false;
+        }
+        if !room.memory.take(counted, charged) {
+            let make_room = || room.end_idle();
+            room.memory.wait(counted, charged, self.number, make_room).await;
+        }
+        self.charged_bytes = charged;
+        true
+    }
+}
+
+impl Drop for MemoryLimiter {
+    fn drop(&mut self) {
+        if let Some(room) = &self.room {
+            room.gave_back_memory(self.charged_bytes);
+        }
+    }
+}
+
+type Growing<'a> = Pin<Box<dyn Future<Output = Result<bool>> + Send + 'a>>;
+
+/// As `async_trait` writes it.
+impl ResourceLimiterAsync for MemoryLimiter {
+    fn memory_growing<'life0, 'async_trait>(
+        &'life0 mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> Growing<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move { Ok(self.grow_memory(desired.saturating_sub(current)).await) })
+    }
+
+    fn table_growing<'life0, 'async_trait>(
+        &'life0 mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> Growing<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            let bytes = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES);
+            Ok(desired <= MAX_TABLE_ELEMENTS && self.charge(bytes).await)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::telemetry::{Metrics, WasmMeters};
+
+    #[tokio::test]
+    async fn all_memories_count_together() {
+        let mut limiter = MemoryLimiter::new(100, None);
+        assert!(limiter.memory_growing(0, 60, None).await.unwrap());
+        assert!(!limiter.memory_growing(0, 60, None).await.unwrap());
+        assert!(limiter.refused());
+        assert!(limiter.memory_growing(60, 100, None).await.unwrap());
+        assert_eq!(limiter.used_bytes(), 100);
+    }
+
+    fn room(max_total_memory_bytes: usize) -> Arc<Room> {
+        let limits = PluginLimits { max_total_memory_bytes, ..Default::default() };
+        Room::new(&limits, &WasmMeters::new(&Metrics::none(), "p", "v"))
+    }
+
+    #[tokio::test]
+    async fn what_an_instance_begins_with_counts_in_part() {
+        let room = room(1 << 30);
+        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
+        assert!(limiter.memory_growing(0, 3 << 20, None).await.unwrap());
+        assert_eq!(limiter.charged_bytes(), (1 << 20) + (2 << 20) / 16);
+        limiter.begun();
+        assert!(limiter.memory_growing(3 << 20, 4 << 20, None).await.unwrap());
+        assert_eq!(limiter.charged_bytes(), (2 << 20) + (2 << 20) / 16);
+        assert!(limiter.table_growing(0, 10, None).await.unwrap());
+        assert_eq!(limiter.charged_bytes(), (2 << 20) + (2 << 20) / 16 + 160);
+    }
+
+    #[tokio::test]
+    async fn what_it_can_never_have_is_refused_and_not_waited_for() {
+        let room = room(1 << 20);
+        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
+        limiter.begun();
+        assert!(!limiter.memory_growing(0, 2 << 20, None).await.unwrap());
+        assert!(limiter.refused());
+    }
+
+    proptest! {
+        /// Whatever grows and ends, and even if it is given up while it waits, nothing is
+        /// left of it.
+        #[test]
+        fn all_is_given_back(steps in proptest::collection::vec((0..8_usize, 0..50_000_usize), 1..60)) {
+            let room = room(100_000);
+            let mut limiters: [Option<MemoryLimiter>; 8] = Default::default();
+            for (at, bytes) in steps {
+                if bytes % 5 == 0 {
+                    limiters[at] = None;
+                    continue;
+                }
+                let new = || MemoryLimiter::new(usize::MAX, Some(Arc::clone(&room)));
+                let limiter = limiters[at].get_or_insert_with(new);
+                limiter.begun();
+                let growing = limiter.memory_growing(0, bytes, None);
+                // At once, or not at all.
+                let _ = growing.now_or_never();
+                let charged: usize = limiters.iter().flatten().map(|l| l.charged_bytes()).sum();
+                prop_assert_eq!(charged, room.memory.used());
+                prop_assert!(charged <= 100_000);
+            }
+            drop(limiters);
+            prop_assert_eq!(room.memory.used(), 0);
+            prop_assert!(!room.memory.is_wanted());
+        }
+    }
 
     #[test]
-    fn all_memories_count_together() {
-        let mut limiter = MemoryLimiter::new(100);
-        assert!(limiter.memory_growing(0, 60, None).unwrap());
-        assert!(!limiter.memory_growing(0, 60, None).unwrap());
-        assert!(limiter.refused());
-        assert!(limiter.memory_growing(60, 100, None).unwrap());
-        assert_eq!(limiter.used_bytes(), 100);
+    fn tasks_have_three_quarters_of_the_instances_and_at_least_one() {
+        for (max_instances, max_task_instances, expected) in
+            [(2048, None, 1536), (1, None, 1), (3, None, 2), (8, Some(2), 2), (8, Some(9), 8)]
+        {
+            let limits = PluginLimits { max_instances, max_task_instances, ..Default::default() };
+            assert_eq!(limits.max_task_instances(), expected);
+        }
     }
 
     #[test]

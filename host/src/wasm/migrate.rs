@@ -3,6 +3,7 @@
 use super::bindings::millrace::plugin::types;
 use super::component::Schemas;
 use super::instance::Instance;
+use super::line::Kind;
 use super::party::Party;
 use super::{Component, Fault, FaultKind, Pool, convert};
 use crate::channel::{Assigns, Callback, Completion};
@@ -56,7 +57,8 @@ impl Pool {
             return Ok(());
         }
         let mut watch = self.watch();
-        let mut taken = self.start(&mut watch, &Party::SERVER).await?;
+        let stake = self.stake(Party::SERVER, Kind::Call);
+        let mut taken = self.start(&mut watch, &stake).await?;
         let result = taken.instance.migrate(topic, assigns).await;
         if result.is_ok() {
             self.give_back(taken, &Party::SERVER);
@@ -67,7 +69,8 @@ impl Pool {
     /// Has the version test itself; well if it has no test.
     pub(crate) async fn self_test(&self) -> Result<(), Fault> {
         let mut watch = self.watch();
-        let mut taken = self.start(&mut watch, &Party::SERVER).await?;
+        let stake = self.stake(Party::SERVER, Kind::Call);
+        let mut taken = self.start(&mut watch, &stake).await?;
         taken.instance.self_test().await?;
         self.give_back(taken, &Party::SERVER);
         Ok(())

@@ -25,11 +25,15 @@ mod fault;
 mod host;
 mod instance;
 mod limits;
+mod line;
+mod memory;
 mod migrate;
 mod output;
 mod party;
 mod pool;
 mod room;
+mod shelf;
+mod stake;
 mod turns;
 mod work;
 

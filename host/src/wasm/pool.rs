@@ -1,29 +1,25 @@
 //! Instances of one component that wait for a call.
 
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::Serialize;
 
 use super::instance::Instance;
+use super::line::{Kind, Place};
 use super::party::Party;
-use super::room::{Room, Seat};
+use super::room::{Granted, Hold, Room, Seat};
+use super::shelf::{Shelf, Taken};
+use super::stake::Stake;
 use super::{Breaker, Component, Fault, FaultKind};
 use crate::telemetry::WasmMeters;
 
 /// Hands out instances, makes new ones when none is free, and lets calls wait
 /// when there may be no more.
-///
-/// The last one a thread returned goes out to it first, as its memory is still
-/// warm in that core's caches.
 pub struct Pool {
     component: Component,
-    /// By thread, so that threads seldom meet; never empty.
-    idle: [Shard; SHARDS],
+    idle: Arc<Shelf>,
     room: Arc<Room>,
-    /// Calls that wait come one after the other.
-    line: tokio::sync::Mutex<()>,
     breaker: Breaker,
     pub(super) meters: WasmMeters,
     /// Another version is live: what is returned is not kept.
@@ -32,19 +28,6 @@ pub struct Pool {
     faults: AtomicU64,
     /// Calls that answered with an error, which is no fault.
     errors: AtomicU64,
-}
-
-/// Instances that wait for a call, in cache lines of their own.
-#[derive(Default)]
-#[repr(align(128))]
-struct Shard(Mutex<Idle>);
-
-#[derive(Default)]
-struct Idle {
-    #[expect(clippy::vec_box, reason = "each call moves one in and out")]
-    instances: Vec<Box<Taken>>,
-    /// Calls that went well.
-    succeeded: u64,
 }
 
 /// How the calls of a version went.
@@ -62,13 +45,6 @@ pub(crate) struct Health {
 /// then.
 const KEPT_AT_REST: usize = 2;
 
-/// An instance out of the pool. Dropping it ends the instance, which is right
-/// for one whose call trapped or was cut off.
-pub(super) struct Taken {
-    pub(super) instance: Instance,
-    _seat: Seat,
-}
-
 /// How the instances of a plugin stand.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Instances {
@@ -81,31 +57,12 @@ pub struct Instances {
     max: u32,
 }
 
-/// What a call waited for.
-enum Waited {
-    Instance(Box<Taken>),
-    Seat(Seat),
-    /// For nothing: another version is live now.
-    Superseded,
-}
-
-/// As many as cores that share a server's load, in powers of two.
-const SHARDS: usize = 16;
-
-thread_local! {
-    /// The shard a thread looks into first.
-    static HOME: usize = {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS
-    };
-}
-
 impl Pool {
     /// A pool of at most `limits.max_instances`.
     #[must_use]
     pub fn new(component: Component) -> Self {
         let meters = component.meters();
-        let room = Room::new(component.limits.max_instances, meters.instances.clone());
+        let room = Room::new(&component.limits, &meters);
         Self::in_room(component, meters, room)
     }
 
@@ -117,11 +74,10 @@ impl Pool {
     }
 
     fn in_room(component: Component, meters: WasmMeters, room: Arc<Room>) -> Self {
-        let idle = std::array::from_fn(|_| Shard::default());
         let breaker = Breaker::new(component.limits.on_faults);
-        let (line, retired) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
+        let (idle, retired) = (room.shelf(), AtomicBool::new(false));
         let (faults, errors) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { component, idle, room, line, breaker, meters, retired, faults, errors }
+        Self { component, idle, room, breaker, meters, retired, faults, errors }
     }
 
     /// What the instances are of.
@@ -133,7 +89,7 @@ impl Pool {
     /// How its instances stand.
     #[must_use]
     pub fn instances(&self) -> Instances {
-        let idle = (0..SHARDS).map(|shard| self.shard(shard).instances.len()).sum();
+        let idle = self.idle.all().map(|shard| shard.instances.len()).sum();
         let (live, waiting) = (self.room.taken(), self.room.waiting());
         Instances { live, idle, waiting, max: self.component.limits.max_instances }
     }
@@ -146,7 +102,7 @@ impl Pool {
     /// Another version is live: calls that wait go to that one.
     pub(crate) fn supersede(&self) {
         self.retired.store(true, Ordering::Relaxed);
-        self.room.returned();
+        self.room.supersede(&self.idle);
     }
 
     /// Keeps no instance any more, unless it is live (again). Takes as long as to
@@ -164,18 +120,16 @@ impl Pool {
     }
 
     fn rest(&self, mut kept: usize) {
-        for number in 0..SHARDS {
+        for mut shard in self.idle.all() {
             if !self.retired.load(Ordering::Relaxed) {
                 return;
             }
-            let mut shard = self.shard(number);
             let stay = kept.min(shard.instances.len());
             kept -= stay;
             let ended = shard.instances.split_off(stay);
             drop(shard);
             drop(ended);
         }
-        self.room.returned();
     }
 
     /// It is live (again).
@@ -185,15 +139,16 @@ impl Pool {
 
     /// Makes an instance for the first call, if there is room.
     pub(crate) async fn warm(&self) -> Result<(), Fault> {
-        let Some(seat) = self.room.seat() else { return Ok(()) };
+        let place = Place { party: Party::SERVER.number, kind: Kind::Call };
+        let Some(seat) = self.room.seat(place, false) else { return Ok(()) };
         let taken = self.instantiate(seat, &Party::SERVER).await?;
-        self.shard(HOME.with(|home| *home)).instances.push(taken);
+        self.idle.home().instances.push(taken);
         Ok(())
     }
 
     /// How its calls went so far.
     pub(crate) fn health(&self) -> Health {
-        let succeeded = (0..SHARDS).map(|number| self.shard(number).succeeded).sum();
+        let succeeded = self.idle.all().map(|shard| shard.succeeded).sum();
         let (faults, errors) = (&self.faults, &self.errors);
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         Health { succeeded, faults: count(faults), errors: count(errors) }
@@ -201,66 +156,89 @@ impl Pool {
 
     /// An instance for one call, if one is there; an error while the breaker
     /// holds the plugin back.
-    pub(super) fn take(&self, party: &Party) -> Result<Option<Box<Taken>>, Fault> {
-        self.breaker.admit(party).map_err(Fault::held)?;
+    pub(super) fn take(&self, stake: &Stake<'_>) -> Result<Option<Box<Taken>>, Fault> {
+        self.breaker.admit(&stake.party).map_err(Fault::held)?;
+        if stake.is_task() {
+            let Some(hold) = self.room.hold_ahead(stake.place()) else { return Ok(None) };
+            stake.holds(hold);
+            return Ok(self.idle.pop());
+        }
         // Those that wait come first.
-        Ok(if self.room.is_awaited() { None } else { self.idle_instance() })
+        if self.room.is_awaited() || (self.room.is_crowded() && !self.room.may_have(stake.place()))
+        {
+            return Ok(None);
+        }
+        Ok(self.idle.pop())
     }
 
     /// An instance for messages of many connections, if one is there and nobody has
     /// to be asked whose turn it is.
     pub(super) fn take_for_many(&self) -> Option<Box<Taken>> {
-        if self.breaker.is_holding() || self.room.is_awaited() {
+        if self.breaker.is_holding() || self.room.is_awaited() || self.room.is_crowded() {
             return None;
         }
-        self.idle_instance()
+        self.idle.pop()
     }
 
     /// An instance for one call when none was there: a new one, or, as soon as
     /// there may be no more, the next that is returned.
-    pub(super) async fn make_or_wait(&self, party: &Party) -> Result<Box<Taken>, Fault> {
-        if !self.room.is_awaited()
-            && let Some(seat) = self.room.seat()
-        {
-            return self.instantiate(seat, party).await;
+    pub(super) async fn make_or_wait(&self, stake: &Stake<'_>) -> Result<Box<Taken>, Fault> {
+        if stake.has_hold() || !stake.is_task() {
+            if let Some(seat) = self.room.seat(stake.place(), stake.has_hold()) {
+                stake.seated();
+                return self.instantiate(seat, &stake.party).await;
+            }
+            // It waits for its turn like everybody.
+            stake.lets_go();
         }
         let since = self.meters.now();
-        let waited = self.wait().await;
+        let granted = self.wait(stake.place()).await;
         self.meters.waited(since);
-        match waited {
-            Waited::Instance(taken) => Ok(taken),
-            Waited::Seat(seat) => self.instantiate(seat, party).await,
-            Waited::Superseded => Err(Fault::superseded()),
+        match granted {
+            Granted::Instance(taken, hold) => {
+                stake.holds(hold);
+                Ok(taken)
+            }
+            Granted::Seat(seat, hold) => {
+                stake.holds(hold);
+                stake.seated();
+                self.instantiate(seat, &stake.party).await
+            }
+            Granted::Superseded => Err(Fault::superseded()),
         }
     }
 
-    async fn wait(&self) -> Waited {
+    async fn wait(&self, place: Place) -> Granted {
+        let is_retired = || self.retired.load(Ordering::Relaxed);
         // A channel may be kept on a version that is not live any more.
-        let was_live = !self.retired.load(Ordering::Relaxed);
-        let waiting = self.room.wait();
-        let _first = self.line.lock().await;
-        loop {
-            let mut returned = pin!(waiting.returned());
-            returned.as_mut().enable();
-            if was_live && self.retired.load(Ordering::Relaxed) {
-                return Waited::Superseded;
-            }
-            if let Some(taken) = self.idle_instance() {
-                return Waited::Instance(taken);
-            }
-            if let Some(seat) = self.room.seat() {
-                return Waited::Seat(seat);
-            }
-            returned.await;
-        }
+        let was_live = !is_retired();
+        self.room.wait(place, &self.idle, was_live, is_retired).await
+    }
+
+    /// A call of many messages is not over at once: it holds its instance.
+    pub(super) fn hold(&self, party: &Party) -> Hold {
+        self.room.hold(Place { party: party.number, kind: Kind::Call })
+    }
+
+    /// Whether an instance waits for memory.
+    pub(super) fn lacks_memory(&self, instance: u64) -> bool {
+        self.room.memory.is_awaited_by(instance)
+    }
+
+    /// Of one call.
+    pub(super) fn stake(&self, party: Party, kind: Kind) -> Stake<'_> {
+        Stake::new(&self.room, party, kind)
     }
 
     async fn instantiate(&self, seat: Seat, party: &Party) -> Result<Box<Taken>, Fault> {
         let since = self.meters.now();
-        let made = Instance::new(&self.component).await;
+        let made = Instance::new(&self.component, Some(&self.room)).await;
         self.meters.instantiated(since);
         match made {
-            Ok(instance) => Ok(Box::new(Taken { instance, _seat: seat })),
+            Ok(instance) => {
+                self.room.memory.began_with(instance.charged_bytes());
+                Ok(Box::new(Taken { instance, _seat: seat }))
+            }
             Err(fault) => {
                 self.faulted(&fault, party);
                 Err(fault)
@@ -274,17 +252,15 @@ impl Pool {
     }
 
     /// Takes back an instance that has handled so many messages well.
-    pub(super) fn give_back_after(
-        &self,
-        messages: u64,
-        has_blameless: bool,
-        taken: Box<Taken>,
-    ) {
+    pub(super) fn give_back_after(&self, messages: u64, has_blameless: bool, taken: Box<Taken>) {
         self.breaker.succeeded(messages, has_blameless);
-        let mut shard = self.shard(HOME.with(|home| *home));
+        let mut shard = self.idle.home();
         shard.succeeded += messages;
-        // Looked at under the lock, under which `rest` clears the shard.
-        let kept = taken.instance.is_reusable() && !self.retired.load(Ordering::Relaxed);
+        // Looked at under the lock, under which `rest` clears the shard. One is enough
+        // where memory is wanted.
+        let kept = taken.instance.is_reusable()
+            && !self.retired.load(Ordering::Relaxed)
+            && (!self.room.memory.is_wanted() || shard.instances.is_empty());
         let ended = if kept {
             shard.instances.push(taken);
             None
@@ -296,18 +272,6 @@ impl Pool {
         self.room.returned();
     }
 
-    /// One that waits, from this thread's shard or else from another's.
-    fn idle_instance(&self) -> Option<Box<Taken>> {
-        let home = HOME.with(|home| *home);
-        (home..home + SHARDS).find_map(|shard| self.shard(shard).instances.pop())
-    }
-
-    fn shard(&self, number: usize) -> MutexGuard<'_, Idle> {
-        #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
-        let shard = &self.idle[number % SHARDS].0;
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts an error that a client was answered with.
     pub(super) fn answered_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
@@ -316,7 +280,7 @@ impl Pool {
     /// Counts messages that were handled well before one that was not.
     pub(super) fn succeeded(&self, messages: u64, has_blameless: bool) {
         self.breaker.succeeded(messages, has_blameless);
-        self.shard(HOME.with(|home| *home)).succeeded += messages;
+        self.idle.home().succeeded += messages;
     }
 
     /// Counts a fault against the plugin, if it is to blame, in a call of a party.

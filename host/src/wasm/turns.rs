@@ -28,16 +28,18 @@ impl Turns {
 
     /// Waits for `call`, but no longer than `limit`; `None` when it took
     /// longer. The clock starts, and turns are taken, only if it is not ready
-    /// at once.
+    /// at once; `goes_on` is told.
     pub(super) async fn within<F: Future>(
         &self,
         limit: Duration,
         mut call: Pin<&mut F>,
+        goes_on: impl FnOnce(),
     ) -> Option<F::Output> {
         let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         if let Poll::Ready(value) = first {
             return Some(value);
         }
+        goes_on();
         // Boxed, as few calls get here and all would have room for it.
         Box::pin(self.slowly(limit, call)).await
     }
@@ -135,11 +137,11 @@ mod tests {
     #[tokio::test]
     async fn what_takes_too_long_is_given_up() {
         let (turns, short) = (Turns::new(), Duration::from_millis(1));
-        assert_eq!(turns.within(LONG, pin!(ready(1))).await, Some(1));
-        assert_eq!(turns.within(LONG, pin!(yield_now())).await, Some(()));
-        assert_eq!(turns.within(short, pin!(pending::<()>())).await, None);
+        assert_eq!(turns.within(LONG, pin!(ready(1)), || ()).await, Some(1));
+        assert_eq!(turns.within(LONG, pin!(yield_now()), || ()).await, Some(()));
+        assert_eq!(turns.within(short, pin!(pending::<()>()), || ()).await, None);
         let used = AtomicUsize::new(0);
-        assert_eq!(turns.within(short, pin!(compute(usize::MAX, &used))).await, None);
+        assert_eq!(turns.within(short, pin!(compute(usize::MAX, &used)), || ()).await, None);
     }
 
     /// Like a call that uses up `slices` slices of fuel.
@@ -162,7 +164,7 @@ mod tests {
         let (turns, used) = (Arc::new(Turns::new()), Arc::new(AtomicUsize::new(0)));
         let call = || {
             let (turns, used) = (Arc::clone(&turns), Arc::clone(&used));
-            async move { turns.within(LONG, pin!(compute(SLICES, &used))).await }
+            async move { turns.within(LONG, pin!(compute(SLICES, &used)), || ()).await }
         };
         let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(call())).collect();
         yield_now().await;
@@ -196,7 +198,8 @@ mod tests {
             wake.send(())
         };
         let (waits, computes) = (pin!(waits), pin!(computes));
-        let both = join(turns.within(LONG, waits), turns.within(LONG, computes)).await;
+        let both =
+            join(turns.within(LONG, waits, || ()), turns.within(LONG, computes, || ())).await;
         assert_eq!(both, (Some(Ok(())), Some(Ok(()))));
     }
 }

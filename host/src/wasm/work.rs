@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::bindings::exports::millrace::plugin::worker;
 use super::budget::{Budget, CallKind, Work};
 use super::instance::Instance;
+use super::line::Kind;
 use super::party::Party;
 use super::{Fault, Pool};
 use crate::pipeline::Batch;
@@ -25,13 +26,13 @@ impl Pool {
         let limit = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let deadline = (limit, "timeout_ms of the pipeline");
         let mut watch = self.watch();
-        let party = Party::workers(stage);
+        let stake = self.stake(Party::workers(stage), Kind::Call);
         let call = async {
-            let mut taken = self.start(&mut watch, &party).await?;
+            let mut taken = self.start(&mut watch, &stake).await?;
             let result = taken.instance.work(stage, batch).await;
-            self.ended(taken, &mut watch, &party, result)
+            self.ended(taken, &mut watch, &stake.party, result)
         };
-        let result = self.within(deadline, &party, pin!(call)).await;
+        let result = self.within(deadline, &stake, pin!(call)).await;
         (result, watch.took())
     }
 }

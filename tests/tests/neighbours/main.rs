@@ -13,6 +13,7 @@ mod instances;
 mod log;
 mod memory;
 mod operators;
+mod plugin_memory;
 mod reading;
 mod rounds;
 

@@ -26,15 +26,17 @@ async fn a_handler_that_takes_too_long_answers_and_its_channel_goes_on() {
 }
 
 #[tokio::test]
-async fn calls_that_wait_for_an_instance_have_the_same_deadline() {
-    let server = server("[limits]\nmax_instances = 1\ncall_timeout_ms = 400");
+async fn calls_that_wait_for_an_instance_have_the_same_deadline_and_another_answer() {
+    let limits = "max_instances = 1\ncall_timeout_ms = 400\njoin_timeout_ms = 1500";
+    let server = server(&format!("[limits]\n{limits}"));
     let (mut client, mut other) = (server.client().await, server.client().await);
-    client.join(TOPIC).await;
     other.join(TOPIC).await;
-    let slow = client.push(TOPIC, "wait", json!({ "ms": NEVER_MS })).await;
+    let slow = client.send_join(TOPIC, json!({ "ms": NEVER_MS })).await;
+    let heartbeat = client.heartbeat().await;
+    client.expect_heartbeat(&heartbeat).await;
     let waiting = other.push(TOPIC, "wait", json!({ "ms": NEVER_MS })).await;
-    let timeout = json!({ "reason": "handler timeout" });
-    client.expect_reply(TOPIC, &slow, "error", timeout.clone()).await;
-    other.expect_reply(TOPIC, &waiting, "error", timeout).await;
+    let overloaded = json!({ "reason": "overloaded", "retry_after_ms": 1000 });
+    other.expect_reply(TOPIC, &waiting, "error", overloaded).await;
+    client.expect_reply(TOPIC, &slow, "error", json!({ "reason": "join timeout" })).await;
     other.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
 }
