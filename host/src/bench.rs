@@ -19,7 +19,7 @@ use crate::wire::{Frame, Payload, Serializer, TopicPattern};
 /// An outbox for so many bytes, and nothing measured.
 #[must_use]
 pub fn outbox(capacity_bytes: usize) -> Outbox {
-    Outbox::new(capacity_bytes, Arc::new(OutboxMeters::new(&Metrics::none())))
+    Outbox::new(capacity_bytes, capacity_bytes, Arc::new(OutboxMeters::new(&Metrics::none())))
 }
 
 /// Has a plugin handle `ping` so often in one call; how many replies there were, or
@@ -72,7 +72,13 @@ impl Joint {
             assigns: Assigns::default(),
             realm: Realm::App,
         };
-        let limits = Limits { max_channels: 2, max_pending: 2, retry_after_ms: 500 };
+        let limits = Limits {
+            max_channels: 2,
+            max_pending: 2,
+            max_pending_bytes: 1 << 20,
+            max_subscriptions: 2,
+            retry_after_ms: 500,
+        };
         let session = Session::new(identity, limits, Arc::new(AtomicU64::new(1)), Counter::new());
         let pattern = TopicPattern::parse("room:*").ok()?;
         let routes = Routes::new(vec![Route { pattern, plugin: (), max_concurrency: 1 }]);

@@ -36,6 +36,12 @@ impl TestClient {
         self.expect_reply(topic, &join, "ok", json!({})).await;
     }
 
+    /// Leaves a topic; the server agrees.
+    pub async fn leave(&mut self, topic: &str) {
+        self.expect_answer(topic, "phx_leave", json!({}), "ok", json!({})).await;
+        self.expect_closed(topic).await;
+    }
+
     /// Asks to join, and does not wait. Gives the `ref`.
     pub async fn send_join(&mut self, topic: &str, params: Value) -> String {
         self.last_join_ref += 1;

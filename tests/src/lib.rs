@@ -36,7 +36,7 @@ pub use http::{HttpRequest, HttpResponse};
 pub use raw::{RawSocket, opcode};
 pub use script::Script;
 pub use server::TestServer;
-pub use socket::TestSocket;
+pub use socket::{SocketReader, SocketWriter, TestSocket};
 
 use std::time::Duration;
 

@@ -58,6 +58,12 @@ impl RawSocket {
         frame(FIN | opcode, MASKED, payload)
     }
 
+    /// The bytes of a frame that is not the last of its message.
+    #[must_use]
+    pub fn part(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        frame(opcode, MASKED, payload)
+    }
+
     /// Sends a whole message in one frame.
     pub async fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.send_bytes(&Self::frame(opcode, payload)).await;

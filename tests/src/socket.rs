@@ -1,5 +1,6 @@
 //! A WebSocket connection that says exactly what the test says.
 
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -169,5 +170,53 @@ impl TestSocket {
 
     async fn next(&mut self) -> Option<Result<Message, Error>> {
         timeout(PATIENCE, self.stream.next()).await.expect("the server says something in time")
+    }
+}
+
+impl TestSocket {
+    /// Its two halves, for a client that reads while it writes.
+    #[must_use]
+    pub fn split(self) -> (SocketReader, SocketWriter) {
+        let (sink, stream) = self.stream.split();
+        (SocketReader(stream), SocketWriter(sink))
+    }
+}
+
+/// The half of a connection that reads.
+#[derive(Debug)]
+pub struct SocketReader(SplitStream<WebSocketStream<TcpStream>>);
+
+/// The half of a connection that writes.
+#[derive(Debug)]
+pub struct SocketWriter(SplitSink<WebSocketStream<TcpStream>, Message>);
+
+impl SocketReader {
+    /// The next message, which is JSON.
+    ///
+    /// # Panics
+    /// If it is anything else.
+    pub async fn recv_json(&mut self) -> Value {
+        let next = timeout(PATIENCE, self.0.next()).await.expect("the server says something");
+        match next {
+            Some(Ok(Message::Text(text))) => {
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+            }
+            other => panic!("a text frame was expected, found {other:?}"),
+        }
+    }
+}
+
+impl SocketWriter {
+    /// Sends a text frame as it is, however long the server takes to read.
+    ///
+    /// # Panics
+    /// If the connection is closed.
+    pub async fn send_text(&mut self, text: impl Into<String>) {
+        self.0.send(Message::text(text.into())).await.expect("the connection is open");
+    }
+
+    /// Sends a JSON term in a text frame.
+    pub async fn send_json(&mut self, json: &Value) {
+        self.send_text(json.to_string()).await;
     }
 }

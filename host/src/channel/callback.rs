@@ -32,6 +32,22 @@ pub enum Callback {
     Terminate(TerminateReason),
 }
 
+impl Callback {
+    /// What it carries, in bytes: as much as the letter it was made of.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Join { params } => params.len(),
+            Self::HandleIn { event, payload, .. } => event.len() + payload.len(),
+            Self::HandleOut(broadcast) | Self::HandleInfo(Info::Broadcast(broadcast)) => {
+                broadcast.payload.len()
+            }
+            Self::HandleInfo(Info::Timer(name)) => name.len(),
+            Self::Terminate(_) => 0,
+        }
+    }
+}
+
 /// What `handle-info` is about.
 #[derive(Clone, Debug)]
 pub enum Info {

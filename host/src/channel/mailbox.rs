@@ -42,10 +42,40 @@ pub enum Letter {
     End(TerminateReason),
 }
 
-/// A bounded queue of letters. The end of a channel always finds room.
+/// What a letter or a call takes besides what it carries.
+const ENTRY_BYTES: usize = 256;
+
+/// What a message or a call with this payload takes, in bytes.
+#[must_use]
+pub fn kept_bytes(payload_bytes: usize) -> usize {
+    ENTRY_BYTES + payload_bytes
+}
+
+impl Letter {
+    /// What it takes while it waits, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        kept_bytes(match self {
+            Self::Early { event, payload, .. } | Self::In { event, payload, .. } => {
+                event.len() + payload.len()
+            }
+            Self::Out(broadcast) | Self::Info(Info::Broadcast(broadcast)) => {
+                broadcast.payload.len()
+            }
+            Self::Info(Info::Timer(name)) => name.len(),
+            Self::Leave(_) | Self::End(_) => 0,
+        })
+    }
+}
+
+/// A bounded queue of letters. The end of a channel always finds room, once.
 #[derive(Debug)]
 pub struct Mailbox {
     letters: VecDeque<Letter>,
+    /// Of all letters.
+    bytes: usize,
+    /// One of them is the client's leave.
+    has_leave: bool,
     capacity: usize,
     /// How many letters wait in all mailboxes of the server.
     waiting: Counter,
@@ -54,18 +84,34 @@ pub struct Mailbox {
 impl Mailbox {
     /// A mailbox for `capacity` letters (`socket.max_pending`).
     pub(crate) fn new(capacity: usize, waiting: Counter) -> Self {
-        Self { letters: VecDeque::new(), capacity, waiting }
+        Self { letters: VecDeque::new(), bytes: 0, has_leave: false, capacity, waiting }
     }
 
-    /// Puts a letter at the end, or gives it back when the mailbox is full.
-    pub fn push(&mut self, letter: Letter) -> Result<(), Letter> {
+    /// What waits, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the client's leave waits already.
+    #[must_use]
+    pub fn has_leave(&self) -> bool {
+        self.has_leave
+    }
+
+    /// Puts a letter at the end, or gives it back when the mailbox is full. What it
+    /// takes, in bytes.
+    pub fn push(&mut self, letter: Letter) -> Result<usize, Letter> {
         let ends = matches!(letter, Letter::Leave(_) | Letter::End(_));
         if self.letters.len() >= self.capacity && !ends {
             return Err(letter);
         }
+        let bytes = letter.bytes();
+        self.bytes += bytes;
+        self.has_leave |= matches!(letter, Letter::Leave(_));
         self.letters.push_back(letter);
         self.waiting.add(1);
-        Ok(())
+        Ok(bytes)
     }
 
     /// Takes the oldest letter. The end of a channel waits until nothing of it
@@ -76,7 +122,7 @@ impl Mailbox {
             return None;
         }
         let letter = self.letters.pop_front()?;
-        self.waiting.add(-1);
+        self.taken(&letter);
         Some(letter)
     }
 
@@ -87,20 +133,17 @@ impl Mailbox {
 
     /// Takes the oldest letter if it is a message of the client.
     pub fn pop_message(&mut self) -> Option<(ReplyTo, SmolStr, Payload)> {
-        match self.letters.pop_front()? {
-            Letter::In { reply_to, event, payload } => {
-                self.waiting.add(-1);
-                Some((reply_to, event, payload))
-            }
-            other => {
-                self.letters.push_front(other);
-                None
-            }
+        let letter = self.letters.pop_front_if(|letter| matches!(letter, Letter::In { .. }))?;
+        self.taken(&letter);
+        match letter {
+            Letter::In { reply_to, event, payload } => Some((reply_to, event, payload)),
+            _ => None,
         }
     }
 
     /// Puts back the letter that was taken last, which had its place.
     pub fn put_back(&mut self, letter: Letter) {
+        self.bytes += letter.bytes();
         self.letters.push_front(letter);
         self.waiting.add(1);
     }
@@ -108,7 +151,14 @@ impl Mailbox {
     /// Takes all of them, oldest first.
     pub fn take(&mut self) -> VecDeque<Letter> {
         self.waiting.add(-count(&self.letters));
+        (self.bytes, self.has_leave) = (0, false);
         std::mem::take(&mut self.letters)
+    }
+
+    fn taken(&mut self, letter: &Letter) {
+        self.bytes -= letter.bytes();
+        self.has_leave &= !matches!(letter, Letter::Leave(_));
+        self.waiting.add(-1);
     }
 }
 

@@ -19,11 +19,12 @@ mod socket_ref;
 pub use callback::{Callback, Info, TerminateReason};
 pub use context::{ChannelId, Context};
 pub use late::Late;
-pub use mailbox::{Letter, Mailbox};
+pub use mailbox::{Letter, Mailbox, kept_bytes};
 pub use outcome::{Assigns, Completion, Effect, Failure, Joined, Outcome};
 pub use progress::{Caller, MessageId, Progress, Standing};
 pub use socket_ref::{SocketRef, SocketRefError};
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::wire::Ref;
@@ -42,12 +43,14 @@ pub struct Channel<P> {
     pub mailbox: Mailbox,
     /// Calls in flight.
     pub running: usize,
+    /// What their messages take, in bytes.
+    pub running_bytes: usize,
     /// How many there may be (`limits.max_concurrency`).
     pub max_running: usize,
     /// The plugin's state for this channel.
     pub assigns: Assigns,
     /// Other topics whose broadcasts go to `handle-info`.
-    pub subscriptions: Vec<Arc<str>>,
+    pub subscriptions: HashSet<Arc<str>>,
 }
 
 /// What a channel waits for.
@@ -77,6 +80,11 @@ pub struct ReplyTo {
 }
 
 impl<P> Channel<P> {
+    /// What waits or is handled, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.mailbox.bytes() + self.running_bytes
+    }
+
     /// Whether a message is handled at once, without waiting for others.
     pub fn is_free(&self) -> bool {
         self.running < self.max_running && self.mailbox.is_empty()

@@ -162,6 +162,19 @@ pub enum Completion {
 }
 
 impl Completion {
+    /// What it asks to be sent, in bytes.
+    #[must_use]
+    pub fn effect_bytes(&self) -> usize {
+        let effects = match self {
+            Self::Handled(outcome) => &outcome.effects,
+            Self::Join(joined) => match &**joined {
+                Ok(joined) => &joined.outcome.effects,
+                Err(_) => return 0,
+            },
+        };
+        effects.iter().map(Effect::bytes).sum()
+    }
+
     /// Whether the client that waits is answered with an error.
     #[must_use]
     pub fn is_error(&self) -> bool {

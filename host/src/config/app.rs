@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::check::{check, check_limits};
 use super::file::{ConfigFile, PluginConfig};
 use super::{
-    AdminConfig, DashboardConfig, DrainConfig, EgressConfig, MetricsConfig, PipelineConfig,
-    SocketConfig, StaticFiles, StatsdConfig, SwapConfig,
+    AdminConfig, DashboardConfig, DrainConfig, EgressConfig, MemoryConfig, MetricsConfig,
+    PipelineConfig, SocketConfig, StaticFiles, StatsdConfig, SwapConfig,
 };
 use crate::plugin::{Grants, PublicKey, Source, Trust};
 use crate::wasm::PluginLimits;
@@ -37,6 +37,8 @@ pub struct App {
     pub dashboard: DashboardConfig,
     /// How the server stops.
     pub drain: DrainConfig,
+    /// What the server may have of memory.
+    pub memory: MemoryConfig,
     /// How versions of its plugins are exchanged.
     pub swap: SwapConfig,
     /// Its pipelines, by name.
@@ -174,6 +176,7 @@ impl App {
             metrics: file.metrics,
             dashboard: file.dashboard,
             drain: file.drain,
+            memory: file.memory,
             swap: file.swap,
             pipelines: file.pipelines,
             admin: file.admin,

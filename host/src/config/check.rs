@@ -23,6 +23,9 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         ("handshake_timeout_ms", file.socket.handshake_timeout_ms),
         ("max_connections", file.socket.max_connections as u64),
         ("max_pending", file.socket.max_pending as u64),
+        ("max_pending_bytes", file.socket.max_pending_bytes as u64),
+        ("message_timeout_ms", file.socket.message_timeout_ms),
+        ("stall_timeout_ms", file.socket.stall_timeout_ms),
     ] {
         if value == 0 {
             return Err(format!("socket.{key} is 0; at least 1 is allowed"));

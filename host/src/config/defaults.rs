@@ -32,8 +32,23 @@ pub(super) const MAX_CHANNELS: usize = 100;
 /// wait for its answers.
 pub(super) const MAX_PENDING: usize = 1_000;
 
-/// Some thousand chat messages for a client that reads slowly.
-pub(super) const OUTBOX_BYTES: usize = 1024 * 1024;
+/// One message of the largest size, and as much again behind it. A thousand connections
+/// that all use theirs fit a machine with 16 GiB.
+pub(super) const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
+
+/// Longer than half a second of a slow line takes for the largest message that still comes
+/// at the pace which is asked of it after that.
+pub(super) const MESSAGE_TIMEOUT_MS: u64 = 10_000;
+
+/// More than any handler has a use for: each broadcast on one of them is a call.
+pub(super) const MAX_SUBSCRIPTIONS: usize = 1_000;
+
+/// Some seconds of a busy room for a client whose line is slow; with what waits to be
+/// handled, no more than `MAX_PENDING_BYTES`.
+pub(super) const OUTBOX_BYTES: usize = 8 * 1024 * 1024;
+
+/// As long as a phone may be in a tunnel: TCP tries again some ten times meanwhile.
+pub(super) const STALL_TIMEOUT_MS: u64 = 30_000;
 
 /// Connections of a server; each needs a file descriptor.
 pub(super) const MAX_CONNECTIONS: usize = 100_000;

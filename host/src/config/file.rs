@@ -31,6 +31,7 @@ pub(super) struct ConfigFile {
     pub(super) metrics: MetricsConfig,
     pub(super) dashboard: DashboardConfig,
     pub(super) drain: DrainConfig,
+    pub(super) memory: MemoryConfig,
     pub(super) pipelines: BTreeMap<String, PipelineConfig>,
     pub(super) swap: SwapConfig,
     pub(super) trust: TrustConfig,
@@ -55,9 +56,21 @@ pub struct SocketConfig {
     /// Messages that may wait in one channel; a further one is answered with
     /// the error `overloaded`.
     pub max_pending: usize,
-    /// What may wait for a client that reads slowly; more closes its connection
-    /// with 1013.
+    /// What may wait in a connection, in bytes: messages that came and are not
+    /// handled, or only in part; calls and tasks that wait; what the client has not
+    /// taken. Above it, its socket is not read.
+    pub max_pending_bytes: usize,
+    /// A message has to come whole within this time, and a second more for each
+    /// 16 KiB of it; otherwise its connection is closed with 1002.
+    pub message_timeout_ms: u64,
+    /// Topics a channel may subscribe to besides its own; further ones are left out.
+    pub max_subscriptions: usize,
+    /// What may wait for a client that does not take it; more closes its connection
+    /// with 1013. Its own answers only stop the reading of its socket.
     pub outbox_bytes: usize,
+    /// A client that takes nothing of what waits for it for so long is closed with
+    /// 1013.
+    pub stall_timeout_ms: u64,
     /// What a client that is turned away is told to wait (`retry_after_ms` in
     /// the error replies `overloaded`).
     pub retry_after_ms: u64,
@@ -99,6 +112,17 @@ pub struct OutboxPolicy {
     pub topics: String,
     /// What gives way.
     pub policy: Overflow,
+}
+
+/// `[memory]`: what the server may have of it.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryConfig {
+    /// Of all together. At nine tenths of it new connections get 503; at all of it,
+    /// messages of more than 64 KiB close their connection with 1013, and so do
+    /// clients that do not read. 0 is four fifths of what the machine or the container
+    /// has.
+    pub max_bytes: u64,
 }
 
 /// `[drain]`: how the server stops.
@@ -194,6 +218,7 @@ impl Default for ConfigFile {
             metrics: MetricsConfig::default(),
             dashboard: DashboardConfig::default(),
             drain: DrainConfig::default(),
+            memory: MemoryConfig::default(),
             pipelines: BTreeMap::new(),
             swap: SwapConfig::default(),
             trust: TrustConfig::default(),
@@ -255,7 +280,11 @@ impl Default for SocketConfig {
             retry_after_ms: defaults::RETRY_AFTER_MS,
             max_tasks: defaults::MAX_TASKS_PER_CONNECTION,
             max_faults: defaults::MAX_FAULTS,
+            max_pending_bytes: defaults::MAX_PENDING_BYTES,
+            message_timeout_ms: defaults::MESSAGE_TIMEOUT_MS,
+            max_subscriptions: defaults::MAX_SUBSCRIPTIONS,
             outbox_bytes: defaults::OUTBOX_BYTES,
+            stall_timeout_ms: defaults::STALL_TIMEOUT_MS,
             outbox_policies: Vec::new(),
             max_messages_per_second: defaults::MAX_MESSAGES_PER_SECOND,
             max_bytes_per_second: defaults::MAX_BYTES_PER_SECOND,
@@ -321,7 +350,8 @@ impl SocketConfig {
     /// The bounds of one session.
     #[must_use]
     pub fn session_limits(&self) -> Limits {
-        let Self { max_channels, max_pending, retry_after_ms, .. } = *self;
-        Limits { max_channels, max_pending, retry_after_ms }
+        let Self { max_channels, max_pending, max_pending_bytes, .. } = *self;
+        let Self { max_subscriptions, retry_after_ms, .. } = *self;
+        Limits { max_channels, max_pending, max_pending_bytes, max_subscriptions, retry_after_ms }
     }
 }

@@ -16,7 +16,8 @@ pub use admin::AdminConfig;
 pub(crate) use app::CONFIG_FILE;
 pub use app::{App, AppPlugin, ConfigError};
 pub use file::{
-    DashboardConfig, DrainConfig, MetricsConfig, OutboxPolicy, SocketConfig, StatsdConfig,
+    DashboardConfig, DrainConfig, MemoryConfig, MetricsConfig, OutboxPolicy, SocketConfig,
+    StatsdConfig,
 };
 pub(crate) use origin::host_of;
 pub use origin::{CheckOrigin, OriginPattern};

@@ -60,12 +60,19 @@ type Key = (Arc<str>, SmolStr);
 
 /// The queue of one connection, bounded in bytes (`socket.outbox_bytes`). What
 /// happens at the bound is the [`Overflow`] policy of the topic.
+///
+/// A client is slow only if the system does not take what is written to it, which it
+/// does not while the client does not read. What was queued since its connection had
+/// its last turn says nothing of it, and may be more: up to `burst_bytes`. The last
+/// frame may go past either bound, and so may the client's own answers: while they
+/// wait, nothing more is read from it.
 #[derive(Debug)]
 pub struct Outbox {
     inner: Mutex<Inner>,
     /// The connection is asked to finish what it is doing, and close.
     draining: AtomicBool,
     capacity_bytes: usize,
+    burst_bytes: usize,
     meters: Arc<OutboxMeters>,
     /// How its reader is woken from other threads.
     wakes: Option<Arc<Wakes>>,
@@ -82,6 +89,8 @@ struct Inner {
     #[expect(clippy::box_collection, reason = "few connections have one: 8 bytes, not 48")]
     latest: Option<Box<HashMap<Key, u64>>>,
     waker: Option<Waker>,
+    /// The system takes nothing of what is written.
+    stalled: bool,
     closed: Option<CloseReason>,
 }
 
@@ -89,12 +98,17 @@ struct Inner {
 const ENTRY_BYTES: usize = size_of::<Outgoing>();
 
 impl Outbox {
-    /// An empty outbox for `capacity_bytes` of frames, whose reader is on this thread.
+    /// An empty outbox for `capacity_bytes` of frames, or `burst_bytes` if that is more
+    /// and they come at once. Its reader is on this thread.
     #[must_use]
-    pub(crate) fn new(capacity_bytes: usize, meters: Arc<OutboxMeters>) -> Self {
-        let draining = AtomicBool::new(false);
-        let wakes = Wakes::here();
-        Self { inner: Mutex::default(), draining, capacity_bytes, meters, wakes }
+    pub(crate) fn new(
+        capacity_bytes: usize,
+        burst_bytes: usize,
+        meters: Arc<OutboxMeters>,
+    ) -> Self {
+        let (inner, draining, wakes) = (Mutex::default(), AtomicBool::new(false), Wakes::here());
+        let burst_bytes = burst_bytes.max(capacity_bytes);
+        Self { inner, draining, capacity_bytes, burst_bytes, meters, wakes }
     }
 
     /// Queues a frame. False when the connection is closing, or now has to.
@@ -104,10 +118,18 @@ impl Outbox {
         queued
     }
 
-    /// As [`Self::push`], from the connection's own task, which looks into its
-    /// outbox before it rests: waking it would cost it a turn for nothing.
+    /// As [`Self::push`], of an answer or push of the connection's own task, which looks
+    /// into its outbox before it rests: waking it would cost it a turn for nothing. There
+    /// is always room for it.
     pub fn push_own(&self, frame: Frame) -> bool {
-        self.put(Outgoing::Frame(frame.into())).0
+        let mut inner = self.lock();
+        if inner.closed.is_some() {
+            return false;
+        }
+        let outgoing = Outgoing::Frame(frame.into());
+        inner.bytes += outgoing.bytes();
+        inner.queue.push_back(outgoing);
+        true
     }
 
     /// Queues a push or broadcast under the policy of its topic. False as for
@@ -187,6 +209,12 @@ impl Outbox {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// Wakes the reader, which has something to do.
+    pub fn nudge(&self) {
+        let inner = self.lock();
+        self.wake(inner);
+    }
+
     /// Moves what is queued into `into`, up to about `max_bytes`; true when that was
     /// all, and the reader is woken for more. Pending when there is nothing; an error
     /// once the connection has to close, which comes before anything still queued.
@@ -197,6 +225,7 @@ impl Outbox {
         max_bytes: usize,
     ) -> Poll<Result<bool, CloseReason>> {
         let mut inner = self.lock();
+        inner.stalled = false;
         if let Some(reason) = inner.closed {
             return Poll::Ready(Err(reason));
         }
@@ -227,9 +256,10 @@ impl Outbox {
     }
 
     /// Ready once the connection has to close; for a reader that cannot take
-    /// anything.
+    /// anything, as the system takes nothing of what it writes.
     pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut inner = self.lock();
+        inner.stalled = true;
         match inner.closed {
             Some(reason) => Poll::Ready(reason),
             None => {
@@ -279,8 +309,7 @@ impl Outbox {
         if inner.closed.is_some() {
             return false;
         }
-        // A frame alone always finds room: its size is bounded elsewhere.
-        if inner.bytes == 0 || inner.bytes + bytes <= self.capacity_bytes {
+        if inner.bytes + bytes <= self.capacity_bytes {
             return true;
         }
         // A little more than needed, so that not every frame looks for room.
@@ -289,7 +318,9 @@ impl Outbox {
         if dropped > 0 {
             self.meters.drop_oldest.add(i64::try_from(dropped).unwrap_or(i64::MAX));
         }
-        if inner.bytes == 0 || inner.bytes + bytes <= self.capacity_bytes {
+        // The last may go past the bound, whatever its size, which is bounded elsewhere.
+        let bound = if inner.stalled { self.capacity_bytes } else { self.burst_bytes };
+        if inner.bytes <= bound {
             return true;
         }
         self.meters.close.add(1);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use tracing::warn;
 
+use super::registry::Map;
 use super::{Broadcast, Delivery, Notice, Subscriber};
 use crate::channel::ChannelId;
 use crate::outbox::Queued;
@@ -16,7 +16,7 @@ use crate::wire::{EncodeError, Frame, Serializer};
 ///
 /// A subscriber whose protocol version cannot carry the payload is skipped.
 pub(super) fn dispatch(
-    subscribers: &IndexMap<(ChannelId, bool), Subscriber>,
+    subscribers: &Map,
     broadcast: &Arc<Broadcast>,
     from: Option<ChannelId>,
     published: Option<&Published>,

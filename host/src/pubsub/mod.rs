@@ -95,7 +95,7 @@ impl PubSub {
     ) -> usize {
         match self.registry.topic(&broadcast.topic) {
             Some(subscribers) => {
-                fastlane::dispatch(&subscribers.read(), broadcast, from, published)
+                fastlane::dispatch(subscribers.read().map(), broadcast, from, published)
             }
             None => 0,
         }

@@ -36,6 +36,8 @@ pub(crate) enum Turned {
     Full,
     /// Its address has `socket.max_connections_per_address`.
     AddressFull,
+    /// The server has little memory left (`memory.max_bytes`).
+    OutOfMemory,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl Turned {
         match self {
             Self::Full => "full",
             Self::AddressFull => "address_full",
+            Self::OutOfMemory => "memory",
         }
     }
 }

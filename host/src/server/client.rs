@@ -1,6 +1,7 @@
 //! One connection, as it is seen from elsewhere.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Realm;
@@ -16,6 +17,8 @@ pub(crate) struct Client {
     pub(crate) peer: SocketAddr,
     pub(crate) user_id: Option<Arc<str>>,
     pub(crate) realm: Realm,
+    /// What of it waits to be handled, as of its last turn.
+    pending_bytes: AtomicUsize,
     /// What it has joined, in no order: few enough (`socket.max_channels`) to be
     /// looked through.
     topics: Mutex<Vec<Arc<str>>>,
@@ -25,7 +28,18 @@ impl Client {
     pub(super) fn new(identity: &Identity, outbox: &Arc<Outbox>) -> Self {
         let Identity { connection, peer, realm, ref user_id, .. } = *identity;
         let (outbox, user_id) = (Arc::clone(outbox), user_id.clone());
-        Self { outbox, connection, peer, user_id, realm, topics: Mutex::default() }
+        let (pending_bytes, topics) = (AtomicUsize::new(0), Mutex::default());
+        Self { outbox, connection, peer, user_id, realm, pending_bytes, topics }
+    }
+
+    /// What of it waits to be handled, in bytes, as of its last turn.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending_bytes.load(Ordering::Relaxed)
+    }
+
+    /// So much waits to be handled.
+    pub(crate) fn pends(&self, bytes: usize) {
+        self.pending_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// It has joined a topic.

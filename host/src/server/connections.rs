@@ -18,6 +18,9 @@ const MIN_BATCH: usize = 100;
 /// Into no more batches is the time divided.
 const MAX_BATCHES: usize = 50;
 
+/// Connections that are looked at under one lock.
+const AT_A_TIME: usize = 1_000;
+
 /// A client for which something waits.
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingClient {
@@ -87,14 +90,40 @@ impl Connections {
 
     /// Those for which something waits.
     pub(crate) fn waiting(&self) -> Vec<WaitingClient> {
-        // The lock is let go of before those of the outboxes are taken.
-        let all: Vec<_> = self.lock().clients.values().map(Arc::clone).collect();
-        let waiting = all.into_iter().filter_map(|client| {
+        let mut waiting = Vec::new();
+        self.each(|client| {
             let (connection, bytes) = (client.connection, client.outbox.bytes());
-            let user_id = client.user_id.clone();
-            (bytes > 0).then_some(WaitingClient { connection, user_id, bytes })
+            if bytes > 0 {
+                let user_id = client.user_id.clone();
+                waiting.push(WaitingClient { connection, user_id, bytes });
+            }
         });
-        waiting.collect()
+        waiting
+    }
+
+    /// What waits in all of them to be handled, in bytes.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        let mut bytes = 0;
+        self.each(|client| bytes += client.pending_bytes());
+        bytes
+    }
+
+    /// Looks at all of them, some at a time: whoever answers a message of another
+    /// connection needs the same lock. It is let go of before those of outboxes are
+    /// taken.
+    fn each(&self, mut look: impl FnMut(&Client)) {
+        let mut from = 0;
+        loop {
+            let some: Vec<_> = {
+                let open = self.lock();
+                open.clients.range(from..).take(AT_A_TIME).map(|(_, c)| Arc::clone(c)).collect()
+            };
+            some.iter().for_each(|client| look(client));
+            match some.last() {
+                Some(last) if some.len() == AT_A_TIME => from = last.connection + 1,
+                _ => return,
+            }
+        }
     }
 
     /// The ways to some connections for which nothing waits, from all over.

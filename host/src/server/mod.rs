@@ -7,6 +7,7 @@ mod connections;
 mod error;
 mod faults;
 mod loader;
+mod memory;
 mod monitor;
 mod pipelines;
 mod realm;
@@ -14,13 +15,14 @@ mod stage;
 mod swap;
 
 pub use admission::Admission;
-pub(crate) use admission::{Admitted, network};
+pub(crate) use admission::{Admitted, Turned, network};
 pub(crate) use client::Client;
 pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
 pub use error::StartError;
 pub(crate) use faults::{RecentFault, RecentFaults};
 pub(crate) use loader::Loader;
+pub(crate) use memory::Memory;
 pub(crate) use pipelines::Pipelines;
 pub(crate) use realm::{DashboardRealm, Realm, RealmRoutes};
 pub(crate) use stage::Stage;
@@ -83,6 +85,8 @@ pub struct Shared {
     pub(crate) runtime: Handle,
     /// Who may come in.
     pub(crate) admission: Admission,
+    /// How much memory is left.
+    pub(crate) memory: Memory,
     /// What gives way when a client reads too slowly.
     pub(crate) overflow: OverflowPolicies,
     /// What gave way.
@@ -136,6 +140,7 @@ impl Server {
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
             admission: Admission::new(&app.socket),
+            memory: Memory::new(app.memory.max_bytes),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
             dashboard: DashboardRealm::new(&app.dashboard, &history, &loader.metrics),
@@ -207,6 +212,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { shared, threads, admin, drain, .. } = self;
         let sampling = tokio::spawn(monitor::run(Arc::clone(&shared)));
+        let watching = tokio::spawn(monitor::watch_memory(Arc::clone(&shared)));
         stop.await;
         shared.stage.send_replace(Stage::Draining);
         info!(connections = shared.connections.len(), "stopping");
@@ -232,6 +238,7 @@ impl Server {
             let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
         }
         sampling.abort();
+        watching.abort();
         drop(admin);
         let metrics = shared.metrics.clone();
         shared.pipelines.count(&metrics);

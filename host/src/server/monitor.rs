@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tracing::{info, warn};
+
 use super::Shared;
+use super::memory::{LOOK_EVERY, Left};
 use crate::dashboard::{EVENT, Sources, TOPIC, Viewer};
 use crate::pubsub::Broadcast;
 use crate::telemetry::{Metric, Sampler};
@@ -27,8 +30,35 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// Looks at the memory until it is dropped, and says when it becomes scarce.
+pub(super) async fn watch_memory(shared: Arc<Shared>) {
+    let memory = &shared.memory;
+    loop {
+        if let Some(left) = memory.look() {
+            let (used_bytes, max_bytes) = (memory.used_bytes(), memory.max_bytes());
+            match left {
+                Left::Enough => info!(used_bytes, max_bytes, "there is enough memory again"),
+                Left::Little => warn!(
+                    used_bytes,
+                    max_bytes, "memory is scarce: new connections are refused (memory.max_bytes)"
+                ),
+                Left::Nothing => warn!(
+                    used_bytes,
+                    max_bytes, "memory is used up: large messages are refused (memory.max_bytes)"
+                ),
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 fn look_at_outboxes(shared: &Shared) {
     let waiting = shared.connections.waiting();
+    #[expect(clippy::cast_precision_loss, reason = "bytes need no 53 bits")]
+    let (pending, max) =
+        (shared.connections.pending_bytes() as f64, shared.memory.max_bytes() as f64);
+    shared.metrics.set(Metric::SocketPending, pending);
+    shared.metrics.set(Metric::ProcessMemoryMax, max);
     let bytes = || waiting.iter().map(|client| client.bytes);
     #[expect(clippy::cast_precision_loss, reason = "bytes need no 53 bits")]
     let [sum, max] = [bytes().sum::<usize>() as f64, bytes().max().unwrap_or(0) as f64];

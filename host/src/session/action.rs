@@ -141,6 +141,8 @@ pub struct Ticket {
     pub caller: Caller,
     /// What the call was for.
     pub turn: Turn,
+    /// What its message takes while it is handled, in bytes.
+    pub bytes: usize,
 }
 
 /// What a call was for.

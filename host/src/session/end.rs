@@ -21,7 +21,8 @@ impl<P: Clone> Session<P> {
             let Some(channel) = self.channels.get_mut(&topic) else { continue };
             if matches!(channel.state, State::Joined) {
                 // The end of a channel always finds room.
-                let _ = channel.mailbox.push(Letter::End(reason));
+                let put = channel.mailbox.push(Letter::End(reason));
+                self.pending_bytes += put.unwrap_or_default();
             }
             self.pump(&topic, routes, actions);
         }
@@ -86,6 +87,7 @@ impl<P: Clone> Session<P> {
             ticket: Ticket {
                 caller: Caller { context: Arc::clone(&channel.context), reply_to: None, number: 0 },
                 turn: Turn::Terminate,
+                bytes: 0,
             },
             plugin: channel.plugin,
             assigns: Some(channel.assigns),
@@ -100,6 +102,7 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) -> Option<Box<Channel<P>>> {
         let channel = self.channels.remove(topic)?;
+        self.pending_bytes -= channel.bytes();
         let id = channel.context.channel;
         if channel.running > 0 {
             actions.push(Action::EndCalls(id));

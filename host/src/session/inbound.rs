@@ -5,7 +5,9 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::{Action, Call, Calls, Routing, Session, Ticket, Turn};
-use crate::channel::{Assigns, Callback, Caller, Channel, Context, Info, Letter, ReplyTo, State};
+use crate::channel::{
+    Assigns, Callback, Caller, Channel, Context, Info, Letter, ReplyTo, State, kept_bytes,
+};
 use crate::pubsub::Notice;
 use crate::telemetry::Metric;
 use crate::wire::{Message, Payload, Ref};
@@ -42,32 +44,36 @@ impl<P: Clone> Session<P> {
     ) {
         match self.channels.get_mut(topic) {
             Some(channel) => {
-                let full = match (&channel.state, event) {
+                let put = match (&channel.state, event) {
                     (State::Joining { .. }, _) => {
                         let event = SmolStr::new(event);
-                        channel.mailbox.push(Letter::Early { reply_to, event, payload }).err()
+                        channel.mailbox.push(Letter::Early { reply_to, event, payload })
                     }
                     (State::Joined, "phx_join") => {
                         self.rejoin(topic, reply_to, payload, routes, actions);
-                        None
+                        Ok(0)
                     }
                     // A message of an earlier join: the client has forgotten it.
-                    (State::Joined, _) if !channel.accepts(reply_to.join_ref.as_ref()) => None,
-                    (State::Joined, "phx_leave") => {
-                        channel.mailbox.push(Letter::Leave(reply_to)).err()
+                    (State::Joined, _) if !channel.accepts(reply_to.join_ref.as_ref()) => Ok(0),
+                    (State::Joined, "phx_leave") if channel.mailbox.has_leave() => {
+                        // It is leaving already.
+                        return self.left(topic, &reply_to, actions);
                     }
+                    (State::Joined, "phx_leave") => channel.mailbox.push(Letter::Leave(reply_to)),
                     (State::Joined, _) if channel.is_free() => {
                         let callback = handle_in(&reply_to, SmolStr::new(event), payload);
                         let call = start_next(channel, callback, Turn::Message, Some(reply_to));
+                        self.pending_bytes += call.ticket.bytes;
                         return actions.push(Action::Call(call));
                     }
                     (State::Joined, _) => {
                         let event = SmolStr::new(event);
-                        channel.mailbox.push(Letter::In { reply_to, event, payload }).err()
+                        channel.mailbox.push(Letter::In { reply_to, event, payload })
                     }
                 };
+                self.pending_bytes += put.as_ref().map_or(0, |bytes| *bytes);
                 self.pump(topic, routes, actions);
-                if let Some(letter) = full {
+                if let Err(letter) = put {
                     self.overloaded(topic, &letter, actions);
                 }
             }
@@ -114,7 +120,11 @@ impl<P: Clone> Session<P> {
         let Some(channel) = self.channels.get_mut(topic).filter(|c| c.context.channel == id) else {
             return;
         };
-        if channel.mailbox.push(letter).is_err() {
+        let bytes = letter.bytes();
+        let has_room = self.pending_bytes.saturating_add(bytes) <= self.limits.max_pending_bytes;
+        if has_room && channel.mailbox.push(letter).is_ok() {
+            self.pending_bytes += bytes;
+        } else {
             actions.push(Action::Count(Metric::ChannelNoticesDropped));
         }
         self.pump(topic, routes, actions);
@@ -131,19 +141,15 @@ impl<P: Clone> Session<P> {
     ) {
         match event {
             "phx_join" => self.join(topic, reply_to, payload, None, routes, actions),
-            "phx_leave" => {
-                let ReplyTo { join_ref, reference, .. } = reply_to;
-                let empty = Payload::empty();
-                actions.extend(self.reply(
-                    join_ref.as_ref(),
-                    reference.as_ref(),
-                    topic,
-                    "ok",
-                    &empty,
-                ));
-            }
+            "phx_leave" => self.left(topic, &reply_to, actions),
             _ => self.unmatched(topic, reply_to.reference.as_ref(), actions),
         }
+    }
+
+    /// Answers a leave that has nothing to do.
+    fn left(&self, topic: &str, reply_to: &ReplyTo, actions: &mut Vec<Action<P>>) {
+        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
+        actions.extend(self.reply(join_ref, reference, topic, "ok", &Payload::empty()));
     }
 
     /// Starts as many calls as the channel may run.
@@ -155,6 +161,7 @@ impl<P: Clone> Session<P> {
     ) {
         while let Some(channel) = self.channels.get_mut(topic) {
             let Some(letter) = start_calls(channel, actions) else { return };
+            self.pending_bytes -= letter.bytes();
             match letter {
                 Letter::Leave(reply_to) => self.leave(topic, reply_to, routes, actions),
                 Letter::End(reason) => {
@@ -194,12 +201,14 @@ impl<P: Clone> Session<P> {
         for call in calls.into_iter().rev() {
             let Call { callback, ticket, .. } = *call;
             let Caller { context, reply_to, .. } = ticket.caller;
+            let bytes = ticket.bytes;
             let current = self.channels.get_mut(&context.topic);
             if let Some(channel) = current.filter(|c| c.context.channel == context.channel)
                 && let (Callback::HandleIn { event, payload, .. }, Some(reply_to)) =
                     (callback, reply_to)
             {
                 channel.running -= 1;
+                channel.running_bytes -= bytes;
                 channel.mailbox.put_back(Letter::In { reply_to, event, payload });
             }
         }
@@ -305,9 +314,11 @@ fn start<P>(
     turn: Turn,
     reply_to: Option<ReplyTo>,
 ) -> Box<Call<P>> {
+    let bytes = kept_bytes(callback.bytes());
     channel.running += 1;
+    channel.running_bytes += bytes;
     let context = Arc::clone(&channel.context);
     let number = reply_to.as_ref().map_or(0, |reply_to| reply_to.number);
-    let ticket = Ticket { caller: Caller { context, reply_to, number }, turn };
+    let ticket = Ticket { caller: Caller { context, reply_to, number }, turn, bytes };
     Box::new(Call { plugin: Arc::clone(&channel.plugin), callback, assigns, ticket })
 }

@@ -1,13 +1,15 @@
 //! Joining a topic, and joining it again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Action, Call, Routing, Session, Ticket, Turn};
 use crate::channel::{
     Callback, Caller, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
+    kept_bytes,
 };
 use crate::telemetry::Metric;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, Ref};
@@ -39,6 +41,7 @@ impl<P: Clone> Session<P> {
             return;
         }
         let number = reply_to.number;
+        let bytes = kept_bytes(params.len());
         let context = Arc::new(Context {
             connection: self.identity.connection,
             channel: self.channel_ids.fetch_add(1, Ordering::Relaxed),
@@ -55,16 +58,22 @@ impl<P: Clone> Session<P> {
             state: State::Joining { reply_to, replaced },
             mailbox: Mailbox::new(self.limits.max_pending, self.waiting.clone()),
             running: 1,
+            running_bytes: bytes,
             max_running,
             assigns: self.identity.assigns.clone(),
-            subscriptions: Vec::new(),
+            subscriptions: HashSet::new(),
         };
         self.channels.insert(Arc::clone(&context.topic), Box::new(channel));
+        self.pending_bytes += bytes;
         actions.push(Action::Call(Box::new(Call {
             plugin,
             callback: Callback::Join { params },
             assigns: Some(self.identity.assigns.clone()),
-            ticket: Ticket { caller: Caller { context, reply_to: None, number }, turn: Turn::Join },
+            ticket: Ticket {
+                caller: Caller { context, reply_to: None, number },
+                turn: Turn::Join,
+                bytes,
+            },
         })));
     }
 
@@ -100,6 +109,8 @@ impl<P: Clone> Session<P> {
         let topic = &ticket.caller.context.topic;
         let Some(channel) = self.channels.get_mut(topic) else { return };
         channel.running -= 1;
+        self.pending_bytes -= channel.bytes();
+        channel.running_bytes = 0;
         let State::Joining { reply_to, replaced } =
             std::mem::replace(&mut channel.state, State::Joined)
         else {
@@ -154,17 +165,18 @@ impl<P: Clone> Session<P> {
                 }
                 other => {
                     let Some(channel) = self.channels.get_mut(topic) else { continue };
-                    if channel.mailbox.push(other).is_err() {
-                        actions.push(Action::Count(Metric::ChannelNoticesDropped));
+                    match channel.mailbox.push(other) {
+                        Ok(bytes) => self.pending_bytes += bytes,
+                        Err(_) => actions.push(Action::Count(Metric::ChannelNoticesDropped)),
                     }
                 }
             }
         }
         if let (Some(reason), Some(channel)) = (self.over, self.channels.get_mut(topic)) {
             // The connection ended while the join ran.
-            if channel.mailbox.push(Letter::End(reason)).is_err() {
-                warn!(topic, "the end of a channel found no room in its mailbox");
-            }
+            // It always finds room.
+            let put = channel.mailbox.push(Letter::End(reason));
+            self.pending_bytes += put.unwrap_or_default();
         }
         self.pump(topic, routes, actions);
     }

@@ -42,6 +42,8 @@ pub struct Session<P> {
     channel_ids: Arc<AtomicU64>,
     /// Letters that wait in all channels of the server.
     waiting: Counter,
+    /// What waits in its channels and is handled by them, in bytes.
+    pending_bytes: usize,
     /// Messages of the client so far.
     messages: u32,
     /// Why the connection is over, once it is: no channel is joined any more.
@@ -78,6 +80,13 @@ pub struct Limits {
     pub max_channels: usize,
     /// Letters waiting in one channel (`socket.max_pending`).
     pub max_pending: usize,
+    /// What may wait in all channels together, in bytes
+    /// (`socket.max_pending_bytes`). Who reads the socket stops there; here only
+    /// what others send is left out.
+    pub max_pending_bytes: usize,
+    /// Topics a channel may subscribe to besides its own
+    /// (`socket.max_subscriptions`).
+    pub max_subscriptions: usize,
     /// What a client is told that finds its channel full
     /// (`socket.retry_after_ms`).
     pub retry_after_ms: u64,
@@ -93,7 +102,22 @@ impl<P: Clone> Session<P> {
         waiting: Counter,
     ) -> Self {
         let channels = Channels::default();
-        Self { identity, limits, channels, channel_ids, waiting, messages: 0, over: None }
+        Self {
+            identity,
+            limits,
+            channels,
+            channel_ids,
+            waiting,
+            pending_bytes: 0,
+            messages: 0,
+            over: None,
+        }
+    }
+
+    /// What waits in its channels and is handled by them, in bytes.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes
     }
 
     fn next_message(&mut self) -> u32 {

@@ -51,6 +51,8 @@ impl<P: Clone> Session<P> {
             (_, Err(failure)) => Err(failure),
         };
         channel.running -= 1;
+        channel.running_bytes -= ticket.bytes;
+        self.pending_bytes -= ticket.bytes;
         match handled {
             Ok(outcome) => self.apply(&ticket.caller, outcome, routes, actions),
             Err(Failure::Crashed) => return self.crash(context, routes, actions),
@@ -238,16 +240,19 @@ impl<P: Clone> Session<P> {
     fn subscribe(&mut self, context: &Arc<Context>, topic: Arc<str>, actions: &mut Vec<Action<P>>) {
         let Some(channel) = self.channels.get_mut(&context.topic) else { return };
         let joined = matches!(channel.state, State::Joined);
-        if joined && topic != context.topic && !channel.subscriptions.contains(&topic) {
-            channel.subscriptions.push(Arc::clone(&topic));
-            actions.push(Action::Subscribe { context: Arc::clone(context), topic });
+        if !joined || topic == context.topic || channel.subscriptions.contains(&topic) {
+            return;
         }
+        if channel.subscriptions.len() >= self.limits.max_subscriptions {
+            return actions.push(Action::Count(Metric::SubscriptionRefused));
+        }
+        channel.subscriptions.insert(Arc::clone(&topic));
+        actions.push(Action::Subscribe { context: Arc::clone(context), topic });
     }
 
     fn unsubscribe(&mut self, context: &Arc<Context>, topic: &str, actions: &mut Vec<Action<P>>) {
         let Some(channel) = self.channels.get_mut(&context.topic) else { return };
-        if let Some(at) = channel.subscriptions.iter().position(|t| t.as_ref() == topic) {
-            let topic = channel.subscriptions.swap_remove(at);
+        if let Some(topic) = channel.subscriptions.take(topic) {
             actions.push(Action::Unsubscribe { channel: context.channel, topic });
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Account {
     tasks: AtomicUsize,
     /// Whose faults those of this connection count with.
     source: Source,
+    /// What its tasks were handed, in bytes.
+    task_bytes: AtomicUsize,
     /// Whether it has ever made a fault.
     faulty: AtomicBool,
     /// Begins with those of its source: what a new connection does is not held
@@ -35,25 +37,38 @@ pub(crate) struct Account {
 
 /// One of a connection's tasks; dropping it makes room for another.
 #[derive(Debug)]
-pub(crate) struct TaskSlot(Arc<Account>);
+pub(crate) struct TaskSlot {
+    account: Arc<Account>,
+    /// What the task was handed.
+    bytes: usize,
+}
 
 impl Account {
     pub(crate) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>, identity: &Identity) -> Self {
-        let (tasks, faulty) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (tasks, task_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let faulty = AtomicBool::new(false);
         let now = Instant::now();
         let (address, user_id) = (identity.peer.ip(), identity.user_id.as_deref());
         let source = shared.fault_sources.source(address, user_id);
         let max = f64::from(shared.socket.max_faults);
         let faults = Leaky::at(shared.fault_sources.level(source, now).min(max), now);
-        Self { shared, outbox, tasks, source, faulty, faults: Mutex::new(faults) }
+        let faults = Mutex::new(faults);
+        Self { shared, outbox, tasks, source, task_bytes, faulty, faults }
     }
 
-    /// Room for a task, within `socket.max_tasks`.
-    pub(super) fn task_slot(self: &Arc<Self>) -> Option<TaskSlot> {
+    /// What waits outside its channels, in bytes: what its tasks were handed.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.task_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Room for a task that is handed so many bytes, within `socket.max_tasks`.
+    pub(super) fn task_slot(self: &Arc<Self>, bytes: usize) -> Option<TaskSlot> {
         let max = self.shared.socket.max_tasks;
         let one_more = |tasks| (tasks < max).then_some(tasks + 1);
         let taken = self.tasks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.ok().map(|_| TaskSlot(Arc::clone(self)))
+        taken.ok()?;
+        self.task_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Some(TaskSlot { account: Arc::clone(self), bytes })
     }
 
     /// Whether this connection may call plugins; if not, when it is worth
@@ -153,7 +168,14 @@ impl Progress for Account {
 
 impl Drop for TaskSlot {
     fn drop(&mut self) {
-        self.0.tasks.fetch_sub(1, Ordering::Relaxed);
+        let Self { account, bytes } = self;
+        account.tasks.fetch_sub(1, Ordering::Relaxed);
+        let before = account.task_bytes.fetch_sub(*bytes, Ordering::Relaxed);
+        let max = account.shared.socket.max_pending_bytes;
+        if before > max && before - *bytes <= max {
+            // It may be read again.
+            account.outbox.nudge();
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::channel::{Caller, Effect, Late, SocketRef};
+use crate::channel::{Caller, Effect, Late, SocketRef, kept_bytes};
 use crate::plugin::Plugin;
 use crate::pubsub::Broadcast;
 use crate::server::Shared;
@@ -43,7 +43,7 @@ pub(crate) struct NoRoom;
 /// Starts a task, if there is room for it.
 pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> {
     let metrics = &account.shared.metrics;
-    let slots = (account.task_slot(), start.plugin.task_slot());
+    let slots = (account.task_slot(kept_bytes(start.payload.len())), start.plugin.task_slot());
     let (Some(of_connection), Some(of_plugin)) = slots else {
         metrics.count(Metric::TaskRefused, 1);
         return Err(NoRoom);

@@ -52,8 +52,9 @@ catalog! {
     SocketOpen: Level "socket.open" "connections" [];
     /// From a handshake's request to its answer; the result is `ok`, `refused` or `error`.
     SocketConnect: Timing "socket.connect" "ms" ["result", "transport", "vsn"];
-    /// A connection was turned away, as `full`, `address_full` or `rate`: `max_connections`,
-    /// `max_connections_per_address`, `max_connects_per_second`.
+    /// A connection was turned away, as `full`, `address_full`, `rate` or `memory`:
+    /// `max_connections`, `max_connections_per_address`, `max_connects_per_second`,
+    /// `memory.max_bytes`.
     SocketRefused: Counter "socket.refused" "connections" ["reason"];
     /// A connection ended; the code is of the close frame, 1006 without one.
     SocketClose: Counter "socket.close" "connections" ["code", "reason"];
@@ -65,6 +66,10 @@ catalog! {
     /// A client sent more than `max_messages_per_second` or `max_bytes_per_second`, and was not
     /// read for a while.
     SocketThrottled: Counter "socket.throttled" "times" [];
+    /// What waits in a connection reached `max_pending_bytes`, and it was not read for a while.
+    SocketPaused: Counter "socket.paused" "times" [];
+    /// What waits in all connections: messages that came and are not handled.
+    SocketPending: Gauge "socket.pending" "bytes" [];
     /// Messages came from clients.
     SocketFramesIn: Counter "socket.frames_in" "frames" [];
     /// Their payloads.
@@ -91,6 +96,8 @@ catalog! {
     ChannelOverloaded: Counter "channel.overloaded" "messages" [];
     /// A broadcast or timer for a handler did, and was left out.
     ChannelNoticesDropped: Counter "channel.notices_dropped" "messages" [];
+    /// A channel wanted to subscribe to more than `max_subscriptions` topics.
+    SubscriptionRefused: Counter "subscription.refused" "subscriptions" [];
     /// An answer or push came after its channel had left.
     LateGone: Counter "late.gone" "messages" [];
     /// A call was given up as its client had joined again.
@@ -194,6 +201,8 @@ catalog! {
     /// A dispatcher broke its contract and another took its place.
     PipelineReplaced: Counter "pipeline.dispatcher_replaced" "times" ["pipeline"];
 
+    /// What the server may have of memory (`memory.max_bytes`).
+    ProcessMemoryMax: Gauge "process.memory_max" "bytes" [];
     /// The server's memory (RSS).
     ProcessMemory: Gauge "process.memory" "bytes" [];
     /// The processor time it used, of one core.

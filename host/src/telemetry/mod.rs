@@ -32,6 +32,7 @@ pub(crate) use meters::{OutboxMeters, PipelineMeters, WasmMeters};
 pub use metrics::Metrics;
 pub(crate) use metrics::Wanted;
 pub(crate) use plugin::{CallMeasurements, Measurement, PluginMeters};
+pub(crate) use process::memory_bytes as resident_bytes;
 pub(crate) use redact::{Redacted, RedactedPairs};
 pub(crate) use registry::Key;
 pub(crate) use sampler::{Sampler, watch_lag};

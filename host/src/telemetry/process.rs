@@ -27,7 +27,7 @@ impl Process {
 }
 
 /// Resident memory in bytes; 0 where the system does not say.
-pub(super) fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or_default() * page_size() as u64

@@ -79,7 +79,7 @@ impl Channels {
     /// Has a call answered by the server itself, in a round, or for itself.
     pub(super) fn begin(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
         match call.plugin.answer(&call.callback) {
-            Some(completion) => self.completed(Called::at_once(call, Ok(completion))),
+            Some(completion) => self.ended(Called::at_once(call, Ok(completion))),
             None if matches!(call.callback, Callback::HandleIn { .. }) => self.gather(call),
             None => self.call(call, cx),
         }
@@ -90,7 +90,7 @@ impl Channels {
         let channel = call.ticket.caller.context.channel;
         let mut future = self.start(call);
         match future.as_mut().poll(cx) {
-            Poll::Ready(called) => self.completed(called),
+            Poll::Ready(called) => self.ended(called),
             Poll::Pending => self.calls.push(PendingCall { channel, future }),
         }
     }

@@ -43,9 +43,24 @@ pub(super) struct Channels {
     pub(super) returns: Arc<Returns>,
     /// Frames that were taken since they were handled last.
     pub(super) unflushed: usize,
+    /// Calls that ended, whose results wait for the next turn or for the client.
+    pub(super) held: VecDeque<Called>,
+    /// So much waits for the client that nothing more is to be said to it.
+    is_congested: bool,
+    /// What results asked to be sent in this turn, in bytes.
+    effect_bytes: usize,
+    /// What waits to be handled, as operators know it.
+    noted_bytes: usize,
     /// What the session asked for; empty between two events.
     actions: Vec<Action<Arc<Handler>>>,
 }
+
+/// What results of one connection may ask to be sent in one turn, in bytes; the one that
+/// goes past it is the last.
+const TURN_EFFECT_BYTES: usize = 256 * 1024;
+/// A payload that is a small part of its frame is copied out of it if the frame is larger
+/// than this.
+const SMALL_FRAME_BYTES: usize = 4096;
 
 thread_local! {
     static ACTIONS: Spares<Action<Arc<Handler>>> = const { Spares::new() };
@@ -66,7 +81,8 @@ impl Drop for Channels {
 impl Channels {
     pub(super) fn new(identity: Identity, shared: Arc<Shared>) -> Self {
         let config = &shared.socket;
-        let outbox = Outbox::new(config.outbox_bytes, Arc::clone(&shared.outbox_meters));
+        let meters = Arc::clone(&shared.outbox_meters);
+        let outbox = Outbox::new(config.outbox_bytes, config.max_pending_bytes, meters);
         let outbox = Arc::new(outbox);
         let client = shared.connections.insert(&identity, &outbox);
         shared.metrics.count(Metric::SocketOpen, 1);
@@ -87,6 +103,10 @@ impl Channels {
             in_round: 0,
             returns: Arc::default(),
             unflushed: 0,
+            held: VecDeque::new(),
+            is_congested: false,
+            effect_bytes: 0,
+            noted_bytes: 0,
             actions: Vec::new(),
         }
     }
@@ -103,7 +123,29 @@ impl Channels {
 
     /// Whether no call is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.gathered.is_empty() && self.in_round == 0
+        self.calls.is_empty()
+            && self.gathered.is_empty()
+            && self.in_round == 0
+            && self.held.is_empty()
+    }
+
+    /// Another turn begins.
+    pub(super) fn begin_turn(&mut self) {
+        self.effect_bytes = 0;
+    }
+
+    /// What waits to be handled, in bytes.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.session.pending_bytes() + self.account.pending_bytes()
+    }
+
+    /// Tells operators what waits to be handled.
+    pub(super) fn note_pending(&mut self) {
+        let bytes = self.session.pending_bytes();
+        if self.noted_bytes != bytes {
+            self.noted_bytes = bytes;
+            self.client.pends(bytes);
+        }
     }
 
     /// Whether messages of it are being handled with those of others.
@@ -126,10 +168,18 @@ impl Channels {
         frame: &Frame,
         cx: &mut Context<'_>,
     ) -> Result<(), DecodeError> {
-        let message = self.session.identity().serializer.decode(frame)?;
+        let mut message = self.session.identity().serializer.decode(frame)?;
+        if frame.len() > SMALL_FRAME_BYTES && message.payload.len() < frame.len() / 2 {
+            // The rest of the frame would stay in memory as long as its payload does.
+            message.payload = message.payload.to_own();
+        }
         if message.event.starts_with("phx_") || message.topic == "phoenix" {
             // What came before it is answered before it.
             self.flush_now(cx);
+            if message.event == "phx_join" {
+                // Joining again ends what its calls came to.
+                self.apply_held(cx);
+            }
         }
         debug!(id = %self.session.coming_message(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
@@ -178,29 +228,65 @@ impl Channels {
         cx: &mut Context<'_>,
     ) {
         self.session.late(late, &mut self.actions);
-        if let [Action::Send(_) | Action::Push { .. }] = self.actions.as_slice()
-            && let Some(Action::Send(frame) | Action::Push { frame, .. }) = self.actions.pop()
-        {
+        let mut frames = Vec::new();
+        let is_frame = |action: &Action<_>| matches!(action, Action::Send(_) | Action::Push { .. });
+        if self.actions.iter().any(is_frame) {
+            let actions = std::mem::take(&mut self.actions);
+            for action in actions {
+                match action {
+                    Action::Send(frame) | Action::Push { frame, .. } => frames.push(frame),
+                    other => self.actions.push(other),
+                }
+            }
+        }
+        for frame in frames.into_iter().rev() {
             taken.push_front(Outgoing::Frame(frame.into()));
         }
         self.act(cx);
     }
 
-    /// The next call that ended.
-    pub(super) fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Called> {
-        if self.calls.is_empty() {
-            return Poll::Pending;
+    /// Goes on with the calls that have ended, unless the client has to read first. False
+    /// when some are left for the next turn: what one client's messages send to others
+    /// does not go to them faster than they are written to.
+    pub(super) fn settle(&mut self, is_congested: bool, cx: &mut Context<'_>) -> bool {
+        self.is_congested = is_congested;
+        self.take_returned(cx);
+        while !self.calls.is_empty()
+            && let Poll::Ready(Some(called)) = self.calls.poll_next_unpin(cx)
+        {
+            self.held.push_back(called);
         }
-        match self.calls.poll_next_unpin(cx) {
-            Poll::Ready(Some(called)) => Poll::Ready(called),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        while !is_congested
+            && self.effect_bytes < TURN_EFFECT_BYTES
+            && let Some(called) = self.held.pop_front()
+        {
+            self.completed(called);
+            self.act(cx);
+        }
+        self.is_settled()
+    }
+
+    /// Whether no result waits.
+    pub(super) fn is_settled(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Takes a call that ended: at once if there is room in this turn and nothing is
+    /// before it.
+    pub(super) fn ended(&mut self, called: Called) {
+        if self.held.is_empty() && self.effect_bytes < TURN_EFFECT_BYTES && !self.is_congested {
+            self.completed(called);
+        } else {
+            self.held.push_back(called);
         }
     }
 
-    /// Takes a call that ended.
-    pub(super) fn complete(&mut self, called: Called, cx: &mut Context<'_>) {
-        self.completed(called);
-        self.act(cx);
+    /// Applies all results that wait.
+    fn apply_held(&mut self, cx: &mut Context<'_>) {
+        while let Some(called) = self.held.pop_front() {
+            self.completed(called);
+            self.act(cx);
+        }
     }
 
     /// Ends all channels, and waits for their last calls. Dropping it drops
@@ -228,6 +314,10 @@ impl Channels {
         loop {
             self.act(cx);
             self.flush_now(cx);
+            if !self.held.is_empty() {
+                self.apply_held(cx);
+                continue;
+            }
             match ready!(self.calls.poll_next_unpin(cx)) {
                 Some(called) => self.completed(called),
                 None => return Poll::Ready(()),
@@ -276,7 +366,10 @@ impl Channels {
             self.kept.insert(ticket.caller.context.channel, kept);
         }
         let completion = match called.result {
-            Ok(completion) => Ok(completion),
+            Ok(completion) => {
+                self.effect_bytes += completion.effect_bytes();
+                Ok(completion)
+            }
             Err(fault) => {
                 self.account.faulted(&fault, plugin.name(), "a call", &ticket.caller);
                 Err(fault.failure())
@@ -302,6 +395,7 @@ impl Channels {
                 plugin.meters.opened(-1);
                 self.client.left(&context.topic);
                 self.kept.remove(&context.channel);
+                self.timers.forget(context.channel);
                 pubsub.unsubscribe(&context.topic, context.channel);
             }
             Action::Subscribe { context, topic } => {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::called::Called;
 use super::channels::Channels;
 use super::pace;
 use super::throttle::Throttle;
@@ -27,8 +26,18 @@ use crate::wire::{CloseReason, Frame};
 
 /// Frames handled before others get their turn and replies are written.
 const READ_BUDGET: usize = 64;
+/// Bytes read before others get their turn: a large message comes in several.
+const READ_TURN_BYTES: usize = 256 * 1024;
 /// Frames taken from the outbox at once, in bytes.
 const WRITE_BATCH_BYTES: usize = 64 * 1024;
+/// What may wait for a client that takes nothing while its messages are still handled.
+const CONGESTED_BYTES: usize = 1024 * 1024;
+/// A message that takes longer than `socket.message_timeout_ms` has to come as fast as
+/// this, in bytes a second.
+const SLOWEST_MESSAGE: u64 = 16 * 1024;
+/// A message of more than this is refused while the server is out of memory, and so is a
+/// client for which more waits and who does not read.
+const LARGE_BYTES: u64 = 64 * 1024;
 /// How long the calls of a connection that is over may still run.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,12 +56,20 @@ pub(super) struct Connection {
     read_at: Option<Instant>,
     throttle: Throttle,
     traffic: Traffic,
+    /// When the message began that has come in part.
+    message_began: Option<Instant>,
+    /// The system takes nothing of what is written; how much it had taken when it
+    /// stopped.
+    stalled: Option<u64>,
+    /// A control frame was received meanwhile, of which the answer waits.
+    has_answered: bool,
+    /// It is not read, as too much waits.
+    is_paused: bool,
     _admitted: Arc<Admitted>,
 }
 
 /// Everything that can wake a connection's task.
 enum Event {
-    Called(Box<Called>),
     Frame(Frame),
     Notice(Notice),
     Late(Box<Late>),
@@ -79,6 +96,10 @@ impl Connection {
             read_at: None,
             throttle,
             traffic: Traffic::default(),
+            message_began: None,
+            stalled: None,
+            has_answered: false,
+            is_paused: false,
             _admitted: admitted,
         })
     }
@@ -109,9 +130,9 @@ impl Connection {
     }
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.channels.begin_turn();
         loop {
             match ready!(self.poll_event(cx)) {
-                Event::Called(called) => self.channels.complete(*called, cx),
                 Event::Frame(frame) => {
                     if let Err(error) = self.channels.receive(&frame, cx) {
                         let end = End::ByServer(CloseReason::Malformed, error.to_string());
@@ -128,16 +149,14 @@ impl Connection {
 
     /// Reads first: replies to all frames that are there go out in one write.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.channels.take_returned(cx);
-        if let Poll::Ready(called) = self.channels.poll_called(cx) {
-            return Poll::Ready(Event::Called(Box::new(called)));
-        }
+        let is_settled = self.channels.settle(self.is_congested(), cx);
         let draining = self.channels.outbox().is_draining();
+        let may_read = !draining && is_settled && self.may_read();
         loop {
             // What is gathered mostly goes to a round, and is looked after again then.
             let reads_later = std::mem::take(&mut self.is_read) && self.channels.has_gathered();
             if !reads_later
-                && !draining
+                && may_read
                 && let Poll::Ready(event) = self.poll_read(cx)
             {
                 return Poll::Ready(event);
@@ -164,44 +183,117 @@ impl Connection {
         if draining && self.channels.is_idle() && self.taken.is_empty() {
             return Poll::Ready(Event::End(End::by_server(CloseReason::Restarting)));
         }
-        if self.read_budget == 0 {
-            // There may be more to read; others go first.
+        let may_go_on = !self.channels.is_settled() && !self.is_congested();
+        let may_read_now = !may_read && !draining && self.may_read();
+        if self.read_budget == 0 || self.socket.is_cut_short() || may_go_on || may_read_now {
+            // There may be more to read or to do; others go first.
             cx.waker().wake_by_ref();
         }
         self.read_budget = READ_BUDGET;
+        self.socket.allow(READ_TURN_BYTES);
         self.read_at = None;
-        self.channels.timers.poll(cx).map(|tick| match tick {
-            Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
-            Tick::Timer(timer) => Event::Timer(timer),
-        })
+        self.channels.note_pending();
+        self.poll_clock(cx)
     }
 
     /// The next frame. Pending as well when it is the turn of others.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         while self.read_budget > 0 && self.throttle.poll_ready(cx).is_ready() {
-            let received = ready!(self.socket.poll_receive(cx));
-            self.read_budget -= 1;
+            let received = self.socket.poll_receive(cx);
+            let (bytes, frames) = self.socket.take_read();
+            if bytes == 0 && received.is_pending() {
+                break;
+            }
             let timers = &mut self.channels.timers;
             let now = *self.read_at.get_or_insert_with(|| {
                 let now = pace::has_read();
                 timers.received(now);
                 now
             });
+            if self.throttle.received(bytes, frames, now) {
+                self.channels.throttled();
+            }
+            let Poll::Ready(received) = received else { break };
+            self.read_budget -= 1;
             match received {
                 Received::Frame(frame) => {
                     self.is_read = self.socket.was_alone(&frame);
                     self.has_received = true;
                     traffic::received(frame.len());
-                    if self.throttle.received(frame.len(), now) {
-                        self.channels.throttled();
-                    }
                     return Poll::Ready(Event::Frame(frame));
+                }
+                Received::Control if self.stalled.is_some() => {
+                    self.has_answered = true;
+                    break;
                 }
                 Received::Control => {}
                 Received::End(end) => return Poll::Ready(Event::End(end)),
             }
         }
-        Poll::Pending
+        match self.socket.unfinished() {
+            (_, LARGE_BYTES..) if self.channels.shared().memory.is_exhausted() => {
+                Poll::Ready(Event::End(End::by_server(CloseReason::OutOfMemory)))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Whether more may be read: not while too much of this connection waits.
+    fn may_read(&mut self) -> bool {
+        let outbox = match self.stalled {
+            Some(_) => self.channels.outbox().bytes(),
+            None => 0,
+        };
+        let waits = self.channels.pending_bytes() + outbox;
+        let (unfinished, _) = self.socket.unfinished();
+        let unfinished = usize::try_from(unfinished).unwrap_or(usize::MAX);
+        // One message may be larger than what may wait.
+        let is_full = waits > 0
+            && waits.saturating_add(unfinished) > self.channels.shared().socket.max_pending_bytes;
+        let must_write = self.stalled.is_some() && (outbox > CONGESTED_BYTES || self.has_answered);
+        if is_full && !self.is_paused {
+            self.channels.shared().metrics.count(Metric::SocketPaused, 1);
+        }
+        self.is_paused = is_full;
+        !is_full && !must_write
+    }
+
+    /// Whether so much waits for the client that nothing more should be said to it.
+    fn is_congested(&self) -> bool {
+        self.stalled.is_some() && self.channels.outbox().bytes() > CONGESTED_BYTES
+    }
+
+    /// Waits for what time brings.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.watch_message();
+        if self.stalled.is_some()
+            && self.channels.shared().memory.is_exhausted()
+            && self.channels.outbox().bytes() as u64 > LARGE_BYTES
+        {
+            return Poll::Ready(Event::End(End::by_server(CloseReason::Overloaded)));
+        }
+        self.channels.timers.poll(cx).map(|tick| match tick {
+            Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
+            Tick::Unfinished => Event::End(End::by_server(CloseReason::Unfinished)),
+            Tick::Stalled => Event::End(End::by_server(CloseReason::Overloaded)),
+            Tick::Timer(timer) => Event::Timer(timer),
+        })
+    }
+
+    /// Sets the time for a message that has come in part. While the connection is not
+    /// read, the client can do nothing about it.
+    fn watch_message(&mut self) {
+        let (unfinished, _) = self.socket.unfinished();
+        if unfinished == 0 || self.is_paused {
+            if self.message_began.take().is_some() {
+                self.channels.timers.whole_by(None);
+            }
+            return;
+        }
+        let began = *self.message_began.get_or_insert_with(Instant::now);
+        let timeout = Duration::from_millis(self.channels.shared().socket.message_timeout_ms);
+        let by = began + timeout + Duration::from_secs(unfinished / SLOWEST_MESSAGE);
+        self.channels.timers.whole_by(Some(by));
     }
 
     /// Writes what is in the outbox. Ready when there is something else to do
@@ -226,7 +318,7 @@ impl Connection {
                     }
                     Poll::Pending => {
                         self.taken.push_front(Outgoing::Frame(queued));
-                        return self.poll_closed(cx);
+                        return self.poll_stalled(cx);
                     }
                 }
             }
@@ -244,15 +336,26 @@ impl Connection {
         match self.socket.poll_flush(cx) {
             Poll::Ready(Err(end)) => Poll::Ready(Event::End(end)),
             Poll::Ready(Ok(())) => {
+                if self.stalled.take().is_some() {
+                    self.has_answered = false;
+                    self.channels.timers.taken_by(None);
+                }
                 self.traffic.written(&self.channels.shared().metrics);
                 Poll::Pending
             }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => self.poll_stalled(cx),
         }
     }
 
-    /// While the client does not read, only a close can be more urgent.
-    fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Event> {
+    /// While the system takes nothing, only a close can be more urgent. It takes nothing
+    /// while the client does not read.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let written = self.socket.written();
+        if self.stalled != Some(written) {
+            self.stalled = Some(written);
+            let timeout = Duration::from_millis(self.channels.shared().socket.stall_timeout_ms);
+            self.channels.timers.taken_by(Some(Instant::now() + timeout));
+        }
         self.channels.outbox().poll_closed(cx).map(|reason| Event::End(End::by_server(reason)))
     }
 }

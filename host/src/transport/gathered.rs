@@ -65,7 +65,7 @@ impl Channels {
             self.session.put_back(std::mem::take(&mut rest.not_made));
         }
         for called in called.drain(..) {
-            self.completed(called);
+            self.ended(called);
         }
         round::keep_room(called);
         for Rest { waits, alone, .. } in rest {

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::http;
 use super::paced::Paced;
-use crate::server::{Admitted, Shared, Stage};
+use crate::server::{Admitted, Shared, Stage, Turned};
 use crate::telemetry::Metric;
 
 /// How long to wait after an accept that failed, most likely for want of file
@@ -45,7 +45,11 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             spawn_bounded(&turning, last);
             continue;
         }
-        match shared.admission.connection(peer.ip()) {
+        let admitted = match shared.memory.is_scarce() {
+            true => Err(Turned::OutOfMemory),
+            false => shared.admission.connection(peer.ip()),
+        };
+        match admitted {
             Ok(admitted) => drop(tokio::spawn(serve(stream, peer, admitted, Arc::clone(&shared)))),
             Err(turned) => {
                 shared.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);

@@ -16,6 +16,7 @@ mod called;
 mod channels;
 mod connection;
 mod files;
+mod frames;
 mod gathered;
 mod handshake;
 mod http;

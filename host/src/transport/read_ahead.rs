@@ -1,4 +1,5 @@
-//! A stream that is read in larger pieces than it is asked for.
+//! A stream that is read in larger pieces than it is asked for, no further than its
+//! owner allows, and written to past the WebSocket library where a frame is large.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,6 +10,8 @@ use bytes::{Buf, Bytes};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::frames::FrameMeter;
 
 /// Bytes read at once, by way of the stack.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -28,12 +31,114 @@ pub(super) struct ReadAhead {
     stream: TcpStream,
     ahead: Bytes,
     last_read: usize,
+    /// What may still be read in this turn.
+    allowed: usize,
+    /// Somebody wanted to read more than that.
+    is_cut_short: bool,
+    /// What was read since it was last asked.
+    read: usize,
+    pub(super) frames: FrameMeter,
+    /// A frame that is written directly.
+    direct: Option<Direct>,
+    /// What the system has taken, in all.
+    written: u64,
 }
+
+/// A frame on its way past the library, which would copy it for each connection and
+/// keep as much room for as long as the connection lives.
+#[derive(Debug)]
+struct Direct {
+    head: [u8; DIRECT_HEAD_BYTES],
+    head_len: usize,
+    payload: Bytes,
+    sent: usize,
+}
+
+/// One byte for the kind, one for the length, up to eight more for a long one.
+const DIRECT_HEAD_BYTES: usize = 10;
+
+/// Frames that are looked at in one turn, small ones and control frames included.
+const MOST_FRAMES: u32 = 256;
 
 impl ReadAhead {
     /// A stream of which `early` has been read.
     pub(super) fn new(stream: TcpStream, early: &[u8]) -> Self {
-        Self { stream, ahead: Bytes::copy_from_slice(early), last_read: 0 }
+        Self {
+            stream,
+            ahead: Bytes::copy_from_slice(early),
+            last_read: 0,
+            allowed: usize::MAX,
+            is_cut_short: false,
+            read: 0,
+            frames: FrameMeter::default(),
+            direct: None,
+            written: 0,
+        }
+    }
+
+    /// Lets so many bytes be read before the next turn. A reader that wants more finds
+    /// nothing, and is not woken: [`Self::is_cut_short`] tells.
+    pub(super) fn allow(&mut self, bytes: usize) {
+        (self.allowed, self.is_cut_short) = (bytes, false);
+    }
+
+    /// Whether there may be more to read than was allowed.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.is_cut_short
+    }
+
+    /// What was read since this was last asked, in bytes and whole frames.
+    pub(super) fn take_read(&mut self) -> (usize, u32) {
+        (std::mem::take(&mut self.read), self.frames.take_ended())
+    }
+
+    /// What the system has taken of what was written, in bytes since the start.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Has a frame written as it is, before anything else; `first` is the first byte of
+    /// its header. Only when [`Self::poll_direct`] is ready, and with nothing in between
+    /// that the library has written in part.
+    pub(super) fn direct(&mut self, first: u8, payload: Bytes) {
+        let mut head = [first, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let length = (payload.len() as u64).to_be_bytes();
+        let [_, second, rest @ ..] = &mut head;
+        let head_len = match payload.len() {
+            short @ 0..126 => {
+                *second = short as u8;
+                2
+            }
+            126..65_536 => {
+                *second = 126;
+                let [.., high, low] = length;
+                [rest[0], rest[1]] = [high, low];
+                4
+            }
+            _ => {
+                *second = 127;
+                rest.copy_from_slice(&length);
+                DIRECT_HEAD_BYTES
+            }
+        };
+        self.direct = Some(Direct { head, head_len, payload, sent: 0 });
+    }
+
+    /// Ready when no frame is being written directly any more.
+    pub(super) fn poll_direct(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(direct) = &self.direct {
+            ready!(self.stream.poll_write_ready(cx))?;
+            let (bytes, more) = direct.next();
+            match self.try_write(bytes, more) {
+                Ok(written) => {
+                    self.written += written as u64;
+                    self.direct = self.direct.take().and_then(|direct| direct.after(written));
+                }
+                Err(error) if error.kind() == NOT_READY => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// How many bytes there were when the stream was last read.
@@ -55,9 +160,11 @@ impl ReadAhead {
         Ok(())
     }
 
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes what the system takes; `more` when something follows at once.
+    fn try_write(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
+        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
         once(&self.stream, Interest::WRITABLE, || {
-            let written = send(&self.stream, bytes, SendFlags::NOSIGNAL)?;
+            let written = send(&self.stream, bytes, flags)?;
             Ok((written, written < bytes.len()))
         })
     }
@@ -70,14 +177,8 @@ impl ReadAhead {
             self.ahead = Bytes::new();
         }
     }
-}
 
-impl AsyncRead for ReadAhead {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_some(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.ahead.has_remaining() {
             loop {
                 ready!(self.stream.poll_read_ready(cx))?;
@@ -92,17 +193,63 @@ impl AsyncRead for ReadAhead {
     }
 }
 
+impl Direct {
+    /// What is to be written next, and whether more follows.
+    fn next(&self) -> (&[u8], bool) {
+        let head = self.head.get(..self.head_len).unwrap_or_default();
+        match head.get(self.sent..) {
+            Some(rest) if !rest.is_empty() => (rest, !self.payload.is_empty()),
+            _ => (self.payload.get(self.sent - self.head_len..).unwrap_or_default(), false),
+        }
+    }
+
+    /// What is left after so many bytes more.
+    fn after(mut self, written: usize) -> Option<Self> {
+        self.sent += written;
+        (self.sent < self.head_len + self.payload.len()).then_some(self)
+    }
+}
+
+impl AsyncRead for ReadAhead {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.allowed == 0 {
+            self.is_cut_short = true;
+            return Poll::Pending;
+        }
+        let before = into.filled().len();
+        ready!(self.poll_some(cx, into))?;
+        let bytes = into.filled().get(before..).unwrap_or_default();
+        self.frames.pass(bytes);
+        self.read += bytes.len();
+        self.allowed = match self.frames.ended() {
+            MOST_FRAMES.. => 0,
+            _ => self.allowed.saturating_sub(bytes.len()),
+        };
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncWrite for ReadAhead {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // An answer to a ping, say, goes after the frame that is being written.
+        ready!(self.poll_direct(cx))?;
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
-            match self.try_write(bytes) {
+            match self.try_write(bytes, false) {
                 Err(error) if error.kind() == NOT_READY => {}
-                written => return Poll::Ready(written),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(written) => {
+                    self.written += written as u64;
+                    return Poll::Ready(Ok(written));
+                }
             }
         }
     }
@@ -217,5 +364,43 @@ mod tests {
             matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset),
             "{kind}"
         );
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_is_allowed() {
+        let (mut stream, mut client) = pair(b"").await;
+        client.write_all(&[b'x'; 100]).await.unwrap();
+        let mut into = [0; 60];
+        stream.allow(50);
+        assert_eq!(stream.read(&mut into[..40]).await.unwrap(), 40);
+        assert_eq!(stream.read(&mut into).await.unwrap(), 60, "it ends between two reads");
+        assert!(!stream.is_cut_short());
+        let mut read = std::pin::pin!(stream.read(&mut into));
+        let more = std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+        assert!(more.is_pending());
+        assert!(stream.is_cut_short());
+        assert_eq!(stream.take_read().0, 100);
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_written_directly_goes_before_what_follows() {
+        for len in [0, 1, 125, 126, 65_535, 65_536, 8 << 20] {
+            let (mut stream, mut client) = pair(b"").await;
+            let payload = Bytes::from(vec![b'y'; len]);
+            stream.direct(0x82, payload.clone());
+            let head = match len {
+                0..126 => vec![0x82, len as u8],
+                126..65_536 => [&[0x82, 126][..], &(len as u16).to_be_bytes()].concat(),
+                _ => [&[0x82, 127][..], &(len as u64).to_be_bytes()].concat(),
+            };
+            let expected = [head.as_slice(), &payload, b"after"].concat();
+            let mut got = vec![0; expected.len()];
+            let (written, read) =
+                tokio::join!(stream.write_all(b"after"), client.read_exact(&mut got));
+            written.unwrap();
+            read.unwrap();
+            assert!(got == expected, "{len}");
+            assert_eq!(stream.written(), expected.len() as u64);
+        }
     }
 }

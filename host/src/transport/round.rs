@@ -324,7 +324,7 @@ mod tests {
             plugin: Arc::new(Arc::new(Handler::new(pattern, serves, &Metrics::none()))),
             callback: Callback::HandleIn { event, payload, wants_reply: true },
             assigns: Some(Assigns::default()),
-            ticket: Ticket { caller, turn: Turn::Message },
+            ticket: Ticket { caller, turn: Turn::Message, bytes: 0 },
         }
     }
 

@@ -37,11 +37,13 @@ impl Throttle {
         Poll::Ready(())
     }
 
-    /// Counts a message; true when the client has to pause now.
-    pub(super) fn received(&mut self, bytes: usize, now: Instant) -> bool {
+    /// Counts what was read: bytes, and the frames that ended in them, control frames and
+    /// fragments included. True when the client has to pause now.
+    pub(super) fn received(&mut self, bytes: usize, frames: u32, now: Instant) -> bool {
         let std_now = now.into_std();
-        #[expect(clippy::cast_precision_loss, reason = "a message has no 53 bits of bytes")]
-        let debt = self.messages.spend(1.0, std_now).max(self.bytes.spend(bytes as f64, std_now));
+        let messages = self.messages.spend(frames.into(), std_now);
+        #[expect(clippy::cast_precision_loss, reason = "nobody reads 53 bits of bytes")]
+        let debt = messages.max(self.bytes.spend(bytes as f64, std_now));
         if debt == Duration::ZERO {
             return false;
         }

@@ -1,4 +1,5 @@
-//! The one clock of a connection: its idle timeout and its channels' timers.
+//! The one clock of a connection: its idle timeout, how long a message may take to come
+//! and its answers to go, and its channels' timers.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,6 +22,10 @@ const MAX_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) enum Tick {
     /// Nothing was received for the idle timeout.
     Idle,
+    /// A message has begun to come and does not come whole.
+    Unfinished,
+    /// What is written to the client is not taken.
+    Stalled,
     /// A channel's timer has run out.
     Timer(Timer),
 }
@@ -38,6 +43,10 @@ pub(super) struct Timers {
     sleep: Pin<Box<Sleep>>,
     idle_timeout: Duration,
     received_at: Instant,
+    /// When a message that has begun to come has to be whole.
+    whole_by: Option<Instant>,
+    /// When some of what is written has to be taken.
+    taken_by: Option<Instant>,
     queue: BinaryHeap<Reverse<Entry>>,
     started: u64,
 }
@@ -54,7 +63,44 @@ impl Timers {
     pub(super) fn new(idle_timeout: Duration) -> Self {
         let received_at = Instant::now();
         let sleep = Box::pin(sleep_until(received_at + idle_timeout));
-        Self { sleep, idle_timeout, received_at, queue: BinaryHeap::new(), started: 0 }
+        Self {
+            sleep,
+            idle_timeout,
+            received_at,
+            whole_by: None,
+            taken_by: None,
+            queue: BinaryHeap::new(),
+            started: 0,
+        }
+    }
+
+    /// When the message that has begun to come has to be whole, if one has.
+    pub(super) fn whole_by(&mut self, at: Option<Instant>) {
+        if self.whole_by != at {
+            self.whole_by = at;
+            self.look_at(at);
+        }
+    }
+
+    /// When the client has to have taken some of what is written to it, if anything waits.
+    pub(super) fn taken_by(&mut self, at: Option<Instant>) {
+        if self.taken_by != at {
+            self.taken_by = at;
+            self.look_at(at);
+        }
+    }
+
+    fn look_at(&mut self, at: Option<Instant>) {
+        if let Some(at) = at.filter(|at| *at < self.sleep.deadline()) {
+            self.sleep.as_mut().reset(at);
+        }
+    }
+
+    /// Forgets the timers of a channel that has gone.
+    pub(super) fn forget(&mut self, channel: channel::ChannelId) {
+        if !self.queue.is_empty() {
+            self.queue.retain(|Reverse(entry)| entry.timer.context.channel != channel);
+        }
     }
 
     /// The client was alive at this time. Cheap: the sleep is set anew only when it ends.
@@ -72,9 +118,7 @@ impl Timers {
         let at = Instant::now() + after.min(MAX_AFTER);
         self.started += 1;
         self.queue.push(Reverse(Entry { at, number: self.started, timer }));
-        if at < self.sleep.deadline() {
-            self.sleep.as_mut().reset(at);
-        }
+        self.look_at(Some(at));
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Tick> {
@@ -86,11 +130,20 @@ impl Timers {
                 return Poll::Ready(Tick::Timer(entry.timer));
             }
             let idle_at = self.received_at + self.idle_timeout;
-            if idle_at <= now {
-                return Poll::Ready(Tick::Idle);
+            let deadlines = [
+                (Some(idle_at), Tick::Idle),
+                (self.whole_by, Tick::Unfinished),
+                (self.taken_by, Tick::Stalled),
+            ];
+            let mut next = self.queue.peek().map(|Reverse(entry)| entry.at);
+            for (at, tick) in deadlines {
+                let Some(at) = at else { continue };
+                if at <= now {
+                    return Poll::Ready(tick);
+                }
+                next = Some(next.map_or(at, |next| next.min(at)));
             }
-            let next = self.queue.peek().map_or(idle_at, |Reverse(entry)| entry.at.min(idle_at));
-            self.sleep.as_mut().reset(next);
+            self.sleep.as_mut().reset(next.unwrap_or(idle_at));
         }
         Poll::Pending
     }

@@ -10,6 +10,8 @@ pub enum CloseReason {
     ProtocolError,
     /// Nothing was received for `socket.idle_timeout_ms`: 1002.
     Idle,
+    /// A message did not come whole in time (`socket.message_timeout_ms`): 1002.
+    Unfinished,
     /// A text frame that is not UTF-8: 1007.
     InvalidUtf8,
     /// A frame that is no message of the Phoenix protocol: 1007.
@@ -18,9 +20,11 @@ pub enum CloseReason {
     TooBig,
     /// The server is stopping or restarting; come back: 1012.
     Restarting,
-    /// More than `socket.outbox_bytes` wait for a client that does not read:
-    /// 1013.
+    /// More than `socket.outbox_bytes` wait for a client that does not read, or it has
+    /// read nothing for `socket.read_timeout_ms`: 1013.
     Overloaded,
+    /// The server has no memory for a large message (`memory.max_bytes`): 1013.
+    OutOfMemory,
 }
 
 impl CloseReason {
@@ -29,11 +33,11 @@ impl CloseReason {
     pub fn code(self) -> u16 {
         match self {
             Self::Disconnected => 1001,
-            Self::ProtocolError | Self::Idle => 1002,
+            Self::ProtocolError | Self::Idle | Self::Unfinished => 1002,
             Self::InvalidUtf8 | Self::Malformed => 1007,
             Self::TooBig => 1009,
             Self::Restarting => 1012,
-            Self::Overloaded => 1013,
+            Self::Overloaded | Self::OutOfMemory => 1013,
         }
     }
 
@@ -44,11 +48,13 @@ impl CloseReason {
             Self::Disconnected => "disconnected",
             Self::ProtocolError => "protocol_error",
             Self::Idle => "idle",
+            Self::Unfinished => "unfinished",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::Malformed => "malformed",
             Self::TooBig => "too_big",
             Self::Restarting => "restarting",
             Self::Overloaded => "overloaded",
+            Self::OutOfMemory => "memory",
         }
     }
 
@@ -59,11 +65,13 @@ impl CloseReason {
             Self::Disconnected => "disconnected",
             Self::ProtocolError => "websocket protocol error",
             Self::Idle => "idle timeout",
+            Self::Unfinished => "a message did not come whole in time",
             Self::InvalidUtf8 => "text frame is not UTF-8",
             Self::Malformed => "malformed frame",
             Self::TooBig => "message too big",
             Self::Restarting => "server is restarting",
             Self::Overloaded => "client reads too slowly",
+            Self::OutOfMemory => "the server is out of memory for large messages, come again",
         }
     }
 }

@@ -66,6 +66,15 @@ impl Payload {
         }
     }
 
+    /// A copy that shares memory with nothing else.
+    #[must_use]
+    pub fn to_own(&self) -> Self {
+        match self {
+            Self::Json(text) => Self::Json(ByteString::from(text.to_string())),
+            Self::Binary(bytes) => Self::Binary(Bytes::copy_from_slice(bytes)),
+        }
+    }
+
     /// Whether there are no bytes; a JSON payload always has some.
     #[must_use]
     pub fn is_empty(&self) -> bool {

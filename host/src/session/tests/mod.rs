@@ -1,5 +1,6 @@
 //! The protocol as a function: frames in, frames and other actions out.
 
+mod bytes;
 mod following;
 mod joins;
 mod late;
@@ -35,7 +36,13 @@ impl Desk {
             assigns: Assigns::default(),
             realm: Realm::App,
         };
-        let limits = Limits { max_channels: 2, max_pending: 2, retry_after_ms: 500 };
+        let limits = Limits {
+            max_channels: 2,
+            max_pending: 2,
+            max_pending_bytes: 10_000,
+            max_subscriptions: 2,
+            retry_after_ms: 500,
+        };
         let pattern = TopicPattern::parse("room:*").unwrap();
         Self {
             session: Session::new(identity, limits, Arc::new(AtomicU64::new(1)), Counter::new()),

@@ -125,53 +125,7 @@ impl Channel for Hostile {
                 clock::sleep(Duration::from_millis(order.ms));
                 drop(black_box(memory));
             }
-            "reply_bytes" => return Reply::ok(json!({ "text": "x".repeat(bytes) })),
-            "push_bytes" => {
-                for number in 0..n {
-                    socket
-                        .push("pushed", json!({ "number": number, "text": "x".repeat(bytes) }))?;
-                }
-            }
-            "shout" => {
-                for number in 0..n {
-                    let text = "x".repeat(bytes);
-                    socket.broadcast("shout", json!({ "number": number, "text": text }))?;
-                }
-            }
-            // What needs no grant, or should.
-            "subscribe" => {
-                for number in 0..n {
-                    let number = if n == 1 { String::new() } else { number.to_string() };
-                    socket.subscribe(&format!("{}{number}", order.topic));
-                }
-            }
-            "broadcast_to" => socket.broadcast_to(&order.topic, &order.event, order.value)?,
-            "disconnect" => socket.disconnect(&order.user),
-            "timers" => {
-                for _ in 0..n {
-                    socket.send_after(Duration::from_millis(order.ms), "timer");
-                }
-            }
-            "my_ref" => return Reply::ok(json!({ "reference": socket.socket_ref() })),
-            "answer_ref" => {
-                let reference = order.reference.ok_or_else(|| Error::msg("no reference"))?;
-                socket.reply_to(&reference, Reply::ok(json!({ "from": "hostile" }))?);
-            }
-            "push_ref" => {
-                let reference = order.reference.ok_or_else(|| Error::msg("no reference"))?;
-                socket.push_to(&reference, &order.event, json!({ "from": "hostile" }))?;
-            }
-            "task" => {
-                socket.start_task(&order.text, payload)?;
-                return Ok(Reply::None);
-            }
-            // What another user of the same instance can read.
-            "leave" => LEFT.with_borrow_mut(|left| left.text = order.text),
-            "find" => {
-                let found = LEFT.with_borrow(|left| left.text.clone());
-                return Reply::ok(json!({ "found": found }));
-            }
-            _ => return Err(unknown_event(event)),
+            _ => return say(socket, event, order, payload),
         }
         Ok(Reply::done())
     }
@@ -184,6 +138,60 @@ impl Channel for Hostile {
             Info::Timer(name) => socket.push("timer", json!({ "name": name })),
         }
     }
+}
+
+/// Attacks by what the plugin says to others, or has others say to it.
+fn say(socket: &mut Socket<()>, event: &str, order: Order, payload: Payload) -> Result<Reply> {
+    let Order { n, bytes, .. } = order;
+    match event {
+        "reply_bytes" => return Reply::ok(json!({ "text": "x".repeat(bytes) })),
+        "push_bytes" => {
+            for number in 0..n {
+                socket.push("pushed", json!({ "number": number, "text": "x".repeat(bytes) }))?;
+            }
+        }
+        "shout" => {
+            for number in 0..n {
+                let text = "x".repeat(bytes);
+                socket.broadcast("shout", json!({ "number": number, "text": text }))?;
+            }
+        }
+        // What needs no grant, or should.
+        "subscribe" => {
+            for number in 0..n {
+                let number = if n == 1 { String::new() } else { number.to_string() };
+                socket.subscribe(&format!("{}{number}", order.topic));
+            }
+        }
+        "broadcast_to" => socket.broadcast_to(&order.topic, &order.event, order.value)?,
+        "disconnect" => socket.disconnect(&order.user),
+        "timers" => {
+            for _ in 0..n {
+                socket.send_after(Duration::from_millis(order.ms), "timer");
+            }
+        }
+        "my_ref" => return Reply::ok(json!({ "reference": socket.socket_ref() })),
+        "answer_ref" => {
+            let reference = order.reference.ok_or_else(|| Error::msg("no reference"))?;
+            socket.reply_to(&reference, Reply::ok(json!({ "from": "hostile" }))?);
+        }
+        "push_ref" => {
+            let reference = order.reference.ok_or_else(|| Error::msg("no reference"))?;
+            socket.push_to(&reference, &order.event, json!({ "from": "hostile" }))?;
+        }
+        "task" => {
+            socket.start_task(&order.text, payload)?;
+            return Ok(Reply::None);
+        }
+        // What another user of the same instance can read.
+        "leave" => LEFT.with_borrow_mut(|left| left.text = order.text),
+        "find" => {
+            let found = LEFT.with_borrow(|left| left.text.clone());
+            return Reply::ok(json!({ "found": found }));
+        }
+        _ => return Err(unknown_event(event)),
+    }
+    Ok(Reply::done())
 }
 
 impl Tasks for Hostile {

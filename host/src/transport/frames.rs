@@ -1,0 +1,239 @@
+//! Where the frames of a client begin and end, as far as their headers say.
+//!
+//! The WebSocket library shows whole messages. What has come of one that is not whole
+//! waits in memory all the same, and control frames and fragments cost time like
+//! messages, so they are counted here as the bytes go by.
+
+/// Follows what a client sends, frame by frame. It judges nothing: that a header is
+/// wrong is for the library to say.
+#[derive(Debug, Default)]
+pub(super) struct FrameMeter {
+    /// The bytes of a header that is not whole.
+    head: [u8; MAX_HEADER_BYTES],
+    head_len: u8,
+    /// Bytes of the frame that are still to come.
+    left: u64,
+    /// Whether the frame that comes ends a message; control frames are messages of
+    /// their own.
+    ends: Ends,
+    /// Bytes of the message that is not whole, with its headers.
+    unfinished: u64,
+    /// Frames that have ended since they were last asked for.
+    ended: u32,
+    /// Messages and control frames that have ended, in all.
+    whole: u64,
+}
+
+/// What the end of a frame ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ends {
+    /// A message.
+    #[default]
+    Message,
+    /// A part of one, of which more follows.
+    Fragment,
+    /// A control frame, perhaps between two fragments, with so many bytes.
+    Control(u64),
+}
+
+/// Two bytes, eight for the length, four for the mask.
+const MAX_HEADER_BYTES: usize = 14;
+
+impl FrameMeter {
+    /// Takes note of bytes on their way to the library.
+    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                match self.header(bytes) {
+                    Some(rest) => bytes = rest,
+                    None => return,
+                }
+                continue;
+            }
+            let now = self.left.min(bytes.len() as u64);
+            self.left -= now;
+            self.unfinished += now;
+            bytes = bytes.get(usize::try_from(now).unwrap_or(usize::MAX)..).unwrap_or_default();
+            if self.left == 0 {
+                self.frame_ended();
+            }
+        }
+    }
+
+    /// Bytes that have come of a message that is not whole.
+    pub(super) fn unfinished(&self) -> u64 {
+        self.unfinished
+    }
+
+    /// What that message will have at least, as announced.
+    pub(super) fn announced(&self) -> u64 {
+        self.unfinished.saturating_add(self.left)
+    }
+
+    /// Messages and control frames that have come whole, in all.
+    pub(super) fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// How many frames have ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> u32 {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// The same, which are asked for later.
+    pub(super) fn ended(&self) -> u32 {
+        self.ended
+    }
+
+    /// Reads what there is of a header; what follows it once it is whole.
+    fn header<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let have = usize::from(self.head_len);
+        let head = self.head.get_mut(have..)?;
+        let more = bytes.len().min(head.len());
+        head.get_mut(..more)?.copy_from_slice(bytes.get(..more)?);
+        let len = header_len(self.head.get(..have + more)?);
+        let (used, is_whole) = match len {
+            Some(len) if len <= have + more => (len - have, true),
+            _ => (more, false),
+        };
+        self.unfinished += used as u64;
+        if !is_whole {
+            self.head_len = u8::try_from(have + more).unwrap_or(u8::MAX);
+            return None;
+        }
+        let [first, ..] = self.head;
+        self.left = payload_len(&self.head);
+        self.head_len = 0;
+        let (is_control, is_last) = (first & 0x08 != 0, first & 0x80 != 0);
+        self.ends = match (is_control, is_last) {
+            (true, _) => Ends::Control(len.unwrap_or_default() as u64 + self.left),
+            (false, true) => Ends::Message,
+            (false, false) => Ends::Fragment,
+        };
+        if self.left == 0 {
+            self.frame_ended();
+        }
+        bytes.get(used..)
+    }
+
+    fn frame_ended(&mut self) {
+        self.ended = self.ended.saturating_add(1);
+        match self.ends {
+            Ends::Message => {
+                self.unfinished = 0;
+                self.whole += 1;
+            }
+            Ends::Fragment => {}
+            Ends::Control(bytes) => {
+                self.unfinished = self.unfinished.saturating_sub(bytes);
+                self.whole += 1;
+            }
+        }
+    }
+}
+
+/// How long a header is, as soon as its beginning says so.
+fn header_len(head: &[u8]) -> Option<usize> {
+    let &[_, second, ..] = head else { return None };
+    let length = match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    Some(2 + length + mask)
+}
+
+/// What a whole header says of its frame's payload.
+fn payload_len(head: &[u8; MAX_HEADER_BYTES]) -> u64 {
+    let [_, second, a, b, c, d, e, f, g, h, ..] = *head;
+    match second & 0x7f {
+        126 => u16::from_be_bytes([a, b]).into(),
+        127 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        short => short.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A masked frame as a client sends it.
+    fn frame(first: u8, payload: usize) -> Vec<u8> {
+        let mut frame = vec![first];
+        match payload {
+            0..126 => frame.push(0x80 | payload as u8),
+            126..65_536 => {
+                frame.push(0x80 | 126);
+                frame.extend((payload as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(0x80 | 127);
+                frame.extend((payload as u64).to_be_bytes());
+            }
+        }
+        frame.extend([1, 2, 3, 4]);
+        frame.resize(frame.len() + payload, b'x');
+        frame
+    }
+
+    const TEXT: u8 = 0x81;
+    const TEXT_PART: u8 = 0x01;
+    const CONTINUATION_PART: u8 = 0x00;
+    const LAST: u8 = 0x80;
+    const PING: u8 = 0x89;
+
+    #[test]
+    fn what_is_not_whole_is_counted_and_control_frames_in_between_are_not() {
+        let mut meter = FrameMeter::default();
+        meter.pass(&frame(TEXT_PART, 200));
+        let first = 200 + 8;
+        assert_eq!((meter.unfinished(), meter.whole()), (first, 0));
+        meter.pass(&frame(PING, 5));
+        assert_eq!((meter.unfinished(), meter.whole()), (first, 1));
+        let last = frame(LAST, 100_000);
+        meter.pass(&last[..20]);
+        assert_eq!(meter.unfinished(), first + 20);
+        assert_eq!(meter.announced(), first + last.len() as u64);
+        meter.pass(&last[20..]);
+        assert_eq!((meter.unfinished(), meter.announced(), meter.whole()), (0, 0, 2));
+        assert_eq!((meter.take_ended(), meter.take_ended()), (3, 0));
+    }
+
+    #[test]
+    fn a_length_beyond_all_bounds_is_only_a_number() {
+        let mut meter = FrameMeter::default();
+        meter.pass(&[0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1]);
+        assert_eq!((meter.unfinished(), meter.announced()), (15, u64::MAX));
+    }
+
+    proptest! {
+        /// However the bytes are cut, the same is found.
+        #[test]
+        fn pieces_make_no_difference(
+            frames in proptest::collection::vec((0..5usize, 0..70_000usize), 1..8),
+            cuts in proptest::collection::vec(1..2_000usize, 1..50),
+            end in 0..200usize,
+        ) {
+            let kinds = [TEXT, TEXT_PART, CONTINUATION_PART, LAST, PING];
+            let bytes: Vec<u8> = frames.iter().flat_map(|(kind, len)| {
+                frame(kinds[*kind], if kinds[*kind] == PING { len % 126 } else { *len })
+            }).collect();
+            let bytes = &bytes[..bytes.len().saturating_sub(end)];
+            let (mut whole, mut pieces) = (FrameMeter::default(), FrameMeter::default());
+            whole.pass(bytes);
+            let (mut rest, mut cuts) = (bytes, cuts.iter().cycle());
+            while !rest.is_empty() {
+                let (piece, more) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+                pieces.pass(piece);
+                rest = more;
+            }
+            prop_assert_eq!(whole.unfinished(), pieces.unfinished());
+            prop_assert_eq!(whole.announced(), pieces.announced());
+            prop_assert_eq!(whole.whole(), pieces.whole());
+            prop_assert_eq!(whole.take_ended(), pieces.take_ended());
+        }
+    }
+}
