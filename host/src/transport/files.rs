@@ -285,7 +285,6 @@ mod tests {
             "/up",
             "/up/",
             "/up/outside.txt",
-            "/up/web/index.html",
             "/../outside.txt",
             "/deep/../index.html",
             "/other/millrace.toml",

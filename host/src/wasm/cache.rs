@@ -80,7 +80,8 @@ impl Cache {
 
     /// Keeps the compiled form of `wasm`; whether it could. A failure costs only time later.
     pub(super) fn put(&self, wasm: &[u8], code: &[u8]) -> bool {
-        let written = self.write(&self.name(wasm), code).and_then(|()| self.give_way());
+        let name = self.name(wasm);
+        let written = self.write(&name, code).and_then(|()| self.give_way(&name));
         if let Err(error) = &written {
             warn!(folder = %self.path.display(), %error, "compiled code was not kept");
         }
@@ -137,30 +138,33 @@ impl Cache {
         })
     }
 
-    /// Removes what was used least lately, until all fits.
-    fn give_way(&self) -> io::Result<()> {
-        let mut files = Vec::new();
+    /// Removes what was used least lately, until all fits; but not what was just written.
+    fn give_way(&self, newest: &str) -> io::Result<()> {
+        let (mut files, mut bytes) = (Vec::new(), 0);
         for entry in Dir::read_from(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            let bytes = name.to_bytes();
-            if !bytes.ends_with(SUFFIX.as_bytes()) && !bytes.ends_with(b".partial") {
+            let is_code = |suffix: &str| name.to_bytes().ends_with(suffix.as_bytes());
+            if !is_code(SUFFIX) && !is_code(".partial") {
                 continue;
             }
             // Another server may have removed it meanwhile.
             let Ok(found) = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             let size = u64::try_from(found.st_size).unwrap_or_default();
-            files.push(((found.st_mtime, found.st_mtime_nsec), name.to_owned(), size));
+            bytes += size;
+            if name.to_bytes() != newest.as_bytes() {
+                files.push(((found.st_mtime, found.st_mtime_nsec), name.to_owned(), size));
+            }
         }
-        let mut bytes: u64 = files.iter().map(|(.., size)| size).sum();
         files.sort();
-        // The newest is what all this is for.
-        files.pop();
         for (_, name, size) in files {
             if bytes <= self.max_bytes {
                 break;
             }
-            unlinkat(&self.folder, &name, AtFlags::empty())?;
+            if let Err(error) = unlinkat(&self.folder, &name, AtFlags::empty()) {
+                debug!(?name, %error, "compiled code stays, or has gone already");
+                continue;
+            }
             bytes -= size;
             let folder = self.path.display();
             info!(%folder, ?name, size, "compiled code gave way to newer");
