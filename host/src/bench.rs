@@ -13,6 +13,7 @@ use crate::plugin::Plugin;
 use crate::server::Realm;
 use crate::session::{Action, Call, Identity, Limits, Route, Routes, Session};
 use crate::telemetry::{Counter, Metrics, OutboxMeters};
+pub use crate::transport::echo;
 use crate::wasm::{BatchMessage, Calling};
 use crate::wire::{Frame, Payload, Serializer, TopicPattern};
 

@@ -15,6 +15,7 @@
 mod called;
 mod channels;
 mod connection;
+mod echo;
 mod files;
 mod frames;
 mod gathered;
@@ -34,6 +35,7 @@ mod timers;
 mod traffic;
 mod websocket;
 
+pub use echo::echo;
 pub(crate) use http::{Body, seal, text};
 use listener::accept;
 pub(crate) use listener::{MAX_HEADER_BYTES, MAX_TURNED_AWAY, next, spawn_bounded, turn_away};
