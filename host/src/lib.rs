@@ -32,6 +32,9 @@ pub mod cli;
 pub mod config;
 mod dashboard;
 mod egress;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod server;
 pub mod transport;
 pub mod wire;

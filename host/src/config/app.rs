@@ -141,7 +141,7 @@ impl App {
 
     /// Reads the text of a `millrace.toml`; the error says what was found and
     /// what is allowed.
-    fn parse(folder: PathBuf, text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(folder: PathBuf, text: &str) -> Result<Self, String> {
         let file: ConfigFile = toml::from_str(text).map_err(|error| error.to_string())?;
         check(&file)?;
         // Once more, for plugins to differ from the limits that were given.

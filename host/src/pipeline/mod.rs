@@ -19,6 +19,8 @@ mod dead_letters;
 mod demand;
 mod dispatcher;
 mod event;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod ingest;
 mod keys;
 mod retry;

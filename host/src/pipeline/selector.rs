@@ -30,7 +30,7 @@ impl Selector {
     }
 
     /// Whether it wants an event.
-    pub(super) fn selects(&self, event: &Value) -> bool {
+    pub(crate) fn selects(&self, event: &Value) -> bool {
         self.wanted.iter().all(|(pointer, values)| {
             text_at(event, pointer).is_some_and(|found| values.iter().any(|v| **v == *found))
         })

@@ -22,6 +22,8 @@ mod convert;
 mod dispatch;
 mod engine;
 mod fault;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod host;
 mod instance;
 mod limits;

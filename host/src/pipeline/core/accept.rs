@@ -65,7 +65,7 @@ impl Core {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(in crate::pipeline) fn accept_one(
         &mut self,
         event: NewEvent,

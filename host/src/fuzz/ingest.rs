@@ -1,0 +1,54 @@
+//! Bodies of requests that bring events.
+
+use serde_json::Value;
+
+use super::Input;
+use crate::pipeline::{Format, Selector};
+use crate::wire::is_json;
+
+/// Of one event.
+const MAX_BYTES: usize = 200;
+const CONTENT_TYPES: [&str; 5] = [
+    "application/json",
+    "application/x-ndjson",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+    "text/plain",
+];
+
+/// All events of a body are taken or none, each is JSON and no larger than it may be.
+pub fn ingest(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let content_type = match input.byte() {
+        255 => input.text(),
+        other => CONTENT_TYPES.iter().cycle().nth(other.into()).copied().unwrap_or_default().into(),
+    };
+    let body = input.rest();
+    let Ok(format) = Format::parse(&content_type) else { return };
+    let Ok(events) = format.events(body, MAX_BYTES, 7) else { return };
+    let mut total = 0;
+    for event in &events {
+        let Ok(text) = std::str::from_utf8(&event.payload) else { unreachable!("not UTF-8") };
+        assert!(text.len() <= MAX_BYTES && is_json(text), "{text:?}");
+        assert_eq!(event.stamped_ms, 7);
+        total += text.len();
+        keys(text);
+    }
+    assert!(total <= body.len(), "{total} bytes of {}", body.len());
+    if format == Format::Json
+        && let Ok(value) = serde_json::from_slice::<Value>(body)
+    {
+        let expected = value.as_array().map_or(1, Vec::len);
+        assert_eq!(events.len(), expected);
+    }
+}
+
+/// What finds an event's key looks into it.
+fn keys(event: &str) {
+    let Ok(value) = serde_json::from_str::<Value>(event) else { return };
+    let wanted = [("/user".to_owned(), vec!["ada".to_owned()])];
+    if let Ok(selector) = Selector::new(wanted.into()) {
+        let expected = value.pointer("/user").and_then(Value::as_str) == Some("ada");
+        assert_eq!(selector.selects(&value), expected);
+    }
+}
