@@ -13,6 +13,7 @@ mod idle;
 mod jobs;
 mod neighbours;
 mod pipeline;
+mod soak;
 mod start;
 mod waiting;
 
@@ -27,6 +28,7 @@ pub use heartbeats::Heartbeats;
 pub use idle::Idle;
 pub use neighbours::{Neighbours, Others};
 pub use pipeline::{Pipeline, Worker};
+pub use soak::Soak;
 pub use start::Start;
 pub use waiting::Waiting;
 
@@ -67,6 +69,8 @@ pub enum Workload {
     Start(Start),
     /// Other versions of plugins.
     Exchanges(Exchanges),
+    /// Clients of all kinds for a long time, and what is left of the server.
+    Soak(Soak),
 }
 
 impl Workload {
@@ -86,6 +90,7 @@ impl Workload {
             Self::Waiting(waiting) => waiting.run(server).await,
             Self::Start(start) => start.run(server).await,
             Self::Exchanges(exchanges) => exchanges.run(server).await,
+            Self::Soak(soak) => soak.run(server).await,
         }
     }
 }

@@ -16,7 +16,7 @@ impl Exchanges {
         let operator = Operator::of(server).await?;
         let next = operator.built("apps/probe-v2", "probe").await?;
         let mut pinging = JoinSet::new();
-        let seen = Seen::start(server, self, &mut pinging).await?;
+        let seen = Seen::start(server, self, true, &mut pinging).await?;
         run_for(WARM_UP, &mut pinging).await?;
         let while_quiet = || async {
             tokio::time::sleep(Duration::try_from_secs_f64(self.seconds)?).await;

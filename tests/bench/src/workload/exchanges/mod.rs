@@ -13,6 +13,9 @@ mod handler;
 mod operator;
 mod pinging;
 
+pub(super) use operator::{Operator, numbered};
+pub(super) use pinging::Seen;
+
 use anyhow::Result;
 use clap::ValueEnum;
 

@@ -12,28 +12,28 @@ use crate::server::Target;
 
 /// Someone beside the server, with the server's own program.
 #[derive(Debug)]
-pub(super) struct Operator {
+pub(in crate::workload) struct Operator {
     program: PathBuf,
     admin: SocketAddr,
 }
 
 /// What the server told of one exchange.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(in crate::workload) struct Told {
     /// `live`, or what else became of it.
-    pub(super) outcome: String,
+    pub(in crate::workload) outcome: String,
     /// How long the exchange itself took, in milliseconds.
-    pub(super) pause_ms: f64,
+    pub(in crate::workload) pause_ms: f64,
 }
 
 impl Operator {
-    pub(super) async fn of(server: &Target) -> Result<Self> {
+    pub(in crate::workload) async fn of(server: &Target) -> Result<Self> {
         let program = std::fs::read_link(format!("/proc/{}/exe", server.pid))?;
         Ok(Self { program, admin: server.admin().await? })
     }
 
     /// Builds a plugin's folder under `tests/`; its component.
-    pub(super) async fn built(&self, folder: &str, plugin: &str) -> Result<Vec<u8>> {
+    pub(in crate::workload) async fn built(&self, folder: &str, plugin: &str) -> Result<Vec<u8>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
         let mut build = Command::new(&self.program);
         build.arg("build").arg(&folder).stdout(Stdio::null()).stderr(Stdio::null());
@@ -45,7 +45,12 @@ impl Operator {
 
     /// Exchanges a plugin for a component, and waits until that has come to its end.
     /// What `millrace swap` does, without a process that competes with the server.
-    pub(super) async fn swap(&self, plugin: &str, component: &[u8], query: &str) -> Result<Told> {
+    pub(in crate::workload) async fn swap(
+        &self,
+        plugin: &str,
+        component: &[u8],
+        query: &str,
+    ) -> Result<Told> {
         let path = format!("/plugins/{plugin}/swap?by=bench{query}");
         let mut http = Http::connect(self.admin).await?;
         let lines = http.post_for_lines(&path, "application/wasm", component).await?;
@@ -65,7 +70,7 @@ impl Operator {
 
 /// A component that differs from another in nothing but its number, in a section
 /// that says nothing: it is compiled anew all the same.
-pub(super) fn numbered(component: &[u8], number: usize) -> Result<Vec<u8>> {
+pub(in crate::workload) fn numbered(component: &[u8], number: usize) -> Result<Vec<u8>> {
     let (name, number) = (b"number", u64::try_from(number)?.to_le_bytes());
     let mut section = vec![u8::try_from(name.len())?];
     section.extend_from_slice(name);

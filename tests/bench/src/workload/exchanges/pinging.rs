@@ -18,17 +18,17 @@ use crate::workload::{PATIENCE, SETTLE, join_all, run_for};
 
 /// What all clients together have seen.
 #[derive(Debug)]
-pub(super) struct Seen(Mutex<Tally>);
+pub(in crate::workload) struct Seen(Mutex<Tally>);
 
 #[derive(Debug)]
-pub(super) struct Tally {
-    pub(super) latencies: Latencies,
-    pub(super) sent: u64,
-    pub(super) answered: u64,
+pub(in crate::workload) struct Tally {
+    pub(in crate::workload) latencies: Latencies,
+    pub(in crate::workload) sent: u64,
+    pub(in crate::workload) answered: u64,
     /// Copies of broadcasts that were due, and that came.
-    pub(super) copies_due: u64,
-    pub(super) copies: u64,
-    pub(super) duplicated: u64,
+    pub(in crate::workload) copies_due: u64,
+    pub(in crate::workload) copies: u64,
+    pub(in crate::workload) duplicated: u64,
     stopped: bool,
 }
 
@@ -43,10 +43,12 @@ struct Pinging {
 }
 
 impl Seen {
-    /// Joins the clients, which ping in `pinging`.
-    pub(super) async fn start(
+    /// Joins the clients, which ping in `pinging`; with something that their channels
+    /// remember, which every version has to take over.
+    pub(in crate::workload) async fn start(
         server: &Target,
         load: Exchanges,
+        remembers: bool,
         pinging: &mut JoinSet<Result<()>>,
     ) -> Result<Arc<Self>> {
         let tally = Tally {
@@ -84,17 +86,17 @@ impl Seen {
                     Some((every(start, load.broadcasts_per_second, place, topics)?, listeners))
                 }
             };
-            pinging.spawn(own.run(pings, broadcasts));
+            pinging.spawn(own.run(remembers, pings, broadcasts));
         }
         Ok(seen)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Tally> {
+    pub(in crate::workload) fn lock(&self) -> MutexGuard<'_, Tally> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The latencies of the next while.
-    pub(super) async fn during<T>(
+    pub(in crate::workload) async fn during<T>(
         &self,
         pinging: &mut JoinSet<Result<()>>,
         what: impl Future<Output = Result<T>>,
@@ -112,7 +114,7 @@ impl Seen {
 
     /// No more pings; waits for the answers that are missing, and gives what is
     /// lost then.
-    pub(super) async fn stop(&self, pinging: &mut JoinSet<Result<()>>) -> Result<u64> {
+    pub(in crate::workload) async fn stop(&self, pinging: &mut JoinSet<Result<()>>) -> Result<u64> {
         self.lock().stopped = true;
         let (start, missing) = (Instant::now(), || {
             let tally = self.lock();
@@ -127,7 +129,7 @@ impl Seen {
 }
 
 /// So many a second of `count` in all, one after the other; the ticks of one.
-pub(super) fn every(
+pub(in crate::workload) fn every(
     start: Instant,
     per_second: f64,
     place: usize,
@@ -154,12 +156,14 @@ impl Pinging {
     /// Runs until it is dropped.
     async fn run(
         mut self,
+        remembers: bool,
         mut pings: Interval,
         mut broadcasts: Option<(Interval, u64)>,
     ) -> Result<()> {
         let mut broadcast = 0;
-        // Something to remember, which every version has to take over.
-        self.send("count", "{}").await?;
+        if remembers {
+            self.send("count", "{}").await?;
+        }
         loop {
             tokio::select! {
                 _ = pings.tick() => self.send("ping", "{}").await?,
