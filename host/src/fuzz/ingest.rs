@@ -3,11 +3,10 @@
 use serde_json::Value;
 
 use super::Input;
-use crate::pipeline::{Format, Selector};
+use crate::pipeline::{Bounds, Format, Selector};
 use crate::wire::is_json;
 
-/// Of one event.
-const MAX_BYTES: usize = 200;
+const BOUNDS: Bounds = Bounds { max_events: 10, max_event_bytes: 200 };
 const CONTENT_TYPES: [&str; 5] = [
     "application/json",
     "application/x-ndjson",
@@ -16,7 +15,8 @@ const CONTENT_TYPES: [&str; 5] = [
     "text/plain",
 ];
 
-/// All events of a body are taken or none, each is JSON and no larger than it may be.
+/// All events of a body are taken or none, no more than there may be, each JSON and no
+/// larger than it may be.
 pub fn ingest(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let content_type = match input.byte() {
@@ -25,11 +25,12 @@ pub fn ingest(bytes: &[u8]) {
     };
     let body = input.rest();
     let Ok(format) = Format::parse(&content_type) else { return };
-    let Ok(events) = format.events(body, MAX_BYTES, 7) else { return };
+    let Ok(events) = format.events(body, BOUNDS, 7) else { return };
+    assert!(events.len() <= BOUNDS.max_events, "{} events", events.len());
     let mut total = 0;
     for event in &events {
         let Ok(text) = std::str::from_utf8(&event.payload) else { unreachable!("not UTF-8") };
-        assert!(text.len() <= MAX_BYTES && is_json(text), "{text:?}");
+        assert!(text.len() <= BOUNDS.max_event_bytes && is_json(text), "{text:?}");
         assert_eq!(event.stamped_ms, 7);
         total += text.len();
         keys(text);
