@@ -60,8 +60,13 @@ impl Run {
             assigns: Assigns::default(),
             realm: Realm::App,
         };
-        let limits =
-            Limits { max_channels: MAX_CHANNELS, max_pending: MAX_PENDING, retry_after_ms: 500 };
+        let limits = Limits {
+            max_channels: MAX_CHANNELS,
+            max_pending: MAX_PENDING,
+            max_pending_bytes: 4096,
+            max_subscriptions: 2,
+            retry_after_ms: 500,
+        };
         let waiting = Counter::new();
         let max_concurrency = 1 + input.below(MAX_CONCURRENCY);
         let pattern = TopicPattern::Prefix("room:".to_owned());
@@ -227,10 +232,12 @@ impl Run {
 
     fn check(&self) {
         assert!(self.session.channels() <= MAX_CHANNELS);
-        let waiting = self.waiting.total();
-        // The end of a channel always finds room.
-        let most = MAX_CHANNELS * (MAX_PENDING + 1 + self.sent.len());
-        assert!(waiting >= 0 && waiting as usize <= most, "{waiting} wait");
+        // The end of a channel always finds room, and so does one leave.
+        let most = MAX_CHANNELS * (MAX_PENDING + 2);
+        let waiting = usize::try_from(self.waiting.total()).ok().filter(|found| *found <= most);
+        let bytes = self.session.pending_bytes();
+        assert!(waiting.is_some_and(|letters| letters <= bytes), "{waiting:?} of {bytes} bytes");
+        assert!(bytes == 0 || self.session.channels() > 0, "{bytes} bytes of nobody");
         let mut running = HashMap::<u64, usize>::new();
         for call in self.calls.iter().filter(|call| call.ticket.turn != Turn::Terminate) {
             *running.entry(call.ticket.caller.context.channel).or_default() += 1;
@@ -263,7 +270,8 @@ impl Run {
         }
         assert!(self.calls.is_empty(), "calls without end");
         assert_eq!(self.session.channels(), 0, "a channel has outlived its connection");
-        assert_eq!(self.waiting.total(), 0, "something waits for nobody");
+        let left = (self.waiting.total(), self.session.pending_bytes());
+        assert_eq!(left, (0, 0), "something waits for nobody");
     }
 }
 
