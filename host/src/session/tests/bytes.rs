@@ -85,7 +85,7 @@ fn subscriptions_are_bounded() {
     assert_eq!(desk.end_with(effects), ["unsubscribe x", "subscribe z"]);
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Send(&'static str, usize, &'static str),
     End(u8),
