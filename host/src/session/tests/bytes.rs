@@ -170,7 +170,7 @@ proptest! {
     fn whatever_happens_the_books_are_right(steps in steps()) {
         let mut desk = Desk::new(Serializer::V2);
         for step in steps {
-            take(&mut desk, step.clone());
+            take(&mut desk, step);
             prop_assert_eq!(desk.session.pending_bytes(), desk.counted(), "after {:?}", step);
         }
         while !desk.calls.is_empty() {
