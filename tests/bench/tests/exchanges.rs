@@ -3,10 +3,15 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use millrace_tests::binary;
 
+/// The versions of an app's plugins are one server's at a time.
+static SERVED: Mutex<()> = Mutex::new(());
+
 fn exchanges(of: &str) {
+    let _served = SERVED.lock().unwrap_or_else(PoisonError::into_inner);
     let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("exchanges");
     let serve = format!("{} serve {} --listen 127.0.0.1:0", binary().display(), app.display());
     let output = Command::new(env!("CARGO_BIN_EXE_millrace-bench"))
