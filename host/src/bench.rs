@@ -37,12 +37,13 @@ pub async fn together(
     poll_fn(|cx| {
         let messages = (0..messages).map(|number| {
             let assigns = (number == 0).then_some(assigns);
-            BatchMessage { caller, progress, assigns, event: &event, payload, wants_reply }
+            let (event, used) = (&event, 0);
+            BatchMessage { caller, progress, assigns, event, payload, wants_reply, used }
         });
         let version = plugin.version_for(caller.context.connection);
         let progressed = version.handle_all(messages, cx);
         let replies = progressed.map(|progressed| {
-            progressed.handled.iter().filter(|(result, _)| result.is_ok()).count()
+            progressed.handled.iter().filter(|handled| handled.result.is_ok()).count()
         });
         Poll::Ready(replies)
     })

@@ -245,6 +245,8 @@ impl Surroundings for Notes {
     fn faulted(&self, fault: &Fault, _: &str, _: &str) {
         locked(&self.faults).push(fault.clone());
     }
+
+    fn refused(&self, _: &Pipeline, _: NewEvent) {}
 }
 
 fn find(plugins: &[Arc<Plugin>], wanted: &str) -> Option<Worker> {

@@ -84,6 +84,12 @@ pub(super) const FUEL: u64 = 200_000_000;
 /// Parsing JSON takes some tens of units a byte.
 pub(super) const FUEL_PER_BYTE: u64 = 100;
 
+/// Half a millisecond in which a pipeline stands still; `fair` takes a hundredth of it.
+pub(super) const DISPATCHER_FUEL: u64 = 1_000_000;
+
+/// A microsecond: those that come with the server take a tenth of it.
+pub(super) const DISPATCHER_FUEL_PER_ROW: u64 = 2_000;
+
 /// A Rust plugin starts with little more than 1 MiB.
 pub(super) const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 

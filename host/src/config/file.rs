@@ -315,6 +315,8 @@ impl Default for PluginLimits {
         Self {
             fuel: defaults::FUEL,
             fuel_per_byte: defaults::FUEL_PER_BYTE,
+            dispatcher_fuel: defaults::DISPATCHER_FUEL,
+            dispatcher_fuel_per_row: defaults::DISPATCHER_FUEL_PER_ROW,
             max_memory_bytes: defaults::MAX_MEMORY_BYTES,
             max_total_memory_bytes: defaults::MAX_TOTAL_MEMORY_BYTES,
             max_assigns_bytes: defaults::MAX_ASSIGNS_BYTES,

@@ -96,7 +96,7 @@ impl EgressError {
 
 /// A connection that is not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(30);
-/// The head of a response.
+/// The head of a response; hyper takes no more than 100 headers, either.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// The machine's root certificates, read once.

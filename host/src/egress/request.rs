@@ -107,7 +107,22 @@ fn allow(uri: &Uri, config: &EgressConfig, allowed: &Allowed) -> Result<(), Egre
     }
 }
 
+/// Headers of a request: more than any server takes.
+const MAX_HEADERS: usize = 100;
+/// Their names and values together: half of what servers take, as a rule.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, EgressError> {
+    let too_many = |what: &str, found: usize, allowed: usize| {
+        EgressError::Invalid(format!("there are {found} {what} of headers, allowed are {allowed}"))
+    };
+    if pairs.len() > MAX_HEADERS {
+        return Err(too_many("fields", pairs.len(), MAX_HEADERS));
+    }
+    let bytes = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MAX_HEADER_BYTES {
+        return Err(too_many("bytes", bytes, MAX_HEADER_BYTES));
+    }
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
         let found = HeaderName::from_bytes(name.as_bytes())
@@ -117,7 +132,10 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, EgressError> {
         }
         let value = HeaderValue::from_str(value)
             .map_err(|_| invalid("header", name, "its value has control characters"))?;
-        headers.append(found, value);
+        // An error where `append` would panic.
+        headers
+            .try_append(found, value)
+            .map_err(|_| too_many("fields", pairs.len(), MAX_HEADERS))?;
     }
     Ok(headers)
 }
@@ -170,6 +188,14 @@ mod tests {
             (|r| r.body = vec![0; 4], "the body has 4 bytes, allowed are 3"),
             (|r| r.headers.push(("a b".to_owned(), String::new())), "the header is \"a b\""),
             (|r| r.headers.push(("a".to_owned(), "b\r\nc: d".to_owned())), "control characters"),
+            (
+                |r| r.headers = (0..101).map(|n| (format!("x-{n}"), String::new())).collect(),
+                "there are 101 fields of headers, allowed are 100",
+            ),
+            (
+                |r| r.headers.push(("x-a".to_owned(), "b".repeat(16 * 1024))),
+                "there are 16387 bytes of headers, allowed are 16384",
+            ),
             (|r| r.headers.push(("Host".to_owned(), "b.com".to_owned())), "belongs to"),
             (|r| r.headers.push(("content-length".to_owned(), "9".to_owned())), "belongs to"),
         ] {

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::{Shared, Stage, StartError};
 use crate::channel::{Effect, Late, SocketRef};
 use crate::config::{PipelineConfig, TimerConfig};
-use crate::pipeline::{DropReason, Handover, NewEvent, Pipeline, Surroundings, Totals, Worker};
+use crate::pipeline::{DropReason, NewEvent, Pipeline, Surroundings, Totals, Worker};
 use crate::pubsub::Broadcast;
 use crate::telemetry::{Metric, Metrics, Origin, wall_ms};
 use crate::wasm::{Component, Fault};
@@ -140,20 +140,8 @@ impl Shared {
             }
             return;
         };
-        let Handover { refused, .. } = found.enqueue(vec![event]);
-        for (_, event) in refused {
-            let bytes = event.payload.len();
-            let payload = match bytes > found.max_event_bytes() {
-                true => {
-                    let problem = format!("the event has {}", found.too_large(bytes));
-                    warn!(pipeline, "a plugin's event was refused: {problem}");
-                    Payload::reason(&problem)
-                }
-                false => Payload::retry("overloaded", self.socket.retry_after_ms),
-            };
-            if let Some(to) = event.reply_to {
-                self.reply_to(*to, "error".to_owned(), payload);
-            }
+        if let Err(event) = found.post(event) {
+            self.refused(found, event);
         }
     }
 
@@ -210,6 +198,22 @@ impl Surroundings for Shared {
         warn!(plugin, pipeline, cause, "a worker failed: {fault}");
         self.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
         self.faults.push(fault, plugin, &format!("pipeline {pipeline}"));
+    }
+
+    fn refused(&self, pipeline: &Pipeline, event: NewEvent) {
+        let bytes = event.payload.len();
+        let payload = match bytes > pipeline.max_event_bytes() {
+            true => {
+                let problem = format!("the event has {}", pipeline.too_large(bytes));
+                let pipeline = pipeline.name();
+                warn!(pipeline, "a plugin's event was refused: {problem}");
+                Payload::reason(&problem)
+            }
+            false => Payload::retry("overloaded", self.socket.retry_after_ms),
+        };
+        if let Some(to) = event.reply_to {
+            self.reply_to(*to, "error".to_owned(), payload);
+        }
     }
 }
 

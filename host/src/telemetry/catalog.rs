@@ -116,9 +116,10 @@ catalog! {
     /// What its instance has after a call or task.
     WasmMemory: Distribution "wasm.memory" "bytes" ["plugin", "version"];
     /// A call or task came to nothing. The cause is `trap` (a panic, too), `fuel`, `memory`,
-    /// `bad_return`, `instantiation` or `deadline`; `no_room` when the machine had no room for an
-    /// instance; `overloaded` when others left it no instance or memory until its time was up;
-    /// `held` when it was not made after too many faults.
+    /// `bad_return`, `instantiation` or `deadline`; `server` when the server panicked in it;
+    /// `no_room` when the machine had no room for an instance; `overloaded` when others left it
+    /// no instance or memory until its time was up; `held` when it was not made after too many
+    /// faults.
     WasmFault: Counter "wasm.fault" "calls" ["plugin", "cause"];
     /// Instances that live.
     WasmInstances: Level "wasm.instances" "instances" ["plugin"];

@@ -112,6 +112,13 @@ impl CallMeasurements {
         Self { meters, max, taken: Vec::new(), dropped: 0 }
     }
 
+    /// Whether one more is not left out, which is counted if it is.
+    pub(crate) fn has_room(&mut self) -> bool {
+        let has_room = self.taken.len() < self.max;
+        self.dropped += usize::from(!has_room);
+        has_room
+    }
+
     /// Takes a measurement.
     pub(crate) fn take(&mut self, name: &str, measurement: Measurement) {
         if self.taken.len() >= self.max {

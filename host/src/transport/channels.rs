@@ -11,7 +11,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tracing::debug;
 
 use super::called::{Called, PendingCall};
-use super::round::{MOST_MESSAGES, Returns};
+use super::returns::Returns;
+use super::round::MOST_MESSAGES;
 use super::spare::Spares;
 use super::timers::{Timer, Timers};
 use crate::channel::{Caller, ChannelId, Late, TerminateReason};

@@ -6,7 +6,8 @@ use std::task::Context;
 use tracing::{Level, enabled};
 
 use super::channels::Channels;
-use super::round::{self, MOST_MESSAGES, Rest, Returned, Run};
+use super::returns::{self, Rest, Returned};
+use super::round::{self, MOST_MESSAGES, Run};
 use crate::channel::Progress;
 use crate::plugin::Handler;
 use crate::session::{Call, Calls};
@@ -26,6 +27,7 @@ impl Channels {
     /// comes of them is there at the next [`Self::take_returned`].
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
         self.unflushed = 0;
+        self.returns.begin();
         while !self.gathered.is_empty() {
             let mut is_for_others = true;
             for first in std::mem::take(&mut self.gathered) {
@@ -67,7 +69,7 @@ impl Channels {
         for called in called.drain(..) {
             self.ended(called);
         }
-        round::keep_room(called);
+        returns::keep_room(called);
         for Rest { waits, alone, .. } in rest {
             self.calls.extend(waits);
             if let Some(alone) = alone {

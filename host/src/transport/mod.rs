@@ -26,6 +26,7 @@ mod pace;
 mod paced;
 mod pipelines;
 mod read_ahead;
+mod returns;
 mod round;
 mod slice;
 mod spare;

@@ -11,34 +11,45 @@
 //! first connection with a message wakes the round, which so comes after all that were
 //! ready to read. Each step has its code in the processor's caches for all messages of
 //! the round, and a call of the plugin is paid for once.
+//!
+//! Connections take turns. The messages of one may use up a slice of fuel; what it has
+//! left comes after those of all others, also of those that come meanwhile. And the
+//! round takes turns with all else that the thread has to do: what was handled is
+//! written before more is.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::vec;
 
+use tokio::task::yield_now;
+use tracing::error;
+
 use super::called::{Called, PendingCall};
-use super::spare::Spares;
+use super::returns::{Rest, Returned, Returns};
 use crate::channel::{Callback, Progress};
 use crate::plugin::Handler;
 use crate::session::{Call, Calls};
-use crate::wasm::{BatchMessage, Fault, Handled, Pool, Progressed, Waits};
+use crate::wasm::{BatchMessage, Fault, Handled, Pool, Progressed, SLICE_FUEL, TURN_FUEL, Waits};
 
 /// Messages handed over in one call.
 pub(super) const MOST_MESSAGES: usize = 64;
 
 thread_local! {
     static ROUND: RefCell<Round> = const {
-        RefCell::new(Round { runs: VecDeque::new(), waker: None })
+        RefCell::new(Round { first: VecDeque::new(), last: VecDeque::new(), waker: None })
     };
-    static CALLED: Spares<Called> = const { Spares::new() };
 }
 
 struct Round {
-    runs: VecDeque<Run>,
+    /// Of connections that have not used up their turn.
+    first: VecDeque<Run>,
+    /// Of those that have, whose next turn comes after those.
+    last: VecDeque<Run>,
     /// Of the task that handles them, if this thread has one.
     waker: Option<Waker>,
 }
@@ -54,40 +65,26 @@ pub(super) struct Run {
     pub(super) waker: Option<Waker>,
 }
 
-/// What became of the messages of one connection.
-#[derive(Default)]
-pub(super) struct Returns(Mutex<Returned>);
-
-/// What became of runs.
-#[derive(Default)]
-pub(super) struct Returned {
-    /// How many came back.
-    pub(super) runs: usize,
-    /// Their messages that were handled, those of each run from its first.
-    pub(super) called: Vec<Called>,
-    /// Of those that were not handled whole.
-    pub(super) rest: Vec<Rest>,
-}
-
-/// What was not over at once.
-pub(super) struct Rest {
-    /// The one after them, if it waits.
-    pub(super) waits: Option<PendingCall>,
-    /// The first, if it has to be made for itself.
-    pub(super) alone: Option<Box<Call<Arc<Handler>>>>,
-    /// Those behind them.
-    pub(super) not_made: Calls<Arc<Handler>>,
-}
-
 /// Handles the rounds of this thread, until it is dropped.
 pub(super) async fn run() {
     let _running = Running;
-    poll_fn(|cx| {
-        ROUND.with_borrow_mut(|round| round.waker = Some(cx.waker().clone()));
-        handle(cx);
-        Poll::Pending
-    })
-    .await
+    loop {
+        poll_fn(one_turn).await;
+        // After everything that is ready, also what comes by way of the sockets.
+        yield_now().await;
+    }
+}
+
+/// Ready when there is more to do.
+fn one_turn(cx: &mut Context<'_>) -> Poll<()> {
+    ROUND.with_borrow_mut(|round| round.waker = Some(cx.waker().clone()));
+    // What was in hand comes back as lost, see `Drop for Run`. Nothing else is
+    // half done: runs are taken out of the round before anything is done with them.
+    let has_more = catch_unwind(AssertUnwindSafe(|| turn(cx))).unwrap_or_else(|_| {
+        error!("the server panicked between the calls of a round, which goes on");
+        true
+    });
+    if has_more { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// Connections handle their messages themselves once it is dropped.
@@ -102,8 +99,8 @@ impl Drop for Running {
 /// Adds messages to the round. False when somebody has to call [`handle`].
 pub(super) fn add(run: Run) -> bool {
     ROUND.with_borrow_mut(|round| {
-        let is_first = round.runs.is_empty();
-        round.runs.push_back(run);
+        let is_first = round.is_empty();
+        round.add(run);
         let Some(waker) = &round.waker else { return false };
         if is_first {
             waker.wake_by_ref();
@@ -114,30 +111,50 @@ pub(super) fn add(run: Run) -> bool {
 
 /// Has all messages of the round handled.
 pub(super) fn handle(cx: &mut Context<'_>) {
-    let mut runs = ROUND.with_borrow_mut(|round| std::mem::take(&mut round.runs));
-    while let Some(first) = runs.pop_front() {
-        // Chosen only now, and for many: to count its users costs more than one message
-        // gains.
-        let Some(version) = first.version() else {
-            first.alone();
-            continue;
-        };
-        let mut messages = first.calls.len();
-        let mut together = vec![first];
-        while let Some(next) = runs.pop_front_if(|next| {
-            messages + next.calls.len() <= MOST_MESSAGES && next.is_for(&version)
-        }) {
-            messages += next.calls.len();
-            together.push(next);
-        }
-        for run in call(version, together, cx).into_iter().rev() {
-            runs.push_front(run);
-        }
-    }
+    while turn(cx) {}
 }
 
-/// Has runs handled by their version in one call. What could not be begun comes back.
-fn call(version: Arc<Pool>, runs: Vec<Run>, cx: &mut Context<'_>) -> Vec<Run> {
+/// Has messages handled for as long as one turn of the round lasts; whether there are
+/// more.
+fn turn(cx: &mut Context<'_>) -> bool {
+    let mut used = 0;
+    while used < TURN_FUEL
+        && let Some(run) = ROUND.with_borrow_mut(Round::next)
+    {
+        used += call_together(run, false, cx);
+    }
+    // One in each turn at least, however many others there are.
+    let mut goes_on = true;
+    while goes_on && let Some(run) = ROUND.with_borrow_mut(Round::next_of_last) {
+        used += call_together(run, true, cx);
+        goes_on = used < TURN_FUEL;
+    }
+    ROUND.with_borrow(|round| !round.is_empty())
+}
+
+/// Has a run handled, and those after it that can be handled with it; the fuel it took.
+fn call_together(first: Run, is_of_last: bool, cx: &mut Context<'_>) -> u64 {
+    // Chosen only now, and for many: to count its users costs more than one message
+    // gains.
+    let Some(version) = first.version() else {
+        first.alone();
+        return 0;
+    };
+    let most_bytes = version.most_bytes();
+    if first.messages().next().is_some_and(|message| message.bytes() > most_bytes) {
+        first.alone();
+        return 0;
+    }
+    let mut together = vec![first];
+    ROUND.with_borrow_mut(|round| round.gather(&mut together, &version, is_of_last));
+    let (left, used) = call(version, together, cx);
+    ROUND.with_borrow_mut(|round| round.put_back(left, is_of_last));
+    used
+}
+
+/// Has runs handled by their version in one call. What could not be begun comes back,
+/// and the fuel that was used.
+fn call(version: Arc<Pool>, runs: Vec<Run>, cx: &mut Context<'_>) -> (Vec<Run>, u64) {
     let messages = runs.iter().flat_map(Run::messages);
     let progressed = version.handle_all(messages, cx);
     let mut runs = runs.into_iter();
@@ -146,15 +163,74 @@ fn call(version: Arc<Pool>, runs: Vec<Run>, cx: &mut Context<'_>) -> Vec<Run> {
         if let Some(run) = runs.next() {
             run.alone();
         }
-        return runs.collect();
+        return (runs.collect(), 0);
     };
+    let waiting = if waits.is_some() { SLICE_FUEL } else { 0 };
+    let used = handled.iter().map(|handled| handled.fuel).sum::<u64>() + waiting;
     let mut handled = handled.into_iter();
     while (handled.len() > 0 || waits.is_some())
         && let Some(run) = runs.next()
     {
         run.returned(&mut handled, &mut waits);
     }
-    runs.collect()
+    (runs.collect(), used)
+}
+
+impl Round {
+    fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.last.is_empty()
+    }
+
+    fn add(&mut self, run: Run) {
+        let queue = if run.returns.has_used_up() { &mut self.last } else { &mut self.first };
+        queue.push_back(run);
+    }
+
+    /// The next of a connection that has not used up its turn.
+    fn next(&mut self) -> Option<Run> {
+        while let Some(run) = self.first.pop_front() {
+            if !run.returns.has_used_up() {
+                return Some(run);
+            }
+            self.last.push_back(run);
+        }
+        None
+    }
+
+    /// The next of the others, whose turn begins.
+    fn next_of_last(&mut self) -> Option<Run> {
+        let run = self.last.pop_front()?;
+        run.returns.begin_turn();
+        Some(run)
+    }
+
+    /// Adds to `together` what can be handled with it. A turn of one that has used up
+    /// the one before is its own.
+    fn gather(&mut self, together: &mut Vec<Run>, version: &Arc<Pool>, is_of_last: bool) {
+        let Some(first) = together.first() else { return };
+        let (returns, mut messages) = (Arc::clone(&first.returns), first.calls.len());
+        let queue = if is_of_last { &mut self.last } else { &mut self.first };
+        while let Some(next) = queue.pop_front_if(|next| {
+            messages + next.calls.len() <= MOST_MESSAGES
+                && (!is_of_last || Arc::ptr_eq(&next.returns, &returns))
+                && next.is_for(version)
+        }) {
+            messages += next.calls.len();
+            together.push(next);
+        }
+    }
+
+    /// Takes back what was not begun: it stays in front, or comes last if it is of the
+    /// connection that has used up its turn.
+    fn put_back(&mut self, left: Vec<Run>, is_of_last: bool) {
+        let (used_up, rest): (Vec<Run>, Vec<Run>) =
+            left.into_iter().partition(|run| run.returns.has_used_up());
+        self.last.extend(used_up);
+        let queue = if is_of_last { &mut self.last } else { &mut self.first };
+        for run in rest.into_iter().rev() {
+            queue.push_front(run);
+        }
+    }
 }
 
 impl Run {
@@ -177,19 +253,22 @@ impl Run {
     /// Takes of `handled` what its messages came to, and `waits` if it is for one of them.
     fn returned(mut self, handled: &mut vec::IntoIter<Handled>, waits: &mut Option<Waits>) {
         let mut calls = std::mem::take(&mut self.calls).into_iter();
+        let returns = Arc::clone(&self.returns);
         self.give_back(|returned| {
             returned.make_room();
             while calls.len() > 0
-                && let Some((result, took)) = handled.next()
+                && let Some(Handled { result, took, fuel }) = handled.next()
                 && let Some(call) = calls.next()
             {
+                returns.use_up(fuel);
                 returned.called.push(Called { call, result, took, kept: None });
             }
             let waits = waits.take_if(|_| calls.len() > 0).and_then(|waits| {
                 let call = calls.next()?;
+                returns.use_up(SLICE_FUEL);
                 let channel = call.ticket.caller.context.channel;
                 let future = Box::pin(async move {
-                    let (result, took) = waits.await;
+                    let Handled { result, took, .. } = waits.await;
                     Called { call, result, took, kept: None }
                 });
                 Some(PendingCall { channel, future })
@@ -218,14 +297,15 @@ impl Run {
         }
     }
 
-    fn messages(&self) -> impl Iterator<Item = BatchMessage<'_>> {
+    fn messages(&self) -> impl Iterator<Item = BatchMessage<'_>> + Clone {
         self.calls.iter().filter_map(|call| {
             let Callback::HandleIn { event, payload, wants_reply } = &call.callback else {
                 return None;
             };
             let (caller, progress) = (&call.ticket.caller, &self.progress);
             let (assigns, wants_reply) = (call.assigns.as_ref(), *wants_reply);
-            Some(BatchMessage { caller, progress, assigns, event, payload, wants_reply })
+            let used = self.returns.used();
+            Some(BatchMessage { caller, progress, assigns, event, payload, wants_reply, used })
         })
     }
 }
@@ -246,108 +326,11 @@ impl Drop for Run {
     }
 }
 
-impl Returns {
-    /// What has come since the last time.
-    pub(super) fn take(&self) -> Returned {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Returned> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Returned {
-    fn make_room(&mut self) {
-        if self.called.capacity() == 0 {
-            self.called = CALLED.with(Spares::take);
-        }
-    }
-}
-
-/// Keeps the room of what came back, for others.
-pub(super) fn keep_room(called: Vec<Called>) {
-    CALLED.with(|spares| spares.put(called));
-}
-
 fn takes(version: &Pool, call: &Call<Arc<Handler>>) -> bool {
     let topic = &call.ticket.caller.context.topic;
     call.assigns.as_ref().is_some_and(|assigns| version.takes(topic, assigns))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::Pin;
-
-    use super::*;
-    use crate::channel::{Assigns, Caller, Context as Channel, Effect, Failure};
-    use crate::config::DashboardConfig;
-    use crate::dashboard::{Dashboard, History};
-    use crate::plugin::Serves;
-    use crate::session::{Ticket, Turn};
-    use crate::telemetry::Metrics;
-    use crate::wire::{Payload, TopicPattern};
-
-    #[derive(Debug)]
-    struct Nothing;
-
-    impl Progress for Nothing {
-        fn flush(
-            self: Arc<Self>,
-            _: Caller,
-            _: Vec<Effect>,
-        ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-            Box::pin(std::future::ready(()))
-        }
-
-        fn server(&self) -> u64 {
-            0
-        }
-    }
-
-    fn call(event: &str) -> Call<Arc<Handler>> {
-        let config = DashboardConfig { enabled: true, token: None };
-        let serves = Serves::Dashboard(Arc::new(Dashboard::new(config, Arc::<History>::default())));
-        let pattern = TopicPattern::parse("room:*").unwrap();
-        let context = Channel {
-            connection: 1,
-            channel: 2,
-            topic: "room:a".into(),
-            join_ref: None,
-            sent_join_ref: None,
-            join_message_ref: None,
-            user_id: None,
-        };
-        let caller = Caller { context: Arc::new(context), reply_to: None, number: 0 };
-        let (event, payload) = (event.into(), Payload::empty());
-        Call {
-            plugin: Arc::new(Arc::new(Handler::new(pattern, serves, &Metrics::none()))),
-            callback: Callback::HandleIn { event, payload, wants_reply: true },
-            assigns: Some(Assigns::default()),
-            ticket: Ticket { caller, turn: Turn::Message, bytes: 0 },
-        }
-    }
-
-    #[test]
-    fn a_connection_does_not_wait_for_messages_that_were_lost() {
-        let returns = Arc::<Returns>::default();
-        let run = Run {
-            calls: [call("first"), call("second")].into_iter().map(Box::new).collect(),
-            progress: Arc::new(Nothing),
-            returns: Arc::clone(&returns),
-            waker: Some(Waker::noop().clone()),
-        };
-        let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _run = run;
-            panic!("while it is handled");
-        }));
-        assert!(handled.is_err());
-        let returned = returns.take();
-        let events = returned.called.iter().filter_map(|called| called.event().map(|e| &**e));
-        assert_eq!((returned.runs, events.collect::<Vec<_>>()), (1, vec!["first", "second"]));
-        for called in returned.called {
-            let failure = called.result.as_ref().map_err(Fault::failure).unwrap_err();
-            assert!(matches!(failure, Failure::Crashed), "{failure:?}");
-        }
-    }
-}
+#[path = "round_tests.rs"]
+mod tests;

@@ -4,26 +4,35 @@
 //! knows at any time which one is being handled, and each is a call of its own in all
 //! but the price: with its own fuel, limits, log lines and deadline. A batch whose
 //! message waits is over for the messages after that one, which are handed back.
+//!
+//! What is shared is the instance's memory and the thread, so a batch is bounded in
+//! bytes, and in fuel: for each connection, and in all. One that comes to nothing
+//! before its first report says nothing about its first message, which is then made
+//! again alone.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
-use tracing::error;
+use tracing::{debug, error};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList};
 
 use super::bindings::exports::millrace::plugin::batch;
 use super::bindings::millrace::plugin::types;
 use super::budget::{Budget, CallKind};
+use super::caught::poll_caught;
+use super::encoded::Encoded;
+use super::fuel::{self, of_bytes};
 use super::host::{Current, State};
-use super::instance::Instance;
-use super::party::Party;
+use super::instance::{EPOCHS_AT_ONCE, Instance, SLICE_FUEL};
+use super::ledger::{Ledger, Reported, Upcoming};
 use super::room::Hold;
 use super::shelf::Taken;
+use super::turns::Tick;
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Caller, Completion, Effect, Outcome, Progress};
 use crate::wire::Payload;
@@ -39,11 +48,33 @@ pub(crate) struct BatchMessage<'a> {
     pub(crate) event: &'a SmolStr,
     pub(crate) payload: &'a Payload,
     pub(crate) wants_reply: bool,
+    /// Fuel that its connection has used in its turn.
+    pub(crate) used: u64,
 }
 
-/// What came of a message, and how long it took if that is measured.
-pub(crate) type Handled = (Result<Completion, Fault>, Duration);
+/// What came of a message.
+#[derive(Debug)]
+pub(crate) struct Handled {
+    pub(crate) result: Result<Completion, Fault>,
+    /// If that is measured.
+    pub(crate) took: Duration,
+    pub(crate) fuel: u64,
+}
 
+/// What became of a batch.
+enum Attempt {
+    Progressed(Progressed),
+    /// Nothing, and none of its messages is known to be the reason.
+    Undone(Fault),
+}
+
+/// What the messages of a batch have together at most. What a batch saves, a few
+/// microseconds a message, is nothing to a larger one; and a copy of it is kept for as
+/// long as its last message waits.
+const MOST_BYTES: usize = 256 * 1024;
+/// Of what an instance may have, as lowering, parsing and answers take several times as
+/// much as the messages.
+const MEMORY_SHARE: usize = 16;
 /// A fault, and the fuel and memory that were used.
 type Failed = (Fault, (u64, usize));
 
@@ -58,49 +89,6 @@ pub(crate) struct Progressed {
 /// The end of a message that waits.
 pub(crate) type Waits = Pin<Box<dyn Future<Output = Handled> + Send>>;
 
-/// Where the batch that is handled stands: shared by its call and who waits for it.
-#[derive(Default)]
-pub(super) struct Ledger(Mutex<Entries>);
-
-#[derive(Default)]
-struct Entries {
-    upcoming: VecDeque<Upcoming>,
-    reported: Vec<Reported>,
-    /// How many there were in all.
-    messages: u64,
-    /// Whose message is being handled.
-    party: Party,
-    /// Whether one that was reported was of a connection that has made no fault.
-    has_blameless: bool,
-}
-
-/// A message that has not been begun.
-struct Upcoming {
-    current: Current,
-    fuel: u64,
-}
-
-/// What the guest said of a message.
-struct Reported {
-    outcome: Outcome,
-    fuel: u64,
-    memory_bytes: usize,
-    at: Option<Instant>,
-}
-
-/// What goes across.
-#[derive(Default)]
-struct Encoded {
-    data: Vec<u8>,
-    rows: Vec<[u64; 9]>,
-}
-
-/// What the third number of a row is made of.
-const WANTS_REPLY: u64 = 1;
-const BINARY: u64 = 2;
-const HAS_USER_ID: u64 = 4;
-const SAME_CHANNEL: u64 = 8;
-
 impl Pool {
     /// Whether messages can be handled together.
     pub(crate) fn takes_many(&self) -> bool {
@@ -112,20 +100,52 @@ impl Pool {
         self.takes_many() && self.component().reads(topic, assigns)
     }
 
+    /// What the messages of one call may have together, in bytes; a larger one has to
+    /// be a call of its own. An instance has to find room for all of them before it
+    /// handles the first, and for what each of them leads to.
+    pub(crate) fn most_bytes(&self) -> usize {
+        MOST_BYTES.min(self.component().limits().max_memory_bytes / MEMORY_SHARE)
+    }
+
     /// Has messages handled in one call, as far as none of them waits; `None` when no
     /// instance is at hand, or none may be used.
+    ///
+    /// Those that are in no outcome were not begun: there were too many bytes, a
+    /// connection has used up its turn, or a message waits.
     pub(crate) fn handle_all<'a>(
+        self: Arc<Self>,
+        messages: impl Iterator<Item = BatchMessage<'a>> + Clone,
+        cx: &mut Context<'_>,
+    ) -> Option<Progressed> {
+        match Arc::clone(&self).attempt(messages.clone(), cx)? {
+            Attempt::Progressed(progressed) => Some(progressed),
+            Attempt::Undone(fault) => {
+                let plugin = &self.component().settings.name;
+                debug!(plugin, "a batch is made again, one by one: {fault}");
+                match self.attempt(messages.take(1), cx)? {
+                    Attempt::Progressed(progressed) => Some(progressed),
+                    // Of one message alone, each end is that message's.
+                    Attempt::Undone(_) => None,
+                }
+            }
+        }
+    }
+
+    fn attempt<'a>(
         self: Arc<Self>,
         messages: impl Iterator<Item = BatchMessage<'a>>,
         cx: &mut Context<'_>,
-    ) -> Option<Progressed> {
-        let begun = self.meters.now();
+    ) -> Option<Attempt> {
+        let (begun, tick) = (self.meters.now(), self.component().engine.turns.tick());
         let taken = self.take_for_many()?;
         let ledger = Arc::new(Ledger::default());
         let mut encoded = Encoded::default();
         {
-            let mut entries = ledger.entries();
+            let (mut entries, most) = (ledger.entries(), self.most_bytes());
             for message in messages {
+                if encoded.data.len() + message.bytes() > most && !encoded.rows.is_empty() {
+                    break;
+                }
                 encoded.push(&message);
                 entries.upcoming.push_back(taken.instance.upcoming(&message));
             }
@@ -134,26 +154,35 @@ impl Pool {
         let instance = taken.instance.number();
         let call = Arc::clone(&self).make(taken, encoded, Arc::clone(&ledger));
         let mut call = Box::pin(call);
-        let polled = call.as_mut().poll(cx);
+        let polled = poll_caught(&self.component().settings.name, call.as_mut(), cx);
+        let polled = polled.map(|ended| ended.unwrap_or_else(|fault| Err((fault, (0, 0)))));
         let (mut handled, last) = self.reported(&ledger, begun);
+        let mut waits = None;
         match polled {
-            Poll::Ready(Ok(())) => Some(Progressed { handled, waits: None }),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err((fault, _)))
+                if handled.is_empty() && messages > 1 && !ledger.entries().has_flushed =>
+            {
+                return Some(Attempt::Undone(fault));
+            }
             Poll::Ready(Err(failed)) if handled.len() < messages => {
-                handled.push(self.failed(failed, last));
-                Some(Progressed { handled, waits: None })
+                handled.push(self.failed(failed, &ledger, last));
             }
             Poll::Ready(Err((fault, _))) => {
+                self.faulted(&fault, &ledger.went_well().2);
                 let plugin = &self.component().settings.name;
                 error!(plugin, "a call failed after its last message: {fault}");
-                Some(Progressed { handled, waits: None })
             }
+            // It has reported, and does not come to its end; with it goes its instance.
+            Poll::Pending if !ledger.entries().is_in_hand => {}
             Poll::Pending => {
                 ledger.entries().upcoming.clear();
                 let hold = self.hold(&ledger.went_well().2);
-                let waits = Box::pin(self.wait_for(call, ledger, last, (hold, instance)));
-                Some(Progressed { handled, waits: Some(waits) })
+                let end: Waits = Box::pin(self.wait_for(call, ledger, last, (hold, instance, tick)));
+                waits = Some(end);
             }
         }
+        Some(Attempt::Progressed(Progressed { handled, waits }))
     }
 
     async fn make(
@@ -169,9 +198,8 @@ impl Pool {
                 Ok(())
             }
             Err(fault) => {
-                let (messages, has_blameless, party) = ledger.went_well();
+                let (messages, has_blameless, _) = ledger.went_well();
                 self.succeeded(messages, has_blameless);
-                self.faulted(&fault, &party);
                 Err((fault, taken.instance.used()))
             }
         }
@@ -183,29 +211,42 @@ impl Pool {
         mut call: Pin<Box<impl Future<Output = Result<(), Failed>>>>,
         ledger: Arc<Ledger>,
         since: Option<Instant>,
-        (_hold, instance): (Hold, u64),
+        (_hold, instance, begun): (Hold, u64, Tick),
     ) -> Handled {
         let limit = Duration::from_millis(self.component().limits().call_timeout_ms);
-        match self.component().engine.turns.slowly(limit, call.as_mut()).await {
+        let name = &self.component().settings.name;
+        let caught = pin!(poll_fn(|cx| poll_caught(name, call.as_mut(), cx)));
+        match self.component().engine.turns.slowly(limit, begun, caught).await {
             // It has ended, so it has reported.
-            Some(Ok(())) => self.reported(&ledger, since).0.pop().unwrap_or_else(unreported),
-            Some(Err(failed)) => self.failed(failed, since),
+            Some(Ok(Ok(()))) => self.reported(&ledger, since).0.pop().unwrap_or_else(unreported),
+            Some(Ok(Err(failed))) => self.failed(failed, &ledger, since),
+            Some(Err(fault)) => self.failed((fault, (0, 0)), &ledger, since),
             None => {
                 let fault = match self.lacks_memory(instance) {
                     true => Fault::overloaded(limit, "call_timeout_ms"),
                     false => Fault::deadline(limit, "call_timeout_ms"),
                 };
                 self.faulted(&fault, &ledger.went_well().2);
-                (Err(fault), since.map_or(Duration::ZERO, |since| since.elapsed()))
+                let took = since.map_or(Duration::ZERO, |since| since.elapsed());
+                Handled { result: Err(fault), took, fuel: 0 }
             }
         }
     }
 
-    fn failed(&self, (fault, used): Failed, since: Option<Instant>) -> Handled {
-        let Some(since) = since else { return (Err(fault), Duration::ZERO) };
-        let (took, (fuel, memory_bytes)) = (since.elapsed(), used);
-        self.meters.called(took, fuel, memory_bytes);
-        (Err(fault), took)
+    fn failed(
+        &self,
+        (fault, used): Failed,
+        ledger: &Ledger,
+        since: Option<Instant>,
+    ) -> Handled {
+        self.faulted(&fault, &ledger.went_well().2);
+        let (fuel, memory_bytes) = used;
+        let mut took = Duration::ZERO;
+        if let Some(since) = since {
+            took = since.elapsed();
+            self.meters.called(took, fuel, memory_bytes);
+        }
+        Handled { result: Err(fault), took, fuel }
     }
 
     /// What was reported since the last time, and when the last of it was.
@@ -224,7 +265,7 @@ impl Pool {
             if completion.is_error() {
                 self.answered_error();
             }
-            (Ok(completion), took)
+            Handled { result: Ok(completion), took, fuel }
         });
         (handled.collect(), last)
     }
@@ -232,18 +273,27 @@ impl Pool {
 
 fn unreported() -> Handled {
     let message = "`batch.handle-in` returned before it reported a message through `batched`";
-    (Err(Fault::bad_return(message.to_owned())), Duration::ZERO)
+    let result = Err(Fault::bad_return(message.to_owned()));
+    Handled { result, took: Duration::ZERO, fuel: 0 }
+}
+
+impl BatchMessage<'_> {
+    /// What it takes in a batch, with what is handed over besides its payload.
+    pub(crate) fn bytes(&self) -> usize {
+        let assigns = self.assigns.map_or(0, |assigns| assigns.data.len());
+        self.payload.len() + assigns + self.event.len()
+    }
 }
 
 impl Instance {
     fn upcoming(&self, message: &BatchMessage<'_>) -> Upcoming {
-        let assigns = message.assigns.map_or(0, |assigns| assigns.data.len());
         let budget = Budget::new(&self.limits, CallKind::Message, self.tasks.is_some());
         let budget = budget.granted(self.store.data().settings()).handed(Some(message.payload));
         let (caller, progress) = (message.caller.clone(), Arc::clone(message.progress));
         Upcoming {
             current: Current { caller, progress, budget },
-            fuel: self.limits.fuel_for(assigns + message.payload.len()),
+            fuel: self.limits.fuel_for(message.bytes()),
+            used: message.used,
         }
     }
 
@@ -251,11 +301,13 @@ impl Instance {
         let Some(guest) = &self.batch else {
             return Err(Fault::bad_return("the plugin does not export `batch`".to_owned()));
         };
-        let Some(Upcoming { current, fuel }) = ledger.next() else { return Ok(()) };
+        let Some((current, fuel)) = ledger.entries().begin() else { return Ok(()) };
         let state = self.store.data_mut();
         state.current = Some(current);
         state.batch = Some(ledger);
         state.fuel = fuel;
+        state.slice.begin(fuel);
+        self.store.set_epoch_deadline(EPOCHS_AT_ONCE);
         let messages = batch::Messages { data: &encoded.data, rows: encoded.rows.as_flattened() };
         let returned = match self.store.set_fuel(fuel) {
             Ok(()) => guest.call_handle_in(&mut self.store, messages).await,
@@ -265,71 +317,7 @@ impl Instance {
         state.batch = None;
         let is_unreported = state.current.take().is_some();
         self.ended(returned)?;
-        if is_unreported { unreported().0.map(|_| ()) } else { Ok(()) }
-    }
-}
-
-impl Encoded {
-    fn push(&mut self, message: &BatchMessage<'_>) {
-        let context = &message.caller.context;
-        let mut marks = 0;
-        let mut ends = [0; 5];
-        let parts = match message.assigns {
-            Some(assigns) => {
-                let user_id = context.user_id.as_deref();
-                marks |= if user_id.is_some() { HAS_USER_ID } else { 0 };
-                [context.topic.as_bytes(), user_id.unwrap_or_default().as_bytes(), &assigns.data]
-            }
-            None => {
-                marks |= SAME_CHANNEL;
-                [[].as_slice(); 3]
-            }
-        };
-        let payload = match message.payload {
-            Payload::Json(text) => text.as_bytes(),
-            Payload::Binary(bytes) => {
-                marks |= BINARY;
-                bytes
-            }
-        };
-        marks |= if message.wants_reply { WANTS_REPLY } else { 0 };
-        let [topic, user_id, assigns] = parts;
-        let parts = [topic, user_id, assigns, message.event.as_bytes(), payload];
-        for (end, part) in ends.iter_mut().zip(parts) {
-            self.data.extend_from_slice(part);
-            *end = self.data.len() as u64;
-        }
-        let schema = message.assigns.map_or(0, |assigns| assigns.schema);
-        let [topic, user_id, assigns, event, payload] = ends;
-        let (connection, channel) = (context.connection, context.channel);
-        let schema = schema.into();
-        let row = [connection, channel, marks, schema, topic, user_id, assigns, event, payload];
-        self.rows.push(row);
-    }
-}
-
-impl Ledger {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next(&self) -> Option<Upcoming> {
-        self.entries().next()
-    }
-
-    /// How many messages went well, whether one was of a connection that has made no
-    /// fault, and whose is the one after them.
-    fn went_well(&self) -> (u64, bool, Party) {
-        let entries = self.entries();
-        (entries.messages, entries.has_blameless, entries.party)
-    }
-}
-
-impl Entries {
-    fn next(&mut self) -> Option<Upcoming> {
-        let next = self.upcoming.pop_front()?;
-        self.party = Party::connection(&next.current.caller, &*next.current.progress);
-        Some(next)
+        if is_unreported { unreported().result.map(|_| ()) } else { Ok(()) }
     }
 }
 
@@ -350,28 +338,38 @@ fn report(
     check: impl FnOnce(&mut Budget, &StoreContextMut<'_, State>) -> Result<Outcome, Fault>,
 ) -> wasmtime::Result<bool> {
     let Some(mut current) = store.data_mut().current.take() else { return Err(not_in_a_batch()) };
+    let connection = current.caller.context.connection;
     // The trap that an error causes carries the fault to the call's end.
     let outcome = check(&mut current.budget, &store)?;
+    let spent = current.budget.spent_bytes();
     let stops = outcome.effects.iter().any(|effect| matches!(effect, Effect::Stop));
     let left = store.get_fuel()?;
     let state = store.data_mut();
     state.call_ended();
     let Some(ledger) = &state.batch else { return Err(not_in_a_batch()) };
     let mut entries = ledger.entries();
+    let fuel = state.fuel.saturating_sub(left) + fuel::CALL + of_bytes(spent);
     entries.messages += 1;
-    entries.has_blameless |= !entries.party.has_faulted;
+    entries.use_up(fuel);
     entries.reported.push(Reported {
         outcome,
-        fuel: state.fuel.saturating_sub(left),
+        fuel,
         memory_bytes: state.limiter.used_bytes(),
         at: state.settings().metrics.now(),
     });
     // A channel that ends has no next message.
-    let next = if stops { None } else { entries.next() };
+    let next = if stops { None } else { entries.go_on(connection) };
     drop(entries);
-    let Some(Upcoming { current, fuel }) = next else { return Ok(false) };
+    let Some((current, fuel)) = next else {
+        // Enough to return, without a turn in between in which no message is handled.
+        state.fuel = SLICE_FUEL;
+        state.slice.begin(SLICE_FUEL);
+        store.set_fuel(SLICE_FUEL)?;
+        return Ok(false);
+    };
     state.current = Some(current);
     state.fuel = fuel;
+    state.slice.begin(fuel);
     store.set_fuel(fuel)?;
     Ok(true)
 }

@@ -94,6 +94,11 @@ impl Budget {
         }
     }
 
+    /// The bytes of what it has been given so far.
+    pub(super) fn spent_bytes(&self) -> usize {
+        self.max_bytes - self.bytes
+    }
+
     pub(super) fn outcome(&mut self, outcome: types::Outcome) -> Result<Outcome, Fault> {
         let effects = self.effects(outcome.effects)?;
         let assigns = outcome.assigns.map(|assigns| assigns_back(assigns, self.max_assigns_bytes));

@@ -1,12 +1,14 @@
 //! Calling a plugin: an instance from the pool, its fuel, the call on a fiber,
 //! the result checked.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
 use super::budget::{Budget, CallKind};
+use super::caught::poll_caught;
 use super::convert::{self, ConnectRequest, Connected, Refusal};
 use super::host::Current;
 use super::instance::Instance;
@@ -119,16 +121,21 @@ impl Pool {
         call: Pin<&mut impl Future<Output = Result<T, Fault>>>,
     ) -> Result<T, Fault> {
         let limit = Duration::from_millis(limit);
-        let turns = &self.component().engine.turns;
-        let result = turns.within(limit, call, || stake.goes_on()).await;
-        result.unwrap_or_else(|| {
-            let fault = match stake.waits() {
-                true => Fault::overloaded(limit, key),
-                false => Fault::deadline(limit, key),
-            };
-            self.faulted(&fault, &stake.party);
-            Err(fault)
-        })
+        let (turns, name) = (&self.component().engine.turns, &self.component().settings.name);
+        let mut call = call;
+        let caught = pin!(poll_fn(|cx| poll_caught(name, call.as_mut(), cx)));
+        match turns.within(limit, caught, || stake.goes_on()).await {
+            Some(Ok(result)) => result,
+            Some(Err(fault)) => Err(fault),
+            None => {
+                let fault = match stake.waits() {
+                    true => Fault::overloaded(limit, key),
+                    false => Fault::deadline(limit, key),
+                };
+                self.faulted(&fault, &stake.party);
+                Err(fault)
+            }
+        }
     }
 
     /// For one call.

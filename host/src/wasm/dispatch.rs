@@ -2,8 +2,10 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::bindings::exports::millrace::plugin::dispatcher as interface;
+use super::caught::poll_caught;
 use super::instance::Instance;
 use super::{Component, Fault};
 use crate::pipeline::{
@@ -12,14 +14,17 @@ use crate::pipeline::{
 
 /// A dispatcher in an instance of its own.
 ///
-/// Its calls are made under the pipeline's lock: they run to their end, and one
-/// that would wait is a fault.
+/// Its calls are made under the pipeline's lock: they run to their end, one that would
+/// wait is a fault, and they have fuel and time of their own, much less than other calls
+/// (`limits.dispatcher_fuel`).
 pub(crate) struct GuestDispatcher {
     name: String,
     instance: Instance,
     wants: Wants,
     /// For the next call.
     asks: Vec<interface::Ask>,
+    /// Events it was offered that it has not assigned.
+    waiting: usize,
 }
 
 /// A version of a dispatcher that is not running.
@@ -42,29 +47,31 @@ impl GuestDispatcher {
     /// Starts one, which asks it what it wants to know.
     pub(crate) fn new(component: &Component) -> Result<Self, Broken> {
         let name = format!("{} {}", component.settings.name, component.version());
-        let mut instance = at_once(Instance::new(component, None))?.map_err(failed)?;
-        instance.never_yield().map_err(failed)?;
-        let mut dispatcher = Self { name, instance, wants: Wants::default(), asks: Vec::new() };
-        let init = dispatcher.call(0, async |guest, store| guest.call_init(store).await)?;
+        let instance = at_once(&name, Instance::endless(component))?.map_err(failed)?;
+        let (nothing, asks) = (Wants::default(), Vec::new());
+        let mut dispatcher = Self { name, instance, wants: nothing, asks, waiting: 0 };
+        let init = dispatcher.call(0, 0, async |guest, store| guest.call_init(store).await)?;
         let columns = init.map_err(|error| Broken::Failed(format!("its init: {error}")))?;
         dispatcher.wants = wants(columns);
         Ok(dispatcher)
     }
 
-    /// Makes one call, which is handed so many bytes.
+    /// Makes one call, which is handed so many rows, and other bytes.
     fn call<T>(
         &mut self,
+        rows: usize,
         bytes: usize,
         call: impl AsyncFnOnce(
             &interface::Guest,
             &mut wasmtime::Store<super::host::State>,
         ) -> wasmtime::Result<T>,
     ) -> Result<T, Broken> {
-        self.instance.refuel(bytes).map_err(failed)?;
+        let fuel = self.instance.limits.dispatcher_fuel_for(rows, bytes, self.waiting);
+        self.instance.refuel_with(fuel).map_err(failed)?;
         let Some(guest) = &self.instance.dispatcher else {
             return Err(Broken::Failed("it does not export `dispatcher`".to_owned()));
         };
-        let result = at_once(call(guest, &mut self.instance.store))?;
+        let result = at_once(&self.name, call(guest, &mut self.instance.store))?;
         self.instance.ended(result).map_err(failed)
     }
 }
@@ -80,12 +87,12 @@ impl Dispatcher for GuestDispatcher {
             worker: &options.worker,
             max_demand: options.max_demand,
         };
-        self.call(0, async |guest, store| guest.call_subscribe(store, joining).await)
+        self.call(1, 0, async |guest, store| guest.call_subscribe(store, joining).await)
     }
 
     fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
         self.asks.retain(|ask| ask.consumer != consumer.0);
-        self.call(0, async |guest, store| guest.call_cancel(store, consumer.0).await)
+        self.call(1, 0, async |guest, store| guest.call_cancel(store, consumer.0).await)
     }
 
     fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
@@ -114,15 +121,17 @@ impl Dispatcher for GuestDispatcher {
             finished: &finished,
         };
         let rows = events.len() + withdrawn.len() + finished.len() + asks.len();
-        let bytes = rows * BYTES_A_ROW + offer.key_texts.len();
+        let bytes = offer.key_texts.len();
+        self.waiting = self.waiting.saturating_add(events.len()).saturating_sub(withdrawn.len());
         let answer =
-            self.call(bytes, async |guest, store| guest.call_dispatch(store, handed).await)?;
+            self.call(rows, bytes, async |guest, store| guest.call_dispatch(store, handed).await)?;
         let interface::Assignments { events, consumers } = answer;
         if events.len() != consumers.len() {
             let (events, consumers) = (events.len(), consumers.len());
             let problem = format!("it answered with {events} events and {consumers} consumers");
             return Err(Broken::Failed(problem));
         }
+        self.waiting = self.waiting.saturating_sub(events.len());
         for (event, consumer) in events.into_iter().zip(consumers) {
             let Some(event) = EventId::from_number(event) else {
                 return Err(Broken::NotOffered(event));
@@ -143,20 +152,20 @@ impl Dispatcher for GuestDispatcher {
     fn snapshot(&mut self) -> Option<Vec<u8>> {
         let guest = self.instance.dispatcher_state.clone()?;
         self.instance.refuel(0).ok()?;
-        let state = at_once(guest.call_snapshot(&mut self.instance.store)).ok()?;
+        let state = at_once(&self.name, guest.call_snapshot(&mut self.instance.store)).ok()?;
         self.instance.ended(state).ok()
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), Broken> {
         let Some(guest) = self.instance.dispatcher_state.clone() else { return Ok(()) };
         self.instance.refuel(state.len()).map_err(failed)?;
-        let restored = at_once(guest.call_restore(&mut self.instance.store, state))?;
+        let restored = at_once(&self.name, guest.call_restore(&mut self.instance.store, state))?;
         self.instance.ended(restored).map_err(failed)
     }
 }
 
-/// A row of all columns, for the fuel to read it.
-const BYTES_A_ROW: usize = 32;
+/// What a call may take, whatever its fuel: its pipeline stands still meanwhile.
+pub(super) const LONGEST_CALL: Duration = Duration::from_millis(100);
 
 fn wants(columns: interface::Columns) -> Wants {
     let wanted = |column| columns.contains(column);
@@ -172,9 +181,9 @@ fn wants(columns: interface::Columns) -> Wants {
 }
 
 /// What a call gives that does not wait.
-fn at_once<T>(call: impl Future<Output = T>) -> Result<T, Broken> {
-    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Ok(value),
+fn at_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, Broken> {
+    match poll_caught(name, pin!(call), &mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value.map_err(failed),
         Poll::Pending => Err(Broken::Failed("it waited, which a dispatcher may not".to_owned())),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
@@ -58,8 +59,30 @@ impl Engine {
         let mut linker = Linker::new(&wasmtime);
         host::add_to_linker(&mut linker).map_err(EngineError)?;
         let cache = if cache { Cache::open(fingerprint(&wasmtime)).map(Arc::new) } else { None };
-        Ok(Self { wasmtime, linker: Arc::new(linker), cache, turns: Arc::new(Turns::new()) })
+        let turns = Arc::new(Turns::new());
+        start_epochs(&wasmtime, &turns).map_err(EngineError)?;
+        Ok(Self { wasmtime, linker: Arc::new(linker), cache, turns })
     }
+}
+
+/// How long an epoch lasts: the longest that a call computes before it lets others run,
+/// give or take one. Fuel has it do so two hundred times as often; this is for what
+/// takes time and no fuel, as filling memory does.
+pub(super) const EPOCH: Duration = Duration::from_millis(10);
+
+/// Begins epochs one after the other, for as long as there is the engine.
+fn start_epochs(engine: &wasmtime::Engine, turns: &Arc<Turns>) -> wasmtime::Result<()> {
+    let (engine, turns) = (engine.weak(), Arc::downgrade(turns));
+    let run = move || {
+        while let (Some(engine), Some(turns)) = (engine.upgrade(), turns.upgrade()) {
+            engine.increment_epoch();
+            turns.begin_tick();
+            drop((engine, turns));
+            std::thread::sleep(EPOCH);
+        }
+    };
+    std::thread::Builder::new().name("epochs".to_owned()).spawn(run)?;
+    Ok(())
 }
 
 impl std::fmt::Debug for Engine {
@@ -72,6 +95,7 @@ fn config(pooling: Option<PoolingAllocationConfig>) -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)
+        .epoch_interruption(true)
         // Calls are plain component calls on a fiber; the machinery for
         // concurrent ones more than doubles the cost of each.
         .concurrency_support(false)

@@ -35,6 +35,8 @@ pub enum FaultKind {
     Instantiation,
     /// It took longer than it may.
     Deadline,
+    /// The server panicked in the middle of it.
+    Server,
     /// Assigns of another version could not be taken over.
     Migration,
     /// It was not made: another version took this one's place meanwhile.
@@ -67,6 +69,7 @@ impl FaultKind {
             Self::BadReturn => "bad_return",
             Self::Instantiation => "instantiation",
             Self::Deadline => "deadline",
+            Self::Server => "server",
             Self::Migration => "migration",
             Self::Superseded => "superseded",
             Self::NoRoom { .. } => "no_room",
@@ -101,10 +104,16 @@ impl Fault {
     /// A call of which the server lost track.
     pub(crate) fn lost() -> Self {
         Self {
-            kind: FaultKind::Trap,
+            kind: FaultKind::Server,
             message: "the server panicked during the call; its log says where".to_owned(),
             backtrace: String::new(),
         }
+    }
+
+    /// A call in which the server panicked, and what it said.
+    pub(super) fn panicked(said: &str) -> Self {
+        let message = format!("the server panicked in the call: {said}");
+        Self { kind: FaultKind::Server, message, backtrace: String::new() }
     }
 
     /// A call that was not made, and that another version has to make.
@@ -152,6 +161,7 @@ impl Fault {
         !matches!(
             self.kind,
             FaultKind::Deadline
+                | FaultKind::Server
                 | FaultKind::Migration
                 | FaultKind::Superseded
                 | FaultKind::NoRoom { .. }
@@ -175,6 +185,7 @@ impl Fault {
             | FaultKind::OutOfMemory
             | FaultKind::BadReturn
             | FaultKind::Instantiation
+            | FaultKind::Server
             | FaultKind::Migration => Failure::Crashed,
         }
     }
@@ -194,6 +205,7 @@ impl Fault {
             Some(Trap::OutOfFuel) => {
                 (FaultKind::OutOfFuel, "the call used up its fuel (limits.fuel)".to_owned())
             }
+            Some(Trap::Interrupt) => (FaultKind::Deadline, interrupted()),
             _ if refused_memory => (
                 FaultKind::OutOfMemory,
                 "the plugin wanted more memory than limits.max_memory_bytes".to_owned(),
@@ -203,6 +215,12 @@ impl Fault {
         let backtrace = error.downcast_ref::<WasmBacktrace>().map_or_else(String::new, functions);
         Self { kind, message, backtrace }
     }
+}
+
+/// Only dispatchers are: others go on after they have let others go first.
+fn interrupted() -> String {
+    let limit = super::dispatch::LONGEST_CALL.as_millis();
+    format!("the call computed for more than {limit} ms, while its pipeline stood still")
 }
 
 /// When room may have been made.

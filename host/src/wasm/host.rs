@@ -1,8 +1,8 @@
-//! What a plugin may call: log, metrics, config, clock, random, http, grants, its
-//! own call, and WASI with nothing granted.
+//! What belongs to an instance on the host's side: what its imports work on, and WASI
+//! with nothing granted.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::field::display;
@@ -10,18 +10,19 @@ use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::batch::{self, Ledger};
-use super::bindings::millrace::plugin::{
-    call, clock, config, grants, http, log, metrics, random, types,
-};
+use super::batch;
+use super::bindings::millrace::plugin::{http, log, types};
 use super::budget::Budget;
+use super::fuel::Slice;
+use super::imports;
+use super::ledger::Ledger;
 use super::limits::{MemoryLimiter, PluginLimits};
 use super::output::OutputTail;
 use super::room::Room;
-use crate::channel::{Caller, Progress, SocketRef};
+use crate::channel::{Caller, Effect, Progress};
 use crate::egress::{self, EgressError};
-use crate::plugin::{Need, Settings};
-use crate::telemetry::{CallMeasurements, Measurement, Metric};
+use crate::plugin::Settings;
+use crate::telemetry::{CallMeasurements, Metric};
 
 /// What belongs to one instance on the host's side.
 pub(super) struct State {
@@ -37,11 +38,13 @@ pub(super) struct State {
     pub(super) batch: Option<Arc<Ledger>>,
     /// What the call that runs, or the last one, was given.
     pub(super) fuel: u64,
+    /// Of that fuel.
+    pub(super) slice: Slice,
     started: Instant,
     lines: usize,
     lines_dropped: usize,
     /// What the call measures.
-    measured: CallMeasurements,
+    pub(super) measured: CallMeasurements,
 }
 
 /// The call an instance serves.
@@ -56,8 +59,8 @@ pub(super) struct Current {
 const MAX_LINES: usize = 64;
 /// A log line is cut after so many bytes.
 const MAX_LINE_BYTES: usize = 8 * 1024;
-/// Random bytes in one call of `random.bytes`.
-const MAX_RANDOM_BYTES: u32 = 4096;
+/// Random bytes in one call of WASI, which the host makes.
+const MAX_WASI_RANDOM_BYTES: u64 = 4096;
 
 impl State {
     pub(super) fn new(
@@ -66,7 +69,9 @@ impl State {
         room: Option<Arc<Room>>,
     ) -> Self {
         let output = OutputTail::default();
-        let wasi = WasiCtxBuilder::new().stdout(output.clone()).stderr(output.clone()).build();
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(output.clone()).stderr(output.clone());
+        let wasi = wasi.max_random_size(MAX_WASI_RANDOM_BYTES).build();
         Self {
             wasi,
             table: ResourceTable::new(),
@@ -77,6 +82,7 @@ impl State {
             current: None,
             batch: None,
             fuel: 0,
+            slice: Slice::default(),
             started: Instant::now(),
             lines: 0,
             lines_dropped: 0,
@@ -105,19 +111,12 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     // The async half: the sync one would start a runtime of its own inside ours.
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    metrics::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    config::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    http::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    grants::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    batch::add_to_linker(linker)?;
-    call::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    imports::add_to_linker(linker)?;
+    batch::add_to_linker(linker)
 }
 
 /// The longest prefix of `text` of at most `max` bytes.
-fn cut(text: &str, max: usize) -> &str {
+pub(super) fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -135,18 +134,21 @@ impl WasiView for State {
 
 impl types::Host for State {}
 
-impl log::Host for State {
-    fn log(&mut self, level: log::Level, message: String) {
+impl State {
+    /// Whether one more line of the call is written.
+    pub(super) fn takes_line(&mut self) -> bool {
         if self.lines >= MAX_LINES {
             self.lines_dropped += 1;
-            return;
+            return false;
         }
         self.lines += 1;
-        if self.current.is_none() && !self.settings.takes_own_line() {
-            return;
-        }
+        self.current.is_some() || self.settings.takes_own_line()
+    }
+
+    /// Writes a line.
+    pub(super) fn log(&self, level: log::Level, message: &str) {
         let plugin = self.settings.name.as_str();
-        let text = cut(&message, MAX_LINE_BYTES);
+        let text = cut(message, MAX_LINE_BYTES);
         let id = self.current.as_ref().map(|current| display(current.caller.message()));
         match level {
             log::Level::Trace => trace!(plugin, id, "{text}"),
@@ -156,66 +158,36 @@ impl log::Host for State {
             log::Level::Error => error!(plugin, id, "{text}"),
         }
     }
-}
 
-impl metrics::Host for State {
-    fn count(&mut self, name: String, delta: i64) {
-        self.measured.take(&name, Measurement::Count(delta));
+    /// How long its instance has lived.
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
-    fn gauge(&mut self, name: String, value: f64) {
-        self.measured.take(&name, Measurement::Gauge(value));
-    }
-
-    fn timing(&mut self, name: String, ms: f64) {
-        self.measured.take(&name, Measurement::TimingMs(ms));
-    }
-
-    fn histogram(&mut self, name: String, value: f64) {
-        self.measured.take(&name, Measurement::Histogram(value));
-    }
-
-    fn set(&mut self, name: String, value: String) {
-        self.measured.take_set(&name, &value);
-    }
-}
-
-impl config::Host for State {
-    fn get(&mut self, key: String) -> Option<String> {
-        self.settings.config.get(&key).cloned()
-    }
-}
-
-impl clock::Host for State {
-    fn now_ms(&mut self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn monotonic_ns(&mut self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    async fn sleep_ms(&mut self, ms: u64) {
-        // A timer of nothing would suspend the call until the timers' next turn.
-        if ms > 0 {
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+    /// Takes effects of a call that goes on: for whom they are, and their bytes.
+    pub(super) fn flushed(
+        &mut self,
+        effects: Vec<types::Effect>,
+    ) -> wasmtime::Result<(Flushed, usize)> {
+        let Some(current) = &mut self.current else {
+            return Err(wasmtime::format_err!("`flush` needs a call of a channel or a task"));
+        };
+        let before = current.budget.spent_bytes();
+        // The trap it causes carries the fault to the call's end.
+        let effects = current.budget.flushed(effects)?;
+        if let Some(batch) = &self.batch {
+            batch.flushed();
         }
+        let bytes = current.budget.spent_bytes() - before;
+        let (progress, caller) = (Arc::clone(&current.progress), current.caller.clone());
+        Ok((Flushed { progress, caller, effects }, bytes))
     }
-}
 
-impl random::Host for State {
-    fn bytes(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
-        let mut bytes = vec![0; len.min(MAX_RANDOM_BYTES) as usize];
-        // Without random bytes a token would be guessable: better no call.
-        getrandom::fill(&mut bytes)
-            .map_err(|error| wasmtime::format_err!("no random bytes: {error}"))?;
-        Ok(bytes)
-    }
-}
-
-impl http::Host for State {
-    async fn send(&mut self, request: http::Request) -> Result<http::Response, http::Error> {
+    /// Sends a request, and waits for the whole response.
+    pub(super) async fn send(
+        &mut self,
+        request: http::Request,
+    ) -> Result<http::Response, http::Error> {
         let http::Request { method, url, headers, body, timeout_ms } = request;
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let Settings { name, egress, metrics, .. } = &*self.settings;
@@ -244,40 +216,17 @@ impl http::Host for State {
     }
 }
 
-impl grants::Host for State {
-    fn are_limited(&mut self) -> bool {
-        self.settings.is_limited
-    }
-
-    fn check(&mut self, need: grants::Need) -> Result<(), String> {
-        self.settings.check(&need.into()).map_err(|denied| denied.to_string())
-    }
+/// Effects that happen while their call goes on.
+pub(super) struct Flushed {
+    progress: Arc<dyn Progress>,
+    caller: Caller,
+    effects: Vec<Effect>,
 }
 
-impl From<grants::Need> for Need {
-    fn from(need: grants::Need) -> Self {
-        match need {
-            grants::Need::Publish(topic) => Self::Publish(topic),
-            grants::Need::Enqueue(pipeline) => Self::Enqueue(pipeline),
-        }
-    }
-}
-
-impl call::Host for State {
-    fn socket_ref(&mut self) -> Option<String> {
-        let Current { caller, progress, .. } = self.current.as_ref()?;
-        let reply_to = caller.reply_to.as_ref()?;
-        SocketRef::new(progress.server(), &caller.context, reply_to).map(|s| s.to_string())
-    }
-
-    async fn flush(&mut self, effects: Vec<types::Effect>) -> wasmtime::Result<()> {
-        let Some(current) = &mut self.current else {
-            return Err(wasmtime::format_err!("`flush` needs a call of a channel or a task"));
-        };
-        // The trap it causes carries the fault to the call's end.
-        let effects = current.budget.flushed(effects)?;
-        Arc::clone(&current.progress).flush(current.caller.clone(), effects).await;
-        Ok(())
+impl Flushed {
+    /// Has them applied.
+    pub(super) async fn apply(self) {
+        self.progress.flush(self.caller, self.effects).await;
     }
 }
 

@@ -8,6 +8,8 @@ use super::bindings::exports::millrace::plugin::{
     batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
     tasks, worker,
 };
+use super::dispatch::LONGEST_CALL;
+use super::engine::EPOCH;
 use super::host::State;
 use super::room::Room;
 use super::{Component, Fault, PluginLimits};
@@ -33,7 +35,14 @@ pub(super) struct Instance {
 /// Fuel after which a call lets others run: some fifty microseconds, which is
 /// what a few messages take, so that a call that computes for long holds up
 /// nobody for longer than they would hold up each other.
-const SLICE_FUEL: u64 = 100_000;
+pub(crate) const SLICE_FUEL: u64 = 100_000;
+
+/// Epochs after which a call lets others run, whatever its fuel: the first is the one
+/// it began in, so at least one whole.
+pub(super) const EPOCHS_AT_ONCE: u64 = 2;
+/// Epochs after which a call traps that never lets others run.
+#[expect(clippy::cast_possible_truncation, reason = "some ten")]
+const EPOCHS_ENDLESS: u64 = (LONGEST_CALL.as_millis() / EPOCH.as_millis()) as u64 + 1;
 
 /// An instance whose memory has grown past this is not used again, as memory
 /// never shrinks.
@@ -49,6 +58,20 @@ impl Instance {
         component: &Component,
         room: Option<&Arc<Room>>,
     ) -> Result<Self, Fault> {
+        Self::made(component, room, Some(SLICE_FUEL)).await
+    }
+
+    /// The same for one whose calls run to their end at once: they never wait for their
+    /// turn, and one that takes too long traps.
+    pub(super) async fn endless(component: &Component) -> Result<Self, Fault> {
+        Self::made(component, None, None).await
+    }
+
+    async fn made(
+        component: &Component,
+        room: Option<&Arc<Room>>,
+        slice: Option<u64>,
+    ) -> Result<Self, Fault> {
         let limits = component.limits;
         let state = State::new(component.settings.clone(), &limits, room.map(Arc::clone));
         let mut store = Store::new(&component.engine.wasmtime, state);
@@ -57,8 +80,17 @@ impl Instance {
         store.set_hostcall_fuel(hostcall_fuel(&limits, largest_request));
         store.set_max_component_handles(MAX_HANDLES);
         let started = async {
-            store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
+            store.data_mut().slice.is_endless = slice.is_none();
+            store.fuel_async_yield_interval(slice)?;
             store.set_fuel(limits.fuel)?;
+            // Where no fuel is used: it is the time that ends a slice, or the call.
+            if slice.is_some() {
+                store.epoch_deadline_async_yield_and_update(EPOCHS_AT_ONCE);
+                store.set_epoch_deadline(EPOCHS_AT_ONCE);
+            } else {
+                store.epoch_deadline_trap();
+                store.set_epoch_deadline(EPOCHS_ENDLESS);
+            }
             let instance = component.pre.instantiate_async(&mut store).await?;
             Exported::load(component, &mut store, &instance)
         };
@@ -123,16 +155,18 @@ impl Instance {
         }
     }
 
-    /// Lets each call run to its end at once: it never waits for its turn.
-    pub(super) fn never_yield(&mut self) -> Result<(), Fault> {
-        let set = self.store.fuel_async_yield_interval(None);
-        set.map_err(|error| fault(&mut self.store, &error))
-    }
-
     /// Sets the fuel of the next call, which is handed `bytes`.
     pub(super) fn refuel(&mut self, bytes: usize) -> Result<(), Fault> {
-        let fuel = self.limits.fuel_for(bytes);
-        self.store.data_mut().fuel = fuel;
+        self.refuel_with(self.limits.fuel_for(bytes))
+    }
+
+    /// Sets the fuel of the next call, and its time.
+    pub(super) fn refuel_with(&mut self, fuel: u64) -> Result<(), Fault> {
+        let state = self.store.data_mut();
+        state.fuel = fuel;
+        state.slice.begin(fuel);
+        let is_endless = state.slice.is_endless;
+        self.store.set_epoch_deadline(if is_endless { EPOCHS_ENDLESS } else { EPOCHS_AT_ONCE });
         self.store.set_fuel(fuel).map_err(|error| fault(&mut self.store, &error))
     }
 

@@ -19,6 +19,12 @@ pub struct PluginLimits {
     /// More fuel for each byte of payload and assigns, as copying a byte costs
     /// one unit and parsing it some tens.
     pub fuel_per_byte: u64,
+    /// Fuel for a call of a dispatcher, for which its pipeline stands still; one that
+    /// uses it up is replaced.
+    pub dispatcher_fuel: u64,
+    /// More of it for each event and consumer the call is told of; for each event that
+    /// waits, a thirty-second of that.
+    pub dispatcher_fuel_per_row: u64,
     /// Linear memory of one instance, all its memories together.
     pub max_memory_bytes: usize,
     /// Memory of all instances of the plugin together, those of its versions and
@@ -104,6 +110,24 @@ impl PluginLimits {
         self.fuel.saturating_add(self.fuel_per_byte.saturating_mul(bytes as u64))
     }
 }
+
+impl PluginLimits {
+    /// The fuel of a call of a dispatcher that is told of `rows` events and consumers,
+    /// is handed `bytes` of keys, and has so many events that wait.
+    #[must_use]
+    pub fn dispatcher_fuel_for(&self, rows: usize, bytes: usize, waiting: usize) -> u64 {
+        let row = self.dispatcher_fuel_per_row;
+        let of_rows = row.saturating_mul(rows as u64);
+        let of_bytes = self.fuel_per_byte.saturating_mul(bytes as u64);
+        // A table of all of them has to grow now and then, in one call.
+        let of_waiting = (row / WAITING_SHARE).saturating_mul(waiting as u64);
+        let more = of_rows.saturating_add(of_bytes).saturating_add(of_waiting);
+        self.dispatcher_fuel.saturating_add(more)
+    }
+}
+
+/// Of the fuel for a row, what there is for an event that waits.
+const WAITING_SHARE: u64 = 32;
 
 /// Holds an instance to its memory, and remembers that it had to.
 #[derive(Debug)]

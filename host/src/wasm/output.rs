@@ -28,7 +28,9 @@ impl OutputTail {
 
     fn append(&self, bytes: &[u8]) {
         let mut kept = self.lock();
-        kept.extend(bytes);
+        // No more than is kept, however much it is.
+        let from = bytes.len().saturating_sub(KEPT_BYTES);
+        kept.extend(bytes.get(from..).unwrap_or_default());
         let excess = kept.len().saturating_sub(KEPT_BYTES);
         kept.drain(..excess);
     }

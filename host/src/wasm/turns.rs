@@ -8,7 +8,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -17,17 +17,46 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+use super::engine::EPOCH;
+
 /// The turns of a server's calls.
 #[derive(Debug)]
-pub(super) struct Turns(Semaphore);
+pub(super) struct Turns {
+    cores: Semaphore,
+    /// Counts epochs: a clock that costs nothing to read.
+    ticks: AtomicU64,
+}
+
+/// When a call began, to an epoch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tick(u64);
 
 impl Turns {
     pub(super) fn new() -> Self {
-        Self(Semaphore::new(available_parallelism().map_or(1, usize::from)))
+        Self::of(available_parallelism().map_or(1, usize::from))
+    }
+
+    fn of(cores: usize) -> Self {
+        Self { cores: Semaphore::new(cores), ticks: AtomicU64::new(0) }
+    }
+
+    /// Now.
+    pub(super) fn tick(&self) -> Tick {
+        Tick(self.ticks.load(Ordering::Relaxed))
+    }
+
+    /// Another epoch begins.
+    pub(super) fn begin_tick(&self) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn since(&self, Tick(begun): Tick) -> Duration {
+        let ticks = self.ticks.load(Ordering::Relaxed).saturating_sub(begun);
+        EPOCH.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
     /// Waits for `call`, but no longer than `limit`; `None` when it took
-    /// longer. The clock starts, and turns are taken, only if it is not ready
+    /// longer. A timer starts, and turns are taken, only if it is not ready
     /// at once; `goes_on` is told.
     pub(super) async fn within<F: Future>(
         &self,
@@ -35,22 +64,25 @@ impl Turns {
         mut call: Pin<&mut F>,
         goes_on: impl FnOnce(),
     ) -> Option<F::Output> {
+        let begun = self.tick();
         let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         if let Poll::Ready(value) = first {
             return Some(value);
         }
         goes_on();
         // Boxed, as few calls get here and all would have room for it.
-        Box::pin(self.slowly(limit, call)).await
+        Box::pin(self.slowly(limit, begun, call)).await
     }
 
     /// As [`Self::within`], for a call that was not ready at once.
     pub(super) async fn slowly<F: Future>(
         &self,
         limit: Duration,
+        begun: Tick,
         call: Pin<&mut F>,
     ) -> Option<F::Output> {
-        let (mut rest, mut deadline) = (pin!(self.rest(call)), pin!(sleep(limit)));
+        let left = limit.saturating_sub(self.since(begun));
+        let (mut rest, mut deadline) = (pin!(self.rest(call)), pin!(sleep(left)));
         poll_fn(|cx| match rest.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
             Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
@@ -63,7 +95,7 @@ impl Turns {
         let mut computes = false;
         loop {
             // The semaphore is never closed; without a turn it would go on too.
-            let turn = if computes { self.0.acquire().await.ok() } else { None };
+            let turn = if computes { self.cores.acquire().await.ok() } else { None };
             if turn.is_some() {
                 // Behind all that is ready.
                 yield_now().await;
@@ -187,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_waits_leaves_its_turn_to_others() {
-        let (turns, used) = (Turns(Semaphore::new(1)), AtomicUsize::new(0));
+        let (turns, used) = (Turns::of(1), AtomicUsize::new(0));
         let (wake, woken) = tokio::sync::oneshot::channel();
         let waits = async {
             compute(5, &used).await;

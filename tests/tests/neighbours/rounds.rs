@@ -1,1 +1,123 @@
 //! Messages that are handled together share speed, not fate.
+
+use millrace_tests::{App, RawSocket, TestServer, opcode};
+use serde_json::{Value, json};
+
+use super::longest_ping;
+
+const TOPIC: &str = "hostile:a";
+/// The outgoing requests of `tests/apps/hostile`.
+const HTTP: &str =
+    "[plugins.hostile.http]\nhosts = [\"127.0.0.1:*\"]\naddresses = [\"127.0.0.1\"]\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_of_some_do_not_crash_the_channels_of_others() {
+    const UPLOADS: usize = 16;
+    const VOLLEYS: usize = 4;
+    let config = "[limits]\nmax_memory_bytes = 16777216\n";
+    let server = TestServer::start(App::probe_with(config));
+    for volley in 0..VOLLEYS {
+        let (mut uploads, mut bystanders) = (Vec::new(), Vec::new());
+        for number in 0..UPLOADS {
+            let topic = format!("room:{volley}-{number}");
+            let mut upload = RawSocket::connect(server.address()).await;
+            let join = json!(["1", "1", topic, "phx_join", {}]).to_string();
+            upload.send(opcode::TEXT, join.as_bytes()).await;
+            upload.recv().await;
+            let text = "x".repeat(1_500_000);
+            let ping = json!(["1", "2", topic, "ping", { "text": text }]).to_string();
+            let mut frame = RawSocket::frame(opcode::TEXT, ping.as_bytes());
+            let last = frame.split_off(frame.len() - 2);
+            upload.send_bytes(&frame).await;
+            uploads.push((upload, last));
+        }
+        for number in 0..8 {
+            let (mut bystander, topic) = (server.client().await, format!("room:b{number}"));
+            bystander.join(&topic).await;
+            bystanders.push((bystander, topic));
+        }
+        let mut sent = Vec::new();
+        for (bystander, topic) in &mut bystanders {
+            sent.push(bystander.push(topic, "ping", json!({})).await);
+        }
+        for (upload, last) in &mut uploads {
+            upload.send_bytes(last).await;
+        }
+        for ((bystander, topic), reference) in bystanders.iter_mut().zip(sent) {
+            bystander.expect_reply(topic, &reference, "ok", json!({})).await;
+        }
+        for (upload, _) in &mut uploads {
+            let (_, answer) = upload.recv().await;
+            assert!(
+                String::from_utf8_lossy(&answer).contains("\"status\":\"ok\""),
+                "an upload is answered"
+            );
+        }
+    }
+    assert!(!server.log().contains("cause="), "{}", server.log());
+}
+
+#[tokio::test]
+async fn large_messages_behind_a_slow_one_are_handled_in_order() {
+    let server =
+        TestServer::start(App::hostile_with("[limits]\nmax_memory_bytes = 16777216\n", ""));
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let slow = client.push(TOPIC, "sleep", json!({ "ms": 300 })).await;
+    let mut sent = Vec::new();
+    for number in 0..30 {
+        let payload = json!({ "number": number, "text": "x".repeat(700_000) });
+        sent.push((client.push(TOPIC, "ping", payload.clone()).await, payload));
+    }
+    client.expect_reply(TOPIC, &slow, "ok", json!({})).await;
+    for (reference, payload) in sent {
+        client.expect_reply(TOPIC, &reference, "ok", payload).await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_traps_first_is_the_only_one_that_is_failed() {
+    let server = TestServer::start(App::hostile_with("", ""));
+    let mut client = server.client().await;
+    // In one frame each, and so in one round as a rule.
+    let topics: Vec<String> = (0..8).map(|number| format!("hostile:{number}")).collect();
+    for topic in &topics {
+        client.join(topic).await;
+    }
+    for _ in 0..5 {
+        let [first, others @ ..] = topics.as_slice() else { panic!("there are topics") };
+        client.push(first, "crash", json!({})).await;
+        let mut sent = Vec::new();
+        for topic in others {
+            sent.push((topic, client.push(topic, "ping", json!({ "a": 1 })).await));
+        }
+        client.expect_crashed(first).await;
+        for (topic, reference) in sent {
+            client.expect_reply(topic, &reference, "ok", json!({ "a": 1 })).await;
+        }
+        client.join(first).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_with_too_many_headers_are_refused() {
+    let server = TestServer::start(App::hostile_with("", HTTP));
+    let (mut attacker, mut bystander) = (server.client().await, server.client().await);
+    attacker.join(TOPIC).await;
+    bystander.join("hostile:b").await;
+    let order = json!({ "text": "http://127.0.0.1:9/", "n": 24_577 });
+    let refused = |answer: &Value| answer.to_string().contains("24577 fields of headers");
+    attacker.push(TOPIC, "headers", order.clone()).await;
+    let answer = attacker.socket.recv_json().await;
+    assert!(refused(&answer), "{answer}");
+    // So that the request is made in the first slice of its call, within a round.
+    for _ in 0..4 {
+        attacker.push(TOPIC, "prepare_headers", order.clone()).await;
+        attacker.socket.recv_json().await;
+        attacker.push(TOPIC, "send_prepared", json!({})).await;
+        longest_ping(&mut bystander, "hostile:b", 10).await;
+        let answer = attacker.socket.recv_json().await;
+        assert!(refused(&answer), "{answer}");
+    }
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}

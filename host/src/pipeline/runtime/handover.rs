@@ -90,7 +90,10 @@ impl Pipeline {
                     let patience = until.saturating_duration_since(Instant::now());
                     self.enqueue_patiently(piece, patience).await
                 }
-                None => self.enqueue(piece),
+                None => {
+                    self.free().await;
+                    self.enqueue(piece)
+                }
             });
             if waiting.len() == 0 {
                 return handover;
@@ -107,19 +110,12 @@ impl Pipeline {
         {
             let mut inner = self.lock();
             let now = self.now();
+            self.take_inbox(&mut inner, now, &mut aftermath);
             let mut waiting = events.into_iter();
             while waiting.len() > 0 {
                 for hash in inner.core.hash_keys(waiting.as_slice()) {
                     let Some(event) = waiting.next() else { break };
-                    let result = if inner.closed {
-                        Err(Refused(event))
-                    } else if event.payload.len() > self.max_event_bytes {
-                        inner.core.rejected();
-                        Err(Refused(event))
-                    } else {
-                        inner.core.accept(event, hash, now)
-                    };
-                    handover.note(result);
+                    handover.note(self.accept_one(&mut inner, event, hash, now));
                 }
             }
             inner.core.accepted(now);
@@ -143,6 +139,7 @@ impl Pipeline {
         let mut handover = Handover::default();
         loop {
             let room = self.room.notified();
+            self.free().await;
             let closed = self.accept_some(&mut waiting, &mut handover);
             if waiting.len() == 0 || closed {
                 break;
@@ -184,7 +181,7 @@ impl Pipeline {
     }
 
     /// Finds the keys and the selections of events in their JSON.
-    fn look_into(&self, events: &mut [NewEvent]) {
+    pub(super) fn look_into(&self, events: &mut [NewEvent]) {
         if self.partition_by.is_some() || self.selects {
             events.iter_mut().for_each(|event| self.look_into_one(event));
         }

@@ -3,6 +3,7 @@
 
 mod consuming;
 mod handover;
+mod inbox;
 mod stages;
 
 use std::fmt::Debug;
@@ -15,12 +16,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 pub use handover::Handover;
+use inbox::Inbox;
 use stages::{Seat, staged, started};
 
 use super::core::{Core, CoreConfig, OnFull, Output, Totals};
 use super::dead_letters::DeadLetters;
 use super::dispatcher::{Broken, Dispatcher, Standby};
-use super::event::{ConsumerId, Now};
+use super::event::{ConsumerId, NewEvent, Now};
 use super::selector::Selector;
 use super::spec::{DispatcherSpec, PipelineSpec, StageSpec};
 use crate::bucket::Bucket;
@@ -40,6 +42,9 @@ pub trait Surroundings: Debug + Send + Sync {
 
     /// A worker's call came to nothing.
     fn faulted(&self, fault: &Fault, plugin: &str, pipeline: &str);
+
+    /// An event of a plugin found no room after all.
+    fn refused(&self, pipeline: &Pipeline, event: NewEvent);
 }
 
 /// Surroundings that are not there: what workers ask for comes to nothing.
@@ -52,6 +57,8 @@ impl Surroundings for Nowhere {
     fn reply(&self, _: SocketRef, _: String, _: Payload) {}
 
     fn faulted(&self, _: &Fault, _: &str, _: &str) {}
+
+    fn refused(&self, _: &Pipeline, _: NewEvent) {}
 }
 
 /// A pipeline.
@@ -65,6 +72,7 @@ pub struct Pipeline {
     /// Whether there is any.
     selects: bool,
     inner: Mutex<Inner>,
+    inbox: Inbox,
     stages: Vec<Vec<Seat>>,
     started: Instant,
     /// There may be room again for producers that wait.
@@ -142,6 +150,7 @@ impl Pipeline {
                 rate,
                 closed: false,
             }),
+            inbox: Inbox::default(),
             stages: seats,
             started,
             room: Notify::new(),
@@ -376,6 +385,11 @@ impl Pipeline {
         for output in aftermath.outputs.drain(..) {
             self.see_to_one(output);
         }
+        if !aftermath.refused.is_empty()
+            && let Some(surroundings) = self.surroundings.get().and_then(Weak::upgrade)
+        {
+            aftermath.refused.drain(..).for_each(|event| surroundings.refused(self, event));
+        }
     }
 
     fn see_to_one(&self, output: Output) {
@@ -412,10 +426,6 @@ impl Pipeline {
     fn now(&self) -> Now {
         Now(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What the core wants done after the lock is released.
@@ -423,6 +433,8 @@ impl Pipeline {
 struct Aftermath {
     woken: Vec<(usize, ConsumerId)>,
     outputs: Vec<Output>,
+    /// Of producers that are told later.
+    refused: Vec<NewEvent>,
     has_room: bool,
     is_empty: bool,
 }
