@@ -44,6 +44,8 @@ pub(super) struct Channels {
     pub(super) returns: Arc<Returns>,
     /// Frames that were taken since they were handled last.
     pub(super) unflushed: usize,
+    /// There may be replies to what came back from a round.
+    pub(super) has_replies: bool,
     /// Calls that ended, whose results wait for the next turn or for the client.
     pub(super) held: VecDeque<Called>,
     /// So much waits for the client that nothing more is to be said to it.
@@ -104,6 +106,7 @@ impl Channels {
             in_round: 0,
             returns: Arc::default(),
             unflushed: 0,
+            has_replies: false,
             held: VecDeque::new(),
             is_congested: false,
             effect_bytes: 0,
@@ -149,6 +152,11 @@ impl Channels {
         }
     }
 
+    /// Whether there may be replies to what came back from a round since this was asked.
+    pub(super) fn take_has_replies(&mut self) -> bool {
+        std::mem::take(&mut self.has_replies)
+    }
+
     /// Whether messages of it are being handled with those of others.
     pub(super) fn is_in_round(&self) -> bool {
         self.in_round > 0
@@ -163,12 +171,13 @@ impl Channels {
         self.session.identity().connection
     }
 
-    /// Takes a frame of the client.
+    /// Takes a frame of the client. False if it has to wait until what came before it
+    /// has been handled, which takes its turns ([`Self::is_behind`]).
     pub(super) fn receive(
         &mut self,
         frame: &Frame,
         cx: &mut Context<'_>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<bool, DecodeError> {
         let mut message = self.session.identity().serializer.decode(frame)?;
         if frame.len() > SMALL_FRAME_BYTES && message.payload.len() < frame.len() / 2 {
             // The rest of the frame would stay in memory as long as its payload does.
@@ -176,7 +185,10 @@ impl Channels {
         }
         if message.event.starts_with("phx_") || message.topic == "phoenix" {
             // What came before it is answered before it.
-            self.flush_now(cx);
+            self.flush(cx);
+            if self.is_behind() {
+                return Ok(false);
+            }
             if message.event == "phx_join" {
                 // Joining again ends what its calls came to.
                 self.apply_held(cx);
@@ -191,17 +203,24 @@ impl Channels {
             let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
             self.session.refuse_join(&message, after_ms, &mut self.actions);
             self.act(cx);
-            return Ok(());
+            return Ok(true);
         }
         self.make_room();
         let routes = routes(&self.account, &self.session);
         self.session.receive(message, &routes, &mut self.actions);
         self.act(cx);
         self.unflushed += 1;
-        if self.unflushed >= self.shared().socket.max_pending.min(MOST_MESSAGES) {
-            self.flush_now(cx);
-        }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether messages that were taken for a round have not all been handled.
+    pub(super) fn is_behind(&self) -> bool {
+        self.in_round > 0 || self.has_gathered()
+    }
+
+    /// Whether those that were taken have to be handled before more are read.
+    pub(super) fn has_enough(&self) -> bool {
+        self.unflushed >= self.shared().socket.max_pending.min(MOST_MESSAGES)
     }
 
     /// Takes a broadcast that a channel has to see.

@@ -48,6 +48,8 @@ pub(super) struct Connection {
     /// Taken from the outbox, not yet handed to the socket.
     taken: VecDeque<Outgoing>,
     read_budget: usize,
+    /// A frame that was read before its turn.
+    early: Option<Frame>,
     /// The last frame was all that there was to read.
     is_read: bool,
     /// There may be a reply to what was received in this turn.
@@ -91,6 +93,7 @@ impl Connection {
             channels: Channels::new(identity, shared),
             taken: VecDeque::new(),
             read_budget: READ_BUDGET,
+            early: None,
             is_read: false,
             has_received: false,
             read_at: None,
@@ -133,12 +136,14 @@ impl Connection {
         self.channels.begin_turn();
         loop {
             match ready!(self.poll_event(cx)) {
-                Event::Frame(frame) => {
-                    if let Err(error) = self.channels.receive(&frame, cx) {
+                Event::Frame(frame) => match self.channels.receive(&frame, cx) {
+                    Ok(true) => {}
+                    Ok(false) => self.early = Some(frame),
+                    Err(error) => {
                         let end = End::ByServer(CloseReason::Malformed, error.to_string());
                         return Poll::Ready(end);
                     }
-                }
+                },
                 Event::Notice(notice) => self.channels.notice(notice, cx),
                 Event::Late(late) => self.channels.late(*late, &mut self.taken, cx),
                 Event::Timer(timer) => self.channels.timer(timer, cx),
@@ -150,13 +155,20 @@ impl Connection {
     /// Reads first: replies to all frames that are there go out in one write.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let is_settled = self.channels.settle(self.is_congested(), cx);
+        if !self.channels.is_behind()
+            && let Some(frame) = self.early.take()
+        {
+            return Poll::Ready(Event::Frame(frame));
+        }
         let draining = self.channels.outbox().is_draining();
         let may_read = !draining && is_settled && self.may_read();
         loop {
             // What is gathered mostly goes to a round, and is looked after again then.
             let reads_later = std::mem::take(&mut self.is_read) && self.channels.has_gathered();
+            let has_enough = self.early.is_some() || self.channels.has_enough();
             if !reads_later
                 && may_read
+                && !has_enough
                 && let Poll::Ready(event) = self.poll_read(cx)
             {
                 return Poll::Ready(event);
@@ -165,7 +177,12 @@ impl Connection {
             if self.channels.is_in_round() {
                 // It is woken when its messages have been handled, and writes then.
                 self.has_received = false;
-                return Poll::Pending;
+                // Unless some have been, and the others have another turn.
+                return if self.channels.take_has_replies() { self.poll_write(cx) } else { Poll::Pending };
+            }
+            if has_enough {
+                // They have been handled at once.
+                cx.waker().wake_by_ref();
             }
             if !reads_later {
                 break;
@@ -177,10 +194,11 @@ impl Connection {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.channels.take_has_replies();
         if let Poll::Ready(event) = self.poll_write(cx) {
             return Poll::Ready(event);
         }
-        if draining && self.channels.is_idle() && self.taken.is_empty() {
+        if draining && self.channels.is_idle() && self.early.is_none() && self.taken.is_empty() {
             return Poll::Ready(Event::End(End::by_server(CloseReason::Restarting)));
         }
         let may_go_on = !self.channels.is_settled() && !self.is_congested();

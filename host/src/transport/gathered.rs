@@ -26,7 +26,6 @@ impl Channels {
     /// Hands over the messages that were gathered, and those that wait behind them. What
     /// comes of them is there at the next [`Self::take_returned`].
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
-        self.unflushed = 0;
         self.returns.begin();
         while !self.gathered.is_empty() {
             let mut is_for_others = true;
@@ -42,6 +41,15 @@ impl Channels {
                 self.take_returned(cx);
             }
             self.act(cx);
+        }
+        self.count_handled();
+    }
+
+    /// Whoever has been read from enough is read from again once all that was taken has
+    /// been handled.
+    fn count_handled(&mut self) {
+        if !self.is_behind() {
+            self.unflushed = 0;
         }
     }
 
@@ -62,6 +70,7 @@ impl Channels {
         }
         let Returned { runs, mut called, mut rest } = self.returns.take();
         self.in_round -= runs;
+        self.has_replies |= runs > 0;
         for rest in &mut rest {
             // Before the channel ends, if it does.
             self.session.put_back(std::mem::take(&mut rest.not_made));
@@ -77,6 +86,7 @@ impl Channels {
             }
         }
         self.act(cx);
+        self.count_handled();
     }
 
     /// Whether a message cannot be handled together with those of others.

@@ -1,6 +1,9 @@
 //! Messages that are handled together share speed, not fate.
 
-use millrace_tests::{App, RawSocket, TestServer, opcode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use millrace_tests::{App, RawSocket, TestClient, TestServer, opcode};
 use serde_json::{Value, json};
 
 use super::longest_ping;
@@ -97,6 +100,48 @@ async fn one_that_traps_first_is_the_only_one_that_is_failed() {
         }
         client.join(first).await;
     }
+}
+
+/// Keeps `in_flight` calls that compute under way, and counts those that are answered.
+fn attack(mut client: TestClient, in_flight: usize, turns: usize, answered: Arc<AtomicUsize>) {
+    tokio::spawn(async move {
+        client.join(TOPIC).await;
+        // Nothing is parsed or written anew: it is the server that has to be busy.
+        let join_ref = client.join_ref(TOPIC);
+        let burn = json!([join_ref, "1", TOPIC, "burn", { "n": turns }]).to_string();
+        for _ in 0..in_flight {
+            client.socket.send_text(burn.as_str()).await;
+        }
+        loop {
+            client.socket.recv().await;
+            answered.fetch_add(1, Ordering::Relaxed);
+            client.socket.send_text(burn.as_str()).await;
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_has_one_slice_in_a_turn_however_many_messages_it_sends() {
+    const ATTACKERS: usize = 20;
+    /// Just under a slice of fuel: 92,000 units.
+    const TURNS: usize = 12_100;
+    let server = TestServer::start(App::hostile_with("", ""));
+    let answered = Arc::<AtomicUsize>::default();
+    for _ in 0..ATTACKERS {
+        attack(server.client().await, 64, TURNS, Arc::clone(&answered));
+    }
+    let (mut bystander, topic) = (server.client().await, "hostile:bystander");
+    bystander.join(topic).await;
+    let mut meanwhile = Vec::new();
+    for _ in 0..100 {
+        let before = answered.load(Ordering::Relaxed);
+        bystander.expect_answer(topic, "ping", json!({}), "ok", json!({})).await;
+        meanwhile.push(answered.load(Ordering::Relaxed) - before);
+    }
+    meanwhile.sort_unstable();
+    // All of theirs, if all that was read is handled before any of it is answered.
+    let median = meanwhile[meanwhile.len() / 2];
+    assert!(median < ATTACKERS * 64 / 4, "{median} of the others' for one of the bystander's");
 }
 
 #[tokio::test]
