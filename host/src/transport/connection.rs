@@ -178,7 +178,11 @@ impl Connection {
                 // It is woken when its messages have been handled, and writes then.
                 self.has_received = false;
                 // Unless some have been, and the others have another turn.
-                return if self.channels.take_has_replies() { self.poll_write(cx) } else { Poll::Pending };
+                return if self.channels.take_has_replies() {
+                    self.poll_write(cx)
+                } else {
+                    Poll::Pending
+                };
             }
             if has_enough {
                 // They have been handled at once.

@@ -178,7 +178,8 @@ impl Pool {
             Poll::Pending => {
                 ledger.entries().upcoming.clear();
                 let hold = self.hold(&ledger.went_well().2);
-                let end: Waits = Box::pin(self.wait_for(call, ledger, last, (hold, instance, tick)));
+                let end: Waits =
+                    Box::pin(self.wait_for(call, ledger, last, (hold, instance, tick)));
                 waits = Some(end);
             }
         }
@@ -233,12 +234,7 @@ impl Pool {
         }
     }
 
-    fn failed(
-        &self,
-        (fault, used): Failed,
-        ledger: &Ledger,
-        since: Option<Instant>,
-    ) -> Handled {
+    fn failed(&self, (fault, used): Failed, ledger: &Ledger, since: Option<Instant>) -> Handled {
         self.faulted(&fault, &ledger.went_well().2);
         let (fuel, memory_bytes) = used;
         let mut took = Duration::ZERO;

@@ -61,7 +61,6 @@ impl Channel for Hostile {
     const TOPICS: &'static [&'static str] = &["hostile:*"];
     type Assigns = ();
 
-    #[expect(clippy::too_many_lines, reason = "one arm is one attack")]
     fn handle_in(socket: &mut Socket<()>, event: &str, payload: Payload) -> Result<Reply> {
         let order: Order = payload.json()?;
         let Order { n, bytes, .. } = order;
