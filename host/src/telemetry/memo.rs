@@ -23,8 +23,13 @@ impl<T: Clone> Memo<T> {
         Self { known: ArcSwap::default(), adding: Mutex::default(), max }
     }
 
-    /// Does something with what belongs to a name, which `make` makes for a new
-    /// one. `None` when there are too many, or `make` made none.
+    /// Does something with what belongs to a name; `None` for a new one.
+    pub(crate) fn known<R>(&self, name: &str, f: impl FnOnce(&T) -> R) -> Option<R> {
+        self.known.load().get(name).map(f)
+    }
+
+    /// The same with what `make` makes for a new name. `None` when there are too many,
+    /// or `make` made none.
     pub(crate) fn with<R>(
         &self,
         name: &str,
@@ -50,8 +55,9 @@ impl<T: Clone> Memo<T> {
         if before.len() >= self.max {
             return None;
         }
+        let made = make()?;
         let mut after = Known::clone(&before);
-        after.insert(SmolStr::new(name), make()?);
+        after.insert(SmolStr::new(name), made);
         self.known.store(after.into());
         Some(())
     }
@@ -70,5 +76,6 @@ mod tests {
         assert_eq!(memo.with("b", || Some(3), |n| *n), Some(3));
         assert_eq!(memo.with("c", || Some(4), |n| *n), None);
         assert_eq!(memo.with("b", || Some(5), |n| *n), Some(3));
+        assert_eq!((memo.known("b", |n| *n), memo.known("c", |n| *n)), (Some(3), None));
     }
 }

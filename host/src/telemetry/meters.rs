@@ -42,15 +42,20 @@ impl ChannelMeters {
         self.metrics.time_of(Metric::ChannelJoin, &[&self.pattern, result], took);
     }
 
-    /// An event was handled.
-    pub fn handled(&self, event: &str, took: Duration) {
+    /// An event was handled, without an error or with one. Only the former has it
+    /// told apart from then on: clients send whatever they like, and a plugin answers
+    /// what it does not know with an error.
+    pub fn handled(&self, event: &str, took: Duration, well: bool) {
         let took = micros(took);
+        if self.events.known(event, |known| known.record(took)).is_some() {
+            return;
+        }
         let new = || {
-            let allowed = self.metrics.events().allows(event);
             let labels = [self.pattern.as_str(), event];
-            allowed.then(|| self.metrics.histogram(Metric::ChannelIn, &labels))
+            Some(self.metrics.histogram(Metric::ChannelIn, &labels))
         };
-        if self.events.with(event, new, |known| known.record(took)).is_none() {
+        let may_be_new = well && self.metrics.events().allows(event);
+        if !may_be_new || self.events.with(event, new, |known| known.record(took)).is_none() {
             self.other.record(took);
         }
     }
@@ -186,12 +191,16 @@ mod tests {
     use super::*;
     use crate::telemetry::{EventNames, Reading, Wanted, Window};
 
-    /// How often each event was counted.
+    /// How often each event was counted, of which those with a `!` are answered with
+    /// an error.
     fn counted(names: EventNames, events: &[&str]) -> Vec<(String, u64)> {
         let wanted = Wanted { events: names, kept: true, statsd: None };
         let metrics = Metrics::new(wanted).unwrap();
         let meters = ChannelMeters::new(&metrics, "room:*".to_owned());
-        events.iter().for_each(|event| meters.handled(event, Duration::from_millis(1)));
+        for event in events {
+            let (name, well) = (event.trim_end_matches('!'), !event.ends_with('!'));
+            meters.handled(name, Duration::from_millis(1), well);
+        }
         let readings = Window::default().next(metrics.registry()).into_iter();
         let mut counted: Vec<_> = readings
             .filter_map(|(key, reading)| match (key.name.as_str(), reading) {
@@ -215,5 +224,13 @@ mod tests {
         assert_eq!(first, named(&[("a", 2), ("b", 1), ("other", 2)]));
         let listed = counted(EventNames::Listed(vec!["c".to_owned()]), &events);
         assert_eq!(listed, named(&[("c", 1), ("other", 4)]));
+    }
+
+    #[test]
+    fn what_is_answered_with_an_error_takes_no_place() {
+        let events = ["x!", "y!", "a", "a!", "z!", "b"];
+        let expected = [("a", 2), ("b", 1), ("other", 3)];
+        let expected = expected.map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(counted(EventNames::First(2), &events), expected);
     }
 }

@@ -34,7 +34,9 @@ pub(crate) struct TopicRate {
     delivered: f64,
 }
 
-/// Topics of one thread between two looks; further ones are not counted.
+/// Topics of one thread between two looks. The half with fewest messages makes room
+/// for further ones, so that any number of topics with a few messages each cannot
+/// hide one with many: what has more than one in `MAX_TOPICS / 2` of all is found.
 const MAX_TOPICS: usize = 4096;
 
 impl TopicTally {
@@ -58,7 +60,10 @@ impl TopicTally {
         let mut tallies = tallies.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tally) = tallies.get_mut(topic) {
             add(tally);
-        } else if tallies.len() < MAX_TOPICS {
+        } else {
+            if tallies.len() >= MAX_TOPICS {
+                make_room(&mut tallies);
+            }
             add(tallies.entry(Arc::clone(topic)).or_default());
         }
     }
@@ -76,8 +81,7 @@ impl TopicTally {
             }
         }
         let mut all: Vec<_> = all.into_iter().collect();
-        let messages = |tally: &Tally| tally.received + tally.delivered;
-        all.sort_by(|(a, x), (b, y)| messages(y).cmp(&messages(x)).then_with(|| a.cmp(b)));
+        all.sort_by(|(a, x), (b, y)| y.messages().cmp(&x.messages()).then_with(|| a.cmp(b)));
         all.truncate(most);
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
         let rate = |(topic, tally): (Arc<str>, Tally)| TopicRate {
@@ -89,9 +93,41 @@ impl TopicTally {
     }
 }
 
+impl Tally {
+    fn messages(self) -> u64 {
+        self.received + self.delivered
+    }
+}
+
+/// Forgets the half with fewest messages, and those that have as few: a walk over all
+/// for each two thousand that are new.
+fn make_room(tallies: &mut HashMap<Arc<str>, Tally>) {
+    let mut messages: Vec<u64> = tallies.values().map(|tally| tally.messages()).collect();
+    let middle = messages.len() / 2;
+    let (_, &mut median, _) = messages.select_nth_unstable(middle);
+    tallies.retain(|_, tally| tally.messages() > median);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_quiet_topics_do_not_hide_a_busy_one() {
+        let tally = TopicTally::new(true);
+        let busy = Arc::from("busy");
+        for number in 0..10 * MAX_TOPICS {
+            let quiet = Arc::from(number.to_string());
+            tally.received(&quiet);
+            tally.received(&quiet);
+            if number % 100 == 99 {
+                tally.received(&busy);
+            }
+        }
+        let found = tally.take(1, 1.0);
+        assert_eq!(found[0].topic, "busy");
+        assert!(found[0].received >= 300.0, "{found:?}");
+    }
 
     #[test]
     fn the_topics_with_most_messages_come_first() {

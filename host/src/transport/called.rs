@@ -65,8 +65,9 @@ impl Called {
         let Call { plugin, ticket, .. } = &*self.call;
         let meters = &plugin.meters;
         match (ticket.turn, self.event(), &self.result) {
-            (Turn::Message, Some(event), _) => {
-                meters.handled(event, self.took);
+            (Turn::Message, Some(event), result) => {
+                let well = result.as_ref().is_ok_and(|completion| !completion.is_error());
+                meters.handled(event, self.took, well);
                 metrics.topics().received(&ticket.caller.context.topic);
             }
             (Turn::Join, _, result) => meters.joined(join_result(result), self.took),

@@ -227,7 +227,8 @@ impl Instance {
         assigns: &Assigns,
         callback: &Callback,
     ) -> Result<Completion, Fault> {
-        self.refuel(assigns.data.len() + convert::size(callback))?;
+        let size = convert::size(&calling.caller.context, callback);
+        self.refuel(assigns.data.len() + size)?;
         let kind = match callback {
             Callback::HandleIn { .. } => CallKind::Message,
             _ => CallKind::Other,
@@ -263,7 +264,7 @@ impl Instance {
         name: &str,
         payload: &Payload,
     ) -> Result<Vec<Effect>, Fault> {
-        self.refuel(payload.len())?;
+        self.refuel(calling.caller.context.topic.len() + name.len() + payload.len())?;
         let context = Arc::clone(&calling.caller.context);
         self.begin(calling, CallKind::Task, Some(payload));
         let Some(guest) = &self.tasks else { return Err(missing("tasks")) };

@@ -91,10 +91,17 @@ pub(super) fn handed(callback: &Callback) -> Option<&Payload> {
     }
 }
 
-/// What a callback hands to the plugin, in bytes.
-pub(super) fn size(callback: &Callback) -> usize {
-    let name = if let Callback::HandleInfo(Info::Timer(name)) = callback { name.len() } else { 0 };
-    handed(callback).map_or(name, Payload::len)
+/// What a callback hands to the plugin besides the assigns, in bytes.
+pub(super) fn size(context: &Context, callback: &Callback) -> usize {
+    let names = match callback {
+        Callback::HandleIn { event, .. } => event.len(),
+        Callback::HandleOut(broadcast) | Callback::HandleInfo(Info::Broadcast(broadcast)) => {
+            broadcast.topic.len() + broadcast.event.len()
+        }
+        Callback::HandleInfo(Info::Timer(name)) => name.len(),
+        Callback::Join { .. } | Callback::Terminate(_) => 0,
+    };
+    context.topic.len() + names + handed(callback).map_or(0, Payload::len)
 }
 
 impl ConnectRequest {

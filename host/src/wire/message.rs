@@ -16,7 +16,7 @@ pub struct Message<'a> {
     pub reference: Option<Ref>,
     /// The topic, for example `room:lobby`.
     pub topic: Cow<'a, str>,
-    /// The event, for example `phx_join` or `new_msg`.
+    /// The event, for example `phx_join` or `new_msg`; at most 255 bytes.
     pub event: Cow<'a, str>,
     /// Shares the bytes of the frame.
     pub payload: Payload,
@@ -79,6 +79,20 @@ impl Payload {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Longer events are refused as malformed, whatever the version: one is kept as long
+/// as it is measured, and binary frames have room for no more either.
+const MAX_EVENT_BYTES: usize = 255;
+
+/// An event of a text frame, if it is short enough.
+pub(super) fn checked_event(event: Cow<'_, str>) -> Result<Cow<'_, str>, DecodeError> {
+    match event.len() {
+        0..=MAX_EVENT_BYTES => Ok(event),
+        found => Err(DecodeError(format!(
+            "an event may have at most {MAX_EVENT_BYTES} bytes, found {found}"
+        ))),
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::json::push_string;
+use super::message::checked_event;
 use super::v2_json::share;
 use super::{DecodeError, Frame, Message, Ref};
 
@@ -21,7 +22,7 @@ pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
         join_ref,
         reference,
         topic: parts.topic,
-        event: parts.event,
+        event: checked_event(parts.event)?,
         payload: share(text, parts.payload.get()),
     })
 }
@@ -85,6 +86,17 @@ mod tests {
     fn a_missing_key_is_named() {
         let error = decode(&r#"{"topic":"t","event":"e","payload":{}}"#.into()).unwrap_err();
         assert!(error.to_string().contains("missing field `ref`"), "{error}");
+    }
+
+    #[test]
+    fn an_event_has_so_many_bytes() {
+        let with = |event: &str| {
+            decode(&format!(r#"{{"topic":"t","event":"{event}","payload":{{}},"ref":"1"}}"#).into())
+                .map(|message| message.event.len())
+        };
+        assert_eq!(with(&"x".repeat(255)), Ok(255));
+        let error = with(&"é".repeat(128)).unwrap_err().to_string();
+        assert!(error.contains("an event may have at most 255 bytes, found 256"), "{error}");
     }
 
     #[test]

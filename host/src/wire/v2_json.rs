@@ -5,6 +5,7 @@ use bytestring::ByteString;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::json::push_string;
+use super::message::checked_event;
 use super::scan::Scanner;
 use super::{DecodeError, Frame, Message, Payload, Ref};
 
@@ -14,7 +15,7 @@ pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
     let join_ref = Ref::from_json(array.next(Scanner::value)?)?;
     let reference = Ref::from_json(array.next(Scanner::value)?)?;
     let topic = array.next(Scanner::string)?;
-    let event = array.next(Scanner::string)?;
+    let event = checked_event(array.next(Scanner::string)?)?;
     let payload = share(text, array.next(Scanner::value)?);
     array.end()?;
     Ok(Message { join_ref, reference, topic, event, payload })
@@ -151,6 +152,19 @@ mod tests {
             let error = decode(&bad.into()).unwrap_err().to_string();
             assert!(error.contains(problem), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn an_event_has_so_many_bytes() {
+        let with = |event: &str| {
+            decode(&format!(r#"[null,"1","t","{event}",{{}}]"#).into())
+                .map(|message| message.event.len())
+        };
+        assert_eq!(with(&"x".repeat(255)), Ok(255));
+        // Bytes as they are, however they are written.
+        assert_eq!(with(&"\\u0041".repeat(255)), Ok(255));
+        let error = with(&"é".repeat(128)).unwrap_err().to_string();
+        assert!(error.contains("an event may have at most 255 bytes, found 256"), "{error}");
     }
 
     #[test]

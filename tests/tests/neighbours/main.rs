@@ -5,6 +5,7 @@
 mod admission;
 mod breaker;
 mod compiling;
+mod events;
 mod files;
 mod fuel;
 mod grants;
