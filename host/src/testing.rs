@@ -143,7 +143,7 @@ impl TestPipeline {
     /// `None` when there is none.
     pub async fn ask(&self, json: Value) -> Option<(String, Value)> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
-        let socket_ref = SocketRef::parse(&format!("[\"0\",0,{number},\"test\",\"1\"]")).ok()?;
+        let socket_ref = SocketRef::of_test(number, "test")?;
         let reply_to = Some(Box::new(socket_ref.clone()));
         self.push_events([NewEvent { reply_to, ..event(&json) }]);
         self.settle().await;

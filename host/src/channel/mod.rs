@@ -22,7 +22,7 @@ pub use late::Late;
 pub use mailbox::{Letter, Mailbox, kept_bytes};
 pub use outcome::{Assigns, Completion, Effect, Failure, Joined, Outcome};
 pub use progress::{Caller, MessageId, Progress, Standing};
-pub use socket_ref::{SocketRef, SocketRefError};
+pub use socket_ref::{NotARef, RefKey, SocketRef, Unsealed};
 
 use std::collections::HashSet;
 use std::sync::Arc;

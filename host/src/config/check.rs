@@ -49,7 +49,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     let plugins: Vec<_> = file.plugins.keys().map(String::as_str).collect();
     file.pipelines.iter().try_for_each(|(name, pipeline)| pipeline.check(name, &plugins))?;
     for (name, plugin) in &file.plugins {
-        check_grants(&plugin.grants, &file.pipelines)
+        check_grants(&plugin.grants, &file.pipelines, &plugins)
             .map_err(|problem| format!("plugins.{name}.grants.{problem}"))?;
     }
     file.swap.check().map_err(|problem| format!("swap.{problem}"))?;
@@ -68,9 +68,16 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
 fn check_grants(
     grants: &Grants,
     pipelines: &BTreeMap<String, PipelineConfig>,
+    plugins: &[&str],
 ) -> Result<(), String> {
-    for topic in &grants.publish {
-        TopicPattern::parse(topic).map_err(|problem| format!("publish: {problem}"))?;
+    for (key, topics) in [("publish", &grants.publish), ("subscribe", &grants.subscribe)] {
+        for topic in topics {
+            TopicPattern::parse(topic).map_err(|problem| format!("{key}: {problem}"))?;
+        }
+    }
+    let known = |name: &&String| name.ends_with('*') || plugins.contains(&name.as_str());
+    if let Some(stray) = grants.reply.iter().find(|name| !known(name)) {
+        return Err(format!("reply has {stray:?}; there is no [plugins.{stray}]"));
     }
     let there = |name: &&String| name.ends_with('*') || pipelines.contains_key(*name);
     match grants.enqueue.iter().find(|name| !there(name)) {

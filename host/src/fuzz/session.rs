@@ -308,11 +308,13 @@ fn effects(input: &mut Input<'_>, turn: Turn) -> Vec<Effect> {
             4 => Effect::Unsubscribe(input.one_of(&TOPICS).to_owned()),
             5 => Effect::SendAfter { after_ms: input.number(), name: input.text() },
             6 => Effect::StartTask { name: input.text(), payload: payload(input) },
-            7 => match SocketRef::parse(r#"["1",1,1,"room:a","nobody's"]"#) {
-                Ok(socket_ref) => {
+            7 => match Ref::from_json("\"nobody's\"") {
+                Ok(Some(reference)) => {
+                    let (server, connection, channel, topic) = (1, 1, 1, "room:a".into());
+                    let socket_ref = SocketRef { server, connection, channel, topic, reference };
                     Effect::ReplyTo { socket_ref, status: input.text(), payload: payload(input) }
                 }
-                Err(_) => Effect::Stop,
+                _ => Effect::Stop,
             },
             _ => Effect::Stop,
         });

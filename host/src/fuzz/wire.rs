@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::Input;
-use crate::channel::SocketRef;
-use crate::wire::{Frame, Message, Payload, Serializer, TopicPattern, is_json};
+use crate::channel::{RefKey, SocketRef, Unsealed};
+use crate::wire::{Frame, MAX_TOPIC_BYTES, Message, Payload, Serializer, TopicPattern, is_json};
 
 /// What decodes is what it says, and is the same when it is written and read again.
 pub fn wire(bytes: &[u8]) {
@@ -67,9 +67,14 @@ fn binary_again(message: &Message<'_>, bytes: &[u8]) {
 
 /// Texts of plugins and operators.
 fn tokens(text: &str) {
-    if let Ok(socket_ref) = SocketRef::parse(text) {
-        let again = SocketRef::parse(&socket_ref.to_string());
-        assert_eq!(again.as_ref(), Ok(&socket_ref));
+    let key = RefKey::of_test();
+    if let Ok(Unsealed { socket_ref, plugin }) = key.unseal(text) {
+        assert_eq!(key.seal(&socket_ref, &plugin), text);
+    }
+    // What is longer is no topic.
+    if let Some(socket_ref) = SocketRef::of_test(1, text).filter(|_| text.len() <= MAX_TOPIC_BYTES) {
+        let unsealed = key.unseal(&key.seal(&socket_ref, text));
+        assert_eq!(unsealed, Ok(Unsealed { socket_ref, plugin: text.to_owned() }));
     }
     if let Ok(pattern) = TopicPattern::parse(text) {
         assert!(pattern.matches(text) || text.ends_with('*'), "{pattern:?}");

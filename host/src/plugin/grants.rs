@@ -10,6 +10,12 @@ pub struct Grants {
     pub publish: Vec<String>,
     /// Pipelines it may hand events to.
     pub enqueue: Vec<String>,
+    /// Topics it may subscribe to.
+    pub subscribe: Vec<String>,
+    /// User ids whose connections it may close.
+    pub disconnect: Vec<String>,
+    /// Plugins whose socket refs it may use; its own need no grant.
+    pub reply: Vec<String>,
 }
 
 /// Something that takes a grant.
@@ -19,6 +25,12 @@ pub enum Need {
     Publish(String),
     /// To hand events to a pipeline.
     Enqueue(String),
+    /// To subscribe to a topic.
+    Subscribe(String),
+    /// To close the connections of a user.
+    Disconnect(String),
+    /// To answer by a socket ref that this plugin was given.
+    Reply(String),
 }
 
 /// There is no grant for something.
@@ -32,17 +44,24 @@ pub struct Denied {
     pub(crate) key: &'static str,
 }
 
+/// Letters of a text from anywhere in a log line.
+const MOST_SHOWN: usize = 80;
+
 impl Default for Grants {
-    /// Everything.
+    /// Everything but to answer whom another plugin was asked by.
     fn default() -> Self {
-        Self { publish: vec!["*".to_owned()], enqueue: vec!["*".to_owned()] }
+        let any = || vec!["*".to_owned()];
+        let (publish, enqueue, subscribe, disconnect) = (any(), any(), any(), any());
+        Self { publish, enqueue, subscribe, disconnect, reply: Vec::new() }
     }
 }
 
 impl Grants {
-    /// Whether anything is withheld.
+    /// Whether anything is withheld that is so only if the configuration says it.
     pub(crate) fn are_limited(&self) -> bool {
-        [&self.publish, &self.enqueue].iter().any(|names| !names.iter().any(|name| name == "*"))
+        let Self { publish, enqueue, subscribe, disconnect, reply: _ } = self;
+        let all = [publish, enqueue, subscribe, disconnect];
+        all.iter().any(|names| !names.iter().any(|name| name == "*"))
     }
 
     /// Whether something is granted; all that a name with `*` stands for, if it is
@@ -51,7 +70,23 @@ impl Grants {
         match need {
             Need::Publish(topic) => check("the topic", topic, "publish", &self.publish),
             Need::Enqueue(pipeline) => check("the pipeline", pipeline, "enqueue", &self.enqueue),
+            Need::Subscribe(topic) => {
+                check("a subscription to", topic, "subscribe", &self.subscribe)
+            }
+            Need::Disconnect(user_id) => {
+                check("to disconnect the user id", user_id, "disconnect", &self.disconnect)
+            }
+            Need::Reply(plugin) => {
+                check("a socket ref of the plugin", plugin, "reply", &self.reply)
+            }
         }
+    }
+
+    /// There is no grant for a socket ref that the server has not made.
+    pub(crate) fn forged(&self, text: &str) -> Denied {
+        let wanted = text.chars().take(MOST_SHOWN).collect();
+        let what = "what is no socket ref of this server,";
+        Denied { what, wanted, granted: self.reply.clone(), key: "reply" }
     }
 
     /// Of several, those that are not granted, one in a line; an error if there are
@@ -79,11 +114,26 @@ fn check(
     }
 }
 
+impl Need {
+    /// Of what it is.
+    pub(crate) fn name(&self) -> &str {
+        let (Self::Publish(name)
+        | Self::Enqueue(name)
+        | Self::Subscribe(name)
+        | Self::Disconnect(name)
+        | Self::Reply(name)) = self;
+        name
+    }
+}
+
 impl std::fmt::Display for Need {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Publish(topic) => write!(f, "publish {topic}"),
             Self::Enqueue(pipeline) => write!(f, "enqueue {pipeline}"),
+            Self::Subscribe(topic) => write!(f, "subscribe {topic}"),
+            Self::Disconnect(user_id) => write!(f, "disconnect {user_id}"),
+            Self::Reply(plugin) => write!(f, "reply {plugin}"),
         }
     }
 }
@@ -116,6 +166,32 @@ mod tests {
     }
 
     #[test]
+    fn another_plugins_socket_refs_take_a_grant() {
+        let room = Need::Reply("room".to_owned());
+        assert!(Grants::default().check(&room).is_err());
+        let grants: Grants = toml::from_str("reply = [\"room\"]").unwrap();
+        assert_eq!(grants.check(&room), Ok(()));
+        assert!(grants.check(&Need::Reply("roommate".to_owned())).is_err());
+        let forged = grants.forged(&"x".repeat(1000)).to_string();
+        assert!(forged.contains("no socket ref of this server") && forged.len() < 300, "{forged}");
+    }
+
+    #[test]
+    fn each_list_is_of_its_own_kind() {
+        for (key, need) in [
+            ("publish", Need::Publish as fn(String) -> Need),
+            ("enqueue", Need::Enqueue),
+            ("subscribe", Need::Subscribe),
+            ("disconnect", Need::Disconnect),
+        ] {
+            let grants: Grants = toml::from_str(&format!("{key} = [\"a:*\"]")).unwrap();
+            assert!(grants.are_limited(), "{key}");
+            assert_eq!(grants.check(&need("a:1".to_owned())), Ok(()));
+            assert_eq!(grants.check(&need("b".to_owned())).unwrap_err().key, key);
+        }
+    }
+
+    #[test]
     fn a_denial_says_what_was_wanted_and_what_is_granted() {
         let denied = publish(&["user:*"], "admin").unwrap_err().to_string();
         let expected = "the topic \"admin\" is not granted; granted are [\"user:*\"] \
@@ -129,6 +205,9 @@ mod tests {
         let grants: Grants = toml::from_str("enqueue = [\"jobs\"]").unwrap();
         assert!(grants.are_limited());
         assert_eq!(grants.check(&Need::Publish("any".to_owned())), Ok(()));
+        for need in [Need::Subscribe("any".to_owned()), Need::Disconnect("any".to_owned())] {
+            assert_eq!(grants.check(&need), Ok(()));
+        }
         let needs = [Need::Enqueue("jobs".to_owned()), Need::Enqueue("mails".to_owned())];
         assert!(grants.check_all(&needs).unwrap_err().contains("\"mails\""));
     }

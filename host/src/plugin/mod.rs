@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use crate::channel::{NotARef, RefKey, SocketRef, Unsealed};
 use crate::egress::{Egress, EgressConfig};
 use crate::telemetry::{Metric, Metrics, PluginMeters, Seldom};
 
@@ -57,12 +58,18 @@ pub struct Settings {
     pub(crate) grants: Grants,
     /// Whether it may not do everything.
     pub(crate) is_limited: bool,
+    /// Seals socket refs; without it, it is given none.
+    refs: Option<RefKey>,
     /// Its lines about what is no client's message: events, above all.
     own_lines: Seldom,
+    /// Those about what is withheld from it.
+    withheld: Seldom,
 }
 
 /// Enough to see what is wrong; one request may bring ten thousand events that fail.
 const OWN_LINES_PER_SECOND: u32 = 100;
+/// Whoever can have a plugin ask for too much can do so all the time.
+const WITHHELD_LINES_PER_SECOND: u32 = 1;
 
 impl Settings {
     /// The surroundings of the plugin `name`.
@@ -76,7 +83,9 @@ impl Settings {
         let meters = Arc::new(PluginMeters::new(&metrics, &name));
         let (egress, grants) = (Egress::new(http), Grants::default());
         let own_lines = Seldom::per_second(OWN_LINES_PER_SECOND);
-        Self { name, config, metrics, meters, egress, grants, is_limited: false, own_lines }
+        let withheld = Seldom::per_second(WITHHELD_LINES_PER_SECOND);
+        let (is_limited, refs) = (false, None);
+        Self { name, config, metrics, meters, egress, grants, is_limited, refs, own_lines, withheld }
     }
 
     /// The same, with these grants rather than all.
@@ -95,10 +104,62 @@ impl Settings {
         true
     }
 
+    /// The same on a server that seals socket refs with this key.
+    #[must_use]
+    pub fn with_refs(self, refs: RefKey) -> Self {
+        Self { refs: Some(refs), ..self }
+    }
+
     /// Whether the plugin may do something; it is counted when it may not.
     pub(crate) fn check(&self, need: &Need) -> Result<(), Denied> {
-        self.grants.check(need).inspect_err(|denied| {
-            self.metrics.count_of(Metric::PluginDenied, &[&self.name, denied.key], 1);
-        })
+        self.grants.check(need).inspect_err(|denied| self.count(denied))
+    }
+
+    /// As [`Self::check`], for an effect that is left out when it may not, of which
+    /// the log tells.
+    pub(crate) fn allows(&self, need: &Need) -> Result<(), Denied> {
+        self.check(need).inspect_err(|denied| self.tell(denied))
+    }
+
+    /// What the plugin is given for a socket ref.
+    pub(crate) fn sealed(&self, socket_ref: &SocketRef) -> Option<String> {
+        Some(self.refs.as_ref()?.seal(socket_ref, &self.name))
+    }
+
+    /// Whom a text reaches that the plugin hands in as a socket ref. `None` when it
+    /// is none, or was given to another plugin and there is no grant: as plugins may
+    /// have it from clients, that is no fault.
+    pub(crate) fn unsealed(&self, text: &str) -> Option<SocketRef> {
+        let unsealed = match &self.refs {
+            Some(refs) => refs.unseal(text),
+            None => Err(NotARef::Forged),
+        };
+        match unsealed {
+            Ok(Unsealed { socket_ref, plugin }) if plugin == self.name => Some(socket_ref),
+            Ok(Unsealed { socket_ref, plugin }) => {
+                self.allows(&Need::Reply(plugin)).ok().map(|()| socket_ref)
+            }
+            Err(NotARef::OfAnotherRun) => {
+                self.metrics.count(Metric::LateGone, 1);
+                None
+            }
+            Err(NotARef::Forged) => {
+                let denied = self.grants.forged(text);
+                self.count(&denied);
+                self.tell(&denied);
+                None
+            }
+        }
+    }
+
+    fn count(&self, denied: &Denied) {
+        self.metrics.count_of(Metric::PluginDenied, &[&self.name, denied.key], 1);
+    }
+
+    fn tell(&self, denied: &Denied) {
+        if let Some(line) = self.withheld.pass() {
+            let others = line.left_out();
+            warn!(plugin = self.name, others, "an effect was left out: {denied}");
+        }
     }
 }

@@ -13,6 +13,9 @@ pub enum StartError {
     /// The Wasm engine refused its configuration.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Without random bytes, what must not be guessed could be.
+    #[error("no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
     /// There is nothing to serve.
     #[error("there is no plugin to serve; add a [plugins.NAME] to millrace.toml")]
     NoPlugins,

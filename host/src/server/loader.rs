@@ -8,6 +8,7 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use super::StartError;
+use crate::channel::RefKey;
 use crate::config::{App, AppPlugin, StatsdConfig};
 use crate::plugin::Settings;
 use crate::telemetry::{Metric, Metrics, Wanted};
@@ -18,6 +19,8 @@ use crate::wasm::{Component, Engine, LoadError, sha256};
 pub(crate) struct Loader {
     engine: Engine,
     pub(super) metrics: Metrics,
+    /// One for all plugins of a server, drawn at its start.
+    pub(super) refs: RefKey,
 }
 
 impl Loader {
@@ -40,7 +43,7 @@ impl Loader {
             let address = app.statsd.as_ref().map(|statsd| statsd.address.clone());
             StartError::Statsd { address: address.unwrap_or_default(), cause }
         })?;
-        Ok(Self { engine, metrics })
+        Ok(Self { engine, metrics, refs: RefKey::draw()? })
     }
 
     /// The configured file of a plugin, as a component.
@@ -95,7 +98,7 @@ impl Loader {
     ) -> Result<Component, LoadError> {
         let AppPlugin { name, config, http, grants, .. } = plugin.clone();
         let settings = Settings::new(name, config, http, self.metrics.clone());
-        let settings = Arc::new(settings.with_grants(grants));
+        let settings = Arc::new(settings.with_grants(grants).with_refs(self.refs.clone()));
         let (engine, limits) = (self.engine.clone(), plugin.limits);
         let compiling = tokio::task::spawn_blocking(move || {
             haste.run(|| engine.compile(&wasm, settings, limits))

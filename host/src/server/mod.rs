@@ -30,7 +30,6 @@ pub use swap::Swapper;
 pub(crate) use swap::{Step, SwapError, Swapped, Swaps, Upload};
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -136,7 +135,7 @@ impl Server {
             pubsub: PubSub::new(Box::new(LocalOnly), loader.metrics.clone()),
             connections: Connections::default(),
             metrics: loader.metrics.clone(),
-            id: RandomState::new().hash_one(address),
+            id: loader.refs.server(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
             admission: Admission::new(&app.socket),

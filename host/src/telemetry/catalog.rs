@@ -153,7 +153,8 @@ catalog! {
     /// From a broadcast's start to the end of its writing to one client's socket.
     BroadcastDelivery: Timing "broadcast.delivery" "ms" [];
 
-    /// A plugin wanted to `publish` or `enqueue` where it may not (`grants`).
+    /// A plugin wanted to `publish`, `enqueue`, `subscribe` or `disconnect` where it may
+    /// not (`grants`), or to `reply` by what is no socket ref it was given.
     PluginDenied: Counter "plugin.denied" "effects" ["plugin", "grant"];
 
     /// A plugin sent a request.

@@ -277,14 +277,15 @@ impl BatchMessage<'_> {
     /// What it takes in a batch, with what is handed over besides its payload.
     pub(crate) fn bytes(&self) -> usize {
         let assigns = self.assigns.map_or(0, |assigns| assigns.data.len());
-        self.payload.len() + assigns + self.event.len()
+        let names = self.caller.context.topic.len() + self.event.len();
+        self.payload.len() + assigns + names
     }
 }
 
 impl Instance {
     fn upcoming(&self, message: &BatchMessage<'_>) -> Upcoming {
         let budget = Budget::new(&self.limits, CallKind::Message, self.tasks.is_some());
-        let budget = budget.granted(self.store.data().settings()).handed(Some(message.payload));
+        let budget = budget.handed(Some(message.payload));
         let (caller, progress) = (message.caller.clone(), Arc::clone(message.progress));
         Upcoming {
             current: Current { caller, progress, budget },
@@ -321,7 +322,10 @@ impl Instance {
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut batched = linker.instance("millrace:plugin/batched@0.1.0")?;
     batched.func_wrap("done", |store, (outcome,): (types::Outcome,)| {
-        report(store, |budget, _| budget.outcome(outcome)).map(|go_on| (go_on,))
+        let checked = |budget: &mut Budget, store: &StoreContextMut<'_, State>| {
+            budget.outcome(outcome, store.data().settings())
+        };
+        report(store, checked).map(|go_on| (go_on,))
     })?;
     batched.func_wrap("replied", |store, (json,): (WasmList<u8>,)| {
         report(store, |budget, store| budget.replied(json.as_le_slice(store))).map(|go_on| (go_on,))

@@ -1,22 +1,18 @@
 //! What a call may return: every limit and every grant, on everything that comes back.
 
-use std::sync::Arc;
-
 use bytestring::ByteString;
 use smol_str::SmolStr;
-use tracing::warn;
 
 use super::bindings::exports::millrace::plugin::{channel, worker};
 use super::bindings::millrace::plugin::types;
-use super::convert::{assigns_back, checked_topic, json, name, parsed_ref};
+use super::convert::{assigns_back, checked_topic, json, name};
 use super::{Fault, PluginLimits};
 use crate::channel::{Effect, Joined, Outcome};
 use crate::pipeline::{NewEvent, Verdict};
 use crate::plugin::{Need, Settings};
 use crate::wire::Payload;
 
-/// What is left of a call's limits while its effects are checked, and which of
-/// them it may have.
+/// What is left of a call's limits while its effects are checked.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     max_effects: usize,
@@ -32,8 +28,6 @@ pub(super) struct Budget {
     /// JSON the call was handed: what comes back as it was needs no check, and
     /// shares its memory. Channels pass on most of what they get.
     handed: Option<ByteString>,
-    /// The plugin's, when anything is withheld from it.
-    grants: Option<Arc<Settings>>,
 }
 
 /// What kind of call has effects.
@@ -62,7 +56,6 @@ impl Budget {
             call,
             tasks,
             handed: None,
-            grants: None,
         }
     }
 
@@ -74,20 +67,15 @@ impl Budget {
         self
     }
 
-    /// The same for a plugin with these grants.
-    pub(super) fn granted(mut self, settings: &Arc<Settings>) -> Self {
-        self.grants = settings.is_limited.then(|| Arc::clone(settings));
-        self
-    }
-
     pub(super) fn joined(
         &mut self,
         joined: Result<channel::Joined, types::PayloadResult>,
+        settings: &Settings,
     ) -> Result<Result<Joined, Payload>, Fault> {
         match joined {
             Ok(joined) => {
                 let response = joined.response.map(|payload| self.payload(payload)).transpose()?;
-                let outcome = self.outcome(joined.outcome)?;
+                let outcome = self.outcome(joined.outcome, settings)?;
                 Ok(Ok(Joined { response, outcome }))
             }
             Err(refusal) => Ok(Err(self.payload(refusal)?)),
@@ -99,8 +87,12 @@ impl Budget {
         self.max_bytes - self.bytes
     }
 
-    pub(super) fn outcome(&mut self, outcome: types::Outcome) -> Result<Outcome, Fault> {
-        let effects = self.effects(outcome.effects)?;
+    pub(super) fn outcome(
+        &mut self,
+        outcome: types::Outcome,
+        settings: &Settings,
+    ) -> Result<Outcome, Fault> {
+        let effects = self.effects(outcome.effects, settings)?;
         let assigns = outcome.assigns.map(|assigns| assigns_back(assigns, self.max_assigns_bytes));
         Ok(Outcome { effects, assigns: assigns.transpose()? })
     }
@@ -125,47 +117,41 @@ impl Budget {
     }
 
     /// Effects of a call that goes on.
-    pub(super) fn flushed(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
+    pub(super) fn flushed(
+        &mut self,
+        effects: Vec<types::Effect>,
+        settings: &Settings,
+    ) -> Result<Vec<Effect>, Fault> {
         if effects.iter().any(|effect| matches!(effect, types::Effect::Stop)) {
             return Err(Fault::bad_return("`stop` cannot be flushed; return it".to_owned()));
         }
-        self.effects(effects)
+        self.effects(effects, settings)
     }
 
-    pub(super) fn effects(&mut self, effects: Vec<types::Effect>) -> Result<Vec<Effect>, Fault> {
+    /// Those of a plugin that may do what its settings grant.
+    pub(super) fn effects(
+        &mut self,
+        effects: Vec<types::Effect>,
+        settings: &Settings,
+    ) -> Result<Vec<Effect>, Fault> {
         let found = effects.len();
         self.effects = self.effects.checked_sub(found).ok_or_else(|| self.too_many(found))?;
         let mut checked = Vec::with_capacity(effects.len());
         for effect in effects {
-            let effect = self.effect(effect)?;
-            checked.extend(self.allowed(effect));
+            let effect = self.effect(effect, settings)?;
+            checked.extend(effect.and_then(|effect| allowed(effect, settings)));
         }
         Ok(checked)
     }
 
-    /// What happens of an effect: nothing without its grant, but who waits for an
-    /// answer to it gets one.
-    fn allowed(&self, effect: Effect) -> Option<Effect> {
-        let Some(settings) = &self.grants else { return Some(effect) };
-        let need = match &effect {
-            Effect::Broadcast { topic: Some(topic), .. } => Need::Publish(topic.clone()),
-            Effect::Enqueue { pipeline, .. } => Need::Enqueue(pipeline.clone()),
-            _ => return Some(effect),
-        };
-        let Err(denied) = settings.check(&need) else { return Some(effect) };
-        warn!(plugin = settings.name, "an effect was left out: {denied}");
-        let Effect::Enqueue { event, .. } = effect else { return None };
-        let payload = Payload::reason(&denied.to_string());
-        event.reply_to.map(|socket_ref| Effect::ReplyTo {
-            socket_ref: *socket_ref,
-            status: "error".to_owned(),
-            payload,
-        })
-    }
-
-    fn effect(&mut self, effect: types::Effect) -> Result<Effect, Fault> {
+    /// `None` for an answer to whom the plugin may not answer.
+    fn effect(
+        &mut self,
+        effect: types::Effect,
+        settings: &Settings,
+    ) -> Result<Option<Effect>, Fault> {
         self.belongs(&effect)?;
-        Ok(match effect {
+        Ok(Some(match effect {
             types::Effect::Reply(types::Reply { status, payload }) => {
                 name("the status of a reply", &status)?;
                 Effect::Reply { status: status.into(), payload: self.payload(payload)? }
@@ -185,16 +171,18 @@ impl Budget {
             types::Effect::ReplyTo(types::LateReply { socket_ref, reply }) => {
                 let types::Reply { status, payload } = reply;
                 name("the status of a reply", &status)?;
-                let socket_ref = parsed_ref("reply-to", &socket_ref)?;
-                Effect::ReplyTo { socket_ref, status, payload: self.payload(payload)? }
+                let payload = self.payload(payload)?;
+                let Some(socket_ref) = settings.unsealed(&socket_ref) else { return Ok(None) };
+                Effect::ReplyTo { socket_ref, status, payload }
             }
             types::Effect::PushTo(types::LatePush { socket_ref, push }) => {
                 let types::PushResult { event, payload } = push;
                 name("the event of a push", &event)?;
-                let socket_ref = parsed_ref("push-to", &socket_ref)?;
-                Effect::PushTo { socket_ref, event, payload: self.payload(payload)? }
+                let payload = self.payload(payload)?;
+                let Some(socket_ref) = settings.unsealed(&socket_ref) else { return Ok(None) };
+                Effect::PushTo { socket_ref, event, payload }
             }
-            types::Effect::Enqueue(enqueue) => self.enqueue(enqueue)?,
+            types::Effect::Enqueue(enqueue) => self.enqueue(enqueue, settings)?,
             types::Effect::StartTask(types::Task { name: task, payload }) => {
                 name("the name of a task", &task)?;
                 Effect::StartTask { name: task, payload: self.payload(payload)? }
@@ -204,7 +192,7 @@ impl Budget {
                 Effect::Disconnect(user_id)
             }
             types::Effect::Stop => Effect::Stop,
-        })
+        }))
     }
 
     /// Some effects need a message, some a channel.
@@ -262,12 +250,13 @@ impl Budget {
         Ok(Effect::Broadcast { topic, event, payload: self.payload(payload)?, from })
     }
 
-    fn enqueue(&mut self, enqueue: types::Enqueue) -> Result<Effect, Fault> {
+    fn enqueue(&mut self, enqueue: types::Enqueue, settings: &Settings) -> Result<Effect, Fault> {
         let types::Enqueue { pipeline, payload, key, priority, socket_ref } = enqueue;
         name("the name of a pipeline", &pipeline)?;
         name("the key of an event", key.as_deref().unwrap_or_default())?;
         self.spend(payload.len())?;
-        let reply_to = socket_ref.map(|text| parsed_ref("enqueue", &text)).transpose()?;
+        // The event is wanted, whoever waits for it.
+        let reply_to = socket_ref.and_then(|text| settings.unsealed(&text));
         let event = NewEvent {
             payload: payload.into(),
             key: key.map(Into::into),
@@ -304,6 +293,29 @@ impl Budget {
     }
 }
 
+/// What happens of an effect: nothing without its grant, but who waits for an answer
+/// to it gets one.
+fn allowed(effect: Effect, settings: &Settings) -> Option<Effect> {
+    if !settings.is_limited {
+        return Some(effect);
+    }
+    let need = match &effect {
+        Effect::Broadcast { topic: Some(topic), .. } => Need::Publish(topic.clone()),
+        Effect::Enqueue { pipeline, .. } => Need::Enqueue(pipeline.clone()),
+        Effect::Subscribe(topic) => Need::Subscribe(topic.clone()),
+        Effect::Disconnect(user_id) => Need::Disconnect(user_id.clone()),
+        _ => return Some(effect),
+    };
+    let Err(denied) = settings.allows(&need) else { return Some(effect) };
+    let Effect::Enqueue { event, .. } = effect else { return None };
+    let payload = Payload::reason(&denied.to_string());
+    event.reply_to.map(|socket_ref| Effect::ReplyTo {
+        socket_ref: *socket_ref,
+        status: "error".to_owned(),
+        payload,
+    })
+}
+
 /// What a worker made of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
@@ -315,8 +327,13 @@ pub struct Work {
 
 impl Budget {
     /// The answer of a worker that had so many events.
-    pub(super) fn work(&mut self, answer: worker::Answer, events: usize) -> Result<Work, Fault> {
-        let effects = self.effects(answer.effects)?;
+    pub(super) fn work(
+        &mut self,
+        answer: worker::Answer,
+        events: usize,
+        settings: &Settings,
+    ) -> Result<Work, Fault> {
+        let effects = self.effects(answer.effects, settings)?;
         let mut named = vec![false; if answer.verdicts.is_empty() { 0 } else { events }];
         let mut verdicts = Vec::with_capacity(answer.verdicts.len());
         for worker::Judged { index, verdict } in answer.verdicts {
@@ -365,8 +382,16 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::{RefKey, SocketRef};
     use crate::plugin::Grants;
     use crate::telemetry::{Metric, Metrics};
+
+    fn settings(grants: Grants) -> (Settings, Metrics) {
+        let metrics = Metrics::kept();
+        let http = crate::egress::EgressConfig::default();
+        let settings = Settings::new("relay".to_owned(), Default::default(), http, metrics.clone());
+        (settings.with_grants(grants), metrics)
+    }
 
     fn limits() -> PluginLimits {
         let (max_assigns_bytes, max_effects, max_effect_bytes) = (4, 2, 20);
@@ -383,7 +408,8 @@ mod tests {
     fn check(effects: Vec<types::Effect>, assigns: Option<&[u8]>) -> Result<Outcome, String> {
         let assigns = assigns.map(|data| types::AssignsResult { schema: 1, data: data.to_vec() });
         let outcome = types::Outcome { effects, assigns };
-        Budget::new(&limits(), CallKind::Other, false).outcome(outcome).map_err(|f| f.message)
+        let mut budget = Budget::new(&limits(), CallKind::Other, false);
+        budget.outcome(outcome, &settings(Grants::default()).0).map_err(|f| f.message)
     }
 
     #[test]
@@ -396,10 +422,11 @@ mod tests {
     #[test]
     fn what_is_flushed_counts_with_what_is_returned() {
         let mut budget = Budget::new(&limits(), CallKind::Task, true);
-        assert_eq!(budget.flushed(vec![push("e", b"1")]).unwrap().len(), 1);
-        let error = budget.effects(vec![push("e", b"1"), push("e", b"1")]).unwrap_err();
+        let (all, _) = settings(Grants::default());
+        assert_eq!(budget.flushed(vec![push("e", b"1")], &all).unwrap().len(), 1);
+        let error = budget.effects(vec![push("e", b"1"), push("e", b"1")], &all).unwrap_err();
         assert!(error.message.contains("3 effects, allowed are 2"), "{error}");
-        let error = budget.flushed(vec![types::Effect::Stop]).unwrap_err();
+        let error = budget.flushed(vec![types::Effect::Stop], &all).unwrap_err();
         assert!(error.message.contains("cannot be flushed"), "{error}");
     }
 
@@ -408,26 +435,26 @@ mod tests {
         let handed = Payload::Json("{\"a\":1}".into());
         let budget = Budget::new(&limits(), CallKind::Other, false);
         let mut budget = budget.handed(Some(&handed));
-        let effects = budget.effects(vec![push("e", b"{\"a\":1}")]).unwrap();
+        let (all, _) = settings(Grants::default());
+        let effects = budget.effects(vec![push("e", b"{\"a\":1}")], &all).unwrap();
         let [Effect::Push { payload, .. }] = &effects[..] else { panic!("{effects:?}") };
         assert_eq!(payload, &handed);
-        let error = budget.effects(vec![push("e", b"{\"a\":")]).unwrap_err();
+        let error = budget.effects(vec![push("e", b"{\"a\":")], &all).unwrap_err();
         assert!(error.message.contains("is not JSON"), "{error}");
     }
 
     #[test]
     fn effects_without_a_grant_are_left_out_and_counted() {
-        let metrics = Metrics::kept();
-        let settings = Settings::new(
-            "relay".to_owned(),
-            std::collections::BTreeMap::new(),
-            crate::egress::EgressConfig::default(),
-            metrics.clone(),
-        );
-        let grants = Grants { publish: vec!["a".to_owned()], enqueue: vec!["orders".to_owned()] };
-        let settings = Arc::new(settings.with_grants(grants));
+        let named = |names: [&str; 1]| names.map(str::to_owned).to_vec();
+        let (settings, metrics) = settings(Grants {
+            publish: named(["a"]),
+            enqueue: named(["orders"]),
+            subscribe: named(["a"]),
+            disconnect: named(["guest:*"]),
+            ..Grants::default()
+        });
         let limits = PluginLimits::default();
-        let mut budget = Budget::new(&limits, CallKind::Task, true).granted(&settings);
+        let mut budget = Budget::new(&limits, CallKind::Other, true);
         let broadcast = |topic: Option<&str>| {
             types::Effect::Broadcast(types::BroadcastResult {
                 topic: topic.map(str::to_owned),
@@ -450,17 +477,45 @@ mod tests {
             broadcast(Some("b")),
             enqueue("orders"),
             enqueue("mails"),
+            types::Effect::Subscribe("a".to_owned()),
+            types::Effect::Subscribe("b".to_owned()),
+            types::Effect::Unsubscribe("b".to_owned()),
+            types::Effect::Disconnect("guest:1".to_owned()),
+            types::Effect::Disconnect("ada".to_owned()),
         ];
-        assert_eq!(budget.effects(asked_for).unwrap().len(), 3);
-        for grant in ["publish", "enqueue"] {
+        assert_eq!(budget.effects(asked_for, &settings).unwrap().len(), 6);
+        for grant in ["publish", "enqueue", "subscribe", "disconnect"] {
             assert_eq!(metrics.total_of(Metric::PluginDenied, &["relay", grant]), 1, "{grant}");
         }
     }
 
     #[test]
+    fn who_may_not_be_answered_is_not_and_it_is_no_fault() {
+        let (mine, metrics) = settings(Grants::default());
+        let refs = RefKey::draw().unwrap();
+        let mine = mine.with_refs(refs.clone());
+        let socket_ref = SocketRef::of_test(1, "room:a").unwrap();
+        let socket_ref = SocketRef { server: refs.server(), ..socket_ref };
+        let answer = |text: &str| {
+            let payload = types::PayloadResult::Json(b"1".to_vec());
+            let reply = types::Reply { status: "ok".to_owned(), payload };
+            types::Effect::ReplyTo(types::LateReply { socket_ref: text.to_owned(), reply })
+        };
+        let (own, others) = (refs.seal(&socket_ref, "relay"), refs.seal(&socket_ref, "room"));
+        let asked_for = [own.as_str(), &others, "forged", ""].map(answer).to_vec();
+        let mut budget = Budget::new(&PluginLimits::default(), CallKind::Task, true);
+        assert_eq!(budget.effects(asked_for.clone(), &mine).unwrap().len(), 1);
+        assert_eq!(metrics.total_of(Metric::PluginDenied, &["relay", "reply"]), 3);
+        let reply = vec!["room".to_owned()];
+        let granted = settings(Grants { reply, ..Grants::default() }).0.with_refs(refs);
+        assert_eq!(budget.effects(asked_for, &granted).unwrap().len(), 2);
+    }
+
+    #[test]
     fn tasks_have_no_channel() {
         let mut budget = Budget::new(&limits(), CallKind::Task, true);
-        let error = budget.effects(vec![types::Effect::Stop]).unwrap_err();
+        let (all, _) = settings(Grants::default());
+        let error = budget.effects(vec![types::Effect::Stop], &all).unwrap_err();
         assert!(error.message.contains("a task has no channel"), "{error}");
     }
 

@@ -250,11 +250,12 @@ impl Instance {
             _ => self.call_channel(&context, assigns, callback).await?,
         };
         let mut budget = self.budget(kind);
+        let settings = self.store.data().settings();
         match answer {
             Answer::Join(joined) => {
-                budget.joined(joined).map(|joined| Completion::Join(Box::new(joined)))
+                budget.joined(joined, settings).map(|joined| Completion::Join(Box::new(joined)))
             }
-            Answer::Outcome(outcome) => budget.outcome(outcome).map(Completion::Handled),
+            Answer::Outcome(outcome) => budget.outcome(outcome, settings).map(Completion::Handled),
         }
     }
 
@@ -271,7 +272,7 @@ impl Instance {
         let (socket, payload) = (convert::socket(&context), convert::payload(payload));
         let effects = guest.call_run(&mut self.store, socket, name, payload).await;
         let effects = self.ended(effects)?;
-        self.budget(CallKind::Task).effects(effects)
+        self.budget(CallKind::Task).effects(effects, self.store.data().settings())
     }
 
     /// Tells the imports whose call it is.
@@ -288,8 +289,7 @@ impl Instance {
     }
 
     fn fresh_budget(&self, kind: CallKind) -> Budget {
-        let budget = Budget::new(&self.limits, kind, self.tasks.is_some());
-        budget.granted(self.store.data().settings())
+        Budget::new(&self.limits, kind, self.tasks.is_some())
     }
 
     async fn call_channel(

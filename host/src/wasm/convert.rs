@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use super::bindings::exports::millrace::plugin::socket;
 use super::bindings::millrace::plugin::types;
 use super::{Fault, PluginLimits};
-use crate::channel::{Assigns, Callback, Context, Info, SocketRef};
+use crate::channel::{Assigns, Callback, Context, Info};
 use crate::pubsub::Broadcast;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, is_json};
 
@@ -144,11 +144,6 @@ pub(super) fn assigns_back(
         )));
     }
     Ok(Assigns { schema: assigns.schema, data: Bytes::from(assigns.data) })
-}
-
-pub(super) fn parsed_ref(effect: &str, text: &str) -> Result<SocketRef, Fault> {
-    SocketRef::parse(text)
-        .map_err(|error| Fault::bad_return(format!("the socket ref of a `{effect}` {error}")))
 }
 
 pub(super) fn json(data: Vec<u8>) -> Result<Payload, Fault> {

@@ -24,6 +24,8 @@ pub(super) const RANDOM: u64 = 1_000;
 pub(super) const RANDOM_BYTE: u64 = 5;
 /// What is looked up, written out or checked.
 pub(super) const LOOKUP: u64 = 1_000;
+/// A socket ref, which is sealed, and looked at when it comes back.
+pub(super) const SEAL: u64 = 4_000;
 /// What leaves the call while it runs: it is applied on the way.
 pub(super) const FLUSH: u64 = 5_000;
 /// A request, which is checked and sent.

@@ -1,14 +1,21 @@
 //! What guests return, whatever it is.
 
+use std::collections::BTreeMap;
+
 use super::bindings::exports::millrace::plugin::{channel, socket, worker};
 use super::bindings::millrace::plugin::types;
 use super::budget::{Budget, CallKind};
 use super::{PluginLimits, convert};
-use crate::channel::{Assigns, Effect, Outcome};
+use crate::channel::{Assigns, Effect, Outcome, RefKey, SocketRef};
+use crate::egress::EgressConfig;
 use crate::fuzz::Input;
 use crate::pipeline::Verdict;
+use crate::plugin::Settings;
+use crate::telemetry::Metrics;
 use crate::wire::{MAX_TOPIC_BYTES, Payload, is_json};
 
+/// Whose effects they are.
+const PLUGIN: &str = "guest";
 const MAX_NAME_BYTES: usize = 255;
 
 /// What passes is within the limits of its call; anything else is a fault with words.
@@ -40,7 +47,7 @@ pub fn guest(bytes: &[u8]) {
                 }),
                 false => Err(payload(&mut input)),
             };
-            if let Ok(Ok(joined)) = budget.joined(joined) {
+            if let Ok(Ok(joined)) = budget.joined(joined, &settings()) {
                 joined.response.iter().for_each(check_payload);
                 check_outcome(&joined.outcome, &limits);
             }
@@ -48,8 +55,9 @@ pub fn guest(bytes: &[u8]) {
         4 => {
             // A call that flushes and then returns has the limits of one.
             let mut budget = Budget::new(&limits, CallKind::Task, input.bool());
-            let Ok(mut all) = budget.flushed(effects(&mut input)) else { return };
-            let Ok(more) = budget.effects(effects(&mut input)) else { return };
+            let settings = settings();
+            let Ok(mut all) = budget.flushed(effects(&mut input), &settings) else { return };
+            let Ok(more) = budget.effects(effects(&mut input), &settings) else { return };
             all.extend(more);
             check_outcome(&Outcome { effects: all, assigns: None }, &limits);
         }
@@ -60,7 +68,7 @@ pub fn guest(bytes: &[u8]) {
                 _ => CallKind::Task,
             };
             let mut budget = Budget::new(&limits, kind, input.bool()).handed(handed.as_ref());
-            match budget.outcome(outcome(&mut input)) {
+            match budget.outcome(outcome(&mut input), &settings()) {
                 Ok(outcome) => check_outcome(&outcome, &limits),
                 Err(fault) => assert!(!fault.message.is_empty()),
             }
@@ -89,7 +97,7 @@ fn check_work(input: &mut Input<'_>, limits: &PluginLimits) {
         verdicts.push(worker::Judged { index: input.number() as u32, verdict });
     }
     let answer = worker::Answer { verdicts, effects: effects(input) };
-    let Ok(work) = budget.work(answer, events) else { return };
+    let Ok(work) = budget.work(answer, events, &settings()) else { return };
     let mut seen = vec![false; events];
     for (index, verdict) in &work.verdicts {
         let seen = seen.get_mut(*index as usize);
@@ -187,7 +195,15 @@ fn payload(input: &mut Input<'_>) -> types::PayloadResult {
 }
 
 fn socket_ref(input: &mut Input<'_>) -> String {
-    if input.bool() { r#"["1",1,1,"room:a","2"]"#.to_owned() } else { input.text() }
+    let sealed = || SocketRef::of_test(1, "room:a").map(|it| RefKey::of_test().seal(&it, PLUGIN));
+    if input.bool() { sealed().unwrap_or_default() } else { input.text() }
+}
+
+/// Those of a plugin that may do everything.
+fn settings() -> Settings {
+    let (http, metrics) = (EgressConfig::default(), Metrics::none());
+    let settings = Settings::new(PLUGIN.to_owned(), BTreeMap::new(), http, metrics);
+    settings.with_refs(RefKey::of_test())
 }
 
 fn push(input: &mut Input<'_>) -> types::PushResult {

@@ -174,7 +174,7 @@ impl State {
         };
         let before = current.budget.spent_bytes();
         // The trap it causes carries the fault to the call's end.
-        let effects = current.budget.flushed(effects)?;
+        let effects = current.budget.flushed(effects, &self.settings)?;
         if let Some(batch) = &self.batch {
             batch.flushed();
         }

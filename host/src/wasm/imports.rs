@@ -178,8 +178,7 @@ fn add_grants(grants: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     grants.func_wrap_async("check", |mut store: Store<'_>, (need,): (grants::Need,)| {
         Box::new(async move {
             let need = Need::from(need);
-            let (Need::Publish(name) | Need::Enqueue(name)) = &need;
-            pay(&mut store, fuel::LOOKUP + of_bytes(name.len())).await?;
+            pay(&mut store, fuel::LOOKUP + of_bytes(need.name().len())).await?;
             let checked = store.data().settings().check(&need);
             Ok((checked.map_err(|denied| denied.to_string()),))
         })
@@ -198,7 +197,7 @@ impl From<grants::Need> for Need {
 fn add_call(call: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     call.func_wrap_async("socket-ref", |mut store: Store<'_>, (): ()| {
         Box::new(async move {
-            pay(&mut store, fuel::LOOKUP).await?;
+            pay(&mut store, fuel::SEAL).await?;
             Ok((store.data().socket_ref(),))
         })
     })?;
@@ -219,6 +218,6 @@ impl State {
         let current = self.current.as_ref()?;
         let (caller, server) = (&current.caller, current.progress.server());
         let reply_to = caller.reply_to.as_ref()?;
-        SocketRef::new(server, &caller.context, reply_to).map(|s| s.to_string())
+        self.settings().sealed(&SocketRef::new(server, &caller.context, reply_to)?)
     }
 }

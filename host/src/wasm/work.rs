@@ -59,7 +59,7 @@ impl Instance {
         };
         let answer = guest.call_handle(&mut self.store, handed).await;
         let answer = self.ended(answer)?;
-        let budget = Budget::new(&self.limits, CallKind::Worker, false);
-        budget.granted(self.store.data().settings()).work(answer, batch.rows.len())
+        let mut budget = Budget::new(&self.limits, CallKind::Worker, false);
+        budget.work(answer, batch.rows.len(), self.store.data().settings())
     }
 }

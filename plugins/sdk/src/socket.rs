@@ -25,8 +25,9 @@ pub struct Socket<A> {
 }
 
 /// A token that answers a message later on, any number of times, from any call of
-/// any plugin. Keep it in the assigns, hand it to a task, store it: it is a text
-/// of some hundred bytes at most.
+/// this plugin, and of others that `grants.reply` lets use it. Keep it in the assigns,
+/// hand it to a task, store it, give it to a client: it is a text of some hundred bytes
+/// that only the server can make.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SocketRef(String);
@@ -124,7 +125,8 @@ impl<A> Socket<A> {
         call::socket_ref().map(SocketRef)
     }
 
-    /// Answers an earlier message. Does nothing once its channel is gone.
+    /// Answers an earlier message. Does nothing once its channel is gone, or when it is
+    /// no socket ref that this plugin may use.
     pub fn reply_to(&mut self, socket_ref: &SocketRef, reply: Reply) {
         let Some(reply) = raw_reply(reply) else { return };
         let socket_ref = socket_ref.0.clone();

@@ -1,11 +1,13 @@
 //! What is answered later.
 
 use super::*;
+use crate::wire::Ref;
 
 /// A socket ref of message `reference` of the only join of a desk.
 fn socket_ref(channel: u64) -> SocketRef {
-    let text = format!(r#"["1",1,{channel},"room:a","2"]"#);
-    SocketRef::parse(&text).unwrap()
+    let (server, connection, topic) = (1, 1, "room:a".into());
+    let reference = Ref::from_json("\"2\"").unwrap().unwrap();
+    SocketRef { server, connection, channel, topic, reference }
 }
 
 #[test]

@@ -108,8 +108,10 @@ impl Desk {
                 }
                 Action::StartTimer { name, .. } => format!("timer {name}"),
                 Action::StartTask { name, .. } => format!("task {name}"),
-                Action::ReplyTo { socket_ref, .. } => format!("reply to {socket_ref}"),
-                Action::PushTo { socket_ref, event, .. } => format!("push {event} to {socket_ref}"),
+                Action::ReplyTo { socket_ref, .. } => format!("reply to {socket_ref:?}"),
+                Action::PushTo { socket_ref, event, .. } => {
+                    format!("push {event} to {socket_ref:?}")
+                }
                 Action::Enqueue { pipeline, .. } => format!("enqueue into {pipeline}"),
                 Action::Disconnect(user_id) => format!("disconnect {user_id}"),
                 Action::Count(counter) => format!("count {}", counter.spec().name),

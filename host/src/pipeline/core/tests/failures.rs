@@ -88,8 +88,8 @@ fn a_worker_that_cannot_be_called_costs_no_attempt() {
 fn who_waits_gets_an_answer_either_way() {
     let mut core = Core::new(config(), vec![demand_stage(vec![consumer(2, 0)])], 1);
     for number in 0..2 {
-        let text = format!("[\"1\",2,3,\"topic {number}\",\"4\"]");
-        let reply_to = Some(Box::new(SocketRef::parse(&text).unwrap()));
+        let topic = format!("topic {number}");
+        let reply_to = SocketRef::of_test(3, &topic).map(Box::new);
         core.accept_one(NewEvent { reply_to, ..event(number) }, at(0)).unwrap();
     }
     core.accepted(at(0));
