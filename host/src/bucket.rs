@@ -53,6 +53,12 @@ impl Bucket {
         Ok(())
     }
 
+    /// Whether all tokens are there.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.tokens >= self.most
+    }
+
     /// The whole tokens that are there.
     pub(crate) fn available(&mut self, now: Instant) -> usize {
         if self.rate == 0.0 {

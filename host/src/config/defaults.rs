@@ -65,6 +65,10 @@ pub(super) const MAX_CONNECTIONS_PER_ADDRESS: usize = 0;
 /// What two cores can accept and still serve those they have.
 pub(super) const MAX_CONNECTS_PER_SECOND: u32 = 10_000;
 
+/// Half of those of all, so that whatever comes from one address, others come in. Not
+/// for this machine's own, as that is what a proxy beside the server is.
+pub(super) const MAX_CONNECTS_PER_SECOND_PER_ADDRESS: Option<u32> = None;
+
 /// Some topics for each of those.
 pub(super) const MAX_JOINS_PER_SECOND: u32 = 20_000;
 

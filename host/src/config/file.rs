@@ -97,7 +97,11 @@ pub struct SocketConfig {
     /// New connections of the server in a second; further ones get 503 with
     /// `Retry-After`. 0 is without bound.
     pub max_connects_per_second: u32,
-    /// Joins of the server in a second; further ones get the error `overloaded`.
+    /// Those of one address (of IPv6, of one /64). 0 is without bound; none is half of
+    /// `max_connects_per_second`, and without bound for this machine's own clients.
+    pub max_connects_per_second_per_address: Option<u32>,
+    /// Joins of the server in a second, of which one connection may have a tenth, or
+    /// `max_channels` if that is more; further ones get the error `overloaded`.
     /// 0 is without bound.
     pub max_joins_per_second: u32,
     /// A connection that has not sent a whole request by then is closed.
@@ -291,6 +295,7 @@ impl Default for SocketConfig {
             max_connections: defaults::MAX_CONNECTIONS,
             max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
             max_connects_per_second: defaults::MAX_CONNECTS_PER_SECOND,
+            max_connects_per_second_per_address: defaults::MAX_CONNECTS_PER_SECOND_PER_ADDRESS,
             max_joins_per_second: defaults::MAX_JOINS_PER_SECOND,
             handshake_timeout_ms: defaults::HANDSHAKE_TIMEOUT_MS,
         }
@@ -302,6 +307,7 @@ impl Default for EgressConfig {
         Self {
             hosts: Vec::new(),
             addresses: Vec::new(),
+            own_listeners: false,
             timeout_ms: defaults::HTTP_TIMEOUT_MS,
             max_request_bytes: defaults::HTTP_BODY_BYTES,
             max_response_bytes: defaults::HTTP_BODY_BYTES,

@@ -1,6 +1,6 @@
 //! Which addresses plugins may connect to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::Error as _;
@@ -12,28 +12,70 @@ pub struct Network(IpNet);
 
 /// What a plugin may connect to: public addresses, and what its configuration
 /// lists.
-#[derive(Debug)]
-pub(super) struct Allowed(Vec<Network>);
+#[derive(Clone, Debug)]
+pub(super) struct Allowed {
+    listed: Vec<Network>,
+    /// Whether those of this machine are left out, whatever is listed.
+    not_here: bool,
+}
+
+/// A host has only addresses that are not allowed.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    host: String,
+    address: IpAddr,
+    why: &'static str,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, address, why } = self;
+        write!(f, "the host {host:?} has the address {address}, which is {why} would allow it")
+    }
+}
+
+impl std::error::Error for Refused {}
 
 impl Allowed {
     pub(super) fn new(listed: Vec<Network>) -> Self {
-        Self(listed)
+        Self { listed, not_here: false }
     }
 
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
-        // `::ffff:127.0.0.1` is 127.0.0.1.
-        let address = address.to_canonical();
-        is_public(address) || self.0.iter().any(|network| network.0.contains(&address))
+    /// The same for a port that the server itself listens on.
+    pub(super) fn not_here(&self) -> Self {
+        Self { not_here: true, ..self.clone() }
     }
+
+    /// Whether a host may have an address.
+    pub(super) fn check(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
+        // `::ffff:127.0.0.1` is 127.0.0.1.
+        let canonical = address.to_canonical();
+        let is_listed = || self.listed.iter().any(|network| network.0.contains(&canonical));
+        let why = if !is_public(canonical) && !is_listed() {
+            "not public; [plugins.NAME.http] addresses"
+        } else if self.not_here && is_here(canonical) {
+            "this machine's, and the port is the server's own; [plugins.NAME.http] own_listeners"
+        } else {
+            return Ok(());
+        };
+        Err(Refused { host: host.to_owned(), address, why })
+    }
+}
+
+/// Whether this machine has an address: only then can it be bound.
+fn is_here(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Networks without public hosts, as IANA lists them in its registries of
 /// special-purpose addresses.
-const SPECIAL_V4: [Ipv4Net; 16] = [
+const SPECIAL_V4: [Ipv4Net; 17] = [
     v4([0, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
     v4([100, 64, 0, 0], 10),
     v4([127, 0, 0, 0], 8),
+    // What a machine in Azure is told by, and asked by: not IANA's.
+    v4([168, 63, 129, 16], 32),
     v4([169, 254, 0, 0], 16),
     v4([172, 16, 0, 0], 12),
     v4([192, 0, 0, 0], 24),
@@ -98,7 +140,20 @@ mod tests {
 
     fn contains(listed: &[&str], address: &str) -> bool {
         let listed = listed.iter().map(|n| Network(n.parse().unwrap())).collect();
-        Allowed::new(listed).contains(address.parse().unwrap())
+        Allowed::new(listed).check("a.com", address.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn the_servers_own_listeners_are_left_out_whatever_is_listed() {
+        let all = vec![Network("0.0.0.0/0".parse().unwrap()), Network("::/0".parse().unwrap())];
+        let allowed = Allowed::new(all);
+        for here in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0"] {
+            let here = here.parse().unwrap();
+            assert!(allowed.check("a.com", here).is_ok(), "{here}");
+            let refused = allowed.not_here().check("a.com", here).unwrap_err().to_string();
+            assert!(refused.contains("own_listeners would allow it"), "{refused}");
+        }
+        assert!(allowed.not_here().check("a.com", "192.0.2.1".parse().unwrap()).is_ok());
     }
 
     #[test]
@@ -114,6 +169,7 @@ mod tests {
             "100.64.0.1",
             "127.0.0.1",
             "127.255.255.255",
+            "168.63.129.16",
             "169.254.169.254",
             "172.31.255.255",
             "192.168.0.1",

@@ -6,7 +6,8 @@
 //!
 //! A name that is allowed may lead anywhere, so the addresses it has are looked
 //! at when the connection is made, in the same step: what was looked at is what
-//! is connected to. Redirects are not followed, as each would need a decision
+//! is connected to. Its own listeners the server has nobody connect to by way of it:
+//! what comes from this machine may be trusted there. Redirects are not followed, as each would need a decision
 //! of the plugin.
 
 mod addresses;
@@ -19,7 +20,7 @@ pub use hosts::HostPattern;
 pub(crate) use request::{Request, Response};
 
 use std::error::Error as _;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,8 +34,8 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use addresses::Allowed;
-use resolve::{Refused, Resolver};
+use addresses::{Allowed, Refused};
+use resolve::Resolver;
 
 /// `[plugins.NAME.http]`: which requests a plugin may make. Without it, none.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -46,6 +47,9 @@ pub struct EgressConfig {
     /// Addresses and networks besides the public ones that the hosts may have:
     /// `127.0.0.1`, `10.0.0.0/8`.
     pub addresses: Vec<Network>,
+    /// Whether it may connect to this server's own listeners, the admin interface
+    /// among them, where they have such an address.
+    pub own_listeners: bool,
     /// A request that takes longer fails with `timeout`.
     pub timeout_ms: u64,
     /// A request with a larger body fails with `invalid`.
@@ -64,7 +68,26 @@ pub(crate) struct Egress {
     allowed: Arc<Allowed>,
     /// None without hosts: the root certificates are some megabytes.
     client: Option<HttpClient>,
+    /// The server's own ports, and what requests to one of them go by.
+    own_ports: OwnPorts,
+    beside: OnceLock<(Allowed, HttpClient)>,
     slots: Semaphore,
+}
+
+/// The ports that the server itself listens on, once it does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnPorts(Arc<OnceLock<Vec<u16>>>);
+
+impl OwnPorts {
+    /// Known from now on.
+    pub(crate) fn set(&self, ports: Vec<u16>) {
+        // Once for each server.
+        let _ = self.0.set(ports);
+    }
+
+    fn have(&self, port: u16) -> bool {
+        self.0.get().is_some_and(|ports| ports.contains(&port))
+    }
 }
 
 type HttpClient = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
@@ -120,7 +143,13 @@ impl Egress {
         let allowed = Arc::new(Allowed::new(config.addresses.clone()));
         let client = (!config.hosts.is_empty()).then(|| client(&allowed));
         let slots = Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS));
-        Self { config, allowed, client, slots }
+        let (own_ports, beside) = (OwnPorts::default(), OnceLock::new());
+        Self { config, allowed, client, own_ports, beside, slots }
+    }
+
+    /// The same beside a server that listens on these ports itself.
+    pub(crate) fn beside(self, own_ports: OwnPorts) -> Self {
+        Self { own_ports, ..self }
     }
 
     /// Sends a request and waits for the whole response.
@@ -128,10 +157,25 @@ impl Egress {
         let _slot = self.slots.try_acquire().map_err(|_| EgressError::Overloaded)?;
         let longest = Duration::from_millis(self.config.timeout_ms);
         let limit = request.timeout.map_or(longest, |limit| limit.min(longest));
-        let request = request.checked(&self.config, &self.allowed)?;
+        let is_own = request.port().is_some_and(|port| self.own_ports.have(port));
+        let (allowed, client) = match is_own && !self.config.own_listeners {
+            true => {
+                let (allowed, client) = self.beside.get_or_init(|| self.not_here());
+                (allowed, Some(client))
+            }
+            false => (&*self.allowed, self.client.as_ref()),
+        };
+        let request = request.checked(&self.config, allowed)?;
         // Without hosts, the check has denied all of them.
-        let Some(client) = &self.client else { return Err(EgressError::Denied(String::new())) };
+        let Some(client) = client else { return Err(EgressError::Denied(String::new())) };
         timeout(limit, self.exchange(client, request)).await.unwrap_or(Err(EgressError::Timeout))
+    }
+
+    /// A client of its own, as a resolver is not told the port.
+    fn not_here(&self) -> (Allowed, HttpClient) {
+        let allowed = self.allowed.not_here();
+        let client = client(&Arc::new(allowed.clone()));
+        (allowed, client)
     }
 
     async fn exchange(

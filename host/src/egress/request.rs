@@ -10,7 +10,6 @@ use hyper::http::response::Parts;
 use hyper::{Method, Uri};
 
 use super::addresses::Allowed;
-use super::resolve::Refused;
 use super::{EgressConfig, EgressError};
 
 /// What a plugin wants to send.
@@ -74,6 +73,11 @@ impl Request {
         Ok(request)
     }
 
+    /// Where it goes, if it can be seen already.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.uri().ok().map(|uri| uri.port_u16().unwrap_or(scheme_port(&uri)))
+    }
+
     fn uri(&self) -> Result<Uri, EgressError> {
         let expected = "an absolute http or https URL without user and password is expected";
         let wrong = || invalid("url", &self.url, expected);
@@ -85,9 +89,13 @@ impl Request {
     }
 }
 
+fn scheme_port(uri: &Uri) -> u16 {
+    if uri.scheme_str() == Some("https") { 443 } else { 80 }
+}
+
 fn allow(uri: &Uri, config: &EgressConfig, allowed: &Allowed) -> Result<(), EgressError> {
     let host = uri.host().unwrap_or_default();
-    let scheme_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let scheme_port = scheme_port(uri);
     let port = uri.port_u16().unwrap_or(scheme_port);
     if !config.hosts.iter().any(|pattern| pattern.allows(host, port, scheme_port)) {
         let hosts: Vec<String> = config.hosts.iter().map(ToString::to_string).collect();
@@ -99,12 +107,8 @@ fn allow(uri: &Uri, config: &EgressConfig, allowed: &Allowed) -> Result<(), Egre
     }
     // What is an address already is resolved by nobody.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(address) if !allowed.contains(address) => {
-            Err(EgressError::Denied(Refused { host: host.to_owned(), address }.to_string()))
-        }
-        _ => Ok(()),
-    }
+    let Ok(address) = bare.parse::<IpAddr>() else { return Ok(()) };
+    allowed.check(host, address).map_err(|refused| EgressError::Denied(refused.to_string()))
 }
 
 /// Headers of a request: more than any server takes.

@@ -1,6 +1,6 @@
 //! Names to addresses, without those a plugin may not connect to.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,17 +15,6 @@ use super::addresses::Allowed;
 pub(super) struct Resolver {
     system: GaiResolver,
     allowed: Arc<Allowed>,
-}
-
-/// A host has only addresses that are not allowed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "the host {host:?} has the address {address}, which is not public; \
-     [plugins.NAME.http] addresses would allow it"
-)]
-pub(super) struct Refused {
-    pub(super) host: String,
-    pub(super) address: IpAddr,
 }
 
 impl Resolver {
@@ -48,14 +37,16 @@ impl Service<Name> for Resolver {
         let (answer, allowed) = (self.system.call(name), Arc::clone(&self.allowed));
         Box::pin(async move {
             let addresses: Vec<SocketAddr> = answer.await?.collect();
-            let fine = |address: &&SocketAddr| allowed.contains(address.ip());
-            let kept: Vec<SocketAddr> = addresses.iter().filter(fine).copied().collect();
-            match (kept.is_empty(), addresses.first()) {
-                (true, Some(first)) => {
-                    let refused = Refused { host, address: first.ip() };
-                    Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, refused))
+            let (mut kept, mut refused) = (Vec::new(), None);
+            for address in addresses {
+                match allowed.check(&host, address.ip()) {
+                    Ok(()) => kept.push(address),
+                    Err(why) => refused = refused.or(Some(why)),
                 }
-                _ => Ok(kept.into_iter()),
+            }
+            match refused.filter(|_| kept.is_empty()) {
+                Some(why) => Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, why)),
+                None => Ok(kept.into_iter()),
             }
         })
     }

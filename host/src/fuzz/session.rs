@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::channel::{
 };
 use crate::pubsub::{Broadcast, Notice};
 use crate::server::Realm;
-use crate::session::{Action, Calls, Identity, Limits, Route, Routes, Session, Turn};
+use crate::session::{Action, Calls, Identity, Limits, Route, Routes, Routing, Session, Turn};
 use crate::telemetry::Counter;
 use crate::wire::{Frame, Message, Payload, Ref, Serializer, TopicPattern};
 
@@ -46,6 +47,19 @@ struct Run {
     answered: HashSet<String>,
     /// Joins there have been.
     channels: u64,
+}
+
+/// The same routes on a server that has had enough joins.
+struct Busy<'a>(&'a Routes<()>);
+
+impl Routing<()> for Busy<'_> {
+    fn who_serves(&self, topic: &str) -> Option<((), usize)> {
+        self.0.who_serves(topic)
+    }
+
+    fn admit_join(&self) -> Result<(), Duration> {
+        Err(Duration::from_millis(5))
+    }
 }
 
 impl Run {
@@ -132,7 +146,7 @@ impl Run {
             payload: payload(input),
         };
         if input.below(16) == 15 {
-            return self.session.refuse_join(&message, 5, actions);
+            return self.session.receive(message, &Busy(&self.routes), actions);
         }
         self.session.receive(message, &self.routes, actions);
     }

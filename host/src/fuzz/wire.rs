@@ -72,7 +72,8 @@ fn tokens(text: &str) {
         assert_eq!(key.seal(&socket_ref, &plugin), text);
     }
     // What is longer is no topic.
-    if let Some(socket_ref) = SocketRef::of_test(1, text).filter(|_| text.len() <= MAX_TOPIC_BYTES) {
+    if let Some(socket_ref) = SocketRef::of_test(1, text).filter(|_| text.len() <= MAX_TOPIC_BYTES)
+    {
         let unsealed = key.unseal(&key.seal(&socket_ref, text));
         assert_eq!(unsealed, Ok(Unsealed { socket_ref, plugin: text.to_owned() }));
     }

@@ -148,11 +148,9 @@ fn install_packages(app: &Path) -> Result<(), BuildError> {
     }
     let command = if lock.is_file() { "ci" } else { "install" };
     info!(folder = %app.display(), "running `npm {command}`");
-    run(
-        Command::new("npm").args([command, "--no-audit", "--no-fund"]).current_dir(app),
-        "npm",
-        "install Node.js 20 or later",
-    )
+    // Scripts of packages would run as whoever serves the app; pages need none.
+    let arguments = [command, "--ignore-scripts", "--no-audit", "--no-fund"];
+    run(Command::new("npm").args(arguments).current_dir(app), "npm", "install Node.js 20 or later")
 }
 
 fn is_newer(file: &Path, than: &Path) -> bool {

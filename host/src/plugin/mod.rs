@@ -38,7 +38,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::channel::{NotARef, RefKey, SocketRef, Unsealed};
-use crate::egress::{Egress, EgressConfig};
+use crate::egress::{Egress, EgressConfig, OwnPorts};
 use crate::telemetry::{Metric, Metrics, PluginMeters, Seldom};
 
 /// What a plugin's instances know of their surroundings.
@@ -85,7 +85,18 @@ impl Settings {
         let own_lines = Seldom::per_second(OWN_LINES_PER_SECOND);
         let withheld = Seldom::per_second(WITHHELD_LINES_PER_SECOND);
         let (is_limited, refs) = (false, None);
-        Self { name, config, metrics, meters, egress, grants, is_limited, refs, own_lines, withheld }
+        Self {
+            name,
+            config,
+            metrics,
+            meters,
+            egress,
+            grants,
+            is_limited,
+            refs,
+            own_lines,
+            withheld,
+        }
     }
 
     /// The same, with these grants rather than all.
@@ -102,6 +113,12 @@ impl Settings {
             warn!(plugin, left_out, "it logged more than {OWN_LINES_PER_SECOND} lines a second");
         }
         true
+    }
+
+    /// The same beside a server that listens on these ports itself.
+    #[must_use]
+    pub(crate) fn beside(self, own_ports: OwnPorts) -> Self {
+        Self { egress: self.egress.beside(own_ports), ..self }
     }
 
     /// The same on a server that seals socket refs with this key.

@@ -1,8 +1,12 @@
-//! Who may come in: connections in total and of one address, connects and joins
-//! in a second.
+//! Who may come in: connections in total and of one address, connects in a second in
+//! total and of one address, joins in a second.
+//!
+//! What is spent here was worth it: a request that is no handshake, or a join that
+//! would be refused, does not get this far.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +23,7 @@ pub struct Admission {
     max_connections: u32,
     addresses: Arc<Addresses>,
     connects: Mutex<Bucket>,
+    connects_by_address: Rates,
     joins: Mutex<Bucket>,
 }
 
@@ -27,6 +32,17 @@ pub struct Admission {
 pub(crate) struct Admitted {
     _permit: OwnedSemaphorePermit,
     _address: Option<AddressSlot>,
+    /// Handshakes of it that were refused.
+    refusals: AtomicU32,
+}
+
+/// A connect that came too soon after others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooSoon {
+    /// When to come again.
+    pub(crate) after: Duration,
+    /// Whose connects there are too many of, in one word for metrics.
+    pub(crate) reason: &'static str,
 }
 
 /// Why a connection may not.
@@ -39,6 +55,32 @@ pub(crate) enum Turned {
     /// The server has little memory left (`memory.max_bytes`).
     OutOfMemory,
 }
+
+/// Handshakes of one connection that may be refused; then it is closed.
+const MAX_REFUSALS: u32 = 10;
+
+/// A bucket for each address that has come lately.
+#[derive(Debug)]
+struct Rates {
+    /// In a second; 0 is without bound.
+    rate: u32,
+    /// Whether it is of this machine's own clients, too: proxies and benchmarks.
+    of_loopback: bool,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug)]
+struct Buckets {
+    of: HashMap<IpAddr, Bucket>,
+    /// When those that are full again were forgotten.
+    swept: Instant,
+}
+
+/// Addresses whose connects are told apart at the same time; further ones are bounded
+/// with all others only. A few megabytes.
+const MAX_ADDRESSES: usize = 65_536;
+/// Between two looks for addresses that may be forgotten.
+const SWEEP_AFTER: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Addresses {
@@ -65,6 +107,7 @@ impl Admission {
             max_connections,
             addresses: Arc::new(addresses),
             connects: bucket(config.max_connects_per_second),
+            connects_by_address: Rates::new(config),
             joins: bucket(config.max_joins_per_second),
         }
     }
@@ -76,12 +119,15 @@ impl Admission {
             0 => None,
             _ => Some(Addresses::slot(&self.addresses, address).ok_or(Turned::AddressFull)?),
         };
-        Ok(Admitted { _permit: permit, _address: slot })
+        Ok(Admitted { _permit: permit, _address: slot, refusals: AtomicU32::new(0) })
     }
 
-    /// Whether a client may connect now; if not, when to try again.
-    pub(crate) fn connect(&self) -> Result<(), Duration> {
-        lock(&self.connects).take(Instant::now())
+    /// Whether a client of an address may connect now; if not, when to try again.
+    pub(crate) fn connect(&self, address: IpAddr) -> Result<(), TooSoon> {
+        let now = Instant::now();
+        let of_address = self.connects_by_address.take(address, now);
+        of_address.map_err(|after| TooSoon { after, reason: "address_rate" })?;
+        lock(&self.connects).take(now).map_err(|after| TooSoon { after, reason: "rate" })
     }
 
     /// Whether a topic may be joined now; if not, when to try again.
@@ -93,6 +139,51 @@ impl Admission {
     pub(crate) async fn empty(&self) {
         // An error only if the semaphore were closed, and it never is.
         let _ = self.permits.acquire_many(self.max_connections).await;
+    }
+}
+
+impl Admitted {
+    /// A handshake of the connection is refused; whether it has had enough of them.
+    pub(crate) fn refuse(&self) -> bool {
+        self.refusals.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REFUSALS
+    }
+}
+
+impl Rates {
+    fn new(config: &SocketConfig) -> Self {
+        let of_all = config.max_connects_per_second;
+        let set = config.max_connects_per_second_per_address;
+        let rate = set.unwrap_or(of_all.div_ceil(2));
+        let buckets = Buckets { of: HashMap::new(), swept: Instant::now() };
+        Self { rate, of_loopback: set.is_some(), buckets: Mutex::new(buckets) }
+    }
+
+    fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let is_own = address.to_canonical().is_loopback();
+        if self.rate == 0 || (is_own && !self.of_loopback) {
+            return Ok(());
+        }
+        let address = network(address);
+        let mut buckets = lock(&self.buckets);
+        if let Some(bucket) = buckets.of.get_mut(&address) {
+            return bucket.take(now);
+        }
+        buckets.make_room(now);
+        if buckets.of.len() >= MAX_ADDRESSES {
+            return Ok(());
+        }
+        let bucket = Bucket::new(f64::from(self.rate), now);
+        buckets.of.entry(address).or_insert(bucket).take(now)
+    }
+}
+
+impl Buckets {
+    /// Forgets the addresses that may do again whatever a new one may.
+    fn make_room(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.swept) >= SWEEP_AFTER {
+            self.swept = now;
+            self.of.retain(|_, bucket| !bucket.is_full(now));
+        }
     }
 }
 
@@ -167,6 +258,52 @@ mod tests {
         assert_eq!(at("2001:db8::2:1").unwrap_err(), Turned::AddressFull);
         drop(first);
         assert!(at("10.0.0.1").is_ok());
+    }
+
+    fn rates(of_all: u32, of_one: Option<u32>) -> Admission {
+        Admission::new(&SocketConfig {
+            max_connects_per_second: of_all,
+            max_connects_per_second_per_address: of_one,
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn one_address_takes_no_more_than_half_of_the_connects() {
+        let admission = rates(10, None);
+        let connect = |text: &str| admission.connect(text.parse().unwrap());
+        let reason = |text: &str| connect(text).unwrap_err().reason;
+        for _ in 0..5 {
+            assert_eq!(connect("2001:db8::1"), Ok(()));
+        }
+        assert_eq!(reason("2001:db8::2"), "address_rate");
+        for _ in 0..5 {
+            assert_eq!(connect("10.0.0.1"), Ok(()));
+        }
+        assert_eq!((reason("10.0.0.1"), reason("10.0.0.2")), ("address_rate", "rate"));
+    }
+
+    #[test]
+    fn this_machine_is_bounded_if_the_configuration_says_so() {
+        for own in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let of_loopback = |of_one| {
+                let admission = rates(10, of_one);
+                (0..10).filter(|_| admission.connect(own.parse().unwrap()).is_ok()).count()
+            };
+            assert_eq!([None, Some(0), Some(3)].map(of_loopback), [10, 10, 3], "{own}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_forgotten_when_they_may_do_all_again() {
+        let rates = rates(0, Some(2)).connects_by_address;
+        let start = Instant::now();
+        for host in 0..200 {
+            assert_eq!(rates.take([10, 0, 0, host].into(), start), Ok(()));
+        }
+        let later = start + Duration::from_secs(2);
+        assert_eq!(rates.take([10, 0, 1, 1].into(), later), Ok(()));
+        assert_eq!(lock(&rates.buckets).of.len(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::StartError;
 use crate::channel::RefKey;
 use crate::config::{App, AppPlugin, StatsdConfig};
+use crate::egress::OwnPorts;
 use crate::plugin::Settings;
 use crate::telemetry::{Metric, Metrics, Wanted};
 use crate::wasm::{Component, Engine, LoadError, sha256};
@@ -21,6 +22,8 @@ pub(crate) struct Loader {
     pub(super) metrics: Metrics,
     /// One for all plugins of a server, drawn at its start.
     pub(super) refs: RefKey,
+    /// Known once the server listens.
+    pub(super) own_ports: OwnPorts,
 }
 
 impl Loader {
@@ -43,7 +46,7 @@ impl Loader {
             let address = app.statsd.as_ref().map(|statsd| statsd.address.clone());
             StartError::Statsd { address: address.unwrap_or_default(), cause }
         })?;
-        Ok(Self { engine, metrics, refs: RefKey::draw()? })
+        Ok(Self { engine, metrics, refs: RefKey::draw()?, own_ports: OwnPorts::default() })
     }
 
     /// The configured file of a plugin, as a component.
@@ -98,7 +101,8 @@ impl Loader {
     ) -> Result<Component, LoadError> {
         let AppPlugin { name, config, http, grants, .. } = plugin.clone();
         let settings = Settings::new(name, config, http, self.metrics.clone());
-        let settings = Arc::new(settings.with_grants(grants).with_refs(self.refs.clone()));
+        let settings = settings.with_grants(grants).with_refs(self.refs.clone());
+        let settings = Arc::new(settings.beside(self.own_ports.clone()));
         let (engine, limits) = (self.engine.clone(), plugin.limits);
         let compiling = tokio::task::spawn_blocking(move || {
             haste.run(|| engine.compile(&wasm, settings, limits))

@@ -15,7 +15,7 @@ mod stage;
 mod swap;
 
 pub use admission::Admission;
-pub(crate) use admission::{Admitted, Turned, network};
+pub(crate) use admission::{Admitted, TooSoon, Turned, network};
 pub(crate) use client::Client;
 pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
@@ -127,6 +127,8 @@ impl Server {
             Some(config) => Some(admin::bind(config).await?),
             None => None,
         };
+        let listening = [Some(address), admin.as_ref().map(|(_, address)| *address)];
+        loader.own_ports.set(listening.iter().flatten().map(SocketAddr::port).collect());
         let history = Arc::<History>::default();
         let shared = Arc::new(Shared {
             socket: app.socket.clone(),

@@ -234,14 +234,6 @@ impl<P: Clone> Session<P> {
         self.refuse(topic, reply_to, &reason, actions);
     }
 
-    /// A join that comes too soon after others is told when to come again.
-    pub fn refuse_join(&self, message: &Message<'_>, after_ms: u64, actions: &mut Vec<Action<P>>) {
-        let Message { join_ref, reference, topic, .. } = message;
-        let (join_ref, reference) = (join_ref.clone(), reference.clone());
-        let reply_to = ReplyTo { join_ref, reference, number: 0 };
-        self.refuse(topic, &reply_to, &Payload::retry("overloaded", after_ms), actions);
-    }
-
     /// A task found no room: the message that wanted it is told.
     pub fn no_room(&self, caller: &Caller, actions: &mut Vec<Action<P>>) {
         if let Some(reply_to) = &caller.reply_to {

@@ -40,6 +40,10 @@ impl<P: Clone> Session<P> {
             self.close_replaced(topic, replaced, actions);
             return;
         }
+        // Joining again was admitted before the channel that was there had ended.
+        if replaced.is_none() && !self.admits(topic, &reply_to, routes, actions) {
+            return;
+        }
         let number = reply_to.number;
         let bytes = kept_bytes(params.len());
         let context = Arc::new(Context {
@@ -77,8 +81,25 @@ impl<P: Clone> Session<P> {
         })));
     }
 
+    /// Whether there may be one more join now. One that comes too soon after others is
+    /// told when to come again.
+    fn admits(
+        &self,
+        topic: &str,
+        reply_to: &ReplyTo,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) -> bool {
+        let Err(after) = routes.admit_join() else { return true };
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
+        actions.push(Action::Count(Metric::JoinRefused));
+        self.refuse(topic, reply_to, &Payload::retry("overloaded", after_ms), actions);
+        false
+    }
+
     /// Joins a joined topic again: the old channel ends at once, without
-    /// `terminate`, and its calls in flight come to nothing.
+    /// `terminate`, and its calls in flight come to nothing. It stays as it is when
+    /// there are too many joins.
     pub(super) fn rejoin(
         &mut self,
         topic: &str,
@@ -87,6 +108,9 @@ impl<P: Clone> Session<P> {
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
+        if !self.admits(topic, &reply_to, routes, actions) {
+            return;
+        }
         let Some(mut old) = self.remove(topic, actions) else { return };
         for letter in old.mailbox.take() {
             if let Letter::Leave(leave) = letter {

@@ -1,5 +1,7 @@
 //! Which plugin serves which topic.
 
+use std::time::Duration;
+
 use crate::wire::TopicPattern;
 
 /// Knows who serves which topic. It is asked at joins only, so that it may look then
@@ -7,6 +9,12 @@ use crate::wire::TopicPattern;
 pub trait Routing<P> {
     /// Who serves `topic`, and with how many calls of one channel at the same time.
     fn who_serves(&self, topic: &str) -> Option<(P, usize)>;
+
+    /// Whether a topic may be joined now; if not, when to try again. Asked last, when
+    /// nothing else is in the way.
+    fn admit_join(&self) -> Result<(), Duration> {
+        Ok(())
+    }
 }
 
 /// The first route whose pattern matches serves a topic.

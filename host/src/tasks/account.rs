@@ -10,8 +10,9 @@ use tracing::{debug, error};
 
 use super::apply;
 use super::sources::Source;
-use crate::bucket::Leaky;
+use crate::bucket::{Bucket, Leaky};
 use crate::channel::{Caller, Effect, Late, Progress, Standing};
+use crate::config::SocketConfig;
 use crate::outbox::Outbox;
 use crate::server::Shared;
 use crate::session::Identity;
@@ -33,7 +34,12 @@ pub(crate) struct Account {
     /// Begins with those of its source: what a new connection does is not held
     /// against it, but it has no faults left where others had them before.
     faults: Mutex<Leaky>,
+    /// What is left of its share of the server's joins.
+    joins: Mutex<Bucket>,
 }
+
+/// The share of `socket.max_joins_per_second` that one connection may have.
+const SHARE_OF_JOINS: u32 = 10;
 
 /// One of a connection's tasks; dropping it makes room for another.
 #[derive(Debug)]
@@ -53,7 +59,17 @@ impl Account {
         let max = f64::from(shared.socket.max_faults);
         let faults = Leaky::at(shared.fault_sources.level(source, now).min(max), now);
         let faults = Mutex::new(faults);
-        Self { shared, outbox, tasks, source, task_bytes, faulty, faults }
+        let joins = Mutex::new(Bucket::new(joins_per_second(&shared.socket), now));
+        Self { shared, outbox, tasks, source, task_bytes, faulty, faults, joins }
+    }
+
+    /// Whether this connection may join a topic now; if not, when to try again. Its
+    /// own share comes first, so that no connection uses up what is everybody's.
+    pub(crate) fn join(&self) -> Result<(), Duration> {
+        let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        joins.take(Instant::now())?;
+        drop(joins);
+        self.shared.admission.join()
     }
 
     /// What waits outside its channels, in bytes: what its tasks were handed.
@@ -188,9 +204,27 @@ fn admit(level: f64, max: f64) -> Result<(), Duration> {
 /// No more than a few seconds to wait, however many faults at once.
 const MOST_ABOVE: f64 = 5.0;
 
+/// Of one connection: a share of all, or as many as it may have joined, which a client
+/// that comes back joins at once.
+fn joins_per_second(config: &SocketConfig) -> f64 {
+    let of_all = config.max_joins_per_second;
+    let at_once = u32::try_from(config.max_channels).unwrap_or(u32::MAX);
+    f64::from((of_all / SHARE_OF_JOINS).max(at_once).min(of_all))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_may_join_what_it_had_and_no_more_than_its_share() {
+        for (max_joins_per_second, max_channels, expected) in
+            [(20_000, 100, 2_000.0), (500, 100, 100.0), (2, 100, 2.0), (0, 100, 0.0)]
+        {
+            let config = SocketConfig { max_joins_per_second, max_channels, ..Default::default() };
+            assert!((joins_per_second(&config) - expected).abs() < 0.5);
+        }
+    }
 
     #[test]
     fn faults_above_the_bound_are_paid_for_in_seconds() {

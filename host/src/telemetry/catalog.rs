@@ -52,9 +52,10 @@ catalog! {
     SocketOpen: Level "socket.open" "connections" [];
     /// From a handshake's request to its answer; the result is `ok`, `refused` or `error`.
     SocketConnect: Timing "socket.connect" "ms" ["result", "transport", "vsn"];
-    /// A connection was turned away, as `full`, `address_full`, `rate` or `memory`:
-    /// `max_connections`, `max_connections_per_address`, `max_connects_per_second`,
-    /// `memory.max_bytes`.
+    /// A connection was turned away, as `full`, `address_full`, `rate`, `address_rate` or
+    /// `memory`: `max_connections`, `max_connections_per_address`, `max_connects_per_second`,
+    /// `max_connects_per_second_per_address`, `memory.max_bytes`. As `repeated`, it was
+    /// closed after ten handshakes that were refused.
     SocketRefused: Counter "socket.refused" "connections" ["reason"];
     /// A connection ended; the code is of the close frame, 1006 without one.
     SocketClose: Counter "socket.close" "connections" ["code", "reason"];
@@ -88,7 +89,7 @@ catalog! {
     ChannelIn: Timing "channel.in" "ms" ["channel", "event"];
     /// Messages that wait for their turn in their channels.
     ChannelWaiting: Level "channel.waiting" "messages" [];
-    /// A join came above `max_joins_per_second`.
+    /// A join came above `max_joins_per_second`, or its connection's share of it.
     JoinRefused: Counter "join.refused" "joins" [];
     /// A join found `max_channels` joined, or its topic is too long.
     ChannelRefused: Counter "channel.refused" "joins" [];

@@ -20,7 +20,7 @@ use crate::outbox::{Outbox, Outgoing, Overflow};
 use crate::plugin::Handler;
 use crate::pubsub::{Delivery, Notice, Subscriber};
 use crate::server::{Client, RealmRoutes, Shared};
-use crate::session::{Action, Call, Calls, Identity, Session};
+use crate::session::{Action, Call, Calls, Identity, Routing, Session};
 use crate::tasks::{self, Account, Start};
 use crate::telemetry::{Metric, Redacted};
 use crate::wasm::Pool;
@@ -69,9 +69,25 @@ thread_local! {
     static ACTIONS: Spares<Action<Arc<Handler>>> = const { Spares::new() };
 }
 
-/// Who serves the topics that a connection may join.
-fn routes<'a>(account: &'a Account, session: &Session<Arc<Handler>>) -> RealmRoutes<'a> {
-    RealmRoutes { shared: &account.shared, realm: session.identity().realm }
+/// Who serves the topics that a connection may join, and whether it may now.
+struct ConnectionRoutes<'a> {
+    realm: RealmRoutes<'a>,
+    account: &'a Account,
+}
+
+impl Routing<Arc<Handler>> for ConnectionRoutes<'_> {
+    fn who_serves(&self, topic: &str) -> Option<(Arc<Handler>, usize)> {
+        self.realm.who_serves(topic)
+    }
+
+    fn admit_join(&self) -> Result<(), Duration> {
+        self.account.join()
+    }
+}
+
+fn routes<'a>(account: &'a Account, session: &Session<Arc<Handler>>) -> ConnectionRoutes<'a> {
+    let realm = RealmRoutes { shared: &account.shared, realm: session.identity().realm };
+    ConnectionRoutes { realm, account }
 }
 
 impl Drop for Channels {
@@ -196,15 +212,6 @@ impl Channels {
         }
         debug!(id = %self.session.coming_message(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
-        if message.event == "phx_join"
-            && let Err(after) = self.shared().admission.join()
-        {
-            self.shared().metrics.count(Metric::JoinRefused, 1);
-            let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
-            self.session.refuse_join(&message, after_ms, &mut self.actions);
-            self.act(cx);
-            return Ok(true);
-        }
         self.make_room();
         let routes = routes(&self.account, &self.session);
         self.session.receive(message, &routes, &mut self.actions);

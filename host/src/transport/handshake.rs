@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
@@ -17,7 +17,7 @@ use super::http::{self, Body};
 use super::paced::Paced;
 use super::read_ahead::ReadAhead;
 use super::websocket::WebSocket;
-use crate::server::{Admitted, DashboardRealm, Realm, Shared};
+use crate::server::{Admitted, DashboardRealm, Realm, Shared, TooSoon};
 use crate::session::Identity;
 use crate::telemetry::{Metric, RedactedPairs};
 use crate::wasm::{ConnectRequest, Connected, Refusal};
@@ -36,13 +36,20 @@ pub(super) async fn respond(
     admitted: Arc<Admitted>,
     realm: Realm,
 ) -> Response<Body> {
-    if let Err(after) = shared.admission.connect() {
-        shared.metrics.count_of(Metric::SocketRefused, &["rate"], 1);
-        debug!(%peer, "refused a connection above socket.max_connects_per_second");
-        return http::busy(after, "too many connects at once, come again\n");
-    }
     let began = shared.metrics.now();
-    let checked = check(&request, peer, shared, realm).await;
+    let asked = check(&request, peer, shared);
+    if asked.is_ok()
+        && let Err(TooSoon { after, reason }) = shared.admission.connect(peer.ip())
+    {
+        shared.metrics.count_of(Metric::SocketRefused, &[reason], 1);
+        debug!(%peer, reason, "refused a connection above socket.max_connects_per_second");
+        let busy = http::busy(after, "too many connects at once, come again\n");
+        return refused(busy, &admitted, shared);
+    }
+    let checked = match asked {
+        Ok(asked) => decide(asked, peer, shared, realm).await,
+        Err(refusal) => Err(refusal),
+    };
     if let Some(began) = began {
         let labels = [result(&checked), "websocket", vsn(&request)];
         shared.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
@@ -52,7 +59,7 @@ pub(super) async fn respond(
         Err(Refusal { status, reason }) => {
             debug!(%peer, status, "refused a connection");
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
-            return http::text(status, &reason);
+            return refused(http::text(status, &reason), &admitted, shared);
         }
     };
     let Accepted { identity, response } = accepted;
@@ -64,6 +71,15 @@ pub(super) async fn respond(
             connection.run().await;
         }
     });
+    response
+}
+
+/// The answer to a handshake that is refused; the last one if there were many.
+fn refused(mut response: Response<Body>, admitted: &Admitted, shared: &Shared) -> Response<Body> {
+    if admitted.refuse() {
+        shared.metrics.count_of(Metric::SocketRefused, &["repeated"], 1);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -109,19 +125,21 @@ fn vsn(request: &Request<Incoming>) -> &'static str {
     }
 }
 
+/// A handshake with which nothing is wrong, as far as it can be seen.
+struct Asked {
+    request: ConnectRequest,
+    serializer: Serializer,
+    response: Response<Body>,
+}
+
 struct Accepted {
     identity: Identity,
     response: Response<Body>,
 }
 
-/// The checks in the order of Phoenix: method, upgrade, origin, version, token,
-/// and the plugin's word.
-async fn check(
-    request: &Request<Incoming>,
-    peer: SocketAddr,
-    shared: &Shared,
-    realm: Realm,
-) -> Result<Accepted, Refusal> {
+/// The checks in the order of Phoenix: method, upgrade, origin, version, token. They
+/// come before anything is spent on the request.
+fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Result<Asked, Refusal> {
     let refuse = |status, reason: &str| Err(Refusal { status, reason: reason.to_owned() });
     if request.method() != Method::GET {
         return refuse(400, "a WebSocket handshake is a GET request\n");
@@ -149,6 +167,17 @@ async fn check(
     debug!(%peer, params = %RedactedPairs(&params), "connecting");
     let auth_token = protocols.auth_token;
     let request = ConnectRequest { params, headers, peer: peer.to_string(), auth_token };
+    Ok(Asked { request, serializer, response })
+}
+
+/// The plugin's word, or that of the dashboard's token.
+async fn decide(
+    asked: Asked,
+    peer: SocketAddr,
+    shared: &Shared,
+    realm: Realm,
+) -> Result<Accepted, Refusal> {
+    let Asked { request, serializer, response } = asked;
     let Connected { user_id, assigns } = match realm {
         Realm::App => ask(&request, shared).await?,
         Realm::Dashboard => look_at_dashboard(&request, shared)?,

@@ -3,12 +3,12 @@
 use bytestring::ByteString;
 use smol_str::SmolStr;
 
-use super::bindings::exports::millrace::plugin::{channel, worker};
+use super::bindings::exports::millrace::plugin::channel;
 use super::bindings::millrace::plugin::types;
 use super::convert::{assigns_back, checked_topic, json, name};
 use super::{Fault, PluginLimits};
 use crate::channel::{Effect, Joined, Outcome};
-use crate::pipeline::{NewEvent, Verdict};
+use crate::pipeline::NewEvent;
 use crate::plugin::{Need, Settings};
 use crate::wire::Payload;
 
@@ -267,7 +267,7 @@ impl Budget {
         Ok(Effect::Enqueue { pipeline, event })
     }
 
-    fn payload(&mut self, payload: types::PayloadResult) -> Result<Payload, Fault> {
+    pub(super) fn payload(&mut self, payload: types::PayloadResult) -> Result<Payload, Fault> {
         let (types::PayloadResult::Json(data) | types::PayloadResult::Binary(data)) = &payload;
         self.spend(data.len())?;
         match payload {
@@ -279,7 +279,7 @@ impl Budget {
         }
     }
 
-    fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
         match self.bytes.checked_sub(bytes) {
             Some(left) => {
                 self.bytes = left;
@@ -314,69 +314,6 @@ fn allowed(effect: Effect, settings: &Settings) -> Option<Effect> {
         status: "error".to_owned(),
         payload,
     })
-}
-
-/// What a worker made of a batch.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Work {
-    /// On some of the events, by their place in the batch.
-    pub verdicts: Vec<(u32, Verdict)>,
-    /// Applied in order.
-    pub effects: Vec<Effect>,
-}
-
-impl Budget {
-    /// The answer of a worker that had so many events.
-    pub(super) fn work(
-        &mut self,
-        answer: worker::Answer,
-        events: usize,
-        settings: &Settings,
-    ) -> Result<Work, Fault> {
-        let effects = self.effects(answer.effects, settings)?;
-        let mut named = vec![false; if answer.verdicts.is_empty() { 0 } else { events }];
-        let mut verdicts = Vec::with_capacity(answer.verdicts.len());
-        for worker::Judged { index, verdict } in answer.verdicts {
-            match named.get_mut(index as usize) {
-                Some(named) if !*named => *named = true,
-                Some(_) => {
-                    let problem = format!("the worker gave two verdicts on event {index}");
-                    return Err(Fault::bad_return(problem));
-                }
-                None => {
-                    return Err(Fault::bad_return(format!(
-                        "the worker gave a verdict on event {index}, there are {events}, counted \
-                         from 0"
-                    )));
-                }
-            }
-            verdicts.push((index, self.verdict(verdict)?));
-        }
-        Ok(Work { verdicts, effects })
-    }
-
-    fn verdict(&mut self, verdict: worker::Verdict) -> Result<Verdict, Fault> {
-        Ok(match verdict {
-            worker::Verdict::Reply(types::Reply { status, payload }) => {
-                name("the status of a reply", &status)?;
-                Verdict::Reply { status, payload: self.payload(payload)? }
-            }
-            worker::Verdict::Forward(payload) => {
-                self.spend(payload.len())?;
-                Verdict::Forward(payload.into())
-            }
-            worker::Verdict::Retry(worker::Retry { after_ms, reason }) => {
-                Verdict::Retry { after_ms, reason: self.reason(reason)? }
-            }
-            worker::Verdict::Drop(reason) => Verdict::Drop { reason: self.reason(reason)? },
-            worker::Verdict::Fail(reason) => Verdict::Fail { reason: self.reason(reason)? },
-        })
-    }
-
-    fn reason(&mut self, reason: String) -> Result<String, Fault> {
-        self.spend(reason.len())?;
-        Ok(reason)
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! Whether a file is a plugin for this host, before it is compiled: which of its
 //! functions differ from the interface in `wit/`, and how.
 
-use std::fmt::Write;
-
 use wit_parser::decoding::DecodedWasm;
-use wit_parser::{
-    Function as WitFunction, Resolve, SourceMap, Type, TypeDefKind, World, WorldItem,
-};
+use wit_parser::{Resolve, SourceMap, World, WorldItem};
+
+use super::signature::signature;
 
 /// What a component exports and imports, as far as the host cares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,8 +63,29 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
     let Some(world) = resolve.worlds.get(world) else {
         return Err("is a component without a world".to_owned());
     };
+    let functions = functions_of(&resolve, world);
+    if functions > MAX_FUNCTIONS {
+        return Err(format!(
+            "has {functions} functions in what it imports and exports, allowed are {MAX_FUNCTIONS}"
+        ));
+    }
     let plugin = Plugin { resolve: &resolve, world };
     Ok(plugin.inspect(&host))
+}
+
+/// Functions of a component's interfaces, WASI's included: ten times as many as any
+/// plugin has had. Each costs the check something.
+const MAX_FUNCTIONS: usize = 2_000;
+
+fn functions_of(resolve: &Resolve, world: &World) -> usize {
+    let items = world.imports.values().chain(world.exports.values());
+    let functions = items.map(|item| match item {
+        WorldItem::Interface { id, .. } => {
+            resolve.interfaces.get(*id).map_or(0, |interface| interface.functions.len())
+        }
+        WorldItem::Function(_) | WorldItem::Type { .. } => 1,
+    });
+    functions.sum()
 }
 
 /// As [`inspect`], but everything that keeps the host from running it is an
@@ -193,14 +212,19 @@ impl Plugin<'_> {
             problems.push(unknown_interface(name, imports, host));
             return;
         };
+        // Only what the host has is written out, so there are no more types than it has.
         for (function, plugin) in &plugins.functions {
-            let wanted = signature(self.resolve, plugin);
-            match hosts.functions.get(function).map(|host_f| signature(&host.resolve, host_f)) {
-                Some(offered) if offered == wanted => {}
-                Some(offered) => problems.push(format!(
-                    "function `{function}` of `{name}` differs\n  the host has     {offered}\n  \
-                     the plugin wants {wanted}"
-                )),
+            match hosts.functions.get(function) {
+                Some(host_f) => {
+                    let wanted = signature(self.resolve, plugin);
+                    let offered = signature(&host.resolve, host_f);
+                    if wanted != offered {
+                        problems.push(format!(
+                            "function `{function}` of `{name}` differs\n  the host has     \
+                             {offered}\n  the plugin wants {wanted}"
+                        ));
+                    }
+                }
                 None if imports => problems.push(format!(
                     "imports function `{function}` of `{name}`, which this host does not have"
                 )),
@@ -230,63 +254,6 @@ fn unknown_interface(name: &str, imports: bool, host: &Host) -> String {
 
 fn or_nothing(names: &[String]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-}
-
-/// A function's type with every named type written out, so that two signatures
-/// are equal exactly when the functions fit each other.
-fn signature(resolve: &Resolve, function: &WitFunction) -> String {
-    let mut out = String::from("func(");
-    for (at, param) in function.params.iter().enumerate() {
-        let comma = if at > 0 { ", " } else { "" };
-        let _ = write!(out, "{comma}{}: {}", param.name, written_out(resolve, &param.ty));
-    }
-    out.push(')');
-    if let Some(result) = &function.result {
-        let _ = write!(out, " -> {}", written_out(resolve, result));
-    }
-    out
-}
-
-fn written_out(resolve: &Resolve, ty: &Type) -> String {
-    let Type::Id(id) = ty else { return format!("{ty:?}").to_lowercase() };
-    let Some(def) = resolve.types.get(*id) else { return "?".to_owned() };
-    let optional = |ty: &Option<Type>| {
-        ty.as_ref().map_or_else(|| "_".to_owned(), |ty| written_out(resolve, ty))
-    };
-    let list = |items: Vec<String>| items.join(", ");
-    match &def.kind {
-        TypeDefKind::Type(ty) => written_out(resolve, ty),
-        TypeDefKind::List(ty) => format!("list<{}>", written_out(resolve, ty)),
-        TypeDefKind::Option(ty) => format!("option<{}>", written_out(resolve, ty)),
-        TypeDefKind::Result(result) => {
-            format!("result<{}, {}>", optional(&result.ok), optional(&result.err))
-        }
-        TypeDefKind::Tuple(tuple) => {
-            format!(
-                "tuple<{}>",
-                list(tuple.types.iter().map(|t| written_out(resolve, t)).collect())
-            )
-        }
-        TypeDefKind::Record(record) => {
-            let field =
-                |f: &wit_parser::Field| format!("{}: {}", f.name, written_out(resolve, &f.ty));
-            format!("record {{ {} }}", list(record.fields.iter().map(field).collect()))
-        }
-        TypeDefKind::Variant(variant) => {
-            let case = |c: &wit_parser::Case| match &c.ty {
-                Some(ty) => format!("{}({})", c.name, written_out(resolve, ty)),
-                None => c.name.clone(),
-            };
-            format!("variant {{ {} }}", list(variant.cases.iter().map(case).collect()))
-        }
-        TypeDefKind::Flags(flags) => {
-            format!("flags {{ {} }}", list(flags.flags.iter().map(|f| f.name.clone()).collect()))
-        }
-        TypeDefKind::Enum(cases) => {
-            format!("enum {{ {} }}", list(cases.cases.iter().map(|c| c.name.clone()).collect()))
-        }
-        other => other.as_str().to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -345,6 +312,48 @@ mod tests {
         let expected = "exports `millrace:plugin/channel@0.9.0`, this host has \
                         `millrace:plugin/channel@0.1.0`";
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{problems:?}");
+    }
+
+    #[test]
+    fn no_more_of_a_type_is_written_out_than_the_host_has() {
+        let wide = (0..40).map(|_| "(list u8)".to_owned()).collect::<Vec<_>>().join(" ");
+        let mut types = format!("(type $t0 (tuple {wide}))");
+        for level in 1..4 {
+            let same = (0..10).map(|_| format!("$t{}", level - 1)).collect::<Vec<_>>().join(" ");
+            types.push_str(&format!(" (type $t{level} (tuple {same}))"));
+        }
+        let component = wat::parse_str(format!(
+            r#"(component
+                (core module $m
+                    (memory (export "memory") 1)
+                    (func (export "topics") (result i32) i32.const 0))
+                (core instance $i (instantiate $m))
+                {types}
+                (func $topics (result $t3)
+                    (canon lift (core func $i "topics") (memory (core memory $i "memory"))))
+                (instance $channel (export "topics" (func $topics)))
+                (export "millrace:plugin/channel@0.1.0" (instance $channel)))"#
+        ));
+        let problems = inspect(&component.unwrap()).unwrap().problems;
+        let first = problems.first().unwrap();
+        assert!(first.contains("differs") && first.contains('…'), "{}", first.len());
+        assert!(first.len() < 100_000, "{}", first.len());
+    }
+
+    #[test]
+    fn the_number_of_functions_is_bounded() {
+        let exports = (0..=MAX_FUNCTIONS).map(|n| format!("(export \"f{n}\" (func $f))"));
+        let exports = exports.collect::<Vec<_>>().join(" ");
+        let component = wat::parse_str(format!(
+            r#"(component
+                (core module $m (func (export "f")))
+                (core instance $i (instantiate $m))
+                (func $f (canon lift (core func $i "f")))
+                (instance $channel {exports})
+                (export "a:b/c" (instance $channel)))"#
+        ));
+        let error = inspect(&component.unwrap()).unwrap_err();
+        assert!(error.contains("has 2001 functions") && error.contains("2000"), "{error}");
     }
 
     #[test]

@@ -4,12 +4,25 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::bindings::exports::millrace::plugin::worker;
-use super::budget::{Budget, CallKind, Work};
+use super::bindings::millrace::plugin::types;
+use super::budget::{Budget, CallKind};
+use super::convert::name;
 use super::instance::Instance;
 use super::line::Kind;
 use super::party::Party;
 use super::{Fault, Pool};
-use crate::pipeline::Batch;
+use crate::channel::Effect;
+use crate::pipeline::{Batch, Verdict};
+use crate::plugin::Settings;
+
+/// What a worker made of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Work {
+    /// On some of the events, by their place in the batch.
+    pub verdicts: Vec<(u32, Verdict)>,
+    /// Applied in order.
+    pub effects: Vec<Effect>,
+}
 
 impl Pool {
     /// Has a batch worked on; what came of it, and how long it took if that is
@@ -61,5 +74,59 @@ impl Instance {
         let answer = self.ended(answer)?;
         let mut budget = Budget::new(&self.limits, CallKind::Worker, false);
         budget.work(answer, batch.rows.len(), self.store.data().settings())
+    }
+}
+
+impl Budget {
+    /// The answer of a worker that had so many events.
+    pub(super) fn work(
+        &mut self,
+        answer: worker::Answer,
+        events: usize,
+        settings: &Settings,
+    ) -> Result<Work, Fault> {
+        let effects = self.effects(answer.effects, settings)?;
+        let mut named = vec![false; if answer.verdicts.is_empty() { 0 } else { events }];
+        let mut verdicts = Vec::with_capacity(answer.verdicts.len());
+        for worker::Judged { index, verdict } in answer.verdicts {
+            match named.get_mut(index as usize) {
+                Some(named) if !*named => *named = true,
+                Some(_) => {
+                    let problem = format!("the worker gave two verdicts on event {index}");
+                    return Err(Fault::bad_return(problem));
+                }
+                None => {
+                    return Err(Fault::bad_return(format!(
+                        "the worker gave a verdict on event {index}, there are {events}, counted \
+                         from 0"
+                    )));
+                }
+            }
+            verdicts.push((index, self.verdict(verdict)?));
+        }
+        Ok(Work { verdicts, effects })
+    }
+
+    fn verdict(&mut self, verdict: worker::Verdict) -> Result<Verdict, Fault> {
+        Ok(match verdict {
+            worker::Verdict::Reply(types::Reply { status, payload }) => {
+                name("the status of a reply", &status)?;
+                Verdict::Reply { status, payload: self.payload(payload)? }
+            }
+            worker::Verdict::Forward(payload) => {
+                self.spend(payload.len())?;
+                Verdict::Forward(payload.into())
+            }
+            worker::Verdict::Retry(worker::Retry { after_ms, reason }) => {
+                Verdict::Retry { after_ms, reason: self.reason(reason)? }
+            }
+            worker::Verdict::Drop(reason) => Verdict::Drop { reason: self.reason(reason)? },
+            worker::Verdict::Fail(reason) => Verdict::Fail { reason: self.reason(reason)? },
+        })
+    }
+
+    fn reason(&mut self, reason: String) -> Result<String, Fault> {
+        self.spend(reason.len())?;
+        Ok(reason)
     }
 }

@@ -170,3 +170,27 @@ async fn a_plugin_hears_and_closes_what_it_is_granted() {
     let longest = longest_ping(&mut room, "room:private", 5).await;
     assert!(longest < Duration::from_secs(2), "{longest:?}");
 }
+
+/// Where the machine's own addresses are listed, the server's own listeners are not.
+#[tokio::test]
+async fn a_plugin_does_not_reach_the_admin_interface_by_way_of_the_server() {
+    let http = "[plugins.hostile.http]\nhosts = [\"localhost:*\", \"127.0.0.1:*\"]\n\
+                addresses = [\"127.0.0.0/8\", \"::1\"]\n";
+    for (more, is_let) in [("", false), ("own_listeners = true", true)] {
+        let server = TestServer::start(App::hostile_with(ADMIN, &format!("{http}{more}")));
+        let mut mallory = joined(&server, TOPIC).await;
+        let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
+        for port in [port(server.admin()), port(server.address())] {
+            for host in ["127.0.0.1", "localhost"] {
+                let order = json!({ "n": 0, "text": format!("http://{host}:{port}/health") });
+                mallory.push(TOPIC, "headers", order).await;
+                let answer = mallory.socket.recv_json().await;
+                let outcome = answer[4]["response"]["outcome"].as_str().unwrap();
+                match is_let {
+                    true => assert_eq!(outcome, "200"),
+                    false => assert!(outcome.contains("own_listeners would allow it"), "{outcome}"),
+                }
+            }
+        }
+    }
+}

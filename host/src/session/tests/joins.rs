@@ -1,5 +1,7 @@
 //! Joining, leaving, and the end of a connection.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -136,4 +138,45 @@ fn version_1_has_no_join_ref() {
         told[1],
         r#"{"topic":"room:a","event":"phx_error","payload":{"reason":"channel_crash"},"ref":null}"#
     );
+}
+
+/// Routes whose server has had enough joins.
+struct Busy(Routes<&'static str>);
+
+impl Routing<&'static str> for Busy {
+    fn who_serves(&self, topic: &str) -> Option<(&'static str, usize)> {
+        self.0.who_serves(topic)
+    }
+
+    fn admit_join(&self) -> Result<(), Duration> {
+        Err(Duration::from_millis(70))
+    }
+}
+
+#[test]
+fn only_a_join_that_could_succeed_asks_whether_it_may() {
+    let overloaded = |number: u32, topic: &str| {
+        let response = r#"{"reason":"overloaded","retry_after_ms":70}"#;
+        let status = format!(r#"{{"status":"error","response":{response}}}"#);
+        format!(r#"["{number}","{number}","{topic}","phx_reply",{status}]"#)
+    };
+    let mut desk = joined();
+    let busy = Busy(desk.routes.clone());
+    let send = |desk: &mut Desk, topic: &str| {
+        let frame = format!(r#"["12","12","{topic}","phx_join",{{}}]"#);
+        let frame = Frame::Text(frame.as_str().into());
+        let message = desk.session.identity().serializer.decode(&frame).unwrap();
+        let mut actions = Vec::new();
+        desk.session.receive(message, &busy, &mut actions);
+        desk.told(actions)
+    };
+    let told = send(&mut desk, "nobody");
+    assert!(told[0].contains("unmatched topic"), "{told:?}");
+    assert_eq!(send(&mut desk, "room:b"), ["count join.refused", &overloaded(12, "room:b")]);
+    // The channel that is there stays.
+    assert_eq!(send(&mut desk, "room:a"), ["count join.refused", &overloaded(12, "room:a")]);
+    assert_eq!(desk.session.channels(), 1);
+    desk.send(r#"["13","13","room:b","phx_join",{}]"#);
+    let told = send(&mut desk, "room:c");
+    assert!(told.iter().any(|told| told.contains("too many channels joined")), "{told:?}");
 }
