@@ -35,7 +35,7 @@ pub use client::TestClient;
 pub use http::{HttpRequest, HttpResponse};
 pub use raw::{RawSocket, opcode};
 pub use script::Script;
-pub use server::TestServer;
+pub use server::{Reader, TestServer};
 pub use socket::{SocketReader, SocketWriter, TestSocket};
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A running server.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
@@ -28,10 +28,23 @@ struct Process {
     /// What else it prints.
     addresses: Mutex<Receiver<String>>,
     log: Arc<Log>,
+    /// Its stderr, while nobody reads it.
+    unread: Mutex<Option<ChildStderr>>,
     /// Gets nothing, and ends when stdout and stderr have been read to their ends.
     end: Mutex<Receiver<()>>,
     /// A temporary folder has to stay as long as the process.
     _app: App,
+}
+
+/// Who reads what a server logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The test, as it comes.
+    There,
+    /// Nobody, and the pipe has room for 64 KiB; until [`TestServer::read_log`].
+    Stalled,
+    /// Nobody, and the pipe is closed.
+    Gone,
 }
 
 /// What has come from stderr.
@@ -71,22 +84,28 @@ impl TestServer {
     /// Serves an app at an address.
     #[must_use]
     pub fn start_at(app: App, listen: &str) -> Self {
-        Self::launch("serve", app, listen, &[])
+        Self::launch("serve", app, listen, &[], Reader::There)
     }
 
     /// Serves an app with more arguments on the command line.
     #[must_use]
     pub fn start_with(app: App, arguments: &[&str]) -> Self {
-        Self::launch("serve", app, "127.0.0.1:0", arguments)
+        Self::launch("serve", app, "127.0.0.1:0", arguments, Reader::There)
     }
 
     /// Serves an app, and reloads it on every change: `millrace dev`.
     #[must_use]
     pub fn dev(app: App) -> Self {
-        Self::launch("dev", app, "127.0.0.1:0", &[])
+        Self::launch("dev", app, "127.0.0.1:0", &[], Reader::There)
     }
 
-    fn launch(command: &str, app: App, listen: &str, arguments: &[&str]) -> Self {
+    /// Serves an app that logs for somebody who may not read it.
+    #[must_use]
+    pub fn logging_to(app: App, reader: Reader) -> Self {
+        Self::launch("serve", app, "127.0.0.1:0", &[], reader)
+    }
+
+    fn launch(command: &str, app: App, listen: &str, arguments: &[&str], reader: Reader) -> Self {
         let mut child = Command::new(binary())
             .arg(command)
             .arg(app.path())
@@ -102,7 +121,14 @@ impl TestServer {
         let stderr = child.stderr.take().expect("stderr is piped");
         let stdout = child.stdout.take().expect("stdout is piped");
         let (running, end) = channel();
-        keep(stderr, Arc::clone(&log), running.clone());
+        let unread = match reader {
+            Reader::There => {
+                keep(stderr, Arc::clone(&log), running.clone());
+                None
+            }
+            Reader::Stalled => Some(stderr),
+            Reader::Gone => None,
+        };
         let addresses = watch(stdout, running);
         let Ok(address) = addresses.recv_timeout(BUILD_PATIENCE) else {
             let _ = child.kill();
@@ -110,8 +136,8 @@ impl TestServer {
             panic!("the server did not say where it listens:\n{}", locked(&log.text));
         };
         let (child, end, addresses) = (Mutex::new(child), Mutex::new(end), Mutex::new(addresses));
-        let admin = OnceLock::new();
-        let process = Process { child, address, admin, addresses, log, end, _app: app };
+        let (admin, unread) = (OnceLock::new(), Mutex::new(unread));
+        let process = Process { child, address, admin, addresses, log, unread, end, _app: app };
         Self { process: Arc::new(process) }
     }
 
@@ -137,6 +163,15 @@ impl TestServer {
     #[must_use]
     pub fn log(&self) -> String {
         locked(&self.process.log.text).clone()
+    }
+
+    /// Reads what nobody has read until now, and what comes.
+    pub fn read_log(&self) {
+        if let Some(stderr) = locked(&self.process.unread).take() {
+            // Its end is not waited for.
+            let (running, _) = channel();
+            keep(stderr, Arc::clone(&self.process.log), running);
+        }
     }
 
     /// Its process.

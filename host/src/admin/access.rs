@@ -1,17 +1,15 @@
 //! Who may ask: no page that a browser was lured to, and nobody without the
 //! token.
 
-use std::net::IpAddr;
-
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
     WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
 use super::Problem;
-use crate::config::{AdminConfig, host_of};
+use crate::config::{AdminConfig, host_of, is_loopback_name};
 use crate::token;
 use crate::transport::{self, Body};
 
@@ -26,7 +24,7 @@ pub(super) fn check_page(config: &AdminConfig, headers: &HeaderMap) -> Result<()
         [host] => host.to_str().unwrap_or_default(),
         _ => "",
     };
-    if config.listen.ip().is_loopback() && !is_loopback(host_of(host)) {
+    if config.listen.ip().is_loopback() && !is_loopback_name(host_of(host)) {
         let text = format!("the request is for the host {host:?}; this server is on loopback only");
         let problem = Problem::new(StatusCode::FORBIDDEN, text);
         let allowed = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
@@ -77,6 +75,8 @@ pub(super) fn finish(config: &AdminConfig, asked: &HeaderMap, response: &mut Res
     transport::seal(headers);
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        // A stranger's place is for another one.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(origin) = origin(asked).filter(|origin| allows(config, origin)) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -91,26 +91,4 @@ fn origin(headers: &HeaderMap) -> Option<&HeaderValue> {
 fn allows(config: &AdminConfig, origin: &HeaderValue) -> bool {
     let origin = origin.to_str().unwrap_or_default();
     config.allow_origin.iter().any(|pattern| pattern.matches_header(origin))
-}
-
-/// Whether a name or address, IPv6 in brackets, is this machine's own.
-fn is_loopback(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let address = address.parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for host in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "[::1]", "::1"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["", "localhost.", "localhost.evil.com", "evil.com", "0.0.0.0", "[::]"] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
 }

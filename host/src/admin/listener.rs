@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use super::{access, routes};
+use super::standing::{Lobby, Standing};
+use super::{Problem, access, routes};
 use crate::config::AdminConfig;
 use crate::server::{Shared, StartError};
-use crate::telemetry::Metric;
-use crate::transport::{self, Body, MAX_HEADER_BYTES, MAX_TURNED_AWAY};
+use crate::telemetry::{Metric, Seldom};
+use crate::transport::{self, Body, MAX_HEADER_BYTES};
 
 /// Listens for operators; an error if anybody could reach it and do anything.
 pub(crate) async fn bind(config: &AdminConfig) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -43,38 +43,47 @@ pub(crate) async fn bind(config: &AdminConfig) -> Result<(TcpListener, SocketAdd
 /// drains.
 pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let Some(config) = shared.admin.clone().map(Arc::new) else { return };
-    let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-    let turning = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let (lobby, unserved) = (Lobby::new(&config), transport::unserved_places());
     loop {
         let (stream, peer) = transport::next(&listener).await;
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+        let Some(standing) = lobby.enter(peer.ip()) else {
             shared.metrics.count(Metric::AdminRefused, 1);
             debug!(%peer, "turned an operator away (admin.max_connections)");
-            transport::spawn_bounded(&turning, transport::turn_away(stream));
+            transport::turn_away(&unserved, stream, peer);
             continue;
         };
-        let serving = serve(stream, peer, Arc::clone(&config), Arc::clone(&shared));
-        tokio::spawn(async move {
-            serving.await;
-            drop(permit);
-        });
+        let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
+        tokio::spawn(serve(stream, peer, standing, config, shared));
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, config: Arc<AdminConfig>, shared: Arc<Shared>) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    standing: Standing,
+    config: Arc<AdminConfig>,
+    shared: Arc<Shared>,
+) {
     let timeout = Duration::from_millis(config.timeout_ms);
+    let standing = Arc::new(standing);
+    let asking = Arc::clone(&standing);
     let service = service_fn(move |request| {
-        let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-        async move { Ok::<_, Infallible>(respond(request, peer, &config, &shared).await) }
+        let (standing, config) = (Arc::clone(&asking), Arc::clone(&config));
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(respond(request, peer, &standing, &config, &shared).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        debug!(%peer, %error, "an operator's connection ended early");
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                debug!(%peer, %error, "an operator's connection ended early");
+            }
+        }
+        () = standing.is_over() => debug!(%peer, "a stranger did not give the token in time"),
     }
 }
 
@@ -82,6 +91,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, config: Arc<AdminConfig>, sh
 async fn respond(
     request: Request<Incoming>,
     peer: SocketAddr,
+    standing: &Standing,
     config: &AdminConfig,
     shared: &Arc<Shared>,
 ) -> Response<Body> {
@@ -94,7 +104,12 @@ async fn respond(
         // Browsers ask without the token.
         Ok(()) if method == Method::OPTIONS => access::preflight(),
         Ok(()) => match (access::check_token(config, &asked), found) {
-            (Err(problem), _) | (Ok(()), Err(problem)) => problem.response(),
+            (Err(problem), _) => {
+                tell_of_stranger(peer, &path, shared);
+                problem.response()
+            }
+            (Ok(()), _) if !standing.admit() => full(shared).response(),
+            (Ok(()), Err(problem)) => problem.response(),
             (Ok(()), Ok(found)) => {
                 let patience = Duration::from_millis(config.timeout_ms);
                 routes::run(found, request, shared, patience).await
@@ -111,4 +126,24 @@ async fn respond(
     let class = format!("{}xx", status.as_u16() / 100);
     shared.metrics.count_of(Metric::AdminRequests, &[route, &class], 1);
     response
+}
+
+/// Lines that any stranger can cause.
+static STRANGERS: Seldom = Seldom::one_a_second();
+
+/// Whoever tries tokens is counted, and told of.
+fn tell_of_stranger(peer: SocketAddr, path: &str, shared: &Shared) {
+    shared.metrics.count(Metric::AdminUnauthorized, 1);
+    if let Some(line) = STRANGERS.pass() {
+        let left_out = line.left_out();
+        warn!(%peer, path, left_out, "somebody asked without the token, or with another");
+    }
+}
+
+/// Operators have all places that there are.
+fn full(shared: &Shared) -> Problem {
+    shared.metrics.count(Metric::AdminRefused, 1);
+    let text = "there are as many connections of operators as there may be";
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, text);
+    problem.retry_after(5).advice("raise admin.max_connections, or close some")
 }

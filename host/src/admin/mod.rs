@@ -2,7 +2,7 @@
 //! listener of its own.
 //!
 //! ```text
-//! listener ─▶ access (Host, Origin, token) ─▶ routes ─▶ plugins · pipelines · sockets · …
+//! listener ─▶ standing ─▶ access (Host, Origin, token) ─▶ routes ─▶ plugins · pipelines · sockets · …
 //!                                                └────▶ openapi
 //! ```
 //!
@@ -22,6 +22,7 @@ mod routes;
 mod schema;
 mod snapshot;
 mod sockets;
+mod standing;
 mod swaps;
 
 pub(crate) use listener::{accept, bind};

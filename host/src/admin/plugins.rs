@@ -97,6 +97,8 @@ fn limits_schema() -> Value {
     let numbers = [
         "fuel",
         "fuel_per_byte",
+        "dispatcher_fuel",
+        "dispatcher_fuel_per_row",
         "max_memory_bytes",
         "max_total_memory_bytes",
         "max_assigns_bytes",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
-use super::serve::{Signals, announce, raise_file_limit};
+use super::serve::{AtHangup, Signals, announce, raise_file_limit, this_program};
 use crate::Server;
 use crate::config::App;
 use crate::plugin::{Trust, build, watch};
@@ -14,10 +14,11 @@ use crate::server::Swapper;
 /// Serves until the process is told to stop, and keeps up with the sources.
 pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
     // Before the address is printed: whoever reads it may stop the server at once.
-    let signals = Signals::new()?;
+    let signals = Signals::new(AtHangup::Stop)?;
     raise_file_limit();
     app.dashboard.enabled = true;
     app.swap.is_forgotten = true;
+    app.compile.program = this_program();
     app.plugins.iter_mut().for_each(|plugin| plugin.trust = Trust::default());
     let app = Arc::new(app);
     build_all(&app).await?;
@@ -54,12 +55,12 @@ async fn build_all(app: &Arc<App>) -> anyhow::Result<()> {
 async fn reload(app: &Arc<App>, swapper: &Swapper) {
     info!("sources have changed");
     if let Err(error) = build_all(app).await {
-        return error!("{error:#}");
+        return error!(details = %format!("{error:#}"), "not built; the version before goes on");
     }
     for plugin in &app.plugins {
         match swapper.swap(plugin).await {
             Ok(()) => info!(plugin = plugin.name, "reloaded"),
-            Err(error) => error!("{error}; the version before it goes on"),
+            Err(error) => error!(details = %error, "not reloaded; the version before it goes on"),
         }
     }
 }

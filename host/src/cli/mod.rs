@@ -3,10 +3,12 @@
 mod admin;
 mod build;
 mod check;
+mod compile;
 mod dev;
 mod frame;
 mod pipelines;
 mod plugins;
+mod running;
 mod serve;
 mod sockets;
 mod swap;
@@ -22,11 +24,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::admin::AdminArgs;
+use self::compile::CompileArgs;
 use self::pipelines::DeadLetters;
+use self::running::block_on;
 use self::swap::SwapArgs;
 use self::table::Table;
 use crate::config::{AdminConfig, App};
-use crate::telemetry::{Dialect, LogFormat, init_log, metrics_table};
+use crate::telemetry::{Dialect, LogFormat, init_log, metrics_table, tell};
 
 /// A real-time server for Phoenix Channels clients whose channels are sandboxed
 /// Wasm components.
@@ -87,6 +91,15 @@ Example:
         #[arg(value_name = "FILE.wasm")]
         plugin: PathBuf,
     },
+    /// Compile a plugin, so that the next start finds it compiled.
+    ///
+    /// Servers compile by it, each plugin in a process of its own with bounds on its memory
+    /// and time. Code is for the same version of millrace on the same kind of machine.
+    #[command(after_help = "\
+Examples:
+  millrace compile room.wasm
+  millrace compile room.wasm --output room.cwasm")]
+    Compile(CompileArgs),
     /// List the plugins of a running server: versions, topics, instances, faults.
     #[command(after_help = "\
 Examples:
@@ -300,11 +313,15 @@ impl ServeArgs {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_log(cli.log);
+    // The last lines are written when it goes.
+    let _log = match init_log(cli.log) {
+        Ok(log) => log,
+        Err(_) => return ExitCode::FAILURE,
+    };
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&format!("{error:#}"));
+            tell(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -312,42 +329,29 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(args) => runtime()?.block_on(serve::run(args.load()?)),
-        Command::Dev(args) => runtime()?.block_on(dev::run(args.load_for_dev()?)),
+        Command::Serve(args) => block_on(serve::run(args.load()?)),
+        Command::Dev(args) => block_on(dev::run(args.load_for_dev()?)),
         Command::Build { app } => build::run(&App::load(app)?),
         Command::Metrics => {
             say(metrics_table().trim_end());
             Ok(())
         }
-        Command::Plugins { server } => runtime()?.block_on(plugins::show(server)),
-        Command::Swap { what, server } => runtime()?.block_on(swap::swap(server, what)),
-        Command::Rollback { name, server } => {
-            runtime()?.block_on(swap::exchange(server, name, "rollback"))
-        }
-        Command::Promote { name, server } => {
-            runtime()?.block_on(swap::exchange(server, name, "promote"))
-        }
-        Command::History { name, server } => runtime()?.block_on(swap::history(server, name)),
-        Command::Pipelines { server } => runtime()?.block_on(pipelines::show(server)),
+        Command::Plugins { server } => block_on(plugins::show(server)),
+        Command::Swap { what, server } => block_on(swap::swap(server, what)),
+        Command::Rollback { name, server } => block_on(swap::exchange(server, name, "rollback")),
+        Command::Promote { name, server } => block_on(swap::exchange(server, name, "promote")),
+        Command::History { name, server } => block_on(swap::history(server, name)),
+        Command::Pipelines { server } => block_on(pipelines::show(server)),
         Command::SwapDispatcher { pipeline, dispatcher, stage, server } => {
-            runtime()?.block_on(pipelines::swap_dispatcher(server, pipeline, dispatcher, *stage))
+            block_on(pipelines::swap_dispatcher(server, pipeline, dispatcher, *stage))
         }
-        Command::DeadLetters { what, server } => {
-            runtime()?.block_on(pipelines::dead_letters(server, what))
-        }
-        Command::Sockets { user, server } => {
-            runtime()?.block_on(sockets::show(server, user.as_deref()))
-        }
-        Command::Disconnect { user, server } => {
-            runtime()?.block_on(sockets::disconnect(server, user))
-        }
-        Command::Top { once, server } => runtime()?.block_on(top::run(server, *once)),
-        Command::Check { plugin } => runtime()?.block_on(check::run(plugin)),
+        Command::DeadLetters { what, server } => block_on(pipelines::dead_letters(server, what)),
+        Command::Sockets { user, server } => block_on(sockets::show(server, user.as_deref())),
+        Command::Disconnect { user, server } => block_on(sockets::disconnect(server, user)),
+        Command::Top { once, server } => block_on(top::run(server, *once)),
+        Command::Compile(args) => compile::run(args),
+        Command::Check { plugin } => block_on(check::run(plugin)),
     }
-}
-
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
@@ -370,12 +374,6 @@ fn print(table: &Table, if_empty: &str) {
         return say(if_empty);
     }
     table.lines().iter().for_each(|line| say(line));
-}
-
-/// The error that ends the program, on stderr.
-fn report(error: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "error: {error}");
 }
 
 #[cfg(test)]

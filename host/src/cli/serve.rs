@@ -1,5 +1,7 @@
 //! `millrace serve`: an app as it was built.
 
+use std::path::PathBuf;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -10,9 +12,10 @@ use crate::config::App;
 use crate::plugin::{Source, build};
 
 /// Serves until the process is told to stop.
-pub(super) async fn run(app: App) -> anyhow::Result<()> {
+pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
+    app.compile.program = this_program();
     // Before the address is printed: whoever reads it may stop the server at once.
-    let signals = Signals::new()?;
+    let mut signals = Signals::new(AtHangup::GoOn)?;
     raise_file_limit();
     let unbuilt: Vec<&Source> = app
         .plugins
@@ -25,9 +28,19 @@ pub(super) async fn run(app: App) -> anyhow::Result<()> {
         tokio::task::block_in_place(|| build(&app.folder, unbuilt))?;
     }
     use_small_pages();
-    let server = Server::bind(&app).await?;
+    let server = tokio::select! {
+        server = Server::bind(&app) => server?,
+        () = signals.next() => return Ok(()),
+    };
     announce(&server, &app);
     signals.serve(server).await
+}
+
+/// What plugins are compiled by: this program's own file, whatever has been put in its place
+/// since it was started.
+pub(super) fn this_program() -> Option<PathBuf> {
+    let linux = PathBuf::from("/proc/self/exe");
+    if linux.exists() { Some(linux) } else { std::env::current_exe().ok() }
 }
 
 /// The allocator asks for huge pages, of which it then uses little: without them a server
@@ -68,17 +81,30 @@ pub(super) fn announce(server: &Server, app: &App) {
     }
 }
 
-/// Ctrl-C and SIGTERM.
+/// Ctrl-C and SIGTERM, which stop the server, and SIGHUP.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
+    at_hangup: AtHangup,
+}
+
+/// What SIGHUP does: it is sent when a terminal is closed, and by hand to have a server read
+/// its configuration anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AtHangup {
+    /// The server outlives its terminal, and there is nothing it reads anew.
+    GoOn,
+    /// Nobody is left to look.
+    Stop,
 }
 
 impl Signals {
     /// From now on they are waited for, and do not end the process.
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(super) fn new(at_hangup: AtHangup) -> std::io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+        let (terminate, hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+        Ok(Self { interrupt, terminate, hangup, at_hangup })
     }
 
     /// Runs the server until the first of them, and lets it stop in good order
@@ -97,11 +123,17 @@ impl Signals {
         }
     }
 
-    /// Ready at one of them.
+    /// Ready when one of them says that the server is to stop.
     pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => match self.at_hangup {
+                    AtHangup::Stop => return,
+                    AtHangup::GoOn => info!("SIGHUP changes nothing; SIGTERM stops the server"),
+                },
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::admin::AdminArgs;
 use super::frame::{View, fit};
 use super::say;
-use super::serve::Signals;
+use super::serve::{AtHangup, Signals};
 use super::terminal::Terminal;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub(super) async fn run(server: &AdminArgs, once: bool) -> anyhow::Result<()> {
         first.lines(server).iter().for_each(|line| say(line));
         return Ok(());
     }
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(AtHangup::Stop)?;
     let Some(mut terminal) = Terminal::take()? else {
         bail!("top needs a terminal; --once prints one frame");
     };

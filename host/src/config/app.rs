@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::check::{check, check_limits};
 use super::file::{ConfigFile, PluginConfig};
 use super::{
-    AdminConfig, DashboardConfig, DrainConfig, EgressConfig, MemoryConfig, MetricsConfig,
-    PipelineConfig, SocketConfig, StaticFiles, StatsdConfig, SwapConfig,
+    AdminConfig, CompileConfig, DashboardConfig, DrainConfig, EgressConfig, MemoryConfig,
+    MetricsConfig, PipelineConfig, SocketConfig, StaticFiles, StatsdConfig, SwapConfig,
 };
 use crate::plugin::{Grants, PublicKey, Source, Trust};
 use crate::wasm::PluginLimits;
@@ -41,6 +41,8 @@ pub struct App {
     pub memory: MemoryConfig,
     /// How versions of its plugins are exchanged.
     pub swap: SwapConfig,
+    /// What compiling one of its plugins may take.
+    pub compile: CompileConfig,
     /// Its pipelines, by name.
     pub pipelines: BTreeMap<String, PipelineConfig>,
     /// Where operators ask, if anywhere.
@@ -178,6 +180,7 @@ impl App {
             drain: file.drain,
             memory: file.memory,
             swap: file.swap,
+            compile: file.compile,
             pipelines: file.pipelines,
             admin: file.admin,
             folder,

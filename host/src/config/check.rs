@@ -52,6 +52,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         check_grants(&plugin.grants, &file.pipelines, &plugins)
             .map_err(|problem| format!("plugins.{name}.grants.{problem}"))?;
     }
+    file.compile.check().map_err(|problem| format!("compile.{problem}"))?;
     file.swap.check().map_err(|problem| format!("swap.{problem}"))?;
     check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {

@@ -211,6 +211,12 @@ pub(super) const INGEST_WAIT_MS: u64 = 5_000;
 /// A large plugin with all its names is a tenth of that.
 pub(super) const MAX_UPLOAD_BYTES: usize = 64 * 1024 * 1024;
 
+/// A large plugin takes a tenth of that, and a machine has as much to spare.
+pub(super) const COMPILE_MEMORY_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
+/// A plugin takes seconds on a busy machine.
+pub(super) const COMPILE_TIMEOUT_MS: u64 = 60_000;
+
 /// A person, or a pipeline of deployments; each compiles for as long as seconds.
 pub(super) const MAX_UPLOADS_PER_MINUTE: u32 = 60;
 

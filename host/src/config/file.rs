@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    AdminConfig, CheckOrigin, EgressConfig, PipelineConfig, SwapConfig, TrustConfig, defaults,
+    AdminConfig, CheckOrigin, CompileConfig, EgressConfig, PipelineConfig, SwapConfig, TrustConfig,
+    defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::plugin::Grants;
@@ -34,6 +35,7 @@ pub(super) struct ConfigFile {
     pub(super) memory: MemoryConfig,
     pub(super) pipelines: BTreeMap<String, PipelineConfig>,
     pub(super) swap: SwapConfig,
+    pub(super) compile: CompileConfig,
     pub(super) trust: TrustConfig,
     pub(super) admin: Option<AdminConfig>,
 }
@@ -225,6 +227,7 @@ impl Default for ConfigFile {
             memory: MemoryConfig::default(),
             pipelines: BTreeMap::new(),
             swap: SwapConfig::default(),
+            compile: CompileConfig::default(),
             trust: TrustConfig::default(),
             admin: None,
         }

@@ -4,6 +4,7 @@
 mod admin;
 mod app;
 mod check;
+mod compile;
 mod defaults;
 mod file;
 mod origin;
@@ -15,12 +16,13 @@ pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use admin::AdminConfig;
 pub(crate) use app::CONFIG_FILE;
 pub use app::{App, AppPlugin, ConfigError};
+pub use compile::CompileConfig;
 pub use file::{
     DashboardConfig, DrainConfig, MemoryConfig, MetricsConfig, OutboxPolicy, SocketConfig,
     StatsdConfig,
 };
-pub(crate) use origin::host_of;
 pub use origin::{CheckOrigin, OriginPattern};
+pub(crate) use origin::{host_of, is_loopback_name};
 pub(crate) use pipeline::dispatcher;
 pub use pipeline::{
     BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig, Tells,

@@ -1,6 +1,7 @@
 //! Which pages may open a socket: `check_origin`, with the rules of Phoenix.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use hyper::Uri;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
@@ -44,6 +45,15 @@ impl CheckOrigin {
             Self::List(patterns) => patterns.iter().any(|pattern| pattern.matches(origin, name)),
         }
     }
+
+    /// Whether the operator has named a host, with any scheme and port.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::SameHost => false,
+            Self::List(patterns) => patterns.iter().any(|pattern| pattern.is_of(host)),
+        }
+    }
 }
 
 impl OriginPattern {
@@ -81,11 +91,15 @@ impl OriginPattern {
         origin.as_ref().is_some_and(|o| o.host().is_some_and(|host| self.matches(o, host)))
     }
 
-    fn matches(&self, origin: &Uri, host: &str) -> bool {
+    fn is_of(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let below = || host.strip_suffix(&self.host).is_some_and(|left| left.ends_with('.'));
+        host == self.host || self.subdomains && below()
+    }
+
+    fn matches(&self, origin: &Uri, host: &str) -> bool {
         let port = origin.port_u16().or_else(|| default_port(origin.scheme_str()));
-        (host == self.host || self.subdomains && below())
+        self.is_of(host)
             && self.scheme.as_deref().is_none_or(|s| origin.scheme_str() == Some(s))
             && self.port.is_none_or(|p| port == Some(p))
     }
@@ -105,6 +119,13 @@ pub(crate) fn host_of(header: &str) -> &str {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => header,
     }
+}
+
+/// Whether a name or address, IPv6 in brackets, is this machine's own.
+pub(crate) fn is_loopback_name(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let address = address.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 impl<'de> Deserialize<'de> for OriginPattern {
@@ -169,6 +190,30 @@ mod tests {
         ] {
             let allowed = check.allows(origin, Some("ME.example:4000"));
             assert_eq!(allowed, expected, "{check:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for host in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "[::1]", "::1"] {
+            assert!(is_loopback_name(host), "{host}");
+        }
+        for host in ["", "localhost.", "localhost.evil.com", "evil.com", "0.0.0.0", "[::]"] {
+            assert!(!is_loopback_name(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_list_names_hosts() {
+        let list = CheckOrigin::List(vec![OriginPattern::parse("https://*.a.com:8443").unwrap()]);
+        for (check, host, expected) in [
+            (&CheckOrigin::SameHost, "a.com", false),
+            (&CheckOrigin::Any, "a.com", true),
+            (&list, "A.com", true),
+            (&list, "x.a.com", true),
+            (&list, "b.com", false),
+        ] {
+            assert_eq!(check.names(host), expected, "{check:?} {host}");
         }
     }
 

@@ -5,9 +5,9 @@
 //!                                   └──▶ broadcast on millrace:dashboard ──▶ page
 //! ```
 //!
-//! The page speaks Phoenix Channels like any other client, but over a socket of
-//! its own: clients of the app cannot join its topic, plugins are not asked, and
-//! it can join nothing else.
+//! The page speaks Phoenix Channels like any other client, but over a socket and a
+//! PubSub of its own: clients of the app cannot join its topic, plugins are not asked and
+//! can neither hear nor speak there, and it can join nothing else.
 
 mod assets;
 mod history;
@@ -73,6 +73,11 @@ impl Dashboard {
             format!("{COOKIE}={value}; Path=/dashboard; HttpOnly; SameSite=Strict")
         };
         token::admits(Some(expected), Some(token)).then(cookie)
+    }
+
+    /// Whether one has to know something.
+    pub(crate) fn has_token(&self) -> bool {
+        self.config.token.is_some()
     }
 
     /// What there is to see, as JSON.

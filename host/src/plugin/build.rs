@@ -174,7 +174,7 @@ fn run(command: &mut Command, tool: &'static str, advice: &'static str) -> Resul
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stdout);
-    tracing::error!("{}", said.trim_end());
+    tracing::error!(details = %said.trim_end(), "`{tool}` says");
     Err(BuildError::Failed(tool.to_owned()))
 }
 

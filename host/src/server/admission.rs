@@ -82,15 +82,17 @@ const MAX_ADDRESSES: usize = 65_536;
 /// Between two looks for addresses that may be forgotten.
 const SWEEP_AFTER: Duration = Duration::from_millis(100);
 
+/// Connections by their addresses.
 #[derive(Debug)]
-struct Addresses {
+pub(crate) struct Addresses {
     /// 0 is without bound.
     max: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
+/// One connection of an address; dropping it makes room for another.
 #[derive(Debug)]
-struct AddressSlot {
+pub(crate) struct AddressSlot {
     addresses: Arc<Addresses>,
     address: IpAddr,
 }
@@ -99,8 +101,7 @@ impl Admission {
     pub(crate) fn new(config: &SocketConfig) -> Self {
         let max = config.max_connections.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let max_connections = u32::try_from(max).unwrap_or(u32::MAX);
-        let addresses =
-            Addresses { max: config.max_connections_per_address, open: Mutex::default() };
+        let addresses = Addresses::new(config.max_connections_per_address);
         let bucket = |rate| Mutex::new(Bucket::new(f64::from(rate), Instant::now()));
         Self {
             permits: Arc::new(Semaphore::new(max)),
@@ -199,7 +200,13 @@ impl Turned {
 }
 
 impl Addresses {
-    fn slot(addresses: &Arc<Self>, address: IpAddr) -> Option<AddressSlot> {
+    /// At most so many of one address.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, open: Mutex::default() }
+    }
+
+    /// Room for a connection of an address.
+    pub(crate) fn slot(addresses: &Arc<Self>, address: IpAddr) -> Option<AddressSlot> {
         let address = network(address);
         let mut open = lock(&addresses.open);
         let connections = open.entry(address).or_default();

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use super::StartError;
+use super::compiler::Compiler;
 use crate::channel::RefKey;
 use crate::config::{App, AppPlugin, StatsdConfig};
 use crate::egress::OwnPorts;
@@ -19,6 +20,7 @@ use crate::wasm::{Component, Engine, LoadError, sha256};
 #[derive(Clone, Debug)]
 pub(crate) struct Loader {
     engine: Engine,
+    compiler: Option<Compiler>,
     pub(super) metrics: Metrics,
     /// One for all plugins of a server, drawn at its start.
     pub(super) refs: RefKey,
@@ -46,7 +48,8 @@ impl Loader {
             let address = app.statsd.as_ref().map(|statsd| statsd.address.clone());
             StartError::Statsd { address: address.unwrap_or_default(), cause }
         })?;
-        Ok(Self { engine, metrics, refs: RefKey::draw()?, own_ports: OwnPorts::default() })
+        let (compiler, refs) = (Compiler::new(&app.compile), RefKey::draw()?);
+        Ok(Self { engine, compiler, metrics, refs, own_ports: OwnPorts::default() })
     }
 
     /// The configured file of a plugin, as a component.
@@ -92,7 +95,7 @@ impl Loader {
         loaded
     }
 
-    /// Compiles on a thread of its own: it takes as long as seconds.
+    /// Compiles in a process or at least on a thread of its own: it takes as long as seconds.
     pub(super) async fn compile(
         &self,
         wasm: Vec<u8>,
@@ -103,13 +106,25 @@ impl Loader {
         let settings = Settings::new(name, config, http, self.metrics.clone());
         let settings = settings.with_grants(grants).with_refs(self.refs.clone());
         let settings = Arc::new(settings.beside(self.own_ports.clone()));
-        let (engine, limits) = (self.engine.clone(), plugin.limits);
-        let compiling = tokio::task::spawn_blocking(move || {
-            haste.run(|| engine.compile(&wasm, settings, limits))
-        });
-        let loading = compiling.await.map_err(|_| LoadError::Stopped)??;
-        loading.finish().await
+        let (engine, limits, wasm) = (self.engine.clone(), plugin.limits, Arc::new(wasm));
+        let Some(compiler) = &self.compiler else {
+            let compile = move || haste.run(|| engine.compile(&wasm, settings, limits));
+            return blocking(compile).await?.finish().await;
+        };
+        let (of, to, with) = (engine.clone(), Arc::clone(&wasm), Arc::clone(&settings));
+        if let Some(cached) = blocking(move || of.cached(&to, &with, limits)).await? {
+            return cached.finish().await;
+        }
+        let code = compiler.compile(&wasm, engine.reservation(), haste).await?;
+        let load = move || engine.compiled(&code, &wasm, settings, limits);
+        blocking(load).await?.finish().await
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| LoadError::Stopped)?
 }
 
 /// Whether somebody waits for a component, or the server has others to serve.

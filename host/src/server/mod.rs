@@ -3,6 +3,7 @@
 
 mod admission;
 mod client;
+mod compiler;
 mod connections;
 mod error;
 mod faults;
@@ -15,7 +16,7 @@ mod stage;
 mod swap;
 
 pub use admission::Admission;
-pub(crate) use admission::{Admitted, TooSoon, Turned, network};
+pub(crate) use admission::{AddressSlot, Addresses, Admitted, TooSoon, Turned, network};
 pub(crate) use client::Client;
 pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
@@ -73,6 +74,7 @@ pub struct Shared {
     pub(crate) socket: SocketConfig,
     pub(crate) static_files: StaticFiles,
     pub(crate) registry: Registry,
+    /// Of the app; the operators' page has its own.
     pub(crate) pubsub: PubSub,
     pub(crate) connections: Connections,
     pub(crate) metrics: Metrics,
@@ -144,7 +146,7 @@ impl Server {
             memory: Memory::new(app.memory.max_bytes),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
-            dashboard: DashboardRealm::new(&app.dashboard, &history, &loader.metrics),
+            dashboard: DashboardRealm::new(&app.dashboard, address, &history, &loader.metrics),
             faults: RecentFaults::default(),
             fault_sources: FaultSources::default(),
             pipelines: Pipelines::default(),

@@ -10,7 +10,7 @@ use super::Shared;
 use super::memory::{LOOK_EVERY, Left};
 use crate::dashboard::{EVENT, Sources, TOPIC, Viewer};
 use crate::pubsub::Broadcast;
-use crate::telemetry::{Metric, Sampler};
+use crate::telemetry::{Metric, Sampler, dropped_lines};
 use crate::wire::Payload;
 
 /// Runs until it is dropped; ends at once when nobody wants to know.
@@ -23,6 +23,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         sampler.pause().await;
         look_at_outboxes(&shared);
+        shared.metrics.count(Metric::LogDropped, dropped_lines());
         shared.pipelines.count(&shared.metrics);
         if shared.dashboard.is_some() || shared.admin.is_some() {
             show(&shared, &mut viewer, &mut looked);
@@ -75,10 +76,8 @@ fn show(shared: &Shared, viewer: &mut Viewer, looked: &mut Instant) {
     // Numbers, strings and maps of them: always possible.
     let json = serde_json::to_string(&snapshot).unwrap_or_default();
     shared.history.push(snapshot);
-    if shared.dashboard.is_none() {
-        return;
-    }
+    let Some(dashboard) = &shared.dashboard else { return };
     let payload = Payload::Json(json.into());
     let broadcast = Broadcast { topic: TOPIC.into(), event: EVENT.into(), payload };
-    shared.pubsub.own_broadcast(&Arc::new(broadcast));
+    dashboard.pubsub.own_broadcast(&Arc::new(broadcast));
 }

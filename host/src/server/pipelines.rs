@@ -195,7 +195,10 @@ impl Surroundings for Shared {
 
     fn faulted(&self, fault: &Fault, plugin: &str, pipeline: &str) {
         let cause = fault.kind.as_str();
-        warn!(plugin, pipeline, cause, "a worker failed: {fault}");
+        if let Some(line) = self.faults.line(plugin) {
+            let (details, left_out, message) = (fault.details(), line.left_out(), &fault.message);
+            warn!(plugin, pipeline, cause, left_out, details, "a worker failed: {message}");
+        }
         self.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
         self.faults.push(fault, plugin, &format!("pipeline {pipeline}"));
     }

@@ -1,14 +1,19 @@
-//! Whose client a connection is, which decides what it can join.
+//! Whose client a connection is, which decides what it can join and whom it hears.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::HeaderMap;
+use hyper::header::HOST;
+
 use super::Shared;
-use crate::config::DashboardConfig;
+use crate::config::{CheckOrigin, DashboardConfig, host_of, is_loopback_name};
 use crate::dashboard::{Dashboard, History, TOPIC};
 use crate::plugin::{Handler, Serves};
+use crate::pubsub::{LocalOnly, PubSub};
 use crate::session::{Route, Routes, Routing};
 use crate::telemetry::Metrics;
-use crate::wire::TopicPattern;
+use crate::wire::{TopicPattern, reserved};
 
 /// Whose client a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,23 +29,45 @@ pub enum Realm {
 #[derive(Debug)]
 pub(crate) struct DashboardRealm {
     pub(crate) dashboard: Arc<Dashboard>,
+    /// Apart from that of the app: whatever plugins subscribe to or broadcast on, it is not
+    /// here.
+    pub(crate) pubsub: PubSub,
     routes: Routes<Arc<Handler>>,
+    /// The server is on loopback, where nobody else's pages get to but by a name that was
+    /// made to lead there.
+    is_local: bool,
 }
 
 impl DashboardRealm {
     /// `None` when there is to be none.
     pub(crate) fn new(
         config: &DashboardConfig,
+        address: SocketAddr,
         history: &Arc<History>,
         metrics: &Metrics,
     ) -> Option<Self> {
-        // The topic is a pattern.
-        let pattern = TopicPattern::parse(TOPIC).ok().filter(|_| config.enabled)?;
+        if !config.enabled {
+            return None;
+        }
+        let pattern = TopicPattern::Exact(TOPIC.to_owned());
         let dashboard = Arc::new(Dashboard::new(config.clone(), Arc::clone(history)));
         let serves = Serves::Dashboard(Arc::clone(&dashboard));
         let plugin = Arc::new(Handler::new(pattern.clone(), serves, metrics));
         let routes = Routes::new(vec![Route { pattern, plugin, max_concurrency: 1 }]);
-        Some(Self { dashboard, routes })
+        let pubsub = PubSub::new(Box::new(LocalOnly), metrics.clone());
+        Some(Self { dashboard, pubsub, routes, is_local: address.ip().is_loopback() })
+    }
+
+    /// Whether a request was sent to a name of this server, as far as that matters: a page
+    /// of any site can have its name lead to 127.0.0.1 and then ask as if this were its own
+    /// server, but it cannot choose another `Host`. No page knows a token.
+    pub(crate) fn is_for(&self, headers: &HeaderMap, origins: &CheckOrigin) -> bool {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = host_of(host.unwrap_or_default());
+        !self.is_local
+            || self.dashboard.has_token()
+            || is_loopback_name(host)
+            || origins.names(host)
     }
 }
 
@@ -54,7 +81,19 @@ impl Routing<Arc<Handler>> for RealmRoutes<'_> {
     fn who_serves(&self, topic: &str) -> Option<(Arc<Handler>, usize)> {
         match (self.realm, &self.shared.dashboard) {
             (Realm::Dashboard, Some(dashboard)) => dashboard.routes.who_serves(topic),
+            // A plugin may serve `*`, which is all topics but these.
+            _ if reserved(topic).is_some() => None,
             _ => self.shared.registry.routes().who_serves(topic),
+        }
+    }
+}
+
+impl Shared {
+    /// Where the clients of a realm hear and are heard.
+    pub(crate) fn pubsub_of(&self, realm: Realm) -> &PubSub {
+        match (realm, &self.dashboard) {
+            (Realm::Dashboard, Some(dashboard)) => &dashboard.pubsub,
+            _ => &self.pubsub,
         }
     }
 }

@@ -105,7 +105,13 @@ impl Account {
             FaultKind::Held { .. } | FaultKind::Overloaded { .. } => {
                 debug!(plugin, %id, %topic, cause, "{what} failed: {fault}")
             }
-            _ => error!(plugin, %id, %topic, cause, "{what} failed: {fault}"),
+            _ => {
+                if let Some(line) = self.shared.faults.line(plugin) {
+                    let (details, left_out, message) =
+                        (fault.details(), line.left_out(), &fault.message);
+                    error!(plugin, %id, %topic, cause, left_out, details, "{what} failed: {message}");
+                }
+            }
         }
         self.shared.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
         self.shared.faults.push(fault, plugin, topic);

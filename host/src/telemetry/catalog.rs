@@ -54,7 +54,8 @@ catalog! {
     SocketConnect: Timing "socket.connect" "ms" ["result", "transport", "vsn"];
     /// A connection was turned away, as `full`, `address_full`, `rate`, `address_rate` or
     /// `memory`: `max_connections`, `max_connections_per_address`, `max_connects_per_second`,
-    /// `max_connects_per_second_per_address`, `memory.max_bytes`. As `repeated`, it was
+    /// `max_connects_per_second_per_address`, `memory.max_bytes`; or as its page may
+    /// not connect (`origin`), or its protocol version is another (`vsn`). As `repeated`, it was
     /// closed after ten handshakes that were refused.
     SocketRefused: Counter "socket.refused" "connections" ["reason"];
     /// A connection ended; the code is of the close frame, 1006 without one.
@@ -216,12 +217,17 @@ catalog! {
     /// An operator's request was answered; the route is its `operationId` in the admin interface's
     /// description, or `none`, the status `2xx`, `4xx` or `5xx`.
     AdminRequests: Counter "admin.requests" "requests" ["route", "status"];
-    /// A connection to the admin interface found `admin.max_connections`, and was turned away.
+    /// A connection to the admin interface found `admin.max_connections`, or as many strangers as
+    /// there may be, and was turned away.
     AdminRefused: Counter "admin.refused" "connections" [];
+    /// A request to the admin interface had no token, or another.
+    AdminUnauthorized: Counter "admin.unauthorized" "requests" [];
 
     /// A plugin's measurement was left out: past `max_metrics` of its call, of another type than
     /// before, or its name is one too many.
     MetricsDropped: Counter "metrics.dropped" "measurements" ["plugin"];
+    /// A line of the log found as much waiting as is kept for a slow reader of stderr.
+    LogDropped: Counter "log.dropped" "lines" [];
     /// A datagram could not be sent.
     StatsdLost: Counter "statsd.lost" "datagrams" [];
 }

@@ -408,7 +408,7 @@ impl Channels {
     }
 
     fn publish(&mut self, action: Action<Arc<Handler>>) {
-        let pubsub = &self.account.shared.pubsub;
+        let pubsub = self.account.shared.pubsub_of(self.session.identity().realm);
         match action {
             Action::Join { context, plugin } => {
                 let serializer = self.session.identity().serializer;

@@ -19,7 +19,7 @@ use super::read_ahead::ReadAhead;
 use super::websocket::WebSocket;
 use crate::server::{Admitted, DashboardRealm, Realm, Shared, TooSoon};
 use crate::session::Identity;
-use crate::telemetry::{Metric, RedactedPairs};
+use crate::telemetry::{Metric, RedactedPairs, Seldom};
 use crate::wasm::{ConnectRequest, Connected, Refusal};
 use crate::wire::Serializer;
 
@@ -148,12 +148,17 @@ fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Resu
     let headers = request.headers();
     let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     if !shared.socket.check_origin.allows(header(ORIGIN), header(HOST)) {
-        info!(%peer, origin = header(ORIGIN), "refused a page of this origin; see check_origin");
+        tell_of_origin(peer, header(ORIGIN).unwrap_or_default());
+        shared.metrics.count_of(Metric::SocketRefused, &["origin"], 1);
         return refuse(403, "");
     }
     let params = params(request.uri().query().unwrap_or_default());
     let Some(serializer) = serializer(&params) else {
-        info!(%peer, "refused a client whose vsn is neither 1.0.x nor 2.0.x");
+        if let Some(line) = VERSIONS.pass() {
+            let left_out = line.left_out();
+            info!(%peer, left_out, "refused a client whose vsn is neither 1.0.x nor 2.0.x");
+        }
+        shared.metrics.count_of(Metric::SocketRefused, &["vsn"], 1);
         return refuse(403, "");
     };
     let Ok(protocols) = Protocols::read(headers) else {
@@ -189,6 +194,21 @@ async fn decide(
     Ok(Accepted { identity, response })
 }
 
+/// Lines that any stranger can cause.
+static ORIGINS: Seldom = Seldom::one_a_second();
+static VERSIONS: Seldom = Seldom::one_a_second();
+/// What is worth knowing of an origin.
+const MAX_ORIGIN_BYTES: usize = 200;
+
+fn tell_of_origin(peer: SocketAddr, origin: &str) {
+    if let Some(line) = ORIGINS.pass() {
+        // A header that can be read is ASCII.
+        let (origin, left_out) =
+            (origin.get(..MAX_ORIGIN_BYTES).unwrap_or(origin), line.left_out());
+        info!(%peer, origin, left_out, "refused a page of this origin; see check_origin");
+    }
+}
+
 fn upgrade_response(request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let mut head = Request::new(());
     *head.method_mut() = request.method().clone();
@@ -220,7 +240,11 @@ async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Ref
     match plugin.connect(request).await {
         Ok(answer) => answer,
         Err(fault) => {
-            error!(plugin = plugin.name(), cause = fault.kind.as_str(), "connect failed: {fault}");
+            let (plugin, cause) = (plugin.name(), fault.kind.as_str());
+            if let Some(line) = shared.faults.line(plugin) {
+                let (details, left_out) = (fault.details(), line.left_out());
+                error!(plugin, cause, left_out, details, "connect failed: {}", fault.message);
+            }
             Err(Refusal { status: 500, reason: String::new() })
         }
     }

@@ -32,6 +32,12 @@ const OWN_SCRIPTS: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 
 /// When a client that finds the server starting or stopping may come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
+/// When one that finds it full may.
+const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
+
+/// The answer to a page whose name was made to lead here.
+const NOT_THIS_HOST: &str = "this server is on loopback, and its dashboard not for that host; \
+    list it in socket.check_origin, or set dashboard.token\n";
 
 /// Answers one request.
 pub(super) async fn respond(
@@ -54,6 +60,9 @@ pub(super) async fn respond(
     }
     let below = below("/dashboard");
     match (below, &shared.dashboard) {
+        (Some(_), Some(realm)) if !realm.is_for(request.headers(), &shared.socket.check_origin) => {
+            text(StatusCode::FORBIDDEN, NOT_THIS_HOST)
+        }
         (Some("/socket/websocket"), Some(_)) => {
             handshake::respond(request, peer, shared, admitted, Realm::Dashboard).await
         }
@@ -71,6 +80,14 @@ pub(super) fn unserved(request: &Request<Incoming>, shared: &Shared) -> Response
         ("/health", _) => text(StatusCode::OK, "ok\n"),
         ("/ready", Stage::Ready) => text(StatusCode::OK, &text_of),
         _ => busy(COME_AGAIN, &text_of),
+    }
+}
+
+/// Answers a request for which there is no room; a full server is no sick one.
+pub(super) fn turned_away(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+    match request.uri().path() {
+        "/health" | "/ready" => unserved(request, shared),
+        _ => busy(FULL_COME_AGAIN, "too many connections\n"),
     }
 }
 

@@ -7,15 +7,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::http;
 use super::paced::Paced;
+use super::places::Places;
 use crate::server::{Admitted, Shared, Stage, Turned};
 use crate::telemetry::Metric;
 
@@ -23,9 +25,11 @@ use crate::telemetry::Metric;
 /// descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Connections of one listener that are told at the same time that there is no room;
-/// others are closed without a word.
-pub(crate) const MAX_TURNED_AWAY: usize = 256;
+/// Connections of one listener that are answered at the same time although there is no room
+/// for them; others are closed without a word.
+const MAX_TURNED_AWAY: usize = 256;
+/// Of one address: a proxy's, and a monitor's behind it.
+const TURNED_AWAY_OF_ADDRESS: usize = 64;
 /// How long each of them may take.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -37,12 +41,11 @@ const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let turning = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let places = unserved_places();
     loop {
         let (stream, peer) = next(&listener).await;
         if *shared.stage.borrow() == Stage::Draining {
-            let last = last_word(stream, Arc::clone(&shared));
-            spawn_bounded(&turning, last);
+            answer_once(&places, stream, peer, &shared, http::unserved);
             continue;
         }
         let admitted = match shared.memory.is_scarce() {
@@ -54,10 +57,15 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             Err(turned) => {
                 shared.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
                 debug!(%peer, ?turned, "turned a connection away");
-                spawn_bounded(&turning, turn_away(stream));
+                answer_once(&places, stream, peer, &shared, http::turned_away);
             }
         }
     }
+}
+
+/// Places for those that are answered and not served.
+pub(crate) fn unserved_places() -> Places {
+    Places::new(MAX_TURNED_AWAY, TURNED_AWAY_OF_ADDRESS)
 }
 
 /// The next connection.
@@ -73,34 +81,43 @@ pub(crate) async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Runs something for one who is not served, if there are not too many.
-pub(crate) fn spawn_bounded<T>(
-    turning: &Arc<Semaphore>,
-    work: impl Future<Output = T> + Send + 'static,
+/// Answers one request of a connection that is not served, if there are not too many of
+/// them.
+fn answer_once(
+    places: &Places,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    answer: fn(&Request<Incoming>, &Shared) -> Response<http::Body>,
 ) {
-    let Ok(permit) = Arc::clone(turning).try_acquire_owned() else { return };
-    tokio::spawn(async move {
-        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, work).await;
-        drop(permit);
-    });
-}
-
-/// Answers one request while the server stops.
-async fn last_word(stream: TcpStream, shared: Arc<Shared>) {
+    let Some(place) = places.take(peer.ip()) else { return };
+    let shared = Arc::clone(shared);
     let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(http::unserved(&request, &shared)) }
+        let response = answer(&request, &shared);
+        async move { Ok::<_, Infallible>(response) }
     });
-    let builder = hyper::server::conn::http1::Builder::new()
+    let answering = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    // Whoever asked may have gone.
-    let _ = builder.await;
+    tokio::spawn(async move {
+        // Whoever asked may have gone.
+        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, answering).await;
+        drop(place);
+    });
 }
 
-/// Tells a client that there is no room, whatever it asks for.
-pub(crate) async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+/// Tells a client that there is no room, whatever it asks for, if there are not too many of
+/// them.
+pub(crate) fn turn_away(places: &Places, stream: TcpStream, peer: SocketAddr) {
+    let Some(place) = places.take(peer.ip()) else { return };
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, say_busy(stream)).await;
+        drop(place);
+    });
+}
+
+async fn say_busy(mut stream: TcpStream) -> io::Result<()> {
     const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\
         Connection: close\r\n\r\ntoo many connections\n";

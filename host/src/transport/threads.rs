@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, available_parallelism};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
@@ -22,6 +23,9 @@ use super::{accept, pace, round, traffic};
 use crate::outbox::wake_for_others;
 use crate::server::Shared;
 use crate::telemetry::watch_lag;
+
+/// How long files may still be read when a thread ends.
+const LAST_READS: Duration = Duration::from_millis(500);
 
 /// Connections that wait to be accepted by one thread.
 const BACKLOG: u32 = 1024;
@@ -101,7 +105,11 @@ impl Threads {
                 Builder::new_current_thread().enable_all().on_thread_park(park).build()?;
             let (running, ended) = oneshot::channel();
             let shared = Arc::clone(shared);
-            let serve = move || serve(&runtime, listener, &shared, ended);
+            let serve = move || {
+                serve(&runtime, listener, &shared, ended);
+                // Reading a file may block a thread for ever, and does not hold up the end.
+                runtime.shutdown_timeout(LAST_READS);
+            };
             let thread = thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
             Ok(Thread { _running: running, thread })
         };

@@ -171,7 +171,8 @@ impl Pool {
             Poll::Ready(Err((fault, _))) => {
                 self.faulted(&fault, &ledger.went_well().2);
                 let plugin = &self.component().settings.name;
-                error!(plugin, "a call failed after its last message: {fault}");
+                let details = fault.details();
+                error!(plugin, details, "a call failed after its last message: {}", fault.message);
             }
             // It has reported, and does not come to its end; with it goes its instance.
             Poll::Pending if !ledger.entries().is_in_hand => {}

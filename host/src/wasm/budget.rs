@@ -2,6 +2,7 @@
 
 use bytestring::ByteString;
 use smol_str::SmolStr;
+use tracing::warn;
 
 use super::bindings::exports::millrace::plugin::channel;
 use super::bindings::millrace::plugin::types;
@@ -10,7 +11,8 @@ use super::{Fault, PluginLimits};
 use crate::channel::{Effect, Joined, Outcome};
 use crate::pipeline::NewEvent;
 use crate::plugin::{Need, Settings};
-use crate::wire::Payload;
+use crate::telemetry::Seldom;
+use crate::wire::{Payload, reserved};
 
 /// What is left of a call's limits while its effects are checked.
 #[derive(Clone, Debug)]
@@ -29,6 +31,9 @@ pub(super) struct Budget {
     /// shares its memory. Channels pass on most of what they get.
     handed: Option<ByteString>,
 }
+
+/// Effects that were left out as their topic is reserved: clients may name topics.
+static RESERVED: Seldom = Seldom::one_a_second();
 
 /// What kind of call has effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,6 +301,15 @@ impl Budget {
 /// What happens of an effect: nothing without its grant, but who waits for an answer
 /// to it gets one.
 fn allowed(effect: Effect, settings: &Settings) -> Option<Effect> {
+    if let Effect::Broadcast { topic: Some(topic), .. } | Effect::Subscribe(topic) = &effect
+        && let Some(problem) = reserved(topic)
+    {
+        if let Some(line) = RESERVED.pass() {
+            let left_out = line.left_out();
+            warn!(left_out, "an effect was left out: the topic {topic:?} {problem}");
+        }
+        return None;
+    }
     if !settings.is_limited {
         return Some(effect);
     }
@@ -424,6 +438,21 @@ mod tests {
         for grant in ["publish", "enqueue", "subscribe", "disconnect"] {
             assert_eq!(metrics.total_of(Metric::PluginDenied, &["relay", grant]), 1, "{grant}");
         }
+    }
+
+    #[test]
+    fn effects_on_reserved_topics_are_left_out() {
+        let mut budget = Budget::new(&PluginLimits::default(), CallKind::Other, false);
+        let mut effects = Vec::new();
+        for topic in ["millrace:dashboard", "phoenix", "millrace"] {
+            effects.push(types::Effect::Subscribe(topic.to_owned()));
+            effects.push(types::Effect::Broadcast(types::BroadcastResult {
+                topic: Some(topic.to_owned()),
+                event: "snapshot".to_owned(),
+                payload: types::PayloadResult::Json(b"1".to_vec()),
+            }));
+        }
+        assert_eq!(budget.effects(effects, &settings(Grants::default()).0).unwrap().len(), 2);
     }
 
     #[test]

@@ -174,10 +174,11 @@ impl Cache {
 }
 
 #[expect(unsafe_code, reason = "the only way to load compiled code")]
-fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the code comes from `Component::serialize` of this program: the file was
-    // opened in a folder that is private to this user, is private to this user itself,
-    // and its checksum has been verified.
+pub(super) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the code comes from wasmtime in this program: out of a file that was opened in
+    // a folder that is private to this user, is private to this user itself, and whose
+    // checksum has been verified; or from a process that this one has started of its own
+    // file, over a pipe that nobody else has.
     unsafe { Component::deserialize(engine, code) }
 }
 

@@ -11,6 +11,7 @@ use super::bindings::exports::millrace::plugin::{
     batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
     tasks, worker,
 };
+use super::cache::deserialize;
 use super::host::State;
 use super::instance::Instance;
 use super::{Engine, Fault, PluginLimits, check};
@@ -70,6 +71,32 @@ pub enum LoadError {
     /// It cannot be compiled.
     #[error("failed to compile: {0:#}")]
     Compile(wasmtime::Error),
+    /// It cannot be compiled, says the process that was to do it.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no process to compile it.
+    #[error("was not compiled: the compiler cannot be run: {0}")]
+    NoProcess(std::io::Error),
+    /// Compiling it took too long.
+    #[error("takes longer than {timeout_ms} ms to compile (compile.timeout_ms)")]
+    TooLong {
+        /// How long it may take.
+        timeout_ms: u64,
+    },
+    /// Compiling it took too much memory.
+    #[error("takes more than {max_memory_bytes} bytes to compile (compile.max_memory_bytes)")]
+    TooMuchMemory {
+        /// How much it may take.
+        max_memory_bytes: u64,
+    },
+    /// The compiler crashed over it.
+    #[error("was not compiled: the compiler ended with {status}: {said}")]
+    Crashed {
+        /// How its process ended.
+        status: String,
+        /// Its last words.
+        said: String,
+    },
     /// It cannot be linked, although its interface fits.
     #[error("failed to link: {0:#}")]
     Link(wasmtime::Error),
@@ -115,20 +142,53 @@ impl Engine {
         settings: Arc<Settings>,
         limits: PluginLimits,
     ) -> Result<Loading, LoadError> {
+        if let Some(cached) = self.cached(wasm, &settings, limits)? {
+            return Ok(cached);
+        }
         check::check(wasm).map_err(LoadError::Mismatch)?;
-        let cached = self.cache.as_ref().and_then(|cache| cache.get(&self.wasmtime, wasm));
-        let compiled = match cached {
-            Some(compiled) => compiled,
-            None => {
-                let compiled =
-                    Compiled::from_binary(&self.wasmtime, wasm).map_err(LoadError::Compile)?;
-                if let (Some(cache), Ok(code)) = (&self.cache, compiled.serialize()) {
-                    cache.put(wasm, &code);
-                }
-                compiled
-            }
-        };
-        let pre = self.linker.instantiate_pre(&compiled).map_err(LoadError::Link)?;
+        let compiled = Compiled::from_binary(&self.wasmtime, wasm).map_err(LoadError::Compile)?;
+        if let (Some(cache), Ok(code)) = (&self.cache, compiled.serialize()) {
+            cache.put(wasm, &code);
+        }
+        self.linked(&compiled, wasm, settings, limits)
+    }
+
+    /// The same of what has been compiled before; `None` if it has not.
+    pub(crate) fn cached(
+        &self,
+        wasm: &[u8],
+        settings: &Arc<Settings>,
+        limits: PluginLimits,
+    ) -> Result<Option<Loading>, LoadError> {
+        let compiled = self.cache.as_ref().and_then(|cache| cache.get(&self.wasmtime, wasm));
+        let Some(compiled) = compiled else { return Ok(None) };
+        check::check(wasm).map_err(LoadError::Mismatch)?;
+        self.linked(&compiled, wasm, Arc::clone(settings), limits).map(Some)
+    }
+
+    /// The same of code that another process of this program has compiled and checked.
+    pub(crate) fn compiled(
+        &self,
+        code: &[u8],
+        wasm: &[u8],
+        settings: Arc<Settings>,
+        limits: PluginLimits,
+    ) -> Result<Loading, LoadError> {
+        let compiled = deserialize(&self.wasmtime, code).map_err(LoadError::Compile)?;
+        if let Some(cache) = &self.cache {
+            cache.put(wasm, code);
+        }
+        self.linked(&compiled, wasm, settings, limits)
+    }
+
+    fn linked(
+        &self,
+        compiled: &Compiled,
+        wasm: &[u8],
+        settings: Arc<Settings>,
+        limits: PluginLimits,
+    ) -> Result<Loading, LoadError> {
+        let pre = self.linker.instantiate_pre(compiled).map_err(LoadError::Link)?;
         let exports = Exports {
             channel: channel::GuestIndices::new(&pre).ok(),
             batch: batch::GuestIndices::new(&pre).ok(),

@@ -63,6 +63,19 @@ impl Engine {
         start_epochs(&wasmtime, &turns).map_err(EngineError)?;
         Ok(Self { wasmtime, linker: Arc::new(linker), cache, turns })
     }
+
+    /// Address space for each memory, which its code relies on.
+    pub(crate) fn reservation(&self) -> u64 {
+        self.wasmtime.get_memory_reservation()
+    }
+}
+
+/// An engine for nothing but compiling: whose code fits one with this reservation, and which
+/// reserves none itself.
+pub(super) fn that_compiles(reservation: u64) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = config(None);
+    config.memory_reservation(reservation);
+    wasmtime::Engine::new(&config)
 }
 
 /// How long an epoch lasts: the longest that a call computes before it lets others run,
@@ -117,7 +130,7 @@ fn config(pooling: Option<PoolingAllocationConfig>) -> Config {
 /// enough for others.
 const POOL_ADDRESS_BYTES: u64 = 64 << 40;
 /// With so much reserved for each memory, compiled code needs no bounds checks.
-const FULL_RESERVATION: u64 = 4 << 30;
+pub(crate) const FULL_RESERVATION: u64 = 4 << 30;
 /// A component of a Rust plugin has one memory; others may have two.
 const MEMORIES_PER_INSTANCE: u32 = 2;
 
@@ -168,7 +181,7 @@ fn warn_of_few_maps(max_instances: u32) {
 }
 
 /// Changes whenever compiled code of another engine would not fit this one.
-fn fingerprint(engine: &wasmtime::Engine) -> u64 {
+pub(super) fn fingerprint(engine: &wasmtime::Engine) -> u64 {
     // A fixed hasher: the same engine gives the same number in every process.
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);

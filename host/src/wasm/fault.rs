@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use tracing::field::{DisplayValue, display};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::channel::Failure;
@@ -168,6 +169,11 @@ impl Fault {
                 | FaultKind::Overloaded { .. }
                 | FaultKind::Held { .. }
         )
+    }
+
+    /// Its backtrace, to stand below a line of the log.
+    pub(crate) fn details(&self) -> Option<DisplayValue<&str>> {
+        (!self.backtrace.is_empty()).then(|| display(self.backtrace.trim_end()))
     }
 
     /// What it means to a channel.

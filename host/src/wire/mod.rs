@@ -26,4 +26,5 @@ pub use json::is_json;
 pub use message::{DecodeError, EncodeError, Message, Payload};
 pub use reference::Ref;
 pub use serializer::Serializer;
+pub(crate) use topic::reserved;
 pub use topic::{MAX_TOPIC_BYTES, TopicPattern, TopicPatternError};

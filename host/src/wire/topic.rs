@@ -6,6 +6,20 @@ use std::fmt;
 /// binary frames have room for no more.
 pub const MAX_TOPIC_BYTES: usize = 255;
 
+/// Why no plugin has a part in a topic, serves it, subscribes to it or broadcasts on it, if
+/// so it is.
+pub(crate) fn reserved(topic: &str) -> Option<&'static str> {
+    match topic {
+        "phoenix" => Some("is reserved for heartbeats"),
+        _ => topic
+            .starts_with(OPERATORS)
+            .then_some("is reserved for operators, as is all that begins with `millrace:`"),
+    }
+}
+
+/// What the topics of the operators' pages begin with.
+const OPERATORS: &str = "millrace:";
+
 /// Which topics a channel serves: `lobby` (exactly that) or `room:*` (all that
 /// begin with `room:`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +40,7 @@ pub struct TopicPatternError {
 
 impl TopicPattern {
     /// Reads a pattern. Errors: empty, `*` anywhere but at the end, more than
-    /// 255 bytes, or the reserved topic `phoenix`.
+    /// 255 bytes, or reserved: `phoenix`, and what begins with `millrace:`.
     pub fn parse(text: &str) -> Result<Self, TopicPatternError> {
         let error = |problem| Err(TopicPatternError { found: text.to_owned(), problem });
         let (prefix, star) = match text.strip_suffix('*') {
@@ -42,8 +56,8 @@ impl TopicPattern {
         if text.len() > MAX_TOPIC_BYTES {
             return error("has more than 255 bytes");
         }
-        if text == "phoenix" {
-            return error("is reserved for heartbeats");
+        if let Some(problem) = reserved(text) {
+            return error(problem);
         }
         Ok(if star { Self::Prefix(prefix.to_owned()) } else { Self::Exact(text.to_owned()) })
     }
@@ -89,9 +103,14 @@ mod tests {
 
     #[test]
     fn bad_patterns_say_why() {
-        for (pattern, problem) in
-            [("", "empty"), ("a*b", "at its end"), ("**", "at its end"), ("phoenix", "reserved")]
-        {
+        for (pattern, problem) in [
+            ("", "empty"),
+            ("a*b", "at its end"),
+            ("**", "at its end"),
+            ("phoenix", "reserved for heartbeats"),
+            ("millrace:*", "reserved for operators"),
+            ("millrace:dashboard", "reserved for operators"),
+        ] {
             let error = TopicPattern::parse(pattern).unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
         }

@@ -35,6 +35,11 @@ impl Seldom {
         Self { per_second, state: Mutex::new(None) }
     }
 
+    /// At most one in a second.
+    pub(crate) const fn one_a_second() -> Self {
+        Self::per_second(1)
+    }
+
     /// Whether a line may be written now.
     pub(crate) fn pass(&self) -> Option<Passed> {
         self.pass_at(Instant::now())

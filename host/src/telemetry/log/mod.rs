@@ -1,0 +1,55 @@
+//! Logs on stderr, for people or for machines.
+//!
+//! ```text
+//! threads ──line──▶ Queue (bounded, never waited for) ──thread `log`──▶ stderr
+//! ```
+//!
+//! Whoever reads stderr may stall or go away, and whoever is served is not to notice:
+//! lines that find no room are counted and left out, and a write that fails is forgotten.
+//! What clients and plugins have a say in cannot look like a line of its own ([`fields`]),
+//! and lines that they cause are told [`Seldom`].
+
+mod fields;
+mod panics;
+mod queue;
+mod seldom;
+
+pub use queue::LogGuard;
+pub(crate) use queue::{dropped_lines, tell};
+pub(crate) use seldom::{Passed, Seldom};
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::debug_fn;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For reading.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging, which ends with the guard. `RUST_LOG` chooses what (`info` unless set), in
+/// the syntax of tracing's `EnvFilter`. An error when there can be no thread for it.
+pub fn init(format: LogFormat) -> io::Result<LogGuard> {
+    let guard = queue::start()?;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue::Line::new);
+    // Errors of writing would be written to stderr, which panics if it is closed.
+    let builder = builder.log_internal_errors(false);
+    let builder = builder.with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => {
+            let fields = debug_fn(fields::write).delimited(" ");
+            builder.with_target(false).fmt_fields(fields).init();
+        }
+        LogFormat::Json => builder.json().init(),
+    }
+    panics::log_them();
+    Ok(guard)
+}

@@ -1,0 +1,28 @@
+//! Compiling alone, for an engine that runs elsewhere: in another process, or at the next
+//! start.
+
+use super::cache::Cache;
+use super::{LoadError, check, engine};
+
+/// Code that an engine can load.
+pub(crate) struct Precompiled {
+    pub(crate) code: Vec<u8>,
+    engine: wasmtime::Engine,
+}
+
+/// Compiles the bytes of a `.wasm` file for an engine that reserves so much address space
+/// for each memory ([`super::Engine::reservation`]).
+pub(crate) fn precompile(wasm: &[u8], reservation: u64) -> Result<Precompiled, LoadError> {
+    check::check(wasm).map_err(LoadError::Mismatch)?;
+    let engine = engine::that_compiles(reservation).map_err(LoadError::Compile)?;
+    let code = engine.precompile_component(wasm).map_err(LoadError::Compile)?;
+    Ok(Precompiled { code, engine })
+}
+
+impl Precompiled {
+    /// Keeps it where servers of this user look for it; false if there is no such place.
+    pub(crate) fn keep(&self, wasm: &[u8]) -> bool {
+        let cache = Cache::open(engine::fingerprint(&self.engine));
+        cache.is_some_and(|cache| cache.put(wasm, &self.code))
+    }
+}
