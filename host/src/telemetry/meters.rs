@@ -42,10 +42,10 @@ impl ChannelMeters {
         self.metrics.time_of(Metric::ChannelJoin, &[&self.pattern, result], took);
     }
 
-    /// An event was handled, without an error or with one. Only the former has it
-    /// told apart from then on: clients send whatever they like, and a plugin answers
-    /// what it does not know with an error.
-    pub fn handled(&self, event: &str, took: Duration, well: bool) {
+    /// An event was handled. Only one that the plugin knows is told apart from then on:
+    /// clients send whatever they like, and what a plugin does not know it answers with
+    /// an error.
+    pub fn handled(&self, event: &str, took: Duration, is_known: bool) {
         let took = micros(took);
         if self.events.known(event, |known| known.record(took)).is_some() {
             return;
@@ -54,7 +54,7 @@ impl ChannelMeters {
             let labels = [self.pattern.as_str(), event];
             Some(self.metrics.histogram(Metric::ChannelIn, &labels))
         };
-        let may_be_new = well && self.metrics.events().allows(event);
+        let may_be_new = is_known && self.metrics.events().allows(event);
         if !may_be_new || self.events.with(event, new, |known| known.record(took)).is_none() {
             self.other.record(took);
         }

@@ -66,8 +66,12 @@ impl Called {
         let meters = &plugin.meters;
         match (ticket.turn, self.event(), &self.result) {
             (Turn::Message, Some(event), result) => {
-                let well = result.as_ref().is_ok_and(|completion| !completion.is_error());
-                meters.handled(event, self.took, well);
+                // What it traps on, it knows; what it does not know, it answers with an error.
+                let is_known = match result {
+                    Ok(completion) => !completion.is_error(),
+                    Err(fault) => fault.is_plugins(),
+                };
+                meters.handled(event, self.took, is_known);
                 metrics.topics().received(&ticket.caller.context.topic);
             }
             (Turn::Join, _, result) => meters.joined(join_result(result), self.took),
