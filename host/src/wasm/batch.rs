@@ -143,11 +143,12 @@ impl Pool {
         {
             let (mut entries, most) = (ledger.entries(), self.most_bytes());
             for message in messages {
-                if encoded.data.len() + message.bytes() > most && !encoded.rows.is_empty() {
+                let bytes = message.bytes();
+                if encoded.data.len() + bytes > most && !encoded.rows.is_empty() {
                     break;
                 }
                 encoded.push(&message);
-                entries.upcoming.push_back(taken.instance.upcoming(&message));
+                entries.upcoming.push_back(taken.instance.upcoming(&message, bytes));
             }
         }
         let messages = encoded.rows.len();
@@ -284,13 +285,13 @@ impl BatchMessage<'_> {
 }
 
 impl Instance {
-    fn upcoming(&self, message: &BatchMessage<'_>) -> Upcoming {
+    fn upcoming(&self, message: &BatchMessage<'_>, bytes: usize) -> Upcoming {
         let budget = Budget::new(&self.limits, CallKind::Message, self.tasks.is_some());
         let budget = budget.handed(Some(message.payload));
         let (caller, progress) = (message.caller.clone(), Arc::clone(message.progress));
         Upcoming {
             current: Current { caller, progress, budget },
-            fuel: self.limits.fuel_for(message.bytes()),
+            fuel: self.limits.fuel_for(bytes),
             used: message.used,
         }
     }
@@ -299,7 +300,7 @@ impl Instance {
         let Some(guest) = &self.batch else {
             return Err(Fault::bad_return("the plugin does not export `batch`".to_owned()));
         };
-        let Some((current, fuel)) = ledger.entries().begin() else { return Ok(()) };
+        let Some(Upcoming { current, fuel, .. }) = ledger.entries().begin() else { return Ok(()) };
         let state = self.store.data_mut();
         state.current = Some(current);
         state.batch = Some(ledger);
@@ -361,7 +362,7 @@ fn report(
     // A channel that ends has no next message.
     let next = if stops { None } else { entries.go_on(connection) };
     drop(entries);
-    let Some((current, fuel)) = next else {
+    let Some(Upcoming { current, fuel, .. }) = next else {
         // Enough to return, without a turn in between in which no message is handled.
         state.fuel = SLICE_FUEL;
         state.slice.begin(SLICE_FUEL);

@@ -63,7 +63,7 @@ impl Entries {
     }
 
     /// The message after one of `connection`, unless it is another's turn.
-    pub(super) fn go_on(&mut self, connection: u64) -> Option<(Current, u64)> {
+    pub(super) fn go_on(&mut self, connection: u64) -> Option<Upcoming> {
         let next = self.upcoming.front()?;
         let is_over = if next.current.caller.context.connection == connection {
             self.used >= SLICE_FUEL
@@ -74,16 +74,21 @@ impl Entries {
         if is_over { None } else { self.begin_next() }
     }
 
-    pub(super) fn begin(&mut self) -> Option<(Current, u64)> {
+    /// The first message.
+    pub(super) fn begin(&mut self) -> Option<Upcoming> {
         self.used = self.upcoming.front()?.used;
         self.begin_next()
     }
 
-    fn begin_next(&mut self) -> Option<(Current, u64)> {
-        let Upcoming { current, fuel, .. } = self.upcoming.pop_front()?;
+    fn begin_next(&mut self) -> Option<Upcoming> {
+        let next = self.upcoming.pop_front()?;
         self.is_in_hand = true;
-        self.party = Party::connection(&current.caller, &*current.progress);
-        Some((current, fuel))
+        let Current { caller, progress, .. } = &next.current;
+        // Mostly it is the same connection's.
+        if self.party.number != caller.context.connection {
+            self.party = Party::connection(caller, &**progress);
+        }
+        Some(next)
     }
 }
 
