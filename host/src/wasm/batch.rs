@@ -139,7 +139,7 @@ impl Pool {
         let (begun, tick) = (self.meters.now(), self.component().engine.turns.tick());
         let taken = self.take_for_many()?;
         let ledger = Arc::new(Ledger::default());
-        let mut encoded = Encoded::default();
+        let mut encoded = Encoded::new();
         {
             let (mut entries, most) = (ledger.entries(), self.most_bytes());
             for message in messages {

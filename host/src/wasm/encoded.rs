@@ -4,7 +4,6 @@ use super::batch::BatchMessage;
 use crate::wire::Payload;
 
 /// What goes across.
-#[derive(Default)]
 pub(super) struct Encoded {
     pub(super) data: Vec<u8>,
     pub(super) rows: Vec<[u64; 9]>,
@@ -16,7 +15,16 @@ const BINARY: u64 = 2;
 const HAS_USER_ID: u64 = 4;
 const SAME_CHANNEL: u64 = 8;
 
+/// Room for the messages of most rounds, which need not grow then.
+const USUAL_BYTES: usize = 2048;
+const USUAL_MESSAGES: usize = 16;
+
 impl Encoded {
+    pub(super) fn new() -> Self {
+        let (data, rows) = (Vec::with_capacity(USUAL_BYTES), Vec::with_capacity(USUAL_MESSAGES));
+        Self { data, rows }
+    }
+
     pub(super) fn push(&mut self, message: &BatchMessage<'_>) {
         let context = &message.caller.context;
         let mut marks = 0;
