@@ -53,6 +53,13 @@ impl<'a> Input<'a> {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
+    /// A text as long as the names that plugins may give: see `wasm::budget`.
+    pub(crate) fn name(&mut self) -> String {
+        let mut text = self.text();
+        text.truncate(text.floor_char_boundary(255));
+        text
+    }
+
     /// All that is left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)

@@ -113,7 +113,7 @@ impl Run {
             6 => {
                 let topic = Arc::from(input.one_of(&TOPICS));
                 let channel = input.number() % (self.channels + 1);
-                self.session.timer(&topic, channel, input.text(), &self.routes, &mut actions);
+                self.session.timer(&topic, channel, input.name(), &self.routes, &mut actions);
             }
             7 => {
                 let late = self.late(input);
@@ -159,7 +159,7 @@ impl Run {
         let call = self.calls.remove(input.below(self.calls.len()));
         let outcome = |input: &mut Input<'_>| Outcome {
             effects: effects(input, call.ticket.turn),
-            assigns: input.bool().then(|| Assigns { schema: 1, data: input.text().into() }),
+            assigns: input.bool().then(|| Assigns { schema: 1, data: input.name().into() }),
         };
         let result = match input.below(7) {
             0 => Err(Failure::Crashed),
@@ -185,7 +185,7 @@ impl Run {
                 let effects = effects(input, Turn::Notice);
                 Late::Flush { caller: call.ticket.caller.clone(), effects, applied }
             }
-            None => Late::Push { topic, channel, event: input.text(), payload: payload(input) },
+            None => Late::Push { topic, channel, event: input.name(), payload: payload(input) },
         }
     }
 
@@ -292,14 +292,14 @@ impl Run {
 fn payload(input: &mut Input<'_>) -> Payload {
     match input.below(4) {
         0 => Payload::Binary(input.bytes().to_vec().into()),
-        1 => Payload::reason(&input.text()),
+        1 => Payload::reason(&input.name()),
         _ => Payload::empty(),
     }
 }
 
 fn broadcast(input: &mut Input<'_>) -> Arc<Broadcast> {
     let topic = Arc::from(input.one_of(&TOPICS));
-    Arc::new(Broadcast { topic, event: input.text().into(), payload: payload(input) })
+    Arc::new(Broadcast { topic, event: input.name().into(), payload: payload(input) })
 }
 
 /// At most one reply, as a second one would be the plugin's doing.
@@ -309,24 +309,24 @@ fn effects(input: &mut Input<'_>, turn: Turn) -> Vec<Effect> {
     for _ in 0..input.below(4) {
         effects.push(match input.below(9) {
             0 if !std::mem::replace(&mut replied, true) => {
-                Effect::Reply { status: input.text().into(), payload: payload(input) }
+                Effect::Reply { status: input.name().into(), payload: payload(input) }
             }
-            1 => Effect::Push { event: input.text(), payload: payload(input) },
+            1 => Effect::Push { event: input.name(), payload: payload(input) },
             2 => Effect::Broadcast {
-                topic: input.bool().then(|| input.text()),
-                event: input.text(),
+                topic: input.bool().then(|| input.name()),
+                event: input.name(),
                 payload: payload(input),
                 from: input.bool(),
             },
             3 => Effect::Subscribe(input.one_of(&TOPICS).to_owned()),
             4 => Effect::Unsubscribe(input.one_of(&TOPICS).to_owned()),
-            5 => Effect::SendAfter { after_ms: input.number(), name: input.text() },
-            6 => Effect::StartTask { name: input.text(), payload: payload(input) },
+            5 => Effect::SendAfter { after_ms: input.number(), name: input.name() },
+            6 => Effect::StartTask { name: input.name(), payload: payload(input) },
             7 => match Ref::from_json("\"nobody's\"") {
                 Ok(Some(reference)) => {
                     let (server, connection, channel, topic) = (1, 1, 1, "room:a".into());
                     let socket_ref = SocketRef { server, connection, channel, topic, reference };
-                    Effect::ReplyTo { socket_ref, status: input.text(), payload: payload(input) }
+                    Effect::ReplyTo { socket_ref, status: input.name(), payload: payload(input) }
                 }
                 _ => Effect::Stop,
             },
