@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tracing::debug;
 
 use super::called::{Called, PendingCall};
+use super::held::Held;
 use super::returns::Returns;
 use super::round::MOST_MESSAGES;
 use super::spare::Spares;
@@ -47,20 +48,13 @@ pub(super) struct Channels {
     /// There may be replies to what came back from a round.
     pub(super) has_replies: bool,
     /// Calls that ended, whose results wait for the next turn or for the client.
-    pub(super) held: VecDeque<Called>,
-    /// So much waits for the client that nothing more is to be said to it.
-    is_congested: bool,
-    /// What results asked to be sent in this turn, in bytes.
-    effect_bytes: usize,
+    pub(super) held: Held,
     /// What waits to be handled, as operators know it.
     noted_bytes: usize,
     /// What the session asked for; empty between two events.
     actions: Vec<Action<Arc<Handler>>>,
 }
 
-/// What results of one connection may ask to be sent in one turn, in bytes; the one that
-/// goes past it is the last.
-const TURN_EFFECT_BYTES: usize = 256 * 1024;
 /// A payload that is a small part of its frame is copied out of it if the frame is larger
 /// than this.
 const SMALL_FRAME_BYTES: usize = 4096;
@@ -123,9 +117,7 @@ impl Channels {
             returns: Arc::default(),
             unflushed: 0,
             has_replies: false,
-            held: VecDeque::new(),
-            is_congested: false,
-            effect_bytes: 0,
+            held: Held::default(),
             noted_bytes: 0,
             actions: Vec::new(),
         }
@@ -149,19 +141,14 @@ impl Channels {
             && self.held.is_empty()
     }
 
-    /// Another turn begins.
-    pub(super) fn begin_turn(&mut self) {
-        self.effect_bytes = 0;
-    }
-
-    /// What waits to be handled, in bytes.
+    /// What waits to be handled, and what has been and waits for the client, in bytes.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.session.pending_bytes() + self.account.pending_bytes()
+        self.session.pending_bytes() + self.account.pending_bytes() + self.held.bytes()
     }
 
-    /// Tells operators what waits to be handled.
-    pub(super) fn note_pending(&mut self) {
-        let bytes = self.session.pending_bytes();
+    /// Tells operators what waits; `early` is what was read before its turn, in bytes.
+    pub(super) fn note_pending(&mut self, early: usize) {
+        let bytes = self.session.pending_bytes() + self.held.bytes() + early;
         if self.noted_bytes != bytes {
             self.noted_bytes = bytes;
             self.client.pends(bytes);
@@ -272,50 +259,6 @@ impl Channels {
         self.act(cx);
     }
 
-    /// Goes on with the calls that have ended, unless the client has to read first. False
-    /// when some are left for the next turn: what one client's messages send to others
-    /// does not go to them faster than they are written to.
-    pub(super) fn settle(&mut self, is_congested: bool, cx: &mut Context<'_>) -> bool {
-        self.is_congested = is_congested;
-        self.take_returned(cx);
-        while !self.calls.is_empty()
-            && let Poll::Ready(Some(called)) = self.calls.poll_next_unpin(cx)
-        {
-            self.held.push_back(called);
-        }
-        while !is_congested
-            && self.effect_bytes < TURN_EFFECT_BYTES
-            && let Some(called) = self.held.pop_front()
-        {
-            self.completed(called);
-            self.act(cx);
-        }
-        self.is_settled()
-    }
-
-    /// Whether no result waits.
-    pub(super) fn is_settled(&self) -> bool {
-        self.held.is_empty()
-    }
-
-    /// Takes a call that ended: at once if there is room in this turn and nothing is
-    /// before it.
-    pub(super) fn ended(&mut self, called: Called) {
-        if self.held.is_empty() && self.effect_bytes < TURN_EFFECT_BYTES && !self.is_congested {
-            self.completed(called);
-        } else {
-            self.held.push_back(called);
-        }
-    }
-
-    /// Applies all results that wait.
-    fn apply_held(&mut self, cx: &mut Context<'_>) {
-        while let Some(called) = self.held.pop_front() {
-            self.completed(called);
-            self.act(cx);
-        }
-    }
-
     /// Ends all channels, and waits for their last calls. Dropping it drops
     /// those calls.
     pub(super) async fn finish(mut self, reason: TerminateReason) {
@@ -394,7 +337,7 @@ impl Channels {
         }
         let completion = match called.result {
             Ok(completion) => {
-                self.effect_bytes += completion.effect_bytes();
+                self.held.asked(completion.effect_bytes());
                 Ok(completion)
             }
             Err(fault) => {

@@ -48,8 +48,8 @@ pub(super) struct Connection {
     /// Taken from the outbox, not yet handed to the socket.
     taken: VecDeque<Outgoing>,
     read_budget: usize,
-    /// A frame that was read before its turn.
-    early: Option<Frame>,
+    /// A frame that was read before its turn. Few connections have one.
+    early: Option<Box<Frame>>,
     /// The last frame was all that there was to read.
     is_read: bool,
     /// There may be a reply to what was received in this turn.
@@ -138,7 +138,7 @@ impl Connection {
             match ready!(self.poll_event(cx)) {
                 Event::Frame(frame) => match self.channels.receive(&frame, cx) {
                     Ok(true) => {}
-                    Ok(false) => self.early = Some(frame),
+                    Ok(false) => self.early = Some(Box::new(frame)),
                     Err(error) => {
                         let end = End::ByServer(CloseReason::Malformed, error.to_string());
                         return Poll::Ready(end);
@@ -158,7 +158,7 @@ impl Connection {
         if !self.channels.is_behind()
             && let Some(frame) = self.early.take()
         {
-            return Poll::Ready(Event::Frame(frame));
+            return Poll::Ready(Event::Frame(*frame));
         }
         let draining = self.channels.outbox().is_draining();
         let may_read = !draining && is_settled && self.may_read();
@@ -214,7 +214,7 @@ impl Connection {
         self.read_budget = READ_BUDGET;
         self.socket.allow(READ_TURN_BYTES);
         self.read_at = None;
-        self.channels.note_pending();
+        self.channels.note_pending(self.early.as_ref().map_or(0, |frame| frame.len()));
         self.poll_clock(cx)
     }
 

@@ -20,6 +20,7 @@ mod files;
 mod frames;
 mod gathered;
 mod handshake;
+mod held;
 mod http;
 mod listener;
 mod pace;

@@ -38,8 +38,8 @@ pub(super) struct ReadAhead {
     /// What was read since it was last asked.
     read: usize,
     pub(super) frames: FrameMeter,
-    /// A frame that is written directly.
-    direct: Option<Direct>,
+    /// A frame that is written directly. Few connections have one.
+    direct: Option<Box<Direct>>,
     /// What the system has taken, in all.
     written: u64,
 }
@@ -121,7 +121,7 @@ impl ReadAhead {
                 DIRECT_HEAD_BYTES
             }
         };
-        self.direct = Some(Direct { head, head_len, payload, sent: 0 });
+        self.direct = Some(Box::new(Direct { head, head_len, payload, sent: 0 }));
     }
 
     /// Ready when no frame is being written directly any more.
@@ -132,7 +132,7 @@ impl ReadAhead {
             match self.try_write(bytes, more) {
                 Ok(written) => {
                     self.written += written as u64;
-                    self.direct = self.direct.take().and_then(|direct| direct.after(written));
+                    self.direct.take_if(|direct| direct.is_over_after(written));
                 }
                 Err(error) if error.kind() == NOT_READY => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -203,10 +203,10 @@ impl Direct {
         }
     }
 
-    /// What is left after so many bytes more.
-    fn after(mut self, written: usize) -> Option<Self> {
+    /// Whether nothing is left after so many bytes more.
+    fn is_over_after(&mut self, written: usize) -> bool {
         self.sent += written;
-        (self.sent < self.head_len + self.payload.len()).then_some(self)
+        self.sent >= self.head_len + self.payload.len()
     }
 }
 

@@ -39,8 +39,9 @@ pub(super) struct WebSocket {
     /// `None` if its buffers could not be made anew: it is broken then.
     stream: Option<WebSocketStream<ReadAhead>>,
     unflushed: bool,
-    /// To be written directly, after what the library has gathered.
-    large: Option<Frame>,
+    /// To be written directly, after what the library has gathered. Few connections have
+    /// one.
+    large: Option<Box<Frame>>,
     /// Messages and control frames that were received, in all.
     received: u64,
     /// The library's buffer is as large as a large message.
@@ -241,7 +242,7 @@ impl WebSocket {
     pub(super) fn queue(&mut self, frame: Frame) -> Result<(), End> {
         self.unflushed = true;
         if frame.len() >= DIRECT_BYTES {
-            self.large = Some(frame);
+            self.large = Some(Box::new(frame));
             return Ok(());
         }
         let message = match frame {
@@ -271,7 +272,7 @@ impl WebSocket {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
         if self.large.is_some() {
             ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(|error| end_of(&error))?;
-            match self.large.take() {
+            match self.large.take().map(|frame| *frame) {
                 Some(Frame::Text(text)) => stream.get_mut().direct(WHOLE_TEXT, text.into()),
                 Some(Frame::Binary(bytes)) => stream.get_mut().direct(WHOLE_BINARY, bytes),
                 None => {}
