@@ -55,13 +55,13 @@ pub struct Notice {
 }
 
 /// The subscribers of one topic, in the order of subscription until one leaves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Subscribers(RwLock<Members>);
 
 /// The subscribers of one topic, by channel and whether it is their own.
 pub(super) type Map = IndexMap<(ChannelId, bool), Subscriber>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Members {
     map: Map,
     /// The last has left, and the topic is not found any more.
@@ -75,6 +75,11 @@ impl Members {
 }
 
 impl Subscribers {
+    /// Those of a new topic, with room for the first: most topics are one client's own.
+    fn for_one() -> Arc<Self> {
+        Arc::new(Self(RwLock::new(Members { map: Map::with_capacity(1), is_gone: false })))
+    }
+
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Members> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +122,10 @@ impl Registry {
     pub(super) fn insert(&self, topic: &Arc<str>, subscriber: Subscriber) {
         let key = (subscriber.channel, matches!(subscriber.delivery, Delivery::Info));
         loop {
-            let subscribers = Arc::clone(self.shard(topic).entry(Arc::clone(topic)).or_default());
+            let subscribers = {
+                let mut shard = self.shard(topic);
+                Arc::clone(shard.entry(Arc::clone(topic)).or_insert_with(Subscribers::for_one))
+            };
             let mut members = subscribers.write();
             if !members.is_gone {
                 members.map.insert(key, subscriber);

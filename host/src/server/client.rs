@@ -44,7 +44,12 @@ impl Client {
 
     /// It has joined a topic.
     pub(crate) fn joined(&self, topic: &Arc<str>) {
-        self.lock().push(Arc::clone(topic));
+        let mut topics = self.lock();
+        if topics.is_empty() {
+            // Most clients join one.
+            topics.reserve_exact(1);
+        }
+        topics.push(Arc::clone(topic));
     }
 
     /// It has left a topic.
