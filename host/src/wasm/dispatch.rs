@@ -151,14 +151,17 @@ impl Dispatcher for GuestDispatcher {
 
     fn snapshot(&mut self) -> Option<Vec<u8>> {
         let guest = self.instance.dispatcher_state.clone()?;
-        self.instance.refuel(0).ok()?;
+        // What it writes out is what waits.
+        let fuel = self.instance.limits.dispatcher_fuel_for(self.waiting, 0, self.waiting);
+        self.instance.refuel_with(fuel).ok()?;
         let state = at_once(&self.name, guest.call_snapshot(&mut self.instance.store)).ok()?;
         self.instance.ended(state).ok()
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), Broken> {
         let Some(guest) = self.instance.dispatcher_state.clone() else { return Ok(()) };
-        self.instance.refuel(state.len()).map_err(failed)?;
+        let fuel = self.instance.limits.dispatcher_fuel_for(0, state.len(), self.waiting);
+        self.instance.refuel_with(fuel).map_err(failed)?;
         let restored = at_once(&self.name, guest.call_restore(&mut self.instance.store, state))?;
         self.instance.ended(restored).map_err(failed)
     }

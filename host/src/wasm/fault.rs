@@ -196,6 +196,11 @@ impl Fault {
         }
     }
 
+    /// The same of a dispatcher, which has fuel of its own.
+    pub(super) fn of_dispatcher(self) -> Self {
+        Self { message: "the call used up its fuel (limits.dispatcher_fuel)".to_owned(), ..self }
+    }
+
     /// Classifies an error of wasmtime. `output` is what the plugin wrote since
     /// the call began, `refused_memory` whether it wanted too much.
     pub(super) fn of_call(error: &wasmtime::Error, output: &str, refused_memory: bool) -> Self {

@@ -12,7 +12,7 @@ use super::dispatch::LONGEST_CALL;
 use super::engine::EPOCH;
 use super::host::State;
 use super::room::Room;
-use super::{Component, Fault, PluginLimits};
+use super::{Component, Fault, FaultKind, PluginLimits};
 use crate::plugin::Need;
 
 /// A live instance in its own store.
@@ -279,5 +279,9 @@ fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
         error.downcast_ref::<Trap>(),
         Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds)
     );
-    Fault::of_call(error, &output, state.limiter.refused() && unreachable)
+    let fault = Fault::of_call(error, &output, state.limiter.refused() && unreachable);
+    match fault.kind {
+        FaultKind::OutOfFuel if state.slice.is_endless => fault.of_dispatcher(),
+        _ => fault,
+    }
 }
