@@ -11,7 +11,7 @@ use millrace::channel::{
 };
 use millrace::plugin::{Plugin, Settings};
 use millrace::telemetry::Metrics;
-use millrace::wasm::{Calling, Engine};
+use millrace::wasm::{Calling, Engine, Fault};
 use millrace::wire::Payload;
 
 /// The probe's channel, called as a connection calls it.
@@ -44,10 +44,15 @@ impl Guest {
     /// `cache` takes its compiled code from the disk.
     pub(crate) async fn probe(cache: bool) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/apps/probe");
-        let app = App::load(&folder).unwrap();
+        Self::of(&folder, "room:a", r#"{"count":0}"#, cache).await
+    }
+
+    /// Loads the first plugin of an app that has been built. It is called for a channel of
+    /// this topic, with these assigns.
+    pub(crate) async fn of(folder: &Path, topic: &str, assigns: &str, cache: bool) -> Self {
+        let app = App::load(folder).unwrap();
         let config = &app.plugins[0];
-        let wasm =
-            std::fs::read(config.source.component()).expect("millrace build tests/apps/probe");
+        let wasm = std::fs::read(config.source.component()).expect("millrace build of the app");
         let engine = Engine::new(16, 64 << 20, cache).unwrap();
         let (http, metrics) = (Default::default(), Metrics::none());
         let settings = Settings::new(config.name.clone(), Default::default(), http, metrics);
@@ -56,15 +61,26 @@ impl Guest {
         let context = Arc::new(Context {
             connection: 1,
             channel: 1,
-            topic: "room:a".into(),
+            topic: topic.into(),
             join_ref: None,
             sent_join_ref: None,
             join_message_ref: None,
             user_id: None,
         });
         let caller = Caller { context, reply_to: Some(ReplyTo::default()), number: 1 };
-        let assigns = Assigns { schema: 0, data: r#"{"count":0}"#.into() };
+        let assigns = Assigns { schema: 0, data: assigns.to_owned().into() };
         Self { plugin, caller, assigns }
+    }
+
+    /// Makes one call, whose effects go to `progress` when they are flushed.
+    pub(crate) async fn call(
+        &self,
+        progress: Arc<dyn Progress>,
+        callback: &Callback,
+    ) -> Result<Completion, Fault> {
+        let calling = Calling { caller: self.caller.clone(), progress };
+        let (completion, _) = self.plugin.live().call(calling, &self.assigns, callback).await;
+        completion
     }
 
     /// Sends `ping`, and takes the reply.
@@ -74,9 +90,7 @@ impl Guest {
             payload: payload.clone(),
             wants_reply: true,
         };
-        let calling = self.calling();
-        let (completion, _) = self.plugin.live().call(calling, &self.assigns, &callback).await;
-        match completion.unwrap() {
+        match self.call(Arc::new(NoProgress), &callback).await.unwrap() {
             Completion::Handled(outcome) => assert_eq!(outcome.effects.len(), 1),
             Completion::Join(_) => panic!("a reply was expected"),
         }
@@ -85,14 +99,10 @@ impl Guest {
     /// Sends `ping` so often, to be handled in one call; after a first
     /// [`Self::ping`].
     pub(crate) async fn pings(&self, payload: &Payload, messages: usize) {
-        let calling = self.calling();
+        let calling = Calling { caller: self.caller.clone(), progress: Arc::new(NoProgress) };
         let replies =
             millrace::bench::together(&self.plugin, &calling, &self.assigns, payload, messages);
         assert_eq!(replies.await, Some(messages));
-    }
-
-    fn calling(&self) -> Calling {
-        Calling { caller: self.caller.clone(), progress: Arc::new(NoProgress) }
     }
 }
 

@@ -1,4 +1,5 @@
 use std::pin::Pin;
+use std::task::Wake;
 
 use super::*;
 use crate::channel::{Assigns, Caller, Context as Channel, Effect, Failure};
@@ -128,4 +129,26 @@ fn a_connection_does_not_wait_for_messages_that_were_lost() {
         let failure = called.result.as_ref().map_err(Fault::failure).unwrap_err();
         assert!(matches!(failure, Failure::Crashed), "{failure:?}");
     }
+}
+
+#[test]
+fn a_round_goes_on_after_a_panic_between_its_calls() {
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("while a connection is told of its messages");
+        }
+    }
+
+    let _running = Running;
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(one_turn(&mut cx).is_pending());
+    let (first, second) = (Arc::<Returns>::default(), Arc::<Returns>::default());
+    let mut broken = run(&["first"], &first);
+    broken.waker = Some(Arc::new(Panics).into());
+    assert!(add(broken) && add(run(&["second"], &second)));
+    assert!(one_turn(&mut cx).is_ready(), "there is more to do");
+    assert!(one_turn(&mut cx).is_pending());
+    assert_eq!((first.take().runs, second.take().runs), (1, 1));
 }

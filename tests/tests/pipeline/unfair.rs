@@ -40,7 +40,7 @@ async fn whatever_one_does_it_is_replaced_and_nothing_is_lost_or_doubled() {
         ("forgets", "it forgot "),
         ("forgets_one", "it forgot "),
         ("panics", "it has had enough"),
-        ("spins", "fuel"),
+        ("spins", "limits.dispatcher_fuel"),
         ("waits", "it waited, which a dispatcher may not"),
         ("unequal", "events and "),
         ("hoards", "memory"),
@@ -60,6 +60,16 @@ async fn whatever_one_does_it_is_replaced_and_nothing_is_lost_or_doubled() {
         );
         assert_eq!(log.matches("the dispatcher was replaced").count(), 1, "{log}");
     }
+}
+
+/// Its pipeline stands still while it computes, whatever fuel it has.
+#[tokio::test]
+async fn one_with_fuel_for_an_hour_has_a_tenth_of_a_second() {
+    let limits = "[plugins.unfair.limits]\ndispatcher_fuel = 1000000000000000\n";
+    let config = format!("{limits}{PIPELINE}dispatcher = \"unfair\"\n");
+    let server = TestServer::start(App::unfair_with("spins", 2, &config));
+    all_are_done_once(&server).await;
+    server.wait_for_log("the call computed for more than 100 ms", 1);
 }
 
 /// When one is switched to that does not take the second consumer.
