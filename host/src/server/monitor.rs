@@ -10,7 +10,7 @@ use super::Shared;
 use super::memory::{LOOK_EVERY, Left};
 use crate::dashboard::{EVENT, Sources, TOPIC, Viewer};
 use crate::pubsub::Broadcast;
-use crate::telemetry::{Metric, Sampler, dropped_lines};
+use crate::telemetry::{Metric, Reached, Sampler, dropped_lines};
 use crate::wire::Payload;
 
 /// Runs until it is dropped; ends at once when nobody wants to know.
@@ -20,11 +20,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
     let mut sampler = Sampler::new(shared.metrics.clone());
     let (mut viewer, mut looked) = (Viewer::default(), Instant::now());
+    let mut reached = Reached::default();
     loop {
         sampler.pause().await;
         look_at_outboxes(&shared);
         shared.metrics.count(Metric::LogDropped, dropped_lines());
         shared.pipelines.count(&shared.metrics);
+        reached.tell(shared.metrics.registry());
         if shared.dashboard.is_some() || shared.admin.is_some() {
             show(&shared, &mut viewer, &mut looked);
         }
@@ -41,11 +43,15 @@ pub(super) async fn watch_memory(shared: Arc<Shared>) {
                 Left::Enough => info!(used_bytes, max_bytes, "there is enough memory again"),
                 Left::Little => warn!(
                     used_bytes,
-                    max_bytes, "memory is scarce: new connections are refused (memory.max_bytes)"
+                    max_bytes,
+                    "memory is scarce: new connections get 503, and /ready too (memory.max_bytes)"
                 ),
                 Left::Nothing => warn!(
                     used_bytes,
-                    max_bytes, "memory is used up: large messages are refused (memory.max_bytes)"
+                    max_bytes,
+                    "memory is used up: new connections get 503, messages over 64 KiB and clients \
+                     that do not read are closed with 1013; raise memory.max_bytes, or lower \
+                     limits.max_total_memory_bytes"
                 ),
             }
         }
