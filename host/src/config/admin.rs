@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
+use super::check::no_empty_token;
 use super::{OriginPattern, defaults};
 
 /// `[admin]`: the admin interface, which is there when the section is.
@@ -36,10 +37,7 @@ impl AdminConfig {
                 return Err(format!("admin.{key} is 0; at least 1 is allowed"));
             }
         }
-        if self.token.as_deref() == Some("") {
-            return Err("admin.token is empty; leave it out, or give it a value".to_owned());
-        }
-        Ok(())
+        no_empty_token("admin.token", self.token.as_deref())
     }
 
     /// Whether whoever reaches the address may ask without a token.

@@ -338,6 +338,8 @@ mod tests {
             ("[admin]\nenabled = true", "unknown field `enabled`"),
             ("[admin]\nlisten = \"here\"", "invalid socket address"),
             ("[admin]\ntoken = \"\"", "admin.token is empty"),
+            ("[dashboard]\ntoken = \"\"", "dashboard.token is empty"),
+            (&piped("http = { token = \"\" }"), "pipelines.p.http.token is empty"),
             ("[admin]\nmax_connections = 0", "admin.max_connections is 0"),
             ("[admin]\nallow_origin = [\"a.com\"]", "origin \"a.com\" is none of"),
             ("[pipelines.p]", "pipelines.p needs a worker"),

@@ -46,6 +46,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         TopicPattern::parse(&policy.topics)
             .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
     }
+    no_empty_token("dashboard.token", file.dashboard.token.as_deref())?;
     let plugins: Vec<_> = file.plugins.keys().map(String::as_str).collect();
     file.pipelines.iter().try_for_each(|(name, pipeline)| pipeline.check(name, &plugins))?;
     for (name, plugin) in &file.plugins {
@@ -64,6 +65,14 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A secret that everybody knows.
+pub(super) fn no_empty_token(key: &str, token: Option<&str>) -> Result<(), String> {
+    match token {
+        Some("") => Err(format!("{key} is empty; leave it out, or give it a value")),
+        _ => Ok(()),
+    }
 }
 
 fn check_grants(

@@ -65,7 +65,8 @@ pub struct SocketConfig {
     /// A message has to come whole within this time, and a second more for each
     /// 16 KiB of it; otherwise its connection is closed with 1002.
     pub message_timeout_ms: u64,
-    /// Topics a channel may subscribe to besides its own; further ones are left out.
+    /// Topics that all channels of a connection may subscribe to besides their own;
+    /// further ones are left out.
     pub max_subscriptions: usize,
     /// What may wait for a client that does not take it; more closes its connection
     /// with 1013. Its own answers only stop the reading of its socket.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::check::no_empty_token;
 use super::defaults;
 use crate::pipeline::{
     BufferSpec, DemandLimits, DispatcherSpec, OnFull, PipelineSpec, RetryPolicy, Selector,
@@ -368,7 +369,8 @@ impl BufferConfig {
 impl IngestConfig {
     fn check(&self) -> Result<(), String> {
         nonzero(Some(self.max_events), "http.max_events")?;
-        nonzero(Some(self.timeout_ms), "http.timeout_ms").map(|_| ())
+        nonzero(Some(self.timeout_ms), "http.timeout_ms")?;
+        no_empty_token(".http.token", self.token.as_deref())
     }
 }
 

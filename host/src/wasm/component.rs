@@ -324,6 +324,12 @@ impl Component {
         self.exports.batch.is_some()
     }
 
+    /// Whether it serves topics.
+    #[must_use]
+    pub fn has_channel(&self) -> bool {
+        self.exports.channel.is_some()
+    }
+
     /// Whether it works on events of pipelines.
     #[must_use]
     pub fn has_worker(&self) -> bool {

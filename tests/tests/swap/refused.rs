@@ -36,6 +36,7 @@ async fn a_version_that_cannot_run_is_refused_and_says_why() {
     refused(&server, "half.wasm", &whole[..whole.len() / 2], &["is not a valid component"]).await;
     refused(&server, "trap.wasm", &faulty, &["failed in its first call", "told to trap"]).await;
     refused(&server, "large.wasm", &vec![0; 5_000_001], &["swap.max_upload_bytes"]).await;
+    refused(&server, "fair.wasm", &fair, &["does not export `channel`"]).await;
     let canary = ["swap", "probe", "--canary", "5%"];
     let folder = TempDir::new().unwrap();
     let other = folder.path().join("fair.wasm");
@@ -47,7 +48,7 @@ async fn a_version_that_cannot_run_is_refused_and_says_why() {
     // None of that was noticed.
     count(&mut client, TOPIC, 2).await;
     assert_eq!(version(&mut client, TOPIC).await, "1");
-    assert_eq!(outcomes(&server).await, ["refused"; 5]);
+    assert_eq!(outcomes(&server).await, ["refused"; 6]);
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Shared {
         let pool = Arc::new(Pool::successor(component, &plugin.live()));
         let refused = |problem: String| SwapError::at(Step::Compile, problem);
         self.registry.check(plugin, &pool).map_err(|error| refused(error.to_string()))?;
-        self.check_stages(plugin, pool.component()).map_err(refused)?;
+        self.check_roles(plugin, pool.component()).map_err(refused)?;
         Ok(pool)
     }
 
@@ -121,17 +121,24 @@ impl Shared {
         Ok(samples)
     }
 
-    /// Whether pipelines still have the workers and dispatchers they name.
-    fn check_stages(&self, plugin: &Plugin, component: &Component) -> Result<(), String> {
+    /// Whether clients and pipelines still have what they have of the live version.
+    fn check_roles(&self, plugin: &Plugin, component: &Component) -> Result<(), String> {
         let live = plugin.live();
-        let lacks = |had: bool, has: bool| had && !has;
         let (before, name) = (live.component(), plugin.name());
         for (interface, had, has) in [
             ("worker", before.has_worker(), component.has_worker()),
             ("dispatcher", before.has_dispatcher(), component.has_dispatcher()),
         ] {
-            if lacks(had, has) && self.pipelines.all().any(|pipeline| pipeline.uses(name)) {
+            if had && !has && self.pipelines.all().any(|pipeline| pipeline.uses(name)) {
                 return Err(format!("it does not export `{interface}`, which a pipeline needs"));
+            }
+        }
+        for (interface, had, has, whose) in [
+            ("channel", before.has_channel(), component.has_channel(), "clients are on its topics"),
+            ("socket", before.has_socket(), component.has_socket(), "it decides who may connect"),
+        ] {
+            if had && !has {
+                return Err(format!("it does not export `{interface}`, and {whose}"));
             }
         }
         Ok(())
