@@ -5,15 +5,17 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use rustix::process::{
     Resource, Rlimit, Signal, set_parent_process_death_signal, setpriority_process, setrlimit,
 };
 
 use super::say;
+use super::serve::this_program;
 use crate::config::CompileConfig;
-use crate::wasm::{FULL_RESERVATION, precompile};
+use crate::server::compile;
+use crate::wasm::{FULL_RESERVATION, LoadError, Precompiled, precompile};
 
 #[derive(Debug, Args)]
 pub(super) struct CompileArgs {
@@ -26,7 +28,7 @@ pub(super) struct CompileArgs {
     /// Memory it may take, as `compile.max_memory_bytes`.
     #[arg(long, value_name = "BYTES", default_value_t = CompileConfig::default().max_memory_bytes)]
     max_memory_bytes: u64,
-    /// How long it may take, as `compile.timeout_ms`, of each core.
+    /// How long it may take, as `compile.timeout_ms`.
     #[arg(long, value_name = "MS", default_value_t = CompileConfig::default().timeout_ms)]
     timeout_ms: u64,
     /// Address space that the server reserves for each memory.
@@ -42,10 +44,16 @@ const BESIDE: i32 = 15;
 
 /// Compiles.
 pub(super) fn run(args: &CompileArgs) -> anyhow::Result<()> {
-    args.bound_this_process().context("failed to bound what compiling may take")?;
+    let to_stdout = args.output.as_deref().is_some_and(is_standard);
+    if is_standard(&args.plugin) && to_stdout {
+        // For whoever has started it, and tells what its end means.
+        args.bound_this_process().context("failed to bound what compiling may take")?;
+        let wasm = read(&args.plugin).context("failed to read stdin")?;
+        return Ok(write(Path::new("-"), &precompile(&wasm, args.reservation)?.code)?);
+    }
     let plugin = args.plugin.display();
     let wasm = read(&args.plugin).with_context(|| format!("failed to read {plugin}"))?;
-    let compiled = precompile(&wasm, args.reservation)?;
+    let compiled = args.in_its_own_process(&wasm).map_err(|error| anyhow!("{plugin} {error}"))?;
     match &args.output {
         Some(output) => write(output, &compiled.code)
             .with_context(|| format!("failed to write {}", output.display())),
@@ -58,6 +66,16 @@ pub(super) fn run(args: &CompileArgs) -> anyhow::Result<()> {
 }
 
 impl CompileArgs {
+    /// As a server compiles it, with the same words for what is wrong.
+    fn in_its_own_process(&self, wasm: &[u8]) -> Result<Precompiled, LoadError> {
+        let &Self { max_memory_bytes, timeout_ms, reservation, .. } = self;
+        let config = CompileConfig { max_memory_bytes, timeout_ms, program: this_program() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(LoadError::NoProcess)?;
+        let code = runtime.block_on(compile(&config, wasm, reservation))?;
+        Precompiled::of(code, reservation)
+    }
+
     /// Whatever the file makes of the compiler, it ends within these bounds.
     fn bound_this_process(&self) -> io::Result<()> {
         let at_most = |most| Rlimit { current: Some(most), maximum: Some(most) };

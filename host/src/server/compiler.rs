@@ -22,6 +22,18 @@ const MAX_CODE_BYTES: u64 = 256 * 1024 * 1024;
 /// What is told of what the compiler says.
 const MAX_SAID_BYTES: u64 = 16 * 1024;
 
+/// Compiles a component in a process of its own, as fast as it goes: its code for an engine
+/// that reserves so much for each memory.
+pub(crate) async fn compile(
+    config: &CompileConfig,
+    wasm: &[u8],
+    reservation: u64,
+) -> Result<Vec<u8>, LoadError> {
+    let no_program = || LoadError::NoProcess(std::io::ErrorKind::NotFound.into());
+    let compiler = Compiler::new(config).ok_or_else(no_program)?;
+    compiler.compile(wasm, reservation, Haste::Waited).await
+}
+
 /// Compiles components.
 #[derive(Clone, Debug)]
 pub(super) struct Compiler {

@@ -18,6 +18,7 @@ mod swap;
 pub use admission::Admission;
 pub(crate) use admission::{AddressSlot, Addresses, Admitted, TooSoon, Turned, network};
 pub(crate) use client::Client;
+pub(crate) use compiler::compile;
 pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
 pub use error::StartError;

@@ -62,7 +62,7 @@ pub(crate) use ledger::TURN_FUEL;
 pub use limits::{OnFaults, OnMigrate, PluginLimits};
 pub(crate) use pool::Health;
 pub use pool::{Instances, Pool};
-pub(crate) use precompile::precompile;
+pub(crate) use precompile::{Precompiled, precompile};
 use turns::Turns;
 pub(crate) use work::StageName;
 pub use work::Work;

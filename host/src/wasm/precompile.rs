@@ -20,6 +20,12 @@ pub(crate) fn precompile(wasm: &[u8], reservation: u64) -> Result<Precompiled, L
 }
 
 impl Precompiled {
+    /// Code that was compiled in another process for such an engine.
+    pub(crate) fn of(code: Vec<u8>, reservation: u64) -> Result<Self, LoadError> {
+        let engine = engine::that_compiles(reservation).map_err(LoadError::Compile)?;
+        Ok(Self { code, engine })
+    }
+
     /// Keeps it where servers of this user look for it; false if there is no such place.
     pub(crate) fn keep(&self, wasm: &[u8]) -> bool {
         let cache = Cache::open(engine::fingerprint(&self.engine));

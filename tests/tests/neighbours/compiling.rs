@@ -160,5 +160,17 @@ async fn a_plugin_is_compiled_ahead() {
     let text = folder.path().join("text.wasm");
     fs::write(&text, "nothing good").unwrap();
     let refused = run(["compile".as_ref(), text.as_os_str()]).await;
-    refused.assert_refused(&["is not WebAssembly"]);
+    refused.assert_refused(&["text.wasm is not WebAssembly"]);
+    for (option, value, key) in [
+        ("--max-memory-bytes", "1000", "compile.max_memory_bytes"),
+        ("--max-memory-bytes", "60000000", "compile.max_memory_bytes"),
+        ("--timeout-ms", "1", "compile.timeout_ms"),
+    ] {
+        let words = ["compile".as_ref(), plugin.path().as_os_str(), "--output".as_ref()];
+        let bound = [folder.path().join("none").into_os_string(), option.into(), value.into()];
+        let words = words.into_iter().chain(bound.iter().map(AsRef::as_ref));
+        let refused = run(words).await;
+        assert_eq!(refused.code, Some(1), "{option} {value}: {refused:#?}");
+        refused.assert_refused(&[key]);
+    }
 }
