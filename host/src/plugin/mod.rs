@@ -62,12 +62,18 @@ pub struct Settings {
     refs: Option<RefKey>,
     /// Its lines about what is no client's message: events, above all.
     own_lines: Seldom,
+    /// All its lines.
+    lines: Seldom,
     /// Those about what is withheld from it.
     withheld: Seldom,
 }
 
 /// Enough to see what is wrong; one request may bring ten thousand events that fail.
 const OWN_LINES_PER_SECOND: u32 = 100;
+/// Of all kinds: a client may have each of its messages cause as many as a call may write.
+const LINES_PER_SECOND: u32 = 1_000;
+/// A line that is longer counts as several: half a megabyte in a second.
+const LINE_BYTES: usize = 512;
 /// Whoever can have a plugin ask for too much can do so all the time.
 const WITHHELD_LINES_PER_SECOND: u32 = 1;
 
@@ -83,6 +89,7 @@ impl Settings {
         let meters = Arc::new(PluginMeters::new(&metrics, &name));
         let (egress, grants) = (Egress::new(http), Grants::default());
         let own_lines = Seldom::per_second(OWN_LINES_PER_SECOND);
+        let lines = Seldom::per_second(LINES_PER_SECOND);
         let withheld = Seldom::per_second(WITHHELD_LINES_PER_SECOND);
         let (is_limited, refs) = (false, None);
         Self {
@@ -95,6 +102,7 @@ impl Settings {
             is_limited,
             refs,
             own_lines,
+            lines,
             withheld,
         }
     }
@@ -111,6 +119,17 @@ impl Settings {
         if let Some(left_out) = line.left_out() {
             let plugin = self.name.as_str();
             warn!(plugin, left_out, "it logged more than {OWN_LINES_PER_SECOND} lines a second");
+        }
+        true
+    }
+
+    /// Whether one more line of it, of so many bytes, is logged: the log is everybody's.
+    pub(crate) fn takes_line(&self, bytes: usize) -> bool {
+        let lines = u32::try_from(1 + bytes / LINE_BYTES).unwrap_or(u32::MAX);
+        let Some(line) = self.lines.pass_for(lines) else { return false };
+        if let Some(left_out) = line.left_out() {
+            let plugin = self.name.as_str();
+            warn!(plugin, left_out, "it logged more than {LINES_PER_SECOND} lines a second");
         }
         true
     }

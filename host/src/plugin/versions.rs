@@ -81,6 +81,9 @@ impl Deref for Chosen {
     }
 }
 
+/// One part in so many of `limits.max_tasks` is left to connections that have no task.
+const TASKS_FOR_NEWCOMERS: usize = 16;
+
 impl Plugin {
     /// A plugin with its first version.
     #[must_use]
@@ -105,9 +108,15 @@ impl Plugin {
         &self.name
     }
 
-    /// Room for one more task, if there is any.
+    /// Room for one more task of a connection that has `own`, if there is any. None has
+    /// more than there is left for the others, and the last are for those that have none.
     #[must_use]
-    pub fn task_slot(&self) -> Option<OwnedSemaphorePermit> {
+    pub fn task_slot(&self, own: usize) -> Option<OwnedSemaphorePermit> {
+        let left = self.tasks.available_permits();
+        let max = self.live().component().limits().max_tasks;
+        if own > 0 && (own >= left || left <= max / TASKS_FOR_NEWCOMERS) {
+            return None;
+        }
         Arc::clone(&self.tasks).try_acquire_owned().ok()
     }
 

@@ -84,7 +84,7 @@ pub struct Limits {
     /// (`socket.max_pending_bytes`). Who reads the socket stops there; here only
     /// what others send is left out.
     pub max_pending_bytes: usize,
-    /// Topics a channel may subscribe to besides its own
+    /// Topics that its channels may subscribe to besides their own, together
     /// (`socket.max_subscriptions`).
     pub max_subscriptions: usize,
     /// What a client is told that finds its channel full

@@ -238,12 +238,14 @@ impl<P: Clone> Session<P> {
 
     /// The channel's own topic is subscribed to from the start.
     fn subscribe(&mut self, context: &Arc<Context>, topic: Arc<str>, actions: &mut Vec<Action<P>>) {
+        // Of all its channels: few have any.
+        let all: usize = self.channels.values().map(|channel| channel.subscriptions.len()).sum();
         let Some(channel) = self.channels.get_mut(&context.topic) else { return };
         let joined = matches!(channel.state, State::Joined);
         if !joined || topic == context.topic || channel.subscriptions.contains(&topic) {
             return;
         }
-        if channel.subscriptions.len() >= self.limits.max_subscriptions {
+        if all >= self.limits.max_subscriptions {
             return actions.push(Action::Count(Metric::SubscriptionRefused));
         }
         channel.subscriptions.insert(Arc::clone(&topic));

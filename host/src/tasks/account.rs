@@ -77,6 +77,11 @@ impl Account {
         self.task_bytes.load(Ordering::Relaxed)
     }
 
+    /// How many tasks it has.
+    pub(super) fn tasks(&self) -> usize {
+        self.tasks.load(Ordering::Relaxed)
+    }
+
     /// Room for a task that is handed so many bytes, within `socket.max_tasks`.
     pub(super) fn task_slot(self: &Arc<Self>, bytes: usize) -> Option<TaskSlot> {
         let max = self.shared.socket.max_tasks;

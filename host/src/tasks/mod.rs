@@ -43,7 +43,8 @@ pub(crate) struct NoRoom;
 /// Starts a task, if there is room for it.
 pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> {
     let metrics = &account.shared.metrics;
-    let slots = (account.task_slot(kept_bytes(start.payload.len())), start.plugin.task_slot());
+    let own = account.tasks();
+    let slots = (account.task_slot(kept_bytes(start.payload.len())), start.plugin.task_slot(own));
     let (Some(of_connection), Some(of_plugin)) = slots else {
         metrics.count(Metric::TaskRefused, 1);
         return Err(NoRoom);

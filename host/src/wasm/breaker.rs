@@ -171,6 +171,18 @@ impl Breaker {
         true
     }
 
+    /// Of how many sources faults came lately, and until when the plugin is held back.
+    pub(super) fn held(&self) -> (usize, String) {
+        let books = self.books();
+        let until = match (self.policy, books.hold) {
+            (OnFaults::Reload, Some(hold)) => {
+                format!("for {} ms, then one call is tried", hold.backoff.as_millis())
+            }
+            _ => "until another version is swapped in, or a restart".to_owned(),
+        };
+        (books.sources.len(), until)
+    }
+
     /// Whether somebody is served well who has made no fault.
     fn is_serving(&self, now: Instant) -> bool {
         let last = self.served_well.load(Ordering::Relaxed);

@@ -128,7 +128,7 @@ impl Pool {
             Some(Ok(result)) => result,
             Some(Err(fault)) => Err(fault),
             None => {
-                let fault = match stake.waits() {
+                let fault = match stake.has_waited_most_of(limit) {
                     true => Fault::overloaded(limit, key),
                     false => Fault::deadline(limit, key),
                 };
@@ -155,7 +155,7 @@ impl Pool {
         }
         // Boxed, as few calls need it and all would have room for it.
         let taken = Box::pin(self.make_or_wait(stake)).await?;
-        stake.begins(taken.instance.number());
+        stake.begins_late(taken.instance.number());
         watch.started = self.meters.now();
         Ok(taken)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::field::display;
-use tracing::{debug, error, info, trace, warn};
+use tracing::{Level, debug, enabled, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -149,6 +149,16 @@ impl State {
     pub(super) fn log(&self, level: log::Level, message: &str) {
         let plugin = self.settings.name.as_str();
         let text = cut(message, MAX_LINE_BYTES);
+        let is_written = match level {
+            log::Level::Trace => enabled!(Level::TRACE),
+            log::Level::Debug => enabled!(Level::DEBUG),
+            log::Level::Info => enabled!(Level::INFO),
+            log::Level::Warn => enabled!(Level::WARN),
+            log::Level::Error => enabled!(Level::ERROR),
+        };
+        if !is_written || !self.settings.takes_line(text.len()) {
+            return;
+        }
         let id = self.current.as_ref().map(|current| display(current.caller.message()));
         match level {
             log::Level::Trace => trace!(plugin, id, "{text}"),

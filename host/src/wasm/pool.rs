@@ -290,7 +290,12 @@ impl Pool {
         }
         if fault.is_plugins() && self.breaker.faulted(party) {
             let plugin = &self.component.settings.name;
-            tracing::error!(plugin, "too many calls trap: held back (limits.on_faults)");
+            let (sources, until) = self.breaker.held();
+            tracing::error!(
+                plugin,
+                sources,
+                "too many calls trap: not called {until} (limits.on_faults)"
+            );
         }
     }
 }

@@ -292,9 +292,16 @@ impl Room {
 impl Desk {
     fn may_have(&self, place: Place, room: &Room, held: usize) -> bool {
         let own = self.shares.get(&place.party).copied().unwrap_or_default();
-        let of_kind = place.kind == Kind::Call || self.tasks < room.max_tasks;
+        let has_share = |left: usize, most: usize, max: usize| {
+            own < most && (own == 0 || left > max / FOR_NEWCOMERS)
+        };
         let left = room.max.saturating_sub(held);
-        of_kind && own < left && (own == 0 || left > room.max / FOR_NEWCOMERS)
+        let of_tasks = || {
+            let left = room.max_tasks.saturating_sub(self.tasks);
+            // Of these there are fewer, and one client may want many: two thirds.
+            has_share(left, 2 * left, room.max_tasks)
+        };
+        has_share(left, left, room.max) && (place.kind == Kind::Call || of_tasks())
     }
 }
 

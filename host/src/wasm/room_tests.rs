@@ -49,6 +49,18 @@ fn one_party_has_half_and_something_is_left_for_others() {
 }
 
 #[test]
+fn tasks_of_one_leave_tasks_to_others() {
+    let room = room(2048);
+    // Half of all, which is two thirds of those for tasks.
+    let first = holds(&room, task(1));
+    assert_eq!(first.len(), 1024);
+    let others: Vec<_> = (2..90).map(|party| holds(&room, task(party))).collect();
+    assert_eq!(others.first().map(Vec::len), Some(342));
+    assert!(others.iter().all(|held| !held.is_empty()));
+    assert!(room.may_have(task(90)) && room.may_have(call(90)));
+}
+
+#[test]
 fn two_that_take_turns_have_a_third_each() {
     let room = room(300);
     let mut held = [Vec::new(), Vec::new()];

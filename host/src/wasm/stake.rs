@@ -1,7 +1,8 @@
 //! What one call has of its plugin's room.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::line::{Kind, Place};
 use super::party::Party;
@@ -15,6 +16,8 @@ pub(super) struct Stake<'a> {
     kind: Kind,
     /// The number of the instance in which it has begun, if it has.
     instance: AtomicU64,
+    /// When it began, if it had to wait before.
+    late: OnceLock<Instant>,
     hold: Mutex<Option<Hold>>,
 }
 
@@ -23,7 +26,8 @@ const SEATED: u64 = u64::MAX;
 
 impl<'a> Stake<'a> {
     pub(super) fn new(room: &'a Arc<Room>, party: Party, kind: Kind) -> Self {
-        Self { room, party, kind, instance: AtomicU64::new(0), hold: Mutex::new(None) }
+        let (instance, late, hold) = (AtomicU64::new(0), OnceLock::new(), Mutex::new(None));
+        Self { room, party, kind, instance, late, hold }
     }
 
     pub(super) fn place(&self) -> Place {
@@ -53,6 +57,18 @@ impl<'a> Stake<'a> {
     /// It begins in the instance of this number.
     pub(super) fn begins(&self, instance: u64) {
         self.instance.store(instance, Ordering::Relaxed);
+    }
+
+    /// The same of one that has waited.
+    pub(super) fn begins_late(&self, instance: u64) {
+        self.begins(instance);
+        // A call begins once.
+        let _ = self.late.set(Instant::now());
+    }
+
+    /// Whether most of a time that is over went by before it began, or it still waits.
+    pub(super) fn has_waited_most_of(&self, time: Duration) -> bool {
+        self.waits() || self.late.get().is_some_and(|began| began.elapsed() < time / 2)
     }
 
     /// What it was granted with its instance.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_tests::{App, TestClient, TestServer};
+use millrace_tests::{App, HttpRequest, TestClient, TestServer};
 use serde_json::json;
 
 use crate::longest_ping;
@@ -79,6 +79,25 @@ async fn tasks_of_many_clients_leave_others_their_calls() {
 }
 
 #[tokio::test]
+async fn tasks_of_some_clients_leave_others_their_tasks() {
+    // Few instances, and few tasks.
+    for limits in ["max_task_instances = 96", "max_tasks = 64"] {
+        let server = server(&format!("[limits]\n{limits}"));
+        let (mut bystander, topics) = joined(&server, 0, 1).await;
+        let mut others = Vec::new();
+        for number in 1..=4 {
+            others.push(starts_tasks(&server, number, 200).await);
+        }
+        for _ in 0..10 {
+            let (task, begin) = (json!({ "text": "sleep", "ms": 1 }), Instant::now());
+            bystander.expect_answer(&topics[0], "task", task, "ok", json!({})).await;
+            let took = begin.elapsed();
+            assert!(took < PROMPTLY, "{limits}: {took:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn slow_calls_of_many_clients_leave_others_theirs() {
     let server = server("[limits]\nmax_instances = 400");
     let (mut bystander, topics) = joined(&server, 0, 1).await;
@@ -120,6 +139,41 @@ async fn a_call_that_was_never_begun_is_answered_so() {
     let join = holds.send_join("hostile:new", json!({})).await;
     let overloaded = json!({ "reason": "overloaded", "retry_after_ms": 1000 });
     holds.expect_reply("hostile:new", &join, "error", overloaded).await;
+}
+
+#[tokio::test]
+async fn a_call_that_began_too_late_is_no_fault_of_the_plugin() {
+    let server = server("[limits]\nmax_instances = 2\ncall_timeout_ms = 1000");
+    let mut reasons = Vec::new();
+    let mut clients = Vec::new();
+    for number in 0..6 {
+        clients.push(joined(&server, number, 1).await);
+    }
+    for (client, topics) in &mut clients {
+        client.push(&topics[0], "sleep", json!({ "ms": LONG_MS })).await;
+    }
+    for (client, _) in &mut clients {
+        let reply = client.socket.recv_json().await;
+        reasons.push(reply[4]["response"]["reason"].as_str().unwrap().to_owned());
+    }
+    reasons.sort_unstable();
+    // Two have had an instance for as long as they may; the others had no use of theirs.
+    let expected = [&["handler timeout"; 2][..], &["overloaded"; 4][..]].concat();
+    assert_eq!(reasons, expected);
+}
+
+#[tokio::test]
+async fn a_client_for_whom_nobody_has_time_is_told_to_come_again() {
+    let server = server("[limits]\nmax_instances = 1\njoin_timeout_ms = 300");
+    let (mut holds, topics) = joined(&server, 1, 1).await;
+    holds.push(&topics[0], "sleep", json!({ "ms": LONG_MS })).await;
+    settled(&mut holds).await;
+    let refused = HttpRequest::upgrade("/socket/websocket").send(server.address()).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.body, "overloaded\n");
+    let faults = HttpRequest::new("GET", "/snapshot").send(server.admin()).await.json();
+    let fault = &faults["faults"][0];
+    assert_eq!((&fault["plugin"], &fault["cause"]), (&json!("hostile"), &json!("overloaded")));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The log: whoever reads it may stall or go away, and whoever is served does not notice;
 //! what clients say does not look like a line of the server's own.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use millrace_tests::{App, HttpRequest, Reader, TestServer};
 use serde_json::json;
@@ -114,4 +114,26 @@ async fn faults_that_a_client_causes_are_some_lines_a_second() {
     assert_eq!(server.terminate().code(), Some(0));
     let lines = server.log().matches("a call failed: ").count();
     assert!((1..=10 + 10 * seconds).contains(&lines), "{lines} in {seconds} s");
+}
+
+#[tokio::test]
+async fn lines_of_a_plugin_are_bounded_and_those_of_the_server_are_there() {
+    let server = TestServer::start(App::hostile_with("", ""));
+    let mut client = server.client().await;
+    let topic = "hostile:lines";
+    client.join(topic).await;
+    for _ in 0..100 {
+        let order = json!({ "n": 64, "bytes": 4_000 });
+        client.expect_answer(topic, "log", order, "ok", json!({})).await;
+    }
+    let begin = Instant::now();
+    // The next that is written tells of those that were not.
+    while !server.log().contains("it logged more than 1000 lines a second") {
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        let order = json!({ "text": "one more" });
+        client.expect_answer(topic, "log_text", order, "ok", json!({})).await;
+    }
+    // 25 MB were asked for.
+    let bytes = server.log().len();
+    assert!(bytes < 8_000_000, "{bytes} bytes");
 }

@@ -152,11 +152,14 @@ async fn control_frames_and_fragments_count_as_messages() {
 }
 
 #[tokio::test]
-async fn subscriptions_of_a_channel_are_bounded() {
-    let server = TestServer::start(App::hostile_with("[socket]\nmax_subscriptions = 500", ""));
+async fn subscriptions_of_a_connection_are_bounded() {
+    let server = TestServer::start(App::hostile_with("[socket]\nmax_subscriptions = 600", ""));
     let mut client = server.client().await;
-    let topic = "hostile:subscriptions";
+    let (topic, other) = ("hostile:subscriptions", "hostile:other");
     client.join(topic).await;
+    client.join(other).await;
+    let order = json!({ "n": 100, "topic": "other:" });
+    client.expect_answer(other, "subscribe", order, "ok", json!({})).await;
     for prefix in ["a", "b", "c", "d"] {
         let order = json!({ "n": 250, "topic": format!("{prefix}:") });
         client.expect_answer(topic, "subscribe", order, "ok", json!({})).await;
@@ -197,6 +200,8 @@ async fn a_server_without_memory_refuses_connections_and_large_messages_and_serv
     let (mut bystander, mut large) = (server.client().await, server.client().await);
     bystander.join(TOPIC).await;
     large.join(TOPIC).await;
+    let mut middling = server.client().await;
+    middling.join(TOPIC).await;
     let mut holders = Vec::new();
     for number in 0..12 {
         let mut holder = server.client().await;
@@ -212,10 +217,17 @@ async fn a_server_without_memory_refuses_connections_and_large_messages_and_serv
     }
     let refused = HttpRequest::upgrade("/socket/websocket").send(server.address()).await;
     assert_eq!(refused.status, 503, "{}", refused.body);
-    let text = json!({ "text": "x".repeat(2_000_000) });
-    large.push(TOPIC, "ping", text).await;
-    let (code, reason) = large.socket.expect_close().await;
-    assert_eq!(code, 1013, "{reason}");
+    assert_eq!(refused.body, "the server is short of memory\n");
+    for (path, status) in [("/health", 200), ("/ready", 503)] {
+        let answer = HttpRequest::new("GET", path).send(server.address()).await;
+        assert_eq!(answer.status, status, "{path}");
+    }
+    // One of them comes whole with one read.
+    for (mut client, bytes) in [(large, 2_000_000), (middling, 100_000)] {
+        client.push(TOPIC, "ping", json!({ "text": "x".repeat(bytes) })).await;
+        let (code, reason) = client.socket.expect_close().await;
+        assert_eq!(code, 1013, "{bytes}: {reason}");
+    }
     longest_ping(&mut bystander, TOPIC, 10).await;
     // It goes on as before once the memory is there again.
     drop(holders);

@@ -42,15 +42,23 @@ impl Seldom {
 
     /// Whether a line may be written now.
     pub(crate) fn pass(&self) -> Option<Passed> {
-        self.pass_at(Instant::now())
+        self.pass_at(1, Instant::now())
     }
 
-    fn pass_at(&self, now: Instant) -> Option<Passed> {
+    /// The same of one that is as long as so many.
+    pub(crate) fn pass_for(&self, lines: u32) -> Option<Passed> {
+        self.pass_at(lines, Instant::now())
+    }
+
+    fn pass_at(&self, lines: u32, now: Instant) -> Option<Passed> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || State { bucket: Bucket::new(f64::from(self.per_second), now), left_out: 0 };
         let state = state.get_or_insert_with(new);
         match state.bucket.take(now) {
-            Ok(()) => Some(Passed(std::mem::take(&mut state.left_out))),
+            Ok(()) => {
+                state.bucket.spend(f64::from(lines.saturating_sub(1)), now);
+                Some(Passed(std::mem::take(&mut state.left_out)))
+            }
             Err(_) => {
                 state.left_out += 1;
                 None
@@ -68,10 +76,18 @@ mod tests {
     #[test]
     fn what_is_left_out_is_told_with_the_next_line() {
         let (seldom, now) = (Seldom::per_second(2), Instant::now());
-        let passed: Vec<_> = (0..5).map(|_| seldom.pass_at(now)).collect();
+        let passed: Vec<_> = (0..5).map(|_| seldom.pass_at(1, now)).collect();
         assert_eq!(passed, [Some(Passed(0)), Some(Passed(0)), None, None, None]);
-        let next = seldom.pass_at(now + Duration::from_secs(1)).unwrap();
+        let next = seldom.pass_at(1, now + Duration::from_secs(1)).unwrap();
         assert_eq!(next.left_out(), Some(3));
         assert_eq!(Passed(0).left_out(), None);
+    }
+
+    #[test]
+    fn a_long_line_is_paid_for_as_many() {
+        let (seldom, now) = (Seldom::per_second(2), Instant::now());
+        assert_eq!(seldom.pass_at(4, now), Some(Passed(0)));
+        assert_eq!(seldom.pass_at(1, now + Duration::from_millis(1_400)), None);
+        assert!(seldom.pass_at(1, now + Duration::from_millis(1_600)).is_some());
     }
 }
