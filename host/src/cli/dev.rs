@@ -15,7 +15,7 @@ use crate::server::Swapper;
 pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
     // Before the address is printed: whoever reads it may stop the server at once.
     let signals = Signals::new(AtHangup::Stop)?;
-    raise_file_limit();
+    raise_file_limit(&mut app.socket);
     app.dashboard.enabled = true;
     app.swap.is_forgotten = true;
     app.compile.program = this_program();

@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::say;
 use crate::Server;
-use crate::config::App;
+use crate::config::{App, SocketConfig};
 use crate::plugin::{Source, build};
 
 /// Serves until the process is told to stop.
@@ -16,7 +16,7 @@ pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
     app.compile.program = this_program();
     // Before the address is printed: whoever reads it may stop the server at once.
     let mut signals = Signals::new(AtHangup::GoOn)?;
-    raise_file_limit();
+    raise_file_limit(&mut app.socket);
     let unbuilt: Vec<&Source> = app
         .plugins
         .iter()
@@ -138,11 +138,42 @@ impl Signals {
     }
 }
 
-/// Each connection needs a file descriptor: takes all the system allows.
-pub(super) fn raise_file_limit() {
+/// Descriptors that are left to operators, monitors, those who are turned away, and files.
+const OTHER_DESCRIPTORS: u64 = 512;
+
+/// Each connection needs a file descriptor: takes all the system allows, and lets no more
+/// clients in than there are for.
+pub(super) fn raise_file_limit(socket: &mut SocketConfig) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         warn!(%error, "failed to raise the limit of open files");
+    }
+    let Some(descriptors) = getrlimit(Resource::Nofile).current else { return };
+    let allowed = for_clients(descriptors);
+    if socket.max_connections > allowed {
+        warn!(
+            "socket.max_connections is {}, and the process may have {descriptors} descriptors: \
+             {allowed} clients are let in; raise the limit (LimitNOFILE, ulimit -n)",
+            socket.max_connections
+        );
+        socket.max_connections = allowed;
+    }
+}
+
+/// How many clients may connect with so many descriptors.
+fn for_clients(descriptors: u64) -> usize {
+    let clients = descriptors - OTHER_DESCRIPTORS.min(descriptors / 2);
+    usize::try_from(clients).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_few_descriptors_are_for_clients() {
+        let clients = [2, 300, 1024, 100_512].map(for_clients);
+        assert_eq!(clients, [1, 150, 512, 100_000]);
     }
 }

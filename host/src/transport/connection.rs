@@ -238,6 +238,10 @@ impl Connection {
             let Poll::Ready(received) = received else { break };
             self.read_budget -= 1;
             match received {
+                Received::Frame(frame) if self.is_refused(frame.len() as u64) => {
+                    let end = End::by_server(CloseReason::OutOfMemory);
+                    return Poll::Ready(Event::End(end));
+                }
                 Received::Frame(frame) => {
                     self.is_read = self.socket.was_alone(&frame);
                     self.has_received = true;
@@ -252,12 +256,16 @@ impl Connection {
                 Received::End(end) => return Poll::Ready(Event::End(end)),
             }
         }
-        match self.socket.unfinished() {
-            (_, LARGE_BYTES..) if self.channels.shared().memory.is_exhausted() => {
-                Poll::Ready(Event::End(End::by_server(CloseReason::OutOfMemory)))
-            }
-            _ => Poll::Pending,
+        let (_, unfinished) = self.socket.unfinished();
+        match self.is_refused(unfinished) {
+            true => Poll::Ready(Event::End(End::by_server(CloseReason::OutOfMemory))),
+            false => Poll::Pending,
         }
+    }
+
+    /// Whether there is no memory for a message of so many bytes.
+    fn is_refused(&self, bytes: u64) -> bool {
+        bytes > LARGE_BYTES && self.channels.shared().memory.is_exhausted()
     }
 
     /// Whether more may be read: not while too much of this connection waits.

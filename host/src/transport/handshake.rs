@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -17,6 +18,7 @@ use super::http::{self, Body};
 use super::paced::Paced;
 use super::read_ahead::ReadAhead;
 use super::websocket::WebSocket;
+use crate::channel::Failure;
 use crate::server::{Admitted, DashboardRealm, Realm, Shared, TooSoon};
 use crate::session::Identity;
 use crate::telemetry::{Metric, RedactedPairs, Seldom};
@@ -58,8 +60,11 @@ pub(super) async fn respond(
         Ok(accepted) => accepted,
         Err(Refusal { status, reason }) => {
             debug!(%peer, status, "refused a connection");
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
-            return refused(http::text(status, &reason), &admitted, shared);
+            let response = match StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN) {
+                StatusCode::SERVICE_UNAVAILABLE => http::busy(COME_AGAIN, &reason),
+                status => http::text(status, &reason),
+            };
+            return refused(response, &admitted, shared);
         }
     };
     let Accepted { identity, response } = accepted;
@@ -234,6 +239,11 @@ fn look_at_dashboard(request: &ConnectRequest, shared: &Shared) -> Result<Connec
     admitted.then(Connected::default).ok_or_else(refusal)
 }
 
+/// When a client may come again for whom there was no instance.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+/// Where faults of it are, as those of others are at a topic.
+const CONNECT: &str = "(connect)";
+
 /// Asks the plugin that decides, if one does.
 async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
     let Some(plugin) = shared.registry.socket() else { return Ok(Connected::default()) };
@@ -241,11 +251,17 @@ async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Ref
         Ok(answer) => answer,
         Err(fault) => {
             let (plugin, cause) = (plugin.name(), fault.kind.as_str());
+            shared.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
+            shared.faults.push(&fault, plugin, CONNECT);
             if let Some(line) = shared.faults.line(plugin) {
                 let (details, left_out) = (fault.details(), line.left_out());
                 error!(plugin, cause, left_out, details, "connect failed: {}", fault.message);
             }
-            Err(Refusal { status: 500, reason: String::new() })
+            let (status, reason) = match fault.failure() {
+                Failure::Overloaded { .. } | Failure::Unavailable { .. } => (503, "overloaded\n"),
+                Failure::Crashed | Failure::TimedOut => (500, ""),
+            };
+            Err(Refusal { status, reason: reason.to_owned() })
         }
     }
 }

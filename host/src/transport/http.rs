@@ -91,6 +91,15 @@ pub(super) fn turned_away(request: &Request<Incoming>, shared: &Shared) -> Respo
     }
 }
 
+/// Answers a request that comes while the server is short of memory: it is alive, and
+/// others are to be asked.
+pub(super) fn short_of_memory(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+    match request.uri().path() {
+        "/health" => unserved(request, shared),
+        _ => busy(FULL_COME_AGAIN, "the server is short of memory\n"),
+    }
+}
+
 /// 503, and when to come again. `after` is rounded up to seconds.
 pub(super) fn busy(after: Duration, why: &str) -> Response<Body> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);

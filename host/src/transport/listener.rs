@@ -19,7 +19,7 @@ use super::http;
 use super::paced::Paced;
 use super::places::Places;
 use crate::server::{Admitted, Shared, Stage, Turned};
-use crate::telemetry::Metric;
+use crate::telemetry::{Metric, Seldom};
 
 /// How long to wait after an accept that failed, most likely for want of file
 /// descriptors.
@@ -57,7 +57,11 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             Err(turned) => {
                 shared.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
                 debug!(%peer, ?turned, "turned a connection away");
-                answer_once(&places, stream, peer, &shared, http::turned_away);
+                let answer = match turned {
+                    Turned::OutOfMemory => http::short_of_memory,
+                    Turned::Full | Turned::AddressFull => http::turned_away,
+                };
+                answer_once(&places, stream, peer, &shared, answer);
             }
         }
     }
@@ -68,13 +72,19 @@ pub(crate) fn unserved_places() -> Places {
     Places::new(MAX_TURNED_AWAY, TURNED_AWAY_OF_ADDRESS)
 }
 
+/// Without descriptors, each try fails.
+static FAILED: Seldom = Seldom::one_a_second();
+
 /// The next connection.
 pub(crate) async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                warn!(%error, "failed to accept a connection");
+                if let Some(line) = FAILED.pass() {
+                    let left_out = line.left_out();
+                    warn!(%error, left_out, "failed to accept a connection");
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
