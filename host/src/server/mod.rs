@@ -121,6 +121,9 @@ impl Server {
         if app.plugins.is_empty() {
             return Err(StartError::NoPlugins);
         }
+        for missing in app.static_files.check_there().map_err(StartError::Static)? {
+            warn!("{missing}");
+        }
         let loader = Loader::new(app)?;
         let listen = |cause| StartError::Listen { address: app.listen, cause };
         let listeners = Listeners::bind(app.listen).map_err(listen)?;
