@@ -81,6 +81,9 @@ catalog! {
     /// Their payloads.
     SocketBytesOut: Counter "socket.bytes_out" "bytes" [];
 
+    /// A message had a payload that many JSON parsers refuse (half of a surrogate pair, or a
+    /// number beyond 64-bit floats), and was answered so.
+    MessageRefused: Counter "message.refused" "messages" [];
     /// Channels that are joined, by the pattern of their topics.
     ChannelOpen: Level "channel.open" "channels" ["channel"];
     /// From a join's call to its answer; the result is `ok`, `refused`, `crashed`, `timeout`,
