@@ -23,7 +23,7 @@ use super::host::host;
 use super::{files, handshake, pipelines};
 use crate::dashboard::{self, Dashboard};
 use crate::server::{Admitted, Realm, Shared, Stage};
-use crate::telemetry::Seldom;
+use crate::telemetry::{Metric, Seldom};
 
 /// The body of any response.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -67,6 +67,7 @@ pub(super) async fn respond(
         && !knows_token(pipeline, below_dashboard, shared)
         && !shared.hosts.has(host.as_deref())
     {
+        shared.metrics.count_of(Metric::SocketRefused, &["host"], 1);
         return not_this_host(peer, host.as_deref().unwrap_or_default());
     }
     if let Some(below) = pipeline {
