@@ -74,8 +74,12 @@ pub(super) async fn respond(
     response
 }
 
-/// The answer to a handshake that is refused; the last one if there were many.
-fn refused(mut response: Response<Body>, admitted: &Admitted, shared: &Shared) -> Response<Body> {
+/// The answer to a handshake or a host that is refused; the last one if there were many.
+pub(super) fn refused(
+    mut response: Response<Body>,
+    admitted: &Admitted,
+    shared: &Shared,
+) -> Response<Body> {
     if admitted.refuse() {
         shared.metrics.count_of(Metric::SocketRefused, &["repeated"], 1);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

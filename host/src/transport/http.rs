@@ -68,7 +68,8 @@ pub(super) async fn respond(
         && !shared.hosts.has(host.as_deref())
     {
         shared.metrics.count_of(Metric::SocketRefused, &["host"], 1);
-        return not_this_host(peer, host.as_deref().unwrap_or_default());
+        let response = not_this_host(peer, host.as_deref().unwrap_or_default());
+        return handshake::refused(response, &admitted, shared);
     }
     if let Some(below) = pipeline {
         return pipelines::respond(below.to_owned(), request, shared).await;
