@@ -1,8 +1,8 @@
 // The page of operators: joins `millrace:dashboard` and shows what comes.
 
-import { Socket } from "/dashboard/phoenix.mjs";
-import { Charts } from "/dashboard/charts.mjs";
-import { bytes, milliseconds, short, showTables } from "/dashboard/tables.mjs";
+import { Socket } from "./phoenix.mjs";
+import { Charts } from "./charts.mjs";
+import { bytes, milliseconds, short, showTables } from "./tables.mjs";
 
 /** Five minutes, as the server keeps them. */
 const MAX_SAMPLES = 300;
@@ -68,12 +68,12 @@ function show(snapshot) {
 }
 
 // Who may look has a cookie: the server has made one of the token and taken it out of the address.
-const socket = new Socket("/dashboard/socket");
+const socket = new Socket(new URL("socket", document.baseURI).pathname);
 let opened = false;
 socket.onOpen(() => { opened = true; });
 socket.onError(() => {
   // A refused handshake looks like a server that is not there: ask which it is.
-  fetch("/dashboard/data.json").then(({ status: code }) => {
+  fetch("data.json").then(({ status: code }) => {
     if (code === 403) setStatus("refused", "open /dashboard?token=… with dashboard.token");
   }).catch(() => {});
 });

@@ -12,14 +12,32 @@ pub(crate) fn admits(expected: Option<&str>, given: Option<&str>) -> bool {
     given.len() == expected.len() && differences.fold(0, |all, here| all | here) == 0
 }
 
-/// What a request gives: `authorization: Bearer …`.
+/// What a request gives: `authorization: Bearer …`. The name of the scheme may be written
+/// in any case (RFC 9110, section 11.1).
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::admits;
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_the_same_in_any_case() {
+        for (given, token) in [
+            ("Bearer x", Some("x")),
+            ("bearer x", Some("x")),
+            ("BEARER  x y", Some("x y")),
+            ("Bearerx", None),
+            ("Basic x", None),
+        ] {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(given))]);
+            assert_eq!(bearer(&headers), token, "{given}");
+        }
+    }
 
     #[test]
     fn a_token_opens_if_one_is_set() {

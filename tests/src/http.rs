@@ -16,6 +16,9 @@ pub struct HttpRequest {
     path: String,
     headers: Vec<(String, String)>,
     behind: Vec<u8>,
+    /// `HTTP/1.1` and a `Host`, unless a test leaves it out.
+    version: &'static str,
+    has_host: bool,
 }
 
 /// An answer, read to its end.
@@ -34,7 +37,8 @@ impl HttpRequest {
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
         let (method, path) = (method.to_owned(), path.to_owned());
-        Self { method, path, headers: Vec::new(), behind: Vec::new() }
+        let (headers, behind) = (Vec::new(), Vec::new());
+        Self { method, path, headers, behind, version: "HTTP/1.1", has_host: true }
     }
 
     /// The opening handshake of a WebSocket (RFC 6455, section 1.3, with its
@@ -53,6 +57,27 @@ impl HttpRequest {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self = self.without(name);
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a header on a line of its own, whether there is one of that name or not.
+    #[must_use]
+    pub fn also(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same without a `Host`, unless one is added.
+    #[must_use]
+    pub fn without_host(mut self) -> Self {
+        self.has_host = false;
+        self
+    }
+
+    /// The same in HTTP/1.0.
+    #[must_use]
+    pub fn old(mut self) -> Self {
+        self.version = "HTTP/1.0";
         self
     }
 
@@ -104,8 +129,9 @@ impl HttpRequest {
     }
 
     fn text(&self, address: &str) -> String {
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
-        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        let mut text = format!("{} {} {}\r\n", self.method, self.path, self.version);
+        if self.has_host && !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
             let _ = write!(text, "Host: {address}\r\n");
         }
         for (name, value) in &self.headers {
@@ -143,7 +169,7 @@ impl HttpResponse {
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let mut response = Self { status, headers, body: String::new() };
-        if matches!(status, 101 | 304) || method == "HEAD" {
+        if matches!(status, 101 | 204 | 304) || method == "HEAD" {
             return response;
         }
         let length = response.header("content-length").and_then(|length| length.parse().ok());

@@ -79,6 +79,14 @@ impl RawSocket {
         self.send_bytes(&frame(FIN | opcode, 0, payload)).await;
     }
 
+    /// Closes the half of the connection that goes to the server.
+    ///
+    /// # Panics
+    /// If the connection is closed.
+    pub async fn say_no_more(&mut self) {
+        self.stream.shutdown().await.expect("the connection is open");
+    }
+
     /// Announces a frame of `len` bytes and sends none of them.
     pub async fn announce(&mut self, opcode: u8, len: u64) {
         let mut header = vec![FIN | opcode, MASKED | 127];

@@ -3,10 +3,10 @@
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderValue, ORIGIN, VARY,
     WWW_AUTHENTICATE,
 };
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 
 use super::Problem;
 use crate::config::{AdminConfig, host_of, is_loopback_name};
@@ -18,12 +18,12 @@ use crate::transport::{self, Body};
 /// A page of any site can have its name lead to 127.0.0.1 and then ask as if this
 /// were its own server; but it cannot choose another `Host`. Off loopback there is
 /// a token, which no page knows.
-pub(super) fn check_page(config: &AdminConfig, headers: &HeaderMap) -> Result<(), Problem> {
-    let hosts: Vec<_> = headers.get_all(HOST).iter().collect();
-    let host = match hosts.as_slice() {
-        [host] => host.to_str().unwrap_or_default(),
-        _ => "",
-    };
+pub(super) fn check_page(
+    config: &AdminConfig,
+    host: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let host = host.unwrap_or_default();
     if config.listen.ip().is_loopback() && !is_loopback_name(host_of(host)) {
         let text = format!("the request is for the host {host:?}; this server is on loopback only");
         let problem = Problem::new(StatusCode::FORBIDDEN, text);
@@ -54,8 +54,8 @@ pub(super) fn check_token(config: &AdminConfig, headers: &HeaderMap) -> Result<(
 }
 
 /// What a browser asks before a page of another origin may ask.
-pub(super) fn preflight() -> Response<Body> {
-    let mut response = transport::text(StatusCode::OK, "");
+pub(super) fn preflight(methods: &[Method]) -> Response<Body> {
+    let mut response = transport::options(methods);
     let headers = response.headers_mut();
     for (name, value) in [
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
@@ -74,7 +74,7 @@ pub(super) fn finish(config: &AdminConfig, asked: &HeaderMap, response: &mut Res
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     transport::seal(headers);
     if status == StatusCode::UNAUTHORIZED {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"millrace\""));
         // A stranger's place is for another one.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

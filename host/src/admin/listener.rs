@@ -65,16 +65,20 @@ async fn serve(
     shared: Arc<Shared>,
 ) {
     let timeout = Duration::from_millis(config.timeout_ms);
+    let idle = Duration::from_millis(shared.socket.keep_alive_timeout_ms).max(timeout);
+    let first = transport::FirstRequest::new();
+    let came = first.clone();
     let standing = Arc::new(standing);
     let asking = Arc::clone(&standing);
     let service = service_fn(move |request| {
         let (standing, config) = (Arc::clone(&asking), Arc::clone(&config));
         let shared = Arc::clone(&shared);
+        came.came();
         async move { Ok::<_, Infallible>(respond(request, peer, &standing, &config, &shared).await) }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(timeout)
+        .header_read_timeout(idle)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
@@ -83,6 +87,7 @@ async fn serve(
                 debug!(%peer, %error, "an operator's connection ended early");
             }
         }
+        true = first.is_late(timeout) => debug!(%peer, "an operator did not ask in time"),
         () = standing.is_over() => debug!(%peer, "a stranger did not give the token in time"),
     }
 }
@@ -99,10 +104,14 @@ async fn respond(
     let asked = request.headers().clone();
     let found = routes::find(&method, &path);
     let route = found.as_ref().map_or("none", |(route, _)| route.name);
-    let mut response = match access::check_page(config, &asked) {
+    let host = match transport::host(&request) {
+        Ok(host) => host,
+        Err(bad) => return *bad,
+    };
+    let mut response = match access::check_page(config, host.as_deref(), &asked) {
         Err(problem) => problem.response(),
         // Browsers ask without the token.
-        Ok(()) if method == Method::OPTIONS => access::preflight(),
+        Ok(()) if method == Method::OPTIONS => access::preflight(&routes::methods(&path)),
         Ok(()) => match (access::check_token(config, &asked), found) {
             (Err(problem), _) => {
                 tell_of_stranger(peer, &path, shared);

@@ -77,17 +77,26 @@ pub(super) type Found = (&'static Route, Vec<(&'static str, String)>);
 
 /// Finds the route of a request, or says why there is none.
 pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
-    let fitting = || all().filter_map(|route| Some((route, parameters(route.path, path)?)));
-    if let Some(found) = fitting().find(|(route, _)| route.method == *method) {
+    let mut fitting = all().filter_map(|route| Some((route, parameters(route.path, path)?)));
+    // What comes of a HEAD goes out without its body.
+    let method_of = if *method == Method::HEAD { &Method::GET } else { method };
+    if let Some(found) = fitting.find(|(route, _)| route.method == *method_of) {
         return Ok(found);
     }
-    let methods: Vec<_> = fitting().map(|(route, _)| route.method.to_string()).collect();
+    let methods = methods(path);
     if methods.is_empty() {
         let problem = Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
         return Err(problem.advice("GET /openapi.json says what there is"));
     }
+    let methods: Vec<_> = methods.iter().map(Method::to_string).collect();
     let text = format!("{method} is not allowed at {path}; {} is", methods.join(" or "));
     Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text).allowed(methods))
+}
+
+/// What may be asked at a path.
+pub(super) fn methods(path: &str) -> Vec<Method> {
+    let fitting = all().filter(|route| parameters(route.path, path).is_some());
+    fitting.map(|route| route.method.clone()).collect()
 }
 
 /// Reads the request, and has it answered.

@@ -21,6 +21,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     for (key, value) in [
         ("idle_timeout_ms", file.socket.idle_timeout_ms),
         ("handshake_timeout_ms", file.socket.handshake_timeout_ms),
+        ("keep_alive_timeout_ms", file.socket.keep_alive_timeout_ms),
         ("max_connections", file.socket.max_connections as u64),
         ("max_pending", file.socket.max_pending as u64),
         ("max_pending_bytes", file.socket.max_pending_bytes as u64),
@@ -30,6 +31,12 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         if value == 0 {
             return Err(format!("socket.{key} is 0; at least 1 is allowed"));
         }
+    }
+    if let Some(found) = file.socket.subprotocols.iter().find(|name| !is_token(name)) {
+        return Err(format!(
+            "socket.subprotocols has {found:?}; a name of letters, digits and any of {TOKEN_SIGNS} \
+             is expected"
+        ));
     }
     if let Some(statsd) = &file.statsd {
         if !(128..=65_507).contains(&statsd.datagram_bytes) {
@@ -73,6 +80,14 @@ pub(super) fn no_empty_token(key: &str, token: Option<&str>) -> Result<(), Strin
         Some("") => Err(format!("{key} is empty; leave it out, or give it a value")),
         _ => Ok(()),
     }
+}
+
+/// What a token may have besides letters and digits (RFC 9110, section 5.6.2).
+const TOKEN_SIGNS: &str = "!#$%&'*+-.^_`|~";
+
+fn is_token(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || TOKEN_SIGNS.contains(c);
+    !text.is_empty() && text.chars().all(fits)
 }
 
 fn check_grants(

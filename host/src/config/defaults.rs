@@ -82,6 +82,10 @@ pub(super) const DRAIN_TIMEOUT_MS: u64 = 8_000;
 /// As long as a slow phone needs to send a request's headers.
 pub(super) const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 
+/// Longer than proxies keep theirs, so that none is closed under a request: nginx and AWS
+/// 60 s, Go, Traefik and Caddy 90 to 120 s, Google Cloud 600 s.
+pub(super) const KEEP_ALIVE_TIMEOUT_MS: u64 = 620_000;
+
 /// About 0.1 seconds of computing.
 pub(super) const FUEL: u64 = 200_000_000;
 

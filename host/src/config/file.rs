@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    AdminConfig, CheckOrigin, CompileConfig, EgressConfig, PipelineConfig, SwapConfig, TrustConfig,
-    defaults,
+    AdminConfig, CheckOrigin, CompileConfig, EgressConfig, HostName, PipelineConfig, SwapConfig,
+    TrustConfig, defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::plugin::Grants;
@@ -48,6 +48,13 @@ pub struct SocketConfig {
     pub path: String,
     /// Which pages may connect.
     pub check_origin: CheckOrigin,
+    /// The names under which clients reach the server, by way of a proxy for example. Pages
+    /// of them may connect with `check_origin = true`, and on loopback they are served
+    /// besides this machine's own.
+    pub hosts: Vec<HostName>,
+    /// Subprotocols that are spoken besides `phoenix`; the first that a client offers is
+    /// named in the answer.
+    pub subprotocols: Vec<String>,
     /// A connection that sends nothing for so long is closed with 1002.
     pub idle_timeout_ms: u64,
     /// A larger message closes its connection with 1009.
@@ -107,8 +114,10 @@ pub struct SocketConfig {
     /// `max_channels` if that is more; further ones get the error `overloaded`.
     /// 0 is without bound.
     pub max_joins_per_second: u32,
-    /// A connection that has not sent a whole request by then is closed.
+    /// A connection that has not sent its first request whole by then is closed.
     pub handshake_timeout_ms: u64,
+    /// A connection over HTTP that does not send another request for so long is closed.
+    pub keep_alive_timeout_ms: u64,
 }
 
 /// `[[socket.outbox_policies]]`: what gives way for a slow client.
@@ -281,6 +290,8 @@ impl Default for SocketConfig {
         Self {
             path: defaults::SOCKET_PATH.to_owned(),
             check_origin: CheckOrigin::SameHost,
+            hosts: Vec::new(),
+            subprotocols: Vec::new(),
             idle_timeout_ms: defaults::IDLE_TIMEOUT_MS,
             max_frame_bytes: defaults::MAX_FRAME_BYTES,
             max_channels: defaults::MAX_CHANNELS,
@@ -302,6 +313,7 @@ impl Default for SocketConfig {
             max_connects_per_second_per_address: defaults::MAX_CONNECTS_PER_SECOND_PER_ADDRESS,
             max_joins_per_second: defaults::MAX_JOINS_PER_SECOND,
             handshake_timeout_ms: defaults::HANDSHAKE_TIMEOUT_MS,
+            keep_alive_timeout_ms: defaults::KEEP_ALIVE_TIMEOUT_MS,
         }
     }
 }

@@ -7,6 +7,7 @@ mod check;
 mod compile;
 mod defaults;
 mod file;
+mod host;
 mod origin;
 mod pipeline;
 mod static_files;
@@ -21,8 +22,9 @@ pub use file::{
     DashboardConfig, DrainConfig, MemoryConfig, MetricsConfig, OutboxPolicy, SocketConfig,
     StatsdConfig,
 };
+pub use host::HostName;
+pub(crate) use host::{host_of, is_loopback_name};
 pub use origin::{CheckOrigin, OriginPattern};
-pub(crate) use origin::{host_of, is_loopback_name};
 pub(crate) use pipeline::dispatcher;
 pub use pipeline::{
     BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig, Tells,

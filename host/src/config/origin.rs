@@ -1,16 +1,16 @@
 //! Which pages may open a socket: `check_origin`, with the rules of Phoenix.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use hyper::Uri;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use super::host::{HostName, host_and_port, host_of, normal};
 
 /// Which pages may connect. A request without an `Origin` header, which no
 /// browser sends, always may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckOrigin {
-    /// `true`: those of the host the request is for.
+    /// `true`: those of the host the request is for, and of `socket.hosts`.
     SameHost,
     /// `false`: all.
     Any,
@@ -20,112 +20,141 @@ pub enum CheckOrigin {
 
 /// One entry of the list: `https://example.com`, `//example.com:888` or
 /// `//*.example.com`. What is left out matches anything; `*.example.com` matches
-/// `example.com` itself and any depth below it.
+/// `example.com` itself and any depth below it. Pages without a host have `file://`, or
+/// `null` if they are of no origin at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OriginPattern {
-    scheme: Option<String>,
-    host: String,
-    subdomains: bool,
-    port: Option<u16>,
+pub struct OriginPattern(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Null,
+    /// A scheme with no host behind it.
+    Hostless(String),
+    Host {
+        scheme: Option<String>,
+        host: HostName,
+        port: Option<u16>,
+    },
+}
+
+/// An `Origin` header (RFC 6454, section 7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin<'a> {
+    Null,
+    Of { scheme: &'a str, host: &'a str, port: Option<u16> },
+}
+
+impl<'a> Origin<'a> {
+    fn parse(header: &'a str) -> Option<Self> {
+        if header == "null" {
+            return Some(Self::Null);
+        }
+        let (scheme, rest) = header.split_once("://")?;
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        if scheme.is_empty() || !scheme.chars().all(is_scheme) {
+            return None;
+        }
+        // Browsers send no path; some apps do.
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (host, port) = host_and_port(authority)?;
+        let is_host = !host.contains(['@', ' ', '\\']);
+        is_host.then_some(Self::Of { scheme, host, port })
+    }
 }
 
 impl CheckOrigin {
-    /// Whether a page of `origin` may connect to the host in the `Host` header.
+    /// Whether a page of `origin` may connect to the host in the `Host` header, or to one of
+    /// those that are known to lead here.
     #[must_use]
-    pub fn allows(&self, origin: Option<&str>, host: Option<&str>) -> bool {
+    pub fn allows(&self, origin: Option<&str>, host: Option<&str>, known: &[HostName]) -> bool {
         let Some(origin) = origin else { return true };
-        let parsed = origin.parse::<Uri>().ok();
-        let Some((origin, name)) = parsed.as_ref().and_then(|uri| uri.host().map(|h| (uri, h)))
-        else {
-            return matches!(self, Self::Any);
-        };
-        match self {
-            Self::Any => true,
-            Self::SameHost => host.is_some_and(|host| host_of(host).eq_ignore_ascii_case(name)),
-            Self::List(patterns) => patterns.iter().any(|pattern| pattern.matches(origin, name)),
+        match (self, Origin::parse(origin)) {
+            (Self::Any, _) => true,
+            (Self::SameHost, Some(Origin::Of { host: name, .. })) if !name.is_empty() => {
+                host.is_some_and(|host| normal(host_of(host)) == normal(name))
+                    || known.iter().any(|known| known.matches(name))
+            }
+            (Self::List(patterns), Some(origin)) => {
+                patterns.iter().any(|pattern| pattern.matches(&origin))
+            }
+            (Self::SameHost | Self::List(_), _) => false,
         }
     }
 
     /// Whether the operator has named a host, with any scheme and port.
     pub(crate) fn names(&self, host: &str) -> bool {
+        let is_named = |pattern: &OriginPattern| match &pattern.0 {
+            Kind::Host { host: named, .. } => named.matches(host),
+            Kind::Null | Kind::Hostless(_) => false,
+        };
         match self {
             Self::Any => true,
             Self::SameHost => false,
-            Self::List(patterns) => patterns.iter().any(|pattern| pattern.is_of(host)),
+            Self::List(patterns) => patterns.iter().any(is_named),
         }
     }
 }
 
 impl OriginPattern {
-    /// Reads one entry.
+    /// Reads one entry. The error says what would be one.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let error = || {
+        let error = |problem: &str| {
             format!(
-                "origin {text:?} is none of \"https://example.com\", \"//example.com:888\" and \
-                 \"//*.example.com\""
+                "origin {text:?} is none of \"https://example.com\", \"//example.com:888\", \
+                 \"//*.example.com\", \"file://\" and \"null\"{problem}"
             )
         };
+        if text == "null" {
+            return Ok(Self(Kind::Null));
+        }
         let (scheme, rest) = match text.split_once("//") {
             Some(("", rest)) => (None, rest),
-            Some((scheme, rest)) => (Some(scheme.strip_suffix(':').ok_or_else(error)?), rest),
-            None => return Err(error()),
+            Some((scheme, rest)) => {
+                let scheme = scheme.strip_suffix(':').filter(|scheme| !scheme.is_empty());
+                (Some(scheme.ok_or_else(|| error(""))?.to_ascii_lowercase()), rest)
+            }
+            None => return Err(error("")),
         };
-        let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port.parse().map_err(|_| error())?)),
-            None => (rest, None),
-        };
-        let (host, subdomains) = match host.strip_prefix("*.") {
-            Some(host) => (host, true),
-            None => (host, false),
-        };
-        if host.is_empty() || host.contains(['/', '*', '@', '?']) {
-            return Err(error());
+        match scheme {
+            Some(scheme) if rest.is_empty() => return Ok(Self(Kind::Hostless(scheme))),
+            _ => {}
         }
-        let scheme = scheme.map(str::to_owned);
-        Ok(Self { scheme, host: host.to_ascii_lowercase(), subdomains, port })
+        let (host, port) = host_and_port(rest).ok_or_else(|| error(": its port is no number"))?;
+        let host = HostName::parse(host).map_err(|problem| error(&format!(": {problem}")))?;
+        Ok(Self(Kind::Host { scheme, host, port }))
     }
 
     /// Whether it is one of a page's `Origin` header.
     pub(crate) fn matches_header(&self, origin: &str) -> bool {
-        let origin = origin.parse::<Uri>().ok();
-        origin.as_ref().is_some_and(|o| o.host().is_some_and(|host| self.matches(o, host)))
+        Origin::parse(origin).is_some_and(|origin| self.matches(&origin))
     }
 
-    fn is_of(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        let below = || host.strip_suffix(&self.host).is_some_and(|left| left.ends_with('.'));
-        host == self.host || self.subdomains && below()
-    }
-
-    fn matches(&self, origin: &Uri, host: &str) -> bool {
-        let port = origin.port_u16().or_else(|| default_port(origin.scheme_str()));
-        self.is_of(host)
-            && self.scheme.as_deref().is_none_or(|s| origin.scheme_str() == Some(s))
-            && self.port.is_none_or(|p| port == Some(p))
+    fn matches(&self, origin: &Origin<'_>) -> bool {
+        match (&self.0, origin) {
+            (Kind::Null, Origin::Null) => true,
+            (Kind::Hostless(expected), Origin::Of { scheme, host: "", .. }) => {
+                expected.eq_ignore_ascii_case(scheme)
+            }
+            (
+                Kind::Host { scheme: expected, host: name, port: at },
+                Origin::Of { scheme, host, port },
+            ) => {
+                let port = port.or_else(|| default_port(scheme));
+                name.matches(host)
+                    && expected.as_deref().is_none_or(|one| one.eq_ignore_ascii_case(scheme))
+                    && at.is_none_or(|at| port == Some(at))
+            }
+            (Kind::Null | Kind::Hostless(_) | Kind::Host { .. }, _) => false,
+        }
     }
 }
 
-fn default_port(scheme: Option<&str>) -> Option<u16> {
+fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
-        Some("http" | "ws") => Some(80),
-        Some("https" | "wss") => Some(443),
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
         _ => None,
     }
-}
-
-/// The host of a `Host` header, without the port.
-pub(crate) fn host_of(header: &str) -> &str {
-    match header.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => header,
-    }
-}
-
-/// Whether a name or address, IPv6 in brackets, is this machine's own.
-pub(crate) fn is_loopback_name(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let address = address.parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 impl<'de> Deserialize<'de> for OriginPattern {
@@ -187,19 +216,25 @@ mod tests {
             (&list("//*.a.com"), Some("http://x.y.a.com"), true),
             (&list("//*.a.com"), Some("http://a.com"), true),
             (&list("//*.a.com"), Some("http://evil-a.com"), false),
+            (&list("null"), Some("null"), true),
+            (&list("null"), Some("file://"), false),
+            (&list("file://"), Some("file://"), true),
+            (&list("file://"), Some("file:///index.html"), true),
+            (&list("file://"), Some("null"), false),
+            (&list("file://"), Some("file://host"), false),
+            (&list("capacitor://localhost"), Some("capacitor://localhost"), true),
+            (&list("capacitor://localhost"), Some("http://localhost"), false),
+            (&list("chrome-extension://abc"), Some("chrome-extension://abc"), true),
+            (&list("http://[::1]:4000"), Some("http://[::1]:4000"), true),
+            (&list("http://[0:0::1]"), Some("http://[::1]:1"), true),
+            (&list("http://[::1]:4000"), Some("http://[::1]"), false),
+            (&same, Some("file://"), false),
+            (&same, Some("http://me.example@evil.example"), false),
+            (&same, Some("me.example"), false),
+            (&same, Some("http://me.example:port"), false),
         ] {
-            let allowed = check.allows(origin, Some("ME.example:4000"));
+            let allowed = check.allows(origin, Some("ME.example:4000"), &[]);
             assert_eq!(allowed, expected, "{check:?} {origin:?}");
-        }
-    }
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for host in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "[::1]", "::1"] {
-            assert!(is_loopback_name(host), "{host}");
-        }
-        for host in ["", "localhost.", "localhost.evil.com", "evil.com", "0.0.0.0", "[::]"] {
-            assert!(!is_loopback_name(host), "{host}");
         }
     }
 
@@ -219,8 +254,30 @@ mod tests {
 
     #[test]
     fn bad_entries_are_refused() {
-        for bad in ["example.com", "//", "//a.com:port", "//a.*.com", "https//a.com"] {
-            assert!(OriginPattern::parse(bad).is_err(), "{bad}");
+        for bad in [
+            "example.com",
+            "//",
+            "//a.com:port",
+            "//a.*.com",
+            "https//a.com",
+            "://a.com",
+            "https://a.com/",
+            "https://b\u{fc}cher.example",
+            "https://[::1",
+            "NULL",
+        ] {
+            let error = OriginPattern::parse(bad).unwrap_err();
+            assert!(error.contains("\"https://example.com\""), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn a_page_may_be_of_a_host_that_is_known_to_lead_here() {
+        let known = [HostName::parse("chat.example").unwrap()];
+        let allows = |check: &CheckOrigin, origin| check.allows(Some(origin), None, &known);
+        assert!(allows(&CheckOrigin::SameHost, "https://chat.example:8443"));
+        assert!(!allows(&CheckOrigin::SameHost, "https://evil.example"));
+        let list = CheckOrigin::List(vec![OriginPattern::parse("null").unwrap()]);
+        assert!(!allows(&list, "https://chat.example"));
     }
 }

@@ -26,7 +26,7 @@ impl StaticFiles {
     pub(super) fn check(&self, app: &Path) -> Result<(), String> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let real = |path: &Path| fs::canonicalize(path).ok();
-        // One that is not there yet may be built; it is looked at with each request.
+        // One that is not there yet may be built first: see `check_there`.
         let (Some(dir), Some(app)) = (real(dir), real(app)) else { return Ok(()) };
         let holds = match [CONFIG_FILE, BUILT_FOLDER].into_iter().find(|n| dir.join(n).exists()) {
             Some(name) => name,
@@ -38,6 +38,28 @@ impl StaticFiles {
              put the page into a folder of its own, such as dir = \"web\"",
             dir.display()
         ))
+    }
+
+    /// Checks that the folder is there, which is asked when the server starts: building may
+    /// have made it. Of single files that are not there, what to tell the operator.
+    pub(crate) fn check_there(&self) -> Result<Vec<String>, String> {
+        if let Some(dir) = self.dir.as_deref().filter(|dir| !dir.is_dir()) {
+            let found = if dir.exists() { "is no folder" } else { "is not there" };
+            return Err(format!(
+                "static.dir is {}, which {found}; make it (building the page may), name another \
+                 one, or leave static.dir out",
+                dir.display()
+            ));
+        }
+        let missing = self.files.iter().filter(|(_, path)| !path.is_file());
+        Ok(missing
+            .map(|(url, path)| {
+                let path = path.display();
+                format!(
+                    "static.files has {url:?} = {path}, where no file is: it gets 404 until one is"
+                )
+            })
+            .collect())
     }
 }
 
@@ -67,7 +89,11 @@ mod tests {
         }
         let hidden = load("web").unwrap().static_files.hidden;
         assert_eq!(hidden, [app.join("millrace.toml")]);
-        load("not-built-yet").unwrap();
+        let unbuilt = load("not-built-yet").unwrap().static_files;
+        let error = unbuilt.check_there().unwrap_err();
+        assert!(error.contains("not-built-yet, which is not there; make it"), "{error}");
+        let file = load("millrace.toml").unwrap().static_files;
+        assert!(file.check_there().unwrap_err().contains("is no folder"));
         let error = App::load(&app.join("web/app.toml")).unwrap_err().to_string();
         assert!(error.contains("this app is in it"), "{error}");
     }

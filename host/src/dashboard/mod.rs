@@ -70,7 +70,8 @@ impl Dashboard {
         let expected = self.config.token.as_deref()?;
         let cookie = || {
             let value = in_cookie(expected);
-            format!("{COOKIE}={value}; Path=/dashboard; HttpOnly; SameSite=Strict")
+            // Without a path it is for all below the page, whatever a proxy has put in front.
+            format!("{COOKIE}={value}; HttpOnly; SameSite=Strict")
         };
         token::admits(Some(expected), Some(token)).then(cookie)
     }
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!(shut.cookie("a"), None);
         let cookie = shut.cookie("a b;\u{e9}").unwrap();
         let (pair, attributes) = cookie.split_once("; ").unwrap();
-        assert_eq!(attributes, "Path=/dashboard; HttpOnly; SameSite=Strict");
+        assert_eq!(attributes, "HttpOnly; SameSite=Strict");
         assert!(!cookie.contains("a b") && cookie.is_ascii(), "{cookie}");
         assert!(shut.admits(None, Some(pair)));
         assert!(shut.admits(None, Some(&format!("x=y; {pair}; z"))));

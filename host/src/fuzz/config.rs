@@ -14,7 +14,7 @@ pub fn config(bytes: &[u8]) {
             }
             // What a handshake and a page make of it.
             for origin in [text, "https://example.com", "null", ""] {
-                let _ = app.socket.check_origin.allows(Some(origin), Some(text));
+                let _ = app.socket.check_origin.allows(Some(origin), Some(text), &app.socket.hosts);
             }
         }
         Err(problem) => assert!(!problem.trim().is_empty()),

@@ -144,6 +144,7 @@ impl Run {
             topic: input.one_of(&TOPICS).into(),
             event: input.one_of(&EVENTS).into(),
             payload: payload(input),
+            problem: input.below(32).eq(&31).then(|| "a flaw".into()),
         };
         if input.below(16) == 15 {
             return self.session.receive(message, &Busy(&self.routes), actions);

@@ -1,11 +1,14 @@
 //! Frames of any client.
 
 use bytes::Bytes;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Input;
 use crate::channel::{RefKey, SocketRef, Unsealed};
-use crate::wire::{Frame, MAX_TOPIC_BYTES, Message, Payload, Serializer, TopicPattern, is_json};
+use crate::wire::{
+    Frame, MAX_TOPIC_BYTES, Message, Payload, Serializer, TopicPattern, is_json, json_problem,
+};
 
 /// What decodes is what it says, and is the same when it is written and read again.
 pub fn wire(bytes: &[u8]) {
@@ -22,18 +25,25 @@ pub fn wire(bytes: &[u8]) {
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let serde = serde_json::from_str::<&RawValue>(text).is_ok();
-    assert_eq!(is_json(text), serde, "whether it is JSON: {text:?}");
+    match serde_json::from_str::<Value>(text) {
+        // It says nothing of what comes after so much nesting.
+        Err(error) if serde && error.to_string().contains("recursion limit") => {}
+        value => assert_eq!(is_json(text), value.is_ok(), "whether it is JSON: {text:?}"),
+    }
+    assert_eq!(is_json(text), json_problem(text).is_none(), "{text:?}");
     tokens(text);
     let serializer = if kind == 1 { Serializer::V1 } else { Serializer::V2 };
     let frame = Frame::from(text.to_owned());
-    if let Ok(message) = serializer.decode(&frame) {
+    if let Ok(message) = serializer.decode(&frame)
+        && message.problem.is_none()
+    {
         assert!(serde, "a message that is not JSON: {text:?}");
         text_again(serializer, &message);
     }
 }
 
 fn text_again(serializer: Serializer, message: &Message<'_>) {
-    let Message { join_ref, reference, topic, event, payload } = message;
+    let Message { join_ref, reference, topic, event, payload, problem: _ } = message;
     let Payload::Json(json) = payload else { unreachable!("a text frame has a text payload") };
     assert!(is_json(json), "a payload that is not JSON: {json:?}");
     let pushed = serializer.push(join_ref.as_ref(), topic, event, payload);
@@ -55,7 +65,7 @@ fn text_again(serializer: Serializer, message: &Message<'_>) {
 
 /// A reply has the same shape as a client's push, but for its first byte.
 fn binary_again(message: &Message<'_>, bytes: &[u8]) {
-    let Message { join_ref, reference, topic, event, payload } = message;
+    let Message { join_ref, reference, topic, event, payload, problem: _ } = message;
     let written =
         Serializer::V2.reply(join_ref.as_ref(), reference.as_ref(), topic, event, payload);
     let Ok(Frame::Binary(written)) = written else {

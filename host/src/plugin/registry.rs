@@ -30,6 +30,20 @@ pub enum RegistryError {
         "the plugins {0:?} and {1:?} both export `socket`; only one may decide who may connect"
     )]
     TwoSockets(String, String),
+    /// Two serve the same topics, and neither pattern is more specific.
+    #[error(
+        "the plugins {first:?} and {second:?} both serve {topics:?}; each pattern may be of one \
+         plugin: give one of them another, or leave it out (of overlapping ones, the more \
+         specific serves a topic)"
+    )]
+    SameTopics {
+        /// One plugin.
+        first: String,
+        /// The other.
+        second: String,
+        /// The pattern of both.
+        topics: String,
+    },
     /// There is no such plugin.
     #[error("there is no plugin {0:?}")]
     Unknown(String),
@@ -53,6 +67,10 @@ impl Registry {
                 first.name().to_owned(),
                 second.name().to_owned(),
             ));
+        }
+        for (at, plugin) in plugins.iter().enumerate() {
+            let others = plugins.get(..at).unwrap_or_default();
+            check_topics(others, plugin.name(), plugin.live().component().topics())?;
         }
         let plugins = self.plugins.get_or_init(|| plugins);
         let routes = routes(plugins, &self.routes.load(), &self.metrics);
@@ -83,17 +101,24 @@ impl Registry {
         self.plugins().iter().find(|plugin| plugin.live().component().has_socket()).cloned()
     }
 
-    /// Makes another version of a plugin the live one; the one that is stands by.
-    pub(crate) fn replace(&self, plugin: &Plugin, pool: &Arc<Pool>) -> Replaced {
+    /// Makes another version of a plugin the live one; the one that is stands by. An error
+    /// if it does not go with what the other plugins are by now.
+    pub(crate) fn replace(
+        &self,
+        plugin: &Plugin,
+        pool: &Arc<Pool>,
+    ) -> Result<Replaced, RegistryError> {
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check(plugin, pool)?;
         let replaced = plugin.replace(pool);
         let routes = routes(self.plugins(), &self.routes.load(), &self.metrics);
         self.routes.store(Arc::new(routes));
-        replaced
+        Ok(replaced)
     }
 
     /// Whether a version of a plugin goes with the other plugins.
     pub(crate) fn check(&self, plugin: &Plugin, pool: &Pool) -> Result<(), RegistryError> {
+        check_topics(self.plugins(), plugin.name(), pool.component().topics())?;
         let other = self.socket().filter(|other| other.name() != plugin.name());
         match other {
             Some(other) if pool.component().has_socket() => {
@@ -103,6 +128,24 @@ impl Registry {
             _ => Ok(()),
         }
     }
+}
+
+/// An error if a plugin other than that of this name serves one of the topics with the same
+/// pattern.
+fn check_topics(
+    plugins: &[Arc<Plugin>],
+    name: &str,
+    topics: &[TopicPattern],
+) -> Result<(), RegistryError> {
+    for other in plugins.iter().filter(|other| other.name() != name) {
+        let live = other.live();
+        let same = live.component().topics().iter().find(|served| topics.contains(served));
+        if let Some(same) = same {
+            let (first, second) = (other.name().to_owned(), name.to_owned());
+            return Err(RegistryError::SameTopics { first, second, topics: same.to_string() });
+        }
+    }
+    Ok(())
 }
 
 /// Handlers that were there `before` stay, with what they have measured.

@@ -19,6 +19,9 @@ pub enum StartError {
     /// There is nothing to serve.
     #[error("there is no plugin to serve; add a [plugins.NAME] to millrace.toml")]
     NoPlugins,
+    /// What is to be served over plain HTTP is not there.
+    #[error("{0}")]
+    Static(String),
     /// A plugin's file cannot be read.
     #[error("plugin {name:?}: failed to read {path}: {cause}; {advice}")]
     Read {

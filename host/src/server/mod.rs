@@ -7,6 +7,7 @@ mod compiler;
 mod connections;
 mod error;
 mod faults;
+mod hosts;
 mod loader;
 mod memory;
 mod monitor;
@@ -23,6 +24,7 @@ pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
 pub use error::StartError;
 pub(crate) use faults::{RecentFault, RecentFaults};
+pub(crate) use hosts::Hosts;
 pub(crate) use loader::Loader;
 pub(crate) use memory::Memory;
 pub(crate) use pipelines::Pipelines;
@@ -85,6 +87,8 @@ pub struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Where they run.
     pub(crate) runtime: Handle,
+    /// Under which names it is reached.
+    pub(crate) hosts: Hosts,
     /// Who may come in.
     pub(crate) admission: Admission,
     /// How much memory is left.
@@ -122,6 +126,9 @@ impl Server {
         if app.plugins.is_empty() {
             return Err(StartError::NoPlugins);
         }
+        for missing in app.static_files.check_there().map_err(StartError::Static)? {
+            warn!("{missing}");
+        }
         let loader = Loader::new(app)?;
         let listen = |cause| StartError::Listen { address: app.listen, cause };
         let listeners = Listeners::bind(app.listen).map_err(listen)?;
@@ -143,11 +150,12 @@ impl Server {
             id: loader.refs.server(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
+            hosts: Hosts::new(&app.socket, address),
             admission: Admission::new(&app.socket),
             memory: Memory::new(app.memory.max_bytes),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
-            dashboard: DashboardRealm::new(&app.dashboard, address, &history, &loader.metrics),
+            dashboard: DashboardRealm::new(&app.dashboard, &history, &loader.metrics),
             faults: RecentFaults::default(),
             fault_sources: FaultSources::default(),
             pipelines: Pipelines::default(),

@@ -1,13 +1,9 @@
 //! Whose client a connection is, which decides what it can join and whom it hears.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::HeaderMap;
-use hyper::header::HOST;
-
 use super::Shared;
-use crate::config::{CheckOrigin, DashboardConfig, host_of, is_loopback_name};
+use crate::config::DashboardConfig;
 use crate::dashboard::{Dashboard, History, TOPIC};
 use crate::plugin::{Handler, Serves};
 use crate::pubsub::{LocalOnly, PubSub};
@@ -33,16 +29,12 @@ pub(crate) struct DashboardRealm {
     /// here.
     pub(crate) pubsub: PubSub,
     routes: Routes<Arc<Handler>>,
-    /// The server is on loopback, where nobody else's pages get to but by a name that was
-    /// made to lead there.
-    is_local: bool,
 }
 
 impl DashboardRealm {
     /// `None` when there is to be none.
     pub(crate) fn new(
         config: &DashboardConfig,
-        address: SocketAddr,
         history: &Arc<History>,
         metrics: &Metrics,
     ) -> Option<Self> {
@@ -55,19 +47,7 @@ impl DashboardRealm {
         let plugin = Arc::new(Handler::new(pattern.clone(), serves, metrics));
         let routes = Routes::new(vec![Route { pattern, plugin, max_concurrency: 1 }]);
         let pubsub = PubSub::new(Box::new(LocalOnly), metrics.clone());
-        Some(Self { dashboard, pubsub, routes, is_local: address.ip().is_loopback() })
-    }
-
-    /// Whether a request was sent to a name of this server, as far as that matters: a page
-    /// of any site can have its name lead to 127.0.0.1 and then ask as if this were its own
-    /// server, but it cannot choose another `Host`. No page knows a token.
-    pub(crate) fn is_for(&self, headers: &HeaderMap, origins: &CheckOrigin) -> bool {
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = host_of(host.unwrap_or_default());
-        !self.is_local
-            || self.dashboard.has_token()
-            || is_loopback_name(host)
-            || origins.names(host)
+        Some(Self { dashboard, pubsub, routes })
     }
 }
 

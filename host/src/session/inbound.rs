@@ -20,7 +20,7 @@ impl<P: Clone> Session<P> {
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        let Message { join_ref, reference, topic, event, payload } = message;
+        let Message { join_ref, reference, topic, event, payload, problem } = message;
         let number = self.next_message();
         if topic == "phoenix" && event == "heartbeat" {
             let frame = self.reply(None, reference.as_ref(), &topic, "ok", &Payload::empty());
@@ -28,6 +28,12 @@ impl<P: Clone> Session<P> {
             return;
         }
         let reply_to = ReplyTo { join_ref, reference, number };
+        // Nobody reads what comes with a leave.
+        if let Some(problem) = problem.filter(|_| event != "phx_leave") {
+            actions.push(Action::Count(Metric::MessageRefused));
+            let reason = Payload::reason(&format!("invalid payload: {problem}"));
+            return self.refuse(&topic, &reply_to, &reason, actions);
+        }
         self.deliver(&topic, &event, reply_to, payload, routes, actions);
     }
 

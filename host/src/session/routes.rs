@@ -1,5 +1,6 @@
 //! Which plugin serves which topic.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::wire::TopicPattern;
@@ -17,7 +18,7 @@ pub trait Routing<P> {
     }
 }
 
-/// The first route whose pattern matches serves a topic.
+/// Of the routes whose patterns match, the most specific serves a topic.
 #[derive(Clone, Debug)]
 pub struct Routes<P>(Vec<Route<P>>);
 
@@ -33,9 +34,10 @@ pub struct Route<P> {
 }
 
 impl<P> Routes<P> {
-    /// Routes in the order in which they are tried.
+    /// Routes in any order; of equal patterns the first counts.
     #[must_use]
-    pub fn new(routes: Vec<Route<P>>) -> Self {
+    pub fn new(mut routes: Vec<Route<P>>) -> Self {
+        routes.sort_by_key(|route| Reverse(route.pattern.specificity()));
         Self(routes)
     }
 
@@ -45,7 +47,7 @@ impl<P> Routes<P> {
         self.0.iter().find(|route| route.pattern.matches(topic))
     }
 
-    /// All of them, in order.
+    /// All of them, in the order in which they are tried.
     pub fn iter(&self) -> impl Iterator<Item = &Route<P>> {
         self.0.iter()
     }
@@ -55,5 +57,32 @@ impl<P: Clone> Routing<P> for Routes<P> {
     fn who_serves(&self, topic: &str) -> Option<(P, usize)> {
         let route = self.find(topic)?;
         Some((route.plugin.clone(), route.max_concurrency))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_pattern_serves_a_topic() {
+        let patterns = ["*", "room:*", "room:vip:*", "room:vip:1", "room:vip:1*", "a"];
+        for patterns in [patterns.to_vec(), patterns.into_iter().rev().collect()] {
+            let route = |plugin| {
+                let pattern = TopicPattern::parse(plugin).unwrap();
+                Route { pattern, plugin, max_concurrency: 1 }
+            };
+            let routes = Routes::new(patterns.into_iter().map(route).collect());
+            for (topic, pattern) in [
+                ("a", "a"),
+                ("ab", "*"),
+                ("room:", "room:*"),
+                ("room:vip:2", "room:vip:*"),
+                ("room:vip:1", "room:vip:1"),
+                ("room:vip:11", "room:vip:1*"),
+            ] {
+                assert_eq!(routes.find(topic).unwrap().plugin, pattern, "{topic}");
+            }
+        }
     }
 }

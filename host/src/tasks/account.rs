@@ -82,6 +82,11 @@ impl Account {
         self.tasks.load(Ordering::Relaxed)
     }
 
+    /// Whether tasks of it run.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.tasks.load(Ordering::Relaxed) > 0
+    }
+
     /// Room for a task that is handed so many bytes, within `socket.max_tasks`.
     pub(super) fn task_slot(self: &Arc<Self>, bytes: usize) -> Option<TaskSlot> {
         let max = self.shared.socket.max_tasks;

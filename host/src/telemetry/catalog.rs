@@ -55,8 +55,9 @@ catalog! {
     /// A connection was turned away, as `full`, `address_full`, `rate`, `address_rate` or
     /// `memory`: `max_connections`, `max_connections_per_address`, `max_connects_per_second`,
     /// `max_connects_per_second_per_address`, `memory.max_bytes`; or as its page may
-    /// not connect (`origin`), or its protocol version is another (`vsn`). As `repeated`, it was
-    /// closed after ten handshakes that were refused.
+    /// not connect (`origin`), or its protocol version is another (`vsn`). As `host`, a request was
+    /// refused on loopback as its host is not known (`socket.hosts`). As `repeated`, a connection
+    /// was closed after ten handshakes that were refused.
     SocketRefused: Counter "socket.refused" "connections" ["reason"];
     /// A connection ended; the code is of the close frame, 1006 without one.
     SocketClose: Counter "socket.close" "connections" ["code", "reason"];
@@ -81,6 +82,9 @@ catalog! {
     /// Their payloads.
     SocketBytesOut: Counter "socket.bytes_out" "bytes" [];
 
+    /// A message had a payload that many JSON parsers refuse (half of a surrogate pair, or a
+    /// number beyond 64-bit floats), and was answered so.
+    MessageRefused: Counter "message.refused" "messages" [];
     /// Channels that are joined, by the pattern of their topics.
     ChannelOpen: Level "channel.open" "channels" ["channel"];
     /// From a join's call to its answer; the result is `ok`, `refused`, `crashed`, `timeout`,

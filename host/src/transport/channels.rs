@@ -141,6 +141,11 @@ impl Channels {
             && self.held.is_empty()
     }
 
+    /// Whether tasks of it run, which may answer.
+    pub(super) fn has_tasks(&self) -> bool {
+        self.account.has_tasks()
+    }
+
     /// What waits to be handled, and what has been and waits for the client, in bytes.
     pub(super) fn pending_bytes(&self) -> usize {
         self.session.pending_bytes() + self.account.pending_bytes() + self.held.bytes()

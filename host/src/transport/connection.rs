@@ -38,7 +38,8 @@ const SLOWEST_MESSAGE: u64 = 16 * 1024;
 /// A message of more than this is refused while the server is out of memory, and so is a
 /// client for which more waits and who does not read.
 const LARGE_BYTES: u64 = 64 * 1024;
-/// How long the calls of a connection that is over may still run.
+/// How long the calls of a connection that is over may still run, and those of a client
+/// that says no more be answered.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One connection.
@@ -67,6 +68,8 @@ pub(super) struct Connection {
     has_answered: bool,
     /// It is not read, as too much waits.
     is_paused: bool,
+    /// The client says no more; it gets what it has asked for.
+    has_ended: bool,
     _admitted: Arc<Admitted>,
 }
 
@@ -103,6 +106,7 @@ impl Connection {
             stalled: None,
             has_answered: false,
             is_paused: false,
+            has_ended: false,
             _admitted: admitted,
         })
     }
@@ -161,7 +165,7 @@ impl Connection {
             return Poll::Ready(Event::Frame(*frame));
         }
         let draining = self.channels.outbox().is_draining();
-        let may_read = !draining && is_settled && self.may_read();
+        let may_read = !draining && !self.has_ended && is_settled && self.may_read();
         loop {
             // What is gathered mostly goes to a round, and is looked after again then.
             let reads_later = std::mem::take(&mut self.is_read) && self.channels.has_gathered();
@@ -202,11 +206,15 @@ impl Connection {
         if let Poll::Ready(event) = self.poll_write(cx) {
             return Poll::Ready(event);
         }
-        if draining && self.channels.is_idle() && self.early.is_none() && self.taken.is_empty() {
+        let is_done = self.channels.is_idle() && self.early.is_none() && self.taken.is_empty();
+        if draining && is_done {
             return Poll::Ready(Event::End(End::by_server(CloseReason::Restarting)));
         }
+        if self.has_ended && is_done && self.stalled.is_none() && !self.channels.has_tasks() {
+            return Poll::Ready(Event::End(End::Broken));
+        }
         let may_go_on = !self.channels.is_settled() && !self.is_congested();
-        let may_read_now = !may_read && !draining && self.may_read();
+        let may_read_now = !may_read && !draining && !self.has_ended && self.may_read();
         if self.read_budget == 0 || self.socket.is_cut_short() || may_go_on || may_read_now {
             // There may be more to read or to do; others go first.
             cx.waker().wake_by_ref();
@@ -253,6 +261,11 @@ impl Connection {
                     break;
                 }
                 Received::Control => {}
+                Received::Ended => {
+                    self.has_ended = true;
+                    self.channels.timers.whole_by(Some(Instant::now() + FINISH_TIMEOUT));
+                    break;
+                }
                 Received::End(end) => return Poll::Ready(Event::End(end)),
             }
         }
@@ -304,6 +317,7 @@ impl Connection {
         }
         self.channels.timers.poll(cx).map(|tick| match tick {
             Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
+            Tick::Unfinished if self.has_ended => Event::End(End::Broken),
             Tick::Unfinished => Event::End(End::by_server(CloseReason::Unfinished)),
             Tick::Stalled => Event::End(End::by_server(CloseReason::Overloaded)),
             Tick::Timer(timer) => Event::Timer(timer),
@@ -313,6 +327,9 @@ impl Connection {
     /// Sets the time for a message that has come in part. While the connection is not
     /// read, the client can do nothing about it.
     fn watch_message(&mut self) {
+        if self.has_ended {
+            return;
+        }
         let (unfinished, _) = self.socket.unfinished();
         if unfinished == 0 || self.is_paused {
             if self.message_began.take().is_some() {

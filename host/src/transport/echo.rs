@@ -44,6 +44,7 @@ fn poll_echo(socket: &mut WebSocket, cx: &mut Context<'_>) -> Poll<End> {
                 }
             }
             Poll::Ready(Received::Control) => {}
+            Poll::Ready(Received::Ended) => return Poll::Ready(End::Broken),
             Poll::Ready(Received::End(end)) => return Poll::Ready(end),
             Poll::Pending => break,
         }

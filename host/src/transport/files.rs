@@ -3,22 +3,28 @@
 //! A file is opened first, and looked at then: what is served is what was looked
 //! at, whatever becomes of its name meanwhile.
 
+use std::convert::Infallible;
+use std::io::SeekFrom;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use futures_util::TryStreamExt;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::{
-    CACHE_CONTROL, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+    HeaderValue, LAST_MODIFIED, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
-use tower_http::services::ServeFile;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
 
-use super::http::{Body, text};
+use super::conditions::{Version, Wanted};
+use super::http::{self, Body, text};
 use crate::config::{CONFIG_FILE, StaticFiles};
 use crate::server::Shared;
 
@@ -27,6 +33,9 @@ use crate::server::Shared;
 const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
 const LOOK: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC);
+
+/// What is read of a file at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// What is at a URL.
 enum Found {
@@ -39,29 +48,27 @@ enum Found {
 /// A regular file, held open.
 struct Opened {
     file: OwnedFd,
-    media_type: mime_guess::Mime,
+    version: Version,
+    media_type: String,
 }
 
 /// Answers a request for a file.
 pub(super) async fn respond(request: Request<Incoming>, shared: &Arc<Shared>) -> Response<Body> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
+    let mut response = match *request.method() {
+        Method::GET | Method::HEAD => match answer(&request, shared).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::warn!(%error, "failed to read a static file");
+                return text(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n");
+            }
+        },
+        // A page of another origin may ask first whether it may.
+        Method::OPTIONS => http::options(&ALLOWED),
+        _ => return http::not_allowed(&ALLOWED),
+    };
+    if response.status() == StatusCode::NOT_FOUND {
+        return response;
     }
-    let (path, looking) = (request.uri().path().to_owned(), Arc::clone(shared));
-    let found = tokio::task::spawn_blocking(move || find(&path, &looking.static_files)).await;
-    let result = match found.unwrap_or_else(|error| Err(io::Error::other(error))) {
-        Ok(Found::File(opened)) => serve(request, &opened).await,
-        Ok(Found::Folder) => Ok(redirect(&request)),
-        Ok(Found::Nothing) => return text(StatusCode::NOT_FOUND, "not found\n"),
-        Err(error) => Err(error),
-    };
-    let mut response = match result {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::warn!(%error, "failed to read a static file");
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n");
-        }
-    };
     let headers = response.headers_mut();
     // A page changes with its plugin: browsers ask each time.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -76,22 +83,76 @@ pub(super) async fn respond(request: Request<Incoming>, shared: &Arc<Shared>) ->
     response
 }
 
-/// Types, ranges and conditions are tower-http's.
-async fn serve(request: Request<Incoming>, opened: &Opened) -> io::Result<Response<Body>> {
-    let of_process = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-    let path = format!("{of_process}/{}", opened.file.as_raw_fd());
-    let mut file = ServeFile::new_with_mime(path, &opened.media_type);
-    file.try_call(request).await.map(|response| response.map(BodyExt::boxed_unsync))
+/// What is asked for at the addresses of files.
+const ALLOWED: [Method; 2] = [Method::GET, Method::HEAD];
+
+async fn answer(request: &Request<Incoming>, shared: &Arc<Shared>) -> io::Result<Response<Body>> {
+    let (path, looking) = (request.uri().path().to_owned(), Arc::clone(shared));
+    let found = tokio::task::spawn_blocking(move || find(&path, &looking.static_files)).await;
+    match found.unwrap_or_else(|error| Err(io::Error::other(error)))? {
+        Found::File(opened) => serve(request, &opened).await,
+        Found::Folder => Ok(redirect(request)),
+        Found::Nothing => Ok(text(StatusCode::NOT_FOUND, "not found\n")),
+    }
 }
 
-/// To the same with a `/`, on this server.
-fn redirect(request: &Request<Incoming>) -> Response<Body> {
-    let path = request.uri().path().trim_start_matches('/');
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let mut response = text(StatusCode::TEMPORARY_REDIRECT, "");
-    if let Ok(location) = HeaderValue::try_from(format!("/{path}/{query}")) {
-        response.headers_mut().insert(LOCATION, location);
+/// Of a file, what the request wants.
+async fn serve(request: &Request<Incoming>, opened: &Opened) -> io::Result<Response<Body>> {
+    let Opened { version, media_type, .. } = opened;
+    let wanted = version.wanted(request.method(), request.headers());
+    let mut response = match &wanted {
+        Wanted::Failed => return Ok(text(StatusCode::PRECONDITION_FAILED, "it has changed\n")),
+        Wanted::Nothing => {
+            let mut response = text(StatusCode::RANGE_NOT_SATISFIABLE, "it has no such range\n");
+            insert(&mut response, CONTENT_RANGE, &format!("bytes */{}", version.len));
+            return Ok(response);
+        }
+        Wanted::NotModified => empty(StatusCode::NOT_MODIFIED),
+        Wanted::Bytes { part, .. } => empty(match part {
+            true => StatusCode::PARTIAL_CONTENT,
+            false => StatusCode::OK,
+        }),
+    };
+    insert(&mut response, ETAG, &version.etag);
+    if let Some(modified) = version.modified {
+        insert(&mut response, LAST_MODIFIED, &httpdate::fmt_http_date(modified));
     }
+    let Wanted::Bytes { range, part } = wanted else { return Ok(response) };
+    let len = range.end - range.start;
+    insert(&mut response, CONTENT_TYPE, media_type);
+    insert(&mut response, CONTENT_LENGTH, &len.to_string());
+    insert(&mut response, ACCEPT_RANGES, "bytes");
+    if part {
+        let last = range.end.saturating_sub(1);
+        let content_range = format!("bytes {}-{last}/{}", range.start, version.len);
+        insert(&mut response, CONTENT_RANGE, &content_range);
+    }
+    if request.method() == Method::GET {
+        *response.body_mut() = opened.body(range.start, len).await?;
+    }
+    Ok(response)
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let never = |never: Infallible| match never {};
+    let mut response = Response::new(Empty::new().map_err(never).boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
+fn insert(response: &mut Response<Body>, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// To the same with a `/`, relative to what was asked for: a proxy may have put something in
+/// front of it.
+fn redirect(request: &Request<Incoming>) -> Response<Body> {
+    let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+    let query = http::question(request.uri().query().unwrap_or_default());
+    let mut response = text(StatusCode::TEMPORARY_REDIRECT, "");
+    insert(&mut response, LOCATION, &format!("./{name}/{query}"));
     response
 }
 
@@ -99,7 +160,7 @@ fn find(url: &str, files: &StaticFiles) -> io::Result<Found> {
     if let Some(path) = files.files.get(url) {
         // The operator's own: they may be anywhere.
         return Ok(match look(path)? {
-            Some((file, FileType::RegularFile)) => Found::File(Opened::new(file, path)),
+            Some((file, FileType::RegularFile)) => Found::File(Opened::new(file, path)?),
             _ => Found::Nothing,
         });
     }
@@ -122,7 +183,7 @@ fn find(url: &str, files: &StaticFiles) -> io::Result<Found> {
     };
     Ok(match found {
         Some((file, FileType::RegularFile)) if is_open(&file, &path, &dir, files)? => {
-            Found::File(Opened::new(file, &path))
+            Found::File(Opened::new(file, &path)?)
         }
         _ => Found::Nothing,
     })
@@ -144,9 +205,8 @@ fn look(path: &Path) -> io::Result<Option<(OwnedFd, FileType)>> {
             let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
             Ok(Some((file, kind)))
         }
-        Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO) => {
-            Err(io::Error::last_os_error())
-        }
+        Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO)) => Err(error.into()),
+        // Nothing has such a name, or nobody may open it.
         Err(_) => Ok(None),
     }
 }
@@ -183,135 +243,29 @@ fn real_path(_file: &OwnedFd, path: &Path) -> io::Result<PathBuf> {
 }
 
 impl Opened {
-    fn new(file: OwnedFd, path: &Path) -> Self {
-        Self { file, media_type: mime_guess::from_path(path).first_or_octet_stream() }
+    fn new(file: OwnedFd, path: &Path) -> io::Result<Self> {
+        let version = Version::new(&fstat(&file)?);
+        let media_type = mime_guess::from_path(path).first_or_octet_stream();
+        // Of JavaScript, the name of RFC 9239.
+        let media_type = match (media_type.type_().as_str(), media_type.subtype().as_str()) {
+            (_, "javascript") => "text/javascript; charset=utf-8".to_owned(),
+            ("text", _) => format!("{media_type}; charset=utf-8"),
+            _ => media_type.to_string(),
+        };
+        Ok(Self { file, version, media_type })
+    }
+
+    /// So many bytes of it, from one on.
+    async fn body(&self, from: u64, len: u64) -> io::Result<Body> {
+        let of_process = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+        let path = format!("{of_process}/{}", self.file.as_raw_fd());
+        let mut file = tokio::fs::File::open(path).await?;
+        file.seek(SeekFrom::Start(from)).await?;
+        let pieces = ReaderStream::with_capacity(file.take(len), PIECE_BYTES);
+        Ok(StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::os::unix::fs::symlink;
-
-    use tempfile::TempDir;
-
-    use super::*;
-
-    /// An app whose page has something of everything.
-    fn app() -> (TempDir, StaticFiles) {
-        let app = tempfile::tempdir().unwrap();
-        let at = |path: &str| app.path().join(path);
-        for (path, text) in [
-            ("web/index.html", "index"),
-            ("web/deep/index.html", "deep"),
-            ("web/a b.txt", "space"),
-            ("web/.env", "secret"),
-            ("web/.git/config", "secret"),
-            ("web/other/millrace.toml", "secret"),
-            ("web/.well-known/x", "secret"),
-            ("outside.txt", "secret"),
-            ("plugin.wasm", "secret"),
-        ] {
-            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
-            fs::write(at(path), text).unwrap();
-        }
-        symlink("../outside.txt", at("web/out.txt")).unwrap();
-        symlink(app.path(), at("web/up")).unwrap();
-        symlink(".env", at("web/env.txt")).unwrap();
-        symlink("index.html", at("web/same.html")).unwrap();
-        symlink("loop", at("web/loop")).unwrap();
-        fs::hard_link(at("plugin.wasm"), at("web/code.bin")).unwrap();
-        let fifo = rustix::fs::mknodat(
-            rustix::fs::CWD,
-            at("web/fifo"),
-            FileType::Fifo,
-            Mode::from_raw_mode(0o644),
-            0,
-        );
-        fifo.unwrap();
-        let files = StaticFiles {
-            dir: Some(at("web")),
-            files: BTreeMap::from([
-                ("/own.txt".to_owned(), at("outside.txt")),
-                ("/dot".to_owned(), at("web/.env")),
-                ("/device".to_owned(), PathBuf::from("/dev/zero")),
-                ("/folder".to_owned(), at("web")),
-            ]),
-            hidden: vec![at("plugin.wasm"), at("gone.wasm")],
-            ..StaticFiles::default()
-        };
-        (app, files)
-    }
-
-    fn found(url: &str, files: &StaticFiles) -> Option<String> {
-        match find(url, files).unwrap() {
-            Found::File(opened) => {
-                let path = format!("/proc/self/fd/{}", opened.file.as_raw_fd());
-                Some(fs::read_to_string(path).unwrap())
-            }
-            Found::Folder => Some("folder".to_owned()),
-            Found::Nothing => None,
-        }
-    }
-
-    #[test]
-    fn what_is_in_the_folder_is_found() {
-        let (_app, files) = app();
-        for (url, expected) in [
-            ("/", "index"),
-            ("/index.html", "index"),
-            ("//index.html", "index"),
-            ("/deep/", "deep"),
-            ("/deep", "folder"),
-            ("/a%20b.txt", "space"),
-            ("/same.html", "index"),
-            ("/own.txt", "secret"),
-            ("/dot", "secret"),
-        ] {
-            assert_eq!(found(url, &files).as_deref(), Some(expected), "{url}");
-        }
-    }
-
-    #[test]
-    fn nothing_else_is() {
-        let (_app, files) = app();
-        for url in [
-            "/.env",
-            "/%2eenv",
-            "/.git/config",
-            "/.well-known/x",
-            "/env.txt",
-            "/out.txt",
-            "/up",
-            "/up/",
-            "/up/outside.txt",
-            "/../outside.txt",
-            "/deep/../index.html",
-            "/other/millrace.toml",
-            "/code.bin",
-            "/fifo",
-            "/device",
-            "/folder",
-            "/loop",
-            "/index.html/",
-            "/index.html/x",
-            "/other/",
-            "/x%00",
-            "/%ff",
-        ] {
-            assert_eq!(found(url, &files), None, "{url}");
-        }
-    }
-
-    #[test]
-    fn what_was_looked_at_is_what_is_served() {
-        let (app, files) = app();
-        let Found::File(opened) = find("/index.html", &files).unwrap() else { panic!() };
-        let index = app.path().join("web/index.html");
-        fs::remove_file(&index).unwrap();
-        symlink("../outside.txt", &index).unwrap();
-        let path = format!("/proc/self/fd/{}", opened.file.as_raw_fd());
-        assert_eq!(fs::read_to_string(path).unwrap(), "index");
-        assert_eq!(found("/index.html", &files), None);
-    }
-}
+#[path = "files_tests.rs"]
+mod tests;

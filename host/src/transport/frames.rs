@@ -22,7 +22,23 @@ pub(super) struct FrameMeter {
     ended: u32,
     /// Messages and control frames that have ended, in all.
     whole: u64,
+    /// The close frame that is coming. Each connection has one, at its end.
+    closing: Option<Box<Closing>>,
 }
+
+/// A close frame, as far as it has come.
+#[derive(Debug)]
+struct Closing {
+    mask: [u8; 4],
+    /// How much of its payload, of which the first two bytes are the code.
+    read: usize,
+    code: u16,
+}
+
+/// The code of a gateway that got no answer, registered at IANA and not known to the
+/// library, which would take it for an error of the client.
+const BAD_GATEWAY: u16 = 1014;
+const CLOSE: u8 = 0x08;
 
 /// What the end of a frame ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,15 +56,19 @@ enum Ends {
 const MAX_HEADER_BYTES: usize = 14;
 
 impl FrameMeter {
-    /// Takes note of bytes on their way to the library.
-    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
+    /// Takes note of bytes on their way to the library. `Some` when the client closes with
+    /// a code that the library does not know: the code, and how many of the last bytes it
+    /// must not see.
+    pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Option<(u16, usize)> {
         while !bytes.is_empty() {
             if self.left == 0 {
-                match self.header(bytes) {
-                    Some(rest) => bytes = rest,
-                    None => return,
-                }
+                bytes = self.header(bytes)?;
                 continue;
+            }
+            if self.closing.is_some()
+                && let Some(unknown) = self.close_code(bytes)
+            {
+                return Some(unknown);
             }
             let now = self.left.min(bytes.len() as u64);
             self.left -= now;
@@ -58,6 +78,21 @@ impl FrameMeter {
                 self.frame_ended();
             }
         }
+        None
+    }
+
+    /// Reads the code of the close frame that `bytes` go on with.
+    #[cold]
+    fn close_code(&mut self, bytes: &[u8]) -> Option<(u16, usize)> {
+        let Closing { mask, read, code } = self.closing.as_deref_mut()?;
+        for (at, byte) in bytes.iter().enumerate().take(2_usize.saturating_sub(*read)) {
+            let unmasked = byte ^ mask.get(*read)?;
+            (*code, *read) = (*code << 8 | u16::from(unmasked), *read + 1);
+            if *read == 2 && *code == BAD_GATEWAY {
+                return Some((*code, bytes.len() - at));
+            }
+        }
+        None
     }
 
     /// Bytes that have come of a message that is not whole.
@@ -105,6 +140,10 @@ impl FrameMeter {
         self.left = payload_len(&self.head);
         self.head_len = 0;
         let (is_control, is_last) = (first & 0x08 != 0, first & 0x80 != 0);
+        if first & 0x0f == CLOSE {
+            let closing = |mask| Box::new(Closing { mask, read: 0, code: 0 });
+            self.closing = mask(&self.head, len?).map(closing);
+        }
         self.ends = match (is_control, is_last) {
             (true, _) => Ends::Control(len.unwrap_or_default() as u64 + self.left),
             (false, true) => Ends::Message,
@@ -142,6 +181,13 @@ fn header_len(head: &[u8]) -> Option<usize> {
     };
     let mask = if second & 0x80 == 0 { 0 } else { 4 };
     Some(2 + length + mask)
+}
+
+/// What a frame's payload is masked with, as that of every client has to be.
+fn mask(head: &[u8; MAX_HEADER_BYTES], header_len: usize) -> Option<[u8; 4]> {
+    let [_, second, ..] = *head;
+    let mask = head.get(..header_len)?.last_chunk()?;
+    (second & 0x80 != 0).then_some(*mask)
 }
 
 /// What a whole header says of its frame's payload.
@@ -207,6 +253,31 @@ mod tests {
         let mut meter = FrameMeter::default();
         meter.pass(&[0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1]);
         assert_eq!((meter.unfinished(), meter.announced()), (15, u64::MAX));
+    }
+
+    /// A close frame with a reason.
+    fn close(code: u16) -> Vec<u8> {
+        let payload = [&code.to_be_bytes()[..], b"why"].concat();
+        let masked = payload.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(byte, key)| byte ^ key);
+        let head = [0x88, 0x85, 1, 2, 3, 4];
+        head.into_iter().chain(masked).collect()
+    }
+
+    #[test]
+    fn a_code_that_the_library_does_not_know_is_found_however_it_comes() {
+        for (code, found) in [(1000, None), (1013, None), (1014, Some(1014)), (4000, None)] {
+            let bytes = [frame(TEXT, 3), close(code)].concat();
+            for cut in 0..=bytes.len() {
+                let mut meter = FrameMeter::default();
+                let (first, second) = bytes.split_at(cut);
+                let (first, second) = (meter.pass(first), meter.pass(second));
+                let passed = first.or(second);
+                assert_eq!(passed.map(|(code, _)| code), found, "{code} {cut}");
+                // The last byte of the code and the reason, as far as they came at once.
+                let hidden = if first.is_some() { cut + 4 - bytes.len() } else { 4 };
+                assert!(passed.is_none_or(|(_, bytes)| bytes == hidden), "{cut}");
+            }
+        }
     }
 
     proptest! {

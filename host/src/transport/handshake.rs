@@ -7,16 +7,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode};
-use tokio_tungstenite::tungstenite::handshake::server::create_response;
+use hyper::{Request, Response, StatusCode};
 use tracing::{debug, error, info};
 
 use super::connection::Connection;
+use super::host::host;
 use super::http::{self, Body};
 use super::paced::Paced;
 use super::read_ahead::ReadAhead;
+use super::upgrade;
 use super::websocket::WebSocket;
 use crate::channel::Failure;
 use crate::server::{Admitted, DashboardRealm, Realm, Shared, TooSoon};
@@ -50,7 +51,7 @@ pub(super) async fn respond(
     }
     let checked = match asked {
         Ok(asked) => decide(asked, peer, shared, realm).await,
-        Err(refusal) => Err(refusal),
+        Err(refused) => Err(refused),
     };
     if let Some(began) = began {
         let labels = [result(&checked), "websocket", vsn(&request)];
@@ -58,13 +59,9 @@ pub(super) async fn respond(
     }
     let accepted = match checked {
         Ok(accepted) => accepted,
-        Err(Refusal { status, reason }) => {
-            debug!(%peer, status, "refused a connection");
-            let response = match StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN) {
-                StatusCode::SERVICE_UNAVAILABLE => http::busy(COME_AGAIN, &reason),
-                status => http::text(status, &reason),
-            };
-            return refused(response, &admitted, shared);
+        Err(response) => {
+            debug!(%peer, status = %response.status(), "refused a connection");
+            return refused(*response, &admitted, shared);
         }
     };
     let Accepted { identity, response } = accepted;
@@ -79,8 +76,12 @@ pub(super) async fn respond(
     response
 }
 
-/// The answer to a handshake that is refused; the last one if there were many.
-fn refused(mut response: Response<Body>, admitted: &Admitted, shared: &Shared) -> Response<Body> {
+/// The answer to a handshake or a host that is refused; the last one if there were many.
+pub(super) fn refused(
+    mut response: Response<Body>,
+    admitted: &Admitted,
+    shared: &Shared,
+) -> Response<Body> {
     if admitted.refuse() {
         shared.metrics.count_of(Metric::SocketRefused, &["repeated"], 1);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -112,11 +113,26 @@ async fn take_over(
     Some(Connection::new(socket, identity, shared, admitted))
 }
 
+/// The answer to a handshake that comes to nothing.
+type Refused = Box<Response<Body>>;
+
+fn refuse(status: StatusCode, reason: &str) -> Refused {
+    Box::new(http::text(status, reason))
+}
+
+/// The answer that a plugin has for it.
+fn refusal(Refusal { status, reason }: &Refusal) -> Refused {
+    match StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN) {
+        StatusCode::SERVICE_UNAVAILABLE => Box::new(http::busy(COME_AGAIN, reason)),
+        status => refuse(status, reason),
+    }
+}
+
 /// One word for metrics.
-fn result(checked: &Result<Accepted, Refusal>) -> &'static str {
+fn result(checked: &Result<Accepted, Refused>) -> &'static str {
     match checked {
         Ok(_) => "ok",
-        Err(Refusal { status: 500.., .. }) => "error",
+        Err(response) if response.status().is_server_error() => "error",
         Err(_) => "refused",
     }
 }
@@ -144,18 +160,16 @@ struct Accepted {
 
 /// The checks in the order of Phoenix: method, upgrade, origin, version, token. They
 /// come before anything is spent on the request.
-fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Result<Asked, Refusal> {
-    let refuse = |status, reason: &str| Err(Refusal { status, reason: reason.to_owned() });
-    if request.method() != Method::GET {
-        return refuse(400, "a WebSocket handshake is a GET request\n");
-    }
-    let mut response = upgrade_response(request)?;
+fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Result<Asked, Refused> {
+    let forbidden = || refuse(StatusCode::FORBIDDEN, "");
+    let mut response = upgrade::upgrade(request)?;
     let headers = request.headers();
-    let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    if !shared.socket.check_origin.allows(header(ORIGIN), header(HOST)) {
-        tell_of_origin(peer, header(ORIGIN).unwrap_or_default());
+    let host = host(request)?;
+    let (origin, host) = (origin(headers), host.as_deref());
+    if !shared.hosts.allows(origin, host) {
+        tell_of_origin(peer, origin.unwrap_or_default(), host.unwrap_or_default());
         shared.metrics.count_of(Metric::SocketRefused, &["origin"], 1);
-        return refuse(403, "");
+        return Err(forbidden());
     }
     let params = params(request.uri().query().unwrap_or_default());
     let Some(serializer) = serializer(&params) else {
@@ -164,14 +178,12 @@ fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Resu
             info!(%peer, left_out, "refused a client whose vsn is neither 1.0.x nor 2.0.x");
         }
         shared.metrics.count_of(Metric::SocketRefused, &["vsn"], 1);
-        return refuse(403, "");
+        return Err(forbidden());
     };
-    let Ok(protocols) = Protocols::read(headers) else {
-        return refuse(403, "");
-    };
-    if protocols.phoenix {
-        let phoenix = HeaderValue::from_static(PHOENIX_PROTOCOL);
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, phoenix);
+    let protocols = Protocols::read(headers, &shared.socket.subprotocols);
+    let Ok(protocols) = protocols else { return Err(forbidden()) };
+    if let Some(spoken) = protocols.spoken.and_then(|name| HeaderValue::try_from(name).ok()) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, spoken);
     }
     let headers = readable(headers);
     debug!(%peer, params = %RedactedPairs(&params), "connecting");
@@ -186,12 +198,13 @@ async fn decide(
     peer: SocketAddr,
     shared: &Shared,
     realm: Realm,
-) -> Result<Accepted, Refusal> {
+) -> Result<Accepted, Refused> {
     let Asked { request, serializer, response } = asked;
     let Connected { user_id, assigns } = match realm {
-        Realm::App => ask(&request, shared).await?,
-        Realm::Dashboard => look_at_dashboard(&request, shared)?,
-    };
+        Realm::App => ask(&request, shared).await,
+        Realm::Dashboard => look_at_dashboard(&request, shared),
+    }
+    .map_err(|refused| refusal(&refused))?;
     let connection = shared.next_connection();
     let user_id = user_id.map(Arc::from);
     let server = shared.id;
@@ -202,26 +215,35 @@ async fn decide(
 /// Lines that any stranger can cause.
 static ORIGINS: Seldom = Seldom::one_a_second();
 static VERSIONS: Seldom = Seldom::one_a_second();
-/// What is worth knowing of an origin.
+/// What is worth knowing of an origin or a host.
 const MAX_ORIGIN_BYTES: usize = 200;
 
-fn tell_of_origin(peer: SocketAddr, origin: &str) {
+/// What was compared, and what to set if it should have been the same.
+fn tell_of_origin(peer: SocketAddr, origin: &str, host: &str) {
     if let Some(line) = ORIGINS.pass() {
-        // A header that can be read is ASCII.
-        let (origin, left_out) =
-            (origin.get(..MAX_ORIGIN_BYTES).unwrap_or(origin), line.left_out());
-        info!(%peer, origin, left_out, "refused a page of this origin; see check_origin");
+        let (origin, host, left_out) = (cut(origin), cut(host), line.left_out());
+        info!(
+            %peer, origin, host, left_out,
+            "refused a page of this origin, which is not of the host it asks; a proxy in front has \
+             to pass Host on (nginx: proxy_set_header Host $host), or list the page's host in \
+             socket.hosts or its origin in socket.check_origin"
+        );
     }
 }
 
-fn upgrade_response(request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    let mut head = Request::new(());
-    *head.method_mut() = request.method().clone();
-    *head.version_mut() = request.version();
-    *head.headers_mut() = request.headers().clone();
-    match create_response(&head) {
-        Ok(response) => Ok(response.map(|()| http::text(StatusCode::OK, "").into_body())),
-        Err(error) => Err(Refusal { status: 400, reason: format!("{error}\n") }),
+/// As much of a header as is worth knowing.
+pub(super) fn cut(header: &str) -> &str {
+    // One that can be read is ASCII.
+    header.get(..MAX_ORIGIN_BYTES).unwrap_or(header)
+}
+
+/// The page that asks; browsers name one. What cannot be read is none that may.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => None,
+        (Some(origin), None) => Some(origin.to_str().unwrap_or_default()),
+        (Some(_), Some(_)) => Some(""),
     }
 }
 
@@ -291,22 +313,22 @@ fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// What the client offers as subprotocols.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Protocols {
-    phoenix: bool,
+struct Protocols<'a> {
+    /// The first that both know.
+    spoken: Option<&'a str>,
     auth_token: Option<String>,
 }
 
-impl Protocols {
-    /// An error for a token that is not base64 of UTF-8.
-    fn read(headers: &HeaderMap) -> Result<Self, ()> {
+impl<'a> Protocols<'a> {
+    /// An error for a token that is not base64 of UTF-8. `known` are those besides
+    /// [`PHOENIX_PROTOCOL`].
+    fn read(headers: &'a HeaderMap, known: &[String]) -> Result<Self, ()> {
         let mut protocols = Self::default();
-        let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        for offered in values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')) {
-            let offered = offered.trim();
-            if offered == PHOENIX_PROTOCOL {
-                protocols.phoenix = true;
-            } else if let Some(token) = offered.strip_prefix(TOKEN_PROTOCOL) {
+        for offered in upgrade::tokens(headers, SEC_WEBSOCKET_PROTOCOL) {
+            if let Some(token) = offered.strip_prefix(TOKEN_PROTOCOL) {
                 protocols.auth_token = Some(decode_token(token).ok_or(())?);
+            } else if offered == PHOENIX_PROTOCOL || known.iter().any(|known| known == offered) {
+                protocols.spoken.get_or_insert(offered);
             }
         }
         Ok(protocols)
@@ -342,12 +364,15 @@ mod tests {
         let read = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
-            Protocols::read(&headers)
+            let known = ["mine".to_owned()];
+            let protocols = Protocols::read(&headers, &known);
+            protocols.map(|found| (found.spoken.map(str::to_owned), found.auth_token))
         };
-        let token = Some("1234".to_owned());
-        let expected = Protocols { phoenix: true, auth_token: token };
-        assert_eq!(read("phoenix, base64url.bearer.phx.MTIzNA"), Ok(expected));
+        let (phoenix, token) = (Some("phoenix".to_owned()), Some("1234".to_owned()));
+        assert_eq!(read("phoenix, base64url.bearer.phx.MTIzNA"), Ok((phoenix.clone(), token)));
         assert_eq!(read("base64url.bearer.phx.&"), Err(()));
-        assert_eq!(read("other"), Ok(Protocols::default()));
+        assert_eq!(read("other"), Ok((None, None)));
+        assert_eq!(read("other, phoenix, mine"), Ok((phoenix, None)));
+        assert_eq!(read("mine, phoenix"), Ok((Some("mine".to_owned()), None)));
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP requests: the socket's path, the dashboard, and whose the others are.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -11,14 +12,18 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION,
-    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
+use tracing::{info, warn};
 
+use super::handshake::cut;
+use super::host::host;
 use super::{files, handshake, pipelines};
 use crate::dashboard::{self, Dashboard};
 use crate::server::{Admitted, Realm, Shared, Stage};
+use crate::telemetry::{Metric, Seldom};
 
 /// The body of any response.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -35,9 +40,9 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 /// When one that finds it full may.
 const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
 
-/// The answer to a page whose name was made to lead here.
-const NOT_THIS_HOST: &str = "this server is on loopback, and its dashboard not for that host; \
-    list it in socket.check_origin, or set dashboard.token\n";
+/// Lines that any stranger can cause.
+static HOSTS: Seldom = Seldom::one_a_second();
+static LONG_POLLS: Seldom = Seldom::one_a_second();
 
 /// Answers one request.
 pub(super) async fn respond(
@@ -46,37 +51,133 @@ pub(super) async fn respond(
     shared: &Arc<Shared>,
     admitted: Arc<Admitted>,
 ) -> Response<Body> {
-    let path = request.uri().path();
+    let path = normal(request.uri().path()).into_owned();
     if path == "/health" || path == "/ready" || *shared.stage.borrow() != Stage::Ready {
         return unserved(&request, shared);
     }
-    if path.strip_prefix(shared.socket.path.as_str()) == Some("/websocket") {
-        return handshake::respond(request, peer, shared, admitted, Realm::App).await;
-    }
+    let host = match host(&request) {
+        Ok(host) => host,
+        Err(bad) => return *bad,
+    };
     let below =
         |prefix| path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    if let Some(below) = below("/pipelines") {
+    let (pipeline, below_dashboard) = (below("/pipelines"), below("/dashboard"));
+    // A browser asks with OPTIONS, and a load balancer; nothing is told to either.
+    if request.method() != Method::OPTIONS
+        && !knows_token(pipeline, below_dashboard, shared)
+        && !shared.hosts.has(host.as_deref())
+    {
+        shared.metrics.count_of(Metric::SocketRefused, &["host"], 1);
+        let response = not_this_host(peer, host.as_deref().unwrap_or_default());
+        return handshake::refused(response, &admitted, shared);
+    }
+    if let Some(below) = pipeline {
         return pipelines::respond(below.to_owned(), request, shared).await;
     }
-    let below = below("/dashboard");
-    match (below, &shared.dashboard) {
-        (Some(_), Some(realm)) if !realm.is_for(request.headers(), &shared.socket.check_origin) => {
-            text(StatusCode::FORBIDDEN, NOT_THIS_HOST)
+    let of_socket = path.strip_prefix(shared.socket.path.as_str());
+    match (of_socket, below_dashboard, &shared.dashboard) {
+        (Some("/websocket"), ..) | (_, Some("/socket/websocket"), Some(_))
+            if request.method() == Method::OPTIONS =>
+        {
+            options(&[Method::GET])
         }
-        (Some("/socket/websocket"), Some(_)) => {
+        (Some("/websocket"), ..) => {
+            handshake::respond(request, peer, shared, admitted, Realm::App).await
+        }
+        (Some("/longpoll"), ..) => no_long_poll(peer, &shared.socket.path),
+        (_, Some("/socket/websocket"), Some(_)) => {
             handshake::respond(request, peer, shared, admitted, Realm::Dashboard).await
         }
-        (Some(below), Some(realm)) => dashboard(below, &request, &realm.dashboard),
+        (_, Some(below), Some(realm)) => dashboard(below, &request, &realm.dashboard),
         _ => files::respond(request, shared).await,
     }
+}
+
+/// A path without empty segments, at its end or anywhere: Plug drops them, and clients of
+/// Phoenix have some.
+fn normal(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") && (!path.ends_with('/') || path == "/") {
+        return Cow::Borrowed(path);
+    }
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    Cow::Owned(format!("/{}", parts.join("/")))
+}
+
+/// Whether one has to know a token to be answered there, which no page does.
+fn knows_token(pipeline: Option<&str>, below_dashboard: Option<&str>, shared: &Shared) -> bool {
+    let name = pipeline.and_then(|below| below.split('/').nth(1));
+    let ingest = name.and_then(|name| shared.ingest.get(name));
+    let dashboard = shared.dashboard.as_ref().filter(|_| below_dashboard.is_some());
+    ingest.is_some_and(|ingest| ingest.token.is_some())
+        || dashboard.is_some_and(|realm| realm.dashboard.has_token())
+}
+
+/// The answer to a page whose name was made to lead here, and to a proxy on this machine.
+fn not_this_host(peer: SocketAddr, host: &str) -> Response<Body> {
+    let host = cut(host);
+    if let Some(line) = HOSTS.pass() {
+        let left_out = line.left_out();
+        info!(%peer, host, left_out, "refused a request for a host that is not this machine; if it \
+            is a name of the server, by way of a proxy for example, list it in socket.hosts");
+    }
+    let why = format!(
+        "this server is on loopback, and not known as {host:?}; list the host in socket.hosts if it \
+         is\n"
+    );
+    text(StatusCode::FORBIDDEN, &why)
+}
+
+/// The answer to phoenix.js that has given WebSockets up, which it does for as long as its page
+/// is open.
+fn no_long_poll(peer: SocketAddr, path: &str) -> Response<Body> {
+    if let Some(line) = LONG_POLLS.pass() {
+        let left_out = line.left_out();
+        warn!(%peer, left_out, "a client asks for long-polling, which there is not; phoenix.js does \
+            if it has `longPollFallbackMs` and finds the server down, and stays with it: leave that \
+            option out");
+    }
+    let why = format!(
+        "there is no long-polling here; a WebSocket is at {path}/websocket. Leave \
+         `longPollFallbackMs` out of the options of phoenix.js; a page that has fallen back has to \
+         be loaded anew, without `phx:fallback:LongPoll` in its sessionStorage\n"
+    );
+    text(StatusCode::NOT_FOUND, &why)
+}
+
+/// What may be asked at an address: the answer to OPTIONS, which is also how a load balancer
+/// may see whether the server is there.
+pub(crate) fn options(allowed: &[Method]) -> Response<Body> {
+    let mut response = text(StatusCode::NO_CONTENT, "");
+    response.headers_mut().remove(CONTENT_TYPE);
+    response.headers_mut().insert(ALLOW, list(allowed));
+    response
+}
+
+/// 405, with what is allowed.
+pub(crate) fn not_allowed(allowed: &[Method]) -> Response<Body> {
+    let allowed = list(allowed);
+    let why = format!("only {} are allowed here\n", allowed.to_str().unwrap_or_default());
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &why);
+    response.headers_mut().insert(ALLOW, allowed);
+    response
+}
+
+/// The methods, and OPTIONS, which is answered everywhere.
+fn list(methods: &[Method]) -> HeaderValue {
+    let names: Vec<_> = methods.iter().chain([&Method::OPTIONS]).map(Method::as_str).collect();
+    // Methods are tokens.
+    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
 }
 
 /// Answers a request of a monitor or load balancer, and any while clients are
 /// not served: `/health` says that the process runs, `/ready` whether it serves.
 pub(super) fn unserved(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+    if let Err(bad) = host(request) {
+        return *bad;
+    }
     let stage = *shared.stage.borrow();
     let text_of = format!("{}\n", stage.as_str());
-    match (request.uri().path(), stage) {
+    match (normal(request.uri().path()).as_ref(), stage) {
         ("/health", _) => text(StatusCode::OK, "ok\n"),
         ("/ready", Stage::Ready) => text(StatusCode::OK, &text_of),
         _ => busy(COME_AGAIN, &text_of),
@@ -85,8 +186,9 @@ pub(super) fn unserved(request: &Request<Incoming>, shared: &Shared) -> Response
 
 /// Answers a request for which there is no room; a full server is no sick one.
 pub(super) fn turned_away(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
-    match request.uri().path() {
+    match normal(request.uri().path()).as_ref() {
         "/health" | "/ready" => unserved(request, shared),
+        _ if request.method() == Method::OPTIONS => options(&[Method::GET, Method::HEAD]),
         _ => busy(FULL_COME_AGAIN, "too many connections\n"),
     }
 }
@@ -134,8 +236,13 @@ pub(crate) fn seal(headers: &mut HeaderMap) {
     }
 }
 
-/// Answers a request for something below `/dashboard`.
+/// Answers a request for something below `/dashboard`, as it is without empty segments.
 fn dashboard(below: &str, request: &Request<Incoming>, dashboard: &Dashboard) -> Response<Body> {
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return options(&[Method::GET, Method::HEAD]),
+        _ => return not_allowed(&[Method::GET, Method::HEAD]),
+    }
     let query = request.uri().query().unwrap_or_default();
     let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
     let token = token.as_ref().map(|(_, token)| token.as_ref());
@@ -146,7 +253,10 @@ fn dashboard(below: &str, request: &Request<Incoming>, dashboard: &Dashboard) ->
         }
         return typed("application/json", &dashboard.json());
     }
-    let below = below.trim_end_matches('/');
+    if below.is_empty() && !request.uri().path().ends_with('/') {
+        // What the page links to is below it, whatever a proxy has put in front of its path.
+        return see(&format!("dashboard/{}", question(query)));
+    }
     if let Some(cookie) = token.filter(|_| below.is_empty()).and_then(|t| dashboard.cookie(t)) {
         return without_token(&cookie);
     }
@@ -156,16 +266,29 @@ fn dashboard(below: &str, request: &Request<Incoming>, dashboard: &Dashboard) ->
     }
 }
 
+/// A query as it stands behind a path.
+pub(super) fn question(query: &str) -> String {
+    if query.is_empty() { String::new() } else { format!("?{query}") }
+}
+
 /// To the page, by an address without the token: that is a cookie from now on, and
 /// neither in the history nor in any log.
 fn without_token(cookie: &str) -> Response<Body> {
+    let mut response = see("./");
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// To another address, from the one that was asked for.
+fn see(relative: &str) -> Response<Body> {
     let mut response = text(StatusCode::SEE_OTHER, "");
     let headers = response.headers_mut();
-    headers.insert(LOCATION, HeaderValue::from_static("/dashboard"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
-        headers.insert(SET_COOKIE, cookie);
+    if let Ok(location) = HeaderValue::try_from(relative) {
+        headers.insert(LOCATION, location);
     }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

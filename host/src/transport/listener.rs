@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
+use super::first::FirstRequest;
 use super::http;
 use super::paced::Paced;
 use super::places::Places;
@@ -153,21 +154,26 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
     let timeout = Duration::from_millis(shared.socket.handshake_timeout_ms);
     let stream = Paced::new(stream, timeout, shared.metrics.clone());
     let mut stage = shared.stage.subscribe();
+    let idle = Duration::from_millis(shared.socket.keep_alive_timeout_ms).max(timeout);
     // The WebSocket goes on after HTTP is over, and takes its place with it.
     let admitted = Arc::new(admitted);
+    let first = FirstRequest::new();
+    let asked = first.clone();
     let service = service_fn(move |request| {
         let (shared, admitted) = (Arc::clone(&shared), Arc::clone(&admitted));
+        asked.came();
         async move { Ok::<_, Infallible>(http::respond(request, peer, &shared, admitted).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(timeout)
+        .header_read_timeout(idle)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(stream, service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
+        true = first.is_late(timeout) => return debug!(%peer, "a client did not send its request in time"),
         _ = async { stage.wait_for(|stage| *stage == Stage::Draining).await.is_ok() } => {
             connection.as_mut().graceful_shutdown();
             let last = tokio::time::timeout(LAST_RESPONSE_TIMEOUT, connection).await;

@@ -14,13 +14,16 @@
 
 mod called;
 mod channels;
+mod conditions;
 mod connection;
 mod echo;
 mod files;
+mod first;
 mod frames;
 mod gathered;
 mod handshake;
 mod held;
+mod host;
 mod http;
 mod listener;
 mod pace;
@@ -36,10 +39,13 @@ mod threads;
 mod throttle;
 mod timers;
 mod traffic;
+mod upgrade;
 mod websocket;
 
 pub use echo::echo;
-pub(crate) use http::{Body, seal, text};
+pub(crate) use first::FirstRequest;
+pub(crate) use host::host;
+pub(crate) use http::{Body, options, seal, text};
 use listener::accept;
 pub(crate) use listener::{MAX_HEADER_BYTES, next, turn_away, unserved_places};
 pub(crate) use places::{Place, Places};

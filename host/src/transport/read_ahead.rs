@@ -1,6 +1,7 @@
 //! A stream that is read in larger pieces than it is asked for, no further than its
 //! owner allows, and written to past the WebSocket library where a frame is large.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -15,6 +16,9 @@ use super::frames::FrameMeter;
 
 /// Bytes read at once, by way of the stack.
 const PIECE_BYTES: usize = 16 * 1024;
+
+/// What is read and not looked at, at once.
+const SKIPPED_BYTES: usize = 1024;
 
 /// What tokio takes as that a socket is not ready.
 const NOT_READY: io::ErrorKind = io::ErrorKind::WouldBlock;
@@ -38,10 +42,22 @@ pub(super) struct ReadAhead {
     /// What was read since it was last asked.
     read: usize,
     pub(super) frames: FrameMeter,
+    /// The client says no more.
+    end: Option<ReadEnd>,
     /// A frame that is written directly. Few connections have one.
     direct: Option<Box<Direct>>,
     /// What the system has taken, in all.
     written: u64,
+}
+
+/// How a client has ended what it says. The library is not told of it: it would write
+/// nothing from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadEnd {
+    /// The stream has ended, or its half that comes from the client.
+    Ended,
+    /// By a close frame with this code, which the library does not know.
+    Closed(u16),
 }
 
 /// A frame on its way past the library, which would copy it for each connection and
@@ -71,6 +87,7 @@ impl ReadAhead {
             is_cut_short: false,
             read: 0,
             frames: FrameMeter::default(),
+            end: None,
             direct: None,
             written: 0,
         }
@@ -85,6 +102,25 @@ impl ReadAhead {
     /// Whether there may be more to read than was allowed.
     pub(super) fn is_cut_short(&self) -> bool {
         self.is_cut_short
+    }
+
+    /// How the client has ended what it says, if it has. A reader finds nothing after it,
+    /// and is not woken.
+    pub(super) fn end(&self) -> Option<ReadEnd> {
+        self.end
+    }
+
+    /// Reads past what still comes, to the end of the stream or to an error.
+    pub(super) async fn skip_rest(&mut self) {
+        // On the heap: every connection's task has room for what is held here.
+        let mut skipped = vec![0; SKIPPED_BYTES];
+        loop {
+            let mut into = ReadBuf::new(&mut skipped);
+            let read = poll_fn(|cx| self.poll_some(cx, &mut into)).await;
+            if read.is_err() || into.filled().is_empty() {
+                return;
+            }
+        }
     }
 
     /// What was read since this was last asked, in bytes and whole frames.
@@ -220,16 +256,29 @@ impl AsyncRead for ReadAhead {
             self.is_cut_short = true;
             return Poll::Pending;
         }
+        if self.end.is_some() {
+            return Poll::Pending;
+        }
         let before = into.filled().len();
         ready!(self.poll_some(cx, into))?;
         let bytes = into.filled().get(before..).unwrap_or_default();
-        self.frames.pass(bytes);
+        let unknown = self.frames.pass(bytes);
         self.read += bytes.len();
         self.allowed = match self.frames.ended() {
             MOST_FRAMES.. => 0,
             _ => self.allowed.saturating_sub(bytes.len()),
         };
-        Poll::Ready(Ok(()))
+        if bytes.is_empty() {
+            self.end = Some(ReadEnd::Ended);
+        } else if let Some((code, hidden)) = unknown {
+            self.end = Some(ReadEnd::Closed(code));
+            into.set_filled(into.filled().len() - hidden);
+        }
+        match into.filled().len() > before {
+            true => Poll::Ready(Ok(())),
+            // An end that the library must not see.
+            false => Poll::Pending,
+        }
     }
 }
 
@@ -283,124 +332,5 @@ fn once<T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    async fn pair(early: &[u8]) -> (ReadAhead, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        (ReadAhead::new(stream, early), client)
-    }
-
-    #[tokio::test]
-    async fn everything_is_read_in_order_and_then_the_end() {
-        let (mut stream, mut client) = pair(b"early").await;
-        // More than a piece, so that some are read whole and some are not.
-        let sent: Vec<u8> = (0..5 * PIECE_BYTES).map(|n| (n % 251) as u8).collect();
-        let expected = [b"early".as_slice(), &sent].concat();
-        let sends = tokio::spawn(async move {
-            client.write_all(&sent).await.unwrap();
-            client.shutdown().await.unwrap();
-            client
-        });
-        let mut read = Vec::new();
-        let mut small = [0; 1000];
-        loop {
-            match stream.read(&mut small).await.unwrap() {
-                0 => break,
-                n => read.extend_from_slice(&small[..n]),
-            }
-        }
-        assert!(read == expected, "{} of {} bytes", read.len(), expected.len());
-        sends.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_was_read_last_is_known_and_waited_for() {
-        let (mut stream, mut client) = pair(b"").await;
-        let mut into = [0; 2];
-        for sent in [b"abc".as_slice(), b"d"] {
-            let mut read = std::pin::pin!(stream.read(&mut into));
-            let first = std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
-            assert!(first.is_pending(), "nothing was sent");
-            client.write_all(sent).await.unwrap();
-            assert_eq!(read.await.unwrap(), sent.len().min(2));
-            assert_eq!(stream.last_read(), sent.len());
-            let rest = sent.len().saturating_sub(2);
-            stream.read_exact(&mut into[..rest]).await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_client_that_reads_late_gets_everything() {
-        let (mut stream, mut client) = pair(b"").await;
-        let sent: Vec<u8> = (0..16 << 20).map(|n| (n % 251) as u8).collect();
-        let mut write = std::pin::pin!(stream.write_all(&sent));
-        let first = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
-        assert!(first.is_pending(), "no socket takes 16 MiB");
-        let mut read = vec![0; sent.len()];
-        let (written, got) = tokio::join!(write, client.read_exact(&mut read));
-        written.unwrap();
-        got.unwrap();
-        assert!(read == sent);
-    }
-
-    #[tokio::test]
-    async fn a_client_that_is_gone_is_an_error() {
-        let (mut stream, client) = pair(b"").await;
-        drop(client);
-        let bytes = vec![0; 1 << 20];
-        let error = loop {
-            if let Err(error) = stream.write_all(&bytes).await {
-                break error;
-            }
-        };
-        let kind = error.kind();
-        assert!(
-            matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset),
-            "{kind}"
-        );
-    }
-
-    #[tokio::test]
-    async fn no_more_is_read_than_is_allowed() {
-        let (mut stream, mut client) = pair(b"").await;
-        client.write_all(&[b'x'; 100]).await.unwrap();
-        let mut into = [0; 60];
-        stream.allow(50);
-        assert_eq!(stream.read(&mut into[..40]).await.unwrap(), 40);
-        assert_eq!(stream.read(&mut into).await.unwrap(), 60, "it ends between two reads");
-        assert!(!stream.is_cut_short());
-        let mut read = std::pin::pin!(stream.read(&mut into));
-        let more = std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
-        assert!(more.is_pending());
-        assert!(stream.is_cut_short());
-        assert_eq!(stream.take_read().0, 100);
-    }
-
-    #[tokio::test]
-    async fn a_frame_that_is_written_directly_goes_before_what_follows() {
-        for len in [0, 1, 125, 126, 65_535, 65_536, 8 << 20] {
-            let (mut stream, mut client) = pair(b"").await;
-            let payload = Bytes::from(vec![b'y'; len]);
-            stream.direct(0x82, payload.clone());
-            let head = match len {
-                0..126 => vec![0x82, len as u8],
-                126..65_536 => [&[0x82, 126][..], &(len as u16).to_be_bytes()].concat(),
-                _ => [&[0x82, 127][..], &(len as u64).to_be_bytes()].concat(),
-            };
-            let expected = [head.as_slice(), &payload, b"after"].concat();
-            let mut got = vec![0; expected.len()];
-            let (written, read) =
-                tokio::join!(stream.write_all(b"after"), client.read_exact(&mut got));
-            written.unwrap();
-            read.unwrap();
-            assert!(got == expected, "{len}");
-            assert_eq!(stream.written(), expected.len() as u64);
-        }
-    }
-}
+#[path = "read_ahead_tests.rs"]
+mod tests;

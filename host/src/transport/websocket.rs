@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Sink, SinkExt, Stream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{ReadAhead, ReadEnd};
 use crate::wire::{CloseReason, Frame};
 
 /// Every connection keeps a buffer of this size, and filling it puts zeros there
@@ -58,6 +58,8 @@ pub(super) enum Received {
     Frame(Frame),
     /// A ping or pong, which is answered by itself.
     Control,
+    /// The client says no more, and may still hear what it has asked for.
+    Ended,
     End(End),
 }
 
@@ -98,6 +100,7 @@ impl End {
             1011 => "1011",
             1012 => "1012",
             1013 => "1013",
+            1014 => "1014",
             _ => "other",
         }
     }
@@ -166,7 +169,15 @@ impl WebSocket {
             self.shrink();
         }
         let Some(stream) = &mut self.stream else { return Poll::Ready(Received::End(End::Broken)) };
-        let message = ready!(Pin::new(stream).poll_next(cx));
+        let Poll::Ready(message) = Pin::new(&mut *stream).poll_next(cx) else {
+            return match stream.get_ref().end() {
+                Some(ReadEnd::Ended) => Poll::Ready(Received::Ended),
+                Some(ReadEnd::Closed(code)) => {
+                    Poll::Ready(Received::End(End::ByClient(Some(code))))
+                }
+                None => Poll::Pending,
+            };
+        };
         self.received += 1;
         Poll::Ready(match message {
             Some(Ok(Message::Text(text))) => Received::Frame(self.own(Frame::Text(text))),
@@ -286,6 +297,11 @@ impl WebSocket {
         let Some(mut stream) = self.stream else { return };
         let goodbye = async {
             match end {
+                End::ByClient(Some(code)) if stream.get_ref().end().is_some() => {
+                    // The library has not seen it.
+                    let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
+                    stream.close(Some(frame)).await.unwrap_or_default();
+                }
                 // The echo is queued and only has to be written.
                 End::ByClient(_) => stream.flush().await.unwrap_or_default(),
                 End::Broken => return,
@@ -311,15 +327,7 @@ async fn linger(stream: &mut ReadAhead) {
     if stream.shutdown().await.is_err() {
         return;
     }
-    // On the heap: every connection's task has room for what is held here.
-    let mut discarded = vec![0; READ_BUFFER_BYTES];
-    loop {
-        stream.allow(READ_BUFFER_BYTES);
-        match stream.read(&mut discarded).await {
-            Ok(1..) => stream.take_read(),
-            Ok(0) | Err(_) => return,
-        };
-    }
+    stream.skip_rest().await;
 }
 
 /// A close frame has room for 123 bytes of text.

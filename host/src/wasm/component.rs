@@ -1,6 +1,7 @@
 //! One version of a plugin: compiled, checked and linked, ready to be
 //! instantiated.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -106,6 +107,9 @@ pub enum LoadError {
     /// It serves a topic that is no topic pattern.
     #[error(transparent)]
     Topics(#[from] TopicPatternError),
+    /// It serves a topic twice.
+    #[error("names the topic pattern {0:?} more than once in its `topics`; once is expected")]
+    TopicTwice(String),
     /// The server stopped while it was being compiled.
     #[error("was not compiled: the server is stopping")]
     Stopped,
@@ -236,6 +240,10 @@ impl Loading {
         }
         component.topics =
             topics.iter().map(|topic| TopicPattern::parse(topic)).collect::<Result<_, _>>()?;
+        let mut seen = HashSet::new();
+        if let Some(twice) = component.topics.iter().find(|topic| !seen.insert(*topic)) {
+            return Err(LoadError::TopicTwice(twice.to_string()));
+        }
         component.schemas = match instance.schemas().await.map_err(LoadError::FirstCall)? {
             None => Schemas::Any,
             Some(schemas) if schemas.len() != topics.len() => {

@@ -9,7 +9,7 @@ use super::bindings::millrace::plugin::types;
 use super::{Fault, PluginLimits};
 use crate::channel::{Assigns, Callback, Context, Info};
 use crate::pubsub::Broadcast;
-use crate::wire::{MAX_TOPIC_BYTES, Payload, is_json};
+use crate::wire::{MAX_TOPIC_BYTES, Payload, is_json, json_problem};
 
 /// The request that opens a connection.
 #[derive(Clone, Debug, Default)]
@@ -151,7 +151,8 @@ pub(super) fn json(data: Vec<u8>) -> Result<Payload, Fault> {
         .map_err(|error| Fault::bad_return(format!("a JSON payload is not UTF-8: {error}")))?;
     if !is_json(&text) {
         let start: String = text.chars().take(40).collect();
-        return Err(Fault::bad_return(format!("a JSON payload is not JSON: {start:?}")));
+        let problem = json_problem(&text).unwrap_or_default();
+        return Err(Fault::bad_return(format!("a JSON payload is not JSON: {start:?}: {problem}")));
     }
     Ok(Payload::Json(ByteString::from(text)))
 }
@@ -171,5 +172,23 @@ pub(super) fn name(what: &str, name: &str) -> Result<(), Fault> {
         found => Err(Fault::bad_return(format!(
             "{what} has {found} bytes, allowed are {MAX_NAME_BYTES}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_returns_can_be_read_by_all_clients() {
+        assert!(json(br#"{"a":"\ud83d\ude00"}"#.to_vec()).is_ok());
+        for (text, problem) in [
+            (r#"{"a":"\ud83d"}"#, "half of a surrogate pair"),
+            ("[1e999]", "the largest of a 64-bit float"),
+            ("[1", "expected ',' or ']'"),
+        ] {
+            let error = json(text.as_bytes().to_vec()).unwrap_err();
+            assert!(error.message.contains(problem), "{text}: {}", error.message);
+        }
     }
 }

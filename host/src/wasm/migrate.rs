@@ -16,8 +16,9 @@ impl Component {
             Schemas::Any => None,
             Schemas::One(schema) => Some(*schema),
             Schemas::Each(schemas) => {
-                let of =
-                    self.topics().iter().zip(schemas).find(|(topics, _)| topics.matches(topic));
+                let each = self.topics().iter().zip(schemas);
+                let matching = each.filter(|(topics, _)| topics.matches(topic));
+                let of = matching.max_by_key(|(topics, _)| topics.specificity());
                 of.map(|(_, schema)| *schema)
             }
         }

@@ -2,13 +2,28 @@
 
 use std::fmt::Write;
 
+use super::DecodeError;
 use super::scan::{Scanner, plain_prefix};
 
-/// Whether `text` is exactly one JSON text (RFC 8259).
+/// Whether `text` is exactly one JSON text (RFC 8259) that every parser can read.
 #[must_use]
 pub fn is_json(text: &str) -> bool {
     let mut scanner = Scanner::new(text);
-    scanner.value().is_ok() && scanner.peek().is_none()
+    scanner.value().is_ok() && scanner.peek().is_none() && scanner.take_flaw().is_none()
+}
+
+/// What is wrong with a text that [`is_json`] refuses, and what would be right; `None` if
+/// nothing is.
+#[must_use]
+pub fn json_problem(text: &str) -> Option<String> {
+    let mut scanner = Scanner::new(text);
+    if let Err(DecodeError(problem)) = scanner.value() {
+        return Some(problem);
+    }
+    match (scanner.peek(), scanner.take_flaw()) {
+        (Some(_), _) => Some(scanner.expected("the end").0),
+        (None, flaw) => flaw.map(|flaw| flaw.describe(text)),
+    }
 }
 
 /// Appends `text` as a JSON string, quotes included.
@@ -64,8 +79,20 @@ mod tests {
     fn only_one_whole_text_is_json() {
         assert!(is_json(r#"{"a":[1,null]}"#));
         assert!(is_json("3"));
-        for bad in ["", "{", "{}{}", "nul", "'a'", "[1,]"] {
+        assert_eq!(json_problem("3"), None);
+        for (bad, problem) in [
+            ("", "expected a JSON value"),
+            ("{", "expected a key"),
+            ("{}{}", "expected the end at byte 2"),
+            ("nul", "expected a JSON value"),
+            ("'a'", "expected a JSON value"),
+            ("[1,]", "expected a JSON value"),
+            (r#""\ud83d""#, r"\ud83d at byte 1 is half of a surrogate pair"),
+            ("1e999", "the number at byte 0 is beyond 1.7976931348623157e308"),
+        ] {
             assert!(!is_json(bad), "{bad}");
+            let found = json_problem(bad).unwrap();
+            assert!(found.contains(problem), "{bad}: {found}");
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Message<'a> {
     pub event: Cow<'a, str>,
     /// Shares the bytes of the frame.
     pub payload: Payload,
+    /// Why nobody gets the payload, if so: it is JSON that many parsers refuse. Its sender
+    /// is told.
+    pub problem: Option<Box<str>>,
 }
 
 /// What a message carries, passed on as it is.

@@ -22,7 +22,7 @@ mod v2_json;
 
 pub use close::CloseReason;
 pub use frame::Frame;
-pub use json::is_json;
+pub use json::{is_json, json_problem};
 pub use message::{DecodeError, EncodeError, Message, Payload};
 pub use reference::Ref;
 pub use serializer::Serializer;

@@ -70,6 +70,15 @@ impl TopicPattern {
             Self::Prefix(prefix) => topic.starts_with(prefix.as_str()),
         }
     }
+
+    /// Of two patterns that match a topic, the more specific one has the larger: a topic
+    /// itself, or else the longer beginning.
+    pub(crate) fn specificity(&self) -> (bool, usize) {
+        match self {
+            Self::Exact(exact) => (true, exact.len()),
+            Self::Prefix(prefix) => (false, prefix.len()),
+        }
+    }
 }
 
 impl fmt::Display for TopicPattern {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::json::push_string;
+use super::json::{json_problem, push_string};
 use super::message::checked_event;
 use super::v2_json::share;
 use super::{DecodeError, Frame, Message, Ref};
@@ -16,6 +16,9 @@ use super::{DecodeError, Frame, Message, Ref};
 pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
     let parts: Parts<'_> =
         serde_json::from_str(text).map_err(|error| DecodeError(error.to_string()))?;
+    for raw in parts.join_ref.into_iter().chain([parts.reference]) {
+        json_problem(raw.get()).map_or(Ok(()), |problem| Err(DecodeError(problem)))?;
+    }
     let join_ref = parts.join_ref.map_or(Ok(None), |raw| Ref::from_json(raw.get()))?;
     let reference = Ref::from_json(parts.reference.get())?;
     Ok(Message {
@@ -24,6 +27,7 @@ pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
         topic: parts.topic,
         event: checked_event(parts.event)?,
         payload: share(text, parts.payload.get()),
+        problem: json_problem(parts.payload.get()).map(Into::into),
     })
 }
 

@@ -45,6 +45,7 @@ pub(super) fn decode(frame: &Bytes) -> Result<Message<'_>, DecodeError> {
         topic: Cow::Borrowed(topic),
         event: Cow::Borrowed(event),
         payload: Payload::Binary(frame.slice_ref(rest)),
+        problem: None,
     })
 }
 

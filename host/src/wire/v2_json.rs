@@ -14,11 +14,15 @@ pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
     let mut array = Array { scanner: Scanner::new(text), elements: 0 };
     let join_ref = Ref::from_json(array.next(Scanner::value)?)?;
     let reference = Ref::from_json(array.next(Scanner::value)?)?;
+    if let Some(flaw) = array.scanner.take_flaw() {
+        return Err(DecodeError(flaw.describe(text)));
+    }
     let topic = array.next(Scanner::string)?;
     let event = checked_event(array.next(Scanner::string)?)?;
     let payload = share(text, array.next(Scanner::value)?);
+    let problem = array.scanner.take_flaw().map(|flaw| flaw.describe(text).into());
     array.end()?;
-    Ok(Message { join_ref, reference, topic, event, payload })
+    Ok(Message { join_ref, reference, topic, event, payload, problem })
 }
 
 /// An array that is being read.

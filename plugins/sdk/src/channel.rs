@@ -17,7 +17,8 @@ use crate::{IntoPayload, Payload, Result, Socket, unknown_event};
 /// error's text, if it waits for one.
 pub trait Channel {
     /// The topics it serves: each exact (`lobby`) or with one trailing `*`
-    /// (`room:*`).
+    /// (`room:*`). Where several patterns match, of whatever plugin, the most specific
+    /// counts.
     const TOPICS: &'static [&'static str];
 
     /// What it remembers of one joined topic, from message to message.

@@ -1,7 +1,8 @@
 //! The macros that make a crate a plugin.
 
-/// Exports one or more [`Channel`](crate::Channel)s as the plugin's. Of several,
-/// the first whose topics match serves a topic.
+/// Exports one or more [`Channel`](crate::Channel)s as the plugin's. Of several whose
+/// topics match, the one with the most specific pattern serves a topic: the topic itself,
+/// or else the longest beginning.
 ///
 /// ```
 /// # use millrace_plugin::prelude::*;
@@ -22,6 +23,9 @@ macro_rules! export {
 
             struct Plugin;
 
+            /// The topics of each channel.
+            const CHANNELS: &[&[&str]] = &[$(<$channel as $crate::Channel>::TOPICS),+];
+
             impl interface::Guest for Plugin {
                 fn topics() -> ::std::vec::Vec<::std::string::String> {
                     let mut topics = ::std::vec::Vec::new();
@@ -38,7 +42,7 @@ macro_rules! export {
                     params: types::Payload,
                 ) -> ::std::result::Result<interface::Joined, types::Payload> {
                     $(
-                        if $crate::runtime::serves::<$channel>(&socket.topic) {
+                        if $crate::runtime::serves::<$channel>(&socket.topic, CHANNELS) {
                             return $crate::runtime::join::<$channel>(socket, assigns, params);
                         }
                     )+
@@ -51,7 +55,7 @@ macro_rules! export {
                     message: interface::Message,
                 ) -> types::Outcome {
                     $(
-                        if $crate::runtime::serves::<$channel>(&socket.topic) {
+                        if $crate::runtime::serves::<$channel>(&socket.topic, CHANNELS) {
                             return $crate::runtime::handle_in::<$channel>(
                                 socket, assigns, message,
                             );
@@ -66,7 +70,7 @@ macro_rules! export {
                     info: interface::Info,
                 ) -> types::Outcome {
                     $(
-                        if $crate::runtime::serves::<$channel>(&socket.topic) {
+                        if $crate::runtime::serves::<$channel>(&socket.topic, CHANNELS) {
                             return $crate::runtime::handle_info::<$channel>(
                                 socket, assigns, info,
                             );
@@ -81,7 +85,7 @@ macro_rules! export {
                     reason: ::std::string::String,
                 ) -> types::Outcome {
                     $(
-                        if $crate::runtime::serves::<$channel>(&socket.topic) {
+                        if $crate::runtime::serves::<$channel>(&socket.topic, CHANNELS) {
                             return $crate::runtime::terminate::<$channel>(
                                 socket, assigns, &reason,
                             );
@@ -97,7 +101,7 @@ macro_rules! export {
                 ) {
                     $crate::batch::handle_all(&messages, |current| {
                         $(
-                            if $crate::runtime::serves::<$channel>(current.topic()) {
+                            if $crate::runtime::serves::<$channel>(current.topic(), CHANNELS) {
                                 return current.handle::<$channel>();
                             }
                         )+
@@ -124,7 +128,7 @@ macro_rules! export {
                     assigns: types::Assigns,
                 ) -> ::std::result::Result<types::Assigns, ::std::string::String> {
                     $(
-                        if $crate::runtime::serves::<$channel>(&topic) {
+                        if $crate::runtime::serves::<$channel>(&topic, CHANNELS) {
                             return $crate::runtime::migrate::<$channel>(&assigns);
                         }
                     )+

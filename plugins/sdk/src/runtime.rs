@@ -13,13 +13,22 @@ use crate::socket::raw_reply;
 use crate::{Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply};
 use crate::{Result, Socket, Tasks, Worker, host};
 
-/// Whether one of the channel's patterns matches.
+/// Whether the channel serves a topic: one of its patterns matches, and none of those of all
+/// channels does that is more specific.
 #[must_use]
-pub fn serves<C: Channel>(topic: &str) -> bool {
-    C::TOPICS.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(prefix) => topic.starts_with(prefix),
-        None => *pattern == topic,
-    })
+pub fn serves<C: Channel>(topic: &str, all: &[&[&str]]) -> bool {
+    let Some(own) = rank(C::TOPICS, topic) else { return false };
+    all.len() == 1 || all.iter().all(|patterns| rank(patterns, topic) <= Some(own))
+}
+
+/// How specific the most specific of the patterns is that match: the topic itself before the
+/// longest beginning.
+fn rank(patterns: &[&str], topic: &str) -> Option<usize> {
+    let rank = |pattern: &&str| match pattern.strip_suffix('*') {
+        Some(prefix) => topic.starts_with(prefix).then_some(prefix.len()),
+        None => (*pattern == topic).then_some(usize::MAX),
+    };
+    patterns.iter().filter_map(rank).max()
 }
 
 /// `channel.join`.
@@ -228,5 +237,19 @@ pub mod need {
 
     pub fn enqueue(pipeline: &str) -> Need {
         Need::Enqueue(pipeline.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rank;
+
+    #[test]
+    fn the_topic_itself_is_more_specific_than_its_beginning() {
+        let (room, vip) = (&["room:*"][..], &["room:vip:*", "room:vip:1"][..]);
+        assert!(rank(vip, "room:vip:2") > rank(room, "room:vip:2"));
+        assert!(rank(vip, "room:vip:1") > rank(&["room:vip:1*"], "room:vip:1"));
+        assert!(rank(room, "room:lobby").is_some());
+        assert_eq!(rank(vip, "room:lobby"), None);
     }
 }

@@ -89,3 +89,21 @@ async fn a_plugin_that_traps_at_its_start_is_refused_with_its_words() {
     let refused = ["faulty", "told to trap at its start", "at faulty::at_start"];
     serve(app.path()).await.assert_refused(&refused);
 }
+
+#[tokio::test]
+async fn a_page_that_is_not_there_is_named() {
+    let app = App::probe_with("[static]\ndir = \"wbe\"");
+    serve(app.path()).await.assert_refused(&["static.dir", "wbe", "is not there", "make it"]);
+    fs::write(app.path().join("wbe"), "").unwrap();
+    serve(app.path()).await.assert_refused(&["static.dir", "wbe", "is no folder"]);
+}
+
+#[tokio::test]
+async fn two_plugins_for_one_topic_are_named() {
+    let (probe, ping) = (App::probe_plugin(), App::ping_plugin());
+    let (probe, ping) = (probe.path(), ping.path());
+    let plugins = format!("[plugins.a]\ncomponent = {probe:?}\n[plugins.b]\ncomponent = {ping:?}");
+    let app = App::written(&plugins);
+    let words = ["\"a\"", "\"b\"", "\"room:*\"", "give one of them another"];
+    serve(app.path()).await.assert_refused(&words);
+}

@@ -26,7 +26,7 @@ async fn there_is_none_unless_the_configuration_says_so() {
 async fn its_files_and_its_data_are_served() {
     let server = server("");
     for (path, media_type) in [
-        ("/dashboard", "text/html"),
+        ("/dashboard/", "text/html"),
         ("/dashboard/style.css", "text/css"),
         ("/dashboard/dashboard.mjs", "text/javascript"),
         ("/dashboard/phoenix.mjs", "text/javascript"),
@@ -76,7 +76,7 @@ async fn a_token_keeps_others_out() {
         assert_eq!(get(&server, &path).await.status, status, "{path}");
     }
     // The page has nothing to hide, and says what is missing.
-    assert_eq!(get(&server, "/dashboard").await.status, 200);
+    assert_eq!(get(&server, "/dashboard/").await.status, 200);
     let refused = HttpRequest::upgrade(SOCKET).send(server.address()).await;
     assert_eq!(refused.status, 403, "{refused:?}");
     let path = format!("{SOCKET}&token=a+b");
@@ -87,10 +87,15 @@ async fn a_token_keeps_others_out() {
 #[tokio::test]
 async fn the_token_becomes_a_cookie_and_leaves_the_address() {
     let server = server("token = \"a b\"");
-    let opened = get(&server, "/dashboard?token=a%20b").await;
-    assert_eq!((opened.status, opened.header("location")), (303, Some("/dashboard")));
+    let asked = get(&server, "/dashboard?token=a%20b").await;
+    let location = asked.header("location");
+    assert_eq!((asked.status, location), (303, Some("dashboard/?token=a%20b")));
+    let opened = get(&server, "/dashboard/?token=a%20b").await;
+    assert_eq!((opened.status, opened.header("location")), (303, Some("./")));
     let cookie = opened.header("set-cookie").unwrap();
-    assert!(cookie.ends_with("; Path=/dashboard; HttpOnly; SameSite=Strict"), "{cookie}");
+    // Without a path it is for what is below the page.
+    assert!(cookie.ends_with("; HttpOnly; SameSite=Strict"), "{cookie}");
+    assert!(!cookie.contains("Path="), "{cookie}");
     let (cookie, _) = cookie.split_once(';').unwrap();
     for (cookie, data, socket) in [(cookie, 200, 101), ("millrace_dashboard=a b", 403, 403)] {
         let request = HttpRequest::new("GET", "/dashboard/data.json").header("Cookie", cookie);
@@ -98,14 +103,14 @@ async fn the_token_becomes_a_cookie_and_leaves_the_address() {
         let upgrade = HttpRequest::upgrade(SOCKET).header("Cookie", cookie);
         assert_eq!(upgrade.send(server.address()).await.status, socket, "{cookie}");
     }
-    let wrong = get(&server, "/dashboard?token=a").await;
+    let wrong = get(&server, "/dashboard/?token=a").await;
     assert_eq!((wrong.status, wrong.header("set-cookie")), (200, None));
 }
 
 #[tokio::test]
 async fn the_page_runs_its_own_scripts_alone_and_is_in_no_other() {
     let server = server("");
-    let page = get(&server, "/dashboard").await;
+    let page = get(&server, "/dashboard/").await;
     let policy = page.header("content-security-policy").unwrap();
     for directive in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
         assert!(policy.contains(directive) && !policy.contains("unsafe"), "{policy}");

@@ -3,6 +3,7 @@
 mod access;
 mod browser;
 mod pipelines;
+mod prefix;
 
 use millrace_tests::{App, TestServer};
 

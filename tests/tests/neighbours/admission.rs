@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 
-const NO_UPGRADE: &str = "GET /socket/websocket HTTP/1.1\r\nHost: a\r\n\r\n";
-const UPGRADE: &str = "GET /socket/websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+const NO_UPGRADE: &str = "GET /socket/websocket HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const UPGRADE: &str = "GET /socket/websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
@@ -76,10 +76,13 @@ async fn requests_that_are_no_handshake_turn_nobody_away() {
 async fn a_connection_whose_handshakes_are_refused_is_closed() {
     let server = TestServer::shared();
     let address = server.address().parse().unwrap();
-    let answers = answers(address, [127, 0, 0, 1], NO_UPGRADE, 1000).await;
-    assert_eq!(answers.matches("HTTP/1.1 400").count(), 10, "{answers}");
-    let (_, last) = answers.rsplit_once("HTTP/1.1 400").unwrap();
-    assert!(last.to_ascii_lowercase().contains("connection: close"), "{last}");
+    let elsewhere = NO_UPGRADE.replace("localhost", "elsewhere.example");
+    for (request, status) in [(NO_UPGRADE, "HTTP/1.1 426"), (&elsewhere, "HTTP/1.1 403")] {
+        let answers = answers(address, [127, 0, 0, 1], request, 1000).await;
+        assert_eq!(answers.matches(status).count(), 10, "{answers}");
+        let (_, last) = answers.rsplit_once(status).unwrap();
+        assert!(last.to_ascii_lowercase().contains("connection: close"), "{last}");
+    }
 }
 
 /// However many handshakes come from one address, others come in.

@@ -13,6 +13,7 @@ mod leaving;
 mod mixed;
 mod order;
 mod overload;
+mod payloads;
 mod refs;
 mod together;
 mod v1;

@@ -164,3 +164,19 @@ async fn a_signed_component_is_trusted_as_long_as_nobody_changes_it() {
     millrace(&server, &words).await.assert_refused(&["a signature of none of trust.keys"]);
     assert_eq!(version(&mut client, TOPIC).await, "2");
 }
+
+#[tokio::test]
+async fn a_version_that_serves_what_another_plugin_serves_is_refused() {
+    let (probe, ping) = (App::probe_plugin(), App::ping_plugin());
+    let slow = App::slow_with("");
+    let slow = fs::read_to_string(slow.path().join("millrace.toml")).unwrap();
+    let plugins = format!("{slow}[plugins.probe]\ncomponent = {:?}\n", probe.path());
+    let app = App::written(&format!("[admin]\nlisten = \"127.0.0.1:0\"\n{plugins}"));
+    let server = TestServer::start(app);
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let swap = millrace(&server, &["swap", "slow", ping.path().to_str().unwrap()]).await;
+    swap.assert_refused(&["\"probe\"", "\"slow\"", "\"room:*\"", "give one of them another"]);
+    assert_eq!(version(&mut client, TOPIC).await, "1");
+    client.join("slow:a").await;
+}

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 #[tokio::test]
 async fn a_clients_close_is_echoed() {
     let server = TestServer::shared();
-    for code in [1000u16, 1001, 1008, 3000, 4001, 4999] {
+    for code in [1000u16, 1001, 1008, 1012, 1013, 1014, 3000, 4001, 4999] {
         let mut socket = RawSocket::connect(server.address()).await;
         socket.send(opcode::CLOSE, &[&code.to_be_bytes()[..], b"bye"].concat()).await;
         let (found, _) = socket.expect_close().await;
@@ -21,6 +21,34 @@ async fn a_clients_close_is_echoed() {
     let (head, _) = socket.recv().await;
     assert_eq!(head, 0x80 | opcode::CLOSE);
     socket.expect_end().await;
+}
+
+#[tokio::test]
+async fn a_code_that_nobody_may_send_is_a_protocol_error() {
+    let server = TestServer::shared();
+    for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999] {
+        let mut socket = RawSocket::connect(server.address()).await;
+        socket.send(opcode::CLOSE, &code.to_be_bytes()).await;
+        let (found, _) = socket.expect_close().await;
+        assert_eq!(found, 1002, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn who_says_no_more_hears_what_was_asked_for() {
+    let server = TestServer::shared();
+    for event in ["ping", "slow_ping", "parallel_slow_ping"] {
+        let mut socket = RawSocket::connect(server.address()).await;
+        socket.send(opcode::TEXT, br#"["1","1","room:half-closed","phx_join",{}]"#).await;
+        let _ = socket.recv().await;
+        let push = format!(r#"["1","2","room:half-closed","{event}",{{"ms":300}}]"#);
+        socket.send(opcode::TEXT, push.as_bytes()).await;
+        socket.say_no_more().await;
+        let reply =
+            br#"["1","2","room:half-closed","phx_reply",{"status":"ok","response":{"ms":300}}]"#;
+        socket.expect(opcode::TEXT, reply).await;
+        socket.expect_end().await;
+    }
 }
 
 #[tokio::test]

@@ -73,20 +73,103 @@ async fn the_version_is_one_of_two() {
 
 #[tokio::test]
 async fn only_a_get_can_be_upgraded() {
-    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
         check(upgrade().method(method).header("Content-Length", "0"), 400).await;
     }
 }
 
 #[tokio::test]
-async fn a_request_that_asks_for_no_websocket_is_told_so() {
-    check(HttpRequest::new("GET", "/socket/websocket?vsn=2.0.0"), 400).await;
-    check(upgrade().without("Upgrade"), 400).await;
-    check(upgrade().without("Connection"), 400).await;
+async fn a_request_that_asks_for_no_websocket_is_told_what_to_ask_for() {
+    let server = TestServer::shared();
+    for request in [
+        HttpRequest::new("GET", "/socket/websocket?vsn=2.0.0"),
+        HttpRequest::new("HEAD", "/socket/websocket?vsn=2.0.0"),
+        upgrade().without("Upgrade"),
+        upgrade().without("Connection"),
+        upgrade().without("Sec-WebSocket-Version"),
+        upgrade().header("Upgrade", "h2c"),
+        upgrade().old(),
+    ] {
+        let response = request.send(server.address()).await;
+        assert_eq!(response.status, 426, "{request:?} {response:?}");
+        assert_eq!(response.header("upgrade"), Some("websocket"), "{request:?} {response:?}");
+        assert_eq!(response.header("connection"), Some("Upgrade"), "{request:?} {response:?}");
+        assert_eq!(response.header("sec-websocket-version"), Some("13"), "{request:?}");
+    }
+    for version in ["0", "8", "12", "14", "99", "13a", ""] {
+        let request = upgrade().header("Sec-WebSocket-Version", version);
+        let response = request.send(server.address()).await;
+        assert_eq!(response.status, 426, "{version}: {response:?}");
+        assert_eq!(response.header("sec-websocket-version"), Some("13"), "{version}");
+    }
     check(upgrade().without("Sec-WebSocket-Key"), 400).await;
-    check(upgrade().without("Sec-WebSocket-Version"), 400).await;
-    check(upgrade().header("Upgrade", "h2c"), 400).await;
-    check(upgrade().header("Sec-WebSocket-Version", "12"), 400).await;
+    check(upgrade().also("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), 400).await;
+}
+
+#[tokio::test]
+async fn headers_are_lists_on_as_many_lines_as_one_likes() {
+    for request in [
+        upgrade().header("Upgrade", "h2c, websocket"),
+        upgrade().header("Upgrade", "h2c").also("Upgrade", "WebSocket"),
+        upgrade().header("Connection", "keep-alive").also("Connection", "Upgrade"),
+        upgrade().header("Connection", " , keep-alive,Upgrade ,"),
+        upgrade().header("Connection", "keep-alive Upgrade"),
+        upgrade().also("Sec-WebSocket-Version", "13"),
+        upgrade().header("Sec-WebSocket-Version", "8, 13"),
+    ] {
+        check(request, 101).await;
+    }
+    let server = TestServer::shared();
+    let split = upgrade()
+        .also("Sec-WebSocket-Protocol", "base64url.bearer.phx.MTIzNA")
+        .also("Sec-WebSocket-Protocol", "phoenix");
+    let response = split.send(server.address()).await;
+    assert_eq!(response.header("sec-websocket-protocol"), Some("phoenix"), "{response:?}");
+}
+
+#[tokio::test]
+async fn a_path_may_have_slashes_to_spare() {
+    for path in [
+        "/socket//websocket",
+        "/socket/websocket/",
+        "//socket/websocket",
+        "//socket///websocket//?vsn=2.0.0",
+    ] {
+        check(HttpRequest::upgrade(path), 101).await;
+    }
+    for path in ["/health/", "//ready"] {
+        check(HttpRequest::new("GET", path), 200).await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_subprotocol_that_both_know_is_named() {
+    let server = TestServer::with_config("[socket]\nsubprotocols = [\"chat.v1\", \"chat.v2\"]");
+    for (offered, named) in [
+        ("chat.v2, chat.v1", Some("chat.v2")),
+        ("phoenix, chat.v1", Some("phoenix")),
+        ("other, chat.v1", Some("chat.v1")),
+        ("base64url.bearer.phx.MTIzNA, chat.v1", Some("chat.v1")),
+        // A client that cannot do without one sees that there is none.
+        ("other", None),
+    ] {
+        let request = upgrade().header("Sec-WebSocket-Protocol", offered);
+        let response = request.send(server.address()).await;
+        assert_eq!(response.status, 101, "{offered}: {response:?}");
+        assert_eq!(response.header("sec-websocket-protocol"), named, "{offered}: {response:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_long_polling_is_told_what_to_do() {
+    let server = TestServer::with_config("");
+    let request = HttpRequest::new("GET", "/socket/longpoll?vsn=2.0.0");
+    let response = request.send(server.address()).await;
+    assert_eq!(response.status, 404, "{response:?}");
+    for words in ["/socket/websocket", "longPollFallbackMs"] {
+        assert!(response.body.contains(words), "{response:?}");
+    }
+    server.wait_for_log("longPollFallbackMs", 1);
 }
 
 #[tokio::test]

@@ -9,4 +9,5 @@ mod limits;
 mod malformed;
 mod origin;
 mod pages;
+mod requests;
 mod silence;

@@ -33,14 +33,97 @@ async fn by_default_a_page_may_connect_to_the_host_it_came_from() {
     .await;
 }
 
+/// Asks for a WebSocket of a host from a page of an origin.
+async fn ask(server: &TestServer, host: &str, origin: &str) -> u16 {
+    let request = HttpRequest::upgrade("/socket/websocket?vsn=2.0.0").header("Host", host);
+    request.header("Origin", origin).send(server.address()).await.status
+}
+
 #[tokio::test]
-async fn the_host_is_the_one_the_request_is_for() {
-    let server = TestServer::shared();
-    let request = HttpRequest::upgrade("/socket/websocket?vsn=2.0.0")
-        .header("Host", "chat.example:4000")
-        .header("Origin", "https://CHAT.example");
-    let response = request.send(server.address()).await;
-    assert_eq!(response.status, 101, "{response:?}");
+async fn the_host_is_the_one_the_request_is_for_or_one_that_leads_here() {
+    let hosts = "hosts = [\"chat.example\", \"*.live.example\", \"[2001:DB8::1]\"]";
+    let server = TestServer::with_config(&format!("[socket]\n{hosts}"));
+    let own = server.address();
+    for (host, origin, status) in [
+        ("chat.example:4000", "https://CHAT.example", 101),
+        // A proxy that does not hand Host on.
+        (own, "https://chat.example", 101),
+        (own, "https://a.live.example:8443", 101),
+        ("[2001:db8::1]:4000", "http://[2001:db8::1]", 101),
+        ("[::1]:4000", "http://[::1]:80", 101),
+        (own, "https://evil.example", 403),
+        ("chat.example", "https://evil.example", 403),
+        ("evil.example", "https://chat.example", 403),
+    ] {
+        assert_eq!(ask(&server, host, origin).await, status, "{host} {origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_was_compared_and_what_to_set() {
+    let server = TestServer::with_config("");
+    assert_eq!(ask(&server, server.address(), "https://chat.example").await, 403);
+    server.wait_for_log("refused a page of this origin", 1);
+    let log = server.log();
+    let host = format!("host={:?}", server.address());
+    for words in ["https://chat.example", &host, "proxy_set_header Host", "socket.hosts"] {
+        assert!(log.contains(words), "{words} is not in {log}");
+    }
+}
+
+#[tokio::test]
+async fn on_loopback_a_name_that_was_made_to_lead_here_is_refused() {
+    let server = TestServer::with_config("[dashboard]\nenabled = true\n");
+    for host in ["evil.example", "evil.example:4000", "localhost.evil.example", "10.0.0.1", ""] {
+        let request = |path| HttpRequest::new("GET", path).header("Host", host);
+        for path in ["/", "/dashboard/", "/pipelines/x/events", "/socket/longpoll"] {
+            let response = request(path).send(server.address()).await;
+            assert_eq!(response.status, 403, "{host} {path}: {response:?}");
+            assert!(response.body.contains("socket.hosts"), "{response:?}");
+        }
+        assert_eq!(ask(&server, host, &format!("http://{host}")).await, 403, "{host}");
+        // Whoever looks after the server may call it what he likes.
+        for path in ["/health", "/ready"] {
+            assert_eq!(request(path).send(server.address()).await.status, 200, "{host} {path}");
+        }
+    }
+    for host in ["localhost", "app.localhost:4000", "127.0.0.1", "127.1.2.3:1", "[::1]"] {
+        assert_eq!(ask(&server, host, &format!("http://{host}")).await, 101, "{host}");
+    }
+    server.wait_for_log("list it in socket.hosts", 1);
+}
+
+#[tokio::test]
+async fn apps_and_devices_can_be_listed() {
+    let server = TestServer::with_config(
+        r#"
+        [socket]
+        check_origin = [
+            "null", "file://", "capacitor://localhost", "chrome-extension://abc",
+            "http://[::1]:4000", "http://[0:0:0:0:0:0:0:2]",
+        ]
+        "#,
+    );
+    check(
+        &server,
+        &[
+            ("null", 101),
+            ("file://", 101),
+            ("file:///", 101),
+            ("capacitor://localhost", 101),
+            ("chrome-extension://abc", 101),
+            ("chrome-extension://abd", 403),
+            ("http://localhost", 403),
+            ("http://[::1]:4000", 101),
+            ("http://[::1]", 403),
+            ("http://[::2]:77", 101),
+            ("nothing", 403),
+        ],
+    )
+    .await;
+    let two = HttpRequest::upgrade("/socket/websocket").header("Origin", "null");
+    let two = two.also("Origin", "https://evil.example").send(server.address()).await;
+    assert_eq!(two.status, 403, "{two:?}");
 }
 
 #[tokio::test]

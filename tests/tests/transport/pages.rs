@@ -1,6 +1,7 @@
 //! Plain files beside the socket: `[static]`.
 
 use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use millrace_tests::{App, HttpRequest, TestServer};
 
@@ -84,7 +85,99 @@ async fn files_can_only_be_read() {
         let request = HttpRequest::new(method, "/").header("Content-Length", "0");
         let response = request.send(server.address()).await;
         assert_eq!(response.status, 405, "{method}: {response:?}");
+        assert_eq!(response.header("allow"), Some("GET, HEAD, OPTIONS"), "{method}");
     }
+}
+
+#[tokio::test]
+async fn what_has_no_name_that_a_file_can_have_is_not_found() {
+    let server = serve();
+    for segment in ["a".repeat(300), "%61".repeat(300), "\u{e9}".repeat(150)] {
+        for path in [format!("/{segment}"), format!("/deep/{segment}/x"), format!("/{segment}/")] {
+            let response = HttpRequest::new("GET", &path).send(server.address()).await;
+            assert_eq!(response.status, 404, "{path}: {response:?}");
+        }
+    }
+    let deep = "/deep".repeat(1_500);
+    let response = HttpRequest::new("GET", &deep).send(server.address()).await;
+    assert_eq!(response.status, 404, "{response:?}");
+    assert!(!server.log().contains("failed to read"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_folder_without_its_slash_leads_to_it_wherever_the_page_is() {
+    let server = serve();
+    for (path, location) in [
+        ("/deep/er", "./er/"),
+        ("/deep/er?a=b", "./er/?a=b"),
+        ("//deep//er", "./er/"),
+        ("/deep/%65r", "./%65r/"),
+    ] {
+        let response = HttpRequest::new("GET", path).send(server.address()).await;
+        assert_eq!((response.status, response.header("location")), (307, Some(location)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn text_is_said_to_be_utf_8() {
+    let server = serve();
+    for path in ["/", "/style.css", "/main.mjs", "/empty.txt"] {
+        let response = HttpRequest::new("GET", path).send(server.address()).await;
+        let media_type = response.header("content-type").unwrap_or_default();
+        assert!(media_type.ends_with("; charset=utf-8"), "{path}: {response:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_another_is_another() {
+    let app = App::probe_with("[static]\ndir = \"web\"");
+    let file = app.path().join("web/page.html");
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    let hour = |hours: u64| UNIX_EPOCH + Duration::from_secs(1_000_000_000 + hours * 3600);
+    // Beside it, and then renamed onto it, as a deployment does.
+    let put = |text: &str, time: SystemTime| {
+        let new = file.with_extension("new");
+        fs::write(&new, text).unwrap();
+        fs::File::options().write(true).open(&new).unwrap().set_modified(time).unwrap();
+        fs::rename(&new, &file).unwrap();
+    };
+    put("the second", hour(2));
+    let server = TestServer::start(app);
+    let get = || HttpRequest::new("GET", "/page.html");
+    let second = get().send(server.address()).await;
+    let header = |name: &str| second.header(name).unwrap().to_owned();
+    let (etag, modified) = (header("etag"), header("last-modified"));
+    for (name, value) in [("If-None-Match", &etag), ("If-Modified-Since", &modified)] {
+        let response = get().header(name, value).send(server.address()).await;
+        assert_eq!(response.status, 304, "{response:?}");
+        assert_eq!(response.header("etag"), Some(etag.as_str()), "{response:?}");
+    }
+    let part = get().header("Range", "bytes=4-").header("If-Range", &etag);
+    let response = part.send(server.address()).await;
+    assert_eq!((response.status, response.body.as_str()), (206, "second"), "{response:?}");
+    assert_eq!(response.header("content-range"), Some("bytes 4-9/10"));
+
+    // The withdrawn one is older, and of the same length; then one has the same time, too.
+    for (text, time) in [("the first!", hour(1)), ("the third!", hour(2))] {
+        put(text, time);
+        let mut conditions = vec![("If-None-Match", &etag)];
+        if time != hour(2) {
+            conditions.push(("If-Modified-Since", &modified));
+        }
+        for (name, value) in conditions {
+            let response = get().header(name, value).send(server.address()).await;
+            assert_eq!((response.status, response.body.as_str()), (200, text), "{name}");
+        }
+        let response = part.send(server.address()).await;
+        assert_eq!((response.status, response.body.as_str()), (200, text), "{response:?}");
+        let expected = get().header("If-Match", &etag).send(server.address()).await;
+        assert_eq!(expected.status, 412, "{expected:?}");
+    }
+    // A time that no date of HTTP can say.
+    put("from before", UNIX_EPOCH - Duration::from_secs(1_000_000));
+    let response = get().send(server.address()).await;
+    assert_eq!((response.status, response.body.as_str()), (200, "from before"), "{response:?}");
+    assert_eq!(response.header("last-modified"), None);
 }
 
 #[tokio::test]
@@ -101,6 +194,9 @@ async fn ranges_conditions_and_heads_are_answered() {
     for (name, value, status, body) in [
         ("Range", "bytes=0-5", 206, "import"),
         ("Range", "bytes=900-", 416, ""),
+        ("Range", "bytes=0-1,4-5", 200, "import '/lib/phoenix.mjs'"),
+        ("Range", "lines=0-1", 200, "import '/lib/phoenix.mjs'"),
+        ("Range", "bytes=-1000", 206, "import '/lib/phoenix.mjs'"),
         ("If-Modified-Since", modified, 304, ""),
         ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT", 412, ""),
     ] {

@@ -122,12 +122,15 @@ impl Shared {
         let before = plugin.live().component().clone();
         let after = pool.component().clone();
         let began = Instant::now();
-        if let Err(error) = self.swap_dispatchers(plugin.name(), &before, &after) {
+        let dispatchers = self.swap_dispatchers(plugin.name(), &before, &after);
+        let replaced = dispatchers
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.registry.replace(plugin, pool).map_err(|error| error.to_string()));
+        let replaced = replaced.map_err(|problem| {
             // Those that were exchanged already: the version before has started once.
             let _ = self.swap_dispatchers(plugin.name(), &after, &before);
-            return Err(SwapError::at(Step::Swap, error.to_string()));
-        }
-        let replaced = self.registry.replace(plugin, pool);
+            SwapError::at(Step::Swap, problem)
+        })?;
         let took = began.elapsed();
         tokio::task::spawn_blocking(move || replaced.unload());
         self.metrics.time_of(Metric::WasmSwap, &[plugin.name()], took);

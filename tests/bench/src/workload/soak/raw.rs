@@ -97,9 +97,9 @@ pub(super) async fn refused(server: Endpoint) -> Result<()> {
 /// A request without an end, and one whose body does not come.
 pub(super) async fn half_open(server: Endpoint) -> Result<()> {
     let mut head = TcpStream::connect(server.address).await?;
-    head.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ").await?;
+    head.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ").await?;
     let mut body = TcpStream::connect(server.address).await?;
-    let request = "POST /pipelines/jobs/events HTTP/1.1\r\nHost: x\r\n\
+    let request = "POST /pipelines/jobs/events HTTP/1.1\r\nHost: localhost\r\n\
                    Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n[";
     body.write_all(request.as_bytes()).await?;
     let _silent = TcpStream::connect(server.address).await?;
