@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::defaults;
+use super::{TimerConfig, defaults};
 use crate::pipeline::{
     BufferSpec, DemandLimits, DispatcherSpec, OnFull, PipelineSpec, RetryPolicy, Selector,
     StageSpec, Worker, WorkerSpec, check_pointer,
@@ -146,18 +146,6 @@ pub struct IngestConfig {
     pub timeout_ms: u64,
     /// How long a request waits for room, with `on_full = "wait"`.
     pub wait_ms: u64,
-}
-
-/// `[pipelines.NAME.timer]`: an event again and again.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TimerConfig {
-    /// Between two.
-    pub every_ms: u64,
-    /// What it carries.
-    pub payload: toml::Value,
-    /// What it belongs to.
-    pub key: Option<String>,
 }
 
 impl Default for BufferConfig {
