@@ -11,8 +11,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION,
-    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap,
+    HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use hyper::{Request, Response, StatusCode};
 
@@ -88,6 +89,19 @@ pub(super) fn turned_away(request: &Request<Incoming>, shared: &Shared) -> Respo
     match request.uri().path() {
         "/health" | "/ready" => unserved(request, shared),
         _ => busy(FULL_COME_AGAIN, "too many connections\n"),
+    }
+}
+
+/// What a response says of its request: its body was read to the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyRead;
+
+/// Ends the connection behind an answer that was given before the body of its request was
+/// read to the end: what still comes of it is no request.
+pub(crate) fn close_unread(has_body: bool, response: &mut Response<Body>) {
+    let is_read = response.extensions().get::<BodyRead>().is_some();
+    if has_body && !is_read {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -39,8 +39,9 @@ mod traffic;
 mod websocket;
 
 pub use echo::echo;
-pub(crate) use http::{Body, seal, text};
+pub(crate) use http::{Body, close_unread, seal, text};
 use listener::accept;
 pub(crate) use listener::{MAX_HEADER_BYTES, next, turn_away, unserved_places};
+pub(crate) use paced::Paced;
 pub(crate) use places::{Place, Places};
 pub(crate) use threads::{Listeners, Threads};
