@@ -9,8 +9,9 @@ use serde::Deserialize;
 use super::{TimerConfig, defaults};
 use crate::pipeline::{
     BufferSpec, DemandLimits, DispatcherSpec, OnFull, PipelineSpec, RetryPolicy, Selector,
-    StageSpec, Worker, WorkerSpec, check_pointer,
+    StageSpec, Worker, WorkerSpec,
 };
+use crate::wire::Pointer;
 
 /// One pipeline.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -212,9 +213,8 @@ impl PipelineConfig {
         if workers.is_empty() {
             return Err(" needs a worker; add `worker = { plugin = \"…\" }`".to_owned());
         }
-        if let Some(pointer) = &self.partition_by {
-            check_pointer(pointer).map_err(|problem| format!(".partition_by: {problem}"))?;
-        }
+        let partition_by = self.partition_by.as_deref().map(Pointer::parse).transpose();
+        let partition_by = partition_by.map_err(|problem| format!(".partition_by: {problem}"))?;
         let mut stages = Vec::new();
         for transform in &self.transforms {
             stages.push(stage(transform.dispatcher.as_deref(), &[transform], find)?);
@@ -237,7 +237,7 @@ impl PipelineConfig {
             name: name.to_owned(),
             buffer: self.buffer.spec()?,
             retry: self.retry.policy()?,
-            partition_by: self.partition_by.clone(),
+            partition_by,
             deadline: self.deadline_ms.map(Duration::from_millis),
             ordered: self.ordered,
             rate_per_second: nonzero(self.rate_per_second, "rate_per_second")?,

@@ -38,6 +38,6 @@ pub use event::{ConsumerId, DropReason, EventId, NewEvent, Now, Verdict};
 pub(crate) use ingest::{Bounds, Format, IngestError};
 pub use retry::RetryPolicy;
 pub use runtime::{Handover, Nowhere, Pipeline, PipelineError, Surroundings};
-pub use selector::{PointerError, Selector, check_pointer};
+pub use selector::Selector;
 pub use spec::{BufferSpec, DispatcherSpec, PipelineSpec, StageSpec, WorkerSpec};
 pub use worker::{Native, Worker};

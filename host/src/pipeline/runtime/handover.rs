@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Aftermath, Pipeline};
 use crate::pipeline::core::Refused;
 use crate::pipeline::event::NewEvent;
-use crate::pipeline::selector::{Selector, text_at};
+use crate::pipeline::selector::Selector;
 use crate::pipeline::storage::{Safe, StorageError};
 
 /// What became of events that were handed over.
@@ -193,13 +193,13 @@ impl Pipeline {
             return;
         }
         // What is no JSON has no key, and is selected by those that want all.
-        let json = serde_json::from_slice(&event.payload).unwrap_or_default();
+        let json = std::str::from_utf8(&event.payload).unwrap_or_default();
         if let Some(pointer) = pointer {
-            event.key = text_at(&json, pointer);
+            event.key = pointer.text(json).map(Into::into);
         }
         if self.selects {
             let wants = |selector: &Option<Arc<Selector>>| {
-                selector.as_ref().is_none_or(|selector| selector.selects(&json))
+                selector.as_ref().is_none_or(|selector| selector.selects(json))
             };
             let bits = self.selectors.iter().enumerate().filter(|(_, selector)| wants(selector));
             event.selected = Some(bits.fold(0, |selected, (bit, _)| selected | 1 << bit));

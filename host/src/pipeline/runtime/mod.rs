@@ -29,7 +29,7 @@ use crate::bucket::Bucket;
 use crate::channel::{Effect, SocketRef};
 use crate::telemetry::{Metrics, Origin, PipelineMeters, Seldom};
 use crate::wasm::{Component, Fault, GuestDispatcher, GuestStandby};
-use crate::wire::Payload;
+use crate::wire::{Payload, Pointer};
 
 /// Where what workers ask for is carried out.
 pub trait Surroundings: Debug + Send + Sync {
@@ -66,7 +66,7 @@ impl Surroundings for Nowhere {
 pub struct Pipeline {
     name: String,
     max_event_bytes: usize,
-    partition_by: Option<String>,
+    partition_by: Option<Pointer>,
     /// The selectors of a broadcast, by bit.
     selectors: Vec<Option<Arc<Selector>>>,
     /// Whether there is any.
