@@ -14,6 +14,7 @@
 
 mod called;
 mod channels;
+mod coding;
 mod connection;
 mod echo;
 mod files;
