@@ -16,9 +16,9 @@ function event(more) {
   number += 1;
   return new CloudEvent({
     id: `id-${number}`,
-    source: "/sensors/é ü%20",
+    source: "/sensors/a%20b",
     type: "com.example.measured",
-    subject: "a \"quoted\" subject",
+    subject: "a \"quoted\" größer 50% subject",
     time: "2026-01-02T03:04:05.678Z",
     dataschema: "https://example.com/schema",
     partitionkey: `key-${number}`,

@@ -154,10 +154,13 @@ fn invalid(problem: &str) -> IngestError {
 }
 
 /// The value of a header: in quotes or not, and percent-encoded where it is not printable.
+/// What some programs do not encode is UTF-8, or else Latin-1, as Node.js sends it.
 fn read_value(value: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(value).ok()?.trim();
+    let latin = || Cow::Owned(value.iter().copied().map(char::from).collect());
+    let text: Cow<'_, str> = std::str::from_utf8(value).map_or_else(|_| latin(), Cow::Borrowed);
+    let text = text.trim();
     let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    let text = quoted.map_or(Cow::Borrowed(text), |quoted| Cow::Owned(unescape(quoted)));
+    let text = quoted.map_or_else(|| text.to_owned(), unescape);
     percent_decode_str(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
@@ -239,6 +242,9 @@ mod tests {
         assert_eq!(event.get("host"), None);
         let attributes = read(None, &more).unwrap().unwrap();
         assert_eq!(attributes.key().as_deref(), Some("ada"));
+        for raw in ["größer 50%".as_bytes(), b"gr\xf6\xdfer 50%"] {
+            assert_eq!(read_value(raw).as_deref(), Some("größer 50%"));
+        }
     }
 
     #[test]

@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A pipeline that is fed over HTTP, beside the probe with its clients.
 fn server(config: &str, http: &str) -> TestServer {
+    TestServer::start(app(config, http))
+}
+
+fn app(config: &str, http: &str) -> App {
     let probe = App::probe_plugin();
     let plugin = probe.path();
     let page = "[static]\ndir = \"web\"\n";
@@ -28,7 +32,7 @@ fn server(config: &str, http: &str) -> TestServer {
     std::fs::create_dir(app.path().join("web")).unwrap();
     let large = File::create(app.path().join("web/large.bin")).unwrap();
     large.set_len(256 * 1024 * 1024).unwrap();
-    TestServer::start(app)
+    app
 }
 
 async fn bystander(server: &TestServer) -> TestClient {
@@ -91,7 +95,9 @@ async fn bodies_that_stop_one_byte_short_keep_no_place() {
 #[tokio::test]
 async fn clients_that_do_not_read_what_they_ask_for_keep_no_place() {
     let config = "[socket]\nmax_connections = 6\nhandshake_timeout_ms = 1000";
-    let server = server(config, "http = {}");
+    let app = app(config, "http = {}");
+    let app = app.environment("RUST_LOG", "info,millrace::transport::paced=debug");
+    let server = TestServer::start(app);
     let mut bystander = bystander(&server).await;
     let mut attackers = Vec::new();
     for _ in 0..5 {
@@ -104,6 +110,8 @@ async fn clients_that_do_not_read_what_they_ask_for_keep_no_place() {
     }
     longest_ping(&mut bystander, TOPIC, 20).await;
     served(&server).await;
+    // Whoever reads on before it has had its time is a slow reader.
+    server.wait_for_log("a client does not take its response", 5);
     for mut stream in attackers {
         let (mut into, mut all) = (vec![0; 1024 * 1024], 0);
         while let Ok(read @ 1..) = timeout(PATIENCE, stream.read(&mut into)).await.unwrap() {
