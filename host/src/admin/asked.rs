@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Request, StatusCode};
 use serde::de::DeserializeOwned;
@@ -105,12 +105,17 @@ impl Content {
     async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Problem> {
         let Self { media_type, max_bytes, .. } = *self;
         self.check_type(request.headers())?;
+        let too_large = || {
+            let problem = format!("the body has more than {max_bytes} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, problem))
+        };
+        // Not read at all: who waits to be told to go on need not send it.
+        if request.body().size_hint().lower() > max_bytes as u64 {
+            return too_large();
+        }
         match Limited::new(request.into_body(), max_bytes).collect().await {
             Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let problem = format!("the body has more than {max_bytes} bytes");
-                Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, problem))
-            }
+            Err(error) if error.is::<LengthLimitError>() => too_large(),
             Err(_) => {
                 Err(Problem::invalid(format!("the body broke off; {media_type} is expected")))
             }

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 
@@ -18,7 +18,7 @@ use super::{Problem, access, routes};
 use crate::config::AdminConfig;
 use crate::server::{Shared, StartError};
 use crate::telemetry::{Metric, Seldom};
-use crate::transport::{self, Body, MAX_HEADER_BYTES};
+use crate::transport::{self, Body, MAX_HEADER_BYTES, Paced};
 
 /// Listens for operators; an error if anybody could reach it and do anything.
 pub(crate) async fn bind(config: &AdminConfig) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -65,22 +65,29 @@ async fn serve(
     shared: Arc<Shared>,
 ) {
     let timeout = Duration::from_millis(config.timeout_ms);
+    let stream = Paced::new(stream, timeout, shared.metrics.clone());
     let idle = Duration::from_millis(shared.socket.keep_alive_timeout_ms).max(timeout);
     let first = transport::FirstRequest::new();
     let came = first.clone();
     let standing = Arc::new(standing);
     let asking = Arc::clone(&standing);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (standing, config) = (Arc::clone(&asking), Arc::clone(&config));
         let shared = Arc::clone(&shared);
         came.came();
-        async move { Ok::<_, Infallible>(respond(request, peer, &standing, &config, &shared).await) }
+        async move {
+            let has_body = !request.body().is_end_stream();
+            let mut response = respond(request, peer, &standing, &config, &shared).await;
+            let is_refused = response.status().is_client_error();
+            transport::close_unread(has_body && is_refused, &mut response);
+            Ok::<_, Infallible>(response)
+        }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(stream, service);
     tokio::select! {
         served = serving => {
             if let Err(error) = served {

@@ -360,7 +360,7 @@ mod tests {
             (&piped("buffer = { keep = \"all\" }"), "expected `first` or `last`"),
             (&piped("buffer = { keep = \"last\", on_full = \"wait\" }"), "has both `keep` and"),
             (&piped("retry = { max_attempts = 0 }"), "pipelines.p.retry.max_attempts is 0"),
-            (&piped("timer = { every_ms = 5 }"), "missing field `payload`"),
+            (&piped("timer = { payload = 1 }"), "missing field `every_ms`"),
             ("[statsd]\ndialect = \"x\"", "expected `etsy` or `dogstatsd`"),
             ("[statsd]\ndatagram_bytes = 1", "statsd.datagram_bytes is 1; 128 to 65507"),
             ("[statsd]\ninterval_ms = 0", "statsd.interval_ms is 0"),

@@ -12,6 +12,7 @@ mod origin;
 mod pipeline;
 mod static_files;
 mod swap;
+mod timer;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use admin::AdminConfig;
@@ -28,7 +29,8 @@ pub use origin::{CheckOrigin, OriginPattern};
 pub(crate) use pipeline::dispatcher;
 pub use pipeline::{
     BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig, Tells,
-    TimerConfig, WorkerConfig,
+    WorkerConfig,
 };
 pub use static_files::StaticFiles;
 pub use swap::{SwapConfig, TrustConfig};
+pub use timer::TimerConfig;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::check::no_empty_token;
-use super::defaults;
+use super::{TimerConfig, defaults};
 use crate::pipeline::{
     BufferSpec, DemandLimits, DispatcherSpec, OnFull, PipelineSpec, RetryPolicy, Selector,
-    StageSpec, Worker, WorkerSpec, check_pointer,
+    StageSpec, Worker, WorkerSpec,
 };
+use crate::wire::Pointer;
 
 /// One pipeline.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -149,18 +150,6 @@ pub struct IngestConfig {
     pub wait_ms: u64,
 }
 
-/// `[pipelines.NAME.timer]`: an event again and again.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TimerConfig {
-    /// Between two.
-    pub every_ms: u64,
-    /// What it carries.
-    pub payload: toml::Value,
-    /// What it belongs to.
-    pub key: Option<String>,
-}
-
 impl Default for BufferConfig {
     fn default() -> Self {
         Self {
@@ -225,9 +214,8 @@ impl PipelineConfig {
         if workers.is_empty() {
             return Err(" needs a worker; add `worker = { plugin = \"…\" }`".to_owned());
         }
-        if let Some(pointer) = &self.partition_by {
-            check_pointer(pointer).map_err(|problem| format!(".partition_by: {problem}"))?;
-        }
+        let partition_by = self.partition_by.as_deref().map(Pointer::parse).transpose();
+        let partition_by = partition_by.map_err(|problem| format!(".partition_by: {problem}"))?;
         let mut stages = Vec::new();
         for transform in &self.transforms {
             stages.push(stage(transform.dispatcher.as_deref(), &[transform], find)?);
@@ -250,7 +238,7 @@ impl PipelineConfig {
             name: name.to_owned(),
             buffer: self.buffer.spec()?,
             retry: self.retry.policy()?,
-            partition_by: self.partition_by.clone(),
+            partition_by,
             deadline: self.deadline_ms.map(Duration::from_millis),
             ordered: self.ordered,
             rate_per_second: nonzero(self.rate_per_second, "rate_per_second")?,

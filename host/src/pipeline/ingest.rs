@@ -3,17 +3,17 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::Deserializer;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::cloud_event::{self, Attributes};
 use super::event::NewEvent;
-use crate::wire::is_json;
 
 /// How a body carries events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// One JSON value, or an array of them: `application/json`.
+    /// One JSON value, several one behind the other, or an array of them: `application/json`.
     Json,
     /// One in each line: `application/x-ndjson`.
     Lines,
@@ -21,6 +21,8 @@ pub(crate) enum Format {
     CloudEvent,
     /// An array of those: `application/cloudevents-batch+json`.
     CloudEvents,
+    /// The data of one CloudEvent, whose attributes are headers (binary mode).
+    Data(Box<Attributes>),
 }
 
 /// What a body may have.
@@ -36,7 +38,8 @@ pub(crate) enum IngestError {
     /// Of a type that is not known.
     #[error(
         "the content type is {0:?}; application/json, application/x-ndjson, \
-         application/cloudevents+json or application/cloudevents-batch+json are expected"
+         application/cloudevents+json or application/cloudevents-batch+json are expected, or \
+         another type with the ce- headers of a CloudEvent"
     )]
     Format(String),
     /// It is not what it says.
@@ -55,63 +58,75 @@ pub(crate) enum IngestError {
     },
 }
 
-/// What has to be in a CloudEvent, and its key (the partitioning extension).
-#[derive(Deserialize)]
-struct CloudEvent<'a> {
-    #[serde(borrow)]
-    specversion: std::borrow::Cow<'a, str>,
-    #[serde(rename = "id")]
-    _id: std::borrow::Cow<'a, str>,
-    #[serde(rename = "source")]
-    _source: std::borrow::Cow<'a, str>,
-    #[serde(rename = "type")]
-    _type: std::borrow::Cow<'a, str>,
-    partitionkey: Option<Box<str>>,
-}
-
 impl Format {
-    /// By the value of the `content-type` header.
-    pub(crate) fn parse(content_type: &str) -> Result<Self, IngestError> {
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        match essence.to_ascii_lowercase().as_str() {
+    /// By the headers of a request: its `content-type`, and the `ce-` headers of a CloudEvent
+    /// in binary mode.
+    pub(crate) fn of<'a>(
+        content_type: Option<&str>,
+        headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, IngestError> {
+        let given = content_type.unwrap_or_default();
+        let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/cloudevents+json" => return Ok(Self::CloudEvent),
+            "application/cloudevents-batch+json" => return Ok(Self::CloudEvents),
+            // In a format that is not known.
+            other if other.starts_with("application/cloudevents") => {
+                return Err(IngestError::Format(given.to_owned()));
+            }
+            _ => {}
+        }
+        if let Some(attributes) = Attributes::read(content_type, headers)? {
+            return Ok(Self::Data(Box::new(attributes)));
+        }
+        match essence.as_str() {
             "application/json" => Ok(Self::Json),
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Self::Lines),
-            "application/cloudevents+json" => Ok(Self::CloudEvent),
-            "application/cloudevents-batch+json" => Ok(Self::CloudEvents),
-            _ => Err(IngestError::Format(content_type.to_owned())),
+            _ => Err(IngestError::Format(given.to_owned())),
         }
     }
 
     /// The events of a body. All or none.
     pub(crate) fn events(
-        self,
+        &self,
         body: &[u8],
         bounds: Bounds,
         stamped_ms: u64,
     ) -> Result<Vec<NewEvent>, IngestError> {
+        let Bounds { max_events, max_event_bytes } = bounds;
+        let event = |at, payload: Bytes, key| {
+            let (found, allowed) = (payload.len(), max_event_bytes);
+            match found > allowed {
+                true => Err(IngestError::TooLarge { at, found, allowed }),
+                false => Ok(NewEvent { payload, key, stamped_ms, ..NewEvent::default() }),
+            }
+        };
+        if let Self::Data(attributes) = self {
+            let payload = attributes.with_data(body)?;
+            return Ok(vec![event(0, payload.into(), attributes.key())?]);
+        }
         let text = std::str::from_utf8(body)
             .map_err(|error| IngestError::Invalid(format!("the body is not UTF-8: {error}")))?;
-        let Bounds { max_events, max_event_bytes } = bounds;
+        // Some programs begin with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let Texts { first: texts, count: found } = self.texts(text, max_events)?;
         if found > max_events {
             return Err(IngestError::TooMany { found, allowed: max_events });
         }
         let mut events = Vec::with_capacity(texts.len());
         for (at, text) in texts.into_iter().enumerate() {
-            if text.len() > max_event_bytes {
-                let (found, allowed) = (text.len(), max_event_bytes);
-                return Err(IngestError::TooLarge { at, found, allowed });
-            }
-            let key = self.key(at, text)?;
+            let key = match self {
+                Self::CloudEvent | Self::CloudEvents => cloud_event::key(at, text)?,
+                Self::Json | Self::Lines | Self::Data(_) => None,
+            };
             // A copy of its own: the body goes when the request is over.
-            let payload = Bytes::copy_from_slice(text.as_bytes());
-            events.push(NewEvent { payload, key, stamped_ms, ..NewEvent::default() });
+            events.push(event(at, Bytes::copy_from_slice(text.as_bytes()), key)?);
         }
         Ok(events)
     }
 
     /// The JSON text of each event, as far as there are to be so many.
-    fn texts(self, body: &str, most: usize) -> Result<Texts<'_>, IngestError> {
+    fn texts<'a>(&self, body: &'a str, most: usize) -> Result<Texts<'a>, IngestError> {
         let invalid = |error| IngestError::Invalid(format!("the body is not JSON: {error}"));
         let array = body.trim_start().starts_with('[');
         match self {
@@ -122,7 +137,7 @@ impl Format {
                     if line.is_empty() {
                         continue;
                     }
-                    if texts.count < most && !is_json(line) {
+                    if texts.count < most && serde_json::from_str::<IgnoredAny>(line).is_err() {
                         let (at, start) = (at + 1, line.chars().take(40).collect::<String>());
                         let problem = format!("line {at} is not JSON: {start:?}");
                         return Err(IngestError::Invalid(problem));
@@ -140,27 +155,22 @@ impl Format {
             Self::CloudEvents => {
                 Err(IngestError::Invalid("an array of CloudEvents is expected".to_owned()))
             }
-            Self::Json | Self::CloudEvent => {
+            Self::CloudEvent | Self::Data(_) => {
                 let value: &RawValue = serde_json::from_str(body).map_err(invalid)?;
                 Ok(Texts { first: vec![value.get()], count: 1 })
             }
+            Self::Json => {
+                let mut texts = Texts::default();
+                for value in serde_json::Deserializer::from_str(body).into_iter::<&RawValue>() {
+                    texts.add(value.map_err(invalid)?.get(), most);
+                }
+                if texts.count == 0 {
+                    let empty = "the body is empty; JSON is expected";
+                    return Err(IngestError::Invalid(empty.to_owned()));
+                }
+                Ok(texts)
+            }
         }
-    }
-
-    fn key(self, at: usize, text: &str) -> Result<Option<Box<str>>, IngestError> {
-        if matches!(self, Self::Json | Self::Lines) {
-            return Ok(None);
-        }
-        let invalid = |problem: String| {
-            IngestError::Invalid(format!("event {at} is no CloudEvent: {problem}"))
-        };
-        let event: CloudEvent<'_> =
-            serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
-        if !event.specversion.starts_with("1.") {
-            let found = event.specversion;
-            return Err(invalid(format!("specversion is {found:?}; 1.0 is expected")));
-        }
-        Ok(event.partitionkey)
     }
 }
 
@@ -213,7 +223,8 @@ mod tests {
     const BOUNDS: Bounds = Bounds { max_events: 3, max_event_bytes: 100 };
 
     fn read(content_type: &str, body: &str) -> Result<Vec<String>, String> {
-        let events = Format::parse(content_type).and_then(|f| f.events(body.as_bytes(), BOUNDS, 7));
+        let format = Format::of(Some(content_type), std::iter::empty());
+        let events = format.and_then(|f| f.events(body.as_bytes(), BOUNDS, 7));
         let events = events.map_err(|error| error.to_string())?;
         let text = |event: &NewEvent| {
             assert_eq!(event.stamped_ms, 7);
@@ -232,6 +243,11 @@ mod tests {
             ("application/json; charset=utf-8", "[1, {\"a\":[2]}]", vec!["1", "{\"a\":[2]}"]),
             ("Application/X-NDJSON", "{\"a\":1}\r\n\n [2]\n", vec!["{\"a\":1}", "[2]"]),
             ("application/json", "[]", vec![]),
+            // As programs that ship logs write them.
+            ("application/json", "{\"a\":1}{\"a\":2}\n3", vec!["{\"a\":1}", "{\"a\":2}", "3"]),
+            ("application/json", "\u{feff}1", vec!["1"]),
+            ("application/json", "[\"\\ud83d\"]", vec!["\"\\ud83d\""]),
+            ("application/x-ndjson", "\"\\ud83d\"\n1e999", vec!["\"\\ud83d\"", "1e999"]),
             ("application/cloudevents+json", EVENT, vec![EVENT]),
         ] {
             assert_eq!(read(content_type, body).unwrap(), expected, "{body}");
@@ -247,7 +263,16 @@ mod tests {
         let large = format!("[1, \"{}\"]", "x".repeat(100));
         for (content_type, body, problem) in [
             ("text/plain", "", "the content type is \"text/plain\"; application/json, "),
+            (
+                "application/cloudevents+xml",
+                "",
+                "the content type is \"application/cloudevents+xml",
+            ),
             ("application/json", "{", "the body is not JSON: "),
+            ("application/json", " ", "the body is empty"),
+            ("application/json", "1 2 3 4", "the body has 4 events, allowed are 3 (http.max"),
+            ("application/json", "1 {", "the body is not JSON: "),
+            ("application/json", "{} [1", "the body is not JSON: "),
             ("application/json", large.as_str(), "event 1 has 102 bytes, allowed are 100"),
             ("application/json", "[1,2,3,4,[5]]", "the body has 5 events, allowed are 3 (http.max"),
             ("application/json", "[1,2,3,4,", "the body is not JSON: "),

@@ -13,6 +13,7 @@
 //! a task for each consumer takes a batch, has it worked on, and says what came
 //! of it, all under one lock that no call is made under but the dispatcher's.
 
+mod cloud_event;
 mod consumer;
 mod core;
 mod dead_letters;
@@ -37,7 +38,7 @@ pub(crate) use dispatcher::{Assignment, Broken, Dispatcher, Offer, Standby, Subs
 pub use event::{ConsumerId, DropReason, EventId, NewEvent, Now, Verdict};
 pub(crate) use ingest::{Bounds, Format, IngestError};
 pub use retry::RetryPolicy;
-pub use runtime::{Handover, Nowhere, Pipeline, PipelineError, Surroundings};
-pub use selector::{PointerError, Selector, check_pointer};
+pub use runtime::{Handover, NotTaken, Nowhere, Pipeline, PipelineError, Surroundings};
+pub use selector::Selector;
 pub use spec::{BufferSpec, DispatcherSpec, PipelineSpec, StageSpec, WorkerSpec};
 pub use worker::{Native, Worker};

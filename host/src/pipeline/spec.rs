@@ -9,6 +9,7 @@ use super::retry::RetryPolicy;
 use super::selector::Selector;
 use super::worker::Worker;
 use crate::plugin::Plugin;
+use crate::wire::Pointer;
 
 /// One pipeline, its bounds checked.
 #[derive(Debug)]
@@ -19,9 +20,8 @@ pub struct PipelineSpec {
     pub buffer: BufferSpec,
     /// How what failed is tried again.
     pub retry: RetryPolicy,
-    /// Where the key of an event is in its JSON, as a JSON pointer, unless it was
-    /// given with the event.
-    pub partition_by: Option<String>,
+    /// Where the key of an event is in its JSON, unless it was given with the event.
+    pub partition_by: Option<Pointer>,
     /// How old an event may be when a worker starts on it.
     pub deadline: Option<Duration>,
     /// Whether an event starts only when the one before it of its key has ended.

@@ -103,12 +103,12 @@ pub enum StartError {
         /// Why not.
         cause: io::Error,
     },
-    /// The StatsD server cannot be reached by name.
+    /// Measurements cannot be sent to what is no address.
     #[error("statsd.address is {address:?}: {cause}")]
     Statsd {
         /// The address.
         address: String,
         /// Why not.
-        cause: cadence::MetricError,
+        cause: io::Error,
     },
 }

@@ -255,7 +255,7 @@ fn count(pipeline: &Pipeline, before: &Totals, metrics: &Metrics) -> Totals {
 /// Hands over an event again and again, until the server stops.
 async fn tick(shared: Weak<Shared>, pipeline: Arc<Pipeline>, timer: TimerConfig) {
     let TimerConfig { every_ms, payload, key } = timer;
-    let payload = serde_json::to_vec(&payload).unwrap_or_default();
+    let payload = payload.to_string();
     let mut ticks = interval(Duration::from_millis(every_ms.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

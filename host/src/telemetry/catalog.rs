@@ -64,7 +64,8 @@ catalog! {
     /// A plugin or an operator closed a connection by its user id.
     SocketDisconnected: Counter "socket.disconnected" "connections" [];
     /// A request over HTTP was given up: its `body` did not come within `http.timeout_ms`, or its
-    /// client took next to nothing of the `response` for `handshake_timeout_ms`.
+    /// client took next to nothing of the `response` for `handshake_timeout_ms` (an operator:
+    /// `admin.timeout_ms`), or more came behind the response than is discarded (`unread`).
     RequestCutOff: Counter "request.cut_off" "requests" ["part"];
     /// A client sent more than `max_messages_per_second` or `max_bytes_per_second`, and was not
     /// read for a while.
@@ -172,7 +173,7 @@ catalog! {
     /// Events were taken from producers.
     PipelineAccepted: Counter "pipeline.accepted" "events" ["pipeline"];
     /// Events found the buffer full (`buffer.size`, `max_bytes`, `max_per_key`), and their
-    /// producers were told.
+    /// producers were told; of a request over HTTP, all of them.
     PipelineRejected: Counter "pipeline.rejected" "events" ["pipeline"];
     /// Events passed all stages.
     PipelineDone: Counter "pipeline.done" "events" ["pipeline"];
@@ -232,7 +233,7 @@ catalog! {
     MetricsDropped: Counter "metrics.dropped" "measurements" ["plugin"];
     /// A line of the log found as much waiting as is kept for a slow reader of stderr.
     LogDropped: Counter "log.dropped" "lines" [];
-    /// A datagram could not be sent.
+    /// A datagram could not be sent: nobody listens, or the server has no address yet.
     StatsdLost: Counter "statsd.lost" "datagrams" [];
 }
 

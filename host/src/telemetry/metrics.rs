@@ -1,10 +1,9 @@
 //! What the server counts and measures.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use cadence::MetricError;
 
 use super::catalog::Metric;
 use super::events::EventNames;
@@ -43,8 +42,8 @@ pub(crate) struct Wanted {
 
 impl Metrics {
     /// Measures for whoever wants to know; a StatsD server is sent to without
-    /// ever waiting for it.
-    pub(crate) fn new(wanted: Wanted) -> Result<Self, MetricError> {
+    /// ever waiting for it. An error when its address is none.
+    pub(crate) fn new(wanted: Wanted) -> io::Result<Self> {
         let Wanted { statsd, kept, events } = wanted;
         let registry = Arc::<Registry>::default();
         let own = Metric::ALL.iter().map(|metric| own(&registry, *metric)).collect();

@@ -5,6 +5,7 @@
 //! ```
 
 mod catalog;
+mod destination;
 mod events;
 mod line;
 mod log;

@@ -1,15 +1,13 @@
 //! Sends what was recorded to a StatsD server, on a thread of its own.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::net::UnixDatagram;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use cadence::{BufferedUdpMetricSink, BufferedUnixMetricSink, MetricError, MetricSink};
-
 use super::catalog::Metric;
+use super::destination::Destination;
 use super::line::{self, Dialect, Sampled, Value};
 use super::registry::{Key, Kind, Registry, Series};
 use super::series::Distribution;
@@ -32,37 +30,38 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct Reporter(Sender<Sender<()>>);
 
-/// How often the host of the server is looked up again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(60);
 /// Values of one distribution in one report; more are sampled, and say so.
 const MAX_SAMPLES: u64 = 32;
 
 struct Report {
     registry: Arc<Registry>,
-    sink: Box<dyn MetricSink + Send>,
+    destination: Destination,
     target: Target,
     window: Window,
     /// Datagrams that could not be sent, as far as they were reported.
     lost: u64,
     lost_counter: Option<Series>,
     line: String,
+    /// Lines that go out together.
+    datagram: String,
 }
 
 impl Reporter {
-    /// Starts reporting.
-    pub(crate) fn start(registry: Arc<Registry>, target: Target) -> Result<Self, MetricError> {
-        let sink = sink(&target)?;
+    /// Starts reporting; an error when the address of the target is none.
+    pub(crate) fn start(registry: Arc<Registry>, target: Target) -> io::Result<Self> {
+        let destination = Destination::new(&target.address)?;
         let lost = Key { name: Metric::StatsdLost.spec().name.to_owned(), labels: Vec::new() };
         let lost_counter = registry.series(lost, Kind::Counter);
         let (asked, asking) = channel();
         let mut report = Report {
             registry,
-            sink,
+            destination,
             target,
             window: Window::default(),
             lost: 0,
             lost_counter,
             line: String::new(),
+            datagram: String::new(),
         };
         thread::Builder::new().name("statsd".to_owned()).spawn(move || report.run(&asking))?;
         Ok(Self(asked))
@@ -76,26 +75,6 @@ impl Reporter {
             let _ = reported.recv_timeout(Duration::from_secs(1));
         }
     }
-}
-
-fn sink(target: &Target) -> Result<Box<dyn MetricSink + Send>, MetricError> {
-    if let Some(path) = target.address.strip_prefix("unix:") {
-        let socket = UnixDatagram::unbound()?;
-        socket.set_nonblocking(true)?;
-        let size = target.datagram_bytes;
-        return Ok(Box::new(BufferedUnixMetricSink::with_capacity(path, socket, size)));
-    }
-    let any = |v6: bool| if v6 { "[::]:0" } else { "0.0.0.0:0" };
-    let resolved: Vec<SocketAddr> =
-        std::net::ToSocketAddrs::to_socket_addrs(target.address.as_str())?.collect();
-    let v6 = resolved.first().is_some_and(SocketAddr::is_ipv6);
-    let socket = UdpSocket::bind(any(v6))?;
-    socket.set_nonblocking(true)?;
-    let sink = BufferedUdpMetricSink::builder()
-        .with_capacity(target.datagram_bytes)
-        .with_resolver_period(RESOLVE_EVERY)
-        .build(target.address.clone(), socket)?;
-    Ok(Box::new(sink))
 }
 
 impl Report {
@@ -114,6 +93,7 @@ impl Report {
     }
 
     fn report(&mut self) {
+        self.destination.begin();
         for (key, reading) in self.window.next(&self.registry) {
             match reading {
                 Reading::Added(added) => self.emit(&key, Value::Count(added)),
@@ -127,10 +107,10 @@ impl Report {
             let Series::Set(set) = series else { continue };
             set.take().iter().for_each(|member| self.emit(key, Value::Member(member)));
         }
-        // An error is counted by the sink.
-        let _ = self.sink.flush();
-        let dropped = self.sink.stats().packets_dropped;
-        let lost = i64::try_from(dropped - std::mem::replace(&mut self.lost, dropped));
+        self.send();
+        self.destination.end();
+        let all = self.destination.lost();
+        let lost = i64::try_from(all - std::mem::replace(&mut self.lost, all));
         if let (Ok(lost @ 1..), Some(Series::Counter(counter))) = (lost, &self.lost_counter) {
             // Said with the next report.
             counter.add(lost);
@@ -152,7 +132,21 @@ impl Report {
         self.line.clear();
         let Target { dialect, prefix, .. } = &self.target;
         line::write(&mut self.line, *dialect, prefix, &key.name, &labels, value);
-        // As above.
-        let _ = self.sink.emit(&self.line);
+        let together = self.datagram.len() + 1 + self.line.len();
+        if together > self.target.datagram_bytes {
+            self.send();
+        }
+        if !self.datagram.is_empty() {
+            self.datagram.push('\n');
+        }
+        self.datagram.push_str(&self.line);
+    }
+
+    /// Sends the lines that are gathered.
+    fn send(&mut self) {
+        if !self.datagram.is_empty() {
+            self.destination.send(self.datagram.as_bytes());
+            self.datagram.clear();
+        }
     }
 }

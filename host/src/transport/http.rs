@@ -12,8 +12,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue,
-    LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap,
+    HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::{info, warn};
@@ -199,6 +200,19 @@ pub(super) fn short_of_memory(request: &Request<Incoming>, shared: &Shared) -> R
     match request.uri().path() {
         "/health" => unserved(request, shared),
         _ => busy(FULL_COME_AGAIN, "the server is short of memory\n"),
+    }
+}
+
+/// What a response says of its request: its body was read to the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyRead;
+
+/// Ends the connection behind an answer that was given before the body of its request was
+/// read to the end: what still comes of it is no request.
+pub(crate) fn close_unread(has_body: bool, response: &mut Response<Body>) {
+    let is_read = response.extensions().get::<BodyRead>().is_some();
+    if has_body && !is_read {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
@@ -102,15 +102,16 @@ fn answer_once(
     answer: fn(&Request<Incoming>, &Shared) -> Response<http::Body>,
 ) {
     let Some(place) = places.take(peer.ip()) else { return };
+    let stream = Paced::new(stream, TURN_AWAY_TIMEOUT, shared.metrics.clone());
     let shared = Arc::clone(shared);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let response = answer(&request, &shared);
         async move { Ok::<_, Infallible>(response) }
     });
     let answering = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(stream, service);
     tokio::spawn(async move {
         // Whoever asked may have gone.
         let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, answering).await;
@@ -136,13 +137,8 @@ async fn say_busy(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     // Closing with the request unread would reset the connection, and the
     // answer with it.
-    let (mut rest, mut request) = (MAX_HEADER_BYTES, [0; 1024]);
-    while rest > 0 {
-        match stream.read(&mut request).await? {
-            0 => break,
-            read => rest = rest.saturating_sub(read),
-        }
-    }
+    let mut request = [0; 1024];
+    while stream.read(&mut request).await? > 0 {}
     Ok(())
 }
 
@@ -159,10 +155,15 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
     let admitted = Arc::new(admitted);
     let first = FirstRequest::new();
     let asked = first.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (shared, admitted) = (Arc::clone(&shared), Arc::clone(&admitted));
         asked.came();
-        async move { Ok::<_, Infallible>(http::respond(request, peer, &shared, admitted).await) }
+        async move {
+            let has_body = !request.body().is_end_stream();
+            let mut response = http::respond(request, peer, &shared, admitted).await;
+            http::close_unread(has_body, &mut response);
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

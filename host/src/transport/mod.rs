@@ -14,6 +14,7 @@
 
 mod called;
 mod channels;
+mod coding;
 mod conditions;
 mod connection;
 mod echo;
@@ -45,8 +46,9 @@ mod websocket;
 pub use echo::echo;
 pub(crate) use first::FirstRequest;
 pub(crate) use host::host;
-pub(crate) use http::{Body, options, seal, text};
+pub(crate) use http::{Body, close_unread, options, seal, text};
 use listener::accept;
 pub(crate) use listener::{MAX_HEADER_BYTES, next, turn_away, unserved_places};
+pub(crate) use paced::Paced;
 pub(crate) use places::{Place, Places};
 pub(crate) use threads::{Listeners, Threads};

@@ -1,14 +1,14 @@
 //! What belongs to an instance on the host's side: what its imports work on, and WASI
 //! with nothing granted.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostMonotonicClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::batch;
 use super::bindings::millrace::plugin::{http, log, types};
@@ -40,7 +40,6 @@ pub(super) struct State {
     pub(super) fuel: u64,
     /// Of that fuel.
     pub(super) slice: Slice,
-    started: Instant,
     lines: usize,
     lines_dropped: usize,
     /// What the call measures.
@@ -70,7 +69,7 @@ impl State {
     ) -> Self {
         let output = OutputTail::default();
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(output.clone()).stderr(output.clone());
+        wasi.stdout(output.clone()).stderr(output.clone()).monotonic_clock(Monotonic);
         let wasi = wasi.max_random_size(MAX_WASI_RANDOM_BYTES).build();
         Self {
             wasi,
@@ -83,7 +82,6 @@ impl State {
             batch: None,
             fuel: 0,
             slice: Slice::default(),
-            started: Instant::now(),
             lines: 0,
             lines_dropped: 0,
         }
@@ -103,6 +101,30 @@ impl State {
         self.measured.flush();
         self.lines = 0;
         self.lines_dropped = 0;
+    }
+}
+
+/// A clock that begins with the process: a reading that one instance has kept is no later
+/// than that of another that comes after it.
+pub(super) struct Monotonic;
+
+/// Of which nothing is known but that it came first.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Monotonic {
+    /// In nanoseconds.
+    pub(super) fn now_ns() -> u64 {
+        u64::try_from(BEGINNING.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl HostMonotonicClock for Monotonic {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        Self::now_ns()
     }
 }
 
@@ -167,11 +189,6 @@ impl State {
             log::Level::Warn => warn!(plugin, id, "{text}"),
             log::Level::Error => error!(plugin, id, "{text}"),
         }
-    }
-
-    /// How long its instance has lived.
-    pub(super) fn age(&self) -> Duration {
-        self.started.elapsed()
     }
 
     /// Takes effects of a call that goes on: for whom they are, and their bytes.

@@ -89,7 +89,7 @@ pub use grants::Denied;
 pub use payload::{IntoPayload, Payload};
 pub use socket::{Socket, SocketRef};
 pub use tasks::Tasks;
-pub use worker::{Batch, Effects, Event, NewEvent, Verdict, Verdicts, Worker};
+pub use worker::{Batch, Effects, Event, InvalidEvent, NewEvent, Verdict, Verdicts, Worker};
 
 #[doc(hidden)]
 pub use wit_bindgen;

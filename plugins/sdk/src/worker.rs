@@ -1,5 +1,6 @@
 //! Work on the events of pipelines.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -41,7 +42,8 @@ pub trait Worker {
     /// returned neither an error nor [`Verdict::Retry`].
     ///
     /// An error has the event tried again, and is the reason in the dead letters if
-    /// it was the last attempt; a panic does the same for the whole batch, which is
+    /// it was the last attempt; that of [`Event::json`] is a [`Verdict::Fail`], as no
+    /// further attempt would read it. A panic has the whole batch tried again, which is
     /// split to find the event that caused it.
     fn handle(event: &Event<'_>, effects: &mut Effects) -> Result<Verdict>;
 
@@ -50,18 +52,29 @@ pub trait Worker {
     fn handle_batch(batch: &Batch, effects: &mut Effects, verdicts: &mut Verdicts) {
         for (index, event) in batch.events().enumerate() {
             let before = effects.0.len();
-            let verdict = Self::handle(&event, effects).unwrap_or_else(|error| {
-                let reason = error.to_string();
-                host::log::warn(&format!("event {}: {reason}", event.id));
-                Verdict::Retry { after: None, reason }
-            });
-            if matches!(verdict, Verdict::Retry { .. }) {
+            let result = Self::handle(&event, effects);
+            if matches!(result, Err(_) | Ok(Verdict::Retry { .. })) {
                 effects.0.truncate(before);
             }
-            verdicts.set(index, verdict);
+            verdicts.set(index, result.unwrap_or_else(|error| failed(event.id, &error)));
         }
     }
 }
+
+/// What an error of [`Worker::handle`] comes to.
+fn failed(event: u64, error: &Error) -> Verdict {
+    let reason = error.to_string();
+    host::log::warn(&format!("event {event}: {reason}"));
+    match error.downcast_ref() {
+        Some(InvalidEvent(_)) => Verdict::Fail(reason),
+        None => Verdict::Retry { after: None, reason },
+    }
+}
+
+/// An event that carries something else than its worker reads: none of its attempts would
+/// come to more.
+#[derive(Debug)]
+pub struct InvalidEvent(serde_json::Error);
 
 /// What became of the events of a batch.
 #[derive(Debug, Default)]
@@ -157,10 +170,21 @@ impl Batch {
 }
 
 impl Event<'_> {
-    /// Reads the JSON it carries.
+    /// Reads the JSON it carries. An [`InvalidEvent`] when it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(self.payload)
-            .map_err(|error| Error::msg(format!("invalid event: {error}")))
+        serde_json::from_slice(self.payload).map_err(|error| Error::new(InvalidEvent(error)))
+    }
+}
+
+impl fmt::Display for InvalidEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid event: {}", self.0)
+    }
+}
+
+impl std::error::Error for InvalidEvent {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
     }
 }
 

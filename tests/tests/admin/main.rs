@@ -7,6 +7,7 @@ mod commands;
 mod openapi;
 mod routes;
 mod top;
+mod unread;
 
 use millrace_tests::{App, HttpRequest, HttpResponse, TestClient, TestServer, TestSocket};
 use serde_json::{Value, json};

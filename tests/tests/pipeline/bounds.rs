@@ -22,15 +22,19 @@ fn jobs(count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_full_buffer_refuses_and_says_which_and_when_to_come_again() {
-    let server = busy("size = 3").await;
-    let response = enqueue(&server, "jobs", &jobs(5)).await;
+async fn a_full_buffer_refuses_all_of_a_request_and_says_when_to_come_again() {
+    let server = busy("size = 5").await;
+    enqueued(&server, "jobs", &jobs(3)).await;
+    let response = enqueue(&server, "jobs", &jobs(3)).await;
     assert_eq!(response.status, 429, "{response:?}");
     assert_eq!(response.header("retry-after"), Some("1"), "{response:?}");
-    let told = json!({ "accepted": 3, "rejected": 2, "rejected_at": [3, 4] });
+    let reason = "there is room for 2 of the 3 events now (buffer.size, buffer.max_bytes), and all \
+                  or none are taken; send all of them again";
+    let told = json!({ "accepted": 0, "rejected": 3, "reason": reason });
     assert_eq!(response.json(), told);
+    enqueued(&server, "jobs", &jobs(2)).await;
     let view = until(&server, "jobs", |_| true).await;
-    assert_eq!((&view["totals"]["rejected"], &view["totals"]["buffered"]), (&json!(2), &json!(3)));
+    assert_eq!((&view["totals"]["rejected"], &view["totals"]["buffered"]), (&json!(3), &json!(5)));
 }
 
 #[tokio::test]
@@ -47,17 +51,20 @@ async fn a_buffer_may_drop_the_newest_or_the_oldest() {
 #[tokio::test]
 async fn a_producer_that_waits_is_refused_in_the_end() {
     let server = busy("size = 3\non_full = \"wait\"").await;
-    let response = enqueue(&server, "jobs", &jobs(5)).await;
+    enqueued(&server, "jobs", &jobs(2)).await;
+    let response = enqueue(&server, "jobs", &jobs(2)).await;
     assert_eq!(response.status, 429, "{response:?}");
-    assert_eq!(response.json()["accepted"], 3);
+    assert_eq!(response.json()["accepted"], 0);
 }
 
 #[tokio::test]
 async fn one_user_has_no_more_than_its_share() {
     let server = busy("max_per_key = 2").await;
-    let mut events = jobs(3);
-    events.push(job("bob", 0));
-    let response = enqueue(&server, "jobs", &events).await;
-    let told = json!({ "accepted": 3, "rejected": 1, "rejected_at": [2] });
-    assert_eq!(response.json(), told);
+    enqueued(&server, "jobs", &[job("ada", 0), job("bob", 0)]).await;
+    let response = enqueue(&server, "jobs", &[job("bob", 1), job("ada", 1), job("ada", 2)]).await;
+    let reason = "event 2 finds as many of its key waiting as there may be (buffer.max_per_key), \
+                  and all or none are taken; send all of them again";
+    let told = json!({ "accepted": 0, "rejected": 3, "reason": reason });
+    assert_eq!((response.status, response.json()), (429, told));
+    enqueued(&server, "jobs", &[job("bob", 1), job("ada", 1)]).await;
 }

@@ -85,3 +85,19 @@ async fn operators_need_the_admin_interface() {
     assert_eq!(response.status, 404, "{response:?}");
     assert!(response.body.contains("operators ask the admin interface"), "{response:?}");
 }
+
+#[tokio::test]
+async fn an_event_that_no_attempt_can_read_is_tried_once() {
+    let server = server();
+    let events = [job("ada", 1), json!({ "usr": "ada" }), json!([1]), job("ada", 2)];
+    enqueued(&server, "jobs", &events).await;
+    let view = until(&server, "jobs", |totals| totals["done"] == 2).await;
+    let view =
+        if view["dead_letters"] == 2 { view } else { until_letters(&server, "jobs", 2).await };
+    assert_eq!(view["totals"]["retried"], 0, "{view}");
+    let listed = admin(&server, "GET", "dead-letters", None).await;
+    for letter in listed["dead_letters"].as_array().unwrap() {
+        assert_eq!(letter["attempts"], 1, "{letter}");
+        assert!(letter["reason"].as_str().unwrap().starts_with("invalid event: "), "{letter}");
+    }
+}

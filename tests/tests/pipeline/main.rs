@@ -3,16 +3,21 @@
 mod answers;
 mod bounds;
 mod broadcast;
+mod cloud_events;
 mod dead_letters;
 mod dispatchers;
 mod grants;
 mod jobs;
+mod keys;
 mod memory;
 mod relay;
+mod shippers;
 mod stopping;
 mod switching;
+mod timers;
 mod transforms;
 mod unfair;
+mod unread;
 
 use std::time::Instant;
 

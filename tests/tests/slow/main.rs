@@ -1,6 +1,7 @@
 //! Slow handlers, tasks, late answers, deadlines and faults: what a client sees
 //! of them. The app is `tests/apps/slow`.
 
+mod clocks;
 mod concurrency;
 mod deadlines;
 mod disconnecting;

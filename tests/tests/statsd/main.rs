@@ -2,6 +2,7 @@
 
 mod graphite;
 mod lines;
+mod names;
 mod pipelines;
 mod server;
 

@@ -12,9 +12,9 @@ worker = { plugin = \"jobs\" }
 http = {}
 retry = { max_attempts = 2, backoff_ms = 1 }
 [pipelines.reject]
-worker = { plugin = \"jobs\" }
+worker = { plugin = \"jobs\", max_demand = 1 }
 http = {}
-buffer = { size = 1 }
+buffer = { size = 3 }
 [pipelines.first]
 worker = { plugin = \"jobs\" }
 http = {}
@@ -71,7 +71,11 @@ async fn hand_over(server: &TestServer) {
     for (pipeline, events) in all_taken {
         assert_eq!(enqueue(server, pipeline, &events).await, 202, "{pipeline}");
     }
-    assert_eq!(enqueue(server, "reject", &jobs("nobody", 4, "work_ms", &json!(0))).await, 429);
+    // One is worked on, one waits, and then there is no room for three.
+    for (count, status) in [(1, 202), (1, 202), (3, 429)] {
+        let events = jobs("nobody", count, "work_ms", &json!(1_000));
+        assert_eq!(enqueue(server, "reject", &events).await, status);
+    }
 }
 
 #[tokio::test]
@@ -103,9 +107,9 @@ async fn a_statsd_server_gets_exactly_what_became_of_events() {
         ("failed.jobs", 2.0),
         ("retried.jobs", 5.0),
         ("rejected.jobs", 0.0),
-        ("accepted.reject", 1.0),
+        ("accepted.reject", 2.0),
         ("rejected.reject", 3.0),
-        ("done.reject", 1.0),
+        ("done.reject", 2.0),
         ("accepted.first", 4.0),
         ("dropped.first.newest", 3.0),
         ("done.first", 1.0),

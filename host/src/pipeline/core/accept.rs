@@ -51,6 +51,11 @@ impl Core {
                 return self.refuse(event);
             }
         }
+        self.store(event, hash, now)
+    }
+
+    /// Takes an event for which there is room.
+    pub(super) fn store(&mut self, event: NewEvent, hash: u64, now: Now) -> Result<(), Refused> {
         match self.storage.append(&event, now) {
             Ok(number) => {
                 self.last_stored = number;
@@ -80,8 +85,7 @@ impl Core {
     pub(in crate::pipeline) fn renew_leases(&mut self, now: Now) {
         self.storage.extend(&self.slots.numbers(), now);
         while !self.is_full() {
-            let room = self.config.size - self.slots.buffered();
-            let leased = self.storage.lease(room, now);
+            let leased = self.storage.lease(self.room(), now);
             if leased.is_empty() {
                 break;
             }
@@ -93,9 +97,9 @@ impl Core {
         self.accepted(now);
     }
 
-    /// Counts an event that was refused without a look at the buffer.
-    pub(in crate::pipeline) fn rejected(&mut self) {
-        self.totals.rejected += 1;
+    /// Counts events that were refused without a look at the buffer.
+    pub(in crate::pipeline) fn rejected(&mut self, events: usize) {
+        self.totals.rejected += events as u64;
     }
 
     /// Sends on what was accepted.
@@ -104,12 +108,12 @@ impl Core {
     }
 
     /// Whether a key has as many events waiting as it may.
-    fn is_over_its_share(&self, hash: u64) -> bool {
-        self.config.max_per_key > 0
-            && self
-                .keys
-                .find(hash)
-                .is_some_and(|key| key.waiting as usize >= self.config.max_per_key)
+    pub(super) fn is_over_its_share(&self, hash: u64) -> bool {
+        if self.config.max_per_key == 0 || hash == 0 {
+            return false;
+        }
+        let waiting = self.keys.find(hash).map_or(0, |key| key.waiting as usize);
+        waiting + self.reserved_of(hash) >= self.config.max_per_key
     }
 
     fn refuse(&mut self, event: NewEvent) -> Result<(), Refused> {

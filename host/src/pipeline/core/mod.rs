@@ -13,6 +13,7 @@
 mod accept;
 mod finish;
 mod pump;
+mod reserve;
 mod stage;
 mod take;
 #[cfg(test)]
@@ -21,6 +22,8 @@ mod totals;
 
 pub(super) use accept::Refused;
 pub(super) use finish::CallEnd;
+use reserve::Reserve;
+pub(super) use reserve::Short;
 pub(super) use stage::{Stage, StageConfig};
 pub(super) use take::Next;
 pub use take::{Batch, Row};
@@ -94,6 +97,8 @@ pub(super) struct Core {
     random: u64,
     /// The least room that a producer waits for.
     wanted_room: usize,
+    /// What is kept for events that are about to come.
+    reserve: Reserve,
     /// What came of it all, for the host to see to.
     outputs: Vec<Output>,
     /// Consumers that may be able to start a call.
@@ -144,6 +149,7 @@ impl Core {
             last_stored: 0,
             random: random | 1,
             wanted_room: usize::MAX,
+            reserve: Reserve::default(),
             outputs: Vec::new(),
             woken: Vec::new(),
             taken: Vec::new(),
@@ -195,17 +201,11 @@ impl Core {
 
     /// Whether there is the room that a producer waits for. Says so once.
     pub(super) fn has_wanted_room(&mut self) -> bool {
-        let room = self.config.size.saturating_sub(self.slots.buffered());
-        let is_there = room >= self.wanted_room && self.slots.bytes() < self.config.max_bytes;
+        let is_there = self.room() >= self.wanted_room && !self.is_full();
         if is_there {
             self.wanted_room = usize::MAX;
         }
         is_there
-    }
-
-    /// What happens when the buffer is full.
-    pub(super) fn on_full(&self) -> OnFull {
-        self.config.on_full
     }
 
     /// The dispatchers of the stages, by name.
@@ -228,7 +228,13 @@ impl Core {
 
     /// Whether a further event would find the buffer full.
     pub(super) fn is_full(&self) -> bool {
-        self.slots.buffered() >= self.config.size || self.slots.bytes() >= self.config.max_bytes
+        let bytes = self.slots.bytes() + self.reserve.bytes;
+        self.room() == 0 || bytes >= self.config.max_bytes
+    }
+
+    /// How many further events may wait, as far as their bytes allow it.
+    fn room(&self) -> usize {
+        self.config.size.saturating_sub(self.slots.buffered() + self.reserve.events)
     }
 
     /// What the host has to see to, since it was last asked.

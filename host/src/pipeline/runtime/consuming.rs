@@ -153,7 +153,7 @@ impl Pipeline {
     /// What a transform forwards is bounded like what comes in.
     fn bound(&self, verdict: &mut Verdict) {
         if let Verdict::Forward(payload) = verdict
-            && payload.len() > self.max_event_bytes
+            && payload.len() > self.buffer.max_event_bytes
         {
             let reason = format!("forwarded {}", self.too_large(payload.len()));
             *verdict = Verdict::Fail { reason };

@@ -2,15 +2,11 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
-use std::vec;
-
-use tokio::time::Instant;
 
 use super::{Aftermath, Pipeline};
-use crate::pipeline::core::Refused;
+use crate::pipeline::core::{Core, Refused};
 use crate::pipeline::event::NewEvent;
-use crate::pipeline::selector::{Selector, text_at};
+use crate::pipeline::selector::Selector;
 use crate::pipeline::storage::{Safe, StorageError};
 
 /// What became of events that were handed over.
@@ -34,7 +30,7 @@ impl Debug for Handover {
 
 impl Handover {
     /// What became of the next of the events.
-    fn note(&mut self, result: Result<(), Refused>) {
+    pub(super) fn note(&mut self, result: Result<(), Refused>) {
         match result {
             Ok(()) => self.accepted += 1,
             Err(Refused(event)) => {
@@ -44,8 +40,13 @@ impl Handover {
         }
     }
 
+    /// It is safe when all is that was accepted so far.
+    pub(super) fn keep_safe(&mut self, core: &Core) {
+        self.safe = core.safe();
+    }
+
     /// What became of the events behind these.
-    fn add(&mut self, next: Self) {
+    pub(super) fn add(&mut self, next: Self) {
         let places = self.accepted + self.refused.len();
         self.accepted += next.accepted;
         self.refused.extend(next.refused.into_iter().map(|(place, event)| (places + place, event)));
@@ -68,43 +69,15 @@ impl Handover {
     }
 }
 
-/// Events of a request that are handed over at a time: as long as others wait for the
-/// pipeline, some tens of microseconds.
-const PIECE: usize = 512;
-
 impl Pipeline {
-    /// Hands the events of a request over, some at a time, so that others have their
-    /// turns in between; with `patience`, those that find no room wait for it.
-    pub(crate) async fn enqueue_in_pieces(
-        &self,
-        events: Vec<NewEvent>,
-        patience: Option<Duration>,
-    ) -> Handover {
-        let until = patience.map(|patience| Instant::now() + patience);
-        let mut waiting = events.into_iter();
-        let mut handover = Handover::default();
-        loop {
-            let piece: Vec<_> = waiting.by_ref().take(PIECE).collect();
-            handover.add(match until {
-                Some(until) => {
-                    let patience = until.saturating_duration_since(Instant::now());
-                    self.enqueue_patiently(piece, patience).await
-                }
-                None => {
-                    self.free().await;
-                    self.enqueue(piece)
-                }
-            });
-            if waiting.len() == 0 {
-                return handover;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Hands events over. Those that find no room, or are too large, come back.
     pub fn enqueue(&self, mut events: Vec<NewEvent>) -> Handover {
         self.look_into(&mut events);
+        self.hand_over(events)
+    }
+
+    /// The same for events whose keys are known.
+    pub(super) fn hand_over(&self, events: Vec<NewEvent>) -> Handover {
         let mut handover = Handover::default();
         let mut aftermath = Aftermath::default();
         {
@@ -119,65 +92,11 @@ impl Pipeline {
                 }
             }
             inner.core.accepted(now);
-            handover.safe = inner.core.safe();
+            handover.keep_safe(&inner.core);
             aftermath.take(&mut inner.core);
         }
         self.see_to(&mut aftermath, None);
         handover
-    }
-
-    /// The same, but events that find no room wait for it, no longer than
-    /// `patience`. One whose key has its share is refused at once.
-    pub async fn enqueue_patiently(
-        &self,
-        mut events: Vec<NewEvent>,
-        patience: Duration,
-    ) -> Handover {
-        self.look_into(&mut events);
-        let until = Instant::now() + patience;
-        let mut waiting = events.into_iter();
-        let mut handover = Handover::default();
-        loop {
-            let room = self.room.notified();
-            self.free().await;
-            let closed = self.accept_some(&mut waiting, &mut handover);
-            if waiting.len() == 0 || closed {
-                break;
-            }
-            if tokio::time::timeout_at(until, room).await.is_err() {
-                self.accept_some(&mut waiting, &mut handover);
-                break;
-            }
-        }
-        waiting.for_each(|event| handover.note(Err(Refused(event))));
-        handover
-    }
-
-    /// Hands over what there is room for; true when no more is taken at all.
-    fn accept_some(&self, waiting: &mut vec::IntoIter<NewEvent>, handover: &mut Handover) -> bool {
-        let mut aftermath = Aftermath::default();
-        let closed = {
-            let mut inner = self.lock();
-            let now = self.now();
-            while !inner.closed && !inner.core.is_full() && waiting.len() > 0 {
-                for hash in inner.core.hash_keys(waiting.as_slice()) {
-                    if inner.core.is_full() {
-                        break;
-                    }
-                    let Some(event) = waiting.next() else { break };
-                    handover.note(inner.core.accept(event, hash, now));
-                }
-            }
-            inner.core.accepted(now);
-            if waiting.len() > 0 {
-                inner.core.want_room(waiting.len());
-            }
-            handover.safe = inner.core.safe();
-            aftermath.take(&mut inner.core);
-            inner.closed
-        };
-        self.see_to(&mut aftermath, None);
-        closed
     }
 
     /// Finds the keys and the selections of events in their JSON.
@@ -193,13 +112,13 @@ impl Pipeline {
             return;
         }
         // What is no JSON has no key, and is selected by those that want all.
-        let json = serde_json::from_slice(&event.payload).unwrap_or_default();
+        let json = std::str::from_utf8(&event.payload).unwrap_or_default();
         if let Some(pointer) = pointer {
-            event.key = text_at(&json, pointer);
+            event.key = pointer.text(json).map(Into::into);
         }
         if self.selects {
             let wants = |selector: &Option<Arc<Selector>>| {
-                selector.as_ref().is_none_or(|selector| selector.selects(&json))
+                selector.as_ref().is_none_or(|selector| selector.selects(json))
             };
             let bits = self.selectors.iter().enumerate().filter(|(_, selector)| wants(selector));
             event.selected = Some(bits.fold(0, |selected, (bit, _)| selected | 1 << bit));

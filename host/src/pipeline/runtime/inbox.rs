@@ -27,7 +27,7 @@ struct Waiting {
     events: VecDeque<NewEvent>,
     bytes: usize,
     /// Found no room.
-    rejected: u64,
+    rejected: usize,
 }
 
 /// What comes in while a dispatcher computes for as long as it may.
@@ -166,7 +166,7 @@ impl Pipeline {
             return;
         }
         let Waiting { events, rejected, .. } = self.inbox.take();
-        (0..rejected).for_each(|_| inner.core.rejected());
+        inner.core.rejected(rejected);
         for event in events {
             let [hash, ..] = inner.core.hash_keys(std::slice::from_ref(&event));
             if let Err(Refused(event)) = self.accept_one(inner, event, hash, now) {
@@ -185,8 +185,8 @@ impl Pipeline {
     ) -> Result<(), Refused> {
         if inner.closed {
             Err(Refused(event))
-        } else if event.payload.len() > self.max_event_bytes {
-            inner.core.rejected();
+        } else if event.payload.len() > self.buffer.max_event_bytes {
+            inner.core.rejected(1);
             Err(Refused(event))
         } else {
             inner.core.accept(event, hash, now)

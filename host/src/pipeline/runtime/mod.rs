@@ -4,19 +4,22 @@
 mod consuming;
 mod handover;
 mod inbox;
+mod not_taken;
+mod reserved;
 mod stages;
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 pub use handover::Handover;
 use inbox::Inbox;
+pub use not_taken::NotTaken;
 use stages::{Seat, staged, started};
 
 use super::core::{Core, CoreConfig, OnFull, Output, Totals};
@@ -24,12 +27,12 @@ use super::dead_letters::DeadLetters;
 use super::dispatcher::{Broken, Dispatcher, Standby};
 use super::event::{ConsumerId, NewEvent, Now};
 use super::selector::Selector;
-use super::spec::{DispatcherSpec, PipelineSpec, StageSpec};
+use super::spec::{BufferSpec, DispatcherSpec, PipelineSpec, StageSpec};
 use crate::bucket::Bucket;
 use crate::channel::{Effect, SocketRef};
 use crate::telemetry::{Metrics, Origin, PipelineMeters, Seldom};
 use crate::wasm::{Component, Fault, GuestDispatcher, GuestStandby};
-use crate::wire::Payload;
+use crate::wire::{Payload, Pointer};
 
 /// Where what workers ask for is carried out.
 pub trait Surroundings: Debug + Send + Sync {
@@ -65,8 +68,8 @@ impl Surroundings for Nowhere {
 #[derive(Debug)]
 pub struct Pipeline {
     name: String,
-    max_event_bytes: usize,
-    partition_by: Option<String>,
+    buffer: BufferSpec,
+    partition_by: Option<Pointer>,
     /// The selectors of a broadcast, by bit.
     selectors: Vec<Option<Arc<Selector>>>,
     /// Whether there is any.
@@ -77,6 +80,8 @@ pub struct Pipeline {
     started: Instant,
     /// There may be room again for producers that wait.
     room: Notify,
+    /// Whose turn it is to wait for room, in the order of their coming.
+    turns: AsyncMutex<()>,
     /// Nothing is in hand any more.
     idle: Notify,
     dead_letters: Mutex<DeadLetters>,
@@ -141,7 +146,7 @@ impl Pipeline {
         Ok(Self {
             meters: PipelineMeters::new(metrics, &spec.name),
             name: spec.name,
-            max_event_bytes: spec.buffer.max_event_bytes,
+            buffer: spec.buffer,
             partition_by: spec.partition_by,
             selects: selectors.iter().any(Option::is_some),
             selectors,
@@ -154,6 +159,7 @@ impl Pipeline {
             stages: seats,
             started,
             room: Notify::new(),
+            turns: AsyncMutex::new(()),
             idle: Notify::new(),
             dead_letters: Mutex::new(DeadLetters::new(spec.dead_letters)),
             surroundings: OnceLock::new(),
@@ -171,7 +177,7 @@ impl Pipeline {
 
     /// The largest payload an event may have.
     pub(crate) fn max_event_bytes(&self) -> usize {
-        self.max_event_bytes
+        self.buffer.max_event_bytes
     }
 
     /// Whether a plugin is one of its workers or dispatchers.
@@ -183,7 +189,7 @@ impl Pipeline {
 
     /// Whether producers are to wait for room.
     pub(crate) fn waits(&self) -> bool {
-        self.lock().core.on_full() == OnFull::Wait
+        self.buffer.on_full == OnFull::Wait
     }
 
     /// The keys with most events in hand, most first, each with its share of them.
@@ -358,7 +364,7 @@ impl Pipeline {
     }
     /// What is wrong with a payload of so many bytes.
     pub(crate) fn too_large(&self, bytes: usize) -> String {
-        let allowed = self.max_event_bytes;
+        let allowed = self.buffer.max_event_bytes;
         format!("{bytes} bytes, allowed are {allowed} (buffer.max_event_bytes)")
     }
 

@@ -1,7 +1,7 @@
 //! Slow work in every way there is. The tests of `tests/slow` tell it what to
 //! do; one arm of `handle_in` or `run` is one of its ways.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_plugin::prelude::*;
 
@@ -94,6 +94,17 @@ impl Channel for Slow {
                 socket.flush();
             }
             "log" => log::info(&order.value),
+            // How long ago `value` was read on the clock that never goes back, and whether
+            // that of std has been running for as long.
+            "clocks" => {
+                let ns = clock::monotonic_ns();
+                let before = order.value.parse().unwrap_or(ns);
+                let between = ns.checked_sub(before).ok_or_else(|| Error::msg("it went back"))?;
+                let std = Instant::now().checked_sub(Duration::from_nanos(between)).is_some();
+                let between_ms = between / 1_000_000;
+                let told = json!({ "ns": ns.to_string(), "between_ms": between_ms, "std": std });
+                return Reply::ok(told);
+            }
             "disconnect" => socket.disconnect(&order.user),
             "measure" => {
                 metrics::count("orders", 2);
