@@ -42,10 +42,9 @@ impl Version {
     /// changed and of when it was put there: a file that takes the place of a newer one, or
     /// has the same times as all others, has another.
     pub(super) fn new(stat: &Stat) -> Self {
-        let nanos =
-            |seconds: i64, nanos: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        let changed = nanos(stat.st_mtime as i64, stat.st_mtime_nsec as u64);
-        let put = nanos(stat.st_ctime as i64, stat.st_ctime_nsec as u64);
+        const SECOND: i128 = 1_000_000_000;
+        let changed = i128::from(stat.st_mtime) * SECOND + i128::from(stat.st_mtime_nsec);
+        let put = i128::from(stat.st_ctime) * SECOND + i128::from(stat.st_ctime_nsec);
         let len = u64::try_from(stat.st_size).unwrap_or_default();
         let seconds = u64::try_from(stat.st_mtime).ok().filter(|seconds| *seconds < YEAR_10_000);
         let modified = seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
