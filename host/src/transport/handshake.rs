@@ -46,7 +46,9 @@ pub(super) async fn respond(
     {
         shared.metrics.count_of(Metric::SocketRefused, &[reason], 1);
         debug!(%peer, reason, "refused a connection above socket.max_connects_per_second");
-        let busy = http::busy(after, "too many connects at once, come again\n");
+        let mut busy = http::busy(after, "too many connects at once, come again\n");
+        // It takes no place of those that are let in.
+        busy.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return refused(busy, &admitted, shared);
     }
     let checked = match asked {
