@@ -84,6 +84,6 @@ tell({ batch: told, same: [await same(batch[0]), await same(batch[1])] });
 
 // As its own transport sends it.
 const emit = emitterFor(httpTransport(url), { mode: Mode.BINARY });
-const emitted = event({ source: "/plain", data: json });
+const emitted = event({ source: "/plain", datacontenttype: "application/json", data: json });
 const answer = await emit(emitted);
 tell({ emitted: JSON.parse(answer.body), ...(await same(emitted)) });
