@@ -154,10 +154,15 @@ pub struct IngestConfig {
 pub struct TimerConfig {
     /// Between two.
     pub every_ms: u64,
-    /// What it carries.
+    /// What it carries; an empty object unless given.
+    #[serde(default = "nothing")]
     pub payload: toml::Value,
     /// What it belongs to.
     pub key: Option<String>,
+}
+
+fn nothing() -> toml::Value {
+    toml::Value::Table(toml::Table::new())
 }
 
 impl Default for BufferConfig {
