@@ -21,6 +21,12 @@ pub struct StaticFiles {
 }
 
 impl StaticFiles {
+    /// The folder at `/`, if it is none.
+    #[must_use]
+    pub fn missing_dir(&self) -> Option<&Path> {
+        self.dir.as_deref().filter(|dir| !dir.is_dir())
+    }
+
     /// Refuses a folder with an app in it: its configuration has tokens, and its
     /// components are nobody's business.
     pub(super) fn check(&self, app: &Path) -> Result<(), String> {

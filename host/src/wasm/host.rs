@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
@@ -17,9 +16,10 @@ use super::fuel::Slice;
 use super::imports;
 use super::ledger::Ledger;
 use super::limits::{MemoryLimiter, PluginLimits};
-use super::output::OutputTail;
+use super::output::{OutputTail, Written};
 use super::room::Room;
-use crate::channel::{Caller, Effect, Progress};
+use super::uptime::Uptime;
+use crate::channel::{Caller, Effect, MessageId, Progress};
 use crate::egress::{self, EgressError};
 use crate::plugin::Settings;
 use crate::telemetry::{CallMeasurements, Metric};
@@ -40,7 +40,6 @@ pub(super) struct State {
     pub(super) fuel: u64,
     /// Of that fuel.
     pub(super) slice: Slice,
-    started: Instant,
     lines: usize,
     lines_dropped: usize,
     /// What the call measures.
@@ -54,6 +53,9 @@ pub(super) struct Current {
     /// What is left of the limits on its effects.
     pub(super) budget: Budget,
 }
+
+/// What plugins print, in the log: `RUST_LOG=info,millrace::prints=debug` shows it.
+const PRINTS: &str = "millrace::prints";
 
 /// Log lines of one call.
 const MAX_LINES: usize = 64;
@@ -70,7 +72,7 @@ impl State {
     ) -> Self {
         let output = OutputTail::default();
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(output.clone()).stderr(output.clone());
+        wasi.stdout(output.clone()).stderr(output.clone()).monotonic_clock(Uptime);
         let wasi = wasi.max_random_size(MAX_WASI_RANDOM_BYTES).build();
         Self {
             wasi,
@@ -83,7 +85,6 @@ impl State {
             batch: None,
             fuel: 0,
             slice: Slice::default(),
-            started: Instant::now(),
             lines: 0,
             lines_dropped: 0,
         }
@@ -92,6 +93,40 @@ impl State {
     /// What its plugin knows of its surroundings.
     pub(super) fn settings(&self) -> &Arc<Settings> {
         &self.settings
+    }
+
+    /// Tells the log what the plugin has printed since the last time, in a call for this
+    /// message if it is for one.
+    pub(super) fn tell_prints(&mut self, id: Option<MessageId>) {
+        if let Some(written) = self.output.take() {
+            self.tell(&written, id);
+        }
+    }
+
+    /// The same, for the message of the call that runs.
+    pub(super) fn tell_own_prints(&mut self) {
+        if let Some(written) = self.output.take() {
+            let current = self.current.take();
+            self.tell(&written, current.as_ref().map(|current| current.caller.message()));
+            self.current = current;
+        }
+    }
+
+    pub(super) fn tell(&mut self, written: &Written, id: Option<MessageId>) {
+        if !tracing::enabled!(target: PRINTS, tracing::Level::DEBUG) {
+            return;
+        }
+        let settings = Arc::clone(&self.settings);
+        let (plugin, id) = (settings.name.as_str(), id.map(display));
+        if written.lost > 0 {
+            debug!(target: PRINTS, plugin, id, lost_bytes = written.lost,
+                "it printed more in one call than is kept; the end:");
+        }
+        for line in written.text.lines().filter(|line| !line.is_empty()) {
+            if self.has_line() && (id.is_some() || settings.takes_own_line()) {
+                debug!(target: PRINTS, plugin, id, "{}", cut(line, MAX_LINE_BYTES));
+            }
+        }
     }
 
     /// Ends the bookkeeping of one call.
@@ -103,6 +138,13 @@ impl State {
         self.measured.flush();
         self.lines = 0;
         self.lines_dropped = 0;
+    }
+}
+
+impl Drop for State {
+    /// Its call was cut off, and what it has printed may say why.
+    fn drop(&mut self) {
+        self.tell_own_prints();
     }
 }
 
@@ -137,12 +179,16 @@ impl types::Host for State {}
 impl State {
     /// Whether one more line of the call is written.
     pub(super) fn takes_line(&mut self) -> bool {
+        self.has_line() && (self.current.is_some() || self.settings.takes_own_line())
+    }
+
+    fn has_line(&mut self) -> bool {
         if self.lines >= MAX_LINES {
             self.lines_dropped += 1;
             return false;
         }
         self.lines += 1;
-        self.current.is_some() || self.settings.takes_own_line()
+        true
     }
 
     /// Writes a line.
@@ -157,11 +203,6 @@ impl State {
             log::Level::Warn => warn!(plugin, id, "{text}"),
             log::Level::Error => error!(plugin, id, "{text}"),
         }
-    }
-
-    /// How long its instance has lived.
-    pub(super) fn age(&self) -> Duration {
-        self.started.elapsed()
     }
 
     /// Takes effects of a call that goes on: for whom they are, and their bytes.

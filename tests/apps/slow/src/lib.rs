@@ -94,6 +94,11 @@ impl Channel for Slow {
                 socket.flush();
             }
             "log" => log::info(&order.value),
+            "print" => {
+                println!("{}", order.value);
+                eprintln!("and an error");
+                assert!(order.user != "crash", "the handler was told to crash");
+            }
             "disconnect" => socket.disconnect(&order.user),
             "measure" => {
                 metrics::count("orders", 2);
