@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::say;
 use crate::Server;
 use crate::config::App;
-use crate::plugin::{Source, build};
+use crate::plugin::{BuildFor, Source, build};
 
 /// Serves until the process is told to stop.
 pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
@@ -25,7 +25,11 @@ pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
         .collect();
     if !unbuilt.is_empty() {
         info!("building what has not been built yet");
-        tokio::task::block_in_place(|| build(&app.folder, unbuilt))?;
+        tokio::task::block_in_place(|| build(&app.folder, unbuilt, BuildFor::Serving))?;
+    }
+    if let Some(dir) = app.static_files.missing_dir() {
+        let dir = dir.display();
+        anyhow::bail!("static.dir is {dir}, which is no folder; make it, or leave the key out");
     }
     use_small_pages();
     let server = tokio::select! {
