@@ -34,6 +34,9 @@ pub enum BuildError {
          `[lib]`"
     )]
     NoComponent(PathBuf),
+    /// There is no package.
+    #[error("{0} has no Cargo.toml; the folder of a plugin's package is expected")]
+    NoPackage(PathBuf),
     /// The folder has a workspace, and no package of its own.
     #[error(
         "{0} is a workspace and no package; name the plugin's own package, as in `[plugins.NAME] \
@@ -60,6 +63,10 @@ pub fn build<'a>(
     let mut dep_infos = Vec::new();
     for source in sources {
         if let Source::Crate { folder, built } = source {
+            // Nothing can be run in a folder that is not there.
+            if !folder.join("Cargo.toml").is_file() {
+                return Err(BuildError::NoPackage(folder.clone()));
+            }
             add_target(folder)?;
             let component = build_package(folder, built_for)?;
             put(&component, built)?;
