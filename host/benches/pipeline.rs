@@ -22,7 +22,7 @@ use millrace::pipeline::{
 };
 use millrace::plugin::{Plugin, Settings};
 use millrace::telemetry::Metrics;
-use millrace::wasm::{Engine, Work};
+use millrace::wasm::{Engine, EngineLimits, Work};
 use mimalloc::MiMalloc;
 
 #[global_allocator]
@@ -209,7 +209,9 @@ async fn plugin(app: &str, name: &str) -> Plugin {
     let plugin = app.plugins.iter().find(|plugin| plugin.name == name).unwrap();
     let path = plugin.source.component();
     let wasm = std::fs::read(path).unwrap_or_else(|_| panic!("{path:?}: `millrace build` it"));
-    let engine = Engine::new(100, 64 << 20, false).unwrap();
+    let (max_memory_bytes, max_stack_bytes) = (64 << 20, 192 << 10);
+    let limits = EngineLimits { max_instances: 100, max_memory_bytes, max_stack_bytes };
+    let engine = Engine::new(limits, false).unwrap();
     let settings =
         Settings::new(plugin.name.clone(), Default::default(), Default::default(), Metrics::none());
     let loading = engine.compile(&wasm, Arc::new(settings), plugin.limits).unwrap();

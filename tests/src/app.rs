@@ -47,6 +47,15 @@ impl App {
         Self::written(&format!("{config}\n[plugins.slow]\ncomponent = {plugin:?}\n"))
     }
 
+    /// The same beside the probe, whose clients are on `room:*`: its `connect` gives their
+    /// connections assigns that the probe cannot read.
+    #[must_use]
+    pub fn slow_and_probe() -> Self {
+        let apps = [("tests/apps/slow", "slow"), ("tests/apps/probe", "probe")];
+        let plugins = apps.map(|(app, name)| Self::of_workspace(app).plugin(name, ""));
+        Self::written(&plugins.concat())
+    }
+
     /// `tests/apps/hostile`: does what it can to hurt others on `hostile:*`, with
     /// other settings in front and more settings of its plugin behind.
     #[must_use]

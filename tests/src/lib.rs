@@ -34,7 +34,7 @@ pub use cli::{Run, run};
 pub use client::TestClient;
 pub use http::{HttpRequest, HttpResponse};
 pub use raw::{RawSocket, opcode};
-pub use script::Script;
+pub use script::{Script, install_once};
 pub use server::{Reader, TestServer};
 pub use socket::{SocketReader, SocketWriter, TestSocket};
 

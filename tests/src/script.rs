@@ -80,7 +80,10 @@ impl Script {
 
 /// Runs `npm ci` in a folder, unless what is there is what its
 /// `package-lock.json` asks for.
-fn install_once(folder: &Path) {
+///
+/// # Panics
+/// If there is no npm, or it fails.
+pub fn install_once(folder: &Path) {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if is_installed(folder) {

@@ -11,7 +11,7 @@ use millrace::channel::{
 };
 use millrace::plugin::{Plugin, Settings};
 use millrace::telemetry::Metrics;
-use millrace::wasm::{Calling, Engine, Fault};
+use millrace::wasm::{Calling, Engine, EngineLimits, Fault};
 use millrace::wire::Payload;
 
 /// The probe's channel, called as a connection calls it.
@@ -53,7 +53,9 @@ impl Guest {
         let app = App::load(folder).unwrap();
         let config = &app.plugins[0];
         let wasm = std::fs::read(config.source.component()).expect("millrace build of the app");
-        let engine = Engine::new(16, 64 << 20, cache).unwrap();
+        let (max_memory_bytes, max_stack_bytes) = (64 << 20, 192 << 10);
+        let limits = EngineLimits { max_instances: 16, max_memory_bytes, max_stack_bytes };
+        let engine = Engine::new(limits, cache).unwrap();
         let (http, metrics) = (Default::default(), Metrics::none());
         let settings = Settings::new(config.name.clone(), Default::default(), http, metrics);
         let loading = engine.compile(&wasm, Arc::new(settings), config.limits).unwrap();

@@ -100,6 +100,7 @@ fn limits_schema() -> Value {
         "dispatcher_fuel",
         "dispatcher_fuel_per_row",
         "max_memory_bytes",
+        "max_stack_bytes",
         "max_total_memory_bytes",
         "max_assigns_bytes",
         "max_effects",

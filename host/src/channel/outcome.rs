@@ -178,12 +178,18 @@ impl Completion {
     /// Whether the client that waits is answered with an error.
     #[must_use]
     pub fn is_error(&self) -> bool {
+        self.error().is_some()
+    }
+
+    /// What the client that waits is answered with, if that is an error.
+    #[must_use]
+    pub fn error(&self) -> Option<&Payload> {
         match self {
-            Self::Join(joined) => joined.is_err(),
-            Self::Handled(outcome) => outcome
-                .effects
-                .iter()
-                .any(|effect| matches!(effect, Effect::Reply { status, .. } if status == "error")),
+            Self::Join(joined) => joined.as_ref().as_ref().err(),
+            Self::Handled(outcome) => outcome.effects.iter().find_map(|effect| match effect {
+                Effect::Reply { status, payload } if status == "error" => Some(payload),
+                _ => None,
+            }),
         }
     }
 }

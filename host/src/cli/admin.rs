@@ -173,7 +173,7 @@ fn admin_url(text: &str) -> Result<Uri, String> {
 /// Reads where a server listens for operators, in the words of those who ask it.
 pub(super) fn listen_for_operators(text: &str) -> Result<SocketAddr, String> {
     let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    super::listen_address(plain)
+    super::args::listen_address(plain)
 }
 
 /// A name in `millrace.toml`.

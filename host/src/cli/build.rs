@@ -2,11 +2,11 @@
 
 use super::say;
 use crate::config::App;
-use crate::plugin::build;
+use crate::plugin::{BuildFor, build};
 
 /// Builds everything and says where it is.
 pub(super) fn run(app: &App) -> anyhow::Result<()> {
-    build(&app.folder, app.plugins.iter().map(|plugin| &plugin.source))?;
+    build(&app.folder, app.plugins.iter().map(|plugin| &plugin.source), BuildFor::Serving)?;
     for plugin in &app.plugins {
         say(&format!("{}: {}", plugin.name, plugin.source.component().display()));
     }

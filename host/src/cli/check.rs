@@ -10,20 +10,23 @@ use super::say;
 use crate::config::EgressConfig;
 use crate::plugin::Settings;
 use crate::telemetry::Metrics;
-use crate::wasm::{Component, Engine, Inspection, PluginLimits, inspect};
+use crate::wasm::{Component, Engine, EngineLimits, Inspection, PluginLimits, inspect};
 
 /// Prints what the component exports, imports and serves; an error when this
 /// host cannot run it.
 pub(super) async fn run(plugin: &Path) -> anyhow::Result<()> {
     let path = plugin.display();
     let wasm = std::fs::read(plugin).with_context(|| format!("failed to read {path}"))?;
-    let Inspection { exports, imports, waits, problems } = match inspect(&wasm) {
+    let Inspection { exports, imports, denied, waits, problems } = match inspect(&wasm) {
         Ok(inspection) => inspection,
         Err(problem) => bail!("{path} {problem}"),
     };
     say(&format!("{path}: component, {} bytes", wasm.len()));
     list("exports", &exports);
     list("imports", &imports);
+    if !denied.is_empty() {
+        list("imports that this host does not offer (a call of them traps)", &denied);
+    }
     list("may wait for", &waits);
     if !problems.is_empty() {
         let problems: Vec<String> = problems.iter().map(|problem| format!("- {problem}")).collect();
@@ -41,7 +44,9 @@ pub(super) async fn run(plugin: &Path) -> anyhow::Result<()> {
 /// Compiles, links and asks it as a server would.
 async fn load(wasm: &[u8]) -> anyhow::Result<Component> {
     let limits = PluginLimits::default();
-    let engine = Engine::new(1, limits.max_memory_bytes, true)?;
+    let PluginLimits { max_memory_bytes, max_stack_bytes, .. } = limits;
+    let room = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
+    let engine = Engine::new(room, true)?;
     let (name, http) = ("check".to_owned(), EgressConfig::default());
     let settings = Settings::new(name, BTreeMap::new(), http, Metrics::none());
     Ok(engine.compile(wasm, Arc::new(settings), limits)?.finish().await?)

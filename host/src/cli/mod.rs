@@ -1,6 +1,8 @@
 //! The command line.
 
 mod admin;
+mod args;
+mod bench;
 mod build;
 mod check;
 mod compile;
@@ -17,20 +19,20 @@ mod terminal;
 mod top;
 mod value;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use self::admin::AdminArgs;
+use self::args::{DevArgs, ServeArgs};
 use self::compile::CompileArgs;
 use self::pipelines::DeadLetters;
 use self::running::block_on;
 use self::swap::SwapArgs;
 use self::table::Table;
-use crate::config::{AdminConfig, App};
-use crate::telemetry::{Dialect, LogFormat, init_log, metrics_table, tell};
+use crate::config::App;
+use crate::telemetry::{LogFormat, init_log, metrics_table, tell};
 
 /// A real-time server for Phoenix Channels clients whose channels are sandboxed
 /// Wasm components.
@@ -68,11 +70,14 @@ Examples:
     /// Build an app, serve it, and build and reload it on every change.
     ///
     /// Clients stay connected; a version that does not build or load leaves the
-    /// one before it running.
+    /// one before it running. A changed millrace.toml has the server start anew, and
+    /// clients come back. Each call gets an instance of its own, so that a plugin that
+    /// keeps something in a static fails here and not in production.
     #[command(after_help = "\
-Example:
-  millrace dev examples/chat")]
-    Dev(ServeArgs),
+Examples:
+  millrace dev examples/chat
+  millrace dev examples/chat --poll-ms 300")]
+    Dev(DevArgs),
     /// Build the plugins of an app, and install the packages of its page.
     #[command(after_help = "\
 Example:
@@ -243,78 +248,14 @@ Examples:
     Metrics,
 }
 
-#[derive(Debug, Args)]
-struct ServeArgs {
-    /// The app's folder, its millrace.toml, or a plugin's .wasm file.
-    #[arg(value_name = "DIR|FILE")]
-    app: PathBuf,
-    /// Where to listen, instead of `listen` in millrace.toml (default:
-    /// 127.0.0.1:4000). `:PORT` listens on 127.0.0.1; port 0 lets the system
-    /// choose, and the choice is printed.
-    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
-    listen: Option<SocketAddr>,
-    /// Where operators ask, instead of `admin.listen` in millrace.toml (default
-    /// there: 127.0.0.1:4001; without either, nowhere). Port 0 lets the system
-    /// choose, and the choice is printed.
-    #[arg(long, value_name = "ADDR", env = "MILLRACE_ADMIN",
-        value_parser = admin::listen_for_operators)]
-    admin: Option<SocketAddr>,
-    /// What operators have to know, instead of `admin.token`.
-    #[arg(long, value_name = "TOKEN", env = "MILLRACE_ADMIN_TOKEN", hide_env_values = true)]
-    admin_token: Option<String>,
-    /// Where measurements go, instead of `statsd.address` in millrace.toml:
-    /// `HOST:PORT` over UDP, or `unix:PATH`.
-    #[arg(long, value_name = "HOST:PORT")]
-    statsd: Option<String>,
-    /// What the StatsD server understands, instead of `statsd.dialect`.
-    #[arg(long, value_enum, value_name = "DIALECT", requires = "statsd")]
-    statsd_dialect: Option<Dialect>,
-}
-
-impl ServeArgs {
-    /// The app for `millrace dev`, which has the admin interface anyway.
-    fn load_for_dev(&self) -> anyhow::Result<App> {
-        let mut app = self.load()?;
-        let admin = app.admin.get_or_insert_default();
-        // A second app beside the first has the same default.
-        admin.any_port = self.admin.is_none();
-        self.set_token(admin);
-        Ok(app)
-    }
-
-    fn load(&self) -> anyhow::Result<App> {
-        let mut app = App::load(&self.app)?;
-        if let Some(admin) = self.admin {
-            app.admin.get_or_insert_default().listen = admin;
-        }
-        app.admin.iter_mut().for_each(|admin| self.set_token(admin));
-        if let Some(listen) = self.listen {
-            app.listen = listen;
-        }
-        if let Some(address) = &self.statsd {
-            let statsd = app.statsd.get_or_insert_default();
-            statsd.address.clone_from(address);
-            if let Some(dialect) = self.statsd_dialect {
-                statsd.dialect = dialect;
-            }
-        }
-        Ok(app)
-    }
-
-    fn set_token(&self, admin: &mut AdminConfig) {
-        if let Some(token) = self.admin_token.as_ref().filter(|token| !token.is_empty()) {
-            admin.token = Some(token.clone());
-        }
-    }
-}
-
 /// Runs the program. Exit code 0 after a clean stop, 1 when something failed, 2
 /// for a command line that makes no sense.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // The last lines are written when it goes.
-    let _log = match init_log(cli.log) {
+    let default = if matches!(cli.command, Command::Dev(_)) { dev::LOG } else { "info" };
+    let _log = match init_log(cli.log, default) {
         Ok(log) => log,
         Err(_) => return ExitCode::FAILURE,
     };
@@ -330,7 +271,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => block_on(serve::run(args.load()?)),
-        Command::Dev(args) => block_on(dev::run(args.load_for_dev()?)),
+        Command::Dev(args) => block_on(dev::run(args)),
         Command::Build { app } => build::run(&App::load(app)?),
         Command::Metrics => {
             say(metrics_table().trim_end());
@@ -352,13 +293,6 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Compile(args) => compile::run(args),
         Command::Check { plugin } => block_on(check::run(plugin)),
     }
-}
-
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let full = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
-    full.parse().map_err(|_| {
-        "an address and a port such as 127.0.0.1:4000, [::1]:4000 or :0 is expected".to_owned()
-    })
 }
 
 /// A line on stdout, for people and for scripts.
@@ -384,11 +318,5 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_port_alone_is_on_loopback() {
-        assert_eq!(listen_address(":0"), Ok(([127, 0, 0, 1], 0).into()));
-        assert!(listen_address("localhost").unwrap_err().contains("127.0.0.1:4000"));
     }
 }

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::say;
 use crate::Server;
 use crate::config::{App, SocketConfig};
-use crate::plugin::{Source, build};
+use crate::plugin::{BuildFor, Source, build};
 
 /// Serves until the process is told to stop.
 pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
         .collect();
     if !unbuilt.is_empty() {
         info!("building what has not been built yet");
-        tokio::task::block_in_place(|| build(&app.folder, unbuilt))?;
+        tokio::task::block_in_place(|| build(&app.folder, unbuilt, BuildFor::Serving))?;
     }
     use_small_pages();
     let server = tokio::select! {

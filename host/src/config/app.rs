@@ -47,6 +47,8 @@ pub struct App {
     pub pipelines: BTreeMap<String, PipelineConfig>,
     /// Where operators ask, if anywhere.
     pub admin: Option<AdminConfig>,
+    /// Somebody develops its plugins (`millrace dev`).
+    pub is_dev: bool,
 }
 
 /// One plugin of an app.
@@ -183,6 +185,7 @@ impl App {
             compile: file.compile,
             pipelines: file.pipelines,
             admin: file.admin,
+            is_dev: false,
             folder,
         }
     }
@@ -217,6 +220,12 @@ fn app_plugin(
         other => other.to_string(),
     };
     let config = plugin.config.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+    if plugin.limits.contains_key("max_stack_bytes") {
+        return Err(format!(
+            "plugins.{name}.limits has max_stack_bytes, which is one for all plugins; set it in \
+             [limits]"
+        ));
+    }
     let mut merged = limits.clone();
     merged.extend(plugin.limits.clone());
     let limits = PluginLimits::deserialize(merged).map_err(|error| error.to_string());

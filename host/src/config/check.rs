@@ -1,6 +1,7 @@
 //! What the types of `millrace.toml` cannot say.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use hyper::header::{HeaderName, HeaderValue};
 
@@ -114,6 +115,10 @@ fn check_grants(
 /// Some instances of most plugins.
 const MIN_TOTAL_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
+/// As much as any plugin needs at least, and what leaves address space for the stacks of
+/// all calls at once.
+const STACK_BYTES: RangeInclusive<usize> = 64 * 1024..=16 * 1024 * 1024;
+
 /// Bounds that would let nothing through, or more than there can be.
 pub(super) fn check_limits(limits: &PluginLimits) -> Result<(), String> {
     for (key, value) in [
@@ -139,9 +144,46 @@ pub(super) fn check_limits(limits: &PluginLimits) -> Result<(), String> {
             "max_total_memory_bytes is {found}; at least {MIN_TOTAL_MEMORY_BYTES} are allowed"
         ));
     }
+    if !STACK_BYTES.contains(&limits.max_stack_bytes) {
+        let (found, least, most) = (limits.max_stack_bytes, STACK_BYTES.start(), STACK_BYTES.end());
+        return Err(format!("max_stack_bytes is {found}; {least} to {most} are allowed"));
+    }
     if limits.max_memory_bytes > u32::MAX as usize {
         let found = limits.max_memory_bytes;
         return Err(format!("max_memory_bytes is {found}; at most {} are allowed", u32::MAX));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::App;
+
+    fn load(text: &str) -> Result<App, String> {
+        App::parse("/app".into(), text)
+    }
+
+    #[test]
+    fn the_payload_of_a_timer_may_be_left_out() {
+        let app = load(
+            "[plugins.w]\npath = \"w\"\n[pipelines.p]\nworker.plugin = \"w\"\n\
+             timer = { every_ms = 1000 }",
+        )
+        .unwrap();
+        let timer = app.pipelines["p"].timer.as_ref().unwrap();
+        assert_eq!(serde_json::to_string(&timer.payload).unwrap(), "{}");
+    }
+
+    #[test]
+    fn the_stack_is_one_for_all_plugins() {
+        let app = load("[limits]\nmax_stack_bytes = 1048576\n[plugins.a]\npath = \"p\"").unwrap();
+        assert_eq!(app.plugins[0].limits.max_stack_bytes, 1 << 20);
+        for (text, problem) in [
+            ("limits = { max_stack_bytes = 1048576 }", "one for all plugins; set it in [limits]"),
+            ("[limits]\nmax_stack_bytes = 1", "limits.max_stack_bytes is 1; 65536 to 16777216 are"),
+        ] {
+            let error = load(&format!("[plugins.a]\npath = \"p\"\n{text}")).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
 }

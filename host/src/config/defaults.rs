@@ -101,6 +101,10 @@ pub(super) const DISPATCHER_FUEL_PER_ROW: u64 = 2_000;
 /// A Rust plugin starts with little more than 1 MiB.
 pub(super) const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 
+/// Rust plugins keep large values in linear memory and need a tenth of it; interpreters
+/// need most of it.
+pub(super) const MAX_STACK_BYTES: usize = 192 * 1024;
+
 /// Room for the largest sixteen at once, or for all instances that need little.
 pub(super) const MAX_TOTAL_MEMORY_BYTES: usize = 1024 * 1024 * 1024;
 

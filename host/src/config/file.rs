@@ -340,6 +340,7 @@ impl Default for PluginLimits {
             dispatcher_fuel: defaults::DISPATCHER_FUEL,
             dispatcher_fuel_per_row: defaults::DISPATCHER_FUEL_PER_ROW,
             max_memory_bytes: defaults::MAX_MEMORY_BYTES,
+            max_stack_bytes: defaults::MAX_STACK_BYTES,
             max_total_memory_bytes: defaults::MAX_TOTAL_MEMORY_BYTES,
             max_assigns_bytes: defaults::MAX_ASSIGNS_BYTES,
             max_effects: defaults::MAX_EFFECTS,

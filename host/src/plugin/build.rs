@@ -1,6 +1,5 @@
 //! Building an app: its plugins with cargo, its page's packages with npm.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,18 +7,10 @@ use std::process::{Command, Stdio};
 use tracing::info;
 
 use super::Source;
+use super::profile::{BuildFor, cargo, is_component, is_virtual, tool};
 
 /// The target plugins are built for.
 const TARGET: &str = "wasm32-wasip2";
-
-/// How release builds of plugins differ from cargo's own: small and fast, with
-/// function names for backtraces but no other debug information.
-const PROFILE: [(&str, &str); 4] = [
-    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
-    ("CARGO_PROFILE_RELEASE_DEBUG", "false"),
-    ("CARGO_PROFILE_RELEASE_LTO", "true"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "debuginfo"),
-];
 
 /// A build that came to nothing. What the tools had to say went to stderr.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +34,15 @@ pub enum BuildError {
          `[lib]`"
     )]
     NoComponent(PathBuf),
+    /// There is no package.
+    #[error("{0} has no Cargo.toml; the folder of a plugin's package is expected")]
+    NoPackage(PathBuf),
+    /// The folder has a workspace, and no package of its own.
+    #[error(
+        "{0} is a workspace and no package; name the plugin's own package, as in `[plugins.NAME] \
+         path = \"crates/NAME\"`"
+    )]
+    Workspace(PathBuf),
     /// The component could not be put in its place.
     #[error("failed to write {path}: {cause}")]
     Write {
@@ -53,26 +53,34 @@ pub enum BuildError {
     },
 }
 
-/// Builds what `sources` are made from, then the page's packages of `app`.
-/// Blocks until it is done.
+/// Builds what `sources` are made from, then the page's packages of `app`; the files in
+/// which cargo says what it has read. Blocks until it is done.
 pub fn build<'a>(
     app: &Path,
     sources: impl IntoIterator<Item = &'a Source>,
-) -> Result<(), BuildError> {
+    built_for: BuildFor,
+) -> Result<Vec<PathBuf>, BuildError> {
+    let mut dep_infos = Vec::new();
     for source in sources {
         if let Source::Crate { folder, built } = source {
-            add_target()?;
-            let component = build_package(folder)?;
+            // Nothing can be run in a folder that is not there.
+            if !folder.join("Cargo.toml").is_file() {
+                return Err(BuildError::NoPackage(folder.clone()));
+            }
+            add_target(folder)?;
+            let component = build_package(folder, built_for)?;
             put(&component, built)?;
+            dep_infos.push(component.with_extension("d"));
         }
     }
-    install_packages(app)
+    install_packages(app)?;
+    Ok(dep_infos)
 }
 
-/// Makes sure the standard library for the target is there.
-fn add_target() -> Result<(), BuildError> {
+/// Makes sure that the toolchain of a package has the standard library for the target.
+fn add_target(folder: &Path) -> Result<(), BuildError> {
     let advice = "install Rust with rustup";
-    let sysroot = Command::new("rustc")
+    let sysroot = tool("rustc", folder)
         .args(["--print", "sysroot"])
         .output()
         .map_err(|cause| BuildError::Start { tool: "rustc", cause, advice })?;
@@ -81,18 +89,20 @@ fn add_target() -> Result<(), BuildError> {
         return Ok(());
     }
     info!("the target {TARGET} is missing: running `rustup target add {TARGET}`");
-    run(Command::new("rustup").args(["target", "add", TARGET]), "rustup", advice)
+    run(tool("rustup", folder).args(["target", "add", TARGET]), "rustup", advice)
 }
 
 /// Runs cargo in `folder` and returns the component it made.
-fn build_package(folder: &Path) -> Result<PathBuf, BuildError> {
-    info!(folder = %folder.display(), "building the plugin");
+fn build_package(folder: &Path, built_for: BuildFor) -> Result<PathBuf, BuildError> {
     let manifest = folder.join("Cargo.toml");
-    let output = Command::new("cargo")
-        .args(["build", "--release", "--target", TARGET, "--manifest-path"])
-        .arg(&manifest)
+    if is_virtual(&manifest) {
+        return Err(BuildError::Workspace(folder.to_owned()));
+    }
+    info!(folder = %folder.display(), "building the plugin");
+    let output = cargo(folder)
+        .args(["build", "--release", "--target", TARGET])
         .arg("--message-format=json-render-diagnostics")
-        .envs(PROFILE)
+        .envs(built_for.environment(folder))
         .stderr(Stdio::inherit())
         .output()
         .map_err(|cause| BuildError::Start {
@@ -120,9 +130,7 @@ fn component_of(line: &str, manifest: &Path) -> Option<PathBuf> {
         return None;
     }
     let files = message.get("filenames")?.as_array()?.iter();
-    files
-        .filter_map(|file| file.as_str().map(PathBuf::from))
-        .find(|file| file.extension() == Some(OsStr::new("wasm")))
+    files.filter_map(|file| file.as_str().map(PathBuf::from)).find(|file| is_component(file))
 }
 
 /// Puts a component where the server looks for it, whole or not at all.

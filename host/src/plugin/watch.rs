@@ -1,66 +1,275 @@
-//! Tells when an app's sources have changed.
+//! Tells when files have changed.
+//!
+//! The system's events are only the reason to look: what has changed is found by comparing
+//! the files with what they were. So it does not matter which events an editor's way of
+//! writing causes, folders may be removed and made anew, and where there are no events at
+//! all (mounts of Docker, network file systems), looking every now and then does as well.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tracing::warn;
 
-use super::Source;
+use super::inputs::is_written_by_builds;
 
-/// An editor writes a file in several steps; a build starts once it is quiet.
-const QUIET: Duration = Duration::from_millis(150);
+/// An editor writes a file in several steps; a change is told once nothing more comes.
+const QUIET: Duration = Duration::from_millis(50);
+/// How often to look without an event: a folder may have been made anew unseen.
+const RECHECK: Duration = Duration::from_secs(2);
+/// Files that are looked at; of what is behind them, changes are not seen.
+const MAX_FILES: usize = 20_000;
 
-/// Watches the packages of `sources` and calls `changed` after each burst of
-/// changes. Runs until it is dropped.
-pub async fn watch<'a, F: AsyncFnMut()>(
-    sources: impl IntoIterator<Item = &'a Source>,
-    mut changed: F,
-) -> Result<(), notify::Error> {
+/// Watches files and folders.
+pub(crate) struct Watch {
+    /// How often to look, if not at each event.
+    poll: Option<Duration>,
+    events: Option<(RecommendedWatcher, mpsc::Receiver<()>)>,
+    inputs: BTreeSet<PathBuf>,
+    seen: Snapshot,
+}
+
+/// The files there are, and what they look like.
+type Snapshot = BTreeMap<PathBuf, Look>;
+
+/// What changes whenever a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    modified: (i64, i64),
+    len: u64,
+    inode: u64,
+}
+
+impl Watch {
+    /// Watches nothing yet. With `poll`, looks so often, and needs no events.
+    pub(crate) fn new(poll: Option<Duration>) -> Self {
+        let events = if poll.is_some() { None } else { events() };
+        // Without events it is all the same.
+        let poll = poll.or(events.is_none().then_some(RECHECK));
+        Self { poll, events, inputs: BTreeSet::new(), seen: Snapshot::new() }
+    }
+
+    /// Watches this file as well.
+    pub(crate) fn also(&mut self, input: PathBuf) {
+        let mut inputs = self.inputs.clone();
+        inputs.insert(input);
+        self.go_on(inputs);
+    }
+
+    /// Watches these from now on, as they are now.
+    fn begin(&mut self, inputs: BTreeSet<PathBuf>) {
+        self.seen = snapshot(&inputs);
+        self.inputs = inputs;
+        self.arm();
+    }
+
+    /// Watches these after a build; what was changed while it ran, and not by it, is found
+    /// next.
+    pub(crate) fn go_on(&mut self, inputs: BTreeSet<PathBuf>) {
+        let (before, watched) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.inputs));
+        self.begin(inputs);
+        // What is not there in the one is a difference to the other.
+        self.seen.retain(|path, _| {
+            before.contains_key(path) || !is_of(path, &watched) || is_written_by_builds(path)
+        });
+        let looks = before.into_iter();
+        let looks =
+            looks.filter(|(path, _)| is_of(path, &self.inputs) && !is_written_by_builds(path));
+        self.seen.extend(looks);
+    }
+
+    /// Waits until some have changed; which.
+    pub(crate) async fn changed(&mut self) -> Vec<PathBuf> {
+        loop {
+            let mut now = snapshot(&self.inputs);
+            if now != self.seen {
+                loop {
+                    tokio::time::sleep(QUIET).await;
+                    let later = snapshot(&self.inputs);
+                    if later == now {
+                        break;
+                    }
+                    now = later;
+                }
+                let changed = differences(&self.seen, &now);
+                self.seen = now;
+                self.arm();
+                if !changed.is_empty() {
+                    return changed;
+                }
+            }
+            self.wake().await;
+        }
+    }
+
+    /// Waits for a reason to look.
+    async fn wake(&mut self) {
+        match (&mut self.events, self.poll) {
+            (Some((_, events)), None) => {
+                let _ = tokio::time::timeout(RECHECK, events.recv()).await;
+                self.arm();
+            }
+            (_, poll) => tokio::time::sleep(poll.unwrap_or(RECHECK)).await,
+        }
+    }
+
+    /// Has events sent of all folders that there are by now.
+    fn arm(&mut self) {
+        let Some((watcher, _)) = &mut self.events else { return };
+        let files = self.inputs.iter().chain(self.seen.keys());
+        let folders: BTreeSet<&Path> = files
+            .filter_map(|file| file.ancestors().skip(1).find(|folder| folder.is_dir()))
+            .collect();
+        for folder in folders {
+            // One that goes meanwhile is found to be gone by looking.
+            let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+            let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
+        }
+    }
+}
+
+fn events() -> Option<(RecommendedWatcher, mpsc::Receiver<()>)> {
     // One change is as good as many: what does not fit need not be kept.
-    let (sender, mut events) = mpsc::channel(1);
-    let mut watcher = RecommendedWatcher::new(
-        move |event: Result<Event, notify::Error>| {
-            if event.is_ok_and(|event| matters(&event)) {
-                let _ = sender.try_send(());
-            }
-        },
-        notify::Config::default(),
-    )?;
-    for (folder, mode) in sources.into_iter().flat_map(watched) {
-        watcher.watch(&folder, mode)?;
-    }
-    while events.recv().await.is_some() {
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, events.recv()).await {}
-        changed().await;
-    }
-    Ok(())
-}
-
-/// A package's `src` whole, its folder for `Cargo.toml`; never `target`.
-fn watched(source: &Source) -> Vec<(PathBuf, RecursiveMode)> {
-    match source {
-        Source::File(file) => {
-            let folder = file.parent().unwrap_or(Path::new("."));
-            vec![(folder.to_owned(), RecursiveMode::NonRecursive)]
+    let (sender, events) = mpsc::channel(1);
+    let changed = move |event: Result<Event, notify::Error>| {
+        // To look at a file is an event, too.
+        if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+            let _ = sender.try_send(());
         }
-        Source::Crate { folder, .. } => {
-            let src = folder.join("src");
-            let mut watched = vec![(folder.clone(), RecursiveMode::NonRecursive)];
-            if src.is_dir() {
-                watched.push((src, RecursiveMode::Recursive));
-            }
-            watched
-        }
-    }
-}
-
-fn matters(event: &Event) -> bool {
-    let changes =
-        matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
-    let source = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| extension == "rs" || extension == "wasm")
-            || path.file_name().is_some_and(|name| name == "Cargo.toml")
     };
-    changes && event.paths.iter().any(source)
+    match RecommendedWatcher::new(changed, notify::Config::default()) {
+        Ok(watcher) => Some((watcher, events)),
+        Err(error) => {
+            warn!(%error, "the system sends no events of files; they are looked at instead");
+            None
+        }
+    }
+}
+
+fn is_of(path: &Path, inputs: &BTreeSet<PathBuf>) -> bool {
+    path.ancestors().any(|path| inputs.contains(path))
+}
+
+fn snapshot(inputs: &BTreeSet<PathBuf>) -> Snapshot {
+    let mut all = Snapshot::new();
+    for path in inputs {
+        look(path, &mut all);
+    }
+    all
+}
+
+/// Adds a file, or what is in a folder.
+fn look(path: &Path, all: &mut Snapshot) {
+    if all.len() >= MAX_FILES {
+        return;
+    }
+    let Ok(found) = fs::metadata(path) else { return };
+    if !found.is_dir() {
+        all.insert(path.to_owned(), Look::of(&found));
+        return;
+    }
+    let Ok(entries) = fs::read_dir(path) else { return };
+    for entry in entries.flatten() {
+        if is_source(&entry.path()) && entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
+            look(&entry.path(), all);
+        }
+    }
+}
+
+/// Not what editors keep beside files while they write them, nor what builds make.
+fn is_source(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_temporary = name.starts_with(['.', '#'])
+        || name.ends_with('~')
+        || name.ends_with(".swp")
+        || name == "4913";
+    !is_temporary && name != "target" && name != "node_modules"
+}
+
+/// What is there in one of them, and not the same in the other.
+fn differences(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
+    let differs = |path: &&PathBuf| before.get(*path) != after.get(*path);
+    let all: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
+    all.into_iter().filter(differs).cloned().collect()
+}
+
+impl Look {
+    fn of(found: &Metadata) -> Self {
+        let modified = (found.mtime(), found.mtime_nsec());
+        Self { modified, len: found.len(), inode: found.ino() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLL: Option<Duration> = Some(Duration::from_millis(5));
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn next(watch: &mut Watch) -> Vec<String> {
+        let changed = tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap();
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        changed.iter().map(name).collect()
+    }
+
+    /// With events and without.
+    async fn check(poll: Option<Duration>) {
+        let root = tempfile::tempdir().unwrap();
+        let (src, config) = (root.path().join("src"), root.path().join("millrace.toml"));
+        fs::create_dir(&src).unwrap();
+        fs::write(src.join("lib.rs"), "1").unwrap();
+        let mut watch = Watch::new(poll);
+        watch.begin(BTreeSet::from([src.clone(), config.clone()]));
+        fs::write(src.join("lib.rs"), "22").unwrap();
+        assert_eq!(next(&mut watch).await, ["lib.rs"]);
+        // As some editors do.
+        fs::write(src.join("lib.rs~"), "22").unwrap();
+        fs::rename(src.join("lib.rs~"), src.join("lib.rs")).unwrap();
+        assert_eq!(next(&mut watch).await, ["lib.rs"]);
+        fs::create_dir(src.join("more")).unwrap();
+        fs::write(src.join("more/mod.rs"), "").unwrap();
+        assert_eq!(next(&mut watch).await, ["mod.rs"]);
+        fs::write(&config, "").unwrap();
+        assert_eq!(next(&mut watch).await, ["millrace.toml"]);
+        // As a checkout of another branch does.
+        fs::remove_dir_all(&src).unwrap();
+        assert_eq!(next(&mut watch).await, ["lib.rs", "mod.rs"]);
+        fs::create_dir(&src).unwrap();
+        fs::write(src.join("lib.rs"), "4444").unwrap();
+        assert_eq!(next(&mut watch).await, ["lib.rs"]);
+        fs::write(src.join("lib.rs"), "55555").unwrap();
+        assert_eq!(next(&mut watch).await, ["lib.rs"]);
+    }
+
+    #[tokio::test]
+    async fn changes_are_found_with_events_also_in_folders_that_are_made_anew() {
+        check(None).await;
+    }
+
+    #[tokio::test]
+    async fn changes_are_found_without_events() {
+        check(POLL).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_changed_while_a_build_runs_is_found_after_it() {
+        let root = tempfile::tempdir().unwrap();
+        let [lib, lock, text] = ["lib.rs", "Cargo.lock", "text"].map(|name| root.path().join(name));
+        [&lib, &lock, &text].iter().for_each(|path| fs::write(path, "1").unwrap());
+        let mut watch = Watch::new(POLL);
+        watch.begin(BTreeSet::from([lib.clone(), lock.clone()]));
+        fs::write(&lib, "22").unwrap();
+        fs::write(&lock, "22").unwrap();
+        watch.go_on(BTreeSet::from([lib.clone(), lock.clone(), text.clone()]));
+        assert_eq!(next(&mut watch).await, ["lib.rs"]);
+        fs::write(&text, "22").unwrap();
+        assert_eq!(next(&mut watch).await, ["text"]);
+        fs::write(&lock, "333").unwrap();
+        assert_eq!(next(&mut watch).await, ["Cargo.lock"]);
+    }
 }

@@ -62,7 +62,9 @@ impl Connections {
         };
         let batches = outboxes.len().div_ceil(MIN_BATCH).clamp(1, MAX_BATCHES);
         let size = outboxes.len().div_ceil(batches).max(1);
-        let mut pause = tokio::time::interval(over / u32::try_from(batches).unwrap_or(1));
+        // Of no time at all there would be no interval.
+        let pause = (over / u32::try_from(batches).unwrap_or(1)).max(Duration::from_millis(1));
+        let mut pause = tokio::time::interval(pause);
         for batch in outboxes.chunks(size) {
             pause.tick().await;
             batch.iter().for_each(|outbox| outbox.drain());

@@ -14,7 +14,7 @@ use crate::config::{App, AppPlugin, StatsdConfig};
 use crate::egress::OwnPorts;
 use crate::plugin::Settings;
 use crate::telemetry::{Metric, Metrics, Wanted};
-use crate::wasm::{Component, Engine, LoadError, sha256};
+use crate::wasm::{Component, Engine, EngineLimits, LoadError, sha256};
 
 /// Makes components.
 #[derive(Clone, Debug)]
@@ -32,13 +32,16 @@ impl Loader {
     pub(crate) fn new(app: &App) -> Result<Self, StartError> {
         let limits = || app.plugins.iter().map(|plugin| &plugin.limits);
         let instances = limits().map(|l| l.max_instances).fold(0, u32::saturating_add);
-        let memory = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
+        let max_memory_bytes = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
+        let max_stack_bytes = limits().map(|l| l.max_stack_bytes).max().unwrap_or_default();
         // One more of each plugin for asking a new version what it serves, and for
         // each dispatcher two: its instance, and that of the next version.
         let stages = app.pipelines.values().map(|pipeline| 1 + pipeline.transforms.len());
         let spare = app.plugins.len() + 2 * stages.sum::<usize>();
         let spare = u32::try_from(spare).unwrap_or(u32::MAX);
-        let engine = Engine::new(instances.saturating_add(spare), memory, true)?;
+        let max_instances = instances.saturating_add(spare);
+        let limits = EngineLimits { max_instances, max_memory_bytes, max_stack_bytes };
+        let engine = Engine::new(limits, true)?;
         let wanted = Wanted {
             statsd: app.statsd.as_ref().map(StatsdConfig::target),
             kept: app.dashboard.enabled || app.admin.is_some(),

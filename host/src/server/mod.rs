@@ -113,6 +113,9 @@ pub struct Shared {
     pub(crate) admin: Option<AdminConfig>,
     /// How versions are exchanged; none until the plugins are loaded.
     pub(crate) swaps: OnceLock<Swaps>,
+    /// Somebody develops its plugins: errors that clients are answered with are logged as
+    /// `info`.
+    pub(crate) is_dev: bool,
     /// What the server is doing.
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) channel_ids: Arc<AtomicU64>,
@@ -167,6 +170,7 @@ impl Server {
             history,
             admin: app.admin.clone(),
             swaps: OnceLock::new(),
+            is_dev: app.is_dev,
             stage: watch::Sender::new(Stage::Starting),
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),

@@ -109,8 +109,16 @@ impl WasmMeters {
         self.metrics.now()
     }
 
+    /// The time, if it is measured or logged how long a call takes.
+    pub(crate) fn call_clock(&self) -> Option<Instant> {
+        self.metrics.call_clock()
+    }
+
     /// A call has ended well.
     pub(crate) fn called(&self, took: Duration, fuel: u64, memory_bytes: usize) {
+        if !self.metrics.is_on() {
+            return;
+        }
         self.time.record(micros(took));
         self.fuel.record(fuel);
         self.memory.record(memory_bytes as u64);

@@ -26,6 +26,8 @@ struct Inner {
     topics: TopicTally,
     /// Somebody wants to know.
     on: bool,
+    /// The log tells how long each call took.
+    is_told: bool,
     reporter: Option<Reporter>,
 }
 
@@ -40,6 +42,11 @@ pub(crate) struct Wanted {
     pub(crate) events: EventNames,
 }
 
+/// Where the log tells of each call, as `debug`.
+fn tells_of_calls() -> bool {
+    tracing::enabled!(target: "millrace::transport::channels", tracing::Level::DEBUG)
+}
+
 impl Metrics {
     /// Measures for whoever wants to know; a StatsD server is sent to without
     /// ever waiting for it. An error when its address is none.
@@ -51,7 +58,8 @@ impl Metrics {
         let reporter = statsd.map(|target| Reporter::start(Arc::clone(&registry), target));
         let reporter = reporter.transpose()?;
         let topics = TopicTally::new(kept);
-        Ok(Self(Arc::new(Inner { registry, own, events, topics, on, reporter })))
+        let is_told = tells_of_calls();
+        Ok(Self(Arc::new(Inner { registry, own, events, topics, on, is_told, reporter })))
     }
 
     /// Measures for nobody.
@@ -59,8 +67,8 @@ impl Metrics {
     pub fn none() -> Self {
         let own = Metric::ALL.iter().map(|metric| Series::new(metric.spec().kind)).collect();
         let (registry, events) = (Arc::default(), EventNames::default());
-        let topics = TopicTally::new(false);
-        Self(Arc::new(Inner { registry, own, events, topics, on: false, reporter: None }))
+        let (topics, is_told) = (TopicTally::new(false), tells_of_calls());
+        Self(Arc::new(Inner { registry, own, events, topics, on: false, is_told, reporter: None }))
     }
 
     /// Measures for somebody who looks at it in this process.
@@ -94,6 +102,11 @@ impl Metrics {
     /// The time, if somebody wants to know what took how long.
     pub(crate) fn now(&self) -> Option<Instant> {
         self.0.on.then(Instant::now)
+    }
+
+    /// The time, if somebody wants to know how long a call took, or reads of it in the log.
+    pub(crate) fn call_clock(&self) -> Option<Instant> {
+        (self.0.on || self.0.is_told).then(Instant::now)
     }
 
     /// Adds to a counter or level without labels.

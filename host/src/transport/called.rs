@@ -6,14 +6,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use smol_str::SmolStr;
-use tracing::{Instrument, debug_span};
+use tracing::field::display;
+use tracing::{Instrument, debug, debug_span, info};
 
 use super::channels::Channels;
 use crate::channel::{Callback, ChannelId, Completion, Failure, Progress};
 use crate::plugin::{Answered, Handler};
 use crate::session::{Call, Turn};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Redacted, Seldom};
 use crate::wasm::{Calling, Fault, Pool};
+
+/// Enough for whoever tries something; clients may cause as many as they like.
+const ERRORS_PER_SECOND: u32 = 100;
 
 type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
 
@@ -54,6 +58,29 @@ impl Called {
         match &self.call.callback {
             Callback::HandleIn { event, .. } => Some(event),
             _ => None,
+        }
+    }
+
+    /// Whether it came to its end, and not to an error that its client is answered with.
+    pub(super) fn is_ok(&self) -> bool {
+        self.result.as_ref().is_ok_and(|completion| !completion.is_error())
+    }
+
+    /// Logs the error that its client is answered with, if it is one.
+    pub(super) fn tell_error(&self, is_dev: bool) {
+        static LINES: Seldom = Seldom::per_second(ERRORS_PER_SECOND);
+        let is_told = is_dev || tracing::enabled!(tracing::Level::DEBUG);
+        let error = self.result.as_ref().ok().filter(|_| is_told).and_then(Completion::error);
+        let Some(error) = error else { return };
+        let Some(passed) = LINES.pass() else { return };
+        let Call { plugin, ticket, .. } = &*self.call;
+        let (plugin, id) = (plugin.name(), display(ticket.caller.message()));
+        let (topic, left_out) = (&*ticket.caller.context.topic, passed.left_out());
+        let event = self.event().map_or("phx_join", AsRef::<str>::as_ref);
+        let reply = display(Redacted(error));
+        match is_dev {
+            true => info!(plugin, id, topic, event, reply, left_out, "answered with an error"),
+            false => debug!(plugin, id, topic, event, reply, left_out, "answered with an error"),
         }
     }
 

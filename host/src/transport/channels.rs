@@ -335,7 +335,8 @@ impl Channels {
         let Call { plugin, ticket, .. } = &*called.call;
         debug!(id = %ticket.caller.message(), topic = %ticket.caller.context.topic,
             turn = ?ticket.turn, event = called.event().map(AsRef::<str>::as_ref),
-            took = ?called.took, ok = called.result.is_ok(), "handled");
+            took = ?called.took, ok = called.is_ok(), "handled");
+        called.tell_error(self.shared().is_dev);
         called.measure(&self.shared().metrics);
         if let Some(kept) = called.kept {
             self.kept.insert(ticket.caller.context.channel, kept);

@@ -136,7 +136,7 @@ impl Pool {
         messages: impl Iterator<Item = BatchMessage<'a>>,
         cx: &mut Context<'_>,
     ) -> Option<Attempt> {
-        let (begun, tick) = (self.meters.now(), self.component().engine.turns.tick());
+        let (begun, tick) = (self.meters.call_clock(), self.component().engine.turns.tick());
         let taken = self.take_for_many()?;
         let ledger = Arc::new(Ledger::default());
         let mut encoded = Encoded::new();
@@ -347,6 +347,7 @@ fn report(
     let stops = outcome.effects.iter().any(|effect| matches!(effect, Effect::Stop));
     let left = store.get_fuel()?;
     let state = store.data_mut();
+    state.tell_prints(Some(current.caller.message()));
     state.call_ended();
     let Some(ledger) = &state.batch else { return Err(not_in_a_batch()) };
     let mut entries = ledger.entries();
@@ -357,7 +358,7 @@ fn report(
         outcome,
         fuel,
         memory_bytes: state.limiter.used_bytes(),
-        at: state.settings().metrics.now(),
+        at: state.settings().metrics.call_clock(),
     });
     // A channel that ends has no next message.
     let next = if stops { None } else { entries.go_on(connection) };

@@ -156,7 +156,7 @@ impl Pool {
         // Boxed, as few calls need it and all would have room for it.
         let taken = Box::pin(self.make_or_wait(stake)).await?;
         stake.begins_late(taken.instance.number());
-        watch.started = self.meters.now();
+        watch.started = self.meters.call_clock();
         Ok(taken)
     }
 
@@ -168,7 +168,7 @@ impl Pool {
         party: &Party,
         result: Result<T, Fault>,
     ) -> Result<T, Fault> {
-        watch.ended = self.meters.now();
+        watch.ended = self.meters.call_clock();
         if let (Some(started), Some(ended)) = (watch.started, watch.ended) {
             let (fuel, memory_bytes) = taken.instance.used();
             self.meters.called(ended.duration_since(started), fuel, memory_bytes);
@@ -192,7 +192,7 @@ pub(super) struct Watch {
 
 impl Watch {
     fn new(meters: &WasmMeters) -> Self {
-        let now = meters.now();
+        let now = meters.call_clock();
         Self { begun: now, started: now, ended: None }
     }
 

@@ -4,6 +4,7 @@
 use wit_parser::decoding::DecodedWasm;
 use wit_parser::{Resolve, SourceMap, World, WorldItem};
 
+use super::denied::is_denied;
 use super::signature::signature;
 
 /// What a component exports and imports, as far as the host cares.
@@ -13,6 +14,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// The names of its imported ones.
     pub imports: Vec<String>,
+    /// Those of them that this host does not offer: calls of them trap.
+    pub denied: Vec<String>,
     /// What its calls may wait for.
     pub waits: Vec<String>,
     /// Why this host cannot run it, each in one line or more; empty when it can.
@@ -57,7 +60,7 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
         Ok(DecodedWasm::WitPackage(..)) => {
             return Err("is an encoded WIT package, not a component".to_owned());
         }
-        Err(error) => return Err(format!("is not a valid component: {error:#}")),
+        Err(error) => return Err(format!("is not a valid component: {}", explained(&error))),
     };
     let host = Host::new()?;
     let Some(world) = resolve.worlds.get(world) else {
@@ -93,6 +96,18 @@ fn functions_of(resolve: &Resolve, world: &World) -> usize {
 pub(super) fn check(wasm: &[u8]) -> Result<(), String> {
     let Inspection { problems, .. } = inspect(wasm)?;
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+/// What the parser says, and what to do about what toolchains make unless told otherwise.
+pub(super) fn explained(error: &dyn std::fmt::Display) -> String {
+    let said = format!("{error:#}");
+    match said.contains("component model async") {
+        true => format!(
+            "{said}; asynchronous components are not run, so build it as a synchronous one \
+             (componentize-qjs: `--sync`)"
+        ),
+        false => said,
+    }
 }
 
 /// Files people hand in by mistake.
@@ -156,6 +171,9 @@ impl Plugin<'_> {
             let name = self.resolve.name_world_key(key);
             self.compare(&name, item, true, host, &mut inspection.problems);
             inspection.waits.extend(self.waits(&name, item));
+            if is_denied(&name) {
+                inspection.denied.push(name.clone());
+            }
             inspection.imports.push(name);
         }
         for (key, item) in &self.world.exports {

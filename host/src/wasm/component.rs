@@ -15,7 +15,7 @@ use super::bindings::exports::millrace::plugin::{
 use super::cache::deserialize;
 use super::host::State;
 use super::instance::Instance;
-use super::{Engine, Fault, PluginLimits, check};
+use super::{Engine, Fault, PluginLimits, check, denied};
 use crate::plugin::{Need, Settings};
 use crate::telemetry::WasmMeters;
 use crate::wire::{TopicPattern, TopicPatternError};
@@ -70,7 +70,7 @@ pub enum LoadError {
     #[error("{0}")]
     Mismatch(String),
     /// It cannot be compiled.
-    #[error("failed to compile: {0:#}")]
+    #[error("failed to compile: {}", check::explained(.0))]
     Compile(wasmtime::Error),
     /// It cannot be compiled, says the process that was to do it.
     #[error("{0}")]
@@ -192,7 +192,10 @@ impl Engine {
         settings: Arc<Settings>,
         limits: PluginLimits,
     ) -> Result<Loading, LoadError> {
-        let pre = self.linker.instantiate_pre(compiled).map_err(LoadError::Link)?;
+        let linker = denied::linker_for(compiled, &self.wasmtime, &self.linker);
+        let linker = linker.map_err(LoadError::Link)?;
+        let linker = linker.as_ref().unwrap_or(&self.linker);
+        let pre = linker.instantiate_pre(compiled).map_err(LoadError::Link)?;
         let exports = Exports {
             channel: channel::GuestIndices::new(&pre).ok(),
             batch: batch::GuestIndices::new(&pre).ok(),
@@ -370,3 +373,7 @@ impl std::fmt::Debug for Component {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "shapes_tests.rs"]
+mod shapes_tests;

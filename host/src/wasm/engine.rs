@@ -7,9 +7,10 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use super::Turns;
 use super::cache::Cache;
 use super::host::{self, State};
+use super::limits::MAX_TABLE_ELEMENTS;
+use super::{PluginLimits, Turns};
 
 /// Compiles and links components. Cloning shares it.
 #[derive(Clone)]
@@ -25,26 +26,39 @@ pub struct Engine {
 #[error("failed to set up the Wasm engine: {0:#}")]
 pub struct EngineError(wasmtime::Error);
 
-/// Of one call's stack, host frames of imports included. Plugins keep large
-/// values in linear memory; deep recursion ends in a trap.
-const FIBER_STACK_BYTES: usize = 256 * 1024;
-/// What of it the plugin itself may use.
-const WASM_STACK_BYTES: usize = 192 * 1024;
-/// Core instances, memories and tables of one component: a Rust plugin has 3 or
-/// 4 instances, a Python one some 20.
-const PARTS_PER_INSTANCE: u32 = 8;
+/// What a server's engine has room for, which is the same for all its plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// Live instances of all plugins.
+    pub max_instances: u32,
+    /// Linear memory of one instance.
+    pub max_memory_bytes: usize,
+    /// Stack of one call, as far as the plugin itself uses it.
+    pub max_stack_bytes: usize,
+}
+
+/// What the host's frames of imports need of a call's stack, besides the plugin's own.
+const HOST_STACK_BYTES: usize = 64 * 1024;
+/// Core instances of one component: a Rust plugin has 3 or 4, a Python one some 20. They
+/// take no room before they are there.
+const CORE_INSTANCES_PER_INSTANCE: u32 = 32;
+/// Tables of one component: a plugin of any toolchain has 2 or 3.
+const TABLES_PER_INSTANCE: u32 = 4;
+/// Core instances, tables and memories that there is room for however few instances there
+/// may be: one component may have more of them than most have.
+const MIN_PARTS: u32 = 64;
+/// Tables and memories of one core module, of which most have one.
+const PARTS_PER_MODULE: u32 = 16;
 
 impl Engine {
-    /// An engine for at most `max_instances` live instances of all plugins, each
-    /// with at most `max_memory_bytes`. With `cache`, compiled code is kept on
+    /// An engine for plugins within these limits. With `cache`, compiled code is kept on
     /// disk for the next start.
-    pub fn new(
-        max_instances: u32,
-        max_memory_bytes: usize,
-        cache: bool,
-    ) -> Result<Self, EngineError> {
+    pub fn new(limits: EngineLimits, cache: bool) -> Result<Self, EngineError> {
+        let EngineLimits { max_instances, max_memory_bytes, max_stack_bytes } = limits;
         warn_of_few_maps(max_instances);
-        let mut pooled = config(Some(pooling(max_instances, max_memory_bytes)));
+        let mut pooled = config(max_stack_bytes);
+        let pooling = pooling(max_instances, max_memory_bytes);
+        pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
         pooled.memory_reservation(reservation(max_instances, max_memory_bytes));
         // Pooling reserves address space for every slot, which a container with
         // a small limit refuses; then each instance maps its own.
@@ -53,7 +67,7 @@ impl Engine {
             Err(error) => {
                 tracing::warn!(%error, "no address space for the instance pool; instances will \
                     start more slowly");
-                wasmtime::Engine::new(&config(None)).map_err(EngineError)?
+                wasmtime::Engine::new(&config(max_stack_bytes)).map_err(EngineError)?
             }
         };
         let mut linker = Linker::new(&wasmtime);
@@ -73,7 +87,7 @@ impl Engine {
 /// An engine for nothing but compiling: whose code fits one with this reservation, and which
 /// reserves none itself.
 pub(super) fn that_compiles(reservation: u64) -> wasmtime::Result<wasmtime::Engine> {
-    let mut config = config(None);
+    let mut config = config(PluginLimits::default().max_stack_bytes);
     config.memory_reservation(reservation);
     wasmtime::Engine::new(&config)
 }
@@ -104,7 +118,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-fn config(pooling: Option<PoolingAllocationConfig>) -> Config {
+fn config(max_stack_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)
@@ -112,17 +126,14 @@ fn config(pooling: Option<PoolingAllocationConfig>) -> Config {
         // Calls are plain component calls on a fiber; the machinery for
         // concurrent ones more than doubles the cost of each.
         .concurrency_support(false)
-        .async_stack_size(FIBER_STACK_BYTES)
-        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(max_stack_bytes + HOST_STACK_BYTES)
+        .max_wasm_stack(max_stack_bytes)
         // Functions by name in a trap's backtrace; lines need debug
         // information that plugins do not carry.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         // What is not used is not there to be attacked.
         .wasm_relaxed_simd(false)
         .wasm_memory64(false);
-    if let Some(pooling) = pooling {
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
-    }
     config
 }
 
@@ -134,21 +145,28 @@ pub(crate) const FULL_RESERVATION: u64 = 4 << 30;
 /// A component of a Rust plugin has one memory; others may have two.
 const MEMORIES_PER_INSTANCE: u32 = 2;
 
+/// Memories that there is room for.
+fn memories(max_instances: u32) -> u32 {
+    max_instances.saturating_mul(MEMORIES_PER_INSTANCE).max(MIN_PARTS)
+}
+
 /// Address space for one memory, so that all of them fit.
 fn reservation(max_instances: u32, max_memory_bytes: usize) -> u64 {
-    let memories = u64::from(max_instances) * u64::from(MEMORIES_PER_INSTANCE);
-    let share = POOL_ADDRESS_BYTES / memories.max(1);
+    let share = POOL_ADDRESS_BYTES / u64::from(memories(max_instances));
     if share >= FULL_RESERVATION { FULL_RESERVATION } else { max_memory_bytes as u64 }
 }
 
 fn pooling(max_instances: u32, max_memory_bytes: usize) -> PoolingAllocationConfig {
     let mut pooling = PoolingAllocationConfig::new();
-    let parts = max_instances.saturating_mul(PARTS_PER_INSTANCE);
+    let parts = |each: u32| max_instances.saturating_mul(each).max(MIN_PARTS);
     pooling
         .total_component_instances(max_instances)
-        .total_core_instances(parts)
-        .total_tables(parts)
-        .total_memories(max_instances.saturating_mul(MEMORIES_PER_INSTANCE))
+        .total_core_instances(parts(CORE_INSTANCES_PER_INSTANCE))
+        .total_tables(parts(TABLES_PER_INSTANCE))
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .max_tables_per_module(PARTS_PER_MODULE)
+        .total_memories(memories(max_instances))
+        .max_memories_per_module(PARTS_PER_MODULE)
         .total_stacks(max_instances)
         .max_memory_size(max_memory_bytes)
         // Of a Rust plugin's memory the first megabyte is its stack, and the first of

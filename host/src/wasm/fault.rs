@@ -216,6 +216,10 @@ impl Fault {
             Some(Trap::OutOfFuel) => {
                 (FaultKind::OutOfFuel, "the call used up its fuel (limits.fuel)".to_owned())
             }
+            Some(Trap::StackOverflow) => (
+                FaultKind::Trap,
+                "the call used up its stack (limits.max_stack_bytes): deep recursion".to_owned(),
+            ),
             Some(Trap::Interrupt) => (FaultKind::Deadline, interrupted()),
             _ if refused_memory => (
                 FaultKind::OutOfMemory,

@@ -1,14 +1,13 @@
 //! What belongs to an instance on the host's side: what its imports work on, and WASI
 //! with nothing granted.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime_wasi::{HostMonotonicClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::batch;
 use super::bindings::millrace::plugin::{http, log, types};
@@ -17,9 +16,10 @@ use super::fuel::Slice;
 use super::imports;
 use super::ledger::Ledger;
 use super::limits::{MemoryLimiter, PluginLimits};
-use super::output::OutputTail;
+use super::output::{OutputTail, Written};
 use super::room::Room;
-use crate::channel::{Caller, Effect, Progress};
+use super::uptime::Uptime;
+use crate::channel::{Caller, Effect, MessageId, Progress};
 use crate::egress::{self, EgressError};
 use crate::plugin::Settings;
 use crate::telemetry::{CallMeasurements, Metric};
@@ -54,6 +54,9 @@ pub(super) struct Current {
     pub(super) budget: Budget,
 }
 
+/// What plugins print, in the log: `RUST_LOG=info,millrace::prints=debug` shows it.
+const PRINTS: &str = "millrace::prints";
+
 /// Log lines of one call.
 const MAX_LINES: usize = 64;
 /// A log line is cut after so many bytes.
@@ -69,7 +72,7 @@ impl State {
     ) -> Self {
         let output = OutputTail::default();
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(output.clone()).stderr(output.clone()).monotonic_clock(Monotonic);
+        wasi.stdout(output.clone()).stderr(output.clone()).monotonic_clock(Uptime);
         let wasi = wasi.max_random_size(MAX_WASI_RANDOM_BYTES).build();
         Self {
             wasi,
@@ -92,6 +95,40 @@ impl State {
         &self.settings
     }
 
+    /// Tells the log what the plugin has printed since the last time, in a call for this
+    /// message if it is for one.
+    pub(super) fn tell_prints(&mut self, id: Option<MessageId>) {
+        if let Some(written) = self.output.take() {
+            self.tell(&written, id);
+        }
+    }
+
+    /// The same, for the message of the call that runs.
+    pub(super) fn tell_own_prints(&mut self) {
+        if let Some(written) = self.output.take() {
+            let current = self.current.take();
+            self.tell(&written, current.as_ref().map(|current| current.caller.message()));
+            self.current = current;
+        }
+    }
+
+    pub(super) fn tell(&mut self, written: &Written, id: Option<MessageId>) {
+        if !tracing::enabled!(target: PRINTS, tracing::Level::DEBUG) {
+            return;
+        }
+        let settings = Arc::clone(&self.settings);
+        let (plugin, id) = (settings.name.as_str(), id.map(display));
+        if written.lost > 0 {
+            debug!(target: PRINTS, plugin, id, lost_bytes = written.lost,
+                "it printed more in one call than is kept; the end:");
+        }
+        for line in written.text.lines().filter(|line| !line.is_empty()) {
+            if self.has_line() && (id.is_some() || settings.takes_own_line()) {
+                debug!(target: PRINTS, plugin, id, "{}", cut(line, MAX_LINE_BYTES));
+            }
+        }
+    }
+
     /// Ends the bookkeeping of one call.
     pub(super) fn call_ended(&mut self) {
         if self.lines_dropped > 0 {
@@ -104,27 +141,10 @@ impl State {
     }
 }
 
-/// A clock that begins with the process: a reading that one instance has kept is no later
-/// than that of another that comes after it.
-pub(super) struct Monotonic;
-
-/// Of which nothing is known but that it came first.
-static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-impl Monotonic {
-    /// In nanoseconds.
-    pub(super) fn now_ns() -> u64 {
-        u64::try_from(BEGINNING.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-impl HostMonotonicClock for Monotonic {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        Self::now_ns()
+impl Drop for State {
+    /// Its call was cut off, and what it has printed may say why.
+    fn drop(&mut self) {
+        self.tell_own_prints();
     }
 }
 
@@ -159,12 +179,16 @@ impl types::Host for State {}
 impl State {
     /// Whether one more line of the call is written.
     pub(super) fn takes_line(&mut self) -> bool {
+        self.has_line() && (self.current.is_some() || self.settings.takes_own_line())
+    }
+
+    fn has_line(&mut self) -> bool {
         if self.lines >= MAX_LINES {
             self.lines_dropped += 1;
             return false;
         }
         self.lines += 1;
-        self.current.is_some() || self.settings.takes_own_line()
+        true
     }
 
     /// Writes a line.

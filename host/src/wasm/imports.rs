@@ -8,7 +8,8 @@ use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, WasmStr};
 
 use super::bindings::millrace::plugin::{grants, http, log, types};
 use super::fuel::{self, of_bytes, pay};
-use super::host::{Monotonic, State};
+use super::host::State;
+use super::uptime::Uptime;
 use crate::channel::SocketRef;
 use crate::plugin::Need;
 use crate::telemetry::Measurement;
@@ -121,7 +122,7 @@ fn add_clock(clock: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     clock.func_wrap_async("monotonic-ns", |mut store: Store<'_>, (): ()| {
         Box::new(async move {
             pay(&mut store, fuel::CALL).await?;
-            Ok((Monotonic::now_ns(),))
+            Ok((Uptime::nanos(),))
         })
     })?;
     clock.func_wrap_async("sleep-ms", |mut store: Store<'_>, (ms,): (u64,)| {

@@ -44,9 +44,10 @@ pub(super) const EPOCHS_AT_ONCE: u64 = 2;
 #[expect(clippy::cast_possible_truncation, reason = "some ten")]
 const EPOCHS_ENDLESS: u64 = (LONGEST_CALL.as_millis() / EPOCH.as_millis()) as u64 + 1;
 
-/// An instance whose memory has grown past this is not used again, as memory
-/// never shrinks.
-const KEPT_MEMORY_BYTES: usize = 8 * 1024 * 1024;
+/// An instance whose memory has grown by more than this since it was made is not used
+/// again, as memory never shrinks. What it was made with a new one would have, too: those
+/// of interpreters begin with tens of megabytes.
+const KEPT_GROWTH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Resource handles of WASI in one instance.
 const MAX_HANDLES: usize = 256;
@@ -96,12 +97,15 @@ impl Instance {
         };
         match started.await {
             Ok(exported) => {
-                store.data_mut().limiter.begun();
+                let state = store.data_mut();
+                state.limiter.begun();
+                state.tell_prints(None);
                 Ok(exported.of(store, limits))
             }
             Err(error) => {
                 let state = store.data();
                 let (output, refused) = (state.output.take(), state.limiter.refused());
+                let output = output.unwrap_or_default().text;
                 Err(Fault::of_instantiation(&error, &output, refused))
             }
         }
@@ -172,7 +176,11 @@ impl Instance {
 
     /// Ends the bookkeeping of a call and turns its error into a fault.
     pub(super) fn ended<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, Fault> {
-        self.store.data_mut().call_ended();
+        let state = self.store.data_mut();
+        if result.is_ok() {
+            state.tell_own_prints();
+        }
+        state.call_ended();
         result.map_err(|error| fault(&mut self.store, &error))
     }
 
@@ -184,8 +192,8 @@ impl Instance {
 
     /// Whether it may serve another call after one that went well.
     pub(super) fn is_reusable(&self) -> bool {
-        let used = self.store.data().limiter.used_bytes();
-        used <= KEPT_MEMORY_BYTES && !self.limits.fresh_instances
+        let grown = self.store.data().limiter.grown_bytes();
+        grown <= KEPT_GROWTH_BYTES && !self.limits.fresh_instances
     }
 
     /// What of its memory counts in its room.
@@ -274,14 +282,19 @@ fn hostcall_fuel(limits: &PluginLimits, largest_request: usize) -> usize {
 
 fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
     let state = store.data();
-    let output = state.output.take();
+    let output = state.output.take().unwrap_or_default();
     let unreachable = matches!(
         error.downcast_ref::<Trap>(),
         Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds)
     );
-    let fault = Fault::of_call(error, &output, state.limiter.refused() && unreachable);
-    match fault.kind {
-        FaultKind::OutOfFuel if state.slice.is_endless => fault.of_dispatcher(),
-        _ => fault,
+    let fault = Fault::of_call(error, &output.text, state.limiter.refused() && unreachable);
+    let is_dispatchers = fault.kind == FaultKind::OutOfFuel && state.slice.is_endless;
+    if fault.kind != FaultKind::Trap {
+        // It says nothing of what the plugin has printed.
+        let state = store.data_mut();
+        let current = state.current.take();
+        state.tell(&output, current.as_ref().map(|current| current.caller.message()));
+        state.current = current;
     }
+    if is_dispatchers { fault.of_dispatcher() } else { fault }
 }

@@ -27,6 +27,9 @@ pub struct PluginLimits {
     pub dispatcher_fuel_per_row: u64,
     /// Linear memory of one instance, all its memories together.
     pub max_memory_bytes: usize,
+    /// Stack of one call: deep recursion past it ends in a trap. One for all plugins of a
+    /// server.
+    pub max_stack_bytes: usize,
     /// Memory of all instances of the plugin together, those of its versions and
     /// those at rest, too; calls that need more wait.
     pub max_total_memory_bytes: usize,
@@ -142,12 +145,12 @@ pub(super) struct MemoryLimiter {
     room: Option<Arc<Room>>,
     /// What it has of that.
     charged_bytes: usize,
-    /// It has been made, and what it wants from now on it uses.
-    has_begun: bool,
+    /// What it began with, once it has been made: what it wants from then on it uses.
+    began_bytes: Option<usize>,
 }
 
-/// Function tables of a plugin have thousands of entries at most.
-const MAX_TABLE_ELEMENTS: usize = 100_000;
+/// Entries of one table: those of plugins have thousands at most.
+pub(super) const MAX_TABLE_ELEMENTS: usize = 100_000;
 /// What one of them takes.
 const TABLE_ELEMENT_BYTES: usize = 16;
 /// Of so much that an instance begins with, a sixteenth counts: it is a Rust plugin's
@@ -159,8 +162,8 @@ impl MemoryLimiter {
     pub(super) fn new(max_bytes: usize, room: Option<Arc<Room>>) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let (used_bytes, charged_bytes, refused, has_begun) = Default::default();
-        Self { number, max_bytes, used_bytes, refused, room, charged_bytes, has_begun }
+        let (used_bytes, charged_bytes, refused, began_bytes) = Default::default();
+        Self { number, max_bytes, used_bytes, refused, room, charged_bytes, began_bytes }
     }
 
     /// The number of its instance.
@@ -170,7 +173,7 @@ impl MemoryLimiter {
 
     /// Its instance has been made.
     pub(super) fn begun(&mut self) {
-        self.has_begun = true;
+        self.began_bytes = Some(self.used_bytes);
     }
 
     /// Whether the instance wanted more than it may have.
@@ -181,6 +184,11 @@ impl MemoryLimiter {
     /// Linear memory in use. It never shrinks.
     pub(super) fn used_bytes(&self) -> usize {
         self.used_bytes
+    }
+
+    /// How much of it came after the instance was made: what its calls have taken.
+    pub(super) fn grown_bytes(&self) -> usize {
+        self.used_bytes.saturating_sub(self.began_bytes.unwrap_or_default())
     }
 
     /// What counts among the memory of all instances.
@@ -204,7 +212,8 @@ impl MemoryLimiter {
 
     async fn charge(&mut self, bytes: usize) -> bool {
         let Some(room) = &self.room else { return true };
-        let untouched = if self.has_begun { 0 } else { bytes.min(MOSTLY_UNTOUCHED_BYTES) };
+        let untouched =
+            if self.began_bytes.is_some() { 0 } else { bytes.min(MOSTLY_UNTOUCHED_BYTES) };
         let counted = bytes - untouched + untouched / TOUCHED_PART;
         let charged = self.charged_bytes.saturating_add(counted);
         if !room.memory.fits(charged) {
@@ -296,6 +305,16 @@ mod tests {
         assert_eq!(limiter.charged_bytes(), (2 << 20) + (2 << 20) / 16);
         assert!(limiter.table_growing(0, 10, None).await.unwrap());
         assert_eq!(limiter.charged_bytes(), (2 << 20) + (2 << 20) / 16 + 160);
+    }
+
+    #[tokio::test]
+    async fn what_an_instance_begins_with_is_no_growth() {
+        let mut limiter = MemoryLimiter::new(100, None);
+        assert!(limiter.memory_growing(0, 60, None).await.unwrap());
+        limiter.begun();
+        assert_eq!((limiter.used_bytes(), limiter.grown_bytes()), (60, 0));
+        assert!(limiter.memory_growing(60, 100, None).await.unwrap());
+        assert_eq!((limiter.used_bytes(), limiter.grown_bytes()), (100, 40));
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
-//! What a plugin writes to stdout and stderr: the last few kilobytes, for the
-//! error report.
+//! What a plugin writes to stdout and stderr: the last few kilobytes of each call, for the
+//! log and the error report.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -17,26 +18,57 @@ const KEPT_BYTES: usize = 8 * 1024;
 
 /// Keeps the end of what is written to it. Never full, never blocks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OutputTail(Arc<Mutex<VecDeque<u8>>>);
+pub(super) struct OutputTail(Arc<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Whether something was written, as mostly nothing is.
+    is_written: AtomicBool,
+    tail: Mutex<Tail>,
+}
+
+#[derive(Debug, Default)]
+struct Tail {
+    bytes: VecDeque<u8>,
+    /// What was written before them and is gone, in bytes.
+    lost: usize,
+}
+
+/// What was written since the last time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The end of it.
+    pub(super) text: String,
+    /// What came before that, in bytes.
+    pub(super) lost: usize,
+}
 
 impl OutputTail {
-    /// Takes what was written since the last time.
-    pub(super) fn take(&self) -> String {
-        let bytes: Vec<u8> = std::mem::take(&mut *self.lock()).into();
-        String::from_utf8_lossy(&bytes).into_owned()
+    /// Takes what was written since the last time, if anything was.
+    pub(super) fn take(&self) -> Option<Written> {
+        if !self.0.is_written.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut tail = self.lock();
+        self.0.is_written.store(false, Ordering::Relaxed);
+        let Tail { bytes, lost } = std::mem::take(&mut *tail);
+        let text = String::from_utf8_lossy(&Vec::from(bytes)).into_owned();
+        Some(Written { text, lost })
     }
 
     fn append(&self, bytes: &[u8]) {
-        let mut kept = self.lock();
+        let mut tail = self.lock();
         // No more than is kept, however much it is.
         let from = bytes.len().saturating_sub(KEPT_BYTES);
-        kept.extend(bytes.get(from..).unwrap_or_default());
-        let excess = kept.len().saturating_sub(KEPT_BYTES);
-        kept.drain(..excess);
+        tail.bytes.extend(bytes.get(from..).unwrap_or_default());
+        let excess = tail.bytes.len().saturating_sub(KEPT_BYTES);
+        tail.bytes.drain(..excess);
+        tail.lost += from + excess;
+        self.0.is_written.store(true, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Tail> {
+        self.0.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,11 +134,12 @@ mod tests {
     #[test]
     fn only_the_end_is_kept() {
         let tail = OutputTail::default();
+        assert_eq!(tail.take(), None);
         tail.append(&vec![b'a'; KEPT_BYTES]);
         tail.append(b"panicked");
-        let kept = tail.take();
-        assert_eq!(kept.len(), KEPT_BYTES);
-        assert!(kept.ends_with("apanicked"));
-        assert_eq!(tail.take(), "");
+        let kept = tail.take().unwrap();
+        assert_eq!((kept.text.len(), kept.lost), (KEPT_BYTES, 8));
+        assert!(kept.text.ends_with("apanicked"));
+        assert_eq!(tail.take(), None);
     }
 }

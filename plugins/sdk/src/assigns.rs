@@ -25,6 +25,22 @@ impl<T: DeserializeOwned + Default> Assigns<T> {
         Self { encoded, value: OnceCell::new(), changed: false }
     }
 
+    /// What a channel begins with: what `connect` gave the connection, as far as that is of
+    /// this shape, and the default otherwise; with what is wrong with it then.
+    pub(crate) fn joining(encoded: Vec<u8>) -> (Self, Option<serde_json::Error>) {
+        if encoded.is_empty() {
+            return (Self::new(encoded), None);
+        }
+        match serde_json::from_slice::<T>(&encoded) {
+            Ok(value) => (Self { encoded, value: OnceCell::from(value), changed: false }, None),
+            // What is there is not what the channel's next message is to find.
+            Err(error) => {
+                let value = OnceCell::from(T::default());
+                (Self { encoded: Vec::new(), value, changed: true }, Some(error))
+            }
+        }
+    }
+
     /// The value; a channel that never assigned anything has the default.
     fn read(&self) -> &T {
         self.value.get_or_init(|| match self.encoded.as_slice() {
@@ -83,5 +99,24 @@ mod tests {
         let mut assigns = Assigns::<Vec<u8>>::new(Vec::new());
         assigns.push(2);
         assert_eq!(assigns.take_changed().unwrap(), Some(b"[2]".to_vec()));
+    }
+
+    #[test]
+    fn what_a_connection_has_in_another_shape_is_nothing_to_a_channel() {
+        let (mut own, problem) = Assigns::<Vec<u8>>::joining(b"[1]".to_vec());
+        assert!(problem.is_none());
+        assert_eq!(*own, [1]);
+        assert_eq!(own.take_changed().unwrap(), None);
+        let (mut own, problem) = Assigns::<Vec<u8>>::joining(br#"{"role":"admin"}"#.to_vec());
+        assert!(problem.unwrap().to_string().contains("invalid type"));
+        assert!(own.is_empty());
+        own.push(3);
+        assert_eq!(own.take_changed().unwrap(), Some(b"[3]".to_vec()));
+        // Also if the join leaves it as it is.
+        let (mut own, _) = Assigns::<Vec<u8>>::joining(b"7".to_vec());
+        assert_eq!(own.take_changed().unwrap(), Some(b"[]".to_vec()));
+        let (mut none, problem) = Assigns::<Vec<u8>>::joining(Vec::new());
+        assert!(problem.is_none() && none.is_empty());
+        assert_eq!(none.take_changed().unwrap(), None);
     }
 }

@@ -67,8 +67,18 @@ pub trait Channel {
         Ok(serde_json::from_slice(assigns)?)
     }
 
-    /// The channel is over; not called after a panic. `reason` is `left`,
-    /// `closed`, `stopped` or `drained`; treat an unknown one as `closed`.
+    /// The channel is over. `reason` is `left` (the client left), `closed` (its connection
+    /// ended), `stopped` ([`Socket::stop`]) or `drained` (the server stops); treat an
+    /// unknown one as `closed`.
+    ///
+    /// It is not certain to be called: not after a panic or another fault of a handler, not
+    /// when the same client joins the topic anew, not when the server is killed. It has the
+    /// limits of any other call (`limits.fuel`, `limits.call_timeout_ms`), and one that fails
+    /// is not made again. So it is for telling others soon, and nothing may depend on it:
+    /// what it would put away has to run out by itself, too.
+    ///
+    /// Broadcasts, events for pipelines and tasks it asks for happen; pushes reach the client
+    /// only while it is connected; assigns, timers and subscriptions are of no use any more.
     fn terminate(socket: &mut Socket<Self::Assigns>, reason: &str) -> Result<()> {
         let _ = (socket, reason);
         Ok(())

@@ -8,8 +8,9 @@ pub use crate::bindings::socket::exports::millrace::plugin::socket::Request;
 
 /// Decides who may connect, before the WebSocket is open.
 pub trait Connect {
-    /// What every channel of the connection starts with: the channels' `Assigns`
-    /// have to be able to read it.
+    /// What every channel of the connection starts with, of all plugins, if its own
+    /// `Assigns` can be read from it; one of another shape starts with its default, and
+    /// its `join` may ask for [`Socket::connected`](crate::Socket::connected).
     type Assigns: Serialize + DeserializeOwned + Default;
 
     /// Somebody wants to connect. An error refuses with status 403 and is
@@ -22,7 +23,7 @@ pub trait Connect {
 pub struct Connected<A> {
     /// Names the user for the life of the connection.
     pub user_id: Option<String>,
-    /// What every channel starts with.
+    /// What channels start with.
     pub assigns: A,
 }
 

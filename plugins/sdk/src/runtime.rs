@@ -37,7 +37,7 @@ pub fn join<C: Channel>(
     assigns: Assigns,
     params: RawPayload,
 ) -> Result<Joined, RawPayload> {
-    let mut socket = Socket::<C::Assigns>::new(socket, assigns);
+    let mut socket = Socket::<C::Assigns>::joining(socket, assigns.data);
     let joined = C::join(&mut socket, params.into()).and_then(|reply| match reply {
         Reply::None => Ok(Ok(Joined { response: None, outcome: socket.into_outcome(C::SCHEMA)? })),
         Reply::Ok(response) => {

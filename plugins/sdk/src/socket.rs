@@ -12,7 +12,8 @@ use crate::bindings::millrace::plugin::types::{
     Reply as RawReply, Socket as RawSocket, Task, Timer,
 };
 use crate::host::clock::whole_ms;
-use crate::{Assigns, IntoPayload, NewEvent, Reply, Result, grants};
+use crate::host::log;
+use crate::{Assigns, Error, IntoPayload, NewEvent, Reply, Result, grants};
 
 /// A handler's view of its channel: who it is, its state, and what it can ask
 /// the server to do once the handler has returned.
@@ -22,6 +23,8 @@ pub struct Socket<A> {
     pub assigns: Assigns<A>,
     raw: RawSocket,
     effects: Vec<Effect>,
+    /// In a join, what `connect` gave the connection.
+    connected: Vec<u8>,
 }
 
 /// A token that answers a message later on, any number of times, from any call of
@@ -55,6 +58,17 @@ impl<A> Socket<A> {
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         self.raw.user_id.as_deref()
+    }
+
+    /// In `join`: what `connect` gave the connection as assigns, whichever plugin that was,
+    /// and whatever the channel's own assigns are. An error when it gave nothing, or
+    /// something of another shape, and in any other handler.
+    pub fn connected<T: DeserializeOwned>(&self) -> Result<T> {
+        if self.connected.is_empty() {
+            return Err(Error::msg("there are no assigns of the connection; `join` has them"));
+        }
+        let read = serde_json::from_slice(&self.connected);
+        read.map_err(|error| Error::msg(format!("the assigns of the connection: {error}")))
     }
 
     /// The connection's number, unique on this server since it started.
@@ -191,7 +205,21 @@ impl<A> Socket<A> {
 
 impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
     pub(crate) fn new(raw: RawSocket, assigns: RawAssigns) -> Self {
-        Self { assigns: Assigns::new(assigns.data), raw, effects: Vec::new() }
+        let (effects, connected) = Default::default();
+        Self { assigns: Assigns::new(assigns.data), raw, effects, connected }
+    }
+
+    /// Of a channel that begins, with what `connect` gave the connection.
+    pub(crate) fn joining(raw: RawSocket, connected: Vec<u8>) -> Self {
+        let (assigns, problem) = Assigns::joining(connected.clone());
+        if let Some(problem) = problem {
+            let topic = &raw.topic;
+            log::debug(&format!(
+                "{topic} begins with the default of its assigns, as those of the connection are \
+                 of another shape: {problem}"
+            ));
+        }
+        Self { assigns, raw, effects: Vec::new(), connected }
     }
 
     /// What the call gives back; assigns are of this schema.
@@ -228,4 +256,22 @@ pub(crate) fn raw_reply(reply: Reply) -> Option<RawReply> {
 fn broadcast(topic: Option<&str>, event: &str, payload: impl IntoPayload) -> Result<Broadcast> {
     let (topic, event) = (topic.map(str::to_owned), event.to_owned());
     Ok(Broadcast { topic, event, payload: payload.into_payload()?.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_may_ask_for_what_the_connection_has_in_any_shape() {
+        let topic = "room:a".to_owned();
+        let raw = RawSocket { connection: 1, channel: 1, topic, user_id: None };
+        let connected = br#"{"role":"admin"}"#.to_vec();
+        let socket = Socket::<serde_json::Value>::joining(raw.clone(), connected);
+        assert_eq!(socket.connected::<serde_json::Value>().unwrap()["role"], "admin");
+        let error = socket.connected::<Vec<u8>>().unwrap_err().to_string();
+        assert!(error.starts_with("the assigns of the connection: invalid type"), "{error}");
+        let later = Socket::<()>::new(raw, RawAssigns { schema: 0, data: b"null".to_vec() });
+        later.connected::<()>().unwrap_err();
+    }
 }

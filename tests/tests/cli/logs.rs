@@ -56,6 +56,64 @@ async fn a_plugins_lines_have_the_id_without_debugging_too() {
 }
 
 #[tokio::test]
+async fn an_error_of_a_handler_is_told_and_the_parsers_steps_are_not() {
+    let server = TestServer::start_with(logging("debug"), &["--log", "json"]);
+    let mut client = server.client().await;
+    client.join("slow:a").await;
+    let reason = json!({ "reason": "nothing asked" });
+    client.expect_answer("slow:a", "answer", json!({}), "error", reason).await;
+    client.expect_answer("slow:a", "log", json!({ "value": "hello" }), "ok", json!({})).await;
+    assert_eq!(server.terminate().code(), Some(0));
+    let lines = lines(&server);
+    let of = |message: &str, event: &str| {
+        let of = |line: &&Value| {
+            line["fields"]["message"] == message && line["fields"]["event"] == event
+        };
+        let line = lines.iter().find(of);
+        line.unwrap_or_else(|| panic!("{message:?} of {event:?} in {lines:?}")).clone()
+    };
+    let error = of("answered with an error", "answer");
+    assert_eq!((&error["level"], &error["fields"]["plugin"]), (&json!("DEBUG"), &json!("slow")));
+    assert_eq!(error["fields"]["reply"], r#"{"reason":"nothing asked"}"#);
+    let handled = of("handled", "answer");
+    assert_eq!(handled["fields"]["id"], error["fields"]["id"]);
+    assert_eq!(handled["fields"]["ok"], false);
+    assert_eq!(of("handled", "log")["fields"]["ok"], true);
+    for event in ["answer", "log"] {
+        assert_ne!(of("handled", event)["fields"]["took"], "0ns");
+    }
+    for line in &lines {
+        let target = line["target"].as_str().unwrap();
+        assert!(target.starts_with("millrace") || line["level"] != "DEBUG", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_plugin_prints_is_told_with_its_message() {
+    let server = TestServer::start_with(logging("debug"), &["--log", "json"]);
+    let mut client = server.client().await;
+    client.join("slow:a").await;
+    for value in ["first\nsecond", "third"] {
+        let order = json!({ "value": value });
+        client.expect_answer("slow:a", "print", order, "ok", json!({})).await;
+    }
+    let order = json!({ "value": "last words", "user": "crash" });
+    client.push("slow:a", "print", order).await;
+    client.expect_crashed("slow:a").await;
+    assert_eq!(server.terminate().code(), Some(0));
+    let lines = lines(&server);
+    let printed = |line: &&Value| line["target"] == "millrace::prints";
+    let printed: Vec<_> = lines.iter().filter(printed).map(|line| &line["fields"]).collect();
+    let said: Vec<_> = printed.iter().map(|fields| &fields["message"]).collect();
+    assert_eq!(said, ["first", "second", "and an error", "third", "and an error"]);
+    let ids: Vec<_> = printed.iter().map(|fields| fields["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1-2", "1-2", "1-2", "1-3", "1-3"]);
+    // A fault has what its own call has printed, and of no other.
+    let fault = lines.iter().map(Value::to_string).find(|line| line.contains("last words"));
+    assert!(fault.is_some_and(|line| !line.contains("third")), "{lines:?}");
+}
+
+#[tokio::test]
 async fn secrets_are_filtered() {
     let server = TestServer::start_with(logging("debug"), &[]);
     let path = "/socket/websocket?vsn=2.0.0&user_token=hunter1&user=ada";

@@ -1,6 +1,6 @@
 //! Who gets in, and what the others are told.
 
-use millrace_tests::{TestClient, TestServer};
+use millrace_tests::{App, TestClient, TestServer};
 use serde_json::{Value, json};
 
 /// Joins with `params` and checks the answer.
@@ -50,6 +50,20 @@ async fn a_crashed_join_is_answered_and_leaves_the_topic_unjoined() {
     let ping = client.push("room:crashed", "ping", json!({})).await;
     client.expect_unmatched("room:crashed", &ping).await;
     client.join("room:crashed").await;
+}
+
+#[tokio::test]
+async fn a_channel_has_assigns_of_its_own_where_those_of_the_connection_are_of_another_shape() {
+    let server = TestServer::start(App::slow_and_probe());
+    let mut client = server.client().await;
+    client.join("room:shape").await;
+    for count in 1..=2 {
+        let count = json!({ "count": count });
+        client.expect_answer("room:shape", "count", json!({}), "ok", count).await;
+    }
+    // Those of the plugin that has decided about it are as it gave them.
+    client.join("slow:shape").await;
+    client.expect_answer("slow:shape", "value", json!({}), "ok", json!({ "value": "" })).await;
 }
 
 #[tokio::test]

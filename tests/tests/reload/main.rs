@@ -2,4 +2,6 @@
 //! clients stay.
 
 mod component;
+mod configuration;
+mod readme;
 mod source;

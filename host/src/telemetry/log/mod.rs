@@ -22,6 +22,7 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 
 /// How log lines look.
@@ -34,11 +35,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging, which ends with the guard. `RUST_LOG` chooses what (`info` unless set), in
-/// the syntax of tracing's `EnvFilter`. An error when there can be no thread for it.
-pub fn init(format: LogFormat) -> io::Result<LogGuard> {
+/// Starts logging, which ends with the guard. `RUST_LOG` chooses what (`default` unless set),
+/// in the syntax of tracing's `EnvFilter`. An error when there can be no thread for it.
+pub fn init(format: LogFormat, default: &str) -> io::Result<LogGuard> {
     let guard = queue::start()?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let filter = asked.and_then(|asked| EnvFilter::try_new(of_this_program(&asked)).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue::Line::new);
     // Errors of writing would be written to stderr, which panics if it is closed.
     let builder = builder.log_internal_errors(false);
@@ -52,4 +55,35 @@ pub fn init(format: LogFormat) -> io::Result<LogGuard> {
     }
     panics::log_them();
     Ok(guard)
+}
+
+/// Directives in which a level alone is one of this program: of what it is built with,
+/// parsers and compilers tell of each step at `debug`, and that is for whoever names them.
+fn of_this_program(directives: &str) -> String {
+    let narrowed = directives.split(',').map(|directive| match directive.trim().parse() {
+        Ok(level) => format!("{},millrace={level}", LevelFilter::INFO.min(level)),
+        Err(_) => directive.to_owned(),
+    });
+    narrowed.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_alone_is_of_this_program() {
+        for (asked, expected) in [
+            ("debug", "info,millrace=debug"),
+            ("TRACE", "info,millrace=trace"),
+            ("warn", "warn,millrace=warn"),
+            ("off", "off,millrace=off"),
+            ("debug,wit_parser=debug", "info,millrace=debug,wit_parser=debug"),
+            ("millrace::session=trace,info", "millrace::session=trace,info,millrace=info"),
+            ("[call{id=1-2}]=debug", "[call{id=1-2}]=debug"),
+        ] {
+            assert_eq!(of_this_program(asked), expected);
+            EnvFilter::try_new(expected).unwrap();
+        }
+    }
 }

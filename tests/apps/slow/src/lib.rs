@@ -105,6 +105,11 @@ impl Channel for Slow {
                 let told = json!({ "ns": ns.to_string(), "between_ms": between_ms, "std": std });
                 return Reply::ok(told);
             }
+            "print" => {
+                println!("{}", order.value);
+                eprintln!("and an error");
+                assert!(order.user != "crash", "the handler was told to crash");
+            }
             "disconnect" => socket.disconnect(&order.user),
             "measure" => {
                 metrics::count("orders", 2);

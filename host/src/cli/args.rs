@@ -1,0 +1,103 @@
+//! The arguments of commands that serve.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::admin;
+use crate::config::{AdminConfig, App, ConfigError};
+use crate::telemetry::Dialect;
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The app's folder, its millrace.toml, or a plugin's .wasm file.
+    #[arg(value_name = "DIR|FILE")]
+    pub(super) app: PathBuf,
+    /// Where to listen, instead of `listen` in millrace.toml (default:
+    /// 127.0.0.1:4000). `:PORT` listens on 127.0.0.1; port 0 lets the system
+    /// choose, and the choice is printed.
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+    listen: Option<SocketAddr>,
+    /// Where operators ask, instead of `admin.listen` in millrace.toml (default
+    /// there: 127.0.0.1:4001; without either, nowhere). Port 0 lets the system
+    /// choose, and the choice is printed.
+    #[arg(long, value_name = "ADDR", env = "MILLRACE_ADMIN",
+        value_parser = admin::listen_for_operators)]
+    admin: Option<SocketAddr>,
+    /// What operators have to know, instead of `admin.token`.
+    #[arg(long, value_name = "TOKEN", env = "MILLRACE_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+    /// Where measurements go, instead of `statsd.address` in millrace.toml:
+    /// `HOST:PORT` over UDP, or `unix:PATH`.
+    #[arg(long, value_name = "HOST:PORT")]
+    statsd: Option<String>,
+    /// What the StatsD server understands, instead of `statsd.dialect`.
+    #[arg(long, value_enum, value_name = "DIALECT", requires = "statsd")]
+    statsd_dialect: Option<Dialect>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevArgs {
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+    /// Look for changes so often, instead of when the system tells of them: it does not
+    /// in mounts of Docker and in network file systems.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub(super) poll_ms: Option<u64>,
+}
+
+impl ServeArgs {
+    /// The app for `millrace dev`, which has the admin interface anyway.
+    pub(super) fn load_for_dev(&self) -> Result<App, ConfigError> {
+        let mut app = self.load()?;
+        let admin = app.admin.get_or_insert_default();
+        // A second app beside the first has the same default.
+        admin.any_port = self.admin.is_none();
+        self.set_token(admin);
+        Ok(app)
+    }
+
+    pub(super) fn load(&self) -> Result<App, ConfigError> {
+        let mut app = App::load(&self.app)?;
+        if let Some(admin) = self.admin {
+            app.admin.get_or_insert_default().listen = admin;
+        }
+        app.admin.iter_mut().for_each(|admin| self.set_token(admin));
+        if let Some(listen) = self.listen {
+            app.listen = listen;
+        }
+        if let Some(address) = &self.statsd {
+            let statsd = app.statsd.get_or_insert_default();
+            statsd.address.clone_from(address);
+            if let Some(dialect) = self.statsd_dialect {
+                statsd.dialect = dialect;
+            }
+        }
+        Ok(app)
+    }
+
+    fn set_token(&self, admin: &mut AdminConfig) {
+        if let Some(token) = self.admin_token.as_ref().filter(|token| !token.is_empty()) {
+            admin.token = Some(token.clone());
+        }
+    }
+}
+
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
+    full.parse().map_err(|_| {
+        "an address and a port such as 127.0.0.1:4000, [::1]:4000 or :0 is expected".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_on_loopback() {
+        assert_eq!(listen_address(":0"), Ok(([127, 0, 0, 1], 0).into()));
+        assert!(listen_address("localhost").unwrap_err().contains("127.0.0.1:4000"));
+    }
+}

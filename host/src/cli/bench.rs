@@ -1,0 +1,281 @@
+//! What `millrace dev` works on: an app that is read, built and served again and again.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use super::args::DevArgs;
+use super::serve::{announce, raise_file_limit, this_program};
+use crate::Server;
+use crate::config::{App, CONFIG_FILE, ConfigError};
+use crate::plugin::{BuildError, BuildFor, Trust, Watch, build, inputs};
+use crate::server::{StartError, Swapper};
+use crate::wasm::sha256;
+
+/// An app that is being worked on.
+pub(super) struct Bench<'a> {
+    args: &'a DevArgs,
+    watch: Watch,
+    /// As it is served, or is to be next.
+    app: Arc<App>,
+    /// As it was served before, until it is known that the next one can be.
+    before: Option<Arc<App>>,
+    /// Where cargo says what it has read.
+    dep_infos: Vec<PathBuf>,
+    /// The components that are served, by their SHA-256.
+    served: Vec<Option<String>>,
+    listens: Option<Listens>,
+}
+
+/// Where the last server listened.
+struct Listens {
+    asked: (SocketAddr, Option<SocketAddr>),
+    found: (SocketAddr, Option<SocketAddr>),
+}
+
+impl<'a> Bench<'a> {
+    /// The first app that can be read and built. An error if there is none at the path, or
+    /// no tool to build it with.
+    pub(super) async fn new(args: &'a DevArgs) -> anyhow::Result<Self> {
+        let mut watch = Watch::new(args.poll_ms.map(Duration::from_millis));
+        let app = Arc::new(readable(args, &mut watch).await?);
+        let (before, dep_infos, served, listens) = Default::default();
+        let mut bench = Self { args, watch, app, before, dep_infos, served, listens };
+        bench.buildable().await?;
+        Ok(bench)
+    }
+
+    /// Waits until the app can be built.
+    async fn buildable(&mut self) -> anyhow::Result<()> {
+        loop {
+            match self.build().await {
+                Ok(()) => return Ok(()),
+                Err(error @ BuildError::Start { .. }) => return Err(error.into()),
+                Err(error) => error!("{error}"),
+            }
+            wait(&mut self.watch).await;
+            self.app = Arc::new(readable(self.args, &mut self.watch).await?);
+        }
+    }
+
+    /// A server of the app, or of the one before if that cannot be served, as soon as there
+    /// can be one. An error if this machine has no place for it.
+    pub(super) async fn start(&mut self) -> anyhow::Result<Server> {
+        loop {
+            let app = self.in_the_same_place();
+            let error = match Server::bind(&app).await {
+                Ok(server) => {
+                    self.started(&server, &app);
+                    return Ok(server);
+                }
+                Err(error) => error,
+            };
+            if let Some(before) = self.before.take() {
+                error!(details = %error, "not applied; it goes on as it was before");
+                self.app = before;
+            } else if is_of_the_app(&error) {
+                error!(details = %error, "not served");
+                wait(&mut self.watch).await;
+                self.app = Arc::new(readable(self.args, &mut self.watch).await?);
+                self.buildable().await?;
+            } else {
+                return Err(error.into());
+            }
+        }
+    }
+
+    /// The app, to be served where clients and operators know it to be: also at a port that
+    /// the system has chosen.
+    fn in_the_same_place(&self) -> App {
+        let mut app = App::clone(&self.app);
+        raise_file_limit(&mut app.socket);
+        let asked = asked(&app);
+        if let Some(Listens { asked: before, found }) = &self.listens {
+            if before.0 == asked.0 {
+                app.listen = found.0;
+            }
+            if let (Some(admin), Some(address)) = (&mut app.admin, found.1)
+                && before.1 == asked.1
+            {
+                admin.listen = address;
+            }
+        }
+        app
+    }
+
+    fn started(&mut self, server: &Server, app: &App) {
+        self.served = components(app);
+        self.before = None;
+        let found = (server.address(), server.admin_address());
+        match self.listens.as_ref().is_some_and(|before| before.found == found) {
+            true => info!("serving it as it is now; clients come back"),
+            false => announce(server, app),
+        }
+        self.listens = Some(Listens { asked: asked(&self.app), found });
+    }
+
+    /// Has each change of the sources served. Ends when the configuration has changed, and
+    /// another server has to be started with it.
+    pub(super) async fn keep_up(&mut self, swapper: &Swapper) {
+        loop {
+            let changed = self.watch.changed().await;
+            info!(changed = %names(&changed), "sources have changed");
+            let current = Arc::clone(&self.app);
+            match read(self.args) {
+                Ok(app) if format!("{app:?}") != format!("{current:?}") => {
+                    info!("the configuration has changed: the server starts anew with it");
+                    self.app = Arc::new(app);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    error!(details = %error, "not applied; it goes on as it was before");
+                    continue;
+                }
+            }
+            if let Err(error) = self.build().await {
+                error!(details = %error, "not built; the version before goes on");
+                self.app = current;
+                continue;
+            }
+            if !Arc::ptr_eq(&current, &self.app) {
+                self.before = Some(current);
+                return;
+            }
+            self.reload(swapper).await;
+        }
+    }
+
+    /// Makes the components that were built anew the live versions. Whatever fails leaves
+    /// the version before it running.
+    async fn reload(&mut self, swapper: &Swapper) {
+        let built = components(&self.app);
+        let plugins = self.app.plugins.iter().zip(built).zip(&mut self.served);
+        for ((plugin, built), served) in plugins {
+            if built.is_some() && built == *served {
+                info!(plugin = plugin.name, "the same as before");
+                continue;
+            }
+            match swapper.swap(plugin).await {
+                Ok(()) => {
+                    *served = built;
+                    info!(plugin = plugin.name, "reloaded");
+                }
+                Err(error) => {
+                    error!(details = %error, "not reloaded; the version before it goes on");
+                }
+            }
+        }
+    }
+
+    /// Builds the app, and watches what that has read.
+    async fn build(&mut self) -> Result<(), BuildError> {
+        self.watch.go_on(self.inputs());
+        let app = Arc::clone(&self.app);
+        let built = tokio::task::spawn_blocking(move || {
+            build(&app.folder, app.plugins.iter().map(|plugin| &plugin.source), BuildFor::Trying)
+        });
+        match built.await {
+            Ok(built) => self.dep_infos = built?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+        self.watch.go_on(self.inputs());
+        Ok(())
+    }
+
+    /// What the app is made of.
+    fn inputs(&self) -> BTreeSet<PathBuf> {
+        let sources = self.app.plugins.iter().map(|plugin| &plugin.source);
+        let mut all = inputs(&self.app.folder, sources, &self.dep_infos);
+        all.insert(configuration(&self.args.serve.app));
+        all
+    }
+}
+
+/// Waits until there is an app that can be read. An error if there is nothing at the path.
+async fn readable(args: &DevArgs, watch: &mut Watch) -> anyhow::Result<App> {
+    loop {
+        // Before it is read, so that no change after that is missed.
+        watch.also(configuration(&args.serve.app));
+        match read(args) {
+            Ok(app) => return Ok(app),
+            Err(ConfigError::Invalid { path, problem }) if path.is_file() => {
+                error!(details = %problem, "{} cannot be read", path.display());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        wait(watch).await;
+    }
+}
+
+async fn wait(watch: &mut Watch) {
+    info!("waiting for a change");
+    let changed = watch.changed().await;
+    info!(changed = %names(&changed), "sources have changed");
+}
+
+/// Reads the app, for trying out.
+fn read(args: &DevArgs) -> Result<App, ConfigError> {
+    let mut app = args.serve.load_for_dev()?;
+    app.dashboard.enabled = true;
+    app.is_dev = true;
+    app.swap.is_forgotten = true;
+    app.compile.program = this_program();
+    // The page comes back when another server is there, and not in its turn.
+    app.drain.over_ms = 0;
+    for plugin in &mut app.plugins {
+        plugin.trust = Trust::default();
+        // What a plugin keeps in its memory is gone with the next call, as it may be on a
+        // busy server.
+        plugin.limits.fresh_instances = true;
+    }
+    Ok(app)
+}
+
+/// The file with the app's configuration, which may not be there.
+fn configuration(app: &Path) -> PathBuf {
+    if app.is_dir() { app.join(CONFIG_FILE) } else { app.to_owned() }
+}
+
+fn asked(app: &App) -> (SocketAddr, Option<SocketAddr>) {
+    (app.listen, app.admin.as_ref().map(|admin| admin.listen))
+}
+
+/// Whether the app is to blame, and another version of it may do.
+fn is_of_the_app(error: &StartError) -> bool {
+    match error {
+        StartError::Engine(_)
+        | StartError::Random(_)
+        | StartError::Listen { .. }
+        | StartError::AdminToken(_)
+        | StartError::ListenAdmin { .. }
+        | StartError::Statsd { .. } => false,
+        StartError::NoPlugins
+        | StartError::Read { .. }
+        | StartError::Load { .. }
+        | StartError::Trust { .. }
+        | StartError::Kept { .. }
+        | StartError::Swap { .. }
+        | StartError::Registry(_)
+        | StartError::Static(_)
+        | StartError::Pipeline { .. } => true,
+    }
+}
+
+fn components(app: &App) -> Vec<Option<String>> {
+    let hash = |path: &Path| Some(sha256(&std::fs::read(path).ok()?).to_string());
+    app.plugins.iter().map(|plugin| hash(plugin.source.component())).collect()
+}
+
+/// The first few, for the log.
+fn names(paths: &[PathBuf]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    match paths.len().checked_sub(SHOWN) {
+        None | Some(0) => shown.join(", "),
+        Some(more) => format!("{} and {more} more", shown.join(", ")),
+    }
+}
