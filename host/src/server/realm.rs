@@ -44,10 +44,7 @@ pub(crate) struct DashboardRealm {
 
 impl DashboardRealm {
     /// `None` when there is to be none.
-    pub(crate) fn new(
-        config: &DashboardConfig,
-        history: &Arc<History>,
-    ) -> Option<Self> {
+    pub(crate) fn new(config: &DashboardConfig, history: &Arc<History>) -> Option<Self> {
         if !config.enabled {
             return None;
         }

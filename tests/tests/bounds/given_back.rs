@@ -10,9 +10,9 @@ const LARGE: usize = 9_900_000;
 const CLIENTS: usize = 12;
 /// What the server may have more than at rest, of the hundred megabytes that it took.
 const MAY_STAY: u64 = 8 << 20;
-/// Three times as long as it takes, and less than the ten seconds after which a runtime's idle
+/// Some times as long as it takes, and less than the ten seconds after which a runtime's idle
 /// threads end, which gives memory back by chance.
-const SOON: Duration = Duration::from_secs(6);
+const SOON: Duration = Duration::from_secs(7);
 
 /// A line of `/proc/PID/status`, in bytes.
 fn status(server: &TestServer, name: &str) -> u64 {
