@@ -4,6 +4,9 @@
 
 const HEIGHT = 150;
 const COLORS = ["--series-1", "--series-2", "--series-3", "--series-4"];
+/** Of two lines with the same values, the first is seen in the gaps of the second. */
+const DASHES = [[], [9, 6], [3, 6], [1, 4]];
+const SWATCHES = ["solid", "dashed", "dotted", "dotted"];
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -53,13 +56,14 @@ export class Charts {
       cursor: { sync: { key: "millrace" }, points: { size: 6 }, y: false },
       scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 70 },
-        { ...axis, size: 58, values: (_, ticks) => ticks.map(unit) },
+        { ...axis, grid: { show: false }, space: 80, size: 36, gap: 9, values: (_, ticks) => ticks.map(clock) },
+        { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : unit(tick))) },
       ],
       series: [{}, ...lines.map(([label], at) => ({
         label,
         stroke: css(COLORS[at % COLORS.length]),
         width: 1.5,
+        dash: DASHES[at % DASHES.length],
         spanGaps: false,
         points: { show: false },
       }))],
@@ -95,12 +99,19 @@ function legend(lines) {
   legend.className = "legend";
   legend.append(...lines.map(([name], at) => {
     const [item, swatch] = [document.createElement("span"), document.createElement("i")];
-    swatch.style.background = `var(${COLORS[at % COLORS.length]})`;
+    swatch.style.borderTopColor = `var(${COLORS[at % COLORS.length]})`;
+    swatch.style.borderTopStyle = SWATCHES[at % SWATCHES.length];
     const value = document.createElement("output");
     item.append(swatch, `${name} `, value);
     return item;
   }));
   return legend;
+}
+
+/** The time of day: the last minutes need no date. */
+function clock(at) {
+  const [hours, minutes, seconds] = new Date(at * 1000).toTimeString().slice(0, 8).split(":");
+  return seconds === "00" ? `${hours}:${minutes}` : `${hours}:${minutes}:${seconds}`;
 }
 
 /** Shows the values under the cursor beside the names. */

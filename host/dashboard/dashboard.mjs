@@ -7,17 +7,24 @@ import { bytes, milliseconds, short, showTables } from "./tables.mjs";
 /** Five minutes, as the server keeps them. */
 const MAX_SAMPLES = 300;
 
+/** Name, value, unit, and the path by which the server calls a figure that it watches. */
 const TILES = [
-  ["Connections", (s) => short(s.connections)],
+  ["Connections", (s) => short(s.connections), "", "connections"],
   ["Channels", (s) => short(s.channels)],
-  ["Messages in", (s) => short(s.frames_in), "/s"],
+  ["Connects", (s) => short(s.connects), "/s", "connects"],
+  ["Turned away", (s) => short(s.refused), "/s", "refused"],
+  ["Joins", (s) => short(s.joins), "/s", "joins"],
+  ["Messages in", (s) => short(s.frames_in), "/s", "frames_in"],
   ["Messages out", (s) => short(s.frames_out), "/s"],
-  ["Handled, p99", (s) => milliseconds(s.handled_ms.p99)],
-  ["Delivered, p99", (s) => milliseconds(s.delivered_ms.p99)],
-  ["Messages waiting", (s) => short(s.waiting)],
+  ["Broadcasts", (s) => short(s.broadcasts), "/s"],
+  ["Handled, p99", (s) => milliseconds(s.handled_ms.p99), "", "handled_ms.p99"],
+  ["Delivered, p99", (s) => milliseconds(s.delivered_ms.p99), "", "delivered_ms.p99"],
+  ["Timers late, p99", (s) => milliseconds(s.lag_ms.p99), "", "lag_ms.p99"],
+  ["Messages waiting", (s) => short(s.waiting), "", "waiting"],
   ["Outboxes", (s) => bytes(s.outbox_bytes)],
   ["Dropped", (s) => short(s.dropped), "/s"],
-  ["Faults", (s) => short(s.faults), "/s"],
+  ["Refused as too many", (s) => short(s.overloaded), "/s"],
+  ["Faults", (s) => short(s.faults), "/s", "faults"],
   ["Processor", (s) => short(s.cpu_percent), "%"],
   ["Memory", (s) => bytes(s.memory_bytes)],
 ];
@@ -37,6 +44,7 @@ const CHARTS = [
 
 const status = document.querySelector("#status");
 const tiles = document.querySelector("#tiles");
+const line = document.querySelector("#unusual");
 const charts = new Charts(document.querySelector("#charts"), CHARTS);
 let samples = [];
 
@@ -45,8 +53,8 @@ function setStatus(state, text) {
   status.textContent = text;
 }
 
-function showTiles(sample) {
-  tiles.replaceChildren(...TILES.map(([name, value, unit]) => {
+function showTiles(sample, unusual) {
+  tiles.replaceChildren(...TILES.map(([name, value, unit, path]) => {
     const tile = document.createElement("div");
     const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
     dt.textContent = name;
@@ -57,12 +65,29 @@ function showTiles(sample) {
       dd.append(small);
     }
     tile.append(dt, dd);
+    const mark = unusual.find(({ figure }) => figure === path);
+    if (mark) {
+      const words = document.createElement("em");
+      words.textContent = `${mark.now > mark.usual ? "▲" : "▼"} ${mark.brief}`;
+      dd.append(words);
+      tile.className = "unusual";
+      tile.title = mark.text;
+    }
     return tile;
   }));
 }
 
+/** One line with all that has left its last quarter of an hour. */
+function showUnusual(unusual) {
+  const text = unusual.map((mark) => mark.text).join(" · ");
+  // What is read aloud is read again whenever it is written.
+  if (text !== line.textContent) line.textContent = text;
+  line.hidden = text === "";
+}
+
 function show(snapshot) {
-  showTiles(snapshot.sample);
+  showTiles(snapshot.sample, snapshot.unusual);
+  showUnusual(snapshot.unusual);
   showTables(snapshot);
   charts.show(samples);
 }

@@ -11,11 +11,12 @@ export function short(value) {
   return String(+value.toPrecision(value < 1 ? 2 : 3));
 }
 
-/** Milliseconds, down to microseconds. */
+/** Milliseconds, down to microseconds: whole ones are measured. */
 export function milliseconds(value) {
   if (value == null) return NONE;
+  if (value === 0) return "<1 µs";
   if (value >= 1000) return `${+(value / 1000).toPrecision(3)} s`;
-  return value > 0 && value < 1 ? `${Math.round(value * 1000)} µs` : `${+value.toPrecision(3)} ms`;
+  return value < 1 ? `${Math.round(value * 1000)} µs` : `${+value.toPrecision(3)} ms`;
 }
 
 /** Bytes in powers of 1024. */

@@ -28,6 +28,7 @@ fn snapshot(asked: &Asked) -> Answer {
 fn snapshot_schema() -> Value {
     object(&[
         ("sample", sample()),
+        ("unusual", schema::about(list(unusual()), UNUSUAL)),
         ("plugins", list(plugin())),
         ("channels", schema::about(map(number()), "Joined channels by topic pattern.")),
         ("pipelines", list(pipeline())),
@@ -42,6 +43,8 @@ fn sample() -> Value {
         "at",
         "connections",
         "channels",
+        "connects",
+        "refused",
         "joins",
         "frames_in",
         "frames_out",
@@ -60,6 +63,19 @@ fn sample() -> Value {
     all.extend(fields(&["handled_ms", "delivered_ms", "lag_ms"], &quantiles()));
     all.push(("fuel", schema::about(map(number()), "Used, by plugin.")));
     object(&all)
+}
+
+const UNUSUAL: &str = "Figures of the sample that have left their last quarter of an hour.";
+
+fn unusual() -> Value {
+    object(&[
+        ("figure", schema::about(string(), "Its path in the sample.")),
+        ("text", string()),
+        ("brief", string()),
+        ("now", number()),
+        ("usual", schema::about(number(), "The median of the quarter of an hour before.")),
+        ("since", schema::about(number(), "Seconds since the Unix epoch.")),
+    ])
 }
 
 fn plugin() -> Value {

@@ -25,6 +25,9 @@ impl View<'_> {
     /// All of it, line by line.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = self.summary();
+        // It stands out by its first column, and not by a colour.
+        let unusual = list(self.snapshot, &["unusual"]).iter();
+        lines.extend(unusual.map(|unusual| format!("! {}", text(unusual, &["text"]))));
         for table in [self.plugins(), self.pipelines(), self.faults()] {
             if !table.is_empty() {
                 lines.push(String::new());
@@ -57,7 +60,7 @@ impl View<'_> {
                 whole("faults")
             ),
             format!(
-                "handled p50 {p50} p99 {p99} ms; delivered p50 {delivered} p99 {delivered_p99} ms; \
+                "handled p50 {p50} p99 {p99}; delivered p50 {delivered} p99 {delivered_p99}; \
                  waiting {}, in outboxes {}",
                 whole("waiting"),
                 bytes(self.sample("outbox_bytes"))
@@ -66,8 +69,7 @@ impl View<'_> {
     }
 
     fn plugins(&self) -> Table {
-        let columns =
-            ["PLUGIN", "VERSION", ">CALLS/S", ">P50 MS", ">P99 MS", ">INSTANCES", ">FAULTS/S"];
+        let columns = ["PLUGIN", "VERSION", ">CALLS/S", ">P50", ">P99", ">INSTANCES", ">FAULTS/S"];
         let mut table = Table::new(&columns);
         let mut plugins: Vec<_> = list(self.snapshot, &["plugins"]).iter().collect();
         plugins.sort_by_key(|plugin| text(plugin, &["plugin"]));
@@ -91,7 +93,7 @@ impl View<'_> {
             ">DROPPED/S",
             ">BUFFERED",
             ">IN FLIGHT",
-            ">WAIT P99 MS",
+            ">WAIT P99",
             ">DEAD LETTERS",
         ]);
         for pipeline in list(self.snapshot, &["pipelines"]) {
@@ -128,10 +130,21 @@ impl View<'_> {
 /// The median, and what one in a hundred exceeds.
 fn quantiles(value: &Value, path: &[&str]) -> (String, String) {
     let of = |name| {
-        let milliseconds = decimal(value, &[path, &[name]].concat());
-        milliseconds.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"))
+        let found = decimal(value, &[path, &[name]].concat());
+        found.map_or_else(|| "-".to_owned(), milliseconds)
     };
     (of("p50"), of("p99"))
+}
+
+/// Milliseconds, down to microseconds: whole ones are measured.
+fn milliseconds(ms: f64) -> String {
+    match ms {
+        seconds if seconds >= 1000.0 => format!("{:.1} s", seconds / 1000.0),
+        // 999.6 µs are no 1000.
+        ms if ms >= 0.9995 => format!("{ms:.1} ms"),
+        ms if ms >= 0.0005 => format!("{:.0} µs", ms * 1000.0),
+        _ => "<1 µs".to_owned(),
+    }
 }
 
 /// A whole number, its digits in groups of three.
@@ -188,6 +201,8 @@ mod tests {
     fn numbers_are_for_people() {
         assert_eq!([0.0, 999.4, 1234.0, 1e6].map(grouped), ["0", "999", "1,234", "1,000,000"]);
         assert_eq!([5.0, 2048.0, 1.5 * 1048576.0].map(bytes), ["5 B", "2.0 KiB", "1.5 MiB"]);
+        let times = [0.0, 0.0004, 0.041, 0.9996, 12.34, 2100.0].map(milliseconds);
+        assert_eq!(times, ["<1 µs", "<1 µs", "41 µs", "1.0 ms", "12.3 ms", "2.1 s"]);
         assert_eq!([3.2, 65.0, 7300.0].map(passed), ["3 s", "1 min", "2 h"]);
     }
 
@@ -199,7 +214,9 @@ mod tests {
             "time_ms": quantiles, "instances": 2.0, "faults": 0.0 });
         let fault = json!({ "at": 90.0, "plugin": "room", "cause": "trap", "topic": "room:1",
             "message": "thread 'x' panicked at a.rs:1:\nfirst\nsecond", "count": 3 });
+        let unusual = json!({ "text": "delivery p99 is 6 times its usual: 61 ms, usually 10 ms" });
         let snapshot = json!({ "sample": { "connections": 1200.0, "handled_ms": quantiles },
+            "unusual": [unusual],
             "plugins": [plugin], "pipelines": [], "faults": [fault] });
         let view = View { url: "http://x", health: &health, snapshot: &snapshot, now: 100.0 };
         let lines = view.lines();
@@ -207,8 +224,9 @@ mod tests {
         for part in [
             "millrace 1.2.3 at http://x: ready",
             "1,200 connections",
-            "handled p50 0.4 p99 - ms",
-            "room    ab            12     0.4       -          2         0",
+            "handled p50 410 µs p99 -;",
+            "\n! delivery p99 is 6 times its usual: 61 ms, usually 10 ms\n",
+            "room    ab            12  410 µs    -          2         0",
             "room   trap   room:1  10 s      3  first",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");

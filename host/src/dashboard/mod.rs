@@ -13,6 +13,8 @@ mod assets;
 mod history;
 mod pipelines;
 mod snapshot;
+mod unusual;
+mod usual;
 
 pub(crate) use assets::asset;
 pub(crate) use history::History;

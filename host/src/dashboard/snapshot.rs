@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::pipelines::PipelineRow;
+use super::unusual::{Unusual, Watches};
+use crate::plugin::Registry;
 use crate::server::{Connections, Pipelines, RecentFault, RecentFaults};
 use crate::telemetry::{Distribution, Key, Metrics, Reading, TopicRate, Window};
 
@@ -14,6 +16,8 @@ use crate::telemetry::{Distribution, Key, Metrics, Reading, TopicRate, Window};
 pub(crate) struct Snapshot {
     /// What the charts show.
     pub(crate) sample: Sample,
+    /// The figures of it that have left their last quarter of an hour.
+    unusual: Vec<Unusual>,
     /// By name and version.
     plugins: Vec<PluginRow>,
     /// Joined channels by topic pattern.
@@ -32,37 +36,41 @@ pub(crate) struct Snapshot {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sample {
     /// Seconds since the Unix epoch.
-    at: f64,
-    connections: f64,
-    channels: f64,
-    joins: f64,
-    frames_in: f64,
-    frames_out: f64,
-    bytes_in: f64,
-    bytes_out: f64,
-    broadcasts: f64,
-    waiting: f64,
-    overloaded: f64,
-    dropped: f64,
-    faults: f64,
+    pub(super) at: f64,
+    pub(super) connections: f64,
+    pub(super) channels: f64,
+    /// Handshakes that were answered.
+    pub(super) connects: f64,
+    /// Connections that were turned away.
+    pub(super) refused: f64,
+    pub(super) joins: f64,
+    pub(super) frames_in: f64,
+    pub(super) frames_out: f64,
+    pub(super) bytes_in: f64,
+    pub(super) bytes_out: f64,
+    pub(super) broadcasts: f64,
+    pub(super) waiting: f64,
+    pub(super) overloaded: f64,
+    pub(super) dropped: f64,
+    pub(super) faults: f64,
     /// Of `handle-in`.
-    handled_ms: Quantiles,
+    pub(super) handled_ms: Quantiles,
     /// Of broadcasts, to the socket.
-    delivered_ms: Quantiles,
+    pub(super) delivered_ms: Quantiles,
     /// Of timers that run late.
-    lag_ms: Quantiles,
-    outbox_bytes: f64,
-    cpu_percent: f64,
-    memory_bytes: f64,
+    pub(super) lag_ms: Quantiles,
+    pub(super) outbox_bytes: f64,
+    pub(super) cpu_percent: f64,
+    pub(super) memory_bytes: f64,
     /// Fuel used, by plugin.
-    fuel: BTreeMap<String, f64>,
+    pub(super) fuel: BTreeMap<String, f64>,
 }
 
 /// Of a distribution; nothing when there was nothing.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Quantiles {
-    p50: Option<f64>,
-    p99: Option<f64>,
+    pub(super) p50: Option<f64>,
+    pub(super) p99: Option<f64>,
 }
 
 /// One version of a plugin.
@@ -96,6 +104,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) connections: &'a Connections,
     pub(crate) faults: &'a RecentFaults,
     pub(crate) pipelines: &'a Pipelines,
+    pub(crate) registry: &'a Registry,
     /// Since the last time.
     pub(crate) passed: Duration,
 }
@@ -104,6 +113,7 @@ pub(crate) struct Sources<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Viewer {
     window: Window,
+    watches: Watches,
 }
 
 /// Rows of a table.
@@ -117,7 +127,11 @@ impl Viewer {
         for (key, reading) in self.window.next(sources.metrics.registry()) {
             view.take(&key, reading);
         }
-        let mut snapshot = view.finish();
+        let live = sources.registry.plugins().iter().map(|plugin| {
+            let version = plugin.live().component().version().to_owned();
+            (plugin.name().to_owned(), version)
+        });
+        let mut snapshot = view.finish(live);
         for pipeline in sources.pipelines.all() {
             let rows = &mut snapshot.pipelines;
             if let Some(row) = rows.iter_mut().find(|row| row.pipeline() == pipeline.name()) {
@@ -129,6 +143,7 @@ impl Viewer {
         snapshot.faults = sources.faults.newest_first();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         snapshot.sample.at = now.as_secs_f64();
+        snapshot.unusual = self.watches.look(&snapshot.sample, seconds);
         snapshot
     }
 }
@@ -179,6 +194,7 @@ impl View {
             "socket.bytes_out" => sample.bytes_out = rate,
             "broadcast.sent" => sample.broadcasts = rate,
             "channel.overloaded" => sample.overloaded = rate,
+            "socket.refused" => sample.refused += rate,
             "outbox.dropped" => sample.dropped += rate,
             "wasm.fault" => {
                 sample.faults += rate;
@@ -216,6 +232,7 @@ impl View {
         let sample = &mut self.snapshot.sample;
         match key.name.as_str() {
             "channel.in" => self.handled.add(all),
+            "socket.connect" => sample.connects += count / self.seconds,
             "channel.join" => sample.joins += count / self.seconds,
             "broadcast.delivery" => sample.delivered_ms = quantiles,
             "process.lag" => sample.lag_ms = quantiles,
@@ -252,7 +269,8 @@ impl View {
         self.plugins.entry((plugin.clone(), version.clone())).or_insert_with(new)
     }
 
-    fn finish(self) -> Snapshot {
+    /// All of it; `live` are the plugins and their versions.
+    fn finish(self, live: impl Iterator<Item = (String, String)>) -> Snapshot {
         let Self { mut snapshot, handled, plugins, pipelines, instances, faults, .. } = self;
         snapshot.pipelines = pipelines.into_values().collect();
         snapshot.sample.handled_ms = Quantiles::of(&handled, 1000.0);
@@ -264,15 +282,12 @@ impl View {
         });
         snapshot.plugins = rows.collect();
         // Those that nobody calls are there too.
-        for (plugin, instances) in instances {
+        for (plugin, version) in live {
             if !snapshot.plugins.iter().any(|row| row.plugin == plugin) {
-                let faults = of(&faults, &plugin).unwrap_or_default();
-                snapshot.plugins.push(PluginRow {
-                    plugin,
-                    instances,
-                    faults,
-                    ..PluginRow::default()
-                });
+                let [instances, faults] =
+                    [&instances, &faults].map(|map| of(map, &plugin).unwrap_or_default());
+                let row = PluginRow { instances, faults, ..PluginRow::default() };
+                snapshot.plugins.push(PluginRow { plugin, version, ..row });
             }
         }
         snapshot
@@ -293,4 +308,44 @@ impl Quantiles {
 fn label(key: &Key, label: &str) -> String {
     let found = key.labels.iter().find(|(name, _)| *name == label);
     found.map_or_else(String::new, |(_, value)| value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::telemetry::Metric;
+
+    #[test]
+    fn a_snapshot_has_what_is_unusual_in_it() {
+        let metrics = Metrics::kept();
+        let (connections, registry) = (Connections::default(), Registry::new(metrics.clone()));
+        let (faults, pipelines) = (RecentFaults::default(), Pipelines::default());
+        let mut viewer = Viewer::default();
+        let mut look = |faults_a_second| -> Value {
+            metrics.count_of(Metric::WasmFault, &["room", "trap"], faults_a_second);
+            let snapshot = viewer.look(&Sources {
+                metrics: &metrics,
+                connections: &connections,
+                faults: &faults,
+                pipelines: &pipelines,
+                registry: &registry,
+                passed: Duration::from_secs(1),
+            });
+            json!(snapshot)
+        };
+        for _ in 0..900 {
+            assert_eq!(look(0)["unusual"], json!([]));
+        }
+        let marked = (0..30).map(|_| look(12)).last().unwrap();
+        let unusual = &marked["unusual"][0];
+        assert_eq!(unusual["figure"], "faults");
+        assert_eq!(
+            unusual["text"],
+            "faults are new: 12 a second, none in the last quarter of an hour"
+        );
+        assert_eq!((&unusual["now"], &unusual["usual"]), (&json!(12.0), &json!(0.0)));
+        assert_eq!(unusual["since"], marked["sample"]["at"]);
+    }
 }

@@ -34,10 +34,21 @@ pub(crate) enum Left {
 
 /// How often it is looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After how many looks what is free is given back: a second.
+pub(super) const GIVE_BACK_EVERY: u32 = 10;
 /// Of the memory, in hundredths, from which on new connections are refused.
 const LITTLE_FROM: u64 = 90;
 /// Of the machine's memory, in fifths, that the server may have unless told otherwise.
 const FIFTHS: u64 = 4;
+
+/// Gives the system what has been free for a second. The allocator does that itself when
+/// somebody asks it for memory, and so not when everybody has gone.
+#[expect(unsafe_code, reason = "the allocator's crate has no name for it")]
+pub(super) fn give_back() {
+    // SAFETY: it has no conditions. Not forced, it looks through the free memory of this
+    // thread, and at what all others have freed.
+    unsafe { libmimalloc_sys::mi_collect(false) };
+}
 
 impl Memory {
     /// So many bytes; 0 is most of what the machine or the container has.

@@ -158,7 +158,7 @@ impl Server {
             memory: Memory::new(app.memory.max_bytes),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
             overflow: app.socket.overflow_policies(),
-            dashboard: DashboardRealm::new(&app.dashboard, &history, &loader.metrics),
+            dashboard: DashboardRealm::new(&app.dashboard, &history),
             faults: RecentFaults::default(),
             fault_sources: FaultSources::default(),
             pipelines: Pipelines::default(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::Shared;
-use super::memory::{LOOK_EVERY, Left};
+use super::memory::{GIVE_BACK_EVERY, LOOK_EVERY, Left, give_back};
 use crate::dashboard::{EVENT, Sources, TOPIC, Viewer};
 use crate::pubsub::Broadcast;
 use crate::telemetry::{Metric, Reached, Sampler, dropped_lines};
@@ -36,7 +36,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// Looks at the memory until it is dropped, and says when it becomes scarce.
 pub(super) async fn watch_memory(shared: Arc<Shared>) {
     let memory = &shared.memory;
+    let mut looks = 0_u32;
     loop {
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(GIVE_BACK_EVERY) {
+            give_back();
+        }
         if let Some(left) = memory.look() {
             let (used_bytes, max_bytes) = (memory.used_bytes(), memory.max_bytes());
             match left {
@@ -77,8 +82,9 @@ fn show(shared: &Shared, viewer: &mut Viewer, looked: &mut Instant) {
     let passed = looked.elapsed();
     *looked = Instant::now();
     let (metrics, connections, faults) = (&shared.metrics, &shared.connections, &shared.faults);
-    let pipelines = &shared.pipelines;
-    let snapshot = viewer.look(&Sources { metrics, connections, faults, pipelines, passed });
+    let (pipelines, registry) = (&shared.pipelines, &shared.registry);
+    let sources = Sources { metrics, connections, faults, pipelines, registry, passed };
+    let snapshot = viewer.look(&sources);
     // Numbers, strings and maps of them: always possible.
     let json = serde_json::to_string(&snapshot).unwrap_or_default();
     shared.history.push(snapshot);

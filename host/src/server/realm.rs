@@ -21,6 +21,17 @@ pub enum Realm {
     Dashboard,
 }
 
+impl Realm {
+    /// As how many of the app's clients a connection is counted: operators who look at
+    /// what is counted are no part of it.
+    pub(crate) fn clients(self) -> i64 {
+        match self {
+            Self::App => 1,
+            Self::Dashboard => 0,
+        }
+    }
+}
+
 /// The page for operators, and the one topic it has.
 #[derive(Debug)]
 pub(crate) struct DashboardRealm {
@@ -33,20 +44,18 @@ pub(crate) struct DashboardRealm {
 
 impl DashboardRealm {
     /// `None` when there is to be none.
-    pub(crate) fn new(
-        config: &DashboardConfig,
-        history: &Arc<History>,
-        metrics: &Metrics,
-    ) -> Option<Self> {
+    pub(crate) fn new(config: &DashboardConfig, history: &Arc<History>) -> Option<Self> {
         if !config.enabled {
             return None;
         }
         let pattern = TopicPattern::Exact(TOPIC.to_owned());
         let dashboard = Arc::new(Dashboard::new(config.clone(), Arc::clone(history)));
         let serves = Serves::Dashboard(Arc::clone(&dashboard));
-        let plugin = Arc::new(Handler::new(pattern.clone(), serves, metrics));
+        // Who looks is no part of what is looked at.
+        let metrics = Metrics::none();
+        let plugin = Arc::new(Handler::new(pattern.clone(), serves, &metrics));
         let routes = Routes::new(vec![Route { pattern, plugin, max_concurrency: 1 }]);
-        let pubsub = PubSub::new(Box::new(LocalOnly), metrics.clone());
+        let pubsub = PubSub::new(Box::new(LocalOnly), metrics);
         Some(Self { dashboard, pubsub, routes })
     }
 }

@@ -98,7 +98,7 @@ impl Channels {
         let outbox = Outbox::new(config.outbox_bytes, config.max_pending_bytes, meters);
         let outbox = Arc::new(outbox);
         let client = shared.connections.insert(&identity, &outbox);
-        shared.metrics.count(Metric::SocketOpen, 1);
+        shared.metrics.count(Metric::SocketOpen, identity.realm.clients());
         let limits = config.session_limits();
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
         let waiting = shared.metrics.own_counter(Metric::ChannelWaiting);
@@ -277,7 +277,7 @@ impl Channels {
         // From here on nothing is queued for this client.
         self.outbox().close(CloseReason::Restarting);
         self.shared().connections.remove(self.session.identity());
-        self.shared().metrics.count(Metric::SocketOpen, -1);
+        self.shared().metrics.count(Metric::SocketOpen, -self.session.identity().realm.clients());
         let late = self.outbox().take_late();
         for late in late {
             self.session.late(late, &mut self.actions);

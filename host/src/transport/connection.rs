@@ -125,7 +125,8 @@ impl Connection {
         let connection = self.channels.connection();
         debug!(connection, ?end, "disconnected");
         let metrics = &self.channels.shared().metrics;
-        metrics.count_of(Metric::SocketClose, &[end.code(), end.reason()], 1);
+        let clients = self.channels.session.identity().realm.clients();
+        metrics.count_of(Metric::SocketClose, &[end.code(), end.reason()], clients);
         let restarting = matches!(end, End::ByServer(CloseReason::Restarting, _));
         let reason = if restarting { TerminateReason::Drained } else { TerminateReason::Closed };
         let Self { socket, channels, .. } = *self;

@@ -55,7 +55,8 @@ pub(super) async fn respond(
         Ok(asked) => decide(asked, peer, shared, realm).await,
         Err(refused) => Err(refused),
     };
-    if let Some(began) = began {
+    // Who opens the page for operators is no client of the app.
+    if let (Some(began), Realm::App) = (began, realm) {
         let labels = [result(&checked), "websocket", vsn(&request)];
         shared.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
     }

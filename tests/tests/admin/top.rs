@@ -37,6 +37,10 @@ async fn scripts_get_the_snapshot_itself() {
     let run = run(["top", "--json", "--admin", server.admin()]).await;
     let snapshot: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(snapshot["plugins"][0]["plugin"], "slow", "{snapshot}");
+    // Nobody calls it, and it has a version all the same.
+    let version = snapshot["plugins"][0]["version"].as_str().unwrap();
+    assert_eq!(version.len(), 8, "{snapshot}");
+    assert_eq!(snapshot["unusual"], json!([]), "{snapshot}");
 }
 
 #[tokio::test]

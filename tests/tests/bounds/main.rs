@@ -3,5 +3,6 @@
 
 mod admission;
 mod draining;
+mod given_back;
 mod rates;
 mod slow_readers;

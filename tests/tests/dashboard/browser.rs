@@ -43,15 +43,29 @@ async fn it_shows_what_happens_in_light_and_dark() {
     let url = format!("http://{}/dashboard", server.address());
     let mut script = Script::start("browser/dashboard.mjs", &[&url, chromium, &screenshots]);
     let expected = json!({
-        // The page has one, too.
-        "connections": "21",
+        // The page has one, too, which is not one of those.
+        "connections": "20",
         "charts": 6,
         "plugins": ["slow"],
         "topics": 10,
         "causes": ["trap"],
+        "unusual": false,
+        // Nothing that is written lies on something else.
+        "overlaps": [],
+        // As many channels as connections: two lines with the same values.
+        "linesSeen": [true, true],
     });
     script.expect(expected).await;
-    script.expect(json!({ "scrollsSideways": false })).await;
+    let marked = json!({
+        "unusual": "delivery p99 is 6 times its usual: 61 ms, usually 10 ms · \
+                    connections are a third of their usual: 400, usually 1200",
+        "marks": [
+            ["Connections", "▼ a third of their usual"],
+            ["Delivered, p99", "▲ 6 times its usual"],
+        ],
+    });
+    script.expect(marked).await;
+    script.expect(json!({ "scrollsSideways": false, "overlaps": [] })).await;
     script.expect_end().await;
     for name in ["dashboard-light.png", "dashboard-dark.png", "dashboard-narrow.png"] {
         assert_picture(&screenshots, name);

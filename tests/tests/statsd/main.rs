@@ -1,5 +1,6 @@
 //! What a StatsD server gets. The app is `tests/apps/slow`, or that of the jobs.
 
+mod alerts;
 mod graphite;
 mod lines;
 mod names;
