@@ -152,12 +152,12 @@ pub(super) fn raise_file_limit(socket: &mut SocketConfig) {
     let Some(descriptors) = getrlimit(Resource::Nofile).current else { return };
     let allowed = for_clients(descriptors);
     if socket.max_connections > allowed {
-        warn!(
-            "socket.max_connections is {}, and the process may have {descriptors} descriptors: \
-             {allowed} clients are let in; raise the limit (LimitNOFILE, ulimit -n)",
-            socket.max_connections
-        );
+        let found = socket.max_connections;
         socket.max_connections = allowed;
+        info!(
+            "socket.max_connections is {found}, and the process may have {descriptors} \
+             descriptors: {allowed} clients are let in; raise the limit (LimitNOFILE, ulimit -n)"
+        );
     }
 }
 

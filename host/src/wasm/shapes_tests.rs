@@ -30,7 +30,7 @@ async fn instance_within(limits: PluginLimits, wat: &str) -> Result<Instance, Fa
 /// Python has some 20 core instances, QuickJS without WASI more than 2 memories.
 #[tokio::test]
 async fn a_component_may_have_many_instances_memories_and_tables() {
-    let modules = "(core instance (instantiate $m))".repeat(40);
+    let modules = "(core instance (instantiate $m))".repeat(30);
     let wat = format!(
         "(component (core module $m (memory 1) (table 10 funcref) (table 10 funcref)) {modules})"
     );

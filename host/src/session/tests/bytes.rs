@@ -131,6 +131,13 @@ fn end(desk: &mut Desk, how: u8) {
     desk.end(result);
 }
 
+/// Whether the last call is behind one of its channel that has not ended.
+fn follows_another<P>(calls: &[Box<Call<P>>]) -> bool {
+    let channel = |call: &Call<P>| call.ticket.caller.context.channel;
+    let Some((last, before)) = calls.split_last() else { return false };
+    last.assigns.is_none() && before.iter().any(|call| channel(call) == channel(last))
+}
+
 fn take(desk: &mut Desk, step: Step) {
     match step {
         Step::Send(topic, len, event) => {
@@ -147,10 +154,10 @@ fn take(desk: &mut Desk, step: Step) {
             }
         }
         Step::PutBack(many) => {
-            // The last ones that follow another of their channel were not made.
+            // The last ones that follow another of their channel were not made. They come
+            // back before that has ended.
             let mut back = Calls::new();
-            while back.len() < many && desk.calls.last().is_some_and(|call| call.assigns.is_none())
-            {
+            while back.len() < many && follows_another(&desk.calls) {
                 back.insert(0, desk.calls.remove(desk.calls.len() - 1));
             }
             desk.session.put_back(back);
