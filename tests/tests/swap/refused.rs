@@ -39,8 +39,8 @@ async fn a_version_that_cannot_run_is_refused_and_says_why() {
     refused(&server, "fair.wasm", &fair, &["does not export `channel`"]).await;
     let canary = ["swap", "probe", "--canary", "5%"];
     let folder = TempDir::new().unwrap();
-    let other = folder.path().join("fair.wasm");
-    fs::write(&other, fair).unwrap();
+    let other = folder.path().join("jobs.wasm");
+    fs::copy(App::jobs().path().join(".millrace/jobs.wasm"), &other).unwrap();
     let words = [&canary[..], &[other.to_str().unwrap()]].concat();
     millrace(&server, &words).await.assert_refused(&["it serves other topics"]);
     let unknown = millrace(&server, &["swap", "nobody", other.to_str().unwrap()]).await;
