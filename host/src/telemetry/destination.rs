@@ -6,12 +6,12 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cadence::{MetricSink, UdpMetricSink, UnixMetricSink};
 use tracing::{info, warn};
 
 /// Where measurements go.
@@ -26,7 +26,7 @@ pub(super) struct Destination {
 
 enum Way {
     Udp(Udp),
-    Unix(UnixDatagram, PathBuf),
+    Unix(UnixMetricSink),
 }
 
 /// The addresses of a name, and a socket for the one in use.
@@ -34,10 +34,17 @@ struct Udp {
     addresses: Vec<SocketAddr>,
     /// Which of them is in use.
     at: usize,
-    /// Connected: only then does the system tell that nobody listens.
-    socket: Option<UdpSocket>,
+    connected: Option<Connected>,
     /// None for an address that is no name.
     names: Option<Names>,
+}
+
+/// A socket for one address.
+struct Connected {
+    /// Only of one that is connected does the system tell that nobody listens.
+    socket: UdpSocket,
+    /// Sends from it.
+    sink: UdpMetricSink,
 }
 
 /// What finds the addresses of a name.
@@ -84,7 +91,7 @@ impl Destination {
             Some(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.set_nonblocking(true)?;
-                Way::Unix(socket, path.into())
+                Way::Unix(UnixMetricSink::from(path, socket))
             }
             None => Way::Udp(Udp::new(address)?),
         };
@@ -93,23 +100,23 @@ impl Destination {
 
     /// Before each report: takes up what was found of the name since the last one.
     pub(super) fn begin(&mut self) {
-        if let Way::Udp(Udp { addresses, at, socket, names: Some(names) }) = &mut self.way
+        if let Way::Udp(Udp { addresses, at, connected, names: Some(names) }) = &mut self.way
             && let Some(found) = names.found(addresses.is_empty(), self.health.is_failing)
         {
             let used = addresses.get(*at);
             let stays = found.iter().position(|address| Some(address) == used);
             if stays.is_none() {
-                *socket = None;
+                *connected = None;
             }
             (*at, *addresses) = (stays.unwrap_or(0), found);
         }
     }
 
     /// Sends a datagram, without ever waiting; one that cannot be sent is lost.
-    pub(super) fn send(&mut self, datagram: &[u8]) {
+    pub(super) fn send(&mut self, datagram: &str) {
         let sent = match &mut self.way {
             Way::Udp(udp) => udp.send(datagram),
-            Way::Unix(socket, path) => socket.send_to(datagram, path).map(|_| ()),
+            Way::Unix(sink) => sink.emit(datagram).map(|_| ()),
         };
         match sent {
             Ok(()) => self.health.has_sent = true,
@@ -148,7 +155,7 @@ impl Destination {
         }
         let address = match &self.way {
             Way::Udp(udp) => udp.addresses.get(udp.at).copied(),
-            Way::Unix(..) => None,
+            Way::Unix(_) => None,
         };
         let is_other = address.is_some() && address != health.told;
         if is_other || std::mem::take(&mut health.is_failing) {
@@ -163,7 +170,7 @@ impl Destination {
 impl Udp {
     fn new(address: &str) -> io::Result<Self> {
         if let Ok(address) = address.parse() {
-            return Ok(Self { addresses: vec![address], at: 0, socket: None, names: None });
+            return Ok(Self { addresses: vec![address], at: 0, connected: None, names: None });
         }
         let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
         if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
@@ -177,11 +184,11 @@ impl Udp {
     fn named(look_up: LookUp) -> Self {
         let (looking, next, problem) = (None, Instant::now(), None);
         let names = Some(Names { look_up, looking, next, problem });
-        Self { addresses: Vec::new(), at: 0, socket: None, names }
+        Self { addresses: Vec::new(), at: 0, connected: None, names }
     }
 
     /// Sends to the address in use, or to the next one at which somebody may listen.
-    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+    fn send(&mut self, datagram: &str) -> io::Result<()> {
         let mut problem = None;
         // Once more than there are: the first error may be of the datagram before.
         for _ in 0..=self.addresses.len() {
@@ -194,7 +201,7 @@ impl Udp {
                     problem = Some(io::Error::new(error.kind(), format!("{address}: {error}")))
                 }
             }
-            self.socket = None;
+            self.connected = None;
             self.at = (self.at + 1) % self.addresses.len();
         }
         let unknown = || match self.names.as_mut().and_then(|names| names.problem.take()) {
@@ -204,23 +211,26 @@ impl Udp {
         Err(problem.unwrap_or_else(unknown))
     }
 
-    fn send_to(&mut self, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let socket = match &mut self.socket {
-            Some(socket) => socket,
-            none => none.insert(connect(address)?),
+    fn send_to(&mut self, address: SocketAddr, datagram: &str) -> io::Result<()> {
+        let Connected { socket, sink } = match &mut self.connected {
+            Some(connected) => connected,
+            none => none.insert(Connected::new(address)?),
         };
-        socket.send(datagram)?;
+        sink.emit(datagram)?;
         // On this machine it is known at once whether somebody listens.
         socket.take_error()?.map_or(Ok(()), Err)
     }
 }
 
-fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
-    let any = if address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    let socket = UdpSocket::bind(any)?;
-    socket.set_nonblocking(true)?;
-    socket.connect(address)?;
-    Ok(socket)
+impl Connected {
+    fn new(address: SocketAddr) -> io::Result<Self> {
+        let any = if address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(any)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(address)?;
+        let sink = UdpMetricSink::from(address, socket.try_clone()?).map_err(io::Error::other)?;
+        Ok(Self { socket, sink })
+    }
 }
 
 impl Names {
@@ -280,16 +290,16 @@ mod tests {
         Destination { address: "name:1".to_owned(), way: Way::Udp(udp), lost: 0, health }
     }
 
-    fn report(to: &mut Destination, datagram: &[u8]) {
+    fn report(to: &mut Destination, datagram: &str) {
         to.begin();
         to.send(datagram);
         to.end();
     }
 
-    fn received(socket: &UdpSocket) -> Vec<u8> {
+    fn received(socket: &UdpSocket) -> String {
         let mut buffer = [0; 100];
         let length = socket.recv(&mut buffer).unwrap();
-        buffer[..length].to_vec()
+        str::from_utf8(&buffer[..length]).unwrap().to_owned()
     }
 
     #[test]
@@ -298,7 +308,7 @@ mod tests {
         for first in ["::1", "127.0.0.1"] {
             let addresses = vec![deserted(first), address];
             let mut to = destination(Udp::named(Arc::new(move || Ok(addresses.clone()))));
-            for datagram in [&b"a"[..], b"b", b"c"] {
+            for datagram in ["a", "", "c"] {
                 report(&mut to, datagram);
                 assert_eq!(received(&socket), datagram, "{first}");
             }
@@ -324,15 +334,15 @@ mod tests {
             found.map_err(io::Error::other)
         })));
         look_up(&mut to);
-        report(&mut to, b"lost");
+        report(&mut to, "lost");
         assert!(to.lost() == 1 && to.health.is_failing);
         for host in ["127.0.0.1", "::1"] {
             let (socket, address) = receiver(host);
             *found.lock().unwrap() = Ok(vec![address]);
             look_up(&mut to);
             for _ in 0..CLEAN_REPORTS {
-                report(&mut to, b"found");
-                assert_eq!(received(&socket), b"found");
+                report(&mut to, "found");
+                assert_eq!(received(&socket), "found");
             }
             assert_eq!((to.lost(), to.health.told), (1, Some(address)));
         }
@@ -340,11 +350,11 @@ mod tests {
         *found.lock().unwrap() = Err("no such host");
         let (socket, address) = receiver("127.0.0.1");
         if let Way::Udp(udp) = &mut to.way {
-            (udp.addresses, udp.at, udp.socket) = (vec![address], 0, None);
+            (udp.addresses, udp.at, udp.connected) = (vec![address], 0, None);
         }
         look_up(&mut to);
-        report(&mut to, b"found");
-        assert_eq!(received(&socket), b"found");
+        report(&mut to, "found");
+        assert_eq!(received(&socket), "found");
     }
 
     #[test]
@@ -353,15 +363,15 @@ mod tests {
         drop(socket);
         let mut to = Destination::new(&address.to_string()).unwrap();
         for lost in 1..4 {
-            report(&mut to, b"x");
+            report(&mut to, "x");
             assert!(to.lost() == lost && to.health.is_failing);
         }
         let socket = UdpSocket::bind(address).unwrap();
         for report_number in 1..=CLEAN_REPORTS {
-            report(&mut to, b"x");
+            report(&mut to, "x");
             assert_eq!(to.health.is_failing, report_number < CLEAN_REPORTS);
         }
-        assert_eq!((received(&socket), to.lost()), (b"x".to_vec(), 3));
+        assert_eq!((received(&socket), to.lost()), ("x".to_owned(), 3));
     }
 
     #[test]

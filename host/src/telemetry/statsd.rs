@@ -145,7 +145,7 @@ impl Report {
     /// Sends the lines that are gathered.
     fn send(&mut self) {
         if !self.datagram.is_empty() {
-            self.destination.send(self.datagram.as_bytes());
+            self.destination.send(&self.datagram);
             self.datagram.clear();
         }
     }

@@ -67,7 +67,7 @@ async fn lines_are_packed_into_datagrams_of_a_given_size() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_socket_file_takes_them_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("statsd.sock");
@@ -81,6 +81,7 @@ async fn a_socket_file_takes_them_too() {
                 return text;
             }
             text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+            text.push('\n');
         }
     });
     let server = server(&format!("address = \"unix:{}\"", path.display()));
