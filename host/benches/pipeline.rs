@@ -211,7 +211,7 @@ async fn plugin(app: &str, name: &str) -> Plugin {
     let wasm = std::fs::read(path).unwrap_or_else(|_| panic!("{path:?}: `millrace build` it"));
     let (max_memory_bytes, max_stack_bytes) = (64 << 20, 192 << 10);
     let limits = EngineLimits { max_instances: 100, max_memory_bytes, max_stack_bytes };
-    let engine = Engine::new(limits, false).unwrap();
+    let engine = Engine::new(limits, None).unwrap();
     let settings =
         Settings::new(plugin.name.clone(), Default::default(), Default::default(), Metrics::none());
     let loading = engine.compile(&wasm, Arc::new(settings), plugin.limits).unwrap();

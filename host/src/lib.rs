@@ -46,6 +46,7 @@ pub mod outbox;
 pub mod pipeline;
 pub mod plugin;
 pub mod pubsub;
+mod secret;
 mod tasks;
 pub mod telemetry;
 pub mod testing;

@@ -3,10 +3,16 @@
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
+use crate::secret::Secret;
+
 /// Compares what was `expected` with what was `given`; anything will do when
 /// nothing is expected. Takes as long for a wrong token as for the right one.
-pub(crate) fn admits(expected: Option<&str>, given: Option<&str>) -> bool {
-    let Some(expected) = expected else { return true };
+pub(crate) fn admits(expected: Option<&Secret>, given: Option<&str>) -> bool {
+    expected.is_none_or(|expected| is_same(&expected.get(), given))
+}
+
+/// Whether what was `given` is what was `expected`.
+pub(crate) fn is_same(expected: &str, given: Option<&str>) -> bool {
     let given = given.unwrap_or_default().as_bytes();
     let differences = given.iter().zip(expected.as_bytes()).map(|(a, b)| a ^ b);
     given.len() == expected.len() && differences.fold(0, |all, here| all | here) == 0
@@ -42,9 +48,10 @@ mod tests {
     #[test]
     fn a_token_opens_if_one_is_set() {
         assert!(admits(None, None) && admits(None, Some("x")));
-        assert!(admits(Some("abc"), Some("abc")));
+        let abc = Secret::new("abc");
+        assert!(admits(Some(&abc), Some("abc")));
         for wrong in [None, Some(""), Some("ab"), Some("abd"), Some("abcd")] {
-            assert!(!admits(Some("abc"), wrong), "{wrong:?}");
+            assert!(!admits(Some(&abc), wrong), "{wrong:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -115,17 +115,30 @@ impl HttpRequest {
         self.open(address).await.0
     }
 
+    /// Sends it over anything, and reads the answer.
+    pub async fn send_over(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> HttpResponse {
+        let mut stream = BufReader::new(stream);
+        self.ask(&mut stream, "localhost").await
+    }
+
     /// Sends it, reads the answer, and gives the connection behind it.
     pub(crate) async fn open(&self, address: &str) -> (HttpResponse, BufReader<TcpStream>) {
         let tcp = TcpStream::connect(address).await.expect("the server listens");
         let mut stream = BufReader::new(tcp);
+        let response = self.ask(&mut stream, address).await;
+        (response, stream)
+    }
+
+    async fn ask<S>(&self, stream: &mut BufReader<S>, address: &str) -> HttpResponse
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let request = self.text(address);
         let bytes = [request.as_bytes(), &self.behind].concat();
         stream.write_all(&bytes).await.expect("the server reads");
-        let response = timeout(PATIENCE, HttpResponse::read(&mut stream, &self.method))
+        timeout(PATIENCE, HttpResponse::read(stream, &self.method))
             .await
-            .unwrap_or_else(|_| panic!("no answer to {request}"));
-        (response, stream)
+            .unwrap_or_else(|_| panic!("no answer to {request}"))
     }
 
     fn text(&self, address: &str) -> String {
@@ -158,7 +171,7 @@ impl HttpResponse {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    async fn read(stream: &mut BufReader<TcpStream>, method: &str) -> Self {
+    async fn read(stream: &mut BufReader<impl AsyncRead + Unpin>, method: &str) -> Self {
         let status = read_line(stream).await;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.expect("a status line");
@@ -181,7 +194,7 @@ impl HttpResponse {
     }
 }
 
-async fn read_line(stream: &mut BufReader<TcpStream>) -> String {
+async fn read_line(stream: &mut BufReader<impl AsyncRead + Unpin>) -> String {
     let mut line = String::new();
     stream.read_line(&mut line).await.expect("a line of the answer");
     line.trim_end().to_owned()

@@ -36,7 +36,7 @@ pub use http::{HttpRequest, HttpResponse};
 pub use raw::{RawSocket, opcode};
 pub use script::{Script, install_once};
 pub use server::{Reader, TestServer};
-pub use socket::{SocketReader, SocketWriter, TestSocket};
+pub use socket::{SocketReader, SocketWriter, TestSocket, Wire};
 
 use std::time::Duration;
 

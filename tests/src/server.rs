@@ -87,6 +87,12 @@ impl TestServer {
         Self::launch("serve", app, listen, &[], Reader::There)
     }
 
+    /// Serves an app where its `millrace.toml` and its environment say.
+    #[must_use]
+    pub fn start_as_configured(app: App) -> Self {
+        Self::launch_with("serve", app, &[], Reader::There)
+    }
+
     /// Serves an app with more arguments on the command line.
     #[must_use]
     pub fn start_with(app: App, arguments: &[&str]) -> Self {
@@ -106,10 +112,13 @@ impl TestServer {
     }
 
     fn launch(command: &str, app: App, listen: &str, arguments: &[&str], reader: Reader) -> Self {
+        Self::launch_with(command, app, &[&["--listen", listen], arguments].concat(), reader)
+    }
+
+    fn launch_with(command: &str, app: App, arguments: &[&str], reader: Reader) -> Self {
         let mut child = Command::new(binary())
             .arg(command)
             .arg(app.path())
-            .args(["--listen", listen])
             .args(arguments)
             .envs(app.environment_variables().iter().cloned())
             .stdin(Stdio::null())
@@ -145,6 +154,17 @@ impl TestServer {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.process.address
+    }
+
+    /// The next address that it has printed and nobody has asked for: of a further
+    /// listener, and that of the admin interface last.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn next_address(&self) -> String {
+        let next = locked(&self.process.addresses).recv_timeout(PATIENCE);
+        next.expect("the server says where it listens besides")
     }
 
     /// `127.0.0.1:PORT` of its admin interface.
@@ -206,14 +226,21 @@ impl TestServer {
         }
     }
 
+    /// Sends its process a signal.
+    ///
+    /// # Panics
+    /// If it has ended before.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("the server runs");
+    }
+
     /// Tells the server to stop, as `kill` and service managers do.
     ///
     /// # Panics
     /// If it has ended before.
     pub fn tell_to_stop(&self) {
-        let child = locked(&self.process.child);
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::TERM).expect("the server runs");
+        self.signal(Signal::TERM);
     }
 
     /// Waits until it has ended by itself.
@@ -275,17 +302,19 @@ fn keep(stderr: impl Read + Send + 'static, log: Arc<Log>, running: Sender<()>) 
     });
 }
 
-/// Finds the addresses in `stdout`: the first `http://…` of a line, which is that
-/// of clients first and that of operators then. Drops `running` at its end.
+/// Finds the addresses in `stdout`: the first URL of a line, or the Unix socket that it
+/// says; those of clients come first and that of operators then. Drops `running` at its end.
 fn watch(stdout: impl Read + Send + 'static, running: Sender<()>) -> Receiver<String> {
     let (found, addresses) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if let Some((_, rest)) = line.split_once("http://") {
+            if let Some((_, rest)) = line.split_once("://") {
                 let host =
                     |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '[' | ']');
                 let address = rest.split(|c| !host(c)).next().unwrap_or_default();
                 let _ = found.send(address.to_owned());
+            } else if let Some((_, path)) = line.split_once("unix:") {
+                let _ = found.send(path.to_owned());
             }
         }
         drop(running);

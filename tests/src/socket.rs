@@ -1,10 +1,15 @@
 //! A WebSocket connection that says exactly what the test says.
 
+use std::fmt::Debug;
+
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderName;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -15,8 +20,13 @@ use crate::PATIENCE;
 /// One connection; knows WebSocket and JSON, and nothing of Phoenix.
 #[derive(Debug)]
 pub struct TestSocket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Box<dyn Wire>>,
 }
+
+/// What a WebSocket may be over.
+pub trait Wire: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Debug + Send + Unpin> Wire for T {}
 
 impl TestSocket {
     /// Connects to a path with its query.
@@ -34,10 +44,24 @@ impl TestSocket {
     /// If the server does not accept.
     pub async fn over(tcp: TcpStream, path: &str) -> Self {
         tcp.set_nodelay(true).expect("no delay");
-        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let address = tcp.peer_addr().expect("a connection");
-        let url = format!("ws://{address}{path}");
-        let handshake = client_async_with_config(url, tcp, Some(config));
+        Self::over_any(tcp, &format!("ws://{address}{path}"), &[]).await
+    }
+
+    /// Opens the WebSocket over anything, with more headers.
+    ///
+    /// # Panics
+    /// If the server does not accept.
+    pub async fn over_any(stream: impl Wire + 'static, url: &str, headers: &[(&str, &str)]) -> Self {
+        let path = url;
+        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let mut request = url.into_client_request().expect("a URL");
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+            request.headers_mut().insert(name, value.parse().expect("a header's value"));
+        }
+        let stream: Box<dyn Wire> = Box::new(stream);
+        let handshake = client_async_with_config(request, stream, Some(config));
         let (stream, _) = timeout(PATIENCE, handshake)
             .await
             .expect("the handshake is answered")
@@ -184,11 +208,11 @@ impl TestSocket {
 
 /// The half of a connection that reads.
 #[derive(Debug)]
-pub struct SocketReader(SplitStream<WebSocketStream<TcpStream>>);
+pub struct SocketReader(SplitStream<WebSocketStream<Box<dyn Wire>>>);
 
 /// The half of a connection that writes.
 #[derive(Debug)]
-pub struct SocketWriter(SplitSink<WebSocketStream<TcpStream>, Message>);
+pub struct SocketWriter(SplitSink<WebSocketStream<Box<dyn Wire>>, Message>);
 
 impl SocketReader {
     /// The next message, which is JSON.

@@ -55,7 +55,7 @@ impl Guest {
         let wasm = std::fs::read(config.source.component()).expect("millrace build of the app");
         let (max_memory_bytes, max_stack_bytes) = (64 << 20, 192 << 10);
         let limits = EngineLimits { max_instances: 16, max_memory_bytes, max_stack_bytes };
-        let engine = Engine::new(limits, cache).unwrap();
+        let engine = Engine::new(limits, cache.then_some(&app.cache)).unwrap();
         let (http, metrics) = (Default::default(), Metrics::none());
         let settings = Settings::new(config.name.clone(), Default::default(), http, metrics);
         let loading = engine.compile(&wasm, Arc::new(settings), config.limits).unwrap();

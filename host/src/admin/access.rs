@@ -44,7 +44,7 @@ pub(super) fn check_page(
 /// Checks the token, if there is one to know.
 pub(super) fn check_token(config: &AdminConfig, headers: &HeaderMap) -> Result<(), Problem> {
     let given = token::bearer(headers);
-    if token::admits(config.token.as_deref(), given) {
+    if token::admits(config.token.as_ref(), given) {
         return Ok(());
     }
     let found = if given.is_some() { "the token is another" } else { "no token was given" };

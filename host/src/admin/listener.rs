@@ -10,7 +10,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioTimer;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
 use super::standing::{Lobby, Standing};
@@ -18,11 +18,23 @@ use super::{Problem, access, routes};
 use crate::config::AdminConfig;
 use crate::server::{Shared, StartError};
 use crate::telemetry::{Metric, Seldom};
-use crate::transport::{self, Body, MAX_HEADER_BYTES, Paced};
+use crate::transport::{self, Body, Door, Listener, MAX_HEADER_BYTES, Paced, Stream};
 
 /// Listens for operators; an error if anybody could reach it and do anything.
-pub(crate) async fn bind(config: &AdminConfig) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(crate) async fn bind(
+    config: &AdminConfig,
+    inherited: Option<std::net::TcpListener>,
+) -> Result<(TcpListener, SocketAddr), StartError> {
     let address = config.listen;
+    let failed = |cause| StartError::ListenAdmin { address, cause };
+    if let Some(listener) = inherited {
+        let address = listener.local_addr().map_err(failed)?;
+        if config.token.is_none() && !address.ip().is_loopback() {
+            return Err(StartError::AdminToken(address));
+        }
+        listener.set_nonblocking(true).map_err(failed)?;
+        return Ok((TcpListener::from_std(listener).map_err(failed)?, address));
+    }
     if config.is_open_to_others() {
         return Err(StartError::AdminToken(address));
     }
@@ -33,7 +45,6 @@ pub(crate) async fn bind(config: &AdminConfig) -> Result<(TcpListener, SocketAdd
         }
         bound => bound,
     };
-    let failed = |cause| StartError::ListenAdmin { address, cause };
     let listener = listener.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
@@ -41,24 +52,33 @@ pub(crate) async fn bind(config: &AdminConfig) -> Result<(TcpListener, SocketAdd
 
 /// Accepts connections until it is dropped: also while the server starts and
 /// drains.
-pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, shared: Arc<Shared>) {
     let Some(config) = shared.admin.clone().map(Arc::new) else { return };
     let (lobby, unserved) = (Lobby::new(&config), transport::unserved_places());
+    let listener = Listener::Tcp(listener);
     loop {
-        let (stream, peer) = transport::next(&listener).await;
+        let (socket, of) = transport::next(&listener).await;
+        let peer = door.peer(of);
         let Some(standing) = lobby.enter(peer.ip()) else {
             shared.metrics.count(Metric::AdminRefused, 1);
-            debug!(%peer, "turned an operator away (admin.max_connections)");
-            transport::turn_away(&unserved, stream, peer);
+            debug!(peer = %peer.address, "turned an operator away (admin.max_connections)");
+            transport::turn_away(&unserved, &door, socket, peer);
             continue;
         };
-        let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-        tokio::spawn(serve(stream, peer, standing, config, shared));
+        let (config, shared, door) = (Arc::clone(&config), Arc::clone(&shared), Arc::clone(&door));
+        tokio::spawn(async move {
+            match door.open(socket, peer).await {
+                Ok((stream, peer)) => serve(stream, peer.address, standing, config, shared).await,
+                Err(shut) => {
+                    debug!(peer = %peer.address, "closed an operator's connection: {shut}")
+                }
+            }
+        });
     }
 }
 
 async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     standing: Standing,
     config: Arc<AdminConfig>,

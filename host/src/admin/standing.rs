@@ -97,9 +97,10 @@ fn permit(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     fn lobby(token: Option<&str>) -> Lobby {
-        let token = token.map(str::to_owned);
+        let token = token.map(Secret::new);
         Lobby::new(&AdminConfig { token, max_connections: 1, ..AdminConfig::default() })
     }
 

@@ -142,7 +142,7 @@ impl RefKey {
         }
         let reference = Ref::from_json(reference.get()).ok().flatten().ok_or(NotARef::Forged)?;
         let (sealed, tag) = taken_apart(text).ok_or(NotARef::Forged)?;
-        if !token::admits(Some(&self.tag(sealed)), Some(tag)) {
+        if !token::is_same(&self.tag(sealed), Some(tag)) {
             return Err(NotARef::Forged);
         }
         let topic = topic.into();

@@ -23,7 +23,7 @@ pub(super) struct AdminArgs {
         global = true,
         value_name = "ADDR",
         env = "MILLRACE_ADMIN",
-        default_value = "http://127.0.0.1:4001",
+        default_value = DEFAULT_ADMIN,
         value_parser = admin_url
     )]
     admin: Uri,
@@ -40,6 +40,9 @@ pub(super) struct AdminArgs {
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
+
+/// Where a server listens for operators by default.
+const DEFAULT_ADMIN: &str = "http://127.0.0.1:4001";
 
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -157,6 +160,8 @@ fn told(status: StatusCode, problem: &Value) -> String {
 
 /// Reads where to ask.
 fn admin_url(text: &str) -> Result<Uri, String> {
+    // An empty variable is none.
+    let text = if text.is_empty() { DEFAULT_ADMIN } else { text };
     let expected = || format!("{text:?} is no address; one such as 127.0.0.1:4001 is expected");
     if text.starts_with("https://") {
         return Err("the admin interface speaks http; put TLS in front of it with a tunnel, and \
@@ -198,7 +203,8 @@ mod tests {
         ] {
             assert_eq!(admin_url(text).unwrap().to_string(), url);
         }
-        for text in ["", "localhost", "https://a:1", "http://a:1/b", "a:1?b", "a b:1", "a:99999"] {
+        assert_eq!(admin_url(""), admin_url(DEFAULT_ADMIN));
+        for text in ["localhost", "https://a:1", "http://a:1/b", "a:1?b", "a b:1", "a:99999"] {
             assert!(admin_url(text).is_err(), "{text}");
         }
     }

@@ -11,7 +11,7 @@ use tracing::{error, info};
 use super::args::DevArgs;
 use super::serve::{announce, raise_file_limit, this_program};
 use crate::Server;
-use crate::config::{App, CONFIG_FILE, ConfigError};
+use crate::config::{App, CONFIG_FILE, ConfigError, ListenConfig};
 use crate::plugin::{BuildError, BuildFor, Trust, Watch, build, inputs};
 use crate::server::{StartError, Swapper};
 use crate::wasm::sha256;
@@ -31,10 +31,13 @@ pub(super) struct Bench<'a> {
     listens: Option<Listens>,
 }
 
+/// Where clients come in, and operators.
+type Places = (Vec<ListenConfig>, Option<SocketAddr>);
+
 /// Where the last server listened.
 struct Listens {
-    asked: (SocketAddr, Option<SocketAddr>),
-    found: (SocketAddr, Option<SocketAddr>),
+    asked: Places,
+    found: Places,
 }
 
 impl<'a> Bench<'a> {
@@ -96,7 +99,7 @@ impl<'a> Bench<'a> {
         let asked = asked(&app);
         if let Some(Listens { asked: before, found }) = &self.listens {
             if before.0 == asked.0 {
-                app.listen = found.0;
+                app.listen.clone_from(&found.0);
             }
             if let (Some(admin), Some(address)) = (&mut app.admin, found.1)
                 && before.1 == asked.1
@@ -110,7 +113,7 @@ impl<'a> Bench<'a> {
     fn started(&mut self, server: &Server, app: &App) {
         self.served = components(app);
         self.before = None;
-        let found = (server.address(), server.admin_address());
+        let found = (server.listening().to_vec(), server.admin_address());
         match self.listens.as_ref().is_some_and(|before| before.found == found) {
             true => info!("serving it as it is now; clients come back"),
             false => announce(server, app),
@@ -240,8 +243,8 @@ fn configuration(app: &Path) -> PathBuf {
     if app.is_dir() { app.join(CONFIG_FILE) } else { app.to_owned() }
 }
 
-fn asked(app: &App) -> (SocketAddr, Option<SocketAddr>) {
-    (app.listen, app.admin.as_ref().map(|admin| admin.listen))
+fn asked(app: &App) -> Places {
+    (app.listen.clone(), app.admin.as_ref().map(|admin| admin.listen))
 }
 
 /// Whether the app is to blame, and another version of it may do.
@@ -250,6 +253,8 @@ fn is_of_the_app(error: &StartError) -> bool {
         StartError::Engine(_)
         | StartError::Random(_)
         | StartError::Listen { .. }
+        | StartError::Inherited { .. }
+        | StartError::Thread(_)
         | StartError::AdminToken(_)
         | StartError::ListenAdmin { .. }
         | StartError::Statsd { .. } => false,
@@ -261,6 +266,7 @@ fn is_of_the_app(error: &StartError) -> bool {
         | StartError::Swap { .. }
         | StartError::Registry(_)
         | StartError::Static(_)
+        | StartError::Tls(_)
         | StartError::Pipeline { .. } => true,
     }
 }

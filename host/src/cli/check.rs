@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use super::say;
-use crate::config::EgressConfig;
+use crate::config::{CacheConfig, EgressConfig};
 use crate::plugin::Settings;
 use crate::telemetry::Metrics;
 use crate::wasm::{Component, Engine, EngineLimits, Inspection, PluginLimits, inspect};
@@ -46,7 +46,7 @@ async fn load(wasm: &[u8]) -> anyhow::Result<Component> {
     let limits = PluginLimits::default();
     let PluginLimits { max_memory_bytes, max_stack_bytes, .. } = limits;
     let room = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
-    let engine = Engine::new(room, true)?;
+    let engine = Engine::new(room, Some(&CacheConfig::default()))?;
     let (name, http) = ("check".to_owned(), EgressConfig::default());
     let settings = Settings::new(name, BTreeMap::new(), http, Metrics::none());
     Ok(engine.compile(wasm, Arc::new(settings), limits)?.finish().await?)

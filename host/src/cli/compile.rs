@@ -13,7 +13,7 @@ use rustix::process::{
 
 use super::say;
 use super::serve::this_program;
-use crate::config::CompileConfig;
+use crate::config::{CacheConfig, CompileConfig};
 use crate::server::compile;
 use crate::wasm::{FULL_RESERVATION, LoadError, Precompiled, precompile};
 
@@ -25,6 +25,9 @@ pub(super) struct CompileArgs {
     /// Where the code goes, instead of the cache; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// The folder of the cache, as `cache.dir`; default: the user's.
+    #[arg(long, value_name = "DIR", env = "MILLRACE_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
     /// Memory it may take, as `compile.max_memory_bytes`.
     #[arg(long, value_name = "BYTES", default_value_t = CompileConfig::default().max_memory_bytes)]
     max_memory_bytes: u64,
@@ -57,7 +60,7 @@ pub(super) fn run(args: &CompileArgs) -> anyhow::Result<()> {
     match &args.output {
         Some(output) => write(output, &compiled.code)
             .with_context(|| format!("failed to write {}", output.display())),
-        None if compiled.keep(&wasm) => {
+        None if compiled.keep(&wasm, &args.cache()) => {
             say(&format!("{plugin} is compiled, and kept for the next start"));
             Ok(())
         }
@@ -66,6 +69,12 @@ pub(super) fn run(args: &CompileArgs) -> anyhow::Result<()> {
 }
 
 impl CompileArgs {
+    /// Where the code is kept.
+    fn cache(&self) -> CacheConfig {
+        let dir = self.cache_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
+        CacheConfig { dir, ..CacheConfig::default() }
+    }
+
     /// As a server compiles it, with the same words for what is wrong.
     fn in_its_own_process(&self, wasm: &[u8]) -> Result<Precompiled, LoadError> {
         let &Self { max_memory_bytes, timeout_ms, reservation, .. } = self;

@@ -19,10 +19,13 @@ mod terminal;
 mod top;
 mod value;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Context;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::admin::AdminArgs;
 use self::args::{DevArgs, ServeArgs};
@@ -33,6 +36,7 @@ use self::swap::SwapArgs;
 use self::table::Table;
 use crate::config::App;
 use crate::telemetry::{LogFormat, init_log, metrics_table, tell};
+use crate::transport::Inherited;
 
 /// A real-time server for Phoenix Channels clients whose channels are sandboxed
 /// Wasm components.
@@ -41,9 +45,10 @@ use crate::telemetry::{LogFormat, init_log, metrics_table, tell};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How log lines on stderr look; RUST_LOG chooses which (default: info).
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
-    log: LogFormat,
+    /// How log lines on stderr look (default: MILLRACE_LOG, or else text); RUST_LOG
+    /// chooses which (default: info).
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log: Option<LogFormat>,
 }
 
 const EXAMPLES: &str = "\
@@ -255,11 +260,20 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // The last lines are written when it goes.
     let default = if matches!(cli.command, Command::Dev(_)) { dev::LOG } else { "info" };
-    let _log = match init_log(cli.log, default) {
+    let format = match log_format(cli.log) {
+        Ok(format) => format,
+        Err(problem) => Cli::command().error(ErrorKind::InvalidValue, problem).exit(),
+    };
+    // Before there is a second thread, as it changes the environment.
+    let inherited = match cli.command {
+        Command::Serve(_) => Inherited::take(),
+        _ => Ok(Inherited::default()),
+    };
+    let _log = match init_log(format, default) {
         Ok(log) => log,
         Err(_) => return ExitCode::FAILURE,
     };
-    match run(&cli.command) {
+    match run(&cli.command, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&format!("error: {error:#}"));
@@ -268,9 +282,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(command: &Command, inherited: io::Result<Inherited>) -> anyhow::Result<()> {
     match command {
-        Command::Serve(args) => block_on(serve::run(args.load()?)),
+        Command::Serve(args) => {
+            let inherited = inherited.context("failed to take the sockets of LISTEN_FDS")?;
+            block_on(serve::run(args.load()?, inherited))
+        }
         Command::Dev(args) => block_on(dev::run(args)),
         Command::Build { app } => build::run(&App::load(app)?),
         Command::Metrics => {
@@ -295,6 +312,17 @@ fn run(command: &Command) -> anyhow::Result<()> {
     }
 }
 
+/// How log lines look: as the option says, or else `MILLRACE_LOG`.
+fn log_format(option: Option<LogFormat>) -> Result<LogFormat, String> {
+    let variable = std::env::var("MILLRACE_LOG").unwrap_or_default();
+    match option {
+        Some(format) => Ok(format),
+        None if variable.is_empty() => Ok(LogFormat::default()),
+        None => LogFormat::from_str(&variable, true)
+            .map_err(|_| format!("MILLRACE_LOG is {variable:?}; text and json are allowed")),
+    }
+}
+
 /// A line on stdout, for people and for scripts.
 fn say(line: &str) {
     use std::io::Write;
@@ -313,7 +341,6 @@ fn print(table: &Table, if_empty: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -2,17 +2,21 @@
 
 use std::path::PathBuf;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use super::say;
 use crate::Server;
-use crate::config::{App, SocketConfig};
+use crate::config::{App, ListenConfig, SocketConfig};
 use crate::plugin::{BuildFor, Source, build};
+use crate::server::Rereading;
+use crate::transport::Inherited;
 
 /// Serves until the process is told to stop.
-pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
+pub(super) async fn run(mut app: App, inherited: Inherited) -> anyhow::Result<()> {
     app.compile.program = this_program();
     // Before the address is printed: whoever reads it may stop the server at once.
     let mut signals = Signals::new(AtHangup::GoOn)?;
@@ -29,11 +33,35 @@ pub(super) async fn run(mut app: App) -> anyhow::Result<()> {
     }
     use_small_pages();
     let server = tokio::select! {
-        server = Server::bind(&app) => server?,
+        server = Server::bind_with(&app, inherited) => server?,
         () = signals.next() => return Ok(()),
     };
     announce(&server, &app);
-    signals.serve(server).await
+    tell(&[NotifyState::Ready]);
+    let watched = watchdog();
+    let ended = signals.serve(server).await;
+    drop(watched);
+    ended
+}
+
+/// Tells systemd, if it has started this process and wants to know.
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        debug!(%error, "failed to tell the service manager");
+    }
+}
+
+/// Tells systemd again and again that the process is alive, if it wants to know
+/// (`WatchdogSec`): as long as tasks are run.
+fn watchdog() -> Option<AbortOnDropHandle<()>> {
+    let patience = sd_notify::watchdog_enabled()?;
+    let mut due = tokio::time::interval(patience / 2);
+    Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            due.tick().await;
+            tell(&[NotifyState::Watchdog]);
+        }
+    })))
 }
 
 /// What plugins are compiled by: this program's own file, whatever has been put in its place
@@ -54,19 +82,32 @@ fn use_small_pages() {
 
 /// Says where to go.
 pub(super) fn announce(server: &Server, app: &App) {
-    let address = server.address();
     for (pattern, plugin) in server.routes() {
         info!("{pattern} is served by {plugin}");
     }
-    let path = &app.socket.path;
-    say(&format!("Millrace is listening on http://{address} (clients: ws://{address}{path})"));
-    if let Some(admin) = server.admin_address() {
-        // In one line with nothing else that scripts look for.
-        say(&format!("admin http://{admin}"));
+    let (path, listening) = (&app.socket.path, server.listening());
+    for (index, listener) in listening.iter().enumerate() {
+        let url = listener.url();
+        let begin = if index == 0 { "Millrace is listening on" } else { "and on" };
+        match url.strip_prefix("http") {
+            Some(rest) => say(&format!("{begin} {url} (clients: ws{rest}{path})")),
+            None => say(&format!("{begin} {url}")),
+        }
     }
+    if let Some(url) = &app.server.public_url {
+        info!("clients know it as {url}");
+    }
+    if let Some(admin) = server.admin_address() {
+        let scheme =
+            if app.admin.as_ref().is_some_and(|admin| admin.tls) { "https" } else { "http" };
+        // In one line with nothing else that scripts look for.
+        say(&format!("admin {scheme}://{admin}"));
+    }
+    let open_to_others = listening.iter().find(|listener| !listener.address.is_local());
+    let address = open_to_others.map(|listener| &listener.address);
     for (name, pipeline) in &app.pipelines {
         let is_open = pipeline.http.as_ref().is_some_and(|http| http.token.is_none());
-        if is_open && !address.ip().is_loopback() {
+        if let Some(address) = address.filter(|_| is_open) {
             warn!(
                 "everybody who reaches {address} may hand events to {name}; set pipelines.{name}.http.token"
             );
@@ -74,8 +115,10 @@ pub(super) fn announce(server: &Server, app: &App) {
     }
     if app.dashboard.enabled {
         let token = app.dashboard.token.as_ref().map_or("", |_| "?token=…");
-        info!("the dashboard is at http://{address}/dashboard{token}");
-        if app.dashboard.token.is_none() && !address.ip().is_loopback() {
+        if let Some(url) = listening.first().map(ListenConfig::url) {
+            info!("the dashboard is at {url}/dashboard{token}");
+        }
+        if let (Some(address), None) = (address, &app.dashboard.token) {
             warn!("everybody who reaches {address} may look at it; set dashboard.token");
         }
     }
@@ -87,13 +130,15 @@ pub(super) struct Signals {
     terminate: Signal,
     hangup: Signal,
     at_hangup: AtHangup,
+    /// What SIGHUP has read anew, once there is a server.
+    rereading: Option<Rereading>,
 }
 
 /// What SIGHUP does: it is sent when a terminal is closed, and by hand to have a server read
 /// its configuration anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AtHangup {
-    /// The server outlives its terminal, and there is nothing it reads anew.
+    /// The server outlives its terminal, and reads its certificate and its secrets anew.
     GoOn,
     /// Nobody is left to look.
     Stop,
@@ -104,16 +149,18 @@ impl Signals {
     pub(super) fn new(at_hangup: AtHangup) -> std::io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         let (terminate, hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-        Ok(Self { interrupt, terminate, hangup, at_hangup })
+        Ok(Self { interrupt, terminate, hangup, at_hangup, rereading: None })
     }
 
     /// Runs the server until the first of them, and lets it stop in good order
     /// until the second: an error then.
     pub(super) async fn serve(mut self, server: Server) -> anyhow::Result<()> {
         let stop = Notify::new();
+        self.rereading = Some(server.rereading());
         let twice = async {
             self.next().await;
             info!("stopping; once more to end at once");
+            tell(&[NotifyState::Stopping]);
             stop.notify_one();
             self.next().await;
         };
@@ -121,6 +168,21 @@ impl Signals {
             () = server.run(stop.notified()) => Ok(()),
             () = twice => anyhow::bail!("ended at the second signal, before everything was done"),
         }
+    }
+
+    /// What SIGHUP asks a server for.
+    async fn reread(&self) {
+        let Some(rereading) = self.rereading.clone() else { return };
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            tell(&[NotifyState::Reloading, now]);
+        }
+        // Files may be on a disk that does not answer.
+        let _ = tokio::task::spawn_blocking(move || rereading.now()).await;
+        info!(
+            "SIGHUP: the certificate and secrets in files are as they are there now; all else is \
+            read at the start; SIGTERM stops the server"
+        );
+        tell(&[NotifyState::Ready]);
     }
 
     /// Ready when one of them says that the server is to stop.
@@ -131,7 +193,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.hangup.recv() => match self.at_hangup {
                     AtHangup::Stop => return,
-                    AtHangup::GoOn => info!("SIGHUP changes nothing; SIGTERM stops the server"),
+                    AtHangup::GoOn => self.reread().await,
                 },
             }
         }

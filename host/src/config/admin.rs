@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::check::no_empty_token;
 use super::{OriginPattern, defaults};
+use crate::secret::Secret;
 
 /// `[admin]`: the admin interface, which is there when the section is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -15,7 +16,9 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
     /// What one has to know: `authorization: Bearer …`. Off loopback there has to
     /// be one.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
+    /// Whether it speaks TLS, with the certificate of `[tls]`.
+    pub tls: bool,
     /// Pages that may ask from a browser; by default none may.
     pub allow_origin: Vec<OriginPattern>,
     /// Connections at the same time; a further one gets 503.
@@ -37,7 +40,7 @@ impl AdminConfig {
                 return Err(format!("admin.{key} is 0; at least 1 is allowed"));
             }
         }
-        no_empty_token("admin.token", self.token.as_deref())
+        no_empty_token("admin.token", self.token.as_ref())
     }
 
     /// Whether whoever reaches the address may ask without a token.
@@ -52,6 +55,7 @@ impl Default for AdminConfig {
         Self {
             listen: defaults::ADMIN_LISTEN,
             token: None,
+            tls: false,
             allow_origin: Vec::new(),
             max_connections: defaults::ADMIN_MAX_CONNECTIONS,
             timeout_ms: defaults::ADMIN_TIMEOUT_MS,

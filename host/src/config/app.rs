@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::check::{check, check_limits};
-use super::file::{ConfigFile, PluginConfig};
+use super::app_plugin::{AppPlugin, app_plugin};
+use super::check::check;
+use super::environment::Environment;
+use super::file::ConfigFile;
 use super::{
-    AdminConfig, CompileConfig, DashboardConfig, DrainConfig, EgressConfig, MemoryConfig,
-    MetricsConfig, PipelineConfig, SocketConfig, StaticFiles, StatsdConfig, SwapConfig,
+    AdminConfig, CacheConfig, CompileConfig, DashboardConfig, DrainConfig, ListenAddress,
+    ListenConfig, MemoryConfig, MetricsConfig, PipelineConfig, ServerConfig, SocketConfig,
+    StaticFiles, StatsdConfig, SwapConfig, TlsConfig,
 };
-use crate::plugin::{Grants, PublicKey, Source, Trust};
+use crate::plugin::Source;
+use crate::secret::Secret;
 use crate::wasm::PluginLimits;
 
 /// Everything there is to know before a server starts.
@@ -21,10 +24,18 @@ use crate::wasm::PluginLimits;
 pub struct App {
     /// Where paths begin.
     pub folder: PathBuf,
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where clients come in.
+    pub listen: Vec<ListenConfig>,
+    /// How the server is reached.
+    pub server: ServerConfig,
+    /// The certificate of listeners that speak TLS.
+    pub tls: Option<TlsConfig>,
+    /// Compiled code on disk.
+    pub cache: CacheConfig,
     /// One connection and its channels.
     pub socket: SocketConfig,
+    /// What plugins have unless they have their own.
+    pub limits: PluginLimits,
     /// In the order of their names.
     pub plugins: Vec<AppPlugin>,
     /// The page.
@@ -49,25 +60,6 @@ pub struct App {
     pub admin: Option<AdminConfig>,
     /// Somebody develops its plugins (`millrace dev`).
     pub is_dev: bool,
-}
-
-/// One plugin of an app.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppPlugin {
-    /// Its name in logs and metrics.
-    pub name: String,
-    /// Where its component comes from.
-    pub source: Source,
-    /// What it gets from `config.get`.
-    pub config: BTreeMap<String, String>,
-    /// Its bounds: `[limits]`, and what it has of its own.
-    pub limits: PluginLimits,
-    /// Which requests it may make.
-    pub http: EgressConfig,
-    /// What else it may do.
-    pub grants: Grants,
-    /// Which components it may be.
-    pub trust: Trust,
 }
 
 /// Why there is no app at a path.
@@ -98,24 +90,29 @@ impl App {
     /// Reads the app at `path`: a folder, a `millrace.toml`, or a `.wasm` file,
     /// which becomes a plugin of that name with every setting at its default.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, &Environment::default())
+    }
+
+    /// The same with what the environment sets.
+    pub(crate) fn load_with(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let metadata = fs::metadata(path)
             .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
         if metadata.is_dir() {
             let file = path.join(CONFIG_FILE);
-            return if file.is_file() { Self::read(&file) } else { Self::package(path) };
+            return match file.is_file() {
+                true => Self::read(&file, environment),
+                false => Self::package(path, environment),
+            };
         }
         if path.extension().is_some_and(|extension| extension == "toml") {
-            return Self::read(path);
+            return Self::read(path, environment);
         }
-        let name = name_of(path);
         let source = Source::File(path.to_owned());
-        let plugin = AppPlugin::plain(name, source);
-        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-        Ok(Self::new(folder, ConfigFile::default(), vec![plugin]))
+        Self::of_plugin(path, folder_of(path), AppPlugin::plain(name_of(path), source), environment)
     }
 
     /// A folder that is nothing but a plugin's package.
-    fn package(folder: &Path) -> Result<Self, ConfigError> {
+    fn package(folder: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         if !folder.join("Cargo.toml").is_file() {
             return Err(ConfigError::Invalid {
                 path: folder.to_owned(),
@@ -125,31 +122,57 @@ impl App {
         }
         let name = name_of(&fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()));
         let source = Source::package(folder, &name, folder);
-        let plugin = AppPlugin::plain(name, source);
-        Ok(Self::new(folder.to_owned(), ConfigFile::default(), vec![plugin]))
+        Self::of_plugin(folder, folder.to_owned(), AppPlugin::plain(name, source), environment)
     }
 
-    fn read(path: &Path) -> Result<Self, ConfigError> {
+    /// One plugin, and nothing but what the environment sets.
+    fn of_plugin(
+        path: &Path,
+        folder: PathBuf,
+        plugin: AppPlugin,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let invalid = |problem| ConfigError::Invalid { path: path.to_owned(), problem };
+        let mut app = Self::parse_with(folder, "", environment).map_err(invalid)?;
+        app.plugins.push(AppPlugin { limits: app.limits, ..plugin });
+        app.settle_secrets().map_err(invalid)?;
+        Ok(app)
+    }
+
+    fn read(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let invalid = |problem| ConfigError::Invalid { path: path.to_owned(), problem };
         let text = fs::read_to_string(path)
             .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let mut app = Self::parse(folder, &text).map_err(invalid)?;
+        let mut app = Self::parse_with(folder_of(path), &text, environment).map_err(invalid)?;
+        app.settle_secrets().map_err(invalid)?;
         app.static_files.hidden.push(path.to_owned());
         app.static_files.check(&app.folder).map_err(invalid)?;
         Ok(app)
     }
 
     /// Reads the text of a `millrace.toml`; the error says what was found and
-    /// what is allowed.
+    /// what is allowed. Secrets that are elsewhere are not read.
     pub(crate) fn parse(folder: PathBuf, text: &str) -> Result<Self, String> {
-        let file: ConfigFile = toml::from_str(text).map_err(|error| error.to_string())?;
-        check(&file)?;
-        // Once more, for plugins to differ from the limits that were given.
+        Self::parse_with(folder, text, &Environment::default())
+    }
+
+    /// The same with what the environment sets.
+    pub(super) fn parse_with(
+        folder: PathBuf,
+        text: &str,
+        environment: &Environment,
+    ) -> Result<Self, String> {
+        // First for what is wrong in it, with the line.
+        let _: ConfigFile = toml::from_str(text).map_err(|error| error.to_string())?;
         let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+        environment.apply(&mut table)?;
+        let mut file = ConfigFile::deserialize(table.clone()).map_err(|error| error.to_string())?;
+        check(&file)?;
+        let (has_tls, has_proxies) = (file.tls.is_some(), !file.server.trusted_proxies.is_empty());
+        for listener in &mut file.listen.0 {
+            listener.settle(&folder, has_tls, has_proxies)?;
+        }
+        // For plugins to differ from the limits that were given.
         let limits = match table.remove("limits") {
             Some(toml::Value::Table(limits)) => limits,
             _ => toml::Table::new(),
@@ -162,6 +185,45 @@ impl App {
         Ok(Self::new(folder, file, plugins))
     }
 
+    /// Listens there, and as otherwise at none of `listen`.
+    pub(crate) fn listen_at(&mut self, addresses: &[ListenAddress]) {
+        let has_tls = self.tls.is_some();
+        let listen = addresses.iter().cloned().map(|address| ListenConfig::plain(address, has_tls));
+        self.listen = listen.collect();
+    }
+
+    /// All secrets, by their keys.
+    fn secrets(&mut self) -> Vec<(String, &mut Secret)> {
+        let admin = self.admin.iter_mut().filter_map(|admin| admin.token.as_mut());
+        let dashboard = self.dashboard.token.iter_mut();
+        let mut all: Vec<_> = admin.map(|token| ("admin.token".to_owned(), token)).collect();
+        all.extend(dashboard.map(|token| ("dashboard.token".to_owned(), token)));
+        for (name, pipeline) in &mut self.pipelines {
+            let token = pipeline.http.as_mut().and_then(|http| http.token.as_mut());
+            all.extend(token.map(|token| (format!("pipelines.{name}.http.token"), token)));
+        }
+        for AppPlugin { name, config, .. } in &mut self.plugins {
+            let keys = config.iter_mut();
+            all.extend(keys.map(|(key, value)| (format!("plugins.{name}.config.{key}"), value)));
+        }
+        all
+    }
+
+    /// Reads those that are elsewhere.
+    fn settle_secrets(&mut self) -> Result<(), String> {
+        let folder = self.folder.clone();
+        self.secrets().into_iter().try_for_each(|(key, secret)| {
+            secret.settle(&folder).map_err(|why| format!("{key} {why}"))
+        })
+    }
+
+    /// The secrets that are in files, by their keys.
+    pub(crate) fn secrets_in_files(&self) -> Vec<(String, Secret)> {
+        let mut app = self.clone();
+        let all = app.secrets().into_iter().filter(|(_, secret)| secret.is_in_file());
+        all.map(|(key, secret)| (key, secret.clone())).collect()
+    }
+
     fn new(folder: PathBuf, file: ConfigFile, plugins: Vec<AppPlugin>) -> Self {
         let at = |path: &PathBuf| folder.join(path);
         let components = plugins.iter().map(|plugin| plugin.source.component().to_owned());
@@ -171,9 +233,20 @@ impl App {
             headers: file.static_files.headers,
             hidden: components.collect(),
         };
+        let mut socket = file.socket;
+        // What is no URL was refused when the file was read.
+        socket.hosts.extend(file.server.public_host().ok().flatten());
         Self {
-            listen: file.listen,
-            socket: file.socket,
+            listen: file.listen.0,
+            server: file.server,
+            tls: file.tls.map(|tls| TlsConfig {
+                certificate: folder.join(&tls.certificate),
+                key: folder.join(&tls.key),
+                ..tls
+            }),
+            cache: CacheConfig { dir: file.cache.dir.map(|dir| folder.join(dir)), ..file.cache },
+            limits: file.limits,
+            socket,
             plugins,
             static_files,
             statsd: file.statsd,
@@ -181,7 +254,7 @@ impl App {
             dashboard: file.dashboard,
             drain: file.drain,
             memory: file.memory,
-            swap: file.swap,
+            swap: SwapConfig { dir: file.swap.dir.map(|dir| folder.join(dir)), ..file.swap },
             compile: file.compile,
             pipelines: file.pipelines,
             admin: file.admin,
@@ -191,61 +264,10 @@ impl App {
     }
 }
 
-/// `limits` is the table `[limits]`, as far as it was given.
-fn app_plugin(
-    folder: &Path,
-    name: &str,
-    plugin: &PluginConfig,
-    limits: &toml::Table,
-    keys: &[PublicKey],
-) -> Result<AppPlugin, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if name.is_empty() || !name.chars().all(plain) {
-        return Err(format!(
-            "plugins has the name {name:?}; letters, digits, `-` and `_` are allowed"
-        ));
-    }
-    let source = match (&plugin.path, &plugin.component) {
-        (Some(path), None) => Source::package(folder, name, &folder.join(path)),
-        (None, Some(component)) => Source::File(folder.join(component)),
-        (None, None) => {
-            return Err(format!("plugins.{name} needs `path` (a package) or `component` (a file)"));
-        }
-        (Some(_), Some(_)) => {
-            return Err(format!("plugins.{name} has both `path` and `component`; one is allowed"));
-        }
-    };
-    let text = |value: &toml::Value| match value {
-        toml::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let config = plugin.config.iter().map(|(key, value)| (key.clone(), text(value))).collect();
-    if plugin.limits.contains_key("max_stack_bytes") {
-        return Err(format!(
-            "plugins.{name}.limits has max_stack_bytes, which is one for all plugins; set it in \
-             [limits]"
-        ));
-    }
-    let mut merged = limits.clone();
-    merged.extend(plugin.limits.clone());
-    let limits = PluginLimits::deserialize(merged).map_err(|error| error.to_string());
-    let limits = limits.and_then(|limits| check_limits(&limits).map(|()| limits));
-    let limits = limits.map_err(|problem| format!("plugins.{name}.limits: {problem}"))?;
-    let http = plugin.http.clone();
-    if http.timeout_ms == 0 {
-        return Err(format!("plugins.{name}.http.timeout_ms is 0; at least 1 is allowed"));
-    }
-    let trust = Trust { pins: plugin.sha256.clone(), keys: keys.to_vec() };
-    let grants = plugin.grants.clone();
-    Ok(AppPlugin { name: name.to_owned(), source, config, limits, http, grants, trust })
-}
-
-impl AppPlugin {
-    /// A plugin with every setting at its default.
-    fn plain(name: String, source: Source) -> Self {
-        let (limits, http) = (PluginLimits::default(), EgressConfig::default());
-        let (grants, trust) = (Grants::default(), Trust::default());
-        Self { name, source, config: BTreeMap::new(), limits, http, grants, trust }
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 
@@ -266,7 +288,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_every_default() {
         let app = load("").unwrap();
-        assert_eq!(app.listen.to_string(), "127.0.0.1:4000");
+        assert_eq!(app.listen[0].address.to_string(), "127.0.0.1:4000");
         assert_eq!(app.socket.max_channels, 100);
         assert!(app.plugins.is_empty());
     }
@@ -280,8 +302,8 @@ mod tests {
         .unwrap();
         let [a, b] = app.plugins.as_slice() else { panic!("{app:?}") };
         assert_eq!(a.source.component(), Path::new("/app/.millrace/a.wasm"));
-        assert_eq!(a.config["n"], "3");
-        assert_eq!(a.config["s"], "x");
+        assert_eq!(a.config["n"].get().as_str(), "3");
+        assert_eq!(a.config["s"].get().as_str(), "x");
         assert_eq!(b.source.component(), Path::new("/app/b.wasm"));
     }
 
@@ -349,7 +371,6 @@ mod tests {
             ("[plugins.a]", "plugins.a needs `path`"),
             ("[plugins.\"a b\"]\npath = \"x\"", "plugins has the name \"a b\""),
             ("[static.files]\n\"x\" = \"y\"", "a URL path begins with `/`"),
-            ("listen = \"here\"", "invalid socket address"),
             (
                 "[[socket.outbox_policies]]\ntopics = \"a*b\"\npolicy = \"close\"",
                 "socket.outbox_policies: topics: ",

@@ -6,8 +6,9 @@ use std::ops::RangeInclusive;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::file::ConfigFile;
-use super::{AdminConfig, PipelineConfig};
+use super::{AdminConfig, PipelineConfig, TlsConfig};
 use crate::plugin::Grants;
+use crate::secret::Secret;
 use crate::wasm::PluginLimits;
 use crate::wire::TopicPattern;
 
@@ -50,11 +51,18 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         }
     }
     file.admin.iter().try_for_each(AdminConfig::check)?;
+    if file.tls.is_none() && file.admin.as_ref().is_some_and(|admin| admin.tls) {
+        return Err(
+            "admin.tls is true, and there is no [tls]; add it, with certificate and key".to_owned()
+        );
+    }
+    file.server.check().map_err(|problem| format!("server.{problem}"))?;
+    file.tls.iter().try_for_each(TlsConfig::check).map_err(|problem| format!("tls.{problem}"))?;
     for policy in &file.socket.outbox_policies {
         TopicPattern::parse(&policy.topics)
             .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
     }
-    no_empty_token("dashboard.token", file.dashboard.token.as_deref())?;
+    no_empty_token("dashboard.token", file.dashboard.token.as_ref())?;
     let plugins: Vec<_> = file.plugins.keys().map(String::as_str).collect();
     file.pipelines.iter().try_for_each(|(name, pipeline)| pipeline.check(name, &plugins))?;
     for (name, plugin) in &file.plugins {
@@ -76,9 +84,11 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
 }
 
 /// A secret that everybody knows.
-pub(super) fn no_empty_token(key: &str, token: Option<&str>) -> Result<(), String> {
+pub(super) fn no_empty_token(key: &str, token: Option<&Secret>) -> Result<(), String> {
     match token {
-        Some("") => Err(format!("{key} is empty; leave it out, or give it a value")),
+        Some(token) if token.is_nothing() => {
+            Err(format!("{key} is empty; leave it out, or give it a value"))
+        }
         _ => Ok(()),
     }
 }

@@ -242,3 +242,21 @@ pub(super) const MIGRATION_SAMPLES: usize = 64;
 
 /// The one before, and what somebody wants to compare it with.
 pub(super) const KEPT_VERSIONS: usize = 5;
+
+/// The user, and the group that a proxy on the machine is in.
+pub(super) const UNIX_SOCKET_MODE: u32 = 0o660;
+
+/// What nginx, Caddy, HAProxy and load balancers add to.
+pub(super) const FORWARDED_HEADER: &str = "x-forwarded-for";
+
+/// Nobody waits for a certificate longer, and a look costs microseconds.
+pub(super) const REREAD_MS: u64 = 1_000;
+
+/// As long as a first request may take.
+pub(super) const TLS_HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+
+/// Some 40 MB while all of them are under way.
+pub(super) const TLS_MAX_HANDSHAKES: usize = 1_024;
+
+/// Some hundred versions of plugins.
+pub(super) const CACHE_BYTES: u64 = 512 * 1024 * 1024;

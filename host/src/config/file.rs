@@ -1,18 +1,19 @@
 //! The keys of `millrace.toml`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::listen::ListenList;
 use super::{
-    AdminConfig, CheckOrigin, CompileConfig, EgressConfig, HostName, PipelineConfig, SwapConfig,
-    TrustConfig, defaults,
+    AdminConfig, CacheConfig, CheckOrigin, CompileConfig, EgressConfig, HostName, PipelineConfig,
+    ServerConfig, SwapConfig, TlsConfig, TrustConfig, defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::plugin::Grants;
+use crate::secret::Secret;
 use crate::session::Limits;
 use crate::telemetry::{Dialect, EventNames, Target};
 use crate::wasm::{OnFaults, OnMigrate, PluginLimits};
@@ -22,7 +23,10 @@ use crate::wire::TopicPattern;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConfigFile {
-    pub(super) listen: SocketAddr,
+    pub(super) listen: ListenList,
+    pub(super) server: ServerConfig,
+    pub(super) tls: Option<TlsConfig>,
+    pub(super) cache: CacheConfig,
     pub(super) socket: SocketConfig,
     pub(super) limits: PluginLimits,
     pub(super) plugins: BTreeMap<String, PluginConfig>,
@@ -187,7 +191,7 @@ pub struct DashboardConfig {
     pub enabled: bool,
     /// What one has to know to look: `/dashboard?token=…`. Without it, everybody
     /// may who reaches the server.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
 }
 
 /// `[plugins.NAME]`.
@@ -225,7 +229,10 @@ pub(super) struct StaticConfig {
 impl Default for ConfigFile {
     fn default() -> Self {
         Self {
-            listen: defaults::LISTEN,
+            listen: ListenList(vec![defaults::LISTEN.into()]),
+            server: ServerConfig::default(),
+            tls: None,
+            cache: CacheConfig::default(),
             socket: SocketConfig::default(),
             limits: PluginLimits::default(),
             plugins: BTreeMap::new(),
@@ -315,6 +322,12 @@ impl Default for SocketConfig {
             handshake_timeout_ms: defaults::HANDSHAKE_TIMEOUT_MS,
             keep_alive_timeout_ms: defaults::KEEP_ALIVE_TIMEOUT_MS,
         }
+    }
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { dir: None, max_bytes: defaults::CACHE_BYTES }
     }
 }
 

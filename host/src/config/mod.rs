@@ -3,34 +3,44 @@
 
 mod admin;
 mod app;
+mod app_plugin;
 mod check;
 mod compile;
 mod defaults;
+mod environment;
 mod file;
 mod host;
+mod listen;
 mod origin;
 mod pipeline;
+mod server;
 mod static_files;
 mod swap;
 mod timer;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
+pub use crate::secret::Secret;
+pub use crate::wasm::CacheConfig;
 pub use admin::AdminConfig;
 pub(crate) use app::CONFIG_FILE;
-pub use app::{App, AppPlugin, ConfigError};
+pub use app::{App, ConfigError};
+pub use app_plugin::AppPlugin;
 pub use compile::CompileConfig;
+pub(crate) use environment::Environment;
 pub use file::{
     DashboardConfig, DrainConfig, MemoryConfig, MetricsConfig, OutboxPolicy, SocketConfig,
     StatsdConfig,
 };
 pub use host::HostName;
 pub(crate) use host::{host_of, is_loopback_name};
+pub use listen::{ListenAddress, ListenConfig};
 pub use origin::{CheckOrigin, OriginPattern};
 pub(crate) use pipeline::dispatcher;
 pub use pipeline::{
     BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig, Tells,
     WorkerConfig,
 };
+pub use server::{ServerConfig, TlsConfig};
 pub use static_files::StaticFiles;
 pub use swap::{SwapConfig, TrustConfig};
 pub use timer::TimerConfig;

@@ -12,6 +12,7 @@ use crate::pipeline::{
     BufferSpec, DemandLimits, DispatcherSpec, OnFull, PipelineSpec, RetryPolicy, Selector,
     StageSpec, Worker, WorkerSpec,
 };
+use crate::secret::Secret;
 use crate::wire::Pointer;
 
 /// One pipeline.
@@ -139,7 +140,7 @@ pub struct DeadLettersConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct IngestConfig {
     /// What a producer has to know: `authorization: Bearer …`.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// A request's body; a larger one is refused.
     pub max_body_bytes: usize,
     /// A request's events; one with more is refused.
@@ -358,7 +359,7 @@ impl IngestConfig {
     fn check(&self) -> Result<(), String> {
         nonzero(Some(self.max_events), "http.max_events")?;
         nonzero(Some(self.timeout_ms), "http.timeout_ms")?;
-        no_empty_token(".http.token", self.token.as_deref())
+        no_empty_token(".http.token", self.token.as_ref())
     }
 }
 

@@ -1,13 +1,15 @@
 //! `[swap]` and `[trust]`: how versions of plugins are exchanged, and which are
 //! trusted.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use super::defaults;
 use crate::plugin::PublicKey;
 
 /// `[swap]`: how a version takes another's place.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SwapConfig {
     /// A component that is uploaded; a larger one is refused.
@@ -26,6 +28,8 @@ pub struct SwapConfig {
     pub samples: usize,
     /// Versions of a plugin that are kept on disk.
     pub keep: usize,
+    /// Where they are; by default below the app's own folder.
+    pub dir: Option<PathBuf>,
     /// Whether the version that is live is so after a restart; `millrace dev` builds
     /// its own anew.
     #[serde(skip)]
@@ -53,6 +57,7 @@ impl Default for SwapConfig {
             min_calls: defaults::MIN_CALLS,
             samples: defaults::MIGRATION_SAMPLES,
             keep: defaults::KEPT_VERSIONS,
+            dir: None,
             is_forgotten: false,
         }
     }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use crate::channel::{Callback, Completion, Effect, Joined, Outcome};
 use crate::config::DashboardConfig;
+use crate::secret::Secret;
 use crate::token;
 use crate::wasm::sha256;
 use crate::wire::Payload;
@@ -56,26 +57,27 @@ impl Dashboard {
 
     /// Whether somebody with this token, or with these cookies, may look.
     pub(crate) fn admits(&self, token: Option<&str>, cookies: Option<&str>) -> bool {
-        let Some(expected) = self.config.token.as_deref() else { return true };
+        let Some(expected) = self.config.token.as_ref().map(Secret::get) else { return true };
         if token.is_some() {
-            return token::admits(Some(expected), token);
+            return token::is_same(&expected, token);
         }
         let cookies = cookies.unwrap_or_default().split(';');
         let mut named = cookies.filter_map(|cookie| cookie.trim().split_once('='));
         let given = named.find(|(name, _)| *name == COOKIE).map(|(_, value)| value);
-        token::admits(Some(&in_cookie(expected)), given)
+        token::is_same(&in_cookie(&expected), given)
     }
 
     /// The cookie for a browser that gave this token; `None` if it is not the right
-    /// one, or none is needed.
-    pub(crate) fn cookie(&self, token: &str) -> Option<String> {
-        let expected = self.config.token.as_deref()?;
+    /// one, or none is needed. It comes over TLS alone if the request did.
+    pub(crate) fn cookie(&self, token: &str, is_encrypted: bool) -> Option<String> {
+        let expected = self.config.token.as_ref()?.get();
         let cookie = || {
-            let value = in_cookie(expected);
+            let value = in_cookie(&expected);
+            let secure = if is_encrypted { "; Secure" } else { "" };
             // Without a path it is for all below the page, whatever a proxy has put in front.
-            format!("{COOKIE}={value}; HttpOnly; SameSite=Strict")
+            format!("{COOKIE}={value}; HttpOnly; SameSite=Strict{secure}")
         };
-        token::admits(Some(expected), Some(token)).then(cookie)
+        token::is_same(&expected, Some(token)).then(cookie)
     }
 
     /// Whether one has to know something.
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
 
     fn dashboard(token: Option<&str>) -> Dashboard {
-        let config = DashboardConfig { enabled: true, token: token.map(str::to_owned) };
+        let config = DashboardConfig { enabled: true, token: token.map(Secret::new) };
         Dashboard::new(config, Arc::default())
     }
 
@@ -121,10 +123,10 @@ mod tests {
     fn the_cookie_opens_as_the_token_does() {
         let open = dashboard(None);
         assert!(open.admits(None, None) && open.admits(Some("x"), None));
-        assert_eq!(open.cookie("x"), None);
+        assert_eq!(open.cookie("x", false), None);
         let shut = dashboard(Some("a b;\u{e9}"));
-        assert_eq!(shut.cookie("a"), None);
-        let cookie = shut.cookie("a b;\u{e9}").unwrap();
+        assert_eq!(shut.cookie("a", false), None);
+        let cookie = shut.cookie("a b;\u{e9}", false).unwrap();
         let (pair, attributes) = cookie.split_once("; ").unwrap();
         assert_eq!(attributes, "HttpOnly; SameSite=Strict");
         assert!(!cookie.contains("a b") && cookie.is_ascii(), "{cookie}");

@@ -36,6 +36,14 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+impl Network {
+    /// Whether an address is in it; `::ffff:10.0.0.1` is 10.0.0.1.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
 impl Allowed {
     pub(super) fn new(listed: Vec<Network>) -> Self {
         Self { listed, not_here: false }
@@ -50,7 +58,7 @@ impl Allowed {
     pub(super) fn check(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
         // `::ffff:127.0.0.1` is 127.0.0.1.
         let canonical = address.to_canonical();
-        let is_listed = || self.listed.iter().any(|network| network.0.contains(&canonical));
+        let is_listed = || self.listed.iter().any(|network| network.contains(canonical));
         let why = if !is_public(canonical) && !is_listed() {
             "not public; [plugins.NAME.http] addresses"
         } else if self.not_here && is_here(canonical) {

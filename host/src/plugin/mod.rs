@@ -43,6 +43,7 @@ use tracing::warn;
 
 use crate::channel::{NotARef, RefKey, SocketRef, Unsealed};
 use crate::egress::{Egress, EgressConfig, OwnPorts};
+use crate::secret::Secret;
 use crate::telemetry::{Metric, Metrics, PluginMeters, Seldom};
 
 /// What a plugin's instances know of their surroundings.
@@ -51,7 +52,7 @@ pub struct Settings {
     /// The name in `millrace.toml`.
     pub name: String,
     /// Its `config` table: strings as they are, other values as TOML text.
-    pub config: BTreeMap<String, String>,
+    pub config: BTreeMap<String, Secret>,
     /// Where calls are measured.
     pub metrics: Metrics,
     /// What it measures itself.
@@ -86,7 +87,7 @@ impl Settings {
     #[must_use]
     pub fn new(
         name: String,
-        config: BTreeMap<String, String>,
+        config: BTreeMap<String, Secret>,
         http: EgressConfig,
         metrics: Metrics,
     ) -> Self {

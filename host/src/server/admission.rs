@@ -31,7 +31,8 @@ pub struct Admission {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _permit: OwnedSemaphorePermit,
-    _address: Option<AddressSlot>,
+    /// Its client's, once that is known; behind a proxy, each of its handshakes says so.
+    address: Mutex<Option<AddressSlot>>,
     /// Handshakes of it that were refused.
     refusals: AtomicU32,
 }
@@ -113,14 +114,30 @@ impl Admission {
         }
     }
 
-    /// Room for a connection of an address.
-    pub(crate) fn connection(&self, address: IpAddr) -> Result<Admitted, Turned> {
+    /// Room for a connection of an address, if that is known.
+    pub(crate) fn connection(&self, address: Option<IpAddr>) -> Result<Admitted, Turned> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Turned::Full)?;
-        let slot = match self.addresses.max {
-            0 => None,
-            _ => Some(Addresses::slot(&self.addresses, address).ok_or(Turned::AddressFull)?),
-        };
-        Ok(Admitted { _permit: permit, _address: slot, refusals: AtomicU32::new(0) })
+        let admitted =
+            Admitted { _permit: permit, address: Mutex::default(), refusals: AtomicU32::new(0) };
+        match address {
+            Some(address) => self.is_of(&admitted, address).map(|()| admitted),
+            None => Ok(admitted),
+        }
+    }
+
+    /// Room for it among those of its client's address, which is known now.
+    pub(crate) fn is_of(&self, admitted: &Admitted, address: IpAddr) -> Result<(), Turned> {
+        if self.addresses.max == 0 {
+            return Ok(());
+        }
+        let mut slot = lock(&admitted.address);
+        if slot.as_ref().is_none_or(|slot| slot.address != network(address)) {
+            // That of another client of the same proxy, which was refused.
+            *slot = None;
+            let of_client = Addresses::slot(&self.addresses, address);
+            *slot = Some(of_client.ok_or(Turned::AddressFull)?);
+        }
+        Ok(())
     }
 
     /// Whether a client of an address may connect now; if not, when to try again.
@@ -256,7 +273,7 @@ mod tests {
     #[test]
     fn addresses_are_bounded_and_make_room_again() {
         let admission = admission(10, 1);
-        let at = |text: &str| admission.connection(text.parse().unwrap());
+        let at = |text: &str| admission.connection(Some(text.parse().unwrap()));
         let first = at("10.0.0.1").unwrap();
         assert_eq!(at("10.0.0.1").unwrap_err(), Turned::AddressFull);
         assert_eq!(at("::ffff:10.0.0.1").unwrap_err(), Turned::AddressFull);
@@ -316,9 +333,12 @@ mod tests {
     #[test]
     fn all_together_are_bounded() {
         let admission = admission(1, 0);
-        let one = admission.connection("10.0.0.1".parse().unwrap()).unwrap();
-        assert_eq!(admission.connection("10.0.0.2".parse().unwrap()).unwrap_err(), Turned::Full);
+        let one = admission.connection(Some("10.0.0.1".parse().unwrap())).unwrap();
+        assert_eq!(
+            admission.connection(Some("10.0.0.2".parse().unwrap())).unwrap_err(),
+            Turned::Full
+        );
         drop(one);
-        assert!(admission.connection("10.0.0.1".parse().unwrap()).is_ok());
+        assert!(admission.connection(Some("10.0.0.1".parse().unwrap())).is_ok());
     }
 }

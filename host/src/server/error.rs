@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::config::ListenAddress;
 use crate::plugin::{RegistryError, TrustError};
 use crate::wasm::{EngineError, LoadError};
 
@@ -85,10 +86,28 @@ pub enum StartError {
     #[error("failed to listen on {address}: {cause}; choose another with --listen")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why not.
         cause: io::Error,
     },
+    /// More sockets were passed than there are entries for.
+    #[error(
+        "{found} sockets for clients were passed (LISTEN_FDS), and listen has {allowed}; add an \
+         entry for each, in their order, or name that of the admin interface `admin` \
+         (FileDescriptorName)"
+    )]
+    Inherited {
+        /// How many were passed.
+        found: usize,
+        /// Entries of `listen`.
+        allowed: usize,
+    },
+    /// The certificate cannot be read.
+    #[error("{0}")]
+    Tls(String),
+    /// There can be no thread for connections.
+    #[error("failed to start a thread for connections: {0}")]
+    Thread(io::Error),
     /// Anybody could do anything.
     #[error(
         "admin.listen is {0}, which others reach, and there is no admin.token; set one in \

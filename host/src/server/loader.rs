@@ -41,7 +41,7 @@ impl Loader {
         let spare = u32::try_from(spare).unwrap_or(u32::MAX);
         let max_instances = instances.saturating_add(spare);
         let limits = EngineLimits { max_instances, max_memory_bytes, max_stack_bytes };
-        let engine = Engine::new(limits, true)?;
+        let engine = Engine::new(limits, Some(&app.cache))?;
         let wanted = Wanted {
             statsd: app.statsd.as_ref().map(StatsdConfig::target),
             kept: app.dashboard.enabled || app.admin.is_some(),

@@ -5,6 +5,7 @@ mod admission;
 mod client;
 mod compiler;
 mod connections;
+mod entrance;
 mod error;
 mod faults;
 mod hosts;
@@ -13,6 +14,7 @@ mod memory;
 mod monitor;
 mod pipelines;
 mod realm;
+mod reread;
 mod stage;
 mod swap;
 
@@ -22,6 +24,7 @@ pub(crate) use client::Client;
 pub(crate) use compiler::compile;
 pub use connections::Connections;
 pub(crate) use connections::WaitingClient;
+pub(crate) use entrance::Entrance;
 pub use error::StartError;
 pub(crate) use faults::{RecentFault, RecentFaults};
 pub(crate) use hosts::Hosts;
@@ -29,6 +32,7 @@ pub(crate) use loader::Loader;
 pub(crate) use memory::Memory;
 pub(crate) use pipelines::Pipelines;
 pub(crate) use realm::{DashboardRealm, Realm, RealmRoutes};
+pub(crate) use reread::Rereading;
 pub(crate) use stage::Stage;
 pub use swap::Swapper;
 pub(crate) use swap::{Step, SwapError, Swapped, Swaps, Upload};
@@ -46,14 +50,16 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::channel::{Late, SocketRef};
-use crate::config::{AdminConfig, App, DrainConfig, IngestConfig, SocketConfig, StaticFiles};
+use crate::config::{
+    AdminConfig, App, DrainConfig, IngestConfig, ListenConfig, SocketConfig, StaticFiles,
+};
 use crate::dashboard::History;
 use crate::outbox::OverflowPolicies;
-use crate::plugin::{Kept, Plugin, Registry};
+use crate::plugin::{BUILT_FOLDER, Kept, Plugin, Registry};
 use crate::pubsub::{LocalOnly, PubSub};
 use crate::tasks::FaultSources;
 use crate::telemetry::{Metric, Metrics, OutboxMeters};
-use crate::transport::{Listeners, Threads};
+use crate::transport::{Inherited, Proxies, Threads};
 use crate::wire::{CloseReason, Payload};
 
 /// How long connections have to close that did not finish their calls in time.
@@ -65,7 +71,8 @@ pub struct Server {
     shared: Arc<Shared>,
     /// Serve connections; end with the server.
     threads: Threads,
-    address: SocketAddr,
+    /// Where clients come in, with the ports that the system chose for port 0.
+    listening: Vec<ListenConfig>,
     /// Answers operators; ends with the server.
     admin: Option<(SocketAddr, AbortOnDropHandle<()>)>,
     drain: DrainConfig,
@@ -89,6 +96,10 @@ pub struct Shared {
     pub(crate) runtime: Handle,
     /// Under which names it is reached.
     pub(crate) hosts: Hosts,
+    /// By way of whom.
+    pub(crate) proxies: Arc<Proxies>,
+    /// What is read anew while it runs.
+    pub(crate) rereading: Rereading,
     /// Who may come in.
     pub(crate) admission: Admission,
     /// How much memory is left.
@@ -126,6 +137,11 @@ impl Server {
     /// Listens, and loads the plugins of `app`; `/health` and `/ready` are
     /// answered meanwhile. Clients are served from then on.
     pub async fn bind(app: &App) -> Result<Self, StartError> {
+        Self::bind_with(app, Inherited::default()).await
+    }
+
+    /// The same at sockets that systemd has opened.
+    pub(crate) async fn bind_with(app: &App, inherited: Inherited) -> Result<Self, StartError> {
         if app.plugins.is_empty() {
             return Err(StartError::NoPlugins);
         }
@@ -133,15 +149,11 @@ impl Server {
             warn!("{missing}");
         }
         let loader = Loader::new(app)?;
-        let listen = |cause| StartError::Listen { address: app.listen, cause };
-        let listeners = Listeners::bind(app.listen).map_err(listen)?;
-        let address = listeners.address;
-        let admin = match &app.admin {
-            Some(config) => Some(admin::bind(config).await?),
-            None => None,
-        };
-        let listening = [Some(address), admin.as_ref().map(|(_, address)| *address)];
-        loader.own_ports.set(listening.iter().flatten().map(SocketAddr::port).collect());
+        let Entrance { listeners, admin, doors } = Entrance::open(app, inherited).await?;
+        let listening: Vec<_> = listeners.iter().map(|(one, _)| one.found()).collect();
+        let ports = listening.iter().filter_map(|one| one.address.port());
+        let ports = ports.chain(admin.as_ref().map(|(_, address, _)| address.port()));
+        loader.own_ports.set(ports.collect());
         let history = Arc::<History>::default();
         let shared = Arc::new(Shared {
             socket: app.socket.clone(),
@@ -153,7 +165,9 @@ impl Server {
             id: loader.refs.server(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
-            hosts: Hosts::new(&app.socket, address),
+            hosts: Hosts::new(&app.socket),
+            proxies: Arc::clone(&doors.proxies),
+            rereading: Rereading::new(app, doors.tls, loader.metrics.clone()),
             admission: Admission::new(&app.socket),
             memory: Memory::new(app.memory.max_bytes),
             outbox_meters: Arc::new(OutboxMeters::new(&loader.metrics)),
@@ -175,17 +189,18 @@ impl Server {
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
         });
-        let threads = Threads::start(listeners, &shared).map_err(listen)?;
-        let admin = admin.map(|(listener, address)| {
-            let accepting = tokio::spawn(admin::accept(listener, Arc::clone(&shared)));
+        let threads = Threads::start(listeners, &shared).map_err(StartError::Thread)?;
+        let admin = admin.map(|(listener, address, door)| {
+            let accepting = tokio::spawn(admin::accept(listener, door, Arc::clone(&shared)));
             (address, AbortOnDropHandle::new(accepting))
         });
+        let address = listening.first().map(|one| one.address.to_string()).unwrap_or_default();
         info!(
             "loading {} plugins; {address}/ready tells when clients are served",
             app.plugins.len()
         );
         let mut plugins = Vec::new();
-        let mut swaps = Swaps::new(app.swap, loader, Kept::new(&app.folder, app.swap.keep));
+        let mut swaps = Swaps::new(app.swap.clone(), loader, kept(app));
         for plugin in &app.plugins {
             plugins.push(Plugin::new(plugin.name.clone(), swaps.load(plugin).await?));
         }
@@ -194,13 +209,18 @@ impl Server {
         // Filled once.
         let _ = shared.swaps.set(swaps);
         shared.stage.send_replace(Stage::Ready);
-        Ok(Self { shared, threads, address, admin, drain: app.drain })
+        Ok(Self { shared, threads, listening, admin, drain: app.drain })
     }
 
-    /// Where it listens, with the port the system chose for port 0.
+    /// Where clients come in, with the ports that the system chose for port 0.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn listening(&self) -> &[ListenConfig] {
+        &self.listening
+    }
+
+    /// Where it reads its certificate and its secrets anew.
+    pub(crate) fn rereading(&self) -> Rereading {
+        self.shared.rereading.clone()
     }
 
     /// Where operators ask it, if anywhere.
@@ -228,6 +248,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { shared, threads, admin, drain, .. } = self;
         let sampling = tokio::spawn(monitor::run(Arc::clone(&shared)));
+        let rereading = tokio::spawn(shared.rereading.clone().run());
         let watching = tokio::spawn(monitor::watch_memory(Arc::clone(&shared)));
         stop.await;
         shared.stage.send_replace(Stage::Draining);
@@ -253,8 +274,9 @@ impl Server {
             shared.connections.close_all();
             let _ = tokio::time::timeout(LAST_WORDS, shared.admission.empty()).await;
         }
-        sampling.abort();
-        watching.abort();
+        for task in [sampling, watching, rereading] {
+            task.abort();
+        }
         drop(admin);
         let metrics = shared.metrics.clone();
         shared.pipelines.count(&metrics);
@@ -265,6 +287,12 @@ impl Server {
         })
         .await;
     }
+}
+
+/// The versions that the server keeps on disk.
+fn kept(app: &App) -> Kept {
+    let folder = app.swap.dir.clone().unwrap_or_else(|| app.folder.join(BUILT_FOLDER));
+    Kept::new(&folder, app.swap.keep)
 }
 
 impl Shared {

@@ -57,8 +57,13 @@ catalog! {
     /// `max_connects_per_second_per_address`, `memory.max_bytes`; or as its page may
     /// not connect (`origin`), or its protocol version is another (`vsn`). As `host`, a request was
     /// refused on loopback as its host is not known (`socket.hosts`). As `repeated`, a connection
-    /// was closed after ten handshakes that were refused.
+    /// was closed after ten handshakes that were refused. As `proxy_header`, one was closed that
+    /// did not begin as its listener's `proxy_protocol` asks for; as `tls`, one whose TLS handshake
+    /// failed or took too long; as `tls_busy`, one above `tls.max_handshakes`.
     SocketRefused: Counter "socket.refused" "connections" ["reason"];
+    /// A certificate or a secret in a file was found to have changed: `ok`, or `failed` if what is
+    /// there is not in order, and the server goes on with what it had.
+    Reread: Counter "reread" "files" ["result"];
     /// A connection ended; the code is of the close frame, 1006 without one.
     SocketClose: Counter "socket.close" "connections" ["code", "reason"];
     /// A plugin or an operator closed a connection by its user id.

@@ -25,7 +25,7 @@ pub async fn echo(listener: TcpListener) -> io::Result<()> {
 async fn serve(stream: TcpStream) {
     // A client of the suite sends nothing before it has its answer.
     let Ok(accepted) = accept_async(stream).await else { return };
-    let stream = ReadAhead::new(accepted.into_inner(), &[]);
+    let stream = ReadAhead::new(accepted.into_inner().into(), &[]);
     let mut socket = WebSocket::new(stream, SocketConfig::default().max_frame_bytes).await;
     let end = poll_fn(|cx| poll_echo(&mut socket, cx)).await;
     socket.close(end).await;

@@ -16,6 +16,7 @@ use super::connection::Connection;
 use super::host::host;
 use super::http::{self, Body};
 use super::paced::Paced;
+use super::peer::Peer;
 use super::read_ahead::ReadAhead;
 use super::upgrade;
 use super::websocket::WebSocket;
@@ -34,21 +35,16 @@ const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
 /// Answers a request for the WebSocket's path: 101, or why not.
 pub(super) async fn respond(
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    client: Peer,
     shared: &Arc<Shared>,
     admitted: Arc<Admitted>,
     realm: Realm,
 ) -> Response<Body> {
-    let began = shared.metrics.now();
+    let (began, peer) = (shared.metrics.now(), client.address);
     let asked = check(&request, peer, shared);
     if asked.is_ok()
-        && let Err(TooSoon { after, reason }) = shared.admission.connect(peer.ip())
+        && let Err(busy) = admit(client, &admitted, shared)
     {
-        shared.metrics.count_of(Metric::SocketRefused, &[reason], 1);
-        debug!(%peer, reason, "refused a connection above socket.max_connects_per_second");
-        let mut busy = http::busy(after, "too many connects at once, come again\n");
-        // It takes no place of those that are let in.
-        busy.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return refused(busy, &admitted, shared);
     }
     let checked = match asked {
@@ -77,6 +73,28 @@ pub(super) async fn respond(
         }
     });
     response
+}
+
+/// Whether there is room for another client now; the answer if not.
+fn admit(client: Peer, admitted: &Admitted, shared: &Shared) -> Result<(), Response<Body>> {
+    let (peer, connects) = (client.address, shared.admission.connect(client.ip()));
+    let (reason, after, why) = match connects {
+        Err(TooSoon { after, reason }) => {
+            (reason, after, "too many connects at once, come again\n")
+        }
+        // A proxy that does not say whom it asks for has no address but that of all.
+        Ok(()) if client.is_proxy => return Ok(()),
+        Ok(()) => match shared.admission.is_of(admitted, client.ip()) {
+            Ok(()) => return Ok(()),
+            Err(turned) => (turned.as_str(), http::FULL_COME_AGAIN, "too many connections\n"),
+        },
+    };
+    shared.metrics.count_of(Metric::SocketRefused, &[reason], 1);
+    debug!(%peer, reason, "refused a client: too many of them, or too fast");
+    let mut busy = http::busy(after, why);
+    // It takes no place of those that are let in.
+    busy.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Err(busy)
 }
 
 /// The answer to a handshake or a host that is refused; the last one if there were many.

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use super::handshake::cut;
 use super::host::host;
+use super::peer::Peer;
 use super::{files, handshake, pipelines};
 use crate::dashboard::{self, Dashboard};
 use crate::server::{Admitted, Realm, Shared, Stage};
@@ -39,7 +40,7 @@ const OWN_SCRIPTS: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// When a client that finds the server starting or stopping may come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
 /// When one that finds it full may.
-const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
 
 /// Lines that any stranger can cause.
 static HOSTS: Seldom = Seldom::one_a_second();
@@ -48,7 +49,7 @@ static LONG_POLLS: Seldom = Seldom::one_a_second();
 /// Answers one request.
 pub(super) async fn respond(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
     shared: &Arc<Shared>,
     admitted: Arc<Admitted>,
 ) -> Response<Body> {
@@ -66,10 +67,10 @@ pub(super) async fn respond(
     // A browser asks with OPTIONS, and a load balancer; nothing is told to either.
     if request.method() != Method::OPTIONS
         && !knows_token(pipeline, below_dashboard, shared)
-        && !shared.hosts.has(host.as_deref())
+        && !shared.hosts.has(host.as_deref(), peer.is_local)
     {
         shared.metrics.count_of(Metric::SocketRefused, &["host"], 1);
-        let response = not_this_host(peer, host.as_deref().unwrap_or_default());
+        let response = not_this_host(peer.address, host.as_deref().unwrap_or_default());
         return handshake::refused(response, &admitted, shared);
     }
     if let Some(below) = pipeline {
@@ -85,11 +86,13 @@ pub(super) async fn respond(
         (Some("/websocket"), ..) => {
             handshake::respond(request, peer, shared, admitted, Realm::App).await
         }
-        (Some("/longpoll"), ..) => no_long_poll(peer, &shared.socket.path),
+        (Some("/longpoll"), ..) => no_long_poll(peer.address, &shared.socket.path),
         (_, Some("/socket/websocket"), Some(_)) => {
             handshake::respond(request, peer, shared, admitted, Realm::Dashboard).await
         }
-        (_, Some(below), Some(realm)) => dashboard(below, &request, &realm.dashboard),
+        (_, Some(below), Some(realm)) => {
+            dashboard(below, &request, &realm.dashboard, peer.is_encrypted)
+        }
         _ => files::respond(request, shared).await,
     }
 }
@@ -251,7 +254,12 @@ pub(crate) fn seal(headers: &mut HeaderMap) {
 }
 
 /// Answers a request for something below `/dashboard`, as it is without empty segments.
-fn dashboard(below: &str, request: &Request<Incoming>, dashboard: &Dashboard) -> Response<Body> {
+fn dashboard(
+    below: &str,
+    request: &Request<Incoming>,
+    dashboard: &Dashboard,
+    is_encrypted: bool,
+) -> Response<Body> {
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return options(&[Method::GET, Method::HEAD]),
@@ -271,7 +279,9 @@ fn dashboard(below: &str, request: &Request<Incoming>, dashboard: &Dashboard) ->
         // What the page links to is below it, whatever a proxy has put in front of its path.
         return see(&format!("dashboard/{}", question(query)));
     }
-    if let Some(cookie) = token.filter(|_| below.is_empty()).and_then(|t| dashboard.cookie(t)) {
+    if let Some(cookie) =
+        token.filter(|_| below.is_empty()).and_then(|t| dashboard.cookie(t, is_encrypted))
+    {
         return without_token(&cookie);
     }
     match dashboard::asset(below) {

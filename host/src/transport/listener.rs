@@ -11,14 +11,18 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioTimer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
+use super::door::{Door, Shut, Socket};
 use super::first::FirstRequest;
 use super::http;
+use super::listeners::Listener;
 use super::paced::Paced;
-use super::places::Places;
+use super::peer::Peer;
+use super::places::{Place, Places};
+use super::stream::Stream;
 use crate::server::{Admitted, Shared, Stage, Turned};
 use crate::telemetry::{Metric, Seldom};
 
@@ -41,28 +45,102 @@ pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
 const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let places = unserved_places();
+pub(super) async fn accept(listener: Listener, door: Arc<Door>, shared: Arc<Shared>) {
+    let places = Arc::new(unserved_places());
     loop {
-        let (stream, peer) = next(&listener).await;
+        let (socket, of) = next(&listener).await;
+        let peer = door.peer(of);
+        let coming = Coming { socket, peer, door: Arc::clone(&door), places: Arc::clone(&places) };
         if *shared.stage.borrow() == Stage::Draining {
-            answer_once(&places, stream, peer, &shared, http::unserved);
+            coming.answer_once(&shared, http::unserved);
             continue;
         }
+        let address = (!door.is_asked_for_others(peer)).then_some(peer.ip());
         let admitted = match shared.memory.is_scarce() {
             true => Err(Turned::OutOfMemory),
-            false => shared.admission.connection(peer.ip()),
+            false => shared.admission.connection(address),
         };
         match admitted {
-            Ok(admitted) => drop(tokio::spawn(serve(stream, peer, admitted, Arc::clone(&shared)))),
-            Err(turned) => {
-                shared.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
-                debug!(%peer, ?turned, "turned a connection away");
-                let answer = match turned {
-                    Turned::OutOfMemory => http::short_of_memory,
-                    Turned::Full | Turned::AddressFull => http::turned_away,
-                };
-                answer_once(&places, stream, peer, &shared, answer);
+            Ok(admitted) => drop(tokio::spawn(coming.enter(admitted, Arc::clone(&shared)))),
+            Err(turned) => coming.turn_away(turned, &shared),
+        }
+    }
+}
+
+/// A connection that was accepted, in front of the door.
+struct Coming {
+    socket: Socket,
+    peer: Peer,
+    door: Arc<Door>,
+    /// For those that are answered and not served.
+    places: Arc<Places>,
+}
+
+impl Coming {
+    /// Opens the door, and serves whoever comes in.
+    async fn enter(self, admitted: Admitted, shared: Arc<Shared>) {
+        let Self { socket, peer: before, door, places } = self;
+        let (stream, peer) = match door.open(socket, before).await {
+            Ok(opened) => opened,
+            Err(shut) => return tell_of_shut(before, &shut, &shared),
+        };
+        // What a proxy has said in front is known now; what it says in headers is not.
+        let turned = match door.is_asked_for_others(before) && !peer.is_proxy {
+            true => shared.admission.is_of(&admitted, peer.ip()).err(),
+            false => None,
+        };
+        match turned {
+            None => serve(stream, peer, admitted, shared).await,
+            Some(turned) => {
+                tell_of_turned(peer, turned, &shared);
+                if let Some(place) = places.take(peer.ip()) {
+                    answer(stream, place, http::turned_away, &shared).await;
+                }
+            }
+        }
+    }
+
+    /// Answers one for whom there is no room.
+    fn turn_away(self, turned: Turned, shared: &Arc<Shared>) {
+        tell_of_turned(self.peer, turned, shared);
+        let answer = match turned {
+            Turned::OutOfMemory => http::short_of_memory,
+            Turned::Full | Turned::AddressFull => http::turned_away,
+        };
+        self.answer_once(shared, answer);
+    }
+
+    /// Answers one request of a connection that is not served, if there are not too many of
+    /// them.
+    fn answer_once(self, shared: &Arc<Shared>, with: Answer) {
+        let Some(place) = self.places.take(self.peer.ip()) else { return };
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            let opening = self.door.open(self.socket, self.peer);
+            if let Ok(Ok((stream, _))) = tokio::time::timeout(TURN_AWAY_TIMEOUT, opening).await {
+                answer(stream, place, with, &shared).await;
+            }
+        });
+    }
+}
+
+fn tell_of_turned(peer: Peer, turned: Turned, shared: &Shared) {
+    shared.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
+    debug!(peer = %peer.address, ?turned, "turned a connection away");
+}
+
+/// Whoever has made a mistake with a proxy wants to know; anybody else can cause it.
+static SHUT: Seldom = Seldom::one_a_second();
+
+fn tell_of_shut(peer: Peer, shut: &Shut, shared: &Shared) {
+    let (peer, reason) = (peer.address, shut.as_str());
+    shared.metrics.count_of(Metric::SocketRefused, &[reason], 1);
+    match shut {
+        Shut::Tls(_) => debug!(%peer, "closed a connection: {shut}"),
+        _ => {
+            if let Some(line) = SHUT.pass() {
+                let left_out = line.left_out();
+                warn!(%peer, left_out, "closed a connection: {shut}");
             }
         }
     }
@@ -76,8 +154,8 @@ pub(crate) fn unserved_places() -> Places {
 /// Without descriptors, each try fails.
 static FAILED: Seldom = Seldom::one_a_second();
 
-/// The next connection.
-pub(crate) async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// The next connection, and where it comes from.
+pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
@@ -92,48 +170,55 @@ pub(crate) async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Answers one request of a connection that is not served, if there are not too many of
-/// them.
-fn answer_once(
-    places: &Places,
-    stream: TcpStream,
-    peer: SocketAddr,
-    shared: &Arc<Shared>,
-    answer: fn(&Request<Incoming>, &Shared) -> Response<http::Body>,
-) {
-    let Some(place) = places.take(peer.ip()) else { return };
+/// What is answered to whoever is not served.
+type Answer = fn(&Request<Incoming>, &Shared) -> Response<http::Body>;
+
+/// Answers one request.
+async fn answer(stream: Stream, place: Place, with: Answer, shared: &Arc<Shared>) {
     let stream = Paced::new(stream, TURN_AWAY_TIMEOUT, shared.metrics.clone());
-    let shared = Arc::clone(shared);
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(&request, &shared);
+        let response = with(&request, shared);
         async move { Ok::<_, Infallible>(response) }
     });
     let answering = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(stream, service);
-    tokio::spawn(async move {
-        // Whoever asked may have gone.
-        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, answering).await;
-        drop(place);
-    });
+    // Whoever asked may have gone.
+    let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, answering).await;
+    drop(place);
 }
 
 /// Tells a client that there is no room, whatever it asks for, if there are not too many of
 /// them.
-pub(crate) fn turn_away(places: &Places, stream: TcpStream, peer: SocketAddr) {
+pub(crate) fn turn_away(places: &Places, door: &Arc<Door>, socket: Socket, peer: Peer) {
     let Some(place) = places.take(peer.ip()) else { return };
+    let door = Arc::clone(door);
     tokio::spawn(async move {
-        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, say_busy(stream)).await;
+        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, async {
+            if let Ok((stream, _)) = door.open(socket, peer).await {
+                let _ = say(stream, BUSY).await;
+            }
+        })
+        .await;
         drop(place);
     });
 }
 
-async fn say_busy(mut stream: TcpStream) -> io::Result<()> {
-    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
-        Content-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\
-        Connection: close\r\n\r\ntoo many connections\n";
-    stream.write_all(BUSY).await?;
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\
+    Connection: close\r\n\r\ntoo many connections\n";
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 37\r\n\
+    Connection: close\r\n\r\nTLS is spoken here: ask with https://\n";
+
+/// Tells a client that asks over plain HTTP where TLS is spoken.
+pub(super) async fn say_tls(socket: TcpStream) -> io::Result<()> {
+    say(socket, SPEAK_TLS).await
+}
+
+async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io::Result<()> {
+    stream.write_all(what).await?;
     stream.shutdown().await?;
     // Closing with the request unread would reset the connection, and the
     // answer with it.
@@ -143,9 +228,10 @@ async fn say_busy(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Serves HTTP on one connection, until it becomes a WebSocket or ends.
-async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: Arc<Shared>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "failed to set TCP_NODELAY");
+async fn serve(stream: Stream, peer: Peer, admitted: Admitted, shared: Arc<Shared>) {
+    let address = peer.address;
+    if let Err(error) = stream.set_nodelay() {
+        debug!(peer = %address, %error, "failed to set TCP_NODELAY");
     }
     let timeout = Duration::from_millis(shared.socket.handshake_timeout_ms);
     let stream = Paced::new(stream, timeout, shared.metrics.clone());
@@ -160,7 +246,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
         asked.came();
         async move {
             let has_body = !request.body().is_end_stream();
-            let mut response = http::respond(request, peer, &shared, admitted).await;
+            let client = shared.proxies.client(peer, request.headers());
+            let mut response = http::respond(request, client, &shared, admitted).await;
             http::close_unread(has_body, &mut response);
             Ok::<_, Infallible>(response)
         }
@@ -174,7 +261,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
-        true = first.is_late(timeout) => return debug!(%peer, "a client did not send its request in time"),
+        true = first.is_late(timeout) => return debug!(peer = %address, "a client did not send its request in time"),
         _ = async { stage.wait_for(|stage| *stage == Stage::Draining).await.is_ok() } => {
             connection.as_mut().graceful_shutdown();
             let last = tokio::time::timeout(LAST_RESPONSE_TIMEOUT, connection).await;
@@ -182,6 +269,6 @@ async fn serve(stream: TcpStream, peer: SocketAddr, admitted: Admitted, shared: 
         }
     };
     if let Err(error) = served {
-        debug!(%peer, %error, "an HTTP connection ended early");
+        debug!(peer = %address, %error, "an HTTP connection ended early");
     }
 }

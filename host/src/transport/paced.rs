@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
+use super::stream::Stream;
 use crate::telemetry::{Metric, Metrics};
 
 /// What a client has to take of a response while the server has more for it: as
@@ -37,7 +37,7 @@ const PIECE_BYTES: usize = 8 * 1024;
 /// A stream whose writes have to go on.
 #[derive(Debug)]
 pub(crate) struct Paced {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
     /// How long it may take less than that.
     patience: Duration,
     metrics: Metrics,
@@ -82,19 +82,19 @@ impl LastWords {
 
 impl Paced {
     /// `patience` is how long a client may take next to nothing of its response.
-    pub(crate) fn new(stream: TcpStream, patience: Duration, metrics: Metrics) -> Self {
+    pub(crate) fn new(stream: Stream, patience: Duration, metrics: Metrics) -> Self {
         let io = TokioIo::new(stream);
         Self { io, patience, metrics, written: 0, stalled: None, last_words: None }
     }
 
     /// The stream, of which HTTP has no more to say.
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> Stream {
         self.io.into_inner()
     }
 
     /// What the client's side has acknowledged.
     fn taken(&self) -> u64 {
-        self.written.saturating_sub(unsent(self.io.inner()))
+        self.written.saturating_sub(unsent(self.io.inner().as_fd()))
     }
 
     /// Ready when the client has ended its side, or has had its time.
@@ -155,16 +155,16 @@ impl Paced {
 /// What the system holds of what was written, until the other side has it.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "rustix has no name for it")]
-fn unsent(stream: &TcpStream) -> u64 {
+fn unsent(socket: BorrowedFd<'_>) -> u64 {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open as long as the stream, and SIOCOUTQ, which is this
+    // SAFETY: the descriptor is open as long as it is borrowed, and SIOCOUTQ, which is this
     // number, writes one int.
-    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if done == 0 { u64::try_from(bytes).unwrap_or_default() } else { 0 }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn unsent(_: &TcpStream) -> u64 {
+fn unsent(_: BorrowedFd<'_>) -> u64 {
     0
 }
 
@@ -218,7 +218,7 @@ mod tests {
     use std::future::poll_fn;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
     use super::*;
@@ -229,7 +229,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        (Paced::new(server, PATIENCE, Metrics::none()), client)
+        (Paced::new(server.into(), PATIENCE, Metrics::none()), client)
     }
 
     /// Writes until so much is written.

@@ -16,6 +16,7 @@ use super::coding::{self, Coding, CodingError};
 use super::http::{self, Body, BodyRead};
 use crate::config::IngestConfig;
 use crate::pipeline::{Bounds, Format, Handover, IngestError, NotTaken, Pipeline};
+use crate::secret::Secret;
 use crate::server::Shared;
 use crate::telemetry::{Metric, wall_ms};
 use crate::token;
@@ -58,7 +59,7 @@ async fn ingest(name: &str, request: Request<Incoming>, shared: &Arc<Shared>) ->
         return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "POST is expected\n"));
     }
     let opens = format!("[pipelines.{name}.http] token");
-    check_token(request.headers(), config.token.as_deref(), &opens)?;
+    check_token(request.headers(), config.token.as_ref(), &opens)?;
     let format = format(request.headers()).map_err(|error| refuse(&error))?;
     let coding = Coding::of(request.headers()).map_err(|found| not_understood(&found))?;
     let body = body(request, config, shared).await?;
@@ -205,7 +206,7 @@ fn refused(status: StatusCode, text: &str) -> Refusal {
     Box::new(http::text(status, text))
 }
 
-fn check_token(headers: &HeaderMap, expected: Option<&str>, key: &str) -> Result<(), Refusal> {
+fn check_token(headers: &HeaderMap, expected: Option<&Secret>, key: &str) -> Result<(), Refusal> {
     if token::admits(expected, token::bearer(headers)) {
         return Ok(());
     }

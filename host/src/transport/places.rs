@@ -19,7 +19,7 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
-    _address: AddressSlot,
+    _address: Option<AddressSlot>,
 }
 
 impl Places {
@@ -33,7 +33,13 @@ impl Places {
     pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let slot = Addresses::slot(&self.addresses, address)?;
-        Some(Place { _permit: permit, _address: slot })
+        Some(Place { _permit: permit, _address: Some(slot) })
+    }
+
+    /// A place for one who asks for others, if there is one.
+    pub(crate) fn take_for_many(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Place { _permit: permit, _address: None })
     }
 }
 

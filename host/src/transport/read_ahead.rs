@@ -11,8 +11,10 @@ use bytes::{Buf, Bytes};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::frames::FrameMeter;
+use super::stream::{Layer, Plain, Stream};
 
 /// Bytes read at once, by way of the stack.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -23,16 +25,16 @@ const SKIPPED_BYTES: usize = 1024;
 /// What tokio takes as that a socket is not ready.
 const NOT_READY: io::ErrorKind = io::ErrorKind::WouldBlock;
 
-/// A TCP stream, and what was read from it and not asked for yet.
+/// A stream, and what was read from it and not asked for yet.
 ///
-/// Its system calls are made directly: libc's may be cancelled, and each has to arm and
-/// disarm that, which for a message of its own is a hundredth of all.
+/// The system calls of a plain one are made directly: libc's may be cancelled, and each has
+/// to arm and disarm that, which for a message of its own is a hundredth of all.
 ///
 /// Many small messages come with one read, and between two reads a connection keeps
 /// nothing for it: a buffer of its own for each would be most of its memory.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
-    stream: TcpStream,
+    stream: Stream,
     ahead: Bytes,
     last_read: usize,
     /// What may still be read in this turn.
@@ -78,7 +80,7 @@ const MOST_FRAMES: u32 = 256;
 
 impl ReadAhead {
     /// A stream of which `early` has been read.
-    pub(super) fn new(stream: TcpStream, early: &[u8]) -> Self {
+    pub(super) fn new(stream: Stream, early: &[u8]) -> Self {
         Self {
             stream,
             ahead: Bytes::copy_from_slice(early),
@@ -162,17 +164,12 @@ impl ReadAhead {
 
     /// Ready when no frame is being written directly any more.
     pub(super) fn poll_direct(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(direct) = &self.direct {
-            ready!(self.stream.poll_write_ready(cx))?;
-            let (bytes, more) = direct.next();
-            match self.try_write(bytes, more) {
-                Ok(written) => {
-                    self.written += written as u64;
-                    self.direct.take_if(|direct| direct.is_over_after(written));
-                }
-                Err(error) if error.kind() == NOT_READY => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        let Self { stream, direct, written, .. } = self;
+        while let Some(next) = direct {
+            let (bytes, more) = next.next();
+            let taken = ready!(poll_send(stream, cx, bytes, more))?;
+            *written += taken as u64;
+            direct.take_if(|direct| direct.is_over_after(taken));
         }
         Poll::Ready(Ok(()))
     }
@@ -180,29 +177,6 @@ impl ReadAhead {
     /// How many bytes there were when the stream was last read.
     pub(super) fn last_read(&self) -> usize {
         self.last_read
-    }
-
-    /// Reads what has come: of it, as much as there is room for goes to `into`.
-    fn try_read(&mut self, into: &mut ReadBuf<'_>) -> io::Result<()> {
-        let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
-        let (read, ahead) = once(&self.stream, Interest::READABLE, || {
-            let ((bytes, _), _) = recv(&self.stream, &mut piece, RecvFlags::empty())?;
-            let (wanted, rest) = bytes.split_at(into.remaining().min(bytes.len()));
-            into.put_slice(wanted);
-            let is_all = (1..PIECE_BYTES).contains(&bytes.len());
-            Ok(((bytes.len(), Bytes::copy_from_slice(rest)), is_all))
-        })?;
-        (self.last_read, self.ahead) = (read, ahead);
-        Ok(())
-    }
-
-    /// Writes what the system takes; `more` when something follows at once.
-    fn try_write(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-        once(&self.stream, Interest::WRITABLE, || {
-            let written = send(&self.stream, bytes, flags)?;
-            Ok((written, written < bytes.len()))
-        })
     }
 
     fn take_ahead(&mut self, into: &mut ReadBuf<'_>) {
@@ -216,13 +190,12 @@ impl ReadAhead {
 
     fn poll_some(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.ahead.has_remaining() {
-            loop {
-                ready!(self.stream.poll_read_ready(cx))?;
-                match self.try_read(into) {
-                    Err(error) if error.kind() == NOT_READY => {}
-                    read => return Poll::Ready(read),
-                }
-            }
+            let (last_read, ahead) = match self.stream.layer() {
+                Layer::Plain(socket) => ready!(poll_plain(socket, cx, into))?,
+                Layer::Tls(stream) => ready!(poll_tls(stream, cx, into))?,
+            };
+            (self.last_read, self.ahead) = (last_read, ahead);
+            return Poll::Ready(Ok(()));
         }
         self.take_ahead(into);
         Poll::Ready(Ok(()))
@@ -290,17 +263,9 @@ impl AsyncWrite for ReadAhead {
     ) -> Poll<io::Result<usize>> {
         // An answer to a ping, say, goes after the frame that is being written.
         ready!(self.poll_direct(cx))?;
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.try_write(bytes, false) {
-                Err(error) if error.kind() == NOT_READY => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(written) => {
-                    self.written += written as u64;
-                    return Poll::Ready(Ok(written));
-                }
-            }
-        }
+        let written = ready!(poll_send(&mut self.stream, cx, bytes, false))?;
+        self.written += written as u64;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -312,15 +277,81 @@ impl AsyncWrite for ReadAhead {
     }
 }
 
+/// Reads what has come; of it, as much as there is room for goes to `into`. Ready with how
+/// much it was, and the rest.
+fn poll_plain(
+    socket: Plain<'_>,
+    cx: &mut Context<'_>,
+    into: &mut ReadBuf<'_>,
+) -> Poll<io::Result<(usize, Bytes)>> {
+    loop {
+        ready!(socket.poll_read_ready(cx))?;
+        let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
+        let read = once(socket, Interest::READABLE, || {
+            let ((bytes, _), _) = recv(socket, &mut piece, RecvFlags::empty())?;
+            let is_all = (1..PIECE_BYTES).contains(&bytes.len());
+            Ok((share(bytes, into), is_all))
+        });
+        match read {
+            Err(error) if error.kind() == NOT_READY => {}
+            read => return Poll::Ready(read),
+        }
+    }
+}
+
+/// The same of what TLS has protected.
+#[inline(never)]
+fn poll_tls(
+    stream: &mut TlsStream<TcpStream>,
+    cx: &mut Context<'_>,
+    into: &mut ReadBuf<'_>,
+) -> Poll<io::Result<(usize, Bytes)>> {
+    let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
+    let mut piece = ReadBuf::uninit(&mut piece);
+    ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
+    Poll::Ready(Ok(share(piece.filled(), into)))
+}
+
+fn share(read: &[u8], into: &mut ReadBuf<'_>) -> (usize, Bytes) {
+    let (wanted, rest) = read.split_at(into.remaining().min(read.len()));
+    into.put_slice(wanted);
+    (read.len(), Bytes::copy_from_slice(rest))
+}
+
+/// Writes what is taken; `more` when something follows at once.
+fn poll_send(
+    stream: &mut Stream,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+    more: bool,
+) -> Poll<io::Result<usize>> {
+    let socket = match stream.layer() {
+        Layer::Plain(socket) => socket,
+        Layer::Tls(stream) => return Pin::new(stream).poll_write(cx, bytes),
+    };
+    let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        let sent = once(socket, Interest::WRITABLE, || {
+            let written = send(socket, bytes, flags)?;
+            Ok((written, written < bytes.len()))
+        });
+        match sent {
+            Err(error) if error.kind() == NOT_READY => {}
+            sent => return Poll::Ready(sent),
+        }
+    }
+}
+
 /// Makes one system call, which says what came of it and whether that was all that the
 /// socket is ready for. If so, there is no use in another before the system says so.
 fn once<T>(
-    stream: &TcpStream,
+    socket: Plain<'_>,
     interest: Interest,
     call: impl FnOnce() -> io::Result<(T, bool)>,
 ) -> io::Result<T> {
     let mut done = None;
-    let tried = stream.try_io(interest, || {
+    let tried = socket.try_io(interest, || {
         let (value, is_all) = call()?;
         done = Some(value);
         if is_all { Err(NOT_READY.into()) } else { Ok(()) }

@@ -7,7 +7,7 @@ async fn pair(early: &[u8]) -> (ReadAhead, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    (ReadAhead::new(stream, early), client)
+    (ReadAhead::new(stream.into(), early), client)
 }
 
 /// How many bytes come next; `None` once nothing more does.

@@ -8,16 +8,15 @@
 //! the server was started from.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle, available_parallelism};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
-use tracing::debug;
 
+use super::door::Door;
+use super::listeners::{Listeners, SocketFile, Unstarted, threads};
 use super::slice::ask_for_short_slices;
 use super::{accept, pace, round, traffic};
 use crate::outbox::wake_for_others;
@@ -27,63 +26,13 @@ use crate::telemetry::watch_lag;
 /// How long files may still be read when a thread ends.
 const LAST_READS: Duration = Duration::from_millis(500);
 
-/// Connections that wait to be accepted by one thread.
-const BACKLOG: u32 = 1024;
-
-/// A listener for each thread, at one address.
-#[derive(Debug)]
-pub(crate) struct Listeners {
-    first: std::net::TcpListener,
-    others: Vec<std::net::TcpListener>,
-    /// With the port the system chose for port 0.
-    pub(crate) address: SocketAddr,
-}
-
-impl Listeners {
-    /// Listens. An error when anybody else does.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = socket(address)?;
-        // Alone at first: this fails when the address is taken, even by a server that
-        // would share it.
-        socket.bind(address)?;
-        socket.set_reuseport(true)?;
-        let first = socket.listen(BACKLOG)?.into_std()?;
-        let address = first.local_addr()?;
-        let mut others = Vec::new();
-        for _ in 1..threads() {
-            others.push(match another(address) {
-                Ok(listener) => listener,
-                Err(error) => {
-                    debug!(%error, "threads share a listener");
-                    first.try_clone()?
-                }
-            });
-        }
-        Ok(Self { first, others, address })
-    }
-}
-
-fn another(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = socket(address)?;
-    socket.set_reuseport(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?.into_std()
-}
-
-fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that has just stopped is in nobody's way.
-    socket.set_reuseaddr(true)?;
-    Ok(socket)
-}
-
-fn threads() -> usize {
-    available_parallelism().map_or(1, usize::from)
-}
-
 /// Threads that serve connections until they are dropped.
 #[derive(Debug)]
-pub(crate) struct Threads(Vec<Thread>);
+pub(crate) struct Threads {
+    threads: Vec<Thread>,
+    /// Of Unix sockets, which go with the server.
+    _files: Vec<SocketFile>,
+}
 
 #[derive(Debug)]
 struct Thread {
@@ -93,9 +42,21 @@ struct Thread {
 }
 
 impl Threads {
-    /// Starts accepting.
-    pub(crate) fn start(listeners: Listeners, shared: &Arc<Shared>) -> io::Result<Self> {
-        let start = |listener| {
+    /// Starts accepting, each by its door.
+    pub(crate) fn start(
+        all: Vec<(Listeners, Arc<Door>)>,
+        shared: &Arc<Shared>,
+    ) -> io::Result<Self> {
+        let mut of_threads: Vec<_> = (0..threads()).map(|_| Vec::new()).collect();
+        let mut files = Vec::new();
+        for (listeners, door) in all {
+            let (each, file) = listeners.into_parts();
+            for (of_thread, listener) in of_threads.iter_mut().zip(each) {
+                of_thread.push((listener, Arc::clone(&door)));
+            }
+            files.extend(file);
+        }
+        let start = |listeners| {
             let metrics = shared.metrics.clone();
             let park = move || {
                 traffic::count(&metrics);
@@ -106,20 +67,20 @@ impl Threads {
             let (running, ended) = oneshot::channel();
             let shared = Arc::clone(shared);
             let serve = move || {
-                serve(&runtime, listener, &shared, ended);
+                serve(&runtime, listeners, &shared, ended);
                 // Reading a file may block a thread for ever, and does not hold up the end.
                 runtime.shutdown_timeout(LAST_READS);
             };
             let thread = thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
             Ok(Thread { _running: running, thread })
         };
-        let all = listeners.others.into_iter().chain([listeners.first]);
-        all.map(start).collect::<io::Result<_>>().map(Self)
+        let threads = of_threads.into_iter().map(start).collect::<io::Result<_>>()?;
+        Ok(Self { threads, _files: files })
     }
 
     /// Ends them; blocks until they have ended, and with them all connections.
     pub(crate) fn end(self) {
-        let threads: Vec<_> = self.0.into_iter().map(|thread| thread.thread).collect();
+        let threads: Vec<_> = self.threads.into_iter().map(|thread| thread.thread).collect();
         for thread in threads {
             // An error when it panicked, of which the log has told.
             let _ = thread.join();
@@ -129,42 +90,23 @@ impl Threads {
 
 fn serve(
     runtime: &Runtime,
-    listener: std::net::TcpListener,
+    listeners: Vec<(Unstarted, Arc<Door>)>,
     shared: &Arc<Shared>,
     ended: oneshot::Receiver<()>,
 ) {
     ask_for_short_slices();
     runtime.block_on(async {
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return tracing::error!(%error, "failed to listen"),
-        };
+        for (listener, door) in listeners {
+            match listener.start() {
+                Ok(listener) => drop(tokio::spawn(accept(listener, door, Arc::clone(shared)))),
+                Err(error) => return tracing::error!(%error, "failed to listen"),
+            }
+        }
         tokio::spawn(round::run());
         tokio::spawn(wake_for_others());
         tokio::spawn(watch_lag(shared.metrics.clone()));
-        tokio::select! {
-            () = accept(listener, Arc::clone(shared)) => {}
-            _ = ended => {}
-        }
+        // An error: whoever has the other end drops it.
+        let _ = ended.await;
     });
     traffic::count(&shared.metrics);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_address_is_taken_once_for_all_threads() {
-        let listeners = Listeners::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        assert_eq!(listeners.others.len() + 1, threads());
-        for listener in &listeners.others {
-            assert_eq!(listener.local_addr().unwrap(), listeners.address);
-        }
-        let error = Listeners::bind(listeners.address).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "another server");
-        let address = listeners.address;
-        drop(listeners);
-        Listeners::bind(address).unwrap();
-    }
 }

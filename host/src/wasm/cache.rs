@@ -5,7 +5,7 @@
 //! asked of what is open, not of a name that somebody may give to something else; and
 //! a file that fails its checksum is compiled anew.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -16,6 +16,7 @@ use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, Stat, Timestamps, UTIME_NOW, UTIME_OMIT, fstat, futimens,
     openat, renameat, statat, unlinkat,
 };
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tracing::{debug, info, warn};
 use wasmtime::component::Component;
@@ -31,25 +32,37 @@ pub(super) struct Cache {
     max_bytes: u64,
 }
 
+/// `[cache]`: compiled code on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// Where; by default in the user's cache folder.
+    pub dir: Option<PathBuf>,
+    /// What was used least lately gives way to what would be more.
+    pub max_bytes: u64,
+}
+
 /// Size of the checksum in front of the code.
 const DIGEST_BYTES: usize = 32;
-/// Some hundred versions of plugins; those used least lately give way.
-const MAX_BYTES: u64 = 512 * 1024 * 1024;
 /// What the names of compiled code end with.
 const SUFFIX: &str = ".cwasm";
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
 impl Cache {
-    /// Opens `$XDG_CACHE_HOME/millrace` or `~/.cache/millrace`. `None`, and a
-    /// line in the log, when there is no folder private to this user.
-    pub(super) fn open(fingerprint: u64) -> Option<Self> {
-        let base = std::env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))?;
-        let path = base.join("millrace");
+    /// Opens the folder. `None`, and a line in the log, when there is none that is private to
+    /// this user.
+    pub(super) fn open(config: &CacheConfig, fingerprint: u64) -> Option<Self> {
+        let Some(path) = config.dir.clone().or_else(of_this_user) else {
+            warn!(
+                "compiled code will not be kept, as there is no folder for it; set cache.dir, \
+                 XDG_CACHE_HOME or HOME"
+            );
+            return None;
+        };
+        let max_bytes = config.max_bytes;
         match private_folder(&path) {
-            Ok(folder) => Some(Self { folder, path, fingerprint, max_bytes: MAX_BYTES }),
+            Ok(folder) => Some(Self { folder, path, fingerprint, max_bytes }),
             Err(error) => {
                 warn!(folder = %path.display(), %error, "compiled code will not be kept");
                 None
@@ -173,6 +186,18 @@ impl Cache {
     }
 }
 
+/// `$XDG_CACHE_HOME/millrace` or `~/.cache/millrace`.
+fn of_this_user() -> Option<PathBuf> {
+    in_cache(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))
+}
+
+/// What is relative is ignored, as the XDG specification has it, and so is what is empty.
+fn in_cache(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+    let cache = xdg.and_then(absolute).or_else(|| Some(home.and_then(absolute)?.join(".cache")))?;
+    Some(cache.join("millrace"))
+}
+
 #[expect(unsafe_code, reason = "the only way to load compiled code")]
 pub(super) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the code comes from wasmtime in this program: out of a file that was opened in
@@ -233,6 +258,21 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn the_folder_is_an_absolute_one() {
+        for (xdg, home, expected) in [
+            (Some("/x"), Some("/h"), Some("/x/millrace")),
+            (Some(""), Some("/h"), Some("/h/.cache/millrace")),
+            (Some("x"), Some("/h"), Some("/h/.cache/millrace")),
+            (None, Some("/h"), Some("/h/.cache/millrace")),
+            (None, Some(""), None),
+            (None, None, None),
+        ] {
+            let found = in_cache(xdg.map(OsString::from), home.map(OsString::from));
+            assert_eq!(found, expected.map(PathBuf::from), "{xdg:?} {home:?}");
+        }
+    }
 
     fn cache(max_bytes: u64) -> (TempDir, Cache) {
         let parent = tempfile::tempdir().unwrap();

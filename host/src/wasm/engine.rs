@@ -7,7 +7,7 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use super::cache::Cache;
+use super::cache::{Cache, CacheConfig};
 use super::host::{self, State};
 use super::limits::MAX_TABLE_ELEMENTS;
 use super::{PluginLimits, Turns};
@@ -53,7 +53,7 @@ const PARTS_PER_MODULE: u32 = 16;
 impl Engine {
     /// An engine for plugins within these limits. With `cache`, compiled code is kept on
     /// disk for the next start.
-    pub fn new(limits: EngineLimits, cache: bool) -> Result<Self, EngineError> {
+    pub fn new(limits: EngineLimits, cache: Option<&CacheConfig>) -> Result<Self, EngineError> {
         let EngineLimits { max_instances, max_memory_bytes, max_stack_bytes } = limits;
         warn_of_few_maps(max_instances);
         let mut pooled = config(max_stack_bytes);
@@ -72,7 +72,8 @@ impl Engine {
         };
         let mut linker = Linker::new(&wasmtime);
         host::add_to_linker(&mut linker).map_err(EngineError)?;
-        let cache = if cache { Cache::open(fingerprint(&wasmtime)).map(Arc::new) } else { None };
+        let cache =
+            cache.and_then(|cache| Cache::open(cache, fingerprint(&wasmtime))).map(Arc::new);
         let turns = Arc::new(Turns::new());
         start_epochs(&wasmtime, &turns).map_err(EngineError)?;
         Ok(Self { wasmtime, linker: Arc::new(linker), cache, turns })

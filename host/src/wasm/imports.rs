@@ -1,6 +1,7 @@
 //! What a plugin may call, by name: log, metrics, config, clock, random, http, grants
 //! and its own call. Each is paid for ([`fuel`]), and reads no more than it keeps.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::StoreContextMut;
@@ -12,6 +13,7 @@ use super::host::State;
 use super::uptime::Uptime;
 use crate::channel::SocketRef;
 use crate::plugin::Need;
+use crate::secret::Secret;
 use crate::telemetry::Measurement;
 
 /// Random bytes in one call of `random.bytes`.
@@ -102,11 +104,11 @@ fn add_config(config: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     config.func_wrap_async("get", |mut store: Store<'_>, (key,): (WasmStr,)| {
         Box::new(async move {
             let key = key.to_str(&store)?;
-            let found = store.data().settings().config.get(&*key).cloned();
-            let bytes = key.len() + found.as_ref().map_or(0, String::len);
+            let found = store.data().settings().config.get(&*key).map(Secret::get);
+            let bytes = key.len() + found.as_ref().map_or(0, |found| found.len());
             drop(key);
             pay(&mut store, fuel::LOOKUP + of_bytes(bytes)).await?;
-            Ok((found,))
+            Ok((found.map(Arc::unwrap_or_clone),))
         })
     })
 }

@@ -50,6 +50,7 @@ mod work;
 
 pub(crate) use batch::{BatchMessage, Handled, Progressed, Waits};
 use breaker::Breaker;
+pub use cache::CacheConfig;
 pub use call::Calling;
 pub use check::{Inspection, inspect};
 pub(crate) use component::sha256;

@@ -1,7 +1,7 @@
 //! Compiling alone, for an engine that runs elsewhere: in another process, or at the next
 //! start.
 
-use super::cache::Cache;
+use super::cache::{Cache, CacheConfig};
 use super::{LoadError, check, engine};
 
 /// Code that an engine can load.
@@ -27,8 +27,8 @@ impl Precompiled {
     }
 
     /// Keeps it where servers of this user look for it; false if there is no such place.
-    pub(crate) fn keep(&self, wasm: &[u8]) -> bool {
-        let cache = Cache::open(engine::fingerprint(&self.engine));
+    pub(crate) fn keep(&self, wasm: &[u8], cache: &CacheConfig) -> bool {
+        let cache = Cache::open(cache, engine::fingerprint(&self.engine));
         cache.is_some_and(|cache| cache.put(wasm, &self.code))
     }
 }

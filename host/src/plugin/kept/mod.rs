@@ -2,10 +2,10 @@
 //! that it is live after a restart, and what became of all of them.
 //!
 //! ```text
-//! .millrace/versions/NAME/SHA256.wasm   a component, and beside it SHA256.sig
-//! .millrace/versions/NAME/live.json     which one is live, and in whose place
-//! .millrace/versions/history.jsonl      one line for each exchange
-//! .millrace/versions/server.lock        locked by the server that writes here
+//! versions/NAME/SHA256.wasm   a component, and beside it SHA256.sig
+//! versions/NAME/live.json     which one is live, and in whose place
+//! versions/history.jsonl      one line for each exchange
+//! versions/server.lock        locked by the server that writes here
 //! ```
 //!
 //! A file appears whole or not at all. `live.json` comes last: a server that is
@@ -20,7 +20,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::BUILT_FOLDER;
 use super::history::{Exchange, ExchangeLog};
 
 /// The versions of an app's plugins on disk.
@@ -60,9 +59,9 @@ const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 impl Kept {
-    /// Those of the app in this folder.
-    pub(crate) fn new(app: &Path, most: usize) -> Self {
-        let folder = app.join(BUILT_FOLDER).join("versions");
+    /// Those of an app, in `versions` of the folder for them.
+    pub(crate) fn new(kept: &Path, most: usize) -> Self {
+        let folder = kept.join("versions");
         let log = ExchangeLog::new(folder.join("history.jsonl"));
         Self { folder, most, log, own: Mutex::default() }
     }

@@ -4,7 +4,7 @@ use super::*;
 
 fn kept(most: usize) -> (tempfile::TempDir, Kept) {
     let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::new(folder.path(), most);
+    let kept = Kept::new(&folder.path().join(".millrace"), most);
     (folder, kept)
 }
 
@@ -58,7 +58,7 @@ fn the_version_before_is_known_without_the_history() {
     put(&kept, "a");
     point(&kept, "a", Some("0"));
     drop(kept);
-    let kept = Kept::new(folder.path(), 5);
+    let kept = Kept::new(&folder.path().join(".millrace"), 5);
     assert_eq!(kept.before("room", &sha("a")), Some(sha("0")));
     assert_eq!(kept.before("room", &sha("b")), None);
 }
@@ -103,7 +103,7 @@ fn what_live_json_says_is_no_path_and_need_not_be_whole() {
 fn one_server_at_a_time_keeps_versions_in_a_folder() {
     let (folder, first) = kept(5);
     put(&first, "a");
-    let second = Kept::new(folder.path(), 5);
+    let second = Kept::new(&folder.path().join(".millrace"), 5);
     let error = second.put("room", &sha("b"), b"wasm", None).unwrap_err().to_string();
     assert!(error.contains("another server") && error.contains("a copy"), "{error}");
     drop(first);

@@ -20,6 +20,7 @@ pub(crate) use seldom::{Passed, Seldom};
 
 use std::io::{self, IsTerminal};
 
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
@@ -35,12 +36,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging, which ends with the guard. `RUST_LOG` chooses what (`default` unless set),
-/// in the syntax of tracing's `EnvFilter`. An error when there can be no thread for it.
+/// Starts logging, which ends with the guard. `RUST_LOG` chooses what (`default` unless set, and
+/// not empty), in the syntax of tracing's `EnvFilter`. An error when there can be no thread for it.
 pub fn init(format: LogFormat, default: &str) -> io::Result<LogGuard> {
     let guard = queue::start()?;
-    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let filter = asked.and_then(|asked| EnvFilter::try_new(of_this_program(&asked)).ok());
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let read = EnvFilter::try_new(of_this_program(&asked));
+    let problem = read.as_ref().err().map(ToString::to_string);
+    let filter = read.ok().filter(|_| !asked.is_empty());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue::Line::new);
     // Errors of writing would be written to stderr, which panics if it is closed.
@@ -54,6 +57,12 @@ pub fn init(format: LogFormat, default: &str) -> io::Result<LogGuard> {
         LogFormat::Json => builder.json().init(),
     }
     panics::log_them();
+    if let Some(problem) = problem {
+        warn!(
+            "RUST_LOG is {asked:?}, which cannot be read ({problem}), and {default:?} is taken; \
+             levels such as \"debug\" and \"millrace::session=trace,info\" are allowed"
+        );
+    }
     Ok(guard)
 }
 

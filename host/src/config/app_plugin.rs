@@ -1,0 +1,97 @@
+//! `[plugins.NAME]`: one plugin of an app.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::EgressConfig;
+use super::check::check_limits;
+use super::file::PluginConfig;
+use crate::plugin::{Grants, PublicKey, Source, Trust};
+use crate::secret::Secret;
+use crate::wasm::PluginLimits;
+
+/// One plugin of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppPlugin {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// Where its component comes from.
+    pub source: Source,
+    /// What it gets from `config.get`.
+    pub config: BTreeMap<String, Secret>,
+    /// Its bounds: `[limits]`, and what it has of its own.
+    pub limits: PluginLimits,
+    /// Which requests it may make.
+    pub http: EgressConfig,
+    /// What else it may do.
+    pub grants: Grants,
+    /// Which components it may be.
+    pub trust: Trust,
+}
+
+/// `limits` is the table `[limits]`, as far as it was given.
+pub(super) fn app_plugin(
+    folder: &Path,
+    name: &str,
+    plugin: &PluginConfig,
+    limits: &toml::Table,
+    keys: &[PublicKey],
+) -> Result<AppPlugin, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(format!(
+            "plugins has the name {name:?}; letters, digits, `-` and `_` are allowed"
+        ));
+    }
+    let source = match (&plugin.path, &plugin.component) {
+        (Some(path), None) => Source::package(folder, name, &folder.join(path)),
+        (None, Some(component)) => Source::File(folder.join(component)),
+        (None, None) => {
+            return Err(format!("plugins.{name} needs `path` (a package) or `component` (a file)"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(format!("plugins.{name} has both `path` and `component`; one is allowed"));
+        }
+    };
+    let config = plugin.config.iter().map(|(key, value)| (key.clone(), setting(value))).collect();
+    if plugin.limits.contains_key("max_stack_bytes") {
+        return Err(format!(
+            "plugins.{name}.limits has max_stack_bytes, which is one for all plugins; set it in \
+             [limits]"
+        ));
+    }
+    let mut merged = limits.clone();
+    merged.extend(plugin.limits.clone());
+    let limits = PluginLimits::deserialize(merged).map_err(|error| error.to_string());
+    let limits = limits.and_then(|limits| check_limits(&limits).map(|()| limits));
+    let limits = limits.map_err(|problem| format!("plugins.{name}.limits: {problem}"))?;
+    let http = plugin.http.clone();
+    if http.timeout_ms == 0 {
+        return Err(format!("plugins.{name}.http.timeout_ms is 0; at least 1 is allowed"));
+    }
+    let trust = Trust { pins: plugin.sha256.clone(), keys: keys.to_vec() };
+    let grants = plugin.grants.clone();
+    Ok(AppPlugin { name: name.to_owned(), source, config, limits, http, grants, trust })
+}
+
+/// What the plugin gets: a text as it is, what is elsewhere, or else TOML.
+fn setting(value: &toml::Value) -> Secret {
+    match value {
+        toml::Value::String(text) => Secret::new(text.as_str()),
+        toml::Value::Table(table) => {
+            Secret::of_table(table).unwrap_or_else(|| Secret::new(table.to_string()))
+        }
+        other => Secret::new(other.to_string()),
+    }
+}
+
+impl AppPlugin {
+    /// A plugin with every setting at its default.
+    pub(super) fn plain(name: String, source: Source) -> Self {
+        let (limits, http) = (PluginLimits::default(), EgressConfig::default());
+        let (grants, trust) = (Grants::default(), Trust::default());
+        Self { name, source, config: BTreeMap::new(), limits, http, grants, trust }
+    }
+}

@@ -1,0 +1,298 @@
+//! Keys of `millrace.toml` from the environment.
+//!
+//! `MILLRACE_SECTION_KEY` is `section.key`, for each key of each section with a name of its
+//! own; `MILLRACE_LISTEN` is `listen`. A value is taken as text, and where that is not
+//! allowed as TOML: `true`, `5`, `["a"]`. What is empty is as if it were not set.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+use tracing::{info, warn};
+
+use super::file::ConfigFile;
+
+/// The variables that are set, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    variables: BTreeMap<String, String>,
+    /// Where `PORT` listens.
+    port_host: Option<Ipv4Addr>,
+}
+
+/// What the names of all but `PORT` begin with.
+const PREFIX: &str = "MILLRACE_";
+/// Which port to listen on: container platforms set it.
+const PORT: &str = "PORT";
+const LISTEN: &str = "listen";
+/// Sections of the file with a name of their own.
+const SECTIONS: [&str; 15] = [
+    "admin",
+    "cache",
+    "compile",
+    "dashboard",
+    "drain",
+    "limits",
+    "memory",
+    "metrics",
+    "server",
+    "socket",
+    "static",
+    "statsd",
+    "swap",
+    "tls",
+    "trust",
+];
+/// Keys by another name, which is shorter.
+const SHORT: [(&str, &str, &str); 2] =
+    [("ADMIN", "admin", "listen"), ("STATSD", "statsd", "address")];
+/// Sections that are not there unless they are given, and the key by which they are: a token
+/// that an operator's own commands need opens nothing.
+const ON_DEMAND: [(&str, &str); 2] = [("admin", "listen"), ("statsd", "address")];
+/// What the command line reads itself.
+const OF_THE_COMMANDS: [&str; 1] = ["LOG"];
+/// What Kubernetes and Docker links tell of a service that is called like this program.
+const OF_SERVICES: [&str; 5] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_TCP", "_UDP"];
+
+impl Environment {
+    /// That of the process. `port_host` is where `PORT` listens.
+    pub(crate) fn of_process(port_host: Ipv4Addr) -> Self {
+        // What is no text sets no key.
+        let all = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self { port_host: Some(port_host), ..Self::of(all) }
+    }
+
+    fn of(all: impl Iterator<Item = (String, String)>) -> Self {
+        let is_ours = |name: &str| name.starts_with(PREFIX) || name == PORT;
+        let variables = all.filter(|(name, value)| is_ours(name) && !value.is_empty()).collect();
+        Self { variables, port_host: None }
+    }
+
+    /// Whether a variable is set, and not empty.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.variables.contains_key(name)
+    }
+
+    /// Sets what the variables say. The error says which one is wrong.
+    pub(super) fn apply(&self, file: &mut Table) -> Result<(), String> {
+        self.listen(file)?;
+        let mut set = Vec::new();
+        for (variable, text) in &self.variables {
+            let Some(name) = variable.strip_prefix(PREFIX) else { continue };
+            let Some((section, key)) = key(name) else {
+                tell_of_stray(variable, name);
+                continue;
+            };
+            let is_address = ON_DEMAND.contains(&(section, &*key)) && section == "admin";
+            let text = if is_address { in_full(text) } else { text.clone() };
+            match value(section, &key, &text) {
+                Found::Value(value) => set.push((variable, section, key, value)),
+                Found::NoKey => tell_of_stray(variable, name),
+                Found::Wrong(problem) => return Err(format!("{variable} is {text:?}: {problem}")),
+            }
+        }
+        for (section, key) in ON_DEMAND {
+            let is_given = file.contains_key(section)
+                || set.iter().any(|(_, found, name, _)| *found == section && name == key);
+            if !is_given {
+                set.retain(|(_, found, ..)| *found != section);
+            }
+        }
+        for (variable, section, key, value) in set {
+            info!("{section}.{key} is set by {variable}");
+            let section = file.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            // Another thing in place of a section is told of when the file is read.
+            if let Value::Table(section) = section {
+                section.insert(key, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// `MILLRACE_LISTEN`, or else `PORT`.
+    fn listen(&self, file: &mut Table) -> Result<(), String> {
+        if let Some(text) = self.variables.get("MILLRACE_LISTEN") {
+            let value = match one_of(&in_full(text), |value| try_file(&[(LISTEN, value)])) {
+                Ok(value) => value,
+                Err(problem) => return Err(format!("MILLRACE_LISTEN is {text:?}: {problem}")),
+            };
+            info!("{LISTEN} is set by MILLRACE_LISTEN");
+            file.insert(LISTEN.to_owned(), value);
+        } else if let (Some(text), Some(host)) = (self.variables.get(PORT), self.port_host) {
+            let port = text.parse::<u16>().map_err(|_| {
+                format!("{PORT} is {text:?}; a port from 0 to 65535 is expected, or none")
+            })?;
+            let address = SocketAddr::from((host, port)).to_string();
+            info!("{LISTEN} is {address}, as {PORT} is set");
+            file.insert(LISTEN.to_owned(), Value::String(address));
+        }
+        Ok(())
+    }
+}
+
+/// An address as the options of the commands take it: `:4000` is on loopback, and that of
+/// the admin interface may be a URL, as for those who ask it.
+fn in_full(text: &str) -> String {
+    let text = text.strip_prefix("http://").map_or(text, |rest| rest.trim_end_matches('/'));
+    if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() }
+}
+
+/// The section and key that a variable is of, by its name.
+fn key(name: &str) -> Option<(&'static str, String)> {
+    if let Some((_, section, key)) = SHORT.iter().find(|(short, ..)| *short == name) {
+        return Some((section, (*key).to_owned()));
+    }
+    let (section, key) = name.split_once('_')?;
+    let section = SECTIONS.iter().find(|known| known.eq_ignore_ascii_case(section))?;
+    let is_plain = key.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    is_plain.then(|| (*section, key.to_ascii_lowercase()))
+}
+
+/// A variable that sets nothing may have been meant to.
+fn tell_of_stray(variable: &str, name: &str) {
+    let is_of_services = OF_SERVICES.iter().any(|part| variable.contains(part));
+    if name != "LISTEN" && !OF_THE_COMMANDS.contains(&name) && !is_of_services {
+        warn!("{variable} is no key of millrace.toml, and sets nothing");
+    }
+}
+
+/// What a variable's text is for a key.
+enum Found {
+    Value(Value),
+    /// There is no such key.
+    NoKey,
+    /// It is not allowed there.
+    Wrong(String),
+}
+
+fn value(section: &'static str, key: &str, text: &str) -> Found {
+    let in_section = |value| Value::Table(Table::from_iter([(key.to_owned(), value)]));
+    match one_of(text, |value| try_file(&[(section, in_section(value))])) {
+        Ok(value) => Found::Value(value),
+        Err(problem) if problem.contains(&format!("unknown field `{key}`")) => Found::NoKey,
+        Err(problem) => Found::Wrong(problem),
+    }
+}
+
+/// The text as it is, or else as TOML: what is allowed.
+fn one_of(text: &str, is_allowed: impl Fn(Value) -> Result<(), String>) -> Result<Value, String> {
+    let plain = Value::String(text.to_owned());
+    let problem = match is_allowed(plain.clone()) {
+        Ok(()) => return Ok(plain),
+        Err(problem) => problem,
+    };
+    let Some(value) = as_toml(text) else { return Err(problem) };
+    is_allowed(value.clone()).map(|()| value)
+}
+
+fn as_toml(text: &str) -> Option<Value> {
+    let mut table: Table = toml::from_str(&format!("value = {text}")).ok()?;
+    table.remove("value").filter(|_| table.is_empty())
+}
+
+/// Whether a file with nothing but this can be read.
+fn try_file(entries: &[(&str, Value)]) -> Result<(), String> {
+    let entries = entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let file = ConfigFile::deserialize(Table::from_iter(entries));
+    match file {
+        Ok(_) => Ok(()),
+        // The other keys of the section may be in the file.
+        Err(error) if error.to_string().contains("missing field") => Ok(()),
+        Err(error) => Err(error.message().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::App;
+
+    fn load(file: &str, variables: &[(&str, &str)]) -> Result<App, String> {
+        let pairs = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let environment =
+            Environment { port_host: Some(Ipv4Addr::UNSPECIFIED), ..Environment::of(pairs) };
+        App::parse_with("/app".into(), file, &environment)
+    }
+
+    #[test]
+    fn a_variable_is_a_key() {
+        let app = load(
+            "[socket]\nmax_channels = 5\nmax_pending = 7",
+            &[
+                ("MILLRACE_SOCKET_MAX_CHANNELS", "6"),
+                ("MILLRACE_SOCKET_CHECK_ORIGIN", "false"),
+                ("MILLRACE_SOCKET_HOSTS", "[\"a.com\", \"b.com\"]"),
+                ("MILLRACE_STATSD", "10.0.0.1:8125"),
+                ("MILLRACE_STATSD_PREFIX", "5"),
+                ("MILLRACE_ADMIN", "http://:5001/"),
+                ("MILLRACE_ADMIN_TOKEN", "123"),
+                ("MILLRACE_TLS_CERTIFICATE", "c"),
+                ("MILLRACE_TLS_KEY", "k"),
+                ("MILLRACE_SOCKET_PATH", ""),
+                ("MILLRACE_LISTEN", "[\"[::]:1\", { address = \"[::]:2\", tls = false }]"),
+                ("MILLRACE_SERVICE_HOST", "10.0.0.1"),
+                ("MILLRACE_ADMIN_PORT_4000_TCP", "tcp://10.0.0.1:4000"),
+                ("PORT", "80"),
+            ],
+        )
+        .unwrap();
+        assert_eq!((app.socket.max_channels, app.socket.max_pending), (6, 7));
+        assert_eq!(app.socket.check_origin, crate::config::CheckOrigin::Any);
+        assert_eq!((app.socket.hosts.len(), app.socket.path.as_str()), (2, "/socket"));
+        let statsd = app.statsd.unwrap();
+        assert_eq!((statsd.address.as_str(), statsd.prefix.as_str()), ("10.0.0.1:8125", "5"));
+        let admin = app.admin.unwrap();
+        assert_eq!(admin.listen.to_string(), "127.0.0.1:5001");
+        assert_eq!(admin.token.unwrap().get().as_str(), "123");
+        let listen: Vec<_> =
+            app.listen.iter().map(|one| (one.address.to_string(), one.is_encrypted())).collect();
+        assert_eq!(listen, [("[::]:1".to_owned(), true), ("[::]:2".to_owned(), false)]);
+    }
+
+    #[test]
+    fn the_port_of_a_platform_is_that_of_all_addresses() {
+        let app = load("listen = \"127.0.0.1:1\"", &[("PORT", "8080")]).unwrap();
+        assert_eq!(app.listen[0].address.to_string(), "0.0.0.0:8080");
+        assert_eq!(
+            load("", &[("PORT", "")]).unwrap().listen[0].address.to_string(),
+            "127.0.0.1:4000"
+        );
+    }
+
+    #[test]
+    fn a_token_alone_opens_nothing() {
+        let app = load("", &[("MILLRACE_ADMIN_TOKEN", "x"), ("MILLRACE_STATSD_PREFIX", "x")]);
+        let app = app.unwrap();
+        assert!(app.admin.is_none() && app.statsd.is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_variable() {
+        for (name, value, problem) in [
+            ("MILLRACE_SOCKET_MAX_CHANNELS", "many", "MILLRACE_SOCKET_MAX_CHANNELS is \"many\": "),
+            ("MILLRACE_SOCKET_CHECK_ORIGIN", "a.com", "MILLRACE_SOCKET_CHECK_ORIGIN is \"a.com\""),
+            ("MILLRACE_LISTEN", "here", "MILLRACE_LISTEN is \"here\": \"here\" is no address"),
+            ("MILLRACE_ADMIN", "https://a:1", "MILLRACE_ADMIN is \"https://a:1\""),
+            ("MILLRACE_SOCKET_MAX_CONNECTIONS", "0", "socket.max_connections is 0"),
+            ("PORT", "http", "PORT is \"http\"; a port"),
+        ] {
+            let error = load("", &[(name, value)]).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_section_with_a_name_of_its_own_is_known() {
+        // What it is not is told with all that it may be.
+        let error = load("no_such = 1", &[]).unwrap_err();
+        let (_, fields) = error.split_once("expected one of").unwrap();
+        for field in fields.split('`').skip(1).step_by(2) {
+            let is_known =
+                SECTIONS.contains(&field) || ["listen", "plugins", "pipelines"].contains(&field);
+            assert!(is_known, "{field}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! `listen`: where clients come in.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, de::Error as _};
+
+use super::defaults;
+
+/// Where clients come in: one entry of `listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// Where.
+    pub address: ListenAddress,
+    /// Whether TLS is spoken there; by default it is over TCP if there is `[tls]`.
+    pub tls: Option<bool>,
+    /// Whether each connection begins with a header of the PROXY protocol, which only
+    /// `server.trusted_proxies` may send.
+    pub proxy_protocol: bool,
+    /// Who may open a Unix socket, as `chmod` has it.
+    pub mode: u32,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// TCP over IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// All of `listen`: one entry, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListenList(pub(super) Vec<ListenConfig>);
+
+/// What a Unix socket's path begins with.
+const UNIX: &str = "unix:";
+/// What is expected.
+const FORMS: &str = "an address and a port such as \"127.0.0.1:4000\" or \"[::]:4000\", or \
+                     \"unix:/run/millrace.sock\"";
+
+impl ListenAddress {
+    /// Reads an address. The error says what was found and what is allowed.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix(UNIX).filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        let address = text.parse().map_err(|_| format!("{text:?} is no address; {FORMS}"))?;
+        Ok(Self::Tcp(address))
+    }
+
+    /// Its port, if it has one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether only this machine reaches it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+impl From<ListenAddress> for ListenConfig {
+    fn from(address: ListenAddress) -> Self {
+        Self { address, tls: None, proxy_protocol: false, mode: defaults::UNIX_SOCKET_MODE }
+    }
+}
+
+impl From<SocketAddr> for ListenConfig {
+    fn from(address: SocketAddr) -> Self {
+        ListenAddress::Tcp(address).into()
+    }
+}
+
+impl ListenConfig {
+    /// One with every setting at its default.
+    pub(super) fn plain(address: ListenAddress, has_tls: bool) -> Self {
+        let tls = Some(has_tls && address.port().is_some());
+        Self { tls, ..address.into() }
+    }
+
+    /// What the types cannot say, and where a relative path begins.
+    pub(super) fn settle(
+        &mut self,
+        folder: &Path,
+        has_tls: bool,
+        has_proxies: bool,
+    ) -> Result<(), String> {
+        let Self { address, tls, proxy_protocol, .. } = self;
+        match (&mut *address, *tls) {
+            (ListenAddress::Unix(path), Some(true)) => {
+                return Err(format!(
+                    "listen has {UNIX}{} with tls = true; a Unix socket does not leave the machine, \
+                     leave tls out",
+                    path.display()
+                ));
+            }
+            (ListenAddress::Unix(path), _) => *path = folder.join(&*path),
+            (ListenAddress::Tcp(_), Some(true)) if !has_tls => {
+                return Err(format!(
+                    "listen has {address} with tls = true, and there is no [tls]; add it, with \
+                     certificate and key"
+                ));
+            }
+            (ListenAddress::Tcp(_), _) if *proxy_protocol && !has_proxies => {
+                return Err(format!(
+                    "listen has {address} with proxy_protocol = true, and server.trusted_proxies is \
+                     empty: nobody could connect; list the addresses of the proxies there"
+                ));
+            }
+            (ListenAddress::Tcp(_), _) => {}
+        }
+        self.tls = Some(self.address.port().is_some() && self.tls.unwrap_or(has_tls));
+        Ok(())
+    }
+
+    /// What browsers call it; none reaches a Unix socket.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match (&self.address, self.is_encrypted()) {
+            (ListenAddress::Unix(_), _) => self.address.to_string(),
+            (ListenAddress::Tcp(address), false) => format!("http://{address}"),
+            (ListenAddress::Tcp(address), true) => format!("https://{address}"),
+        }
+    }
+
+    /// Whether TLS is spoken there.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.tls == Some(true)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// An entry with more than its address.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    address: ListenAddress,
+    tls: Option<bool>,
+    #[serde(default)]
+    proxy_protocol: bool,
+    #[serde(default, deserialize_with = "mode")]
+    mode: Option<u32>,
+}
+
+/// Reads the mode of a file as `chmod` takes it.
+fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match u32::from_str_radix(&text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(Some(mode)),
+        _ => Err(D::Error::custom(format!("mode is {text:?}; one such as \"660\" is expected"))),
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entry;
+
+        impl<'de> Visitor<'de> for Entry {
+            type Value = ListenConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{FORMS}, or a table with it as `address`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ListenConfig, E> {
+                ListenAddress::parse(text).map(ListenConfig::from).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ListenConfig, A::Error> {
+                let Table { address, tls, proxy_protocol, mode } =
+                    Table::deserialize(MapAccessDeserializer::new(map))?;
+                let mode = mode.unwrap_or(defaults::UNIX_SOCKET_MODE);
+                Ok(ListenConfig { address, tls, proxy_protocol, mode })
+            }
+        }
+
+        deserializer.deserialize_any(Entry)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = ListenList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{FORMS}, a table with it as `address`, or a list of such")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ListenList, E> {
+                let address = ListenAddress::parse(text).map_err(E::custom)?;
+                Ok(ListenList(vec![address.into()]))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ListenList, A::Error> {
+                let entry = ListenConfig::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(ListenList(vec![entry]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ListenList, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = seq.next_element()? {
+                    entries.push(entry);
+                }
+                match entries.is_empty() {
+                    true => {
+                        Err(A::Error::custom("listen is empty; at least one address is expected"))
+                    }
+                    false => Ok(ListenList(entries)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::App;
+
+    fn load(text: &str) -> Result<App, String> {
+        App::parse("/app".into(), text)
+    }
+
+    #[test]
+    fn listeners_are_one_or_several() {
+        let tls = "[tls]\ncertificate = \"c\"\nkey = \"k\"";
+        let proxies = "[server]\ntrusted_proxies = [\"10.0.0.0/8\"]";
+        for (text, expected) in [
+            ("", "127.0.0.1:4000 false"),
+            ("listen = \"[::]:1\"", "[::]:1 false"),
+            ("listen = \"unix:x.sock\"", "unix:/app/x.sock false"),
+            (&format!("listen = \"0.0.0.0:1\"\n{tls}"), "0.0.0.0:1 true"),
+            (
+                &format!("listen = {{ address = \"0.0.0.0:1\", tls = false }}\n{tls}"),
+                "0.0.0.0:1 false",
+            ),
+            (
+                &format!(
+                    "listen = [\"unix:/x\", {{ address = \"[::1]:2\", proxy_protocol = true }}]\n{proxies}\n{tls}"
+                ),
+                "unix:/x false, [::1]:2 true proxy",
+            ),
+        ] {
+            let app = load(text).unwrap();
+            let found = app.listen.iter().map(|one| {
+                let proxy = if one.proxy_protocol { " proxy" } else { "" };
+                format!("{} {}{proxy}", one.address, one.is_encrypted())
+            });
+            assert_eq!(found.collect::<Vec<_>>().join(", "), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_listener_is_said() {
+        for (text, problem) in [
+            ("listen = \"here\"", "\"here\" is no address; an address and a port such as"),
+            ("listen = \"unix:\"", "\"unix:\" is no address"),
+            ("listen = []", "listen is empty"),
+            ("listen = 4000", "an address and a port such as"),
+            ("listen = { address = \":1\" }", "\":1\" is no address"),
+            ("listen = { address = \"unix:/x\", mode = \"999\" }", "mode is \"999\"; one such as"),
+            ("listen = { address = \"[::]:1\", tsl = true }", "unknown field `tsl`"),
+            ("listen = { address = \"[::]:1\", tls = true }", "there is no [tls]; add it"),
+            ("listen = { address = \"unix:/x\", tls = true }", "leave tls out"),
+            (
+                "listen = { address = \"[::]:1\", proxy_protocol = true }",
+                "server.trusted_proxies is empty",
+            ),
+        ] {
+            let error = load(text).unwrap_err();
+            assert!(error.contains(problem), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Secrets: written in `millrace.toml`, or from the environment, or from a file, which is
+//! read anew when it changes.
+
+use std::fmt;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, de::Error as _};
+
+/// What somebody has to know. Clones are the same secret: one that is read anew is so in all
+/// of them.
+#[derive(Clone)]
+pub struct Secret {
+    source: Source,
+    current: Arc<ArcSwap<String>>,
+}
+
+/// Where a secret is.
+#[derive(Clone, PartialEq, Eq)]
+enum Source {
+    Written,
+    Env(String),
+    File(PathBuf),
+}
+
+/// A larger file is no secret.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
+
+impl Secret {
+    /// One that is written where it is used.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self::from(Source::Written, text.into())
+    }
+
+    fn from(source: Source, text: String) -> Self {
+        Self { source, current: Arc::new(ArcSwap::from_pointee(text)) }
+    }
+
+    /// The one that a table with the one key `env` or `file` names.
+    pub(crate) fn of_table(table: &toml::Table) -> Option<Self> {
+        let (key, value) = table.iter().next().filter(|_| table.len() == 1)?;
+        let text = value.as_str()?.to_owned();
+        match key.as_str() {
+            "env" => Some(Self::from(Source::Env(text), String::new())),
+            "file" => Some(Self::from(Source::File(text.into()), String::new())),
+            _ => None,
+        }
+    }
+
+    /// What it is at present.
+    #[must_use]
+    pub fn get(&self) -> Arc<String> {
+        self.current.load_full()
+    }
+
+    /// Reads it for the first time; relative paths begin in `folder`. The error says what to
+    /// do.
+    pub(crate) fn settle(&mut self, folder: &Path) -> Result<(), String> {
+        match &mut self.source {
+            Source::Written => {}
+            Source::Env(name) => {
+                let text = std::env::var(&*name).unwrap_or_default();
+                if text.is_empty() {
+                    return Err(format!(
+                        "is {{ env = {name:?} }}, and there is no such variable or it is empty; set \
+                         it"
+                    ));
+                }
+                self.current.store(Arc::new(text));
+            }
+            Source::File(path) => {
+                *path = folder.join(&*path);
+                self.reread().map_err(|problem| format!("{problem}; write the secret there"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is in a file.
+    pub(crate) fn is_in_file(&self) -> bool {
+        matches!(self.source, Source::File(_))
+    }
+
+    /// Whether it is written, and empty: a secret that everybody knows.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.source == Source::Written && self.get().is_empty()
+    }
+
+    /// Reads its file, if it has one: whether it is another now. The error begins as what
+    /// follows the key.
+    pub(crate) fn reread(&self) -> Result<bool, String> {
+        let Source::File(path) = &self.source else { return Ok(false) };
+        let shown = path.display();
+        let text =
+            read(path).map_err(|error| format!("is in {shown}, which cannot be read: {error}"))?;
+        if text.is_empty() {
+            return Err(format!("is in {shown}, which is empty"));
+        }
+        if *self.get() == text {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(text));
+        Ok(true)
+    }
+}
+
+/// The text of a file without the line break at its end.
+fn read(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    // A pipe would be waited for.
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut text = String::new();
+    let read = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_SECRET_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_SECRET_BYTES} bytes")));
+    }
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source && self.get() == other.get()
+    }
+}
+
+impl Eq for Secret {}
+
+/// Says where it is, and whether it is another; not what it is.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Source::Written => {
+                let mut hasher = DefaultHasher::new();
+                self.get().hash(&mut hasher);
+                write!(f, "Secret({:016x})", hasher.finish())
+            }
+            Source::Env(name) => write!(f, "Secret(env {name:?})"),
+            Source::File(path) => write!(f, "Secret(file {path:?})"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    env: Option<String>,
+    file: Option<PathBuf>,
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl<'de> Visitor<'de> for Written {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, { env = \"NAME\" } or { file = \"PATH\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret::new(text))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
+                match Table::deserialize(MapAccessDeserializer::new(map))? {
+                    Table { env: Some(name), file: None } => {
+                        Ok(Secret::from(Source::Env(name), String::new()))
+                    }
+                    Table { env: None, file: Some(path) } => {
+                        Ok(Secret::from(Source::File(path), String::new()))
+                    }
+                    Table { .. } => Err(A::Error::custom("one of `env` and `file` is expected")),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Config {
+        token: Secret,
+    }
+
+    fn token(text: &str, folder: &Path) -> Result<Secret, String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut token = config.token;
+        token.settle(folder).map(|()| token)
+    }
+
+    #[test]
+    fn a_secret_is_written_or_in_the_environment_or_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("token"), "in the file\r\n").unwrap();
+        let path = std::env::var("PATH").unwrap();
+        for (text, expected) in [
+            ("token = \"here\"", "here"),
+            ("token = { env = \"PATH\" }", path.as_str()),
+            ("token = { file = \"token\" }", "in the file"),
+        ] {
+            assert_eq!(*token(text, folder.path()).unwrap().get(), expected, "{text}");
+        }
+        fs::write(folder.path().join("empty"), "\n").unwrap();
+        for (text, problem) in [
+            ("token = { env = \"MILLRACE_NO_SUCH\" }", "there is no such variable or it is empty"),
+            ("token = { file = \"no\" }", "which cannot be read: No such file"),
+            ("token = { file = \"empty\" }", "which is empty; write the secret there"),
+            ("token = { file = \".\" }", "it is no file"),
+            ("token = { file = \"a\", env = \"b\" }", "one of `env` and `file` is expected"),
+            ("token = 5", "a text, { env = \"NAME\" } or { file = \"PATH\" }"),
+        ] {
+            let error = token(text, folder.path()).unwrap_err();
+            assert!(error.contains(problem), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn one_in_a_file_is_read_anew_in_all_its_clones() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, "old").unwrap();
+        let token = token("token = { file = \"token\" }", folder.path()).unwrap();
+        let clone = token.clone();
+        assert_eq!(token.reread(), Ok(false));
+        fs::write(&path, "new").unwrap();
+        assert_eq!((token.reread(), clone.get().as_str()), (Ok(true), "new"));
+        // A file that is written at this moment is no secret yet.
+        fs::write(&path, "").unwrap();
+        assert!(token.reread().unwrap_err().contains("which is empty"));
+        assert_eq!(clone.get().as_str(), "new");
+    }
+
+    #[test]
+    fn it_is_not_told() {
+        let token = Secret::new("hunter2");
+        assert!(!format!("{token:?}").contains("hunter2"));
+        assert_ne!(format!("{token:?}"), format!("{:?}", Secret::new("hunter3")));
+    }
+}

@@ -1,0 +1,338 @@
+//! Sockets that listen: TCP, Unix, and those that systemd has opened.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use listenfd::ListenFd;
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tracing::{debug, info};
+
+use super::door::Socket;
+use crate::config::{ListenAddress, ListenConfig};
+
+/// Connections that wait to be accepted by one thread.
+const BACKLOG: u32 = 1024;
+
+/// One that listens, for a runtime to accept from.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The same before it is one of a runtime.
+#[derive(Debug)]
+enum Bound {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// A listener for each thread, at one address.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    first: Bound,
+    others: Vec<Bound>,
+    /// With the port the system chose for port 0.
+    pub(crate) address: ListenAddress,
+    pub(crate) config: ListenConfig,
+    /// Removes the file of a Unix socket at the end.
+    file: Option<SocketFile>,
+}
+
+/// The file of a Unix socket, as long as the server has it.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+/// What systemd calls the socket of the admin interface.
+const ADMIN: &str = "admin";
+
+/// Sockets that systemd has opened for this process (`LISTEN_FDS`).
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    /// For clients, in the order of `listen`.
+    clients: Vec<Bound>,
+    pub(crate) admin: Option<std::net::TcpListener>,
+}
+
+impl Inherited {
+    /// Takes them, which can be done once.
+    pub(crate) fn take() -> io::Result<Self> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<_> = names.split(':').collect();
+        let mut sockets = ListenFd::from_env();
+        let mut inherited = Self::default();
+        for index in 0..sockets.len() {
+            // It is taken only if it is one.
+            let socket = match sockets.take_tcp_listener(index) {
+                Ok(Some(tcp)) => Bound::Tcp(tcp),
+                _ => match sockets.take_unix_listener(index)? {
+                    Some(unix) => Bound::Unix(unix),
+                    None => continue,
+                },
+            };
+            match (socket, names.get(index)) {
+                (Bound::Tcp(tcp), Some(name)) if *name == ADMIN => inherited.admin = Some(tcp),
+                (socket, _) => inherited.clients.push(socket),
+            }
+        }
+        Ok(inherited)
+    }
+
+    /// How many there are for clients.
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len()
+    }
+}
+
+impl Listeners {
+    /// Listens at all addresses; those that are inherited take the place of the first. The
+    /// error comes with the address.
+    pub(crate) fn bind_all(
+        all: &[ListenConfig],
+        inherited: Inherited,
+    ) -> Result<Vec<Self>, (ListenAddress, io::Error)> {
+        let mut inherited = inherited.clients.into_iter();
+        let bind = |config: &ListenConfig| {
+            let is_v4_taken =
+                || all.iter().any(|other| takes_v4_of(&other.address, &config.address));
+            match inherited.next() {
+                Some(socket) => Self::of(socket, config),
+                None => Self::bind(config, is_v4_taken()),
+            }
+            .map_err(|error| (config.address.clone(), error))
+        };
+        all.iter().map(bind).collect()
+    }
+
+    /// Listens. An error when anybody else does.
+    fn bind(config: &ListenConfig, is_v4_taken: bool) -> io::Result<Self> {
+        let address = match &config.address {
+            ListenAddress::Unix(path) => return Self::bind_unix(path, config),
+            ListenAddress::Tcp(address) => *address,
+        };
+        let open = |address| socket(address, is_v4_taken);
+        let socket = open(address)?;
+        // Alone at first: this fails when the address is taken, even by a server that
+        // would share it.
+        socket.bind(address)?;
+        socket.set_reuseport(true)?;
+        let first = socket.listen(BACKLOG)?.into_std()?;
+        let address = first.local_addr()?;
+        let another = || {
+            let socket = open(address)?;
+            socket.set_reuseport(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)?.into_std()
+        };
+        let mut others = Vec::new();
+        for _ in 1..threads() {
+            others.push(Bound::Tcp(match another() {
+                Ok(listener) => listener,
+                Err(error) => {
+                    debug!(%error, "threads share a listener");
+                    first.try_clone()?
+                }
+            }));
+        }
+        let (first, address) = (Bound::Tcp(first), ListenAddress::Tcp(address));
+        Ok(Self { first, others, address, config: config.clone(), file: None })
+    }
+
+    fn bind_unix(path: &Path, config: &ListenConfig) -> io::Result<Self> {
+        clear(path)?;
+        let socket = std::os::unix::net::UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(config.mode))?;
+        let file = SocketFile { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
+        Ok(Self { file: Some(file), ..Self::of(Bound::Unix(socket), config)? })
+    }
+
+    /// Of a socket that listens already, which all threads share.
+    fn of(first: Bound, config: &ListenConfig) -> io::Result<Self> {
+        let address = first.prepare()?;
+        let others = (1..threads()).map(|_| first.try_clone()).collect::<io::Result<_>>()?;
+        Ok(Self { first, others, address, config: config.clone(), file: None })
+    }
+
+    /// Where it listens, and how.
+    pub(crate) fn found(&self) -> ListenConfig {
+        ListenConfig { address: self.address.clone(), ..self.config.clone() }
+    }
+
+    /// One for each thread, and what is to be kept until all have ended.
+    pub(super) fn into_parts(self) -> (impl Iterator<Item = Unstarted>, Option<SocketFile>) {
+        let Self { first, others, file, .. } = self;
+        (others.into_iter().chain([first]).map(Unstarted), file)
+    }
+}
+
+/// A listener on its way to a thread.
+#[derive(Debug)]
+pub(super) struct Unstarted(Bound);
+
+impl Unstarted {
+    /// For the runtime that this is called in.
+    pub(super) fn start(self) -> io::Result<Listener> {
+        Ok(match self.0 {
+            Bound::Tcp(tcp) => Listener::Tcp(TcpListener::from_std(tcp)?),
+            Bound::Unix(unix) => Listener::Unix(UnixListener::from_std(unix)?),
+        })
+    }
+}
+
+impl Bound {
+    /// Has it not block, and says where it listens.
+    fn prepare(&self) -> io::Result<ListenAddress> {
+        match self {
+            Self::Tcp(tcp) => {
+                tcp.set_nonblocking(true)?;
+                tcp.local_addr().map(ListenAddress::Tcp)
+            }
+            Self::Unix(unix) => {
+                unix.set_nonblocking(true)?;
+                let address = unix.local_addr()?;
+                Ok(ListenAddress::Unix(address.as_pathname().unwrap_or(Path::new("?")).to_owned()))
+            }
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(tcp) => Self::Tcp(tcp.try_clone()?),
+            Self::Unix(unix) => Self::Unix(unix.try_clone()?),
+        })
+    }
+}
+
+impl Listener {
+    /// The next connection, and where it comes from.
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(tcp) => {
+                let (socket, address) = tcp.accept().await?;
+                Ok((Socket::Tcp(socket), Some(address)))
+            }
+            Self::Unix(unix) => Ok((Socket::Unix(unix.accept().await?.0), None)),
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Another server may have put its own there.
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes the socket of a server that is gone, and nothing else.
+fn clear(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            info!(path = %path.display(), "removed the socket of a server that is gone");
+            fs::remove_file(path)
+        }
+        Err(error) => Err(error),
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// Whether `one` is all of IPv4 at the port at which `other` is all of IPv6.
+fn takes_v4_of(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Tcp(SocketAddr::V4(one)), ListenAddress::Tcp(SocketAddr::V6(other))) => {
+            one.ip().is_unspecified() && other.ip().is_unspecified() && one.port() == other.port()
+        }
+        _ => false,
+    }
+}
+
+/// All of IPv6 is all of IPv4, too, whatever the system's default is.
+fn socket(address: SocketAddr, is_v4_taken: bool) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(v6) => {
+            let socket = TcpSocket::new_v6()?;
+            if v6.ip().is_unspecified() {
+                set_ipv6_v6only(&socket, is_v4_taken)?;
+            }
+            socket
+        }
+    };
+    // A server that has just stopped is in nobody's way.
+    socket.set_reuseaddr(true)?;
+    Ok(socket)
+}
+
+/// Threads that serve connections.
+pub(super) fn threads() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(address: &str) -> io::Result<Listeners> {
+        let config = ListenAddress::parse(address).unwrap().into();
+        Listeners::bind(&config, false)
+    }
+
+    #[tokio::test]
+    async fn an_address_is_taken_once_for_all_threads() {
+        let listeners = bind("127.0.0.1:0").unwrap();
+        assert_eq!(listeners.others.len() + 1, threads());
+        for listener in &listeners.others {
+            assert_eq!(listener.prepare().unwrap(), listeners.address);
+        }
+        let address = listeners.address.to_string();
+        assert_eq!(bind(&address).unwrap_err().kind(), io::ErrorKind::AddrInUse, "another server");
+        drop(listeners);
+        bind(&address).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_taken_once_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.sock");
+        let address = format!("unix:{}", path.display());
+        let listeners = bind(&address).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(bind(&address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listeners);
+        assert!(!path.exists());
+        // What a server leaves behind that was killed.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        drop(bind(&address).unwrap());
+        fs::write(&path, "mine").unwrap();
+        assert_eq!(bind(&address).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn all_of_ipv6_is_all_of_ipv4_unless_that_is_another_listener() {
+        let address = |text| ListenAddress::parse(text).unwrap();
+        assert!(takes_v4_of(&address("0.0.0.0:1"), &address("[::]:1")));
+        for (one, other) in
+            [("0.0.0.0:2", "[::]:1"), ("127.0.0.1:1", "[::]:1"), ("[::]:1", "[::]:1")]
+        {
+            assert!(!takes_v4_of(&address(one), &address(other)), "{one} {other}");
+        }
+    }
+}

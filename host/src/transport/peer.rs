@@ -1,0 +1,249 @@
+//! Who is at the other end: the client, or a proxy that asks for it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::header::{HeaderMap, HeaderName};
+
+use crate::config::{Network, ServerConfig};
+
+/// Who is at the other end of a connection, or whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Its address. The port is 0 where it is not known: behind a proxy, and of a Unix
+    /// socket, whose clients are this machine's.
+    pub(crate) address: SocketAddr,
+    /// Whether it is trusted to say for whom it asks.
+    pub(crate) is_proxy: bool,
+    /// Whether what it says comes by TLS.
+    pub(crate) is_encrypted: bool,
+    /// Whether it came by way of a loopback address.
+    pub(crate) is_local: bool,
+}
+
+/// The proxies that are trusted, and how they say for whom they ask.
+#[derive(Debug)]
+pub(crate) struct Proxies {
+    trusted: Vec<Network>,
+    header: HeaderName,
+}
+
+/// In which of its headers a proxy says that it was asked over TLS.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED: HeaderName = hyper::header::FORWARDED;
+
+impl Peer {
+    /// The IP address.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+}
+
+impl Proxies {
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let header = HeaderName::try_from(&config.forwarded_header);
+        // What is no name was refused when the file was read.
+        let header = header.unwrap_or(HeaderName::from_static("x-forwarded-for"));
+        Self { trusted: config.trusted_proxies.clone(), header }
+    }
+
+    /// Whether an address is that of one of them.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
+    /// Whose request it is: that of the peer itself, unless it is a proxy that says whose.
+    ///
+    /// Each proxy adds whom it was asked by at the end, so that they are believed from the
+    /// end on, as long as it was one of them; anybody may have written what is before.
+    pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
+        if !peer.is_proxy {
+            return peer;
+        }
+        let lines: Vec<_> =
+            headers.get_all(&self.header).iter().filter_map(|line| line.to_str().ok()).collect();
+        let mut client = peer;
+        for line in lines.iter().rev() {
+            for element in self.elements(line).into_iter().rev() {
+                let said = match self.header == FORWARDED {
+                    true => parameter(element, "for").and_then(address),
+                    false => address(element),
+                };
+                // `unknown`, or a name that says nothing here.
+                let Some(said) = said else { return client };
+                client = Peer { address: said, is_proxy: false, ..client };
+                if !self.trusts(said.ip()) {
+                    return self.encrypted(client, headers);
+                }
+            }
+        }
+        self.encrypted(client, headers)
+    }
+
+    /// The elements of a line, one for each proxy. None if it cannot be told where they end: a
+    /// client that leaves a quote open would have its own words taken for its proxy's.
+    fn elements<'a>(&self, line: &'a str) -> Vec<&'a str> {
+        match self.header == FORWARDED {
+            true => split(line, ',').unwrap_or_default(),
+            false => line.split(',').map(str::trim).collect(),
+        }
+    }
+
+    /// With what the proxy says of the way there.
+    fn encrypted(&self, client: Peer, headers: &HeaderMap) -> Peer {
+        let last = |name: &HeaderName| headers.get_all(name).iter().next_back()?.to_str().ok();
+        let proto = match self.header == FORWARDED {
+            true => {
+                last(&FORWARDED).and_then(|line| parameter(self.elements(line).pop()?, "proto"))
+            }
+            false => last(&FORWARDED_PROTO).and_then(|line| line.split(',').next_back()),
+        };
+        let is_https = proto.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
+        Peer { is_encrypted: client.is_encrypted || is_https, ..client }
+    }
+}
+
+/// The parts of a list, without what is around them. A separator in quotes is none; `None` if
+/// a quote is left open.
+fn split(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = text.split(|c: char| {
+        let was_escaped = std::mem::replace(&mut escaped, false);
+        match c {
+            '\\' if quoted && !was_escaped => escaped = true,
+            '"' if !was_escaped => quoted = !quoted,
+            _ => return c == separator && !quoted,
+        }
+        false
+    });
+    let parts = parts.map(str::trim).collect();
+    (!quoted).then_some(parts)
+}
+
+/// What an element of `Forwarded` says of something, without quotes (RFC 7239, section 4).
+fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = split(element, ';')?.into_iter().filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(found, _)| found.trim().eq_ignore_ascii_case(name))?;
+    let value = value.trim();
+    Some(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
+}
+
+/// An address, with or without a port; of IPv6 in brackets or without.
+fn address(text: &str) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(canonical(address));
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let address: IpAddr = bare.parse().ok()?;
+    Some(SocketAddr::new(address.to_canonical(), 0))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn proxies(header: &str) -> Proxies {
+        let trusted = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"];
+        Proxies::new(&ServerConfig {
+            trusted_proxies: trusted
+                .map(|text| serde_json::from_value(text.into()).unwrap())
+                .to_vec(),
+            forwarded_header: header.to_owned(),
+            ..ServerConfig::default()
+        })
+    }
+
+    fn peer(proxies: &Proxies, address: &str) -> Peer {
+        let address: SocketAddr = address.parse().unwrap();
+        let is_proxy = proxies.trusts(address.ip());
+        Peer { address, is_proxy, is_encrypted: false, is_local: false }
+    }
+
+    fn client(header: &str, from: &str, lines: &[&str]) -> String {
+        let proxies = proxies(header);
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let name = HeaderName::try_from(header).unwrap();
+            headers.append(name, HeaderValue::from_str(line).unwrap());
+        }
+        proxies.client(peer(&proxies, from), &headers).address.to_string()
+    }
+
+    #[test]
+    fn proxies_are_believed_from_the_end_on() {
+        for (from, lines, expected) in [
+            ("127.0.0.1:5", &["198.51.100.7"][..], "198.51.100.7:0"),
+            ("127.0.0.1:5", &["6.6.6.6, 198.51.100.7"], "198.51.100.7:0"),
+            ("127.0.0.1:5", &["6.6.6.6", "198.51.100.7, 10.1.1.1"], "198.51.100.7:0"),
+            ("127.0.0.1:5", &["10.2.2.2, 10.1.1.1"], "10.2.2.2:0"),
+            ("127.0.0.1:5", &["6.6.6.6, unknown, 10.1.1.1"], "10.1.1.1:0"),
+            ("127.0.0.1:5", &["unknown"], "127.0.0.1:5"),
+            ("127.0.0.1:5", &[], "127.0.0.1:5"),
+            ("127.0.0.1:5", &["198.51.100.7:9"], "198.51.100.7:9"),
+            ("127.0.0.1:5", &["[2001:db9::1]:9"], "[2001:db9::1]:9"),
+            ("127.0.0.1:5", &["2001:db9::1"], "[2001:db9::1]:0"),
+            ("[::ffff:10.0.0.1]:5", &["::ffff:198.51.100.7"], "198.51.100.7:0"),
+            ("6.6.6.6:5", &["198.51.100.7"], "6.6.6.6:5"),
+        ] {
+            assert_eq!(client("x-forwarded-for", from, lines), expected, "{lines:?}");
+        }
+        assert_eq!(client("x-real-ip", "10.0.0.1:5", &["1.2.3.4"]), "1.2.3.4:0");
+    }
+
+    #[test]
+    fn forwarded_is_read_as_its_standard_has_it() {
+        for (line, expected) in [
+            ("for=198.51.100.7;proto=https", "198.51.100.7:0"),
+            ("For=\"[2001:db9::1]:4711\"", "[2001:db9::1]:4711"),
+            ("by=10.0.0.1; for=\"198.51.100.7:80\" ;host=\"a,b;c\"", "198.51.100.7:80"),
+            ("for=6.6.6.6, for=198.51.100.7", "198.51.100.7:0"),
+            ("for=198.51.100.7, for=10.0.0.2", "198.51.100.7:0"),
+            ("for=6.6.6.6, for=_hidden", "127.0.0.1:5"),
+            ("proto=https", "127.0.0.1:5"),
+            ("for=6.6.6.6;by=\", for=198.51.100.7", "127.0.0.1:5"),
+        ] {
+            assert_eq!(client("forwarded", "127.0.0.1:5", &[line]), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_says_whether_it_was_asked_over_tls() {
+        for (header, from, name, line, expected) in [
+            ("x-forwarded-for", "10.0.0.1:5", "x-forwarded-proto", "https", true),
+            ("x-forwarded-for", "10.0.0.1:5", "x-forwarded-proto", "http, HTTPS", true),
+            ("x-forwarded-for", "10.0.0.1:5", "x-forwarded-proto", "https, http", false),
+            ("x-forwarded-for", "6.6.6.6:5", "x-forwarded-proto", "https", false),
+            ("forwarded", "10.0.0.1:5", "forwarded", "for=1.2.3.4;proto=https", true),
+            ("forwarded", "10.0.0.1:5", "x-forwarded-proto", "https", false),
+        ] {
+            let proxies = proxies(header);
+            let name = HeaderName::try_from(name).unwrap();
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(line))]);
+            let client = proxies.client(peer(&proxies, from), &headers);
+            assert_eq!(client.is_encrypted, expected, "{header} {from} {line}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a client writes in front, it is taken for what its proxy has seen.
+        #[test]
+        fn nobody_is_whom_they_say(said in "[ -~]{0,40}", header in 0..2_usize) {
+            let (name, seen) = [
+                ("x-forwarded-for", "198.51.100.7"),
+                ("forwarded", "for=198.51.100.7"),
+            ][header];
+            // One line that the proxy has added, and one that it has added to: a quote that
+            // is open in it is the client's, and the worst that it does is to hide.
+            prop_assert_eq!(client(name, "10.0.0.1:5", &[&said, seen]), "198.51.100.7:0");
+            let joined = format!("{said}, {seen}");
+            let found = client(name, "10.0.0.1:5", &[&joined]);
+            prop_assert!(found == "198.51.100.7:0" || found == "10.0.0.1:5", "{}", found);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! TLS of the listeners: one certificate, exchanged while they go on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::places::Places;
+use crate::config::TlsConfig;
+
+/// What listeners that speak TLS share.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    config: Arc<rustls::ServerConfig>,
+    certificate: Arc<Certificate>,
+    /// For handshakes that are under way.
+    handshakes: Places,
+    timeout: Duration,
+}
+
+/// The certificate, as its files were when they were last read and in order.
+#[derive(Debug)]
+struct Certificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: ArcSwap<Read>,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+struct Read {
+    certified: Arc<CertifiedKey>,
+    /// Of both files.
+    digest: [u8; 32],
+}
+
+/// Why a connection does not speak TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// There are as many handshakes as there may be.
+    #[error("there are as many handshakes as there may be (tls.max_handshakes)")]
+    Busy,
+    /// It took too long.
+    #[error("the handshake did not end in time (tls.handshake_timeout_ms)")]
+    Late,
+    /// The client asks for a page without TLS.
+    #[error("the client speaks HTTP without TLS")]
+    Plain,
+    /// The client or the way to it is to blame.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
+
+/// The share of handshakes that one address may have.
+const OF_ADDRESS: usize = 4;
+/// The one protocol that is spoken over it.
+const ALPN: &[u8] = b"http/1.1";
+/// What each connection of TLS begins with.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+impl Tls {
+    /// Reads the certificate. The error says which file is to blame.
+    pub(crate) fn new(config: &TlsConfig) -> Result<Self, String> {
+        let provider = Arc::new(ring::default_provider());
+        let certificate = Arc::new(Certificate::read(config, &provider)?);
+        let failed = |error: rustls::Error| format!("TLS cannot be set up: {error}");
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(failed)?;
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificate>::clone(&certificate);
+        let mut server = builder.with_no_client_auth().with_cert_resolver(resolver);
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        // Clients that come back take less of the processor.
+        server.ticketer = ring::Ticketer::new().map_err(failed)?;
+        let TlsConfig { max_handshakes, handshake_timeout_ms, .. } = *config;
+        Ok(Self {
+            config: Arc::new(server),
+            certificate,
+            handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(OF_ADDRESS)),
+            timeout: Duration::from_millis(handshake_timeout_ms),
+        })
+    }
+
+    /// Reads the files of the certificate anew: whether it is another now.
+    pub(crate) fn reread(&self) -> Result<bool, String> {
+        self.certificate.reread()
+    }
+
+    /// Has a connection speak TLS. `of` is whose it is, if it is not a proxy's.
+    pub(super) async fn accept(
+        &self,
+        socket: TcpStream,
+        of: Option<SocketAddr>,
+    ) -> Result<Box<TlsStream<TcpStream>>, TlsError> {
+        let place = match of {
+            Some(client) => self.handshakes.take(client.ip()),
+            None => self.handshakes.take_for_many(),
+        };
+        let _place = place.ok_or(TlsError::Busy)?;
+        let handshake = async {
+            let mut first = [0];
+            if socket.peek(&mut first).await? > 0 && first != [HANDSHAKE_RECORD] {
+                let is_http = first.first().is_some_and(u8::is_ascii_uppercase);
+                if is_http {
+                    super::listener::say_tls(socket).await?;
+                    return Err(TlsError::Plain);
+                }
+            }
+            Ok(TlsAcceptor::from(Arc::clone(&self.config)).accept(socket).await?)
+        };
+        let stream = tokio::time::timeout(self.timeout, handshake);
+        Ok(Box::new(stream.await.map_err(|_| TlsError::Late)??))
+    }
+}
+
+impl Certificate {
+    fn read(config: &TlsConfig, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+        let TlsConfig { certificate, key, .. } = config.clone();
+        let read = Read::new(&certificate, &key, provider)?;
+        let provider = Arc::clone(provider);
+        Ok(Self { certificate, key, current: ArcSwap::from_pointee(read), provider })
+    }
+
+    fn reread(&self) -> Result<bool, String> {
+        let read = Read::new(&self.certificate, &self.key, &self.provider)?;
+        if read.digest == self.current.load().digest {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(read));
+        Ok(true)
+    }
+}
+
+impl Read {
+    fn new(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Self, String> {
+        let problem = |name: &str, path: &Path, why: &dyn std::fmt::Display| {
+            format!("tls.{name} is {}, {why}", path.display())
+        };
+        let bytes = |name, path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| problem(name, path, &format!("which cannot be read: {error}")))
+        };
+        let (chain_pem, key_pem) = (bytes("certificate", certificate)?, bytes("key", key)?);
+        let chain = CertificateDer::pem_slice_iter(&chain_pem).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| {
+            problem("certificate", certificate, &format!("which is no PEM: {error}"))
+        })?;
+        if chain.is_empty() {
+            let why = "which has no certificate; PEM with BEGIN CERTIFICATE is expected";
+            return Err(problem("certificate", certificate, &why));
+        }
+        let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| match error {
+            pem::Error::NoItemsFound => {
+                let why = "which has no private key; PEM with BEGIN PRIVATE KEY is expected";
+                problem("key", key, &why)
+            }
+            error => problem("key", key, &format!("which is no PEM: {error}")),
+        })?;
+        let certified = CertifiedKey::from_der(chain, private, provider).map_err(|error| {
+            format!(
+                "tls.key is {}, which is not the key of {}, or cannot be used: {error}",
+                key.display(),
+                certificate.display()
+            )
+        })?;
+        let mut digest = Sha256::new_with_prefix(&chain_pem);
+        digest.update(&key_pem);
+        Ok(Self { certified: Arc::new(certified), digest: digest.finalize().into() })
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.load().certified))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn files() -> (TempDir, TlsConfig) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = TlsConfig {
+            certificate: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+            handshake_timeout_ms: 1_000,
+            max_handshakes: 8,
+        };
+        issue(&config);
+        (folder, config)
+    }
+
+    fn issue(config: &TlsConfig) {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&config.certificate, issued.cert.pem()).unwrap();
+        fs::write(&config.key, issued.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_is_exchanged_when_it_fits_its_key() {
+        let (_folder, config) = files();
+        let tls = Tls::new(&config).unwrap();
+        assert_eq!(tls.reread(), Ok(false));
+        let before = fs::read(&config.key).unwrap();
+        issue(&config);
+        let after = fs::read(&config.key).unwrap();
+        // Who renews them writes one file after the other.
+        fs::write(&config.key, before).unwrap();
+        assert!(tls.reread().unwrap_err().contains("which is not the key of"));
+        fs::write(&config.key, after).unwrap();
+        assert_eq!((tls.reread(), tls.reread()), (Ok(true), Ok(false)));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_said() {
+        let (_folder, config) = files();
+        let key = fs::read(&config.key).unwrap();
+        for (path, text, problem) in [
+            (&config.key, None, "key.pem, which cannot be read: No such file"),
+            (&config.key, Some(""), "key.pem, which has no private key; PEM with"),
+            (&config.certificate, Some("x"), "cert.pem, which has no certificate; PEM with"),
+        ] {
+            let _ = fs::remove_file(path);
+            if let Some(text) = text {
+                fs::write(path, text).unwrap();
+            }
+            let error = Tls::new(&config).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+            fs::write(&config.key, &key).unwrap();
+        }
+    }
+}
