@@ -24,8 +24,20 @@ pub struct Run {
 /// # Panics
 /// If it does not end by itself.
 pub async fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Run {
+    run_in(&[], args).await
+}
+
+/// The same with these variables in its environment.
+///
+/// # Panics
+/// If it does not end by itself.
+pub async fn run_in<A: AsRef<OsStr>>(
+    environment: &[(&str, &str)],
+    args: impl IntoIterator<Item = A>,
+) -> Run {
     let child = Command::new(binary())
         .args(args)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -30,7 +30,7 @@ mod socket;
 pub use app::App;
 pub use binary::binary;
 pub use browser::{assert_picture, chromium, screenshots};
-pub use cli::{Run, run};
+pub use cli::{Run, run, run_in};
 pub use client::TestClient;
 pub use http::{HttpRequest, HttpResponse};
 pub use raw::{RawSocket, opcode};

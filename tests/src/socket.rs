@@ -52,7 +52,11 @@ impl TestSocket {
     ///
     /// # Panics
     /// If the server does not accept.
-    pub async fn over_any(stream: impl Wire + 'static, url: &str, headers: &[(&str, &str)]) -> Self {
+    pub async fn over_any(
+        stream: impl Wire + 'static,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
         let path = url;
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let mut request = url.into_client_request().expect("a URL");

@@ -10,14 +10,19 @@ use clap::Args;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use crate::egress::tls_config;
+
 /// Which server, and how its answers are printed.
 #[derive(Clone, Debug, Args)]
 pub(super) struct AdminArgs {
-    /// The server's admin interface: `HOST:PORT`, `:PORT` or `http://HOST:PORT`.
+    /// The server's admin interface: `HOST:PORT`, `:PORT`, `http://HOST:PORT` or
+    /// `https://HOST:PORT`.
     #[arg(
         long,
         global = true,
@@ -75,7 +80,7 @@ impl AdminArgs {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let request = request.body(Full::new(Bytes::from(body)))?;
         let asking = async {
-            let client = Client::builder(TokioExecutor::new()).build_http();
+            let client = client();
             let response = client.request(request).await.map_err(|error| self.unreached(&error))?;
             let (head, body) = response.into_parts();
             let body = body.collect().await.with_context(|| format!("{url} broke off"))?;
@@ -101,7 +106,7 @@ impl AdminArgs {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Full::new(component))?;
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let client = client();
         let response = client.request(request).await.map_err(|error| self.unreached(&error))?;
         let (head, mut body) = response.into_parts();
         if !head.status.is_success() {
@@ -131,6 +136,14 @@ impl AdminArgs {
             self.url()
         )
     }
+}
+
+/// Asks over HTTP, or over TLS with the machine's own root certificates (or those in
+/// `SSL_CERT_FILE`).
+fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls_config());
+    let https = https.https_or_http().enable_http1().build();
+    Client::builder(TokioExecutor::new()).build(https)
 }
 
 /// The JSON of an answer, or what went wrong.
@@ -163,14 +176,14 @@ fn admin_url(text: &str) -> Result<Uri, String> {
     // An empty variable is none.
     let text = if text.is_empty() { DEFAULT_ADMIN } else { text };
     let expected = || format!("{text:?} is no address; one such as 127.0.0.1:4001 is expected");
-    if text.starts_with("https://") {
-        return Err("the admin interface speaks http; put TLS in front of it with a tunnel, and \
-                    name the tunnel's end here"
-            .to_owned());
-    }
-    let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let (scheme, host) = match text.split_once("://") {
+        Some((scheme @ ("http" | "https"), host)) => (scheme, host),
+        Some(_) => return Err(expected()),
+        None => ("http", text),
+    };
+    let host = host.trim_end_matches('/');
     let host = if host.starts_with(':') { format!("127.0.0.1{host}") } else { host.to_owned() };
-    let uri: Uri = format!("http://{host}").parse().map_err(|_| expected())?;
+    let uri: Uri = format!("{scheme}://{host}").parse().map_err(|_| expected())?;
     let plain = uri.path() == "/" && uri.query().is_none() && uri.port_u16().is_some();
     plain.then_some(uri).ok_or_else(expected)
 }
@@ -204,7 +217,8 @@ mod tests {
             assert_eq!(admin_url(text).unwrap().to_string(), url);
         }
         assert_eq!(admin_url(""), admin_url(DEFAULT_ADMIN));
-        for text in ["localhost", "https://a:1", "http://a:1/b", "a:1?b", "a b:1", "a:99999"] {
+        assert_eq!(admin_url("https://a:1").unwrap().to_string(), "https://a:1/");
+        for text in ["localhost", "ftp://a:1", "http://a:1/b", "a:1?b", "a b:1", "a:99999"] {
             assert!(admin_url(text).is_err(), "{text}");
         }
     }

@@ -152,6 +152,7 @@ impl App {
 
     /// Reads the text of a `millrace.toml`; the error says what was found and
     /// what is allowed. Secrets that are elsewhere are not read.
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn parse(folder: PathBuf, text: &str) -> Result<Self, String> {
         Self::parse_with(folder, text, &Environment::default())
     }

@@ -185,7 +185,12 @@ fn one_of(text: &str, is_allowed: impl Fn(Value) -> Result<(), String>) -> Resul
         Err(problem) => problem,
     };
     let Some(value) = as_toml(text) else { return Err(problem) };
-    is_allowed(value.clone()).map(|()| value)
+    match is_allowed(value.clone()) {
+        Ok(()) => Ok(value),
+        // No text at all is allowed there.
+        Err(of_value) if problem.contains("invalid type: string") => Err(of_value),
+        Err(_) => Err(problem),
+    }
 }
 
 fn as_toml(text: &str) -> Option<Value> {

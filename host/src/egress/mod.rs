@@ -131,12 +131,17 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     match builder.clone().with_native_roots() {
         Ok(builder) => builder.with_no_client_auth(),
         Err(error) => {
-            tracing::warn!(%error, "this machine has no root certificates: plugins reach no \
-                https server; install ca-certificates, or name a file in SSL_CERT_FILE");
+            tracing::warn!(%error, "this machine has no root certificates: no https \
+                server is reached; install ca-certificates, or name a file in SSL_CERT_FILE");
             builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
         }
     }
 });
+
+/// TLS as a client that trusts whom this machine trusts.
+pub(crate) fn tls_config() -> ClientConfig {
+    TLS.clone()
+}
 
 impl Egress {
     pub(crate) fn new(config: EgressConfig) -> Self {

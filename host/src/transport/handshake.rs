@@ -45,7 +45,7 @@ pub(super) async fn respond(
     if asked.is_ok()
         && let Err(busy) = admit(client, &admitted, shared)
     {
-        return refused(busy, &admitted, shared);
+        return refused(*busy, &admitted, shared);
     }
     let checked = match asked {
         Ok(asked) => decide(asked, peer, shared, realm).await,
@@ -76,7 +76,7 @@ pub(super) async fn respond(
 }
 
 /// Whether there is room for another client now; the answer if not.
-fn admit(client: Peer, admitted: &Admitted, shared: &Shared) -> Result<(), Response<Body>> {
+fn admit(client: Peer, admitted: &Admitted, shared: &Shared) -> Result<(), Refused> {
     let (peer, connects) = (client.address, shared.admission.connect(client.ip()));
     let (reason, after, why) = match connects {
         Err(TooSoon { after, reason }) => {
@@ -94,7 +94,7 @@ fn admit(client: Peer, admitted: &Admitted, shared: &Shared) -> Result<(), Respo
     let mut busy = http::busy(after, why);
     // It takes no place of those that are let in.
     busy.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    Err(busy)
+    Err(Box::new(busy))
 }
 
 /// The answer to a handshake or a host that is refused; the last one if there were many.

@@ -209,7 +209,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\
     Connection: close\r\n\r\ntoo many connections\n";
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 37\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\n\
     Connection: close\r\n\r\nTLS is spoken here: ask with https://\n";
 
 /// Tells a client that asks over plain HTTP where TLS is spoken.
