@@ -260,3 +260,6 @@ pub(super) const TLS_MAX_HANDSHAKES: usize = 1_024;
 
 /// Some hundred versions of plugins.
 pub(super) const CACHE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// A quarter of a core with a key of the usual kind (ECDSA), a core with RSA.
+pub(super) const TLS_MAX_HANDSHAKES_PER_SECOND: u32 = 1_000;

@@ -4,6 +4,7 @@
 mod admin;
 mod app;
 mod app_plugin;
+mod app_secrets;
 mod check;
 mod compile;
 mod defaults;

@@ -39,10 +39,18 @@ pub struct TlsConfig {
     /// is closed.
     #[serde(default = "default_handshakes")]
     pub max_handshakes: usize,
+    /// Handshakes of the server in a second, half of them of one address but this machine's
+    /// own; a further connection is closed. 0 is without bound.
+    #[serde(default = "default_handshakes_per_second")]
+    pub max_handshakes_per_second: u32,
 }
 
 fn default_handshake_timeout() -> u64 {
     defaults::TLS_HANDSHAKE_TIMEOUT_MS
+}
+
+fn default_handshakes_per_second() -> u32 {
+    defaults::TLS_MAX_HANDSHAKES_PER_SECOND
 }
 
 fn default_handshakes() -> usize {

@@ -22,8 +22,7 @@ pub struct Admission {
     permits: Arc<Semaphore>,
     max_connections: u32,
     addresses: Arc<Addresses>,
-    connects: Mutex<Bucket>,
-    connects_by_address: Rates,
+    connects: Rates,
     joins: Mutex<Bucket>,
 }
 
@@ -60,10 +59,11 @@ pub(crate) enum Turned {
 /// Handshakes of one connection that may be refused; then it is closed.
 const MAX_REFUSALS: u32 = 10;
 
-/// A bucket for each address that has come lately.
+/// How often something may be done: in total, and by one address.
 #[derive(Debug)]
-struct Rates {
-    /// In a second; 0 is without bound.
+pub(crate) struct Rates {
+    all: Mutex<Bucket>,
+    /// By one address in a second; 0 is without bound.
     rate: u32,
     /// Whether it is of this machine's own clients, too: proxies and benchmarks.
     of_loopback: bool,
@@ -108,8 +108,10 @@ impl Admission {
             permits: Arc::new(Semaphore::new(max)),
             max_connections,
             addresses: Arc::new(addresses),
-            connects: bucket(config.max_connects_per_second),
-            connects_by_address: Rates::new(config),
+            connects: Rates::new(
+                config.max_connects_per_second,
+                config.max_connects_per_second_per_address,
+            ),
             joins: bucket(config.max_joins_per_second),
         }
     }
@@ -142,10 +144,7 @@ impl Admission {
 
     /// Whether a client of an address may connect now; if not, when to try again.
     pub(crate) fn connect(&self, address: IpAddr) -> Result<(), TooSoon> {
-        let now = Instant::now();
-        let of_address = self.connects_by_address.take(address, now);
-        of_address.map_err(|after| TooSoon { after, reason: "address_rate" })?;
-        lock(&self.connects).take(now).map_err(|after| TooSoon { after, reason: "rate" })
+        self.connects.take(address, Instant::now())
     }
 
     /// Whether a topic may be joined now; if not, when to try again.
@@ -168,15 +167,24 @@ impl Admitted {
 }
 
 impl Rates {
-    fn new(config: &SocketConfig) -> Self {
-        let of_all = config.max_connects_per_second;
-        let set = config.max_connects_per_second_per_address;
-        let rate = set.unwrap_or(of_all.div_ceil(2));
-        let buckets = Buckets { of: HashMap::new(), swept: Instant::now() };
-        Self { rate, of_loopback: set.is_some(), buckets: Mutex::new(buckets) }
+    /// `of_all` in a second, and of one address as many as are set, or half of it; 0 is
+    /// without bound.
+    pub(crate) fn new(of_all: u32, of_one: Option<u32>) -> Self {
+        let rate = of_one.unwrap_or(of_all.div_ceil(2));
+        let now = Instant::now();
+        let buckets = Mutex::new(Buckets { of: HashMap::new(), swept: now });
+        let all = Mutex::new(Bucket::new(f64::from(of_all), now));
+        Self { all, rate, of_loopback: of_one.is_some(), buckets }
     }
 
-    fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    /// Whether it may be done by an address now; if not, when to try again.
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), TooSoon> {
+        let of_address = self.take_of(address, now);
+        of_address.map_err(|after| TooSoon { after, reason: "address_rate" })?;
+        lock(&self.all).take(now).map_err(|after| TooSoon { after, reason: "rate" })
+    }
+
+    fn take_of(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let is_own = address.to_canonical().is_loopback();
         if self.rate == 0 || (is_own && !self.of_loopback) {
             return Ok(());
@@ -320,7 +328,7 @@ mod tests {
 
     #[test]
     fn addresses_are_forgotten_when_they_may_do_all_again() {
-        let rates = rates(0, Some(2)).connects_by_address;
+        let rates = rates(0, Some(2)).connects;
         let start = Instant::now();
         for host in 0..200 {
             assert_eq!(rates.take([10, 0, 0, host].into(), start), Ok(()));

@@ -19,7 +19,7 @@ mod stage;
 mod swap;
 
 pub use admission::Admission;
-pub(crate) use admission::{AddressSlot, Addresses, Admitted, TooSoon, Turned, network};
+pub(crate) use admission::{AddressSlot, Addresses, Admitted, Rates, TooSoon, Turned, network};
 pub(crate) use client::Client;
 pub(crate) use compiler::compile;
 pub use connections::Connections;

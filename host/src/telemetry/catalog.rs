@@ -59,7 +59,8 @@ catalog! {
     /// refused on loopback as its host is not known (`socket.hosts`). As `repeated`, a connection
     /// was closed after ten handshakes that were refused. As `proxy_header`, one was closed that
     /// did not begin as its listener's `proxy_protocol` asks for; as `tls`, one whose TLS handshake
-    /// failed or took too long; as `tls_busy`, one above `tls.max_handshakes`.
+    /// failed or took too long; as `tls_busy`, one above `tls.max_handshakes`; as `tls_rate`, one above
+    /// `tls.max_handshakes_per_second`.
     SocketRefused: Counter "socket.refused" "connections" ["reason"];
     /// A certificate or a secret in a file was found to have changed: `ok`, or `failed` if what is
     /// there is not in order, and the server goes on with what it had.

@@ -53,6 +53,7 @@ impl Shut {
         match self {
             Self::Stranger | Self::Header(_) | Self::LateHeader => "proxy_header",
             Self::Tls(TlsError::Busy) => "tls_busy",
+            Self::Tls(TlsError::TooSoon) => "tls_rate",
             Self::Tls(_) => "tls",
         }
     }
@@ -83,10 +84,7 @@ impl Door {
             false => peer,
         };
         let stream = match (socket, &self.tls) {
-            (Socket::Tcp(tcp), Some(tls)) => {
-                let of = (!peer.is_proxy).then_some(peer.address);
-                Stream::Tls(tls.accept(tcp, of).await?)
-            }
+            (Socket::Tcp(tcp), Some(tls)) => Stream::Tls(tls.accept(tcp, peer).await?),
             (Socket::Tcp(tcp), None) => Stream::Tcp(tcp),
             (Socket::Unix(unix), _) => Stream::Unix(unix),
         };

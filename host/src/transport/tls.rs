@@ -1,10 +1,9 @@
 //! TLS of the listeners: one certificate, exchanged while they go on.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
@@ -18,8 +17,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::peer::Peer;
 use super::places::Places;
 use crate::config::TlsConfig;
+use crate::server::Rates;
 
 /// What listeners that speak TLS share.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Tls {
     certificate: Arc<Certificate>,
     /// For handshakes that are under way.
     handshakes: Places,
+    /// Of handshakes that begin.
+    rates: Rates,
     timeout: Duration,
 }
 
@@ -53,6 +56,11 @@ pub(crate) enum TlsError {
     /// There are as many handshakes as there may be.
     #[error("there are as many handshakes as there may be (tls.max_handshakes)")]
     Busy,
+    /// There were too many lately.
+    #[error(
+        "there are more handshakes than there may be in a second (tls.max_handshakes_per_second)"
+    )]
+    TooSoon,
     /// It took too long.
     #[error("the handshake did not end in time (tls.handshake_timeout_ms)")]
     Late,
@@ -85,10 +93,12 @@ impl Tls {
         // Clients that come back take less of the processor.
         server.ticketer = ring::Ticketer::new().map_err(failed)?;
         let TlsConfig { max_handshakes, handshake_timeout_ms, .. } = *config;
+        let rates = Rates::new(config.max_handshakes_per_second, None);
         Ok(Self {
             config: Arc::new(server),
             certificate,
             handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(OF_ADDRESS)),
+            rates,
             timeout: Duration::from_millis(handshake_timeout_ms),
         })
     }
@@ -98,17 +108,20 @@ impl Tls {
         self.certificate.reread()
     }
 
-    /// Has a connection speak TLS. `of` is whose it is, if it is not a proxy's.
+    /// Has a connection of a peer speak TLS.
     pub(super) async fn accept(
         &self,
         socket: TcpStream,
-        of: Option<SocketAddr>,
+        of: Peer,
     ) -> Result<Box<TlsStream<TcpStream>>, TlsError> {
-        let place = match of {
-            Some(client) => self.handshakes.take(client.ip()),
-            None => self.handshakes.take_for_many(),
+        let place = match of.is_proxy {
+            false => self.handshakes.take(of.ip()),
+            true => self.handshakes.take_for_many(),
         };
         let _place = place.ok_or(TlsError::Busy)?;
+        if !of.is_proxy {
+            self.rates.take(of.ip(), Instant::now()).map_err(|_| TlsError::TooSoon)?;
+        }
         let handshake = async {
             let mut first = [0];
             if socket.peek(&mut first).await? > 0 && first != [HANDSHAKE_RECORD] {
@@ -202,6 +215,7 @@ mod tests {
             key: folder.path().join("key.pem"),
             handshake_timeout_ms: 1_000,
             max_handshakes: 8,
+            max_handshakes_per_second: 0,
         };
         issue(&config);
         (folder, config)
