@@ -17,7 +17,7 @@ async fn a_hangup_stops_no_server() {
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
     for times in 1..=2 {
         kill_process(pid, Signal::HUP).unwrap();
-        server.wait_for_log("SIGHUP changes nothing", times);
+        server.wait_for_log("SIGHUP: the certificate and secrets", times);
         client.expect_nothing_from("room:a").await;
     }
     assert_eq!(server.terminate().code(), Some(0));
