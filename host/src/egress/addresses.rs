@@ -1,6 +1,7 @@
 //! Which addresses plugins may connect to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::Error as _;
@@ -14,6 +15,8 @@ pub struct Network(IpNet);
 /// lists.
 #[derive(Clone, Debug)]
 pub(super) struct Allowed {
+    /// Whose requests they are.
+    pub(super) plugin: Arc<str>,
     listed: Vec<Network>,
     /// Whether those of this machine are left out, whatever is listed.
     not_here: bool,
@@ -22,15 +25,22 @@ pub(super) struct Allowed {
 /// A host has only addresses that are not allowed.
 #[derive(Clone, Debug)]
 pub(super) struct Refused {
+    plugin: Arc<str>,
     host: String,
     address: IpAddr,
     why: &'static str,
+    /// What of its configuration would allow it.
+    key: &'static str,
 }
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { host, address, why } = self;
-        write!(f, "the host {host:?} has the address {address}, which is {why} would allow it")
+        let Self { plugin, host, address, why, key } = self;
+        write!(
+            f,
+            "the host {host:?} has the address {address}, which is {why}; plugins.{plugin}.http.{key} \
+             would allow it"
+        )
     }
 }
 
@@ -45,8 +55,8 @@ impl Network {
 }
 
 impl Allowed {
-    pub(super) fn new(listed: Vec<Network>) -> Self {
-        Self { listed, not_here: false }
+    pub(super) fn new(plugin: &str, listed: Vec<Network>) -> Self {
+        Self { plugin: plugin.into(), listed, not_here: false }
     }
 
     /// The same for a port that the server itself listens on.
@@ -59,14 +69,15 @@ impl Allowed {
         // `::ffff:127.0.0.1` is 127.0.0.1.
         let canonical = address.to_canonical();
         let is_listed = || self.listed.iter().any(|network| network.contains(canonical));
-        let why = if !is_public(canonical) && !is_listed() {
-            "not public; [plugins.NAME.http] addresses"
+        let (why, key) = if !is_public(canonical) && !is_listed() {
+            ("not public", "addresses")
         } else if self.not_here && is_here(canonical) {
-            "this machine's, and the port is the server's own; [plugins.NAME.http] own_listeners"
+            ("this machine's, and the port is the server's own", "own_listeners")
         } else {
             return Ok(());
         };
-        Err(Refused { host: host.to_owned(), address, why })
+        let (plugin, host) = (Arc::clone(&self.plugin), host.to_owned());
+        Err(Refused { plugin, host, address, why, key })
     }
 }
 
@@ -148,18 +159,21 @@ mod tests {
 
     fn contains(listed: &[&str], address: &str) -> bool {
         let listed = listed.iter().map(|n| Network(n.parse().unwrap())).collect();
-        Allowed::new(listed).check("a.com", address.parse().unwrap()).is_ok()
+        Allowed::new("room", listed).check("a.com", address.parse().unwrap()).is_ok()
     }
 
     #[test]
     fn the_servers_own_listeners_are_left_out_whatever_is_listed() {
         let all = vec![Network("0.0.0.0/0".parse().unwrap()), Network("::/0".parse().unwrap())];
-        let allowed = Allowed::new(all);
+        let allowed = Allowed::new("room", all);
         for here in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0"] {
             let here = here.parse().unwrap();
             assert!(allowed.check("a.com", here).is_ok(), "{here}");
             let refused = allowed.not_here().check("a.com", here).unwrap_err().to_string();
-            assert!(refused.contains("own_listeners would allow it"), "{refused}");
+            assert!(
+                refused.contains("plugins.room.http.own_listeners would allow it"),
+                "{refused}"
+            );
         }
         assert!(allowed.not_here().check("a.com", "192.0.2.1".parse().unwrap()).is_ok());
     }

@@ -144,8 +144,9 @@ pub(crate) fn tls_config() -> ClientConfig {
 }
 
 impl Egress {
-    pub(crate) fn new(config: EgressConfig) -> Self {
-        let allowed = Arc::new(Allowed::new(config.addresses.clone()));
+    /// That of `plugin`.
+    pub(crate) fn new(plugin: &str, config: EgressConfig) -> Self {
+        let allowed = Arc::new(Allowed::new(plugin, config.addresses.clone()));
         let client = (!config.hosts.is_empty()).then(|| client(&allowed));
         let slots = Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS));
         let (own_ports, beside) = (OwnPorts::default(), OnceLock::new());

@@ -102,7 +102,8 @@ fn allow(uri: &Uri, config: &EgressConfig, allowed: &Allowed) -> Result<(), Egre
         let hosts = if hosts.is_empty() { "none".to_owned() } else { hosts.join(", ") };
         return Err(EgressError::Denied(format!(
             "the host {host:?} with port {port} is not allowed; allowed are: {hosts} \
-             ([plugins.NAME.http] hosts)"
+             (plugins.{}.http.hosts)",
+            allowed.plugin
         )));
     }
     // What is an address already is resolved by nobody.
@@ -170,7 +171,7 @@ mod tests {
         };
         edit(&mut request);
         let text = "hosts = [\"a.com\", \"127.0.0.1:*\", \"[::1]:*\"]\nmax_request_bytes = 3";
-        request.checked(&toml::from_str(text).unwrap(), &Allowed::new(Vec::new()))
+        request.checked(&toml::from_str(text).unwrap(), &Allowed::new("room", Vec::new()))
     }
 
     #[test]
@@ -215,9 +216,15 @@ mod tests {
         for (url, problem) in [
             ("http://b.com/", "\"b.com\" with port 80 is not allowed; allowed are: a.com"),
             ("http://a.com:8080/", "\"a.com\" with port 8080 is not allowed"),
-            ("http://127.0.0.1/", "has the address 127.0.0.1, which is not public"),
+            (
+                "http://127.0.0.1/",
+                "has the address 127.0.0.1, which is not public; plugins.room.http.addresses would",
+            ),
             ("http://[::1]/", "has the address ::1, which is not public"),
-            ("http://[::ffff:127.0.0.1]/", "is not allowed"),
+            (
+                "http://[::ffff:127.0.0.1]/",
+                "is not allowed; allowed are: a.com, 127.0.0.1:*, [::1]:* (plugins.room.http.hosts)",
+            ),
         ] {
             match check(|r| r.url = url.to_owned()) {
                 Err(EgressError::Denied(text)) => assert!(text.contains(problem), "{text}"),

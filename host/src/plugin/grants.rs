@@ -35,8 +35,11 @@ pub enum Need {
 
 /// There is no grant for something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {wanted:?} is not granted; granted are {granted:?} (plugins.NAME.grants.{key})")]
+#[error(
+    "{what} {wanted:?} is not granted; granted are {granted:?} (plugins.{plugin}.grants.{key})"
+)]
 pub struct Denied {
+    plugin: String,
     what: &'static str,
     wanted: String,
     granted: Vec<String>,
@@ -64,53 +67,44 @@ impl Grants {
         all.iter().any(|names| !names.iter().any(|name| name == "*"))
     }
 
-    /// Whether something is granted; all that a name with `*` stands for, if it is
-    /// one.
-    pub(crate) fn check(&self, need: &Need) -> Result<(), Denied> {
-        match need {
-            Need::Publish(topic) => check("the topic", topic, "publish", &self.publish),
-            Need::Enqueue(pipeline) => check("the pipeline", pipeline, "enqueue", &self.enqueue),
-            Need::Subscribe(topic) => {
-                check("a subscription to", topic, "subscribe", &self.subscribe)
-            }
-            Need::Disconnect(user_id) => {
-                check("to disconnect the user id", user_id, "disconnect", &self.disconnect)
-            }
-            Need::Reply(plugin) => {
-                check("a socket ref of the plugin", plugin, "reply", &self.reply)
+    /// Whether something is granted to `plugin`, whose grants these are; all that a name
+    /// with `*` stands for, if it is one.
+    pub(crate) fn check(&self, plugin: &str, need: &Need) -> Result<(), Denied> {
+        let (what, key, granted) = match need {
+            Need::Publish(_) => ("the topic", "publish", &self.publish),
+            Need::Enqueue(_) => ("the pipeline", "enqueue", &self.enqueue),
+            Need::Subscribe(_) => ("a subscription to", "subscribe", &self.subscribe),
+            Need::Disconnect(_) => ("to disconnect the user id", "disconnect", &self.disconnect),
+            Need::Reply(_) => ("a socket ref of the plugin", "reply", &self.reply),
+        };
+        let wanted = need.name();
+        let grants = |name: &String| match name.strip_suffix('*') {
+            Some(start) => wanted.starts_with(start),
+            None => wanted == name,
+        };
+        match granted.iter().any(grants) {
+            true => Ok(()),
+            false => {
+                let (plugin, wanted) = (plugin.to_owned(), wanted.to_owned());
+                Err(Denied { plugin, what, wanted, granted: granted.clone(), key })
             }
         }
     }
 
     /// There is no grant for a socket ref that the server has not made.
-    pub(crate) fn forged(&self, text: &str) -> Denied {
+    pub(crate) fn forged(&self, plugin: &str, text: &str) -> Denied {
         let wanted = text.chars().take(MOST_SHOWN).collect();
         let what = "what is no socket ref of this server,";
-        Denied { what, wanted, granted: self.reply.clone(), key: "reply" }
+        let plugin = plugin.to_owned();
+        Denied { plugin, what, wanted, granted: self.reply.clone(), key: "reply" }
     }
 
     /// Of several, those that are not granted, one in a line; an error if there are
     /// any.
-    pub(crate) fn check_all(&self, needs: &[Need]) -> Result<(), String> {
-        let denied = needs.iter().filter_map(|need| self.check(need).err());
+    pub(crate) fn check_all(&self, plugin: &str, needs: &[Need]) -> Result<(), String> {
+        let denied = needs.iter().filter_map(|need| self.check(plugin, need).err());
         let denied: Vec<String> = denied.map(|denied| denied.to_string()).collect();
         if denied.is_empty() { Ok(()) } else { Err(denied.join("\n")) }
-    }
-}
-
-fn check(
-    what: &'static str,
-    wanted: &str,
-    key: &'static str,
-    granted: &[String],
-) -> Result<(), Denied> {
-    let grants = |name: &String| match name.strip_suffix('*') {
-        Some(start) => wanted.starts_with(start),
-        None => wanted == name,
-    };
-    match granted.iter().any(grants) {
-        true => Ok(()),
-        false => Err(Denied { what, wanted: wanted.to_owned(), granted: granted.to_vec(), key }),
     }
 }
 
@@ -145,7 +139,7 @@ mod tests {
     fn publish(names: &[&str], topic: &str) -> Result<(), Denied> {
         let publish = names.iter().map(ToString::to_string).collect();
         let grants = Grants { publish, ..Grants::default() };
-        grants.check(&Need::Publish(topic.to_owned()))
+        grants.check("relay", &Need::Publish(topic.to_owned()))
     }
 
     #[test]
@@ -168,11 +162,11 @@ mod tests {
     #[test]
     fn another_plugins_socket_refs_take_a_grant() {
         let room = Need::Reply("room".to_owned());
-        assert!(Grants::default().check(&room).is_err());
+        assert!(Grants::default().check("relay", &room).is_err());
         let grants: Grants = toml::from_str("reply = [\"room\"]").unwrap();
-        assert_eq!(grants.check(&room), Ok(()));
-        assert!(grants.check(&Need::Reply("roommate".to_owned())).is_err());
-        let forged = grants.forged(&"x".repeat(1000)).to_string();
+        assert_eq!(grants.check("relay", &room), Ok(()));
+        assert!(grants.check("relay", &Need::Reply("roommate".to_owned())).is_err());
+        let forged = grants.forged("relay", &"x".repeat(1000)).to_string();
         assert!(forged.contains("no socket ref of this server") && forged.len() < 300, "{forged}");
     }
 
@@ -186,8 +180,9 @@ mod tests {
         ] {
             let grants: Grants = toml::from_str(&format!("{key} = [\"a:*\"]")).unwrap();
             assert!(grants.are_limited(), "{key}");
-            assert_eq!(grants.check(&need("a:1".to_owned())), Ok(()));
-            assert_eq!(grants.check(&need("b".to_owned())).unwrap_err().key, key);
+            assert_eq!(grants.check("relay", &need("a:1".to_owned())), Ok(()));
+            let denied = grants.check("relay", &need("b".to_owned())).unwrap_err();
+            assert_eq!(denied.key, key);
         }
     }
 
@@ -195,7 +190,7 @@ mod tests {
     fn a_denial_says_what_was_wanted_and_what_is_granted() {
         let denied = publish(&["user:*"], "admin").unwrap_err().to_string();
         let expected = "the topic \"admin\" is not granted; granted are [\"user:*\"] \
-                        (plugins.NAME.grants.publish)";
+                        (plugins.relay.grants.publish)";
         assert_eq!(denied, expected);
     }
 
@@ -204,11 +199,11 @@ mod tests {
         assert!(!Grants::default().are_limited());
         let grants: Grants = toml::from_str("enqueue = [\"jobs\"]").unwrap();
         assert!(grants.are_limited());
-        assert_eq!(grants.check(&Need::Publish("any".to_owned())), Ok(()));
+        assert_eq!(grants.check("relay", &Need::Publish("any".to_owned())), Ok(()));
         for need in [Need::Subscribe("any".to_owned()), Need::Disconnect("any".to_owned())] {
-            assert_eq!(grants.check(&need), Ok(()));
+            assert_eq!(grants.check("relay", &need), Ok(()));
         }
         let needs = [Need::Enqueue("jobs".to_owned()), Need::Enqueue("mails".to_owned())];
-        assert!(grants.check_all(&needs).unwrap_err().contains("\"mails\""));
+        assert!(grants.check_all("relay", &needs).unwrap_err().contains("\"mails\""));
     }
 }

@@ -44,7 +44,7 @@ use tracing::warn;
 use crate::channel::{NotARef, RefKey, SocketRef, Unsealed};
 use crate::egress::{Egress, EgressConfig, OwnPorts};
 use crate::secret::Secret;
-use crate::telemetry::{Metric, Metrics, PluginMeters, Seldom};
+use crate::telemetry::{Metric, Metrics, Passed, PluginMeters, Seldom};
 
 /// What a plugin's instances know of their surroundings.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Settings {
         metrics: Metrics,
     ) -> Self {
         let meters = Arc::new(PluginMeters::new(&metrics, &name));
-        let (egress, grants) = (Egress::new(http), Grants::default());
+        let (egress, grants) = (Egress::new(&name, http), Grants::default());
         let own_lines = Seldom::per_second(OWN_LINES_PER_SECOND);
         let lines = Seldom::per_second(LINES_PER_SECOND);
         let withheld = Seldom::per_second(WITHHELD_LINES_PER_SECOND);
@@ -153,13 +153,12 @@ impl Settings {
 
     /// Whether the plugin may do something; it is counted when it may not.
     pub(crate) fn check(&self, need: &Need) -> Result<(), Denied> {
-        self.grants.check(need).inspect_err(|denied| self.count(denied))
+        self.grants.check(&self.name, need).inspect_err(|denied| self.count(denied))
     }
 
-    /// As [`Self::check`], for an effect that is left out when it may not, of which
-    /// the log tells.
-    pub(crate) fn allows(&self, need: &Need) -> Result<(), Denied> {
-        self.check(need).inspect_err(|denied| self.tell(denied))
+    /// Whether one more line about what is withheld from it is logged.
+    pub(crate) fn takes_withheld_line(&self) -> Option<Passed> {
+        self.withheld.pass()
     }
 
     /// What the plugin is given for a socket ref.
@@ -167,40 +166,32 @@ impl Settings {
         Some(self.refs.as_ref()?.seal(socket_ref, &self.name))
     }
 
-    /// Whom a text reaches that the plugin hands in as a socket ref. `None` when it
-    /// is none, or was given to another plugin and there is no grant: as plugins may
-    /// have it from clients, that is no fault.
-    pub(crate) fn unsealed(&self, text: &str) -> Option<SocketRef> {
+    /// Whom a text reaches that the plugin hands in as a socket ref; `None` when they are
+    /// gone. It is denied when it is none, or was given to another plugin and there is no
+    /// grant: as plugins may have it from clients, that is no fault.
+    pub(crate) fn unsealed(&self, text: &str) -> Result<Option<SocketRef>, Denied> {
         let unsealed = match &self.refs {
             Some(refs) => refs.unseal(text),
             None => Err(NotARef::Forged),
         };
         match unsealed {
-            Ok(Unsealed { socket_ref, plugin }) if plugin == self.name => Some(socket_ref),
+            Ok(Unsealed { socket_ref, plugin }) if plugin == self.name => Ok(Some(socket_ref)),
             Ok(Unsealed { socket_ref, plugin }) => {
-                self.allows(&Need::Reply(plugin)).ok().map(|()| socket_ref)
+                self.check(&Need::Reply(plugin)).map(|()| Some(socket_ref))
             }
             Err(NotARef::OfAnotherRun) => {
                 self.metrics.count(Metric::LateGone, 1);
-                None
+                Ok(None)
             }
             Err(NotARef::Forged) => {
-                let denied = self.grants.forged(text);
+                let denied = self.grants.forged(&self.name, text);
                 self.count(&denied);
-                self.tell(&denied);
-                None
+                Err(denied)
             }
         }
     }
 
     fn count(&self, denied: &Denied) {
         self.metrics.count_of(Metric::PluginDenied, &[&self.name, denied.key], 1);
-    }
-
-    fn tell(&self, denied: &Denied) {
-        if let Some(line) = self.withheld.pass() {
-            let others = line.left_out();
-            warn!(plugin = self.name, others, "an effect was left out: {denied}");
-        }
     }
 }

@@ -25,8 +25,10 @@ pub struct Trust {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// It is another one.
-    #[error("has the SHA-256 {found}; {allowed} allowed (plugins.NAME.sha256)")]
+    #[error("has the SHA-256 {found}; {allowed} allowed (plugins.{plugin}.sha256)")]
     Pin {
+        /// Of which plugin it should be.
+        plugin: String,
         /// Its own.
         found: String,
         /// Those of the configuration.
@@ -49,17 +51,18 @@ const SIGNATURE_BYTES: usize = 64;
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
 impl Trust {
-    /// Checks a component with this hash and, if there is one, its signature: 64
-    /// bytes, or those in base64.
+    /// Checks a component of `plugin` with this hash and, if there is one, its signature:
+    /// 64 bytes, or those in base64.
     pub fn check(
         &self,
+        plugin: &str,
         wasm: &[u8],
         sha256: &str,
         signature: Option<&[u8]>,
     ) -> Result<(), TrustError> {
         if !self.pins.is_empty() && !self.pins.iter().any(|pin| pin.eq_ignore_ascii_case(sha256)) {
             let (found, allowed) = (sha256.to_owned(), self.pins.join(" or "));
-            return Err(TrustError::Pin { found, allowed });
+            return Err(TrustError::Pin { plugin: plugin.to_owned(), found, allowed });
         }
         if self.keys.is_empty() {
             return Ok(());
@@ -127,25 +130,25 @@ mod tests {
         for pair in [&first, &second] {
             let signature = pair.sign(wasm);
             let text = format!("{}\n", BASE64.encode(signature.as_ref()));
-            assert_eq!(trust.check(wasm, "", Some(signature.as_ref())), Ok(()));
-            assert_eq!(trust.check(wasm, "", Some(text.as_bytes())), Ok(()));
-            let changed = trust.check(b"\0asm and less", "", Some(signature.as_ref()));
+            assert_eq!(trust.check("room", wasm, "", Some(signature.as_ref())), Ok(()));
+            assert_eq!(trust.check("room", wasm, "", Some(text.as_bytes())), Ok(()));
+            let changed = trust.check("room", b"\0asm and less", "", Some(signature.as_ref()));
             assert_eq!(changed, Err(TrustError::Signature));
         }
         let (stranger, _) = key_pair(3);
-        let strange = trust.check(wasm, "", Some(stranger.sign(wasm).as_ref()));
+        let strange = trust.check("room", wasm, "", Some(stranger.sign(wasm).as_ref()));
         assert_eq!(strange, Err(TrustError::Signature));
-        assert_eq!(trust.check(wasm, "", Some(b"short")), Err(TrustError::Signature));
-        assert_eq!(trust.check(wasm, "", None), Err(TrustError::Unsigned));
-        assert_eq!(Trust::default().check(wasm, "", None), Ok(()));
+        assert_eq!(trust.check("room", wasm, "", Some(b"short")), Err(TrustError::Signature));
+        assert_eq!(trust.check("room", wasm, "", None), Err(TrustError::Unsigned));
+        assert_eq!(Trust::default().check("room", wasm, "", None), Ok(()));
     }
 
     #[test]
     fn a_pinned_component_is_no_other() {
         let trust = Trust { pins: vec!["AB12".to_owned(), "cd".to_owned()], keys: Vec::new() };
-        assert_eq!(trust.check(b"", "ab12", None), Ok(()));
-        let error = trust.check(b"", "ef", None).unwrap_err().to_string();
-        assert!(error.contains("has the SHA-256 ef; AB12 or cd"), "{error}");
+        assert_eq!(trust.check("room", b"", "ab12", None), Ok(()));
+        let error = trust.check("room", b"", "ef", None).unwrap_err().to_string();
+        assert_eq!(error, "has the SHA-256 ef; AB12 or cd allowed (plugins.room.sha256)");
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Loader {
         let began = Instant::now();
         let PluginFile { path, wasm, sha256, signature } = file;
         let name = || plugin.name.clone();
-        let trusted = plugin.trust.check(&wasm, &sha256, signature.as_deref());
+        let trusted = plugin.trust.check(&plugin.name, &wasm, &sha256, signature.as_deref());
         let loaded = match trusted {
             Ok(()) => self
                 .compile(wasm, plugin, Haste::Waited)

@@ -33,6 +33,7 @@ use super::ledger::{Ledger, Reported, Upcoming};
 use super::room::Hold;
 use super::shelf::Taken;
 use super::turns::Tick;
+use super::withheld::{self, About};
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Caller, Completion, Effect, Outcome, Progress};
 use crate::wire::Payload;
@@ -343,6 +344,8 @@ fn report(
     let connection = current.caller.context.connection;
     // The trap that an error causes carries the fault to the call's end.
     let outcome = check(&mut current.budget, &store)?;
+    let withheld = current.budget.take_withheld();
+    withheld::tell(&withheld, store.data().settings(), About::Message(&current.caller));
     let spent = current.budget.spent_bytes();
     let stops = outcome.effects.iter().any(|effect| matches!(effect, Effect::Stop));
     let left = store.get_fuel()?;

@@ -2,17 +2,16 @@
 
 use bytestring::ByteString;
 use smol_str::SmolStr;
-use tracing::warn;
 
 use super::bindings::exports::millrace::plugin::channel;
 use super::bindings::millrace::plugin::types;
 use super::convert::{assigns_back, checked_topic, json, name};
+use super::withheld::{Withheld, allowed};
 use super::{Fault, PluginLimits};
-use crate::channel::{Effect, Joined, Outcome};
+use crate::channel::{Effect, Joined, Outcome, SocketRef};
 use crate::pipeline::NewEvent;
-use crate::plugin::{Need, Settings};
-use crate::telemetry::Seldom;
-use crate::wire::{Payload, reserved};
+use crate::plugin::Settings;
+use crate::wire::Payload;
 
 /// What is left of a call's limits while its effects are checked.
 #[derive(Clone, Debug)]
@@ -30,10 +29,9 @@ pub(super) struct Budget {
     /// JSON the call was handed: what comes back as it was needs no check, and
     /// shares its memory. Channels pass on most of what they get.
     handed: Option<ByteString>,
+    /// What was left out.
+    withheld: Vec<Withheld>,
 }
-
-/// Effects that were left out as their topic is reserved: clients may name topics.
-static RESERVED: Seldom = Seldom::one_a_second();
 
 /// What kind of call has effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +59,13 @@ impl Budget {
             call,
             tasks,
             handed: None,
+            withheld: Vec::new(),
         }
+    }
+
+    /// What was left out of what it checked, since this was last asked.
+    pub(super) fn take_withheld(&mut self) -> Vec<Withheld> {
+        std::mem::take(&mut self.withheld)
     }
 
     /// The same for a call that is handed `payload`.
@@ -143,8 +147,10 @@ impl Budget {
         self.effects = self.effects.checked_sub(found).ok_or_else(|| self.too_many(found))?;
         let mut checked = Vec::with_capacity(effects.len());
         for effect in effects {
-            let effect = self.effect(effect, settings)?;
-            checked.extend(effect.and_then(|effect| allowed(effect, settings)));
+            let Some(effect) = self.effect(effect, settings)? else { continue };
+            let (effect, withheld) = allowed(effect, settings);
+            checked.extend(effect);
+            self.withheld.extend(withheld);
         }
         Ok(checked)
     }
@@ -177,14 +183,18 @@ impl Budget {
                 let types::Reply { status, payload } = reply;
                 name("the status of a reply", &status)?;
                 let payload = self.payload(payload)?;
-                let Some(socket_ref) = settings.unsealed(&socket_ref) else { return Ok(None) };
+                let Some(socket_ref) = self.unsealed(&socket_ref, settings) else {
+                    return Ok(None);
+                };
                 Effect::ReplyTo { socket_ref, status, payload }
             }
             types::Effect::PushTo(types::LatePush { socket_ref, push }) => {
                 let types::PushResult { event, payload } = push;
                 name("the event of a push", &event)?;
                 let payload = self.payload(payload)?;
-                let Some(socket_ref) = settings.unsealed(&socket_ref) else { return Ok(None) };
+                let Some(socket_ref) = self.unsealed(&socket_ref, settings) else {
+                    return Ok(None);
+                };
                 Effect::PushTo { socket_ref, event, payload }
             }
             types::Effect::Enqueue(enqueue) => self.enqueue(enqueue, settings)?,
@@ -198,6 +208,14 @@ impl Budget {
             }
             types::Effect::Stop => Effect::Stop,
         }))
+    }
+
+    /// Whom a text reaches, if the plugin may reach them.
+    fn unsealed(&mut self, text: &str, settings: &Settings) -> Option<SocketRef> {
+        settings.unsealed(text).unwrap_or_else(|denied| {
+            self.withheld.push(Withheld::Denied(denied));
+            None
+        })
     }
 
     /// Some effects need a message, some a channel.
@@ -261,7 +279,7 @@ impl Budget {
         name("the key of an event", key.as_deref().unwrap_or_default())?;
         self.spend(payload.len())?;
         // The event is wanted, whoever waits for it.
-        let reply_to = socket_ref.and_then(|text| settings.unsealed(&text));
+        let reply_to = socket_ref.and_then(|text| self.unsealed(&text, settings));
         let event = NewEvent {
             payload: payload.into(),
             key: key.map(Into::into),
@@ -298,42 +316,10 @@ impl Budget {
     }
 }
 
-/// What happens of an effect: nothing without its grant, but who waits for an answer
-/// to it gets one.
-fn allowed(effect: Effect, settings: &Settings) -> Option<Effect> {
-    if let Effect::Broadcast { topic: Some(topic), .. } | Effect::Subscribe(topic) = &effect
-        && let Some(problem) = reserved(topic)
-    {
-        if let Some(line) = RESERVED.pass() {
-            let left_out = line.left_out();
-            warn!(left_out, "an effect was left out: the topic {topic:?} {problem}");
-        }
-        return None;
-    }
-    if !settings.is_limited {
-        return Some(effect);
-    }
-    let need = match &effect {
-        Effect::Broadcast { topic: Some(topic), .. } => Need::Publish(topic.clone()),
-        Effect::Enqueue { pipeline, .. } => Need::Enqueue(pipeline.clone()),
-        Effect::Subscribe(topic) => Need::Subscribe(topic.clone()),
-        Effect::Disconnect(user_id) => Need::Disconnect(user_id.clone()),
-        _ => return Some(effect),
-    };
-    let Err(denied) = settings.allows(&need) else { return Some(effect) };
-    let Effect::Enqueue { event, .. } = effect else { return None };
-    let payload = Payload::reason(&denied.to_string());
-    event.reply_to.map(|socket_ref| Effect::ReplyTo {
-        socket_ref: *socket_ref,
-        status: "error".to_owned(),
-        payload,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{RefKey, SocketRef};
+    use crate::channel::RefKey;
     use crate::plugin::Grants;
     use crate::telemetry::{Metric, Metrics};
 
@@ -435,6 +421,11 @@ mod tests {
             types::Effect::Disconnect("ada".to_owned()),
         ];
         assert_eq!(budget.effects(asked_for, &settings).unwrap().len(), 6);
+        let withheld: Vec<_> = budget.take_withheld().iter().map(ToString::to_string).collect();
+        assert_eq!(withheld.len(), 4);
+        let first = "the topic \"b\" is not granted; granted are [\"a\"] \
+                     (plugins.relay.grants.publish)";
+        assert_eq!(withheld[0], first);
         for grant in ["publish", "enqueue", "subscribe", "disconnect"] {
             assert_eq!(metrics.total_of(Metric::PluginDenied, &["relay", grant]), 1, "{grant}");
         }
@@ -453,6 +444,9 @@ mod tests {
             }));
         }
         assert_eq!(budget.effects(effects, &settings(Grants::default()).0).unwrap().len(), 2);
+        let withheld = budget.take_withheld();
+        assert_eq!(withheld.len(), 4);
+        assert!(withheld[0].to_string().contains("\"millrace:dashboard\" is reserved for"));
     }
 
     #[test]

@@ -16,8 +16,10 @@ use super::line::Kind;
 use super::party::Party;
 use super::shelf::Taken;
 use super::stake::Stake;
+use super::withheld::{self, About};
 use super::{Fault, Pool};
 use crate::channel::{Assigns, Callback, Caller, Completion, Context, Effect, Info, Progress};
+use crate::plugin::Settings;
 use crate::telemetry::WasmMeters;
 use crate::wire::Payload;
 
@@ -249,14 +251,12 @@ impl Instance {
             }
             _ => self.call_channel(&context, assigns, callback).await?,
         };
-        let mut budget = self.budget(kind);
-        let settings = self.store.data().settings();
-        match answer {
+        self.checked(|budget, settings| match answer {
             Answer::Join(joined) => {
                 budget.joined(joined, settings).map(|joined| Completion::Join(Box::new(joined)))
             }
             Answer::Outcome(outcome) => budget.outcome(outcome, settings).map(Completion::Handled),
-        }
+        })
     }
 
     async fn run_task(
@@ -272,24 +272,27 @@ impl Instance {
         let (socket, payload) = (convert::socket(&context), convert::payload(payload));
         let effects = guest.call_run(&mut self.store, socket, name, payload).await;
         let effects = self.ended(effects)?;
-        self.budget(CallKind::Task).effects(effects, self.store.data().settings())
+        self.checked(|budget, settings| budget.effects(effects, settings))
     }
 
     /// Tells the imports whose call it is.
     fn begin(&mut self, calling: Calling, kind: CallKind, handed: Option<&Payload>) {
         let Calling { caller, progress } = calling;
-        let budget = self.fresh_budget(kind).handed(handed);
+        let budget = Budget::new(&self.limits, kind, self.tasks.is_some()).handed(handed);
         self.store.data_mut().current = Some(Current { caller, progress, budget });
     }
 
-    /// What is left of the limits after what was flushed.
-    fn budget(&mut self, kind: CallKind) -> Budget {
-        let current = self.store.data_mut().current.take();
-        current.map_or_else(|| self.fresh_budget(kind), |current| current.budget)
-    }
-
-    fn fresh_budget(&self, kind: CallKind) -> Budget {
-        Budget::new(&self.limits, kind, self.tasks.is_some())
+    /// Checks what the call has returned against what flushing has left of its limits.
+    fn checked<T>(
+        &mut self,
+        check: impl FnOnce(&mut Budget, &Settings) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let state = self.store.data_mut();
+        let Some(mut current) = state.current.take() else { return Err(Fault::lost()) };
+        let checked = check(&mut current.budget, state.settings())?;
+        let withheld = current.budget.take_withheld();
+        withheld::tell(&withheld, state.settings(), About::Message(&current.caller));
+        Ok(checked)
     }
 
     async fn call_channel(

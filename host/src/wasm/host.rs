@@ -19,6 +19,7 @@ use super::limits::{MemoryLimiter, PluginLimits};
 use super::output::{OutputTail, Written};
 use super::room::Room;
 use super::uptime::Uptime;
+use super::withheld::{self, About};
 use crate::channel::{Caller, Effect, MessageId, Progress};
 use crate::egress::{self, EgressError};
 use crate::plugin::Settings;
@@ -226,6 +227,8 @@ impl State {
         let before = current.budget.spent_bytes();
         // The trap it causes carries the fault to the call's end.
         let effects = current.budget.flushed(effects, &self.settings)?;
+        let withheld = current.budget.take_withheld();
+        withheld::tell(&withheld, &self.settings, About::Message(&current.caller));
         if let Some(batch) = &self.batch {
             batch.flushed();
         }

@@ -10,6 +10,7 @@ use super::convert::name;
 use super::instance::Instance;
 use super::line::Kind;
 use super::party::Party;
+use super::withheld::{About, tell};
 use super::{Fault, Pool};
 use crate::channel::Effect;
 use crate::pipeline::{Batch, Verdict};
@@ -73,7 +74,10 @@ impl Instance {
         let answer = guest.call_handle(&mut self.store, handed).await;
         let answer = self.ended(answer)?;
         let mut budget = Budget::new(&self.limits, CallKind::Worker, false);
-        budget.work(answer, batch.rows.len(), self.store.data().settings())
+        let settings = self.store.data().settings();
+        let work = budget.work(answer, batch.rows.len(), settings)?;
+        tell(&budget.take_withheld(), settings, About::Pipeline(stage.pipeline));
+        Ok(work)
     }
 }
 

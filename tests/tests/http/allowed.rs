@@ -16,7 +16,7 @@ async fn without_configuration_nothing_is_allowed() {
     let server = TestServer::start(App::fetch_with(""));
     let mut client = client(&server).await;
     let order = json!({ "url": format!("http://localhost:{}/", upstream.port) });
-    let words = "allowed are: none ([plugins.NAME.http] hosts)";
+    let words = "allowed are: none (plugins.fetch.http.hosts)";
     expect_error(&mut client, order, "denied", words).await;
     assert_eq!(upstream.requests(), 0);
 }

@@ -35,9 +35,15 @@ async fn hears_nothing(client: &mut TestClient) {
     client.expect_nothing().await;
 }
 
-/// The log says that something was withheld.
+/// The log says that something was withheld, and in which message of which topic.
 fn denied(server: &TestServer, what: &str) {
-    server.wait_for_log(&format!("an effect was left out: {what}"), 1);
+    let words = format!("an effect was left out: {what}");
+    server.wait_for_log(&words, 1);
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains(&words)).unwrap();
+    for field in [" plugin=", " id=", " topic="] {
+        assert!(line.contains(field), "{line}");
+    }
 }
 
 /// Ada waits for an answer; Mallory is handed a ref of her own, and makes of it what

@@ -19,7 +19,7 @@ async fn a_handler_is_told_what_it_may_not_enqueue() {
     asks(&mut client, json!({ "reply": {} }), "ok", json!({})).await;
     let reference = enqueue(&mut client, "mails", json!({ "reply": {} })).await;
     let reason = "the pipeline \"mails\" is not granted; granted are [\"orders\"] \
-                  (plugins.NAME.grants.enqueue)";
+                  (plugins.relay.grants.enqueue)";
     client.expect_reply(TOPIC, &reference, "error", json!({ "reason": reason })).await;
     // It was an error, and no fault: the handler goes on.
     client.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
@@ -41,7 +41,7 @@ async fn a_worker_is_told_where_it_may_not_publish() {
         }
     }
     let reason = "the topic \"admin:1\" is not granted; granted are [\"relay:*\"] \
-                  (plugins.NAME.grants.publish)";
+                  (plugins.relay.grants.publish)";
     asks(&mut client, json!({ "tell": "admin:1" }), "error", json!({ "reason": reason })).await;
     let view = until(&server, "orders", |totals| totals["failed"] == 1).await;
     assert_eq!(view["totals"]["done"], 1, "{view}");
@@ -54,5 +54,5 @@ async fn a_plugin_that_needs_what_is_not_granted_is_refused() {
     let path = app.path().as_os_str();
     let run = run(["serve".as_ref(), path, "--listen".as_ref(), "127.0.0.1:0".as_ref()]).await;
     let needs = "needs what it is not granted: the pipeline \"orders\" is not granted";
-    run.assert_refused(&["relay", needs, "plugins.NAME.grants.enqueue"]);
+    run.assert_refused(&["relay", needs, "plugins.relay.grants.enqueue"]);
 }
