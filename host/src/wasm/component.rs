@@ -15,7 +15,7 @@ use super::bindings::exports::millrace::plugin::{
 use super::cache::deserialize;
 use super::host::State;
 use super::instance::Instance;
-use super::{Engine, Fault, PluginLimits, check, denied};
+use super::{Engine, Fault, PluginLimits, check, denied, initial};
 use crate::plugin::{Need, Settings};
 use crate::telemetry::WasmMeters;
 use crate::wire::{TopicPattern, TopicPatternError};
@@ -75,6 +75,16 @@ pub enum LoadError {
     /// It cannot be compiled, says the process that was to do it.
     #[error("{0}")]
     Refused(String),
+    /// An instance of it could not be made.
+    #[error(
+        "begins with {needed} bytes of memory, allowed are {allowed}; raise limits.max_memory_bytes"
+    )]
+    Memory {
+        /// What it begins with.
+        needed: u64,
+        /// What an instance may have.
+        allowed: usize,
+    },
     /// There is no process to compile it.
     #[error("was not compiled: the compiler cannot be run: {0}")]
     NoProcess(std::io::Error),
@@ -164,6 +174,7 @@ impl Engine {
         settings: &Arc<Settings>,
         limits: PluginLimits,
     ) -> Result<Option<Loading>, LoadError> {
+        initial::check(wasm, &limits)?;
         let compiled = self.cache.as_ref().and_then(|cache| cache.get(&self.wasmtime, wasm));
         let Some(compiled) = compiled else { return Ok(None) };
         check::check(wasm).map_err(LoadError::Mismatch)?;
@@ -234,7 +245,8 @@ impl Loading {
         let mut component = self.0;
         let mut instance = Instance::new(&component, None).await.map_err(LoadError::FirstCall)?;
         component.needs = instance.needs().await.map_err(LoadError::FirstCall)?;
-        let granted = component.settings.grants.check_all(&component.needs);
+        let Settings { name, grants, .. } = &*component.settings;
+        let granted = grants.check_all(name, &component.needs);
         granted.map_err(LoadError::NotGranted)?;
         let topics = instance.topics().await.map_err(LoadError::FirstCall)?;
         let intercepts = instance.intercepts().await.map_err(LoadError::FirstCall)?;

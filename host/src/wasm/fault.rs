@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::field::{DisplayValue, display};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use super::limits::TooMuch;
 use crate::channel::Failure;
 
 /// A call that came to nothing. The text is for the log and the plugin's
@@ -138,8 +139,12 @@ impl Fault {
 
     /// An error of wasmtime in making an instance. What comes from no code of
     /// the plugin comes from the machine: memory, address space, memory maps.
-    pub(super) fn of_instantiation(error: &wasmtime::Error, output: &str, refused: bool) -> Self {
-        let of_plugin = refused || error.is::<Trap>() || error.is::<WasmBacktrace>();
+    pub(super) fn of_instantiation(
+        error: &wasmtime::Error,
+        output: &str,
+        refused: Option<TooMuch>,
+    ) -> Self {
+        let of_plugin = refused.is_some() || error.is::<Trap>() || error.is::<WasmBacktrace>();
         match of_plugin {
             true => {
                 Self { kind: FaultKind::Instantiation, ..Self::of_call(error, output, refused) }
@@ -202,8 +207,8 @@ impl Fault {
     }
 
     /// Classifies an error of wasmtime. `output` is what the plugin wrote since
-    /// the call began, `refused_memory` whether it wanted too much.
-    pub(super) fn of_call(error: &wasmtime::Error, output: &str, refused_memory: bool) -> Self {
+    /// the call began, `refused` the memory it wanted and may not have.
+    pub(super) fn of_call(error: &wasmtime::Error, output: &str, refused: Option<TooMuch>) -> Self {
         // What the host itself found wrong in the middle of the call.
         if let Some(fault) = error.downcast_ref::<Self>() {
             return fault.clone();
@@ -212,20 +217,17 @@ impl Fault {
             return Self::no_room(error);
         }
         let trap = error.downcast_ref::<Trap>();
-        let (kind, message) = match trap {
-            Some(Trap::OutOfFuel) => {
+        let (kind, message) = match (trap, refused) {
+            (Some(Trap::OutOfFuel), _) => {
                 (FaultKind::OutOfFuel, "the call used up its fuel (limits.fuel)".to_owned())
             }
-            Some(Trap::StackOverflow) => (
+            (Some(Trap::StackOverflow), _) => (
                 FaultKind::Trap,
                 "the call used up its stack (limits.max_stack_bytes): deep recursion".to_owned(),
             ),
-            Some(Trap::Interrupt) => (FaultKind::Deadline, interrupted()),
-            _ if refused_memory => (
-                FaultKind::OutOfMemory,
-                "the plugin wanted more memory than limits.max_memory_bytes".to_owned(),
-            ),
-            trap => (FaultKind::Trap, said(output, trap, error)),
+            (Some(Trap::Interrupt), _) => (FaultKind::Deadline, interrupted()),
+            (_, Some(refused)) => (FaultKind::OutOfMemory, format!("the plugin {refused}")),
+            (trap, None) => (FaultKind::Trap, said(output, trap, error)),
         };
         let backtrace = error.downcast_ref::<WasmBacktrace>().map_or_else(String::new, functions);
         Self { kind, message, backtrace }

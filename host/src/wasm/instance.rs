@@ -287,7 +287,8 @@ fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
         error.downcast_ref::<Trap>(),
         Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds)
     );
-    let fault = Fault::of_call(error, &output.text, state.limiter.refused() && unreachable);
+    let refused = state.limiter.refused().filter(|_| unreachable);
+    let fault = Fault::of_call(error, &output.text, refused);
     let is_dispatchers = fault.kind == FaultKind::OutOfFuel && state.slice.is_endless;
     if fault.kind != FaultKind::Trap {
         // It says nothing of what the plugin has printed.

@@ -1,5 +1,6 @@
 //! The bounds of one call, and of the instance it runs in.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -139,7 +140,7 @@ pub(super) struct MemoryLimiter {
     number: u64,
     max_bytes: usize,
     used_bytes: usize,
-    refused: bool,
+    refused: Option<TooMuch>,
     /// Where memory is counted together with that of others, unless the instance is of
     /// no pool.
     room: Option<Arc<Room>>,
@@ -147,6 +148,21 @@ pub(super) struct MemoryLimiter {
     charged_bytes: usize,
     /// What it began with, once it has been made: what it wants from then on it uses.
     began_bytes: Option<usize>,
+}
+
+/// Memory that an instance wanted, and may never have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMuch {
+    wanted: usize,
+    allowed: usize,
+    key: &'static str,
+}
+
+impl fmt::Display for TooMuch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, allowed, key } = self;
+        write!(f, "wanted {wanted} bytes of memory, allowed are {allowed} (limits.{key})")
+    }
 }
 
 /// Entries of one table: those of plugins have thousands at most.
@@ -176,8 +192,8 @@ impl MemoryLimiter {
         self.began_bytes = Some(self.used_bytes);
     }
 
-    /// Whether the instance wanted more than it may have.
-    pub(super) fn refused(&self) -> bool {
+    /// What the instance wanted last that is more than it may have.
+    pub(super) fn refused(&self) -> Option<TooMuch> {
         self.refused
     }
 
@@ -199,8 +215,9 @@ impl MemoryLimiter {
     /// Waits until the instance may have more; false when it never may.
     async fn grow_memory(&mut self, bytes: usize) -> bool {
         let used = self.used_bytes.saturating_add(bytes);
-        if used > self.max_bytes {
-            self.refused = true;
+        let allowed = self.max_bytes;
+        if used > allowed {
+            self.refused = Some(TooMuch { wanted: used, allowed, key: "max_memory_bytes" });
             return false;
         }
         let allowed = self.charge(bytes).await;
@@ -216,8 +233,9 @@ impl MemoryLimiter {
             if self.began_bytes.is_some() { 0 } else { bytes.min(MOSTLY_UNTOUCHED_BYTES) };
         let counted = bytes - untouched + untouched / TOUCHED_PART;
         let charged = self.charged_bytes.saturating_add(counted);
-        if !room.memory.fits(charged) {
-            self.refused = true;
+        if let Err(allowed) = room.memory.fits(charged) {
+            let key = "max_total_memory_bytes";
+            self.refused = Some(TooMuch { wanted: charged, allowed, key });
             return false;
         }
         if !room.memory.take(counted, charged) {
@@ -284,7 +302,9 @@ mod tests {
         let mut limiter = MemoryLimiter::new(100, None);
         assert!(limiter.memory_growing(0, 60, None).await.unwrap());
         assert!(!limiter.memory_growing(0, 60, None).await.unwrap());
-        assert!(limiter.refused());
+        let refused = limiter.refused().unwrap().to_string();
+        let expected = "wanted 120 bytes of memory, allowed are 100 (limits.max_memory_bytes)";
+        assert_eq!(refused, expected);
         assert!(limiter.memory_growing(60, 100, None).await.unwrap());
         assert_eq!(limiter.used_bytes(), 100);
     }
@@ -323,7 +343,8 @@ mod tests {
         let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
         limiter.begun();
         assert!(!limiter.memory_growing(0, 2 << 20, None).await.unwrap());
-        assert!(limiter.refused());
+        let refused = limiter.refused().unwrap().to_string();
+        assert!(refused.contains("allowed are 1048576 (limits.max_total_memory"), "{refused}");
     }
 
     proptest! {

@@ -45,9 +45,10 @@ impl Memory {
         }
     }
 
-    /// Whether an instance can ever have so much.
-    pub(super) fn fits(&self, instance_bytes: usize) -> bool {
-        instance_bytes <= self.most(instance_bytes)
+    /// Whether an instance can ever have so much; if not, how much it can have.
+    pub(super) fn fits(&self, instance_bytes: usize) -> Result<(), usize> {
+        let most = self.most(instance_bytes);
+        if instance_bytes <= most { Ok(()) } else { Err(most) }
     }
 
     /// Takes more for an instance that has `instance_bytes` then, if it is there.
@@ -164,7 +165,8 @@ mod tests {
         assert!(memory.take(10 * MIB, 10 * MIB));
         assert!(!memory.take(5 * MIB, 5 * MIB), "more than 70 for large ones");
         assert!(memory.take(4 * MIB, 4 * MIB));
-        assert!(memory.fits(70 * MIB) && !memory.fits(71 * MIB));
+        assert_eq!(memory.fits(70 * MIB), Ok(()));
+        assert_eq!(memory.fits(71 * MIB), Err(70 * MIB));
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ mod fuel;
 pub(crate) mod fuzz;
 mod host;
 mod imports;
+mod initial;
 mod instance;
 mod ledger;
 mod limits;
@@ -46,6 +47,7 @@ mod signature;
 mod stake;
 mod turns;
 mod uptime;
+mod withheld;
 mod work;
 
 pub(crate) use batch::{BatchMessage, Handled, Progressed, Waits};
