@@ -103,6 +103,7 @@ impl<P: Clone> Session<P> {
     ) -> Option<Box<Channel<P>>> {
         let channel = self.channels.remove(topic)?;
         self.pending_bytes -= channel.bytes();
+        self.subscriptions -= channel.subscriptions.len();
         let id = channel.context.channel;
         if channel.running > 0 {
             actions.push(Action::EndCalls(id));

@@ -44,6 +44,8 @@ pub struct Session<P> {
     waiting: Counter,
     /// What waits in its channels and is handled by them, in bytes.
     pending_bytes: usize,
+    /// What its channels subscribe to besides their own topics, all together.
+    subscriptions: usize,
     /// Messages of the client so far.
     messages: u32,
     /// Why the connection is over, once it is: no channel is joined any more.
@@ -109,6 +111,7 @@ impl<P: Clone> Session<P> {
             channel_ids,
             waiting,
             pending_bytes: 0,
+            subscriptions: 0,
             messages: 0,
             over: None,
         }

@@ -238,23 +238,30 @@ impl<P: Clone> Session<P> {
 
     /// The channel's own topic is subscribed to from the start.
     fn subscribe(&mut self, context: &Arc<Context>, topic: Arc<str>, actions: &mut Vec<Action<P>>) {
-        // Of all its channels: few have any.
-        let all: usize = self.channels.values().map(|channel| channel.subscriptions.len()).sum();
-        let Some(channel) = self.channels.get_mut(&context.topic) else { return };
+        let current = self.channels.get_mut(&context.topic);
+        // What one that has gone subscribes to would be another's.
+        let Some(channel) = current.filter(|c| c.context.channel == context.channel) else {
+            return;
+        };
         let joined = matches!(channel.state, State::Joined);
         if !joined || topic == context.topic || channel.subscriptions.contains(&topic) {
             return;
         }
-        if all >= self.limits.max_subscriptions {
+        if self.subscriptions >= self.limits.max_subscriptions {
             return actions.push(Action::Count(Metric::SubscriptionRefused));
         }
         channel.subscriptions.insert(Arc::clone(&topic));
+        self.subscriptions += 1;
         actions.push(Action::Subscribe { context: Arc::clone(context), topic });
     }
 
     fn unsubscribe(&mut self, context: &Arc<Context>, topic: &str, actions: &mut Vec<Action<P>>) {
-        let Some(channel) = self.channels.get_mut(&context.topic) else { return };
+        let current = self.channels.get_mut(&context.topic);
+        let Some(channel) = current.filter(|c| c.context.channel == context.channel) else {
+            return;
+        };
         if let Some(topic) = channel.subscriptions.take(topic) {
+            self.subscriptions -= 1;
             actions.push(Action::Unsubscribe { channel: context.channel, topic });
         }
     }

@@ -12,6 +12,11 @@ impl Desk {
         self.session.channels.values().map(|channel| channel.bytes()).sum()
     }
 
+    /// What its channels subscribe to, counted anew.
+    fn subscribed(&self) -> usize {
+        self.session.channels.values().map(|channel| channel.subscriptions.len()).sum()
+    }
+
     fn notice(&mut self, topic: &str, payload: usize, intercepted: bool) -> Vec<String> {
         let Some(channel) = self.session.channels.get(topic) else { return Vec::new() };
         let payload = Payload::Json("1".repeat(payload.max(1)).into());
@@ -126,7 +131,9 @@ fn end(desk: &mut Desk, how: u8) {
         (2, true) => Ok(Completion::Join(Box::new(Err(Payload::empty())))),
         (_, true) => Ok(Completion::Join(Box::new(Ok(Joined::default())))),
         (2, false) => Ok(handled(vec![Effect::Stop])),
-        (_, false) => Ok(handled(vec![reply("1")])),
+        (3, false) => Ok(handled(vec![reply("1")])),
+        (4, false) => Ok(handled(["x", "y", "z"].map(|t| Effect::Subscribe(t.to_owned())).into())),
+        (_, false) => Ok(handled(["y", "z"].map(|t| Effect::Unsubscribe(t.to_owned())).into())),
     };
     desk.end(result);
 }
@@ -179,6 +186,8 @@ proptest! {
         for step in steps {
             take(&mut desk, step);
             prop_assert_eq!(desk.session.pending_bytes(), desk.counted(), "after {:?}", step);
+            prop_assert_eq!(desk.session.subscriptions, desk.subscribed(), "after {:?}", step);
+            prop_assert!(desk.session.subscriptions <= 2);
         }
         while !desk.calls.is_empty() {
             end(&mut desk, 3);
