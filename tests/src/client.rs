@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
-use crate::TestSocket;
+use crate::{TestServer, TestSocket};
 
 /// One connection with its topics. Its `join_ref`s start at 11 and its `ref`s at
 /// 1, so that a server that mixes them up is caught.
@@ -28,6 +29,20 @@ impl TestClient {
     #[must_use]
     pub fn over(socket: TestSocket) -> Self {
         Self { socket, join_refs: HashMap::new(), last_join_ref: 10, last_ref: 0 }
+    }
+
+    /// A client that has joined a topic, and whose end of the connection takes little that
+    /// it does not read.
+    ///
+    /// # Panics
+    /// If it cannot connect.
+    pub async fn deaf(server: &TestServer, topic: &str) -> Self {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(16_384).unwrap();
+        let tcp = tcp.connect(server.address().parse().unwrap()).await.unwrap();
+        let mut client = Self::over(TestSocket::over(tcp, "/socket/websocket?vsn=2.0.0").await);
+        client.join(topic).await;
+        client
     }
 
     /// Joins a topic with empty params; the server agrees.

@@ -254,6 +254,18 @@ impl TestServer {
         locked(&self.process.child).wait().expect("the server's exit status")
     }
 
+    /// Its resident memory, in bytes.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+
     /// Tells the server to stop and waits until it has.
     #[must_use]
     pub fn terminate(&self) -> ExitStatus {

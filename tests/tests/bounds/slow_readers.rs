@@ -1,8 +1,7 @@
 //! Clients that do not read, under each policy.
 
-use millrace_tests::{TestClient, TestServer, TestSocket};
+use millrace_tests::{TestClient, TestServer};
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
 
 const TOPIC: &str = "room:flood";
 
@@ -11,17 +10,6 @@ fn server(policy: &str) -> TestServer {
         "[socket]\noutbox_bytes = 200_000\n\
          [[socket.outbox_policies]]\ntopics = \"room:*\"\npolicy = \"{policy}\""
     ))
-}
-
-/// A joined client whose end of the connection takes little that it does not
-/// read.
-async fn deaf(server: &TestServer) -> TestClient {
-    let tcp = TcpSocket::new_v4().unwrap();
-    tcp.set_recv_buffer_size(16_384).unwrap();
-    let tcp = tcp.connect(server.address().parse().unwrap()).await.unwrap();
-    let mut client = TestClient::over(TestSocket::over(tcp, "/socket/websocket?vsn=2.0.0").await);
-    client.join(TOPIC).await;
-    client
 }
 
 /// Broadcasts until far more was sent than a connection and its outbox hold.
@@ -52,7 +40,7 @@ async fn heard(client: &mut TestClient, last: usize) -> Vec<usize> {
 #[tokio::test]
 async fn drop_oldest_leaves_a_gap_and_keeps_the_end() {
     let server = server("drop_oldest");
-    let mut deaf = deaf(&server).await;
+    let mut deaf = TestClient::deaf(&server, TOPIC).await;
     let shouts = flood(&server).await;
     let numbers = heard(&mut deaf, shouts - 1).await;
     assert!(numbers.len() < shouts, "it heard everything although it did not read");
@@ -65,7 +53,7 @@ async fn drop_oldest_leaves_a_gap_and_keeps_the_end() {
 #[tokio::test]
 async fn conflate_keeps_the_latest() {
     let server = server("conflate");
-    let mut deaf = deaf(&server).await;
+    let mut deaf = TestClient::deaf(&server, TOPIC).await;
     let shouts = flood(&server).await;
     let numbers = heard(&mut deaf, shouts - 1).await;
     assert!(numbers.len() < shouts, "it heard everything although it did not read");
@@ -78,7 +66,7 @@ async fn conflate_keeps_the_latest() {
 #[tokio::test]
 async fn replies_are_never_dropped() {
     let server = server("drop_oldest");
-    let mut deaf = deaf(&server).await;
+    let mut deaf = TestClient::deaf(&server, TOPIC).await;
     let ping = deaf.push(TOPIC, "ping", json!({ "before": true })).await;
     deaf.expect_reply(TOPIC, &ping, "ok", json!({ "before": true })).await;
     let mut speaker = server.client().await;
@@ -102,27 +90,19 @@ async fn replies_are_never_dropped() {
     assert!(broadcasts < 100, "it heard everything although it did not read");
 }
 
-/// Resident memory of the server, in bytes.
-fn rss(server: &TestServer) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib * 1024
-}
-
 #[tokio::test]
 async fn clients_that_do_not_read_cost_no_more_memory_than_they_are_allowed() {
     let server = server("drop_oldest");
     let mut deaf_ones = Vec::new();
     for _ in 0..10 {
-        deaf_ones.push(deaf(&server).await);
+        deaf_ones.push(TestClient::deaf(&server, TOPIC).await);
     }
     flood(&server).await;
-    let before = rss(&server);
+    let before = server.resident_bytes();
     for _ in 0..3 {
         flood(&server).await;
     }
-    let grown = rss(&server).saturating_sub(before);
+    let grown = server.resident_bytes().saturating_sub(before);
     // Thirty megabytes were broadcast meanwhile, to ten clients each.
     assert!(grown < 8_000_000, "{grown} bytes more");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use millrace_tests::{App, Run, TestServer, run};
 use tempfile::TempDir;
 
-use crate::{longest_ping, rss};
+use crate::longest_ping;
 
 /// A core module with one function, of so many steps, that takes a compiler long.
 fn module(steps: u32) -> Vec<u8> {
@@ -93,10 +93,10 @@ async fn upload_beside_a_bystander(server: &TestServer, file: PathBuf) -> Run {
 #[tokio::test]
 async fn a_component_that_takes_too_long_is_refused() {
     let (server, folder) = (server("timeout_ms = 1500"), TempDir::new().unwrap());
-    let before = rss(&server);
+    let before = server.resident_bytes();
     let upload = upload_beside_a_bystander(&server, bomb(&folder)).await;
     upload.assert_refused(&["takes longer than 1500 ms to compile (compile.timeout_ms)"]);
-    let grown = rss(&server).saturating_sub(before);
+    let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 50_000_000, "the server has grown by {grown} bytes");
 }
 
@@ -104,10 +104,10 @@ async fn a_component_that_takes_too_long_is_refused() {
 async fn a_component_that_takes_too_much_memory_is_refused() {
     let bounds = "max_memory_bytes = 100_000_000\ntimeout_ms = 8000";
     let (server, folder) = (server(bounds), TempDir::new().unwrap());
-    let before = rss(&server);
+    let before = server.resident_bytes();
     let upload = upload_beside_a_bystander(&server, bomb(&folder)).await;
     upload.assert_refused(&["more than 100000000 bytes to compile (compile.max_memory_bytes)"]);
-    let grown = rss(&server).saturating_sub(before);
+    let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 50_000_000, "the server has grown by {grown} bytes");
 }
 

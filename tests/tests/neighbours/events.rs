@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_tests::{App, TestServer};
 use serde_json::json;
 
-use crate::{longest_ping, rss};
+use crate::longest_ping;
 
 /// A server that measures what it handles.
 fn server() -> TestServer {
@@ -20,7 +20,7 @@ async fn a_long_event_closes_its_connection_and_leaves_nothing_behind() {
     let server = server();
     let mut bystander = server.client().await;
     bystander.join("room:bystander").await;
-    let before = rss(&server);
+    let before = server.resident_bytes();
     for number in 0..30 {
         let long = format!("{number}{}", "x".repeat(MEGABYTES << 20));
         let (code, reason) = if number % 2 == 0 {
@@ -41,7 +41,7 @@ async fn a_long_event_closes_its_connection_and_leaves_nothing_behind() {
         assert!(reason.contains("an event may have at most 255 bytes, found 838"), "{reason}");
     }
     // Kept, they would be twice 240 MB.
-    let grown = rss(&server).saturating_sub(before) >> 20;
+    let grown = server.resident_bytes().saturating_sub(before) >> 20;
     assert!(grown < 120, "the server has grown by {grown} MB");
     assert!(longest_ping(&mut bystander, "room:bystander", 20).await < Duration::from_secs(2));
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{longest_ping, rss};
+use super::longest_ping;
 
 const TOPIC: &str = "room:ingest";
 /// Far more than anything here takes.
@@ -145,7 +145,7 @@ async fn one_that_reads_slowly_gets_all_of_it() {
 async fn a_megabyte_of_tiny_events_costs_others_nothing() {
     let server = server("", "http = {}");
     let (mut first, mut second) = (bystander(&server).await, bystander(&server).await);
-    let before = rss(&server);
+    let before = server.resident_bytes();
     let body = format!("[1{}]", ",1".repeat(500_000));
     let post = HttpRequest::new("POST", "/pipelines/jobs/events").body("application/json", &body);
     let attack = async {
@@ -160,7 +160,7 @@ async fn a_megabyte_of_tiny_events_costs_others_nothing() {
         longest_ping(&mut first, TOPIC, 200),
         longest_ping(&mut second, TOPIC, 200)
     );
-    let grown = rss(&server).saturating_sub(before) / (1024 * 1024);
+    let grown = server.resident_bytes().saturating_sub(before) / (1024 * 1024);
     assert!(grown < 80, "{grown} MB for bodies of one");
     assert!(longest.max(other) < Duration::from_secs(2), "{longest:?} {other:?}");
 }

@@ -20,16 +20,8 @@ mod rounds;
 
 use std::time::{Duration, Instant};
 
-use millrace_tests::{TestClient, TestServer};
+use millrace_tests::TestClient;
 use serde_json::json;
-
-/// Resident memory of the server, in bytes.
-fn rss(server: &TestServer) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib * 1024
-}
 
 /// The longest that one of so many answers to `ping` takes a bystander.
 ///

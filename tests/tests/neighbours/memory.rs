@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use millrace_tests::{App, HttpRequest, RawSocket, TestClient, TestServer, opcode};
 use serde_json::{Value, json};
 
-use crate::{longest_ping, rss};
+use crate::longest_ping;
 
 const TOPIC: &str = "room:memory";
 /// Far more than one connection may have waiting, and far less than the attacks want.
@@ -24,7 +24,7 @@ async fn busy(server: &TestServer, ms: u64) -> (TestClient, String) {
 /// Has a client send these frames, and looks at the server's memory until the slow
 /// call is over; then all of them are answered, in order.
 async fn check_waiting(server: &TestServer, frames: Vec<String>, references: &[String]) {
-    let before = rss(server);
+    let before = server.resident_bytes();
     let (client, slow) = busy(server, 2_000).await;
     let (mut reader, mut writer) = client.socket.split();
     let sending = tokio::spawn(async move {
@@ -40,7 +40,7 @@ async fn check_waiting(server: &TestServer, frames: Vec<String>, references: &[S
     while !first.is_finished() {
         let longest = longest_ping(&mut bystander, "room:bystander", 10).await;
         assert!(longest < Duration::from_secs(2), "{longest:?}");
-        most = most.max(rss(server).saturating_sub(before));
+        most = most.max(server.resident_bytes().saturating_sub(before));
     }
     let (answer, mut reader) = first.await.unwrap();
     assert_eq!(answer[1], json!(slow));
@@ -79,7 +79,7 @@ async fn a_small_payload_does_not_keep_its_large_frame() {
 async fn leaves_behind_a_call_take_no_room() {
     const LEAVES: usize = 50_000;
     let server = TestServer::with_config("[socket]\nmax_messages_per_second = 0");
-    let before = rss(&server);
+    let before = server.resident_bytes();
     let (client, slow) = busy(&server, 1_500).await;
     let (mut reader, mut writer) = client.socket.split();
     let sending = tokio::spawn(async move {
@@ -98,7 +98,7 @@ async fn leaves_behind_a_call_take_no_room() {
             answered += 1;
         }
         if answered % 10_000 == 0 {
-            most = most.max(rss(&server).saturating_sub(before));
+            most = most.max(server.resident_bytes().saturating_sub(before));
         }
     }
     assert!(most < 30_000_000, "{most} bytes");

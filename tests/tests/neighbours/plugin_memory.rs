@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_tests::{App, TestServer};
 use serde_json::json;
 
-use crate::{longest_ping, rss};
+use crate::longest_ping;
 
 const MIB: usize = 1024 * 1024;
 const MAX_TOTAL: usize = 512 * MIB;
@@ -26,7 +26,7 @@ async fn calls_that_hold_memory_wait_for_each_other_and_hold_up_nobody() {
     for topic in &topics {
         hoarder.join(topic).await;
     }
-    let before = rss(&server);
+    let before = server.resident_bytes();
     for topic in &topics {
         hoarder.push(topic, "hold", json!({ "bytes": HELD_BYTES, "ms": HELD_MS })).await;
     }
@@ -40,7 +40,7 @@ async fn calls_that_hold_memory_wait_for_each_other_and_hold_up_nobody() {
     let (mut most, mut longest) = (0, Duration::ZERO);
     while !answers.is_finished() {
         longest = longest.max(longest_ping(&mut bystander, "hostile:bystander", 20).await);
-        most = most.max(rss(&server));
+        most = most.max(server.resident_bytes());
     }
     for answer in answers.await.unwrap() {
         let is_overloaded = answer["response"]["reason"] == "overloaded";

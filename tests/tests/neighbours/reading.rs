@@ -1,10 +1,9 @@
 //! Clients that read are never closed for being slow; those that do not read are.
 
-use millrace_tests::{App, HttpRequest, TestClient, TestServer, TestSocket};
+use millrace_tests::{App, HttpRequest, TestClient, TestServer};
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
 
-use crate::{longest_ping, rss};
+use crate::longest_ping;
 
 const TOPIC: &str = "room:reading";
 
@@ -134,22 +133,12 @@ async fn broadcasts_of_one_handler_close_no_reader() {
     longest_ping(&mut speaker, "hostile:speaker", 1).await;
 }
 
-/// A joined client whose end of the connection takes little that it does not read.
-async fn deaf(server: &TestServer) -> TestClient {
-    let tcp = TcpSocket::new_v4().unwrap();
-    tcp.set_recv_buffer_size(16_384).unwrap();
-    let tcp = tcp.connect(server.address().parse().unwrap()).await.unwrap();
-    let mut client = TestClient::over(TestSocket::over(tcp, "/socket/websocket?vsn=2.0.0").await);
-    client.join(TOPIC).await;
-    client
-}
-
 #[tokio::test]
 async fn who_takes_nothing_for_long_is_closed() {
     let server = TestServer::with_config(
         "[socket]\nstall_timeout_ms = 500\n[admin]\nlisten = \"127.0.0.1:0\"",
     );
-    let mut deaf = deaf(&server).await;
+    let mut deaf = TestClient::deaf(&server, TOPIC).await;
     let mut speaker = server.client().await;
     speaker.join(TOPIC).await;
     // More than the system takes for a client that does not read.
@@ -173,8 +162,8 @@ async fn who_takes_nothing_for_long_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clients_own_answers_stop_its_reading_and_none_is_lost() {
     let server = TestServer::with_config("");
-    let before = rss(&server);
-    let client = deaf(&server).await;
+    let before = server.resident_bytes();
+    let client = TestClient::deaf(&server, TOPIC).await;
     let (mut reader, mut writer) = client.socket.split();
     const PINGS: usize = 400;
     let sending = tokio::spawn(async move {
@@ -187,7 +176,7 @@ async fn a_clients_own_answers_stop_its_reading_and_none_is_lost() {
     let mut bystander = server.client().await;
     bystander.join("room:bystander").await;
     longest_ping(&mut bystander, "room:bystander", 300).await;
-    let grown = rss(&server).saturating_sub(before);
+    let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 60_000_000, "{grown} bytes wait for a client that does not read");
     for number in 0..PINGS {
         assert_eq!(reader.recv_json().await[1], format!("p{number}"));
