@@ -41,7 +41,7 @@ use crate::transport::Inherited;
 /// A real-time server for Phoenix Channels clients whose channels are sandboxed
 /// Wasm components.
 #[derive(Debug, Parser)]
-#[command(name = "millrace", version, after_help = EXAMPLES)]
+#[command(name = "millrace", version = env!("MILLRACE_VERSION"), after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -23,8 +23,12 @@ async fn the_version_has_three_parts() {
     let run = run(["--version"]).await;
     assert_eq!(run.code, Some(0), "{run:#?}");
     let version = run.stdout.trim().strip_prefix("millrace ").expect("the program's name");
+    // A release says behind it of which commit it is.
+    let (version, commit) = version.split_once(' ').unwrap_or((version, "(0)"));
     let numbers = version.split('.').filter(|part| part.parse::<u32>().is_ok());
     assert_eq!(numbers.count(), 3, "{version}");
+    let digits = commit.strip_prefix('(').and_then(|c| c.strip_suffix(')')).unwrap_or_default();
+    assert!(!digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit()), "{commit}");
 }
 
 #[tokio::test]
