@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::EgressConfig;
 use super::check::check_limits;
 use super::file::PluginConfig;
+use super::wording;
 use crate::plugin::{Grants, PublicKey, Source, Trust};
 use crate::secret::Secret;
 use crate::wasm::PluginLimits;
@@ -64,13 +65,11 @@ pub(super) fn app_plugin(
     }
     let mut merged = limits.clone();
     merged.extend(plugin.limits.clone());
-    let limits = PluginLimits::deserialize(merged).map_err(|error| error.to_string());
-    let limits = limits.and_then(|limits| check_limits(&limits).map(|()| limits));
-    let limits = limits.map_err(|problem| format!("plugins.{name}.limits: {problem}"))?;
+    let below = format!("plugins.{name}.limits");
+    let limits = PluginLimits::deserialize(merged);
+    let limits = limits.map_err(|error| wording::explained_below(&below, &error))?;
+    check_limits(&limits).map_err(|problem| format!("{below}.{problem}"))?;
     let http = plugin.http.clone();
-    if http.timeout_ms == 0 {
-        return Err(format!("plugins.{name}.http.timeout_ms is 0; at least 1 is allowed"));
-    }
     let trust = Trust { pins: plugin.sha256.clone(), keys: keys.to_vec() };
     let grants = plugin.grants.clone();
     Ok(AppPlugin { name: name.to_owned(), source, config, limits, http, grants, trust })

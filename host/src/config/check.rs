@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::file::ConfigFile;
-use super::{AdminConfig, PipelineConfig, TlsConfig};
+use super::{AdminConfig, PipelineConfig, TlsConfig, bounds};
 use crate::plugin::Grants;
 use crate::secret::Secret;
 use crate::wasm::PluginLimits;
@@ -25,6 +25,10 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         ("handshake_timeout_ms", file.socket.handshake_timeout_ms),
         ("keep_alive_timeout_ms", file.socket.keep_alive_timeout_ms),
         ("max_connections", file.socket.max_connections as u64),
+        ("max_channels", file.socket.max_channels as u64),
+        ("max_frame_bytes", file.socket.max_frame_bytes as u64),
+        ("max_tasks", file.socket.max_tasks as u64),
+        ("outbox_bytes", file.socket.outbox_bytes as u64),
         ("max_pending", file.socket.max_pending as u64),
         ("max_pending_bytes", file.socket.max_pending_bytes as u64),
         ("message_timeout_ms", file.socket.message_timeout_ms),
@@ -71,6 +75,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     }
     file.compile.check().map_err(|problem| format!("compile.{problem}"))?;
     file.swap.check().map_err(|problem| format!("swap.{problem}"))?;
+    bounds::check(file)?;
     check_limits(&file.limits).map_err(|problem| format!("limits.{problem}"))?;
     if let Some(url) = file.static_files.files.keys().find(|url| !url.starts_with('/')) {
         return Err(format!("static.files has the key {url:?}; a URL path begins with `/`"));
@@ -129,10 +134,17 @@ const MIN_TOTAL_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 /// all calls at once.
 const STACK_BYTES: RangeInclusive<usize> = 64 * 1024..=16 * 1024 * 1024;
 
+/// A page of Wasm, and what its addresses reach.
+const MEMORY_BYTES: RangeInclusive<usize> = 64 * 1024..=u32::MAX as usize;
+
 /// Bounds that would let nothing through, or more than there can be.
 pub(super) fn check_limits(limits: &PluginLimits) -> Result<(), String> {
     for (key, value) in [
         ("fuel", limits.fuel),
+        ("dispatcher_fuel", limits.dispatcher_fuel),
+        ("max_effects", limits.max_effects as u64),
+        ("max_effect_bytes", limits.max_effect_bytes as u64),
+        ("max_tasks", limits.max_tasks as u64),
         ("max_instances", u64::from(limits.max_instances)),
         ("max_task_instances", limits.max_task_instances.map_or(1, u64::from)),
         ("max_concurrency", limits.max_concurrency as u64),
@@ -158,9 +170,17 @@ pub(super) fn check_limits(limits: &PluginLimits) -> Result<(), String> {
         let (found, least, most) = (limits.max_stack_bytes, STACK_BYTES.start(), STACK_BYTES.end());
         return Err(format!("max_stack_bytes is {found}; {least} to {most} are allowed"));
     }
-    if limits.max_memory_bytes > u32::MAX as usize {
-        let found = limits.max_memory_bytes;
-        return Err(format!("max_memory_bytes is {found}; at most {} are allowed", u32::MAX));
+    if !MEMORY_BYTES.contains(&limits.max_memory_bytes) {
+        let (found, least, most) =
+            (limits.max_memory_bytes, MEMORY_BYTES.start(), MEMORY_BYTES.end());
+        return Err(format!("max_memory_bytes is {found}; {least} to {most} are allowed"));
+    }
+    if let Some(found) = limits.max_task_instances.filter(|tasks| *tasks > limits.max_instances) {
+        let most = limits.max_instances;
+        return Err(format!(
+            "max_task_instances is {found}, and max_instances {most}; at most that is allowed, and \
+             without it there are three quarters"
+        ));
     }
     Ok(())
 }

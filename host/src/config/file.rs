@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::listen::ListenList;
 use super::{
-    AdminConfig, CacheConfig, CheckOrigin, CompileConfig, EgressConfig, HostName, PipelineConfig,
-    ServerConfig, SwapConfig, TlsConfig, TrustConfig, defaults,
+    AdminConfig, CacheConfig, CheckOrigin, CompileConfig, DrainConfig, EgressConfig, HostName,
+    PipelineConfig, ServerConfig, SwapConfig, TlsConfig, TrustConfig, defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::plugin::Grants;
@@ -145,16 +145,6 @@ pub struct MemoryConfig {
     pub max_bytes: u64,
 }
 
-/// `[drain]`: how the server stops.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DrainConfig {
-    /// The connections are closed in batches over this time; up to 100 at once.
-    pub over_ms: u64,
-    /// What has not ended by then is cut off.
-    pub timeout_ms: u64,
-}
-
 /// `[statsd]`: where measurements go.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -283,12 +273,6 @@ impl MetricsConfig {
             Some(events) => EventNames::Listed(events.clone()),
             None => EventNames::First(self.max_events),
         }
-    }
-}
-
-impl Default for DrainConfig {
-    fn default() -> Self {
-        Self { over_ms: defaults::DRAIN_OVER_MS, timeout_ms: defaults::DRAIN_TIMEOUT_MS }
     }
 }
 

@@ -5,9 +5,11 @@ mod admin;
 mod app;
 mod app_plugin;
 mod app_secrets;
+mod bounds;
 mod check;
 mod compile;
 mod defaults;
+mod drain;
 mod environment;
 mod file;
 mod host;
@@ -18,6 +20,10 @@ mod server;
 mod static_files;
 mod swap;
 mod timer;
+mod wording;
+
+#[cfg(test)]
+mod readme_tests;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use crate::secret::Secret;
@@ -27,10 +33,10 @@ pub(crate) use app::CONFIG_FILE;
 pub use app::{App, ConfigError};
 pub use app_plugin::AppPlugin;
 pub use compile::CompileConfig;
+pub use drain::DrainConfig;
 pub(crate) use environment::Environment;
 pub use file::{
-    DashboardConfig, DrainConfig, MemoryConfig, MetricsConfig, OutboxPolicy, SocketConfig,
-    StatsdConfig,
+    DashboardConfig, MemoryConfig, MetricsConfig, OutboxPolicy, SocketConfig, StatsdConfig,
 };
 pub use host::HostName;
 pub(crate) use host::{host_of, is_loopback_name};

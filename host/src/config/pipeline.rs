@@ -235,12 +235,14 @@ impl PipelineConfig {
             return Err(".worker.select needs `dispatcher = \"broadcast\"`".to_owned());
         }
         self.http.as_ref().map_or(Ok(()), IngestConfig::check)?;
+        nonzero(self.timer.as_ref().map(|timer| timer.every_ms), "timer.every_ms")?;
+        let deadline_ms = nonzero(self.deadline_ms, "deadline_ms")?;
         Ok(PipelineSpec {
             name: name.to_owned(),
             buffer: self.buffer.spec()?,
             retry: self.retry.policy()?,
             partition_by,
-            deadline: self.deadline_ms.map(Duration::from_millis),
+            deadline: deadline_ms.map(Duration::from_millis),
             ordered: self.ordered,
             rate_per_second: nonzero(self.rate_per_second, "rate_per_second")?,
             dead_letters: self.dead_letters.size,
@@ -311,6 +313,13 @@ impl WorkerConfig {
         // Events of a partition are handled one after the other, so that they keep
         // their order.
         let calls = if matches!(dispatcher, DispatcherSpec::Partition) { 1 } else { max };
+        if let Some((pointer, _)) = self.select.iter().find(|(_, values)| values.is_empty()) {
+            return Err(format!(
+                ".worker.select has no value for {pointer:?}, so no event is selected; list some, \
+                 or leave it out"
+            ));
+        }
+        let timeout_ms = nonzero(self.timeout_ms, "worker.timeout_ms")?;
         let selector = match self.select.is_empty() {
             true => None,
             false => Some(
@@ -325,7 +334,7 @@ impl WorkerConfig {
             batch_size,
             batch_timeout: Duration::from_millis(self.batch_timeout_ms),
             concurrency: nonzero(self.concurrency, "worker.concurrency")?.unwrap_or(calls),
-            timeout: Duration::from_millis(self.timeout_ms.unwrap_or(defaults::WORKER_TIMEOUT_MS)),
+            timeout: Duration::from_millis(timeout_ms.unwrap_or(defaults::WORKER_TIMEOUT_MS)),
             selector: selector.map(Arc::new),
         })
     }
@@ -342,9 +351,9 @@ impl BufferConfig {
                 return Err(".buffer has both `keep` and `on_full`; one is allowed".to_owned());
             }
         };
-        if self.size == 0 {
-            return Err(".buffer.size is 0; at least 1 is allowed".to_owned());
-        }
+        nonzero(Some(self.size), "buffer.size")?;
+        nonzero(Some(self.max_bytes), "buffer.max_bytes")?;
+        nonzero(Some(self.max_event_bytes), "buffer.max_event_bytes")?;
         Ok(BufferSpec {
             size: self.size,
             max_bytes: self.max_bytes,
@@ -357,6 +366,7 @@ impl BufferConfig {
 
 impl IngestConfig {
     fn check(&self) -> Result<(), String> {
+        nonzero(Some(self.max_body_bytes), "http.max_body_bytes")?;
         nonzero(Some(self.max_events), "http.max_events")?;
         nonzero(Some(self.timeout_ms), "http.timeout_ms")?;
         no_empty_token(".http.token", self.token.as_ref())
@@ -365,8 +375,12 @@ impl IngestConfig {
 
 impl RetryConfig {
     fn policy(&self) -> Result<RetryPolicy, String> {
-        if self.max_attempts == 0 {
-            return Err(".retry.max_attempts is 0; at least 1 is allowed".to_owned());
+        nonzero(Some(self.max_attempts), "retry.max_attempts")?;
+        if self.backoff_ms > self.max_backoff_ms {
+            let (found, most) = (self.backoff_ms, self.max_backoff_ms);
+            return Err(format!(
+                ".retry.backoff_ms is {found}, and max_backoff_ms {most}; at most that is allowed"
+            ));
         }
         Ok(RetryPolicy {
             max_attempts: self.max_attempts,

@@ -47,6 +47,9 @@ pub struct TrustConfig {
 /// What the admin interface reads of a body, whatever is configured.
 const MAX_UPLOAD_BYTES: usize = 256 * 1024 * 1024;
 
+/// More only make the exchange wait.
+const MAX_SAMPLES: usize = 10_000;
+
 impl Default for SwapConfig {
     fn default() -> Self {
         Self {
@@ -71,9 +74,13 @@ impl SwapConfig {
         if let Some((key, found)) = rates.iter().find(|(_, rate)| !(0.0..=1.0).contains(rate)) {
             return Err(format!("{key} is {found}; 0 to 1 are allowed"));
         }
-        let (found, allowed) = (self.max_upload_bytes, MAX_UPLOAD_BYTES);
-        if found > allowed {
-            return Err(format!("max_upload_bytes is {found}; at most {allowed} are allowed"));
+        let (found, most) = (self.max_upload_bytes, MAX_UPLOAD_BYTES);
+        if !(1..=most).contains(&found) {
+            return Err(format!("max_upload_bytes is {found}; 1 to {most} are allowed"));
+        }
+        if self.samples > MAX_SAMPLES {
+            let found = self.samples;
+            return Err(format!("samples is {found}; at most {MAX_SAMPLES} are allowed"));
         }
         if self.max_uploads_per_minute == 0 {
             return Err("max_uploads_per_minute is 0; at least 1 is allowed".to_owned());

@@ -35,7 +35,7 @@ pub(crate) use realm::{DashboardRealm, Realm, RealmRoutes};
 pub(crate) use reread::Rereading;
 pub(crate) use stage::Stage;
 pub use swap::Swapper;
-pub(crate) use swap::{Step, SwapError, Swapped, Swaps, Upload};
+pub(crate) use swap::{Refusal, SwapError, Swapped, Swaps, Upload};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -195,10 +195,8 @@ impl Server {
             (address, AbortOnDropHandle::new(accepting))
         });
         let address = listening.first().map(|one| one.address.to_string()).unwrap_or_default();
-        info!(
-            "loading {} plugins; {address}/ready tells when clients are served",
-            app.plugins.len()
-        );
+        let (found, s) = (app.plugins.len(), if app.plugins.len() == 1 { "" } else { "s" });
+        info!("loading {found} plugin{s}; {address}/ready tells when clients are served");
         let mut plugins = Vec::new();
         let mut swaps = Swaps::new(app.swap.clone(), loader, kept(app));
         for plugin in &app.plugins {

@@ -1,0 +1,231 @@
+//! What is wrong in a `millrace.toml`, in words of its keys and values rather than of the
+//! types that they become.
+
+use toml::de::{DeTable, DeValue, Error};
+
+/// What is wrong with a text, for which key, and where.
+pub(super) fn explained(text: &str, error: &Error) -> String {
+    let said = match DeTable::parse(text) {
+        Ok(table) => {
+            let key = error.span().and_then(|span| key_at(table.get_ref(), span.start));
+            worded(&key.unwrap_or_default().join("."), error.message())
+        }
+        Err(syntax) => format!("this is no TOML: {}", syntax.message()),
+    };
+    match excerpt(error) {
+        Some(excerpt) => format!("{said}\n{excerpt}"),
+        None => said,
+    }
+}
+
+/// The same of a table that was read before; its keys are those below `key`.
+pub(super) fn explained_below(key: &str, error: &Error) -> String {
+    let shown = error.to_string();
+    let below = shown.trim_end().rsplit_once("\nin `").and_then(|(_, key)| key.strip_suffix('`'));
+    match below {
+        Some(below) if key.is_empty() => worded(below, error.message()),
+        Some(below) => worded(&format!("{key}.{below}"), error.message()),
+        None => worded(key, error.message()),
+    }
+}
+
+/// The line that it is about, as the parser shows it.
+fn excerpt(error: &Error) -> Option<String> {
+    let shown = error.to_string();
+    let (first, rest) = shown.split_once('\n')?;
+    first.starts_with("TOML parse error at line").then_some(())?;
+    Some(rest.trim_end().strip_suffix(error.message().trim_end())?.trim_end().to_owned())
+}
+
+/// The key at a place of the text, or the key whose value is there; the innermost.
+fn key_at(table: &DeTable<'_>, at: usize) -> Option<Vec<String>> {
+    table.iter().find_map(|(key, value)| {
+        let name = || key.get_ref().to_string();
+        let below = below(value.get_ref(), at).map(|mut below| {
+            below.insert(0, name());
+            below
+        });
+        let is_here = || key.span().contains(&at) || value.span().contains(&at);
+        below.or_else(|| is_here().then(|| vec![name()]))
+    })
+}
+
+fn below(value: &DeValue<'_>, at: usize) -> Option<Vec<String>> {
+    match value {
+        DeValue::Table(table) => key_at(table, at),
+        DeValue::Array(values) => values.iter().find_map(|value| below(value.get_ref(), at)),
+        _ => None,
+    }
+}
+
+/// A message of the parser about a key.
+fn worded(key: &str, message: &str) -> String {
+    let of_type = message.strip_prefix("invalid type: ");
+    let of_value = message.strip_prefix("invalid value: ");
+    let found_and_expected = of_type.or(of_value).and_then(|m| m.rsplit_once(", expected "));
+    if let Some((found, expected)) = found_and_expected {
+        return format!("{} is {}; {} is expected", named(key), value(found), kind(expected));
+    }
+    if let Some((name, rest)) = quoted(message, "unknown field `") {
+        return format!("{} is no key; {}", below_key(key, name), allowed(rest));
+    }
+    if let Some((name, rest)) = quoted(message, "unknown variant `") {
+        return format!("{} is {name:?}; {}", named(key), allowed(rest));
+    }
+    if let Some((name, _)) = quoted(message, "missing field `") {
+        return format!("{} is missing", below_key(key, name));
+    }
+    match message {
+        "wanted string or table" => format!("{} is no string; one is expected", named(key)),
+        "invalid socket address syntax" => {
+            format!("{} is no address; {ADDRESS} is expected", named(key))
+        }
+        _ if key.is_empty() => message.to_owned(),
+        _ => format!("{key}: {message}"),
+    }
+}
+
+const ADDRESS: &str = "one with a port, such as \"127.0.0.1:4000\",";
+
+fn named(key: &str) -> &str {
+    if key.is_empty() { "the text" } else { key }
+}
+
+/// A key of the table `key`; the parser may have found it itself.
+fn below_key(key: &str, name: &str) -> String {
+    match key.rsplit('.').next() {
+        _ if key.is_empty() => name.to_owned(),
+        Some(last) if last == name => key.to_owned(),
+        _ => format!("{key}.{name}"),
+    }
+}
+
+/// What stands in backticks after `before`, and what comes behind it.
+fn quoted<'a>(message: &'a str, before: &str) -> Option<(&'a str, &'a str)> {
+    message.strip_prefix(before)?.split_once('`')
+}
+
+/// `, expected one of …` and its kin.
+fn allowed(rest: &str) -> String {
+    let names = rest.strip_prefix(", expected ").map(|n| n.strip_prefix("one of ").unwrap_or(n));
+    match names {
+        Some(names) => format!("allowed are {names}"),
+        None => "there are none here".to_owned(),
+    }
+}
+
+/// What was found, as it is called in TOML.
+fn value(found: &str) -> String {
+    let bare = |prefix: &str| found.strip_prefix(prefix).and_then(|v| v.strip_suffix('`'));
+    let scalar =
+        bare("integer `").or_else(|| bare("floating point `")).or_else(|| bare("boolean `"));
+    match (scalar, found) {
+        (Some(scalar), _) => scalar.to_owned(),
+        (None, "sequence") => "a list".to_owned(),
+        (None, "map") => "a table".to_owned(),
+        (None, text) if text.starts_with("string ") => format!("the {text}"),
+        (None, other) => other.to_owned(),
+    }
+}
+
+/// What was expected, as it is called in TOML.
+fn kind(expected: &str) -> String {
+    let whole = |most: u64| format!("a whole number from 0 to {most}");
+    match expected {
+        "u8" => whole(u8::MAX.into()),
+        "u16" => whole(u16::MAX.into()),
+        "u32" => whole(u32::MAX.into()),
+        "u64" | "usize" => "a whole number of 0 or more".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "path string" | "a path" => "a path in quotes".to_owned(),
+        "a string" | "string" | "a string key" => "a text in quotes".to_owned(),
+        "a sequence" => "a list, as in [\"a\", \"b\"],".to_owned(),
+        "socket address" => ADDRESS.to_owned(),
+        "a map" => "a table".to_owned(),
+        // Of a section, and of one of a choice.
+        other if other.starts_with("struct ") => "a table".to_owned(),
+        other if other.starts_with("enum ") => "a text in quotes".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::App;
+
+    #[test]
+    fn no_mistake_is_told_in_words_of_rust() {
+        for (text, told) in [
+            ("socket = 3", "socket is 3; a table is expected"),
+            ("listen = 3", "listen is 3; one with a port, such as \"127.0.0.1:4000\", is expected"),
+            ("listen = \"here\"", "listen is no address; one with a port, such as"),
+            (
+                "[socket]\nmax_channels = \"many\"",
+                "socket.max_channels is the string \"many\"; a whole number of 0 or more is expected",
+            ),
+            ("[socket]\nmax_channels = -1", "socket.max_channels is -1; a whole number of 0 or"),
+            (
+                "[socket]\nmax_faults = 5000000000",
+                "5000000000; a whole number from 0 to 4294967295",
+            ),
+            ("[socket]\nmax_pending = 1.5", "socket.max_pending is 1.5; a whole number"),
+            (
+                "[socket]\nhosts = \"a.com\"",
+                "the string \"a.com\"; a list, as in [\"a\", \"b\"], is",
+            ),
+            ("[socket]\npath = [1]", "socket.path is a list; a text in quotes is expected"),
+            ("[socket]\ncheck_origin = 3", "socket.check_origin is 3; true, false or a list of"),
+            ("[socket]\ncheck_origin = [\"a.com\"]", "socket.check_origin: origin \"a.com\" is"),
+            ("[dashboard]\nenabled = 1", "dashboard.enabled is 1; true or false is expected"),
+            ("[drain]\nover = 1", "drain.over is no key; allowed are `over_ms` or `timeout_ms`"),
+            ("lisen = 1", "lisen is no key; allowed are `listen`, `socket`"),
+            ("[swap]\nmax_fault_rate = \"5%\"", "max_fault_rate is the string \"5%\"; a number is"),
+            ("[limits]\non_faults = 3", "limits.on_faults is no string; one is expected"),
+            (
+                "[limits]\non_faults = \"stop\"",
+                "limits.on_faults is \"stop\"; allowed are `reload`, `closed`, `open`",
+            ),
+            (
+                "[[socket.outbox_policies]]\ntopics = \"a\"\npolicy = \"drop\"",
+                "socket.outbox_policies.policy is \"drop\"; allowed are `close`, `drop_oldest`",
+            ),
+            (
+                "[[socket.outbox_policies]]\ntopics = \"a\"",
+                "socket.outbox_policies.policy is missing",
+            ),
+            ("[static.files]\n\"/a\" = 1", "static.files./a is 1; a path in quotes is expected"),
+            ("[plugins.a]\npath = true", "plugins.a.path is true; a path in quotes is expected"),
+            ("[plugins]\na = 1", "plugins.a is 1; a table is expected"),
+            (
+                "[plugins.a]\npath = \"p\"\nlimits = { fuel = \"all\" }",
+                "plugins.a.limits.fuel is the string \"all\"; a whole number of 0 or more is",
+            ),
+            (
+                "[plugins.a]\npath = \"p\"\nlimits = { ful = 1 }",
+                "plugins.a.limits.ful is no key; allowed are `fuel`",
+            ),
+            ("[pipelines.p]\ntimer = { payload = 1 }", "pipelines.p.timer.every_ms is missing"),
+            ("[pipelines.p]\nbuffer = { keep = \"all\" }", "buffer.keep is \"all\"; allowed are"),
+            ("[socket", "this is no TOML: unclosed table, expected `]`"),
+            ("a = 1\na = 2", "this is no TOML: duplicate key"),
+        ] {
+            let error = App::parse("/app".into(), text).unwrap_err();
+            let (first, _) = error.split_once('\n').unwrap_or((&error, ""));
+            assert!(first.contains(told), "{text}: {first}");
+            for word in ["usize", "u32", "u64", "f64", "struct", "enum", "variant", "field", "map"]
+            {
+                assert!(!first.contains(word), "{text}: {first}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_line_is_shown() {
+        let error = App::parse("/app".into(), "[socket]\nmax_channels = true").unwrap_err();
+        let expected = "socket.max_channels is true; a whole number of 0 or more is expected\n  \
+                        |\n2 | max_channels = true\n  |                ^^^^";
+        assert_eq!(error, expected);
+    }
+}
