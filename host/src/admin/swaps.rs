@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::schema::{integer, list, object, one_of, string};
 use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
 use crate::plugin::Plugin;
-use crate::server::{Step, SwapError, Swapped, Upload};
+use crate::server::{Refusal, SwapError, Swapped, Upload};
 
 /// More than any plugin has; `swap.max_upload_bytes` is below it.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
@@ -42,7 +42,10 @@ pub(super) static ROUTES: &[Route] = &[
         name: "swap_plugin",
         summary: "Makes a component the live version of a plugin. Answers with one JSON object in \
                   each line (application/x-ndjson) as steps are done; the last line has the \
-                  `outcome`: `live`, `canary`, `refused`, `rolled_back` or `superseded`.",
+                  `outcome`: `live`, `canary`, `refused`, `rolled_back` or `superseded`. What is \
+                  refused at once gets 413 (too large), 422 (no component for this plugin), 429 \
+                  with Retry-After (too many uploads), or 409 (with Retry-After while another \
+                  exchange is made, without while there is a canary).",
         query: &[
             Query {
                 name: "canary",
@@ -70,7 +73,8 @@ pub(super) static ROUTES: &[Route] = &[
         method: Method::POST,
         path: "/plugins/{name}/rollback",
         name: "roll_back_plugin",
-        summary: "Withdraws the canary, or makes the version before the live one live again.",
+        summary: "Withdraws the canary, or makes the version before the live one live again; 409 \
+                  if there is neither, and with Retry-After while another exchange is made.",
         query: &[BY],
         body: None,
         answer: outcome_schema,
@@ -80,7 +84,8 @@ pub(super) static ROUTES: &[Route] = &[
         method: Method::POST,
         path: "/plugins/{name}/promote",
         name: "promote_plugin",
-        summary: "Makes the canary the live version.",
+        summary: "Makes the canary the live version; 409 if there is none, and with Retry-After \
+                  while another exchange is made.",
         query: &[BY],
         body: None,
         answer: outcome_schema,
@@ -211,14 +216,19 @@ fn plugin(asked: &Asked) -> Result<Arc<Plugin>, Problem> {
 }
 
 fn problem(error: &SwapError) -> Problem {
-    let SwapError { step, problem, is_passing } = error;
-    let status = match (step, is_passing) {
-        (_, true) => StatusCode::CONFLICT,
-        (Step::Admit, false) => StatusCode::BAD_REQUEST,
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    let (status, retry_after_s) = match error.refusal {
+        Refusal::Component => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
+        Refusal::TooMany(after) => (StatusCode::TOO_MANY_REQUESTS, Some(after.as_secs())),
+        Refusal::Busy => (StatusCode::CONFLICT, Some(1)),
+        Refusal::State => (StatusCode::CONFLICT, None),
+        Refusal::Starting => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
     };
-    let told = Problem::new(status, problem.clone());
-    if *is_passing { told.retry_after(1) } else { told }
+    let told = Problem::new(status, error.problem.clone());
+    match retry_after_s {
+        Some(seconds) => told.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)),
+        None => told,
+    }
 }
 
 fn stopped() -> Problem {

@@ -100,10 +100,10 @@ async fn only_pinned_components_are_trusted() {
              sha256 = [{pin:?}]\n"
         ))
     };
-    let wrong = app("abc");
+    let wrong = app(&"ab".repeat(32));
     let serve = ["serve", wrong.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
     let refused = millrace_tests::run(serve).await;
-    refused.assert_refused(&["has the SHA-256 ", "; abc allowed"]);
+    refused.assert_refused(&["has the SHA-256 ", "abab allowed (plugins.probe.sha256)"]);
     let found = refused.stderr.split("has the SHA-256 ").nth(1).unwrap();
     let pin: String = found.chars().take_while(char::is_ascii_hexdigit).collect();
     assert_eq!(pin.len(), 64, "{refused:#?}");
@@ -132,7 +132,29 @@ async fn there_are_only_so_many_uploads() {
     millrace(&server, &words).await.assert_refused(&["swap.max_uploads_per_minute"]);
     let upload = HttpRequest::new("POST", "/plugins/probe/swap").body("application/wasm", "x");
     let response = upload.send(server.admin()).await;
-    assert_eq!((response.status, response.header("retry-after")), (409, Some("1")));
+    assert_eq!(response.status, 429, "{response:?}");
+    let seconds: u64 = response.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{response:?}");
+}
+
+/// What cannot be done is told apart from what is done later, and from what is wrong.
+#[tokio::test]
+async fn the_status_of_a_refusal_says_what_to_do() {
+    let server = server("[swap]\nmax_upload_bytes = 5000000\n");
+    let post = |path: &str| HttpRequest::new("POST", &format!("/plugins/probe/{path}"));
+    let large = post("swap").body("application/wasm", &" ".repeat(5_000_001));
+    for (request, status, words) in [
+        (large, 413, "has 5000001 bytes; 5000000 are allowed (swap.max_upload_bytes)"),
+        (post("swap").body("application/wasm", "x"), 422, "is not WebAssembly"),
+        (post("swap?canary=0%25").body("application/wasm", "x"), 400, "is no share"),
+        (post("promote"), 409, "there is no canary to promote"),
+        (post("rollback"), 409, "there is no version before"),
+    ] {
+        let response = request.send(server.admin()).await;
+        assert_eq!(response.status, status, "{response:?}");
+        assert!(response.body.contains(words), "{response:?}");
+        assert_eq!(response.header("retry-after"), None, "{response:?}");
+    }
 }
 
 /// One whose signature is beside it goes live; one that was changed since does not.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::watch::{is_serving, watched};
-use super::{Done, Outcome, Step, SwapError, Swapped, Upload};
+use super::{Done, Outcome, Refusal, Step, SwapError, Swapped, Upload};
 use crate::plugin::{Exchange, Plugin, Share};
 use crate::server::Shared;
 use crate::telemetry::{Metric, wall_ms};
@@ -53,7 +53,7 @@ impl Shared {
         let before = plugin.live().component().sha256().to_owned();
         teller.done(Step::Admit, None).await;
         let Upload { wasm, signature, canary, watch, .. } = upload;
-        let trusted = slot.plugin.trust.check(&wasm, hash, signature.as_deref());
+        let trusted = slot.plugin.trust.check(&slot.plugin.name, &wasm, hash, signature.as_deref());
         trusted.map_err(|error| SwapError::at(Step::Trust, format!("the component {error}")))?;
         teller.done(Step::Trust, None).await;
         let pool = self.prepared(plugin, slot, wasm.to_vec(), teller).await?;
@@ -181,7 +181,7 @@ impl Shared {
     pub(crate) fn promote(&self, plugin: &Arc<Plugin>, by: String) -> Result<Swapped, SwapError> {
         let swaps = self.swaps()?;
         let _busy = swaps.begin(swaps.slot(plugin)?)?;
-        let none = || SwapError::at(Step::Admit, "there is no canary to promote");
+        let none = || SwapError::admit(Refusal::State, "there is no canary to promote");
         let canary = plugin.end_trial().ok_or_else(none)?;
         let from = plugin.live().component().sha256().to_owned();
         let to = canary.component().sha256().to_owned();

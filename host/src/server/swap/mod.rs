@@ -100,17 +100,39 @@ pub(crate) struct Done {
 pub(crate) struct SwapError {
     pub(crate) step: Step,
     pub(crate) problem: String,
-    /// Worth another try, unchanged.
-    pub(crate) is_passing: bool,
+    pub(crate) refusal: Refusal,
+}
+
+/// What whoever asked has to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Another component is expected.
+    Component,
+    /// A smaller one is.
+    TooLarge,
+    /// It has to be asked for again, in so long.
+    TooMany(Duration),
+    /// The same, once what is done now is over.
+    Busy,
+    /// Something else has to be done first.
+    State,
+    /// The server has to have started.
+    Starting,
 }
 
 impl SwapError {
+    /// About the component.
     fn at(step: Step, problem: impl Into<String>) -> Self {
-        Self { step, problem: problem.into(), is_passing: false }
+        Self { step, problem: problem.into(), refusal: Refusal::Component }
+    }
+
+    /// Before anything of the component is looked at.
+    fn admit(refusal: Refusal, problem: impl Into<String>) -> Self {
+        Self { step: Step::Admit, problem: problem.into(), refusal }
     }
 
     fn nothing_before() -> Self {
-        Self::at(Step::Admit, "there is no version before the live one")
+        Self::admit(Refusal::State, "there is no version before the live one")
     }
 }
 
@@ -197,38 +219,40 @@ impl Swaps {
 
     fn slot(&self, plugin: &Plugin) -> Result<&Slot, SwapError> {
         let name = plugin.name();
-        let unknown = || SwapError::at(Step::Admit, format!("there is no plugin {name:?}"));
+        let unknown = || SwapError::admit(Refusal::State, format!("there is no plugin {name:?}"));
         self.plugins.get(name).ok_or_else(unknown)
     }
 
     fn begin(&self, slot: &Slot) -> Result<OwnedMutexGuard<()>, SwapError> {
-        Arc::clone(&slot.busy).try_lock_owned().map_err(|_| SwapError {
-            is_passing: true,
-            ..SwapError::at(Step::Admit, "another version of this plugin is being exchanged")
-        })
+        let busy = "another version of this plugin is being exchanged";
+        let locked = Arc::clone(&slot.busy).try_lock_owned();
+        locked.map_err(|_| SwapError::admit(Refusal::Busy, busy))
     }
 
     fn admit(&self, plugin: &Plugin, upload: &Upload) -> Result<(), SwapError> {
-        let refused = |problem: String| SwapError::at(Step::Admit, problem);
         let (found, allowed) = (upload.wasm.len(), self.config.max_upload_bytes);
         if found > allowed {
-            let key = "swap.max_upload_bytes";
-            return Err(refused(format!("has {found} bytes; {allowed} are allowed ({key})")));
+            let problem = format!(
+                "the component has {found} bytes; {allowed} are allowed (swap.max_upload_bytes)"
+            );
+            return Err(SwapError::admit(Refusal::TooLarge, problem));
         }
         if let Some((canary, share)) = plugin.canary() {
             let version = canary.component().version();
-            return Err(refused(format!(
+            let problem = format!(
                 "{version} is a canary for {share} of the connections; promote it or roll it back \
                  first"
-            )));
+            );
+            return Err(SwapError::admit(Refusal::State, problem));
         }
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads.take(Instant::now()).map_err(|after| SwapError {
-            is_passing: true,
-            ..refused(format!(
-                "too many uploads (swap.max_uploads_per_minute); try again in {} s",
-                after.as_secs() + 1
-            ))
+        uploads.take(Instant::now()).map_err(|after| {
+            let (allowed, seconds) = (self.config.max_uploads_per_minute, after.as_secs() + 1);
+            let problem = format!(
+                "there were as many uploads as are allowed in a minute, {allowed} \
+                 (swap.max_uploads_per_minute); try again in {seconds} s"
+            );
+            SwapError::admit(Refusal::TooMany(Duration::from_secs(seconds)), problem)
         })
     }
 }
@@ -250,7 +274,7 @@ async fn kept_file(kept: KeptVersion) -> Result<PluginFile, StartError> {
 impl Shared {
     /// None before the plugins are loaded.
     pub(crate) fn swaps(&self) -> Result<&Swaps, SwapError> {
-        let starting = || SwapError::at(Step::Admit, "the server is starting");
+        let starting = || SwapError::admit(Refusal::Starting, "the server is starting");
         self.swaps.get().ok_or_else(starting)
     }
 }
