@@ -88,7 +88,7 @@ async fn serve(
     let stream = Paced::new(stream, timeout, shared.metrics.clone());
     let idle = Duration::from_millis(shared.socket.keep_alive_timeout_ms).max(timeout);
     let first = transport::FirstRequest::new();
-    let came = first.clone();
+    let (came, metrics) = (first.clone(), shared.metrics.clone());
     let standing = Arc::new(standing);
     let asking = Arc::clone(&standing);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -114,7 +114,10 @@ async fn serve(
                 debug!(%peer, %error, "an operator's connection ended early");
             }
         }
-        true = first.is_late(timeout) => debug!(%peer, "an operator did not ask in time"),
+        true = first.is_late(timeout) => {
+            metrics.count_of(Metric::RequestCutOff, &["head"], 1);
+            debug!(%peer, "an operator did not ask in time");
+        }
         () = standing.is_over() => debug!(%peer, "a stranger did not give the token in time"),
     }
 }

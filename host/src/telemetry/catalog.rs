@@ -69,9 +69,10 @@ catalog! {
     SocketClose: Counter "socket.close" "connections" ["code", "reason"];
     /// A plugin or an operator closed a connection by its user id.
     SocketDisconnected: Counter "socket.disconnected" "connections" [];
-    /// A request over HTTP was given up: its `body` did not come within `http.timeout_ms`, or its
-    /// client took next to nothing of the `response` for `handshake_timeout_ms` (an operator:
-    /// `admin.timeout_ms`), or more came behind the response than is discarded (`unread`).
+    /// A request over HTTP was given up: the `head` of a connection's first did not come within
+    /// `handshake_timeout_ms` (an operator's: `admin.timeout_ms`), its `body` not within
+    /// `http.timeout_ms`, or its client took next to nothing of the `response` for so long as the
+    /// head may take, or more came behind the response than is discarded (`unread`).
     RequestCutOff: Counter "request.cut_off" "requests" ["part"];
     /// A client sent more than `max_messages_per_second` or `max_bytes_per_second`, and was not
     /// read for a while.

@@ -240,7 +240,7 @@ async fn serve(stream: Stream, peer: Peer, admitted: Admitted, shared: Arc<Share
     // The WebSocket goes on after HTTP is over, and takes its place with it.
     let admitted = Arc::new(admitted);
     let first = FirstRequest::new();
-    let asked = first.clone();
+    let (asked, metrics) = (first.clone(), shared.metrics.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, admitted) = (Arc::clone(&shared), Arc::clone(&admitted));
         asked.came();
@@ -261,7 +261,10 @@ async fn serve(stream: Stream, peer: Peer, admitted: Admitted, shared: Arc<Share
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
-        true = first.is_late(timeout) => return debug!(peer = %address, "a client did not send its request in time"),
+        true = first.is_late(timeout) => {
+            metrics.count_of(Metric::RequestCutOff, &["head"], 1);
+            return debug!(peer = %address, "a client did not send its request in time");
+        }
         _ = async { stage.wait_for(|stage| *stage == Stage::Draining).await.is_ok() } => {
             connection.as_mut().graceful_shutdown();
             let last = tokio::time::timeout(LAST_RESPONSE_TIMEOUT, connection).await;

@@ -6,7 +6,7 @@ use millrace_tests::{PATIENCE, RawSocket, TestServer, opcode};
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 /// How long a client may be silent where silence is awaited.
@@ -72,6 +72,28 @@ async fn half_a_request_is_not_waited_for_without_end() {
         let end = timeout(PATIENCE, tcp.read_to_end(&mut answer)).await;
         assert!(end.is_ok(), "{:?} keeps a connection open", half.escape_ascii());
     }
+}
+
+#[tokio::test]
+async fn half_a_request_is_counted() {
+    let statsd = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = TestServer::with_config(&format!(
+        "[socket]\nhandshake_timeout_ms = 300\n[statsd]\naddress = \"{}\"\ninterval_ms = 50",
+        statsd.local_addr().unwrap()
+    ));
+    let mut tcp = TcpStream::connect(server.address()).await.unwrap();
+    tcp.write_all(b"GET /health HTTP/1.1\r\nHost: ").await.unwrap();
+    let counted = async {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let length = statsd.recv(&mut buffer).await.unwrap();
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            if text.contains("request.cut_off.head:1|c") {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, counted).await.expect("it is counted");
 }
 
 #[tokio::test]
