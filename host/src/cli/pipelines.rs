@@ -117,9 +117,10 @@ async fn dispatching(
 ) -> anyhow::Result<String> {
     let view = server.get(&format!("/pipelines/{pipeline}")).await?;
     let dispatchers = list(&view, &["dispatchers"]);
-    let Some(dispatcher) = dispatchers.get(stage.unwrap_or(dispatchers.len().saturating_sub(1)))
-    else {
-        bail!("the pipeline {pipeline} has {} stages, counted from 0", dispatchers.len());
+    let last = dispatchers.len().saturating_sub(1);
+    let stage = stage.unwrap_or(last);
+    let Some(dispatcher) = dispatchers.get(stage) else {
+        bail!("--stage is {stage}; the last stage of the pipeline {pipeline} is {last}");
     };
     let dispatcher = text(dispatcher, &[]);
     // A plugin's version stands behind its name.

@@ -66,7 +66,10 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Nothing is there, or it cannot be read.
-    #[error("failed to read {path}: {cause}")]
+    #[error(
+        "failed to read {path}: {cause}; an app's folder, its millrace.toml or a .wasm file is \
+         expected"
+    )]
     Read {
         /// What was to be read.
         path: PathBuf,

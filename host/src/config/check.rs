@@ -82,7 +82,10 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     }
     for (name, value) in &file.static_files.headers {
         if HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err() {
-            return Err(format!("static.headers has {name:?} = {value:?}, which is no header"));
+            return Err(format!(
+                "static.headers has {name:?} = {value:?}, which is no header; a name of letters, \
+                 digits and `-`, and a value without control characters are expected"
+            ));
         }
     }
     Ok(())

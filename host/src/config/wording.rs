@@ -12,8 +12,8 @@ pub(super) fn explained(text: &str, error: &Error) -> String {
         }
         Err(syntax) => format!("this is no TOML: {}", syntax.message()),
     };
-    match excerpt(error) {
-        Some(excerpt) => format!("{said}\n{excerpt}"),
+    match place(error) {
+        Some((place, excerpt)) => format!("{said} ({place})\n{excerpt}"),
         None => said,
     }
 }
@@ -29,12 +29,13 @@ pub(super) fn explained_below(key: &str, error: &Error) -> String {
     }
 }
 
-/// The line that it is about, as the parser shows it.
-fn excerpt(error: &Error) -> Option<String> {
+/// Where it is, and the line itself as the parser shows it.
+fn place(error: &Error) -> Option<(String, String)> {
     let shown = error.to_string();
     let (first, rest) = shown.split_once('\n')?;
-    first.starts_with("TOML parse error at line").then_some(())?;
-    Some(rest.trim_end().strip_suffix(error.message().trim_end())?.trim_end().to_owned())
+    let place = first.strip_prefix("TOML parse error at ")?;
+    let excerpt = rest.trim_end().strip_suffix(error.message().trim_end())?;
+    Some((place.to_owned(), excerpt.trim_end().to_owned()))
 }
 
 /// The key at a place of the text, or the key whose value is there; the innermost.
@@ -224,8 +225,8 @@ mod tests {
     #[test]
     fn the_line_is_shown() {
         let error = App::parse("/app".into(), "[socket]\nmax_channels = true").unwrap_err();
-        let expected = "socket.max_channels is true; a whole number of 0 or more is expected\n  \
-                        |\n2 | max_channels = true\n  |                ^^^^";
+        let expected = "socket.max_channels is true; a whole number of 0 or more is expected (line 2, \
+                        column 16)\n  |\n2 | max_channels = true\n  |                ^^^^";
         assert_eq!(error, expected);
     }
 }

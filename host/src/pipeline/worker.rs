@@ -41,7 +41,8 @@ impl Worker {
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Plugin(plugin) if !plugin.live().component().has_worker() => Err(format!(
-                ".worker.plugin is {:?}, which does not export `worker`",
+                ".worker.plugin is {:?}, which does not export `worker`; name a plugin that does \
+                 (in Rust: `export_worker!`)",
                 plugin.name()
             )),
             Self::Plugin(_) | Self::Native(_) => Ok(()),

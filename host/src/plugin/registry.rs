@@ -27,7 +27,8 @@ pub struct Registry {
 pub enum RegistryError {
     /// Two want to decide who may connect.
     #[error(
-        "the plugins {0:?} and {1:?} both export `socket`; only one may decide who may connect"
+        "the plugins {0:?} and {1:?} both export `socket`; only one may decide who may connect: \
+         leave one of them out, or build it without `Connect`"
     )]
     TwoSockets(String, String),
     /// Two serve the same topics, and neither pattern is more specific.

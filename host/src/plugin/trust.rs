@@ -41,7 +41,10 @@ pub enum TrustError {
     )]
     Unsigned,
     /// Somebody else has, or it was changed since.
-    #[error("has a signature of none of trust.keys: another key's, or the file was changed since")]
+    #[error(
+        "has a signature of none of trust.keys: another key's, or the file was changed since; sign \
+         it anew, or add the key"
+    )]
     Signature,
 }
 

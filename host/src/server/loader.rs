@@ -12,7 +12,7 @@ use super::compiler::Compiler;
 use crate::channel::RefKey;
 use crate::config::{App, AppPlugin, StatsdConfig};
 use crate::egress::OwnPorts;
-use crate::plugin::Settings;
+use crate::plugin::{Settings, Source};
 use crate::telemetry::{Metric, Metrics, Wanted};
 use crate::wasm::{Component, Engine, EngineLimits, LoadError, sha256};
 
@@ -68,7 +68,10 @@ impl Loader {
             name: plugin.name.clone(),
             path: path.to_owned(),
             cause,
-            advice: "build it with `millrace build`",
+            advice: match plugin.source {
+                Source::Crate { .. } => "build it with `millrace build`",
+                Source::File(_) => "put the component there, or name another file",
+            },
         };
         let mut beside = path.as_os_str().to_owned();
         beside.push(".sig");

@@ -234,7 +234,9 @@ async fn body(
     match came {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(refused(StatusCode::BAD_REQUEST, "the body did not come\n")),
+        Ok(Err(_)) => {
+            Err(refused(StatusCode::BAD_REQUEST, "the body broke off; send all of it again\n"))
+        }
         Err(_) => {
             shared.metrics.count_of(Metric::RequestCutOff, &["body"], 1);
             let text = format!("the body did not come within {timeout_ms} ms (http.timeout_ms)\n");

@@ -69,7 +69,9 @@ impl GuestDispatcher {
         let fuel = self.instance.limits.dispatcher_fuel_for(rows, bytes, self.waiting);
         self.instance.refuel_with(fuel).map_err(failed)?;
         let Some(guest) = &self.instance.dispatcher else {
-            return Err(Broken::Failed("it does not export `dispatcher`".to_owned()));
+            return Err(Broken::Failed(
+                "it does not export `dispatcher`; name a plugin that does".to_owned(),
+            ));
         };
         let result = at_once(&self.name, call(guest, &mut self.instance.store))?;
         self.instance.ended(result).map_err(failed)

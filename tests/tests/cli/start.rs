@@ -15,7 +15,11 @@ async fn serve(path: &Path) -> Run {
 async fn what_is_not_there_is_named() {
     for command in ["serve", "dev", "build", "check"] {
         for path in ["no/such/folder", "no/such/plugin.wasm"] {
-            run([command, path]).await.assert_refused(&[path]);
+            let run = run([command, path]).await;
+            run.assert_refused(&[path]);
+            if command == "serve" {
+                run.assert_refused(&["an app's folder, its millrace.toml or a .wasm file is"]);
+            }
         }
     }
 }
@@ -29,7 +33,7 @@ async fn a_folder_that_is_no_app_is_told_what_one_has() {
 #[tokio::test]
 async fn a_plugin_that_is_not_there_is_named() {
     let app = App::written("[plugins.room]\ncomponent = \"room.wasm\"");
-    serve(app.path()).await.assert_refused(&["room.wasm"]);
+    serve(app.path()).await.assert_refused(&["room.wasm", "put the component there, or name"]);
     let app = App::written("[plugins.room]\npath = \"room\"");
     serve(app.path()).await.assert_refused(&["room"]);
 }
