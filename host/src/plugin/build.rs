@@ -39,10 +39,15 @@ pub enum BuildError {
     NoPackage(PathBuf),
     /// The folder has a workspace, and no package of its own.
     #[error(
-        "{0} is a workspace and no package; name the plugin's own package, as in `[plugins.NAME] \
-         path = \"crates/NAME\"`"
+        "{folder} is a workspace and no package; name the plugin's own package, as in \
+         `[plugins.{plugin}] path = \"crates/{plugin}\"`"
     )]
-    Workspace(PathBuf),
+    Workspace {
+        /// The folder.
+        folder: PathBuf,
+        /// The plugin.
+        plugin: String,
+    },
     /// The component could not be put in its place.
     #[error("failed to write {path}: {cause}")]
     Write {
@@ -66,6 +71,10 @@ pub fn build<'a>(
             // Nothing can be run in a folder that is not there.
             if !folder.join("Cargo.toml").is_file() {
                 return Err(BuildError::NoPackage(folder.clone()));
+            }
+            if is_virtual(&folder.join("Cargo.toml")) {
+                let plugin = built.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                return Err(BuildError::Workspace { folder: folder.clone(), plugin });
             }
             add_target(folder)?;
             let component = build_package(folder, built_for)?;
@@ -95,9 +104,6 @@ fn add_target(folder: &Path) -> Result<(), BuildError> {
 /// Runs cargo in `folder` and returns the component it made.
 fn build_package(folder: &Path, built_for: BuildFor) -> Result<PathBuf, BuildError> {
     let manifest = folder.join("Cargo.toml");
-    if is_virtual(&manifest) {
-        return Err(BuildError::Workspace(folder.to_owned()));
-    }
     info!(folder = %folder.display(), "building the plugin");
     let output = cargo(folder)
         .args(["build", "--release", "--target", TARGET])
@@ -189,6 +195,15 @@ fn run(command: &mut Command, tool: &'static str, advice: &'static str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_workspace_is_told_where_its_package_may_be() {
+        let app = tempfile::tempdir().unwrap();
+        fs::write(app.path().join("Cargo.toml"), "[workspace]\nmembers = [\"room\"]\n").unwrap();
+        let source = Source::package(app.path(), "room", app.path());
+        let error = build(app.path(), [&source], BuildFor::Serving).unwrap_err().to_string();
+        assert!(error.contains("`[plugins.room] path = \"crates/room\"`"), "{error}");
+    }
 
     #[test]
     fn the_component_is_found_in_cargos_messages() {
