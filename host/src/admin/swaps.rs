@@ -43,9 +43,9 @@ pub(super) static ROUTES: &[Route] = &[
         summary: "Makes a component the live version of a plugin. Answers with one JSON object in \
                   each line (application/x-ndjson) as steps are done; the last line has the \
                   `outcome`: `live`, `canary`, `refused`, `rolled_back` or `superseded`. What is \
-                  refused at once gets 413 (too large), 422 (no component for this plugin), 429 \
-                  with Retry-After (too many uploads), or 409 (with Retry-After while another \
-                  exchange is made, without while there is a canary).",
+                  refused at once gets 413 (too large), 429 with Retry-After (too many uploads), \
+                  or 409 (with Retry-After while another exchange is made, without while there is \
+                  a canary).",
         query: &[
             Query {
                 name: "canary",
