@@ -6,7 +6,7 @@ use super::{EgressConfig, MemoryConfig};
 /// Twice what a server takes that serves nobody.
 const MIN_SERVER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Those of `[memory]`, and of each plugin but for its limits.
+/// Those of `[memory]` and `[drain]`, and of each plugin but for its limits.
 pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     let MemoryConfig { max_bytes } = file.memory;
     if (1..MIN_SERVER_BYTES).contains(&max_bytes) {
@@ -15,6 +15,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
              four fifths of the machine's"
         ));
     }
+    file.drain.check().map_err(|problem| format!("drain.{problem}"))?;
     for (name, plugin) in &file.plugins {
         let below = |problem| format!("plugins.{name}.{problem}");
         check_egress(&plugin.http).map_err(below)?;
@@ -103,7 +104,7 @@ mod tests {
         for (text, problem) in [
             (
                 "[drain]\nover_ms = 3\ntimeout_ms = 2".to_owned(),
-                "drain: over_ms is 3, and timeout_ms 2, after",
+                "drain.over_ms is 3, and timeout_ms 2, after",
             ),
             (
                 plugin("limits = { max_instances = 8, max_task_instances = 9 }"),

@@ -6,7 +6,7 @@ use super::defaults;
 
 /// `[drain]`: how the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Given")]
+#[serde(from = "Given")]
 pub struct DrainConfig {
     /// The connections are closed in batches over this time; up to 100 at once.
     pub over_ms: u64,
@@ -22,19 +22,25 @@ struct Given {
     timeout_ms: Option<u64>,
 }
 
-impl TryFrom<Given> for DrainConfig {
-    type Error = String;
-
-    fn try_from(given: Given) -> Result<Self, String> {
+impl From<Given> for DrainConfig {
+    fn from(given: Given) -> Self {
         let timeout_ms = given.timeout_ms.unwrap_or(defaults::DRAIN_TIMEOUT_MS);
-        match given.over_ms {
-            Some(over_ms) if over_ms > timeout_ms => Err(format!(
-                "over_ms is {over_ms}, and timeout_ms {timeout_ms}, after which everything is cut \
-                 off; at most that is allowed"
-            )),
-            Some(over_ms) => Ok(Self { over_ms, timeout_ms }),
-            None => Ok(Self { over_ms: defaults::DRAIN_OVER_MS.min(timeout_ms), timeout_ms }),
+        let over_ms = given.over_ms.unwrap_or(defaults::DRAIN_OVER_MS.min(timeout_ms));
+        Self { over_ms, timeout_ms }
+    }
+}
+
+impl DrainConfig {
+    /// Checks what the types cannot say; an error begins with the key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self { over_ms, timeout_ms } = *self;
+        if over_ms <= timeout_ms {
+            return Ok(());
         }
+        Err(format!(
+            "over_ms is {over_ms}, and timeout_ms {timeout_ms}, after which everything is cut off; \
+             at most that is allowed"
+        ))
     }
 }
 
@@ -48,18 +54,19 @@ impl Default for DrainConfig {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<(u64, u64), String> {
-        let drain = toml::from_str::<DrainConfig>(text).map_err(|error| error.to_string())?;
-        Ok((drain.over_ms, drain.timeout_ms))
+    fn read(text: &str) -> (u64, u64) {
+        let drain: DrainConfig = toml::from_str(text).unwrap();
+        assert!(drain.check().is_ok());
+        (drain.over_ms, drain.timeout_ms)
     }
 
     #[test]
     fn no_batch_is_closed_after_everything_is_cut_off() {
         let default = (DrainConfig::default().over_ms, DrainConfig::default().timeout_ms);
-        assert_eq!(read(""), Ok(default));
-        assert_eq!(read("timeout_ms = 500"), Ok((500, 500)));
-        assert_eq!(read("over_ms = 0\ntimeout_ms = 0"), Ok((0, 0)));
-        let error = read("over_ms = 9000").unwrap_err();
+        assert_eq!(read(""), default);
+        assert_eq!(read("timeout_ms = 500"), (500, 500));
+        assert_eq!(read("over_ms = 0\ntimeout_ms = 0"), (0, 0));
+        let error = DrainConfig { over_ms: 9000, timeout_ms: 8000 }.check().unwrap_err();
         assert!(error.contains("over_ms is 9000, and timeout_ms 8000"), "{error}");
     }
 }

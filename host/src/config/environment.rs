@@ -12,6 +12,7 @@ use toml::{Table, Value};
 use tracing::{info, warn};
 
 use super::file::ConfigFile;
+use super::wording;
 
 /// The variables that are set, by name.
 #[derive(Clone, Debug, Default)]
@@ -172,7 +173,7 @@ fn value(section: &'static str, key: &str, text: &str) -> Found {
     let in_section = |value| Value::Table(Table::from_iter([(key.to_owned(), value)]));
     match one_of(text, |value| try_file(&[(section, in_section(value))])) {
         Ok(value) => Found::Value(value),
-        Err(problem) if problem.contains(&format!("unknown field `{key}`")) => Found::NoKey,
+        Err(problem) if problem.starts_with(&format!("{section}.{key} is no key")) => Found::NoKey,
         Err(problem) => Found::Wrong(problem),
     }
 }
@@ -206,7 +207,7 @@ fn try_file(entries: &[(&str, Value)]) -> Result<(), String> {
         Ok(_) => Ok(()),
         // The other keys of the section may be in the file.
         Err(error) if error.to_string().contains("missing field") => Ok(()),
-        Err(error) => Err(error.message().to_owned()),
+        Err(error) => Err(wording::explained_below("", &error)),
     }
 }
 
@@ -279,7 +280,7 @@ mod tests {
         for (name, value, problem) in [
             ("MILLRACE_SOCKET_MAX_CHANNELS", "many", "MILLRACE_SOCKET_MAX_CHANNELS is \"many\": "),
             ("MILLRACE_SOCKET_CHECK_ORIGIN", "a.com", "MILLRACE_SOCKET_CHECK_ORIGIN is \"a.com\""),
-            ("MILLRACE_LISTEN", "here", "MILLRACE_LISTEN is \"here\": \"here\" is no address"),
+            ("MILLRACE_LISTEN", "here", "MILLRACE_LISTEN is \"here\": listen: \"here\" is no"),
             ("MILLRACE_ADMIN", "https://a:1", "MILLRACE_ADMIN is \"https://a:1\""),
             ("MILLRACE_SOCKET_MAX_CONNECTIONS", "0", "socket.max_connections is 0"),
             ("PORT", "http", "PORT is \"http\"; a port"),
@@ -293,7 +294,7 @@ mod tests {
     fn every_section_with_a_name_of_its_own_is_known() {
         // What it is not is told with all that it may be.
         let error = load("no_such = 1", &[]).unwrap_err();
-        let (_, fields) = error.split_once("expected one of").unwrap();
+        let (_, fields) = error.split_once("allowed are").unwrap();
         for field in fields.split('`').skip(1).step_by(2) {
             let is_known =
                 SECTIONS.contains(&field) || ["listen", "plugins", "pipelines"].contains(&field);

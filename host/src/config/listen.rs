@@ -290,7 +290,7 @@ mod tests {
             ("listen = 4000", "an address and a port such as"),
             ("listen = { address = \":1\" }", "\":1\" is no address"),
             ("listen = { address = \"unix:/x\", mode = \"999\" }", "mode is \"999\"; one such as"),
-            ("listen = { address = \"[::]:1\", tsl = true }", "unknown field `tsl`"),
+            ("listen = { address = \"[::]:1\", tsl = true }", "listen.tsl is no key"),
             ("listen = { address = \"[::]:1\", tls = true }", "there is no [tls]; add it"),
             ("listen = { address = \"unix:/x\", tls = true }", "leave tls out"),
             (

@@ -10,8 +10,11 @@ const NAMED: &str = "[plugins.room]\npath = \".\"\n[pipelines.NAME]\nworker.plug
                      http = {}\n[statsd]\n[admin]\n";
 
 /// Sections whose keys have to be there.
-const SECTIONS: [&str; 24] = [
+const SECTIONS: [&str; 27] = [
     "",
+    "[server]",
+    "[tls]",
+    "[cache]",
     "[socket]",
     "[[socket.outbox_policies]]",
     "[memory]",

@@ -143,11 +143,11 @@ mod tests {
             ("[server]\ntrusted_proxies = [\"10/8\"]", "\"10/8\" is no address; one such as"),
             ("[server]\nforwarded_header = \"a b\"", "server.forwarded_header is \"a b\""),
             ("[server]\nreread_ms = 0", "server.reread_ms is 0; 10 to"),
-            ("[tls]\nkey = \"k\"", "missing field `certificate`"),
+            ("[tls]\nkey = \"k\"", "tls.certificate is missing"),
             (&format!("{tls}\nmax_handshakes = 0"), "tls.max_handshakes is 0"),
             (&format!("{tls}\nhandshake_timeout_ms = 0"), "tls.handshake_timeout_ms is 0"),
             ("[admin]\ntls = true", "admin.tls is true, and there is no [tls]"),
-            ("[cache]\nmax = 1", "unknown field `max`"),
+            ("[cache]\nmax = 1", "cache.max is no key; allowed are `dir` or `max_bytes`"),
         ] {
             let error = load(text).unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");

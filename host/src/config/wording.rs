@@ -5,17 +5,15 @@ use toml::de::{DeTable, DeValue, Error};
 
 /// What is wrong with a text, for which key, and where.
 pub(super) fn explained(text: &str, error: &Error) -> String {
-    let said = match DeTable::parse(text) {
-        Ok(table) => {
-            let key = error.span().and_then(|span| key_at(table.get_ref(), span.start));
-            worded(&key.unwrap_or_default().join("."), error.message())
-        }
-        Err(syntax) => format!("this is no TOML: {}", syntax.message()),
+    let table = match DeTable::parse(text) {
+        Ok(table) => table,
+        Err(syntax) => return placed(format!("this is no TOML: {}", syntax.message()), error),
     };
-    match place(error) {
-        Some((place, excerpt)) => format!("{said} ({place})\n{excerpt}"),
-        None => said,
-    }
+    let key = error.span().and_then(|span| key_at(table.get_ref(), span.start));
+    let key = key.unwrap_or_default().join(".");
+    let said = worded(&key, error.message());
+    // Its line would show it.
+    if is_secret(&key) { said } else { placed(said, error) }
 }
 
 /// The same of a table that was read before; its keys are those below `key`.
@@ -29,13 +27,15 @@ pub(super) fn explained_below(key: &str, error: &Error) -> String {
     }
 }
 
-/// Where it is, and the line itself as the parser shows it.
-fn place(error: &Error) -> Option<(String, String)> {
+/// With where it is, and the line itself as the parser shows it.
+fn placed(said: String, error: &Error) -> String {
     let shown = error.to_string();
-    let (first, rest) = shown.split_once('\n')?;
-    let place = first.strip_prefix("TOML parse error at ")?;
-    let excerpt = rest.trim_end().strip_suffix(error.message().trim_end())?;
-    Some((place.to_owned(), excerpt.trim_end().to_owned()))
+    let shown = shown.trim_end().strip_prefix("TOML parse error at ");
+    let shown = shown.and_then(|shown| shown.strip_suffix(error.message().trim_end()));
+    match shown.and_then(|shown| shown.split_once('\n')) {
+        Some((place, excerpt)) => format!("{said} ({place})\n{}", excerpt.trim_end()),
+        None => said,
+    }
 }
 
 /// The key at a place of the text, or the key whose value is there; the innermost.
@@ -65,7 +65,8 @@ fn worded(key: &str, message: &str) -> String {
     let of_value = message.strip_prefix("invalid value: ");
     let found_and_expected = of_type.or(of_value).and_then(|m| m.rsplit_once(", expected "));
     if let Some((found, expected)) = found_and_expected {
-        return format!("{} is {}; {} is expected", named(key), value(found), kind(expected));
+        let found = if is_secret(key) { "something else".to_owned() } else { value(found) };
+        return format!("{} is {found}; {} is expected", named(key), kind(expected));
     }
     if let Some((name, rest)) = quoted(message, "unknown field `") {
         return format!("{} is no key; {}", below_key(key, name), allowed(rest));
@@ -87,6 +88,11 @@ fn worded(key: &str, message: &str) -> String {
 }
 
 const ADDRESS: &str = "one with a port, such as \"127.0.0.1:4000\",";
+
+/// Whether what stands there is for nobody's eyes.
+fn is_secret(key: &str) -> bool {
+    key.rsplit('.').next() == Some("token") || key.contains(".config.")
+}
 
 fn named(key: &str) -> &str {
     if key.is_empty() { "the text" } else { key }
@@ -160,8 +166,13 @@ mod tests {
     fn no_mistake_is_told_in_words_of_rust() {
         for (text, told) in [
             ("socket = 3", "socket is 3; a table is expected"),
-            ("listen = 3", "listen is 3; one with a port, such as \"127.0.0.1:4000\", is expected"),
-            ("listen = \"here\"", "listen is no address; one with a port, such as"),
+            ("listen = 3", "listen is 3; an address and a port such as \"127.0.0.1:4000\" or"),
+            ("listen = \"here\"", "listen: \"here\" is no address; an address and a port such as"),
+            (
+                "[admin]\nlisten = 3",
+                "admin.listen is 3; one with a port, such as \"127.0.0.1:4000\",",
+            ),
+            ("[admin]\nlisten = \"here\"", "admin.listen is no address; one with a port, such as"),
             (
                 "[socket]\nmax_channels = \"many\"",
                 "socket.max_channels is the string \"many\"; a whole number of 0 or more is expected",
@@ -181,7 +192,7 @@ mod tests {
             ("[socket]\ncheck_origin = [\"a.com\"]", "socket.check_origin: origin \"a.com\" is"),
             ("[dashboard]\nenabled = 1", "dashboard.enabled is 1; true or false is expected"),
             ("[drain]\nover = 1", "drain.over is no key; allowed are `over_ms` or `timeout_ms`"),
-            ("lisen = 1", "lisen is no key; allowed are `listen`, `socket`"),
+            ("lisen = 1", "lisen is no key; allowed are `listen`, "),
             ("[swap]\nmax_fault_rate = \"5%\"", "max_fault_rate is the string \"5%\"; a number is"),
             ("[limits]\non_faults = 3", "limits.on_faults is no string; one is expected"),
             (
@@ -220,6 +231,13 @@ mod tests {
                 assert!(!first.contains(word), "{text}: {first}");
             }
         }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let error = App::parse("/app".into(), "[admin]\ntoken = 12345").unwrap_err();
+        assert!(error.starts_with("admin.token is something else; "), "{error}");
+        assert!(!error.contains("12345"), "{error}");
     }
 
     #[test]
