@@ -1,11 +1,19 @@
 //! The server on the open internet: its listeners, TLS, proxies in front, secrets that are
 //! elsewhere, and what the environment and a service manager tell it.
+//!
+//! `proxies` and `systemd` start the programs that `examples/deploy` has files for. The files
+//! are the published ones, with nothing but ports, paths and certificates put in place.
 
 mod environment;
 mod listeners;
 mod peers;
+mod proxies;
+mod proxy;
+mod published;
 mod secrets;
 mod service;
+mod site;
+mod systemd;
 mod tls;
 
 use std::path::{Path, PathBuf};
