@@ -103,13 +103,15 @@ pub(super) fn announce(server: &Server, app: &App) {
         // In one line with nothing else that scripts look for.
         say(&format!("admin {scheme}://{admin}"));
     }
+    // By way of a proxy, or themselves.
     let open_to_others = listening.iter().find(|listener| !listener.address.is_local());
-    let address = open_to_others.map(|listener| &listener.address);
+    let address = || open_to_others.map(|listener| listener.address.to_string());
+    let reached = app.server.public_url.clone().or_else(address);
     for (name, pipeline) in &app.pipelines {
         let is_open = pipeline.http.as_ref().is_some_and(|http| http.token.is_none());
-        if let Some(address) = address.filter(|_| is_open) {
+        if let Some(reached) = reached.as_ref().filter(|_| is_open) {
             warn!(
-                "everybody who reaches {address} may hand events to {name}; set pipelines.{name}.http.token"
+                "everybody who reaches {reached} may hand events to {name}; set pipelines.{name}.http.token"
             );
         }
     }
@@ -118,8 +120,8 @@ pub(super) fn announce(server: &Server, app: &App) {
         if let Some(url) = listening.first().map(ListenConfig::url) {
             info!("the dashboard is at {url}/dashboard{token}");
         }
-        if let (Some(address), None) = (address, &app.dashboard.token) {
-            warn!("everybody who reaches {address} may look at it; set dashboard.token");
+        if let (Some(reached), None) = (reached, &app.dashboard.token) {
+            warn!("everybody who reaches {reached} may look at it; set dashboard.token");
         }
     }
 }

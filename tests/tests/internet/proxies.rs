@@ -302,3 +302,11 @@ async fn caddy_hands_clients_on() {
     expect_origins(&site.visitor(4, proxy.port)).await;
     expect_health(&proxy, server, &site).await;
 }
+
+/// A server on loopback is one that everybody reaches, if a proxy hands them on.
+#[tokio::test]
+async fn what_is_open_behind_a_proxy_is_told() {
+    let public = "[server]\npublic_url = \"https://chat.example.com\"\n";
+    let server = TestServer::with_config(&format!("{public}[dashboard]\nenabled = true\n"));
+    server.wait_for_log("everybody who reaches https://chat.example.com may look at it", 1);
+}
