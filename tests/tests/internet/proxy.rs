@@ -42,6 +42,18 @@ impl Proxy {
         }
         proxy
     }
+
+    /// Waits until it has said this.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) async fn expect_log(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !fs::read_to_string(&self.log).unwrap().contains(words) {
+            assert!(Instant::now() < deadline, "it does not say {words:?}");
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 impl Drop for Proxy {
