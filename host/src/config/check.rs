@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::file::ConfigFile;
-use super::{AdminConfig, PipelineConfig, TlsConfig, bounds};
+use super::{AdminConfig, PipelineConfig, SocketConfig, TlsConfig, bounds};
 use crate::plugin::Grants;
 use crate::secret::Secret;
 use crate::wasm::PluginLimits;
@@ -14,36 +14,7 @@ use crate::wire::TopicPattern;
 
 /// Every key that has a bound, and every name that has to be of something.
 pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
-    let path = &file.socket.path;
-    if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', '*', ':']) {
-        return Err(format!(
-            "socket.path is {path:?}; a path such as \"/socket\" is expected, with no `/` at its end"
-        ));
-    }
-    for (key, value) in [
-        ("idle_timeout_ms", file.socket.idle_timeout_ms),
-        ("handshake_timeout_ms", file.socket.handshake_timeout_ms),
-        ("keep_alive_timeout_ms", file.socket.keep_alive_timeout_ms),
-        ("max_connections", file.socket.max_connections as u64),
-        ("max_channels", file.socket.max_channels as u64),
-        ("max_frame_bytes", file.socket.max_frame_bytes as u64),
-        ("max_tasks", file.socket.max_tasks as u64),
-        ("outbox_bytes", file.socket.outbox_bytes as u64),
-        ("max_pending", file.socket.max_pending as u64),
-        ("max_pending_bytes", file.socket.max_pending_bytes as u64),
-        ("message_timeout_ms", file.socket.message_timeout_ms),
-        ("stall_timeout_ms", file.socket.stall_timeout_ms),
-    ] {
-        if value == 0 {
-            return Err(format!("socket.{key} is 0; at least 1 is allowed"));
-        }
-    }
-    if let Some(found) = file.socket.subprotocols.iter().find(|name| !is_token(name)) {
-        return Err(format!(
-            "socket.subprotocols has {found:?}; a name of letters, digits and any of {TOKEN_SIGNS} \
-             is expected"
-        ));
-    }
+    check_socket(&file.socket)?;
     if let Some(statsd) = &file.statsd {
         if !(128..=65_507).contains(&statsd.datagram_bytes) {
             let found = statsd.datagram_bytes;
@@ -62,10 +33,6 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     }
     file.server.check().map_err(|problem| format!("server.{problem}"))?;
     file.tls.iter().try_for_each(TlsConfig::check).map_err(|problem| format!("tls.{problem}"))?;
-    for policy in &file.socket.outbox_policies {
-        TopicPattern::parse(&policy.topics)
-            .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
-    }
     no_empty_token("dashboard.token", file.dashboard.token.as_ref())?;
     let plugins: Vec<_> = file.plugins.keys().map(String::as_str).collect();
     file.pipelines.iter().try_for_each(|(name, pipeline)| pipeline.check(name, &plugins))?;
@@ -87,6 +54,45 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
                  digits and `-`, and a value without control characters are expected"
             ));
         }
+    }
+    Ok(())
+}
+
+/// `[socket]`.
+fn check_socket(socket: &SocketConfig) -> Result<(), String> {
+    let path = &socket.path;
+    if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', '*', ':']) {
+        return Err(format!(
+            "socket.path is {path:?}; a path such as \"/socket\" is expected, with no `/` at its end"
+        ));
+    }
+    for (key, value) in [
+        ("idle_timeout_ms", socket.idle_timeout_ms),
+        ("handshake_timeout_ms", socket.handshake_timeout_ms),
+        ("keep_alive_timeout_ms", socket.keep_alive_timeout_ms),
+        ("max_connections", socket.max_connections as u64),
+        ("max_channels", socket.max_channels as u64),
+        ("max_frame_bytes", socket.max_frame_bytes as u64),
+        ("max_tasks", socket.max_tasks as u64),
+        ("outbox_bytes", socket.outbox_bytes as u64),
+        ("max_pending", socket.max_pending as u64),
+        ("max_pending_bytes", socket.max_pending_bytes as u64),
+        ("message_timeout_ms", socket.message_timeout_ms),
+        ("stall_timeout_ms", socket.stall_timeout_ms),
+    ] {
+        if value == 0 {
+            return Err(format!("socket.{key} is 0; at least 1 is allowed"));
+        }
+    }
+    if let Some(found) = socket.subprotocols.iter().find(|name| !is_token(name)) {
+        return Err(format!(
+            "socket.subprotocols has {found:?}; a name of letters, digits and any of {TOKEN_SIGNS} \
+             is expected"
+        ));
+    }
+    for policy in &socket.outbox_policies {
+        TopicPattern::parse(&policy.topics)
+            .map_err(|problem| format!("socket.outbox_policies: topics: {problem}"))?;
     }
     Ok(())
 }
