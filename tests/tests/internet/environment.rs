@@ -46,7 +46,7 @@ async fn a_variable_that_makes_no_sense_is_named() {
     let serve = ["serve", app.path().to_str().unwrap()];
     for (name, value, problem) in [
         ("PORT", "http", "PORT is \"http\"; a port from 0 to 65535"),
-        ("MILLRACE_LISTEN", "4000", "MILLRACE_LISTEN is \"4000\": \"4000\" is no address"),
+        ("MILLRACE_LISTEN", "4000", "MILLRACE_LISTEN is \"4000\": listen: \"4000\" is no address"),
         ("MILLRACE_SOCKET_MAX_CHANNELS", "x", "MILLRACE_SOCKET_MAX_CHANNELS is \"x\": "),
     ] {
         run_in(&[(name, value)], serve).await.assert_refused(&[problem]);
