@@ -37,6 +37,7 @@ pub async fn run_in<A: AsRef<OsStr>>(
 ) -> Run {
     let child = Command::new(binary())
         .args(args)
+        .env_remove("MILLRACE_BIN")
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

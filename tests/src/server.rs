@@ -120,6 +120,8 @@ impl TestServer {
             .arg(command)
             .arg(app.path())
             .args(arguments)
+            // It is the tests' own.
+            .env_remove("MILLRACE_BIN")
             .envs(app.environment_variables().iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
