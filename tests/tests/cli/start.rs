@@ -85,6 +85,7 @@ async fn a_port_in_use_is_named() {
 async fn a_single_plugin_can_be_served() {
     let server = TestServer::start(App::probe_plugin());
     server.client().await.join("room:single").await;
+    assert!(server.log().contains("loading 1 plugin;"), "{}", server.log());
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ async fn one_that_is_broken_at_the_start_is_waited_for() {
         .expect("the millrace program can be started");
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut said = BufReader::new(child.stdout.take().unwrap());
-    wait_for(&mut log, "unknown field `limit`").await;
+    wait_for(&mut log, "plugins.probe.limit is no key").await;
     wait_for(&mut log, "waiting for a change").await;
     fs::write(&toml, "[plugins.probe]\ncomponent = \"missing.wasm\"").unwrap();
     wait_for(&mut log, "failed to read").await;
