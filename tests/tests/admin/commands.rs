@@ -120,7 +120,7 @@ async fn who_does_not_get_through_is_told_why() {
         "is the server running, with [admin]",
     ]);
     for args in [
-        &["plugins", "--admin", "https://a.example:1"][..],
+        &["plugins", "--admin", "ftp://a.example:1"][..],
         &["plugins", "--admin", "nowhere"],
         &["dead-letters", "list", "a/b"],
         &["swap-dispatcher", "jobs"],
