@@ -189,7 +189,7 @@ fn one_of(text: &str, is_allowed: impl Fn(Value) -> Result<(), String>) -> Resul
     match is_allowed(value.clone()) {
         Ok(()) => Ok(value),
         // No text at all is allowed there.
-        Err(of_value) if problem.contains("invalid type: string") => Err(of_value),
+        Err(of_value) if problem.contains(" is the string ") => Err(of_value),
         Err(_) => Err(problem),
     }
 }
@@ -279,6 +279,7 @@ mod tests {
     fn what_is_wrong_is_said_with_the_variable() {
         for (name, value, problem) in [
             ("MILLRACE_SOCKET_MAX_CHANNELS", "many", "MILLRACE_SOCKET_MAX_CHANNELS is \"many\": "),
+            ("MILLRACE_SOCKET_MAX_CHANNELS", "-5", "is -5; a whole number"),
             ("MILLRACE_SOCKET_CHECK_ORIGIN", "a.com", "MILLRACE_SOCKET_CHECK_ORIGIN is \"a.com\""),
             ("MILLRACE_LISTEN", "here", "MILLRACE_LISTEN is \"here\": listen: \"here\" is no"),
             ("MILLRACE_ADMIN", "https://a:1", "MILLRACE_ADMIN is \"https://a:1\""),
