@@ -23,7 +23,7 @@ mod timer;
 mod wording;
 
 #[cfg(test)]
-mod readme_tests;
+mod page_tests;
 
 pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use crate::secret::Secret;

@@ -154,29 +154,33 @@ mod tests {
         }
     }
 
-    /// What the README says of a line, and where its keys and counters are.
+    /// What the pages for operators say of a line, and where its keys and counters are.
     #[test]
-    fn every_limit_is_in_the_readme() {
-        let readme = include_str!("../../../README.md");
-        let words: Vec<&str> = readme.split_whitespace().collect();
+    fn every_limit_is_in_the_pages_for_operators() {
+        let pages = concat!(
+            include_str!("../../docs/configuration.md"),
+            include_str!("../../docs/operating.md"),
+            include_str!("../../docs/protocol.md"),
+        );
+        let words: Vec<&str> = pages.split_whitespace().collect();
         let words = words.join(" ");
         let Limit { keys, what, .. } = &LIMITS[0];
         let line = format!("a limit was reached: {what} limit=\"{keys}\" times=");
-        assert!(words.contains(&line), "README.md does not have: {line}");
+        assert!(words.contains(&line), "host/docs does not have: {line}");
         let is_there = |wanted: &str| {
             let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            readme.split(|c| !letter(c)).any(|word| word == wanted)
+            pages.split(|c| !letter(c)).any(|word| word == wanted)
         };
         for Limit { counter, label, keys, .. } in LIMITS {
             for key in keys.split(", ") {
                 let name = key.rsplit('.').next().unwrap();
-                assert!(is_there(name), "README.md does not have {key}");
+                assert!(is_there(name), "host/docs does not have {key}");
             }
             let label = label.unwrap_or_default();
-            assert!(readme.contains(counter), "README.md does not have {counter} ({label})");
+            assert!(pages.contains(counter), "host/docs does not have {counter} ({label})");
             assert!(
                 label.is_empty() || is_there(label),
-                "README.md does not have {counter}.{label}"
+                "host/docs does not have {counter}.{label}"
             );
         }
     }

@@ -1,9 +1,10 @@
-//! The README's list of all keys is one, and says what the defaults are.
+//! The list of all keys in `host/docs/configuration.md` is one, and says what the defaults
+//! are.
 
 use super::App;
 use crate::pipeline::Worker;
 
-const README: &str = include_str!("../../../README.md");
+const PAGE: &str = include_str!("../../docs/configuration.md");
 
 /// What is there only if it is named; all else is the same in an empty file.
 const NAMED: &str = "[plugins.room]\npath = \".\"\n[pipelines.NAME]\nworker.plugin = \"room\"\n\
@@ -46,7 +47,7 @@ fn load(text: &str) -> Result<App, String> {
 
 /// The list, as somebody would copy it.
 fn listed() -> &'static str {
-    let (_, behind) = README.split_once("\n## millrace.toml\n").unwrap();
+    let (_, behind) = PAGE.split_once("\n## Every key with its default\n").unwrap();
     let (_, behind) = behind.split_once("```toml\n").unwrap();
     behind.split_once("```\n").unwrap().0
 }
@@ -64,7 +65,7 @@ fn the_list_of_all_keys_is_a_configuration_with_every_default() {
     let (found, expected) = (meaning(listed()), meaning(NAMED));
     for (found, expected) in [(found.0, expected.0), (found.1, expected.1)] {
         for (found, expected) in found.lines().zip(expected.lines()) {
-            assert_eq!(found, expected, "README.md has another value than the default");
+            assert_eq!(found, expected, "configuration.md has another value than the default");
         }
         assert_eq!(found, expected);
     }
@@ -79,7 +80,7 @@ fn the_list_has_every_key() {
         for key in allowed.split('`').skip(1).step_by(2) {
             let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let is_there = listed().split(|c| !letter(c)).any(|word| word == key);
-            assert!(is_there, "README.md has no {key} of {section:?}");
+            assert!(is_there, "configuration.md has no {key} of {section:?}");
         }
     }
 }
