@@ -129,10 +129,8 @@ impl Channels {
 
     /// Each loses its instance, which its client has to answer for.
     pub(super) fn end_calls(&mut self, channel: ChannelId) {
-        let before = self.calls.len();
-        let calls = std::mem::take(&mut self.calls).into_iter();
-        self.calls = calls.filter(|call| call.channel != channel).collect();
-        self.account.cut_off(before - self.calls.len());
+        let ended = self.calls.drop_of(channel);
+        self.account.cut_off(ended);
     }
 
     fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {

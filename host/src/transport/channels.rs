@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use tracing::debug;
 
-use super::called::{Called, PendingCall};
+use super::called::Called;
 use super::held::Held;
+use super::pending::PendingCalls;
 use super::returns::Returns;
 use super::round::MOST_MESSAGES;
 use super::spare::Spares;
@@ -35,7 +35,7 @@ pub(super) struct Channels {
     client: Arc<Client>,
     pub(super) timers: Timers,
     /// Calls that were not ready at once.
-    pub(super) calls: FuturesUnordered<PendingCall>,
+    pub(super) calls: PendingCalls,
     /// The versions that keep channels whose assigns no other can take over.
     pub(super) kept: HashMap<ChannelId, Arc<Pool>>,
     /// Messages for plugins, until what has been read has been taken.
@@ -110,7 +110,7 @@ impl Channels {
             account,
             client,
             timers,
-            calls: FuturesUnordered::new(),
+            calls: PendingCalls::default(),
             kept: HashMap::new(),
             gathered: Calls::new(),
             in_round: 0,
@@ -293,7 +293,7 @@ impl Channels {
                 self.apply_held(cx);
                 continue;
             }
-            match ready!(self.calls.poll_next_unpin(cx)) {
+            match ready!(self.calls.poll_next(cx)) {
                 Some(called) => self.completed(called),
                 None => return Poll::Ready(()),
             }

@@ -80,7 +80,7 @@ impl Channels {
         }
         returns::keep_room(called);
         for Rest { waits, alone, .. } in rest {
-            self.calls.extend(waits);
+            waits.into_iter().for_each(|call| self.calls.push(call));
             if let Some(alone) = alone {
                 self.call(alone, cx);
             }

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use futures_util::stream::StreamExt;
-
 use super::called::Called;
 use super::channels::Channels;
 
@@ -70,9 +68,7 @@ impl Channels {
     pub(super) fn settle(&mut self, is_congested: bool, cx: &mut Context<'_>) -> bool {
         self.held.is_congested = is_congested;
         self.take_returned(cx);
-        while !self.calls.is_empty()
-            && let Poll::Ready(Some(called)) = self.calls.poll_next_unpin(cx)
-        {
+        while let Poll::Ready(Some(called)) = self.calls.poll_next(cx) {
             self.held.put(called);
         }
         while !self.held.is_over()

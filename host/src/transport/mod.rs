@@ -32,6 +32,7 @@ mod listeners;
 mod pace;
 mod paced;
 mod peer;
+mod pending;
 mod pipelines;
 mod places;
 mod proxy_header;
