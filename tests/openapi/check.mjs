@@ -73,13 +73,17 @@ for (const [pattern, operations] of paths) {
     }
     const response = await ask(path, request);
     // Of several lines, the last one is the answer.
-    const answer = JSON.parse((await response.text()).trim().split("\n").at(-1));
+    const lines = (await response.text()).trim().split("\n");
+    const answer = JSON.parse(lines.at(-1));
     if (operation.operationId === "promote_plugin") {
       check("there is no canary", problem, answer);
       continue;
     }
     if (response.status !== 200) throw new Error(`${method} ${path}: ${JSON.stringify(answer)}`);
-    check(operation.operationId, operation.responses[200].content["application/json"].schema, answer);
+    const mediaType = response.headers.get("content-type");
+    const { schema } = operation.responses[200].content[mediaType] ?? {};
+    if (!schema) throw new Error(`${method} ${path} answered with ${mediaType}, which is not described`);
+    for (const line of lines) check(operation.operationId, schema, JSON.parse(line));
     const refused = await fetch(`${url}${path}?unknown=1`, request);
     check(`the refusal of ${operation.operationId}`, problem, await refused.json());
     answers += 1;

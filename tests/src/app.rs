@@ -47,6 +47,13 @@ impl App {
         Self::written(&format!("{config}\n[plugins.slow]\ncomponent = {plugin:?}\n"))
     }
 
+    /// The plugin of the same alone, with every setting at its default.
+    #[must_use]
+    pub fn slow_plugin() -> Self {
+        let path = Self::of_workspace("tests/apps/slow").path.join(".millrace/slow.wasm");
+        Self { path, environment: Vec::new(), _temporary: None }
+    }
+
     /// The same beside the probe, whose clients are on `room:*`: its `connect` gives their
     /// connections assigns that the probe cannot read.
     #[must_use]

@@ -52,15 +52,22 @@ fn description(token: bool) -> Value {
     })
 }
 
+/// The one route that answers with lines as it goes on.
+const LINES: &str = "swap_plugin";
+
 fn operation(route: &Route) -> Value {
     let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    let (description, media_type) = match route.name {
+        LINES => ("A line for each step; the last has the outcome.", "application/x-ndjson"),
+        _ => ("It was done.", "application/json"),
+    };
     let operation = json!({
         "operationId": route.name,
         "summary": route.summary,
         "responses": {
             "200": {
-                "description": "It was done.",
-                "content": { "application/json": { "schema": (route.answer)() } },
+                "description": description,
+                "content": { media_type: { "schema": (route.answer)() } },
             },
             "default": {
                 "description": "It was not done: what was found, what is allowed, what to do.",

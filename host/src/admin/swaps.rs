@@ -66,7 +66,7 @@ pub(super) static ROUTES: &[Route] = &[
             BY,
         ],
         body: Some(COMPONENT),
-        answer: outcome_schema,
+        answer: line_schema,
         run: |asked| Box::pin(swap(asked)),
     },
     Route {
@@ -120,12 +120,31 @@ fn exchange_schema() -> Value {
     schema
 }
 
+/// What comes of an exchange.
+const OUTCOMES: &[&str] = &["live", "canary", "refused", "rolled_back", "superseded"];
+
 fn outcome_schema() -> Value {
     object(&[
-        ("outcome", one_of(&["live", "canary", "refused", "rolled_back", "superseded"])),
+        ("outcome", one_of(OUTCOMES)),
         ("from", schema::about(string(), "The SHA-256 of the version before.")),
         ("to", string()),
     ])
+}
+
+/// A line of the answer to an upload: a step, or in the last the outcome.
+fn line_schema() -> Value {
+    let about = |text| schema::about(string(), text);
+    json!({
+        "type": "object",
+        "properties": {
+            "step": about("What was done, or what went wrong in it."),
+            "took_ms": { "type": "number" },
+            "detail": about("What was found."),
+            "outcome": one_of(OUTCOMES),
+            "from": about("The SHA-256 of the version before."),
+            "to": string(),
+        },
+    })
 }
 
 async fn swap(asked: Asked) -> Answer {

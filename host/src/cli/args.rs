@@ -1,6 +1,6 @@
 //! The arguments of commands that serve.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -25,8 +25,8 @@ pub(super) struct ServeArgs {
     /// the system choose, and the choice is printed.
     #[arg(long, value_name = "ADDR", value_parser = admin::listen_for_operators)]
     admin: Option<SocketAddr>,
-    /// What operators have to know, instead of `admin.token`.
-    #[arg(long, value_name = "TOKEN", env = "MILLRACE_ADMIN_TOKEN", hide_env_values = true)]
+    /// What operators have to know, instead of `admin.token` and MILLRACE_ADMIN_TOKEN.
+    #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
     /// Where measurements go, instead of `statsd.address` in millrace.toml and
     /// MILLRACE_STATSD: `HOST:PORT` over UDP, or `unix:PATH`.
@@ -50,7 +50,7 @@ pub(super) struct DevArgs {
 impl ServeArgs {
     /// The app for `millrace dev`, which has the admin interface anyway.
     pub(super) fn load_for_dev(&self) -> Result<App, ConfigError> {
-        let environment = Environment::of_process(Ipv4Addr::LOCALHOST);
+        let environment = Environment::of_process(true);
         let mut app = self.load_with(&environment)?;
         let admin = app.admin.get_or_insert_default();
         // A second app beside the first has the same default.
@@ -60,7 +60,7 @@ impl ServeArgs {
     }
 
     pub(super) fn load(&self) -> Result<App, ConfigError> {
-        self.load_with(&Environment::of_process(Ipv4Addr::UNSPECIFIED))
+        self.load_with(&Environment::of_process(false))
     }
 
     fn load_with(&self, environment: &Environment) -> Result<App, ConfigError> {

@@ -179,11 +179,18 @@ impl Signals {
             tell(&[NotifyState::Reloading, now]);
         }
         // Files may be on a disk that does not answer.
-        let _ = tokio::task::spawn_blocking(move || rereading.now()).await;
-        info!(
-            "SIGHUP: the certificate and secrets in files are as they are there now; all else is \
-            read at the start; SIGTERM stops the server"
-        );
+        let wrong = tokio::task::spawn_blocking(move || rereading.now()).await;
+        match wrong {
+            Ok(0) => info!(
+                "SIGHUP: the certificate and secrets in files are as they are there now; all else \
+                is read at the start; SIGTERM stops the server"
+            ),
+            // It has been told which, now or before.
+            _ => warn!(
+                files = wrong.unwrap_or_default(),
+                "SIGHUP: not every file is in order, and the server goes on with what it had of them"
+            ),
+        }
         tell(&[NotifyState::Ready]);
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
     /// Where `PORT` listens.
     port_host: Option<Ipv4Addr>,
+    /// There is an admin interface in any case: `millrace dev`.
+    has_admin: bool,
 }
 
 /// What the names of all but `PORT` begin with.
@@ -53,23 +55,26 @@ const SHORT: [(&str, &str, &str); 2] =
 const ON_DEMAND: [(&str, &str); 2] = [("admin", "listen"), ("statsd", "address")];
 /// What the command line reads itself.
 const OF_THE_COMMANDS: [&str; 1] = ["LOG"];
-/// What Kubernetes and Docker links tell of a service that is called like this program.
-const OF_SERVICES: [&str; 5] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_TCP", "_UDP"];
+/// What Kubernetes and links of Docker tell of a service that is called like this program.
+const OF_SERVICES: [&str; 2] = ["_SERVICE_HOST", "_SERVICE_PORT"];
+/// The same of its ports: `MILLRACE_PORT_4000_TCP_ADDR`.
+const OF_PORTS: [&str; 2] = ["_TCP", "_UDP"];
 
 impl Environment {
-    /// That of the process. `port_host` is where `PORT` listens.
-    pub(crate) fn of_process(port_host: Ipv4Addr) -> Self {
+    /// That of the process, for `millrace dev` or a server in use.
+    pub(crate) fn of_process(is_dev: bool) -> Self {
+        let port_host = if is_dev { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         // What is no text sets no key.
         let all = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        Self { port_host: Some(port_host), ..Self::of(all) }
+        Self { port_host: Some(port_host), has_admin: is_dev, ..Self::of(all) }
     }
 
     fn of(all: impl Iterator<Item = (String, String)>) -> Self {
         let is_ours = |name: &str| name.starts_with(PREFIX) || name == PORT;
         let variables = all.filter(|(name, value)| is_ours(name) && !value.is_empty()).collect();
-        Self { variables, port_host: None }
+        Self { variables, port_host: None, has_admin: false }
     }
 
     /// Whether a variable is set, and not empty.
@@ -84,23 +89,30 @@ impl Environment {
         for (variable, text) in &self.variables {
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             let Some((section, key)) = key(name) else {
-                tell_of_stray(variable, name);
+                tell_of_stray(variable, text, "there is no such section");
                 continue;
             };
             let is_address = ON_DEMAND.contains(&(section, &*key)) && section == "admin";
             let text = if is_address { in_full(text) } else { text.clone() };
             match value(section, &key, &text) {
                 Found::Value(value) => set.push((variable, section, key, value)),
-                Found::NoKey => tell_of_stray(variable, name),
+                Found::NoKey(problem) => tell_of_stray(variable, &text, &problem),
                 Found::Wrong(problem) => return Err(format!("{variable} is {text:?}: {problem}")),
             }
         }
         for (section, key) in ON_DEMAND {
             let is_given = file.contains_key(section)
                 || set.iter().any(|(_, found, name, _)| *found == section && name == key);
-            if !is_given {
-                set.retain(|(_, found, ..)| *found != section);
-            }
+            set.retain(|(variable, found, name, _)| {
+                let is_kept = *found != section || is_given || self.has_admin && section == "admin";
+                // An operator has a token for the commands.
+                if !is_kept && name != "token" {
+                    warn!(
+                        "{variable} sets nothing, as there is no [{section}]; set {section}.{key}"
+                    );
+                }
+                is_kept
+            });
         }
         for (variable, section, key, value) in set {
             info!("{section}.{key} is set by {variable}");
@@ -153,18 +165,34 @@ fn key(name: &str) -> Option<(&'static str, String)> {
 }
 
 /// A variable that sets nothing may have been meant to.
-fn tell_of_stray(variable: &str, name: &str) {
-    let is_of_services = OF_SERVICES.iter().any(|part| variable.contains(part));
-    if name != "LISTEN" && !OF_THE_COMMANDS.contains(&name) && !is_of_services {
-        warn!("{variable} is no key of millrace.toml, and sets nothing");
+fn tell_of_stray(variable: &str, text: &str, problem: &str) {
+    let name = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    if name != "LISTEN" && !OF_THE_COMMANDS.contains(&name) && !is_of_a_service(variable, text) {
+        warn!(
+            "{variable} is no key of millrace.toml, and sets nothing: {problem}; the name is \
+             MILLRACE_SECTION_KEY, and MILLRACE_LISTEN or PORT says where to listen"
+        );
     }
+}
+
+/// Whether Kubernetes or Docker has set it, as it does for each service.
+fn is_of_a_service(variable: &str, text: &str) -> bool {
+    let is_of_a_port = |part: &str| {
+        let before = variable.split(part).next().unwrap_or_default();
+        let port = before.rsplit_once("_PORT_").map_or("", |(_, port)| port);
+        before != variable && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    OF_SERVICES.iter().any(|part| variable.contains(part))
+        || OF_PORTS.into_iter().any(is_of_a_port)
+        || text.starts_with("tcp://")
+        || text.starts_with("udp://")
 }
 
 /// What a variable's text is for a key.
 enum Found {
     Value(Value),
-    /// There is no such key.
-    NoKey,
+    /// There is no such key; which there are.
+    NoKey(String),
     /// It is not allowed there.
     Wrong(String),
 }
@@ -173,13 +201,21 @@ fn value(section: &'static str, key: &str, text: &str) -> Found {
     let in_section = |value| Value::Table(Table::from_iter([(key.to_owned(), value)]));
     match one_of(text, |value| try_file(&[(section, in_section(value))])) {
         Ok(value) => Found::Value(value),
-        Err(problem) if problem.starts_with(&format!("{section}.{key} is no key")) => Found::NoKey,
+        Err(problem) if problem.starts_with(&format!("{section}.{key} is no key")) => {
+            Found::NoKey(problem)
+        }
         Err(problem) => Found::Wrong(problem),
     }
 }
 
 /// The text as it is, or else as TOML: what is allowed.
 fn one_of(text: &str, is_allowed: impl Fn(Value) -> Result<(), String>) -> Result<Value, String> {
+    // What looks like a list or a table is one, also where a text would do: a secret.
+    if text.starts_with(['[', '{'])
+        && let Some(value) = as_toml(text)
+    {
+        return is_allowed(value.clone()).map(|()| value);
+    }
     let plain = Value::String(text.to_owned());
     let problem = match is_allowed(plain.clone()) {
         Ok(()) => return Ok(plain),
@@ -273,6 +309,29 @@ mod tests {
         let app = load("", &[("MILLRACE_ADMIN_TOKEN", "x"), ("MILLRACE_STATSD_PREFIX", "x")]);
         let app = app.unwrap();
         assert!(app.admin.is_none() && app.statsd.is_none());
+    }
+
+    #[test]
+    fn a_secret_may_be_elsewhere_here_too() {
+        let token = "{ file = \"/run/secrets/token\" }";
+        let variables = [("MILLRACE_ADMIN", "[::1]:1"), ("MILLRACE_ADMIN_TOKEN", token)];
+        let app = load("", &variables).unwrap();
+        assert_eq!(app.secrets_in_files().len(), 1);
+    }
+
+    #[test]
+    fn what_a_platform_tells_of_services_is_left_alone() {
+        for (name, text, expected) in [
+            ("MILLRACE_SERVICE_HOST", "10.0.0.1", true),
+            ("MILLRACE_SERVICE_PORT_HTTP", "4000", true),
+            ("MILLRACE_PORT", "tcp://10.0.0.1:4000", true),
+            ("MILLRACE_ADMIN_PORT_4000_TCP_PROTO", "tcp", true),
+            ("MILLRACE_PORT", "4100", false),
+            ("MILLRACE_SOCKET_TCP_NODELAY", "true", false),
+            ("MILLRACE_SOCKET_PORT_X_TCP", "1", false),
+        ] {
+            assert_eq!(is_of_a_service(name, text), expected, "{name}");
+        }
     }
 
     #[test]

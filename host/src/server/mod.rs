@@ -290,6 +290,18 @@ impl Server {
 /// The versions that the server keeps on disk.
 fn kept(app: &App) -> Kept {
     let folder = app.swap.dir.clone().unwrap_or_else(|| app.folder.join(BUILT_FOLDER));
+    // An app's own is made by the first exchange, and may be where nobody writes.
+    if let Some(dir) = &app.swap.dir {
+        let there = std::fs::create_dir_all(dir);
+        let may = there.and_then(|()| Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK)?));
+        if let Err(error) = may {
+            warn!(
+                "swap.dir is {}, which cannot be written to: {error}; no version can be exchanged \
+                 until the server's user may",
+                dir.display()
+            );
+        }
+    }
     Kept::new(&folder, app.swap.keep)
 }
 

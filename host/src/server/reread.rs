@@ -46,8 +46,8 @@ impl Rereading {
         }
     }
 
-    /// Looks now. What cannot be read, or is not in order, stays as it was.
-    pub(crate) fn now(&self) {
+    /// Looks now; how many are not in order. What cannot be read stays as it was.
+    pub(crate) fn now(&self) -> usize {
         let files = &*self.0;
         let tls = files.tls.iter().map(|tls| ("tls.certificate".to_owned(), tls.reread()));
         let secrets = files.secrets.iter().map(|(key, secret)| {
@@ -70,5 +70,6 @@ impl Rereading {
             files.metrics.count_of(Metric::Reread, &["failed"], 1);
         }
         *before = wrong;
+        before.len()
     }
 }

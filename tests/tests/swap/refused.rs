@@ -52,6 +52,17 @@ async fn a_version_that_cannot_run_is_refused_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_version_that_does_not_serve_a_topic_that_clients_are_on_is_refused() {
+    let server = server("");
+    let mut client = server.client().await;
+    client.join(TOPIC).await;
+    let other = fs::read(App::slow_plugin().path()).unwrap();
+    let problem = "it does not serve \"room:refused\", which a client has joined; it serves slow:*";
+    refused(&server, "slow.wasm", &other, &[problem, "another plugin?"]).await;
+    count(&mut client, TOPIC, 1).await;
+}
+
+#[tokio::test]
 async fn an_upload_that_breaks_off_is_none() {
     let server = server("");
     let wasm = fs::read(App::probe_v2_plugin().path()).unwrap();

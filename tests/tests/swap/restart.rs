@@ -80,7 +80,7 @@ async fn a_version_that_cannot_be_kept_is_not_live() {
     let server = TestServer::start(App::at(folder.path()));
     let second = App::probe_v2_plugin();
     let words = ["swap", "probe", second.path().to_str().unwrap()];
-    millrace(&server, &words).await.assert_refused(&["it cannot be kept on disk"]);
+    millrace(&server, &words).await.assert_refused(&["it cannot be kept in"]);
     assert_eq!(live(&server).await, "1");
 }
 

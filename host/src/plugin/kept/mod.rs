@@ -66,6 +66,11 @@ impl Kept {
         Self { folder, most, log, own: Mutex::default() }
     }
 
+    /// Where they are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The version that was made live in place of the configured one, if there is
     /// one.
     pub(crate) fn live(&self, plugin: &str, configured: &str) -> Option<KeptVersion> {

@@ -205,7 +205,13 @@ impl Swaps {
         let put = move || kept.put(&plugin, &sha256, &wasm, signature.as_deref());
         let put = tokio::task::spawn_blocking(put).await;
         let put = put.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let refused = |error| format!("it cannot be kept on disk: {error}");
+        let folder = self.kept.folder().display().to_string();
+        let refused = |error| {
+            format!(
+                "it cannot be kept in {folder}: {error}; make the folder, for the server's user to \
+                 write to, or set swap.dir"
+            )
+        };
         put.map_err(|error| SwapError::at(Step::Keep, refused(error)))
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::exchange::Teller;
 use super::{Slot, Step, SwapError, kept_file};
@@ -13,7 +14,10 @@ use crate::plugin::Plugin;
 use crate::server::Shared;
 use crate::server::loader::Haste;
 use crate::wasm::{Component, Fault, OnMigrate, Pool};
+use crate::wire::TopicPattern;
 
+/// Connections that are asked whether they are on a topic that would be gone.
+const ASKED: usize = 1_024;
 /// How long channels have to answer with what they remember.
 const SAMPLING: Duration = Duration::from_millis(500);
 
@@ -36,6 +40,7 @@ impl Shared {
         let failed = |fault: Fault| SwapError::at(Step::SelfTest, fault.to_string());
         pool.self_test().await.map_err(failed)?;
         teller.done(Step::SelfTest, None).await;
+        self.check_topics(plugin, &pool).await?;
         let detail = self.try_migration(plugin, &pool).await?;
         teller.done(Step::Migrate, Some(detail)).await;
         Ok(pool)
@@ -101,12 +106,46 @@ impl Shared {
         }
     }
 
+    /// Whether clients are on topics that a version does not serve: it is most likely that of
+    /// another plugin. Whoever develops one may take a topic out.
+    async fn check_topics(&self, plugin: &Plugin, pool: &Pool) -> Result<(), SwapError> {
+        let (live, serves) = (plugin.live(), pool.component().topics());
+        let is_gone = |pattern: &&TopicPattern| !serves.contains(pattern);
+        let gone: Vec<_> = live.component().topics().iter().filter(is_gone).cloned().collect();
+        if self.is_dev || gone.is_empty() {
+            return Ok(());
+        }
+        let list = |patterns: &[TopicPattern]| {
+            patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let left = |topic: &str| !serves.iter().any(|pattern| pattern.matches(topic));
+        match self.sampled(gone.clone(), ASKED).await.iter().find(|(topic, _)| left(topic)) {
+            Some((topic, _)) => Err(SwapError::at(
+                Step::Migrate,
+                format!(
+                    "it does not serve {topic:?}, which a client has joined; it serves {}. Is it a \
+                     version of another plugin?",
+                    list(serves)
+                ),
+            )),
+            None => {
+                let (plugin, gone, serves) = (plugin.name(), list(&gone), list(serves));
+                warn!(plugin, gone, serves, "a version does not serve what the one before does");
+                Ok(())
+            }
+        }
+    }
+
     /// What some of a plugin's channels remember.
     async fn samples(&self, plugin: &Plugin) -> Result<Vec<(Arc<str>, Assigns)>, SwapError> {
         let most = self.swaps()?.config.samples;
-        let topics = plugin.live().component().topics().to_vec();
+        Ok(self.sampled(plugin.live().component().topics().to_vec(), most).await)
+    }
+
+    /// What some channels of these topics remember, of at most so many connections.
+    async fn sampled(&self, topics: Vec<TopicPattern>, most: usize) -> Vec<(Arc<str>, Assigns)> {
         if topics.is_empty() || most == 0 {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let (sender, mut receiver) = mpsc::channel(most);
         for outbox in self.connections.some_idle(most) {
@@ -118,7 +157,7 @@ impl Shared {
         while let Ok(Some(sample)) = tokio::time::timeout_at(until, receiver.recv()).await {
             samples.push(sample);
         }
-        Ok(samples)
+        samples
     }
 
     /// Whether clients and pipelines still have what they have of the live version.

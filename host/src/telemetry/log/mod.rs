@@ -41,10 +41,7 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, default: &str) -> io::Result<LogGuard> {
     let guard = queue::start()?;
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let read = EnvFilter::try_new(of_this_program(&asked));
-    let problem = read.as_ref().err().map(ToString::to_string);
-    let filter = read.ok().filter(|_| !asked.is_empty());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new(default));
+    let (filter, problem) = filter(&asked, default);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue::Line::new);
     // Errors of writing would be written to stderr, which panics if it is closed.
     let builder = builder.log_internal_errors(false);
@@ -59,11 +56,32 @@ pub fn init(format: LogFormat, default: &str) -> io::Result<LogGuard> {
     panics::log_them();
     if let Some(problem) = problem {
         warn!(
-            "RUST_LOG is {asked:?}, which cannot be read ({problem}), and {default:?} is taken; \
-             levels such as \"debug\" and \"millrace::session=trace,info\" are allowed"
+            "RUST_LOG is {asked:?}, which {problem}, and {default:?} is taken; levels are error, \
+             warn, info, debug, trace and off, alone or of a part: \"info,millrace::session=trace\""
         );
     }
     Ok(guard)
+}
+
+/// The filter that is asked for, and what is wrong with that: what says nothing of this
+/// program would turn its log off.
+fn filter(asked: &str, default: &str) -> (EnvFilter, Option<String>) {
+    let of_millrace = |directive: &str| {
+        let directive = directive.trim();
+        directive.parse::<LevelFilter>().is_ok()
+            || directive.starts_with("millrace")
+            || directive.starts_with('[')
+    };
+    let is_of_us = asked.split(',').any(of_millrace);
+    match EnvFilter::try_new(of_this_program(asked)) {
+        _ if asked.is_empty() => (EnvFilter::new(default), None),
+        Err(error) => (EnvFilter::new(default), Some(format!("cannot be read ({error})"))),
+        Ok(filter) if is_of_us => (filter, None),
+        Ok(_) => {
+            let problem = "has no level and no part of Millrace".to_owned();
+            (EnvFilter::new(format!("{default},{asked}")), Some(problem))
+        }
+    }
 }
 
 /// Directives in which a level alone is one of this program: of what it is built with,
@@ -79,6 +97,27 @@ fn of_this_program(directives: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_says_nothing_of_this_program_is_told() {
+        for (asked, problem) in [
+            ("", false),
+            ("debug", false),
+            ("millrace::wire=trace", false),
+            ("[call{id=1-2}]=debug", false),
+            ("hyper=debug,WARN", false),
+            ("wran", true),
+            ("hyper=debug", true),
+            ("millrace=loud", true),
+        ] {
+            let (filter, found) = filter(asked, "info");
+            assert_eq!(found.is_some(), problem, "{asked}: {found:?}");
+            assert!(
+                filter.max_level_hint().is_none_or(|most| most >= LevelFilter::WARN),
+                "{asked}"
+            );
+        }
+    }
 
     #[test]
     fn a_level_alone_is_of_this_program() {
