@@ -47,6 +47,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod pubsub;
 mod secret;
+mod small_file;
 mod tasks;
 pub mod telemetry;
 pub mod testing;

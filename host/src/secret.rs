@@ -2,15 +2,16 @@
 //! read anew when it changes.
 
 use std::fmt;
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, de::Error as _};
+
+use crate::small_file;
 
 /// What somebody has to know. Clones are the same secret: one that is read anew is so in all
 /// of them.
@@ -112,16 +113,8 @@ impl Secret {
 
 /// The text of a file without the line break at its end.
 fn read(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
-    // A pipe would be waited for.
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut text = String::new();
-    let read = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
-    if read as u64 > MAX_SECRET_BYTES {
-        return Err(io::Error::other(format!("it has more than {MAX_SECRET_BYTES} bytes")));
-    }
+    let bytes = small_file::read(path, MAX_SECRET_BYTES)?;
+    let mut text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
     Ok(text)
 }

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
-use super::standing::{Lobby, Standing};
+use super::standing::{Lobby, STRANGER_TIMEOUT, Standing};
 use super::{Problem, access, routes};
 use crate::config::AdminConfig;
 use crate::server::{Shared, StartError};
@@ -67,12 +67,16 @@ pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, shared: Arc<S
         };
         let (config, shared, door) = (Arc::clone(&config), Arc::clone(&shared), Arc::clone(&door));
         tokio::spawn(async move {
-            match door.open(socket, peer).await {
-                Ok((stream, peer)) => serve(stream, peer.address, standing, config, shared).await,
-                Err(shut) => {
-                    debug!(peer = %peer.address, "closed an operator's connection: {shut}")
+            let opened = tokio::time::timeout(STRANGER_TIMEOUT, door.open(socket, peer)).await;
+            let shut = match opened {
+                Ok(Ok((stream, peer))) => {
+                    return serve(stream, peer.address, standing, config, shared).await;
                 }
-            }
+                Ok(Err(shut)) => shut.to_string(),
+                Err(_) => "it did not speak TLS in time".to_owned(),
+            };
+            shared.metrics.count(Metric::AdminRefused, 1);
+            debug!(peer = %peer.address, shut, "closed an operator's connection");
         });
     }
 }

@@ -18,7 +18,7 @@ const MAX_STRANGERS: usize = 64;
 /// Of one address: tools that an operator starts at once.
 const STRANGERS_OF_ADDRESS: usize = 8;
 /// How long each has.
-const STRANGER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const STRANGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where connections come in.
 #[derive(Debug)]

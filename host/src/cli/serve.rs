@@ -172,26 +172,11 @@ impl Signals {
         }
     }
 
-    /// What SIGHUP asks a server for.
-    async fn reread(&self) {
-        let Some(rereading) = self.rereading.clone() else { return };
-        if let Ok(now) = NotifyState::monotonic_usec_now() {
-            tell(&[NotifyState::Reloading, now]);
+    /// What SIGHUP asks a server for; other signals are heard meanwhile.
+    fn reread(&self) {
+        if let Some(rereading) = self.rereading.clone() {
+            tokio::spawn(reread(rereading));
         }
-        // Files may be on a disk that does not answer.
-        let wrong = tokio::task::spawn_blocking(move || rereading.now()).await;
-        match wrong {
-            Ok(0) => info!(
-                "SIGHUP: the certificate and secrets in files are as they are there now; all else \
-                is read at the start; SIGTERM stops the server"
-            ),
-            // It has been told which, now or before.
-            _ => warn!(
-                files = wrong.unwrap_or_default(),
-                "SIGHUP: not every file is in order, and the server goes on with what it had of them"
-            ),
-        }
-        tell(&[NotifyState::Ready]);
     }
 
     /// Ready when one of them says that the server is to stop.
@@ -202,11 +187,32 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.hangup.recv() => match self.at_hangup {
                     AtHangup::Stop => return,
-                    AtHangup::GoOn => self.reread().await,
+                    AtHangup::GoOn => self.reread(),
                 },
             }
         }
     }
+}
+
+/// Reads everything anew that can be, and tells of it.
+async fn reread(rereading: Rereading) {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
+    }
+    // Files may be on a disk that does not answer.
+    let wrong = tokio::task::spawn_blocking(move || rereading.now()).await;
+    match wrong {
+        Ok(0) => info!(
+            "SIGHUP: the certificate and secrets in files are as they are there now; all else \
+            is read at the start; SIGTERM stops the server"
+        ),
+        // It has been told which, now or before.
+        _ => warn!(
+            files = wrong.unwrap_or_default(),
+            "SIGHUP: not every file is in order, and the server goes on with what it had of them"
+        ),
+    }
+    tell(&[NotifyState::Ready]);
 }
 
 /// Descriptors that are left to operators, monitors, those who are turned away, and files.

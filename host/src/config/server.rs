@@ -35,7 +35,7 @@ pub struct TlsConfig {
     /// A connection whose handshake has not ended by then is closed.
     #[serde(default = "default_handshake_timeout")]
     pub handshake_timeout_ms: u64,
-    /// Handshakes at the same time, a quarter of them of one address; a further connection
+    /// Handshakes at the same time, an eighth of them of one address; a further connection
     /// is closed.
     #[serde(default = "default_handshakes")]
     pub max_handshakes: usize,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(crate) struct Admitted {
     _permit: OwnedSemaphorePermit,
     /// Its client's, once that is known; behind a proxy, each of its handshakes says so.
     address: Mutex<Option<AddressSlot>>,
+    /// It is that of the last handshake, and not of the connection.
+    is_of_handshake: AtomicBool,
     /// Handshakes of it that were refused.
     refusals: AtomicU32,
 }
@@ -119,16 +121,26 @@ impl Admission {
     /// Room for a connection of an address, if that is known.
     pub(crate) fn connection(&self, address: Option<IpAddr>) -> Result<Admitted, Turned> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Turned::Full)?;
-        let admitted =
-            Admitted { _permit: permit, address: Mutex::default(), refusals: AtomicU32::new(0) };
+        let admitted = Admitted {
+            _permit: permit,
+            address: Mutex::default(),
+            is_of_handshake: AtomicBool::new(false),
+            refusals: AtomicU32::new(0),
+        };
         match address {
-            Some(address) => self.is_of(&admitted, address).map(|()| admitted),
+            Some(address) => self.is_of(&admitted, address, false).map(|()| admitted),
             None => Ok(admitted),
         }
     }
 
-    /// Room for it among those of its client's address, which is known now.
-    pub(crate) fn is_of(&self, admitted: &Admitted, address: IpAddr) -> Result<(), Turned> {
+    /// Room for it among those of its client's address, which is known now: by a handshake of
+    /// it, if it is a proxy's, which may be followed by one of another client.
+    pub(crate) fn is_of(
+        &self,
+        admitted: &Admitted,
+        address: IpAddr,
+        by_handshake: bool,
+    ) -> Result<(), Turned> {
         if self.addresses.max == 0 {
             return Ok(());
         }
@@ -138,6 +150,7 @@ impl Admission {
             *slot = None;
             let of_client = Addresses::slot(&self.addresses, address);
             *slot = Some(of_client.ok_or(Turned::AddressFull)?);
+            admitted.is_of_handshake.store(by_handshake, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -160,6 +173,13 @@ impl Admission {
 }
 
 impl Admitted {
+    /// A handshake has come to nothing: its client has no connection by it.
+    pub(crate) fn forget_handshake(&self) {
+        if self.is_of_handshake.load(Ordering::Relaxed) {
+            *lock(&self.address) = None;
+        }
+    }
+
     /// A handshake of the connection is refused; whether it has had enough of them.
     pub(crate) fn refuse(&self) -> bool {
         self.refusals.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REFUSALS

@@ -50,7 +50,11 @@ impl Entrance {
             Some(config) => {
                 let (listener, address) = admin::bind(config, of_admin).await?;
                 let mut door = doors.door(&address.into());
-                door.tls = doors.tls.clone().filter(|_| config.tls);
+                // Whatever clients do at theirs, operators get through.
+                door.tls = match (&doors.tls, &app.tls) {
+                    (Some(tls), Some(of)) if config.tls => Some(Arc::new(tls.apart(of))),
+                    _ => None,
+                };
                 Some((listener, address, Arc::new(door)))
             }
             None => None,

@@ -68,7 +68,8 @@ impl Door {
     pub(crate) fn peer(&self, of: Option<SocketAddr>) -> Peer {
         let address = of.unwrap_or(UNIX_PEER);
         let is_proxy = of.is_none_or(|address| self.proxies.trusts(address.ip()));
-        Peer { address, is_proxy, is_encrypted: self.tls.is_some(), is_local: self.is_local }
+        let (is_encrypted, is_local) = (self.tls.is_some(), self.is_local);
+        Peer { address, is_proxy, is_introduced: false, is_encrypted, is_local }
     }
 
     /// Whether it has to be told for whom a connection is.
@@ -79,20 +80,24 @@ impl Door {
     /// Opens a connection, which takes no time where neither a header nor TLS is spoken.
     pub(crate) async fn open(&self, socket: Socket, peer: Peer) -> Result<(Stream, Peer), Shut> {
         let mut socket = socket;
-        let peer = match self.proxy_protocol {
-            true => self.introduced(&mut socket, peer).await?,
-            false => peer,
-        };
-        let stream = match (socket, &self.tls) {
+        let peer = self.introduced(&mut socket, peer).await?;
+        self.let_in(socket, peer).await.map(|stream| (stream, peer))
+    }
+
+    /// Has it speak TLS, if that is spoken here.
+    pub(super) async fn let_in(&self, socket: Socket, peer: Peer) -> Result<Stream, Shut> {
+        Ok(match (socket, &self.tls) {
             (Socket::Tcp(tcp), Some(tls)) => Stream::Tls(tls.accept(tcp, peer).await?),
             (Socket::Tcp(tcp), None) => Stream::Tcp(tcp),
             (Socket::Unix(unix), _) => Stream::Unix(unix),
-        };
-        Ok((stream, peer))
+        })
     }
 
-    /// For whom a proxy has connected.
-    async fn introduced(&self, socket: &mut Socket, peer: Peer) -> Result<Peer, Shut> {
+    /// For whom a proxy has connected, where it has to say so.
+    pub(super) async fn introduced(&self, socket: &mut Socket, peer: Peer) -> Result<Peer, Shut> {
+        if !self.proxy_protocol {
+            return Ok(peer);
+        }
         if !peer.is_proxy {
             return Err(Shut::Stranger);
         }
@@ -104,7 +109,8 @@ impl Door {
         };
         let said = tokio::time::timeout(self.patience, header).await;
         let Some(address) = said.map_err(|_| Shut::LateHeader)?.map_err(Shut::Header)? else {
-            return Ok(peer);
+            // For itself, or for somebody it does not name.
+            return Ok(Peer { is_introduced: true, ..peer });
         };
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         Ok(Peer { address, is_proxy: self.proxies.trusts(address.ip()), ..peer })

@@ -60,6 +60,7 @@ pub(super) async fn respond(
         Ok(accepted) => accepted,
         Err(response) => {
             debug!(%peer, status = %response.status(), "refused a connection");
+            admitted.forget_handshake();
             return refused(*response, &admitted, shared);
         }
     };
@@ -84,7 +85,7 @@ fn admit(client: Peer, admitted: &Admitted, shared: &Shared) -> Result<(), Refus
         }
         // A proxy that does not say whom it asks for has no address but that of all.
         Ok(()) if client.is_proxy => return Ok(()),
-        Ok(()) => match shared.admission.is_of(admitted, client.ip()) {
+        Ok(()) => match shared.admission.is_of(admitted, client.ip(), true) {
             Ok(()) => return Ok(()),
             Err(turned) => (turned.as_str(), http::FULL_COME_AGAIN, "too many connections\n"),
         },

@@ -38,6 +38,9 @@ const TURNED_AWAY_OF_ADDRESS: usize = 64;
 /// How long each of them may take.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What is read and not looked at of a request that is answered whatever it says, in bytes.
+const MAX_UNHEARD_BYTES: usize = 64 * 1024;
+
 /// A request's headers; longer ones get 431.
 pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
 
@@ -46,11 +49,12 @@ const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
 pub(super) async fn accept(listener: Listener, door: Arc<Door>, shared: Arc<Shared>) {
-    let places = Arc::new(unserved_places());
+    let (places, opening) = (Arc::new(unserved_places()), Arc::new(unserved_places()));
     loop {
         let (socket, of) = next(&listener).await;
         let peer = door.peer(of);
-        let coming = Coming { socket, peer, door: Arc::clone(&door), places: Arc::clone(&places) };
+        let (places, opening) = (Arc::clone(&places), Arc::clone(&opening));
+        let coming = Coming { socket, peer, door: Arc::clone(&door), places, opening };
         if *shared.stage.borrow() == Stage::Draining {
             coming.answer_once(&shared, http::unserved);
             continue;
@@ -74,19 +78,27 @@ struct Coming {
     door: Arc<Door>,
     /// For those that are answered and not served.
     places: Arc<Places>,
+    /// For those of proxies, as long as it is not known whose they are.
+    opening: Arc<Places>,
 }
 
 impl Coming {
     /// Opens the door, and serves whoever comes in.
     async fn enter(self, admitted: Admitted, shared: Arc<Shared>) {
-        let Self { socket, peer: before, door, places } = self;
-        let (stream, peer) = match door.open(socket, before).await {
+        let Self { socket, peer: before, door, places, .. } = self;
+        let mut stage = shared.stage.subscribe();
+        let opened = tokio::select! {
+            opened = door.open(socket, before) => opened,
+            // A server that stops does not wait for a handshake.
+            _ = stage.wait_for(|stage| *stage == Stage::Draining) => return,
+        };
+        let (stream, peer) = match opened {
             Ok(opened) => opened,
             Err(shut) => return tell_of_shut(before, &shut, &shared),
         };
         // What a proxy has said in front is known now; what it says in headers is not.
         let turned = match door.is_asked_for_others(before) && !peer.is_proxy {
-            true => shared.admission.is_of(&admitted, peer.ip()).err(),
+            true => shared.admission.is_of(&admitted, peer.ip(), false).err(),
             false => None,
         };
         match turned {
@@ -113,11 +125,25 @@ impl Coming {
     /// Answers one request of a connection that is not served, if there are not too many of
     /// them.
     fn answer_once(self, shared: &Arc<Shared>, with: Answer) {
-        let Some(place) = self.places.take(self.peer.ip()) else { return };
+        // Of a proxy it is asked first whom it asks for: its own checks have another place
+        // than a client of it that says nothing.
+        let place = match self.door.is_asked_for_others(self.peer) {
+            true => self.opening.take_for_many(),
+            false => self.places.take(self.peer.ip()),
+        };
+        let Some(mut place) = place else { return };
         let shared = Arc::clone(shared);
+        let Self { mut socket, peer, door, places, .. } = self;
+        let opening = async move {
+            let peer = door.introduced(&mut socket, peer).await.ok()?;
+            if door.proxy_protocol && !peer.is_proxy {
+                place = places.take(peer.ip())?;
+            }
+            Some((door.let_in(socket, peer).await.ok()?, place))
+        };
         tokio::spawn(async move {
-            let opening = self.door.open(self.socket, self.peer);
-            if let Ok(Ok((stream, _))) = tokio::time::timeout(TURN_AWAY_TIMEOUT, opening).await {
+            let opened = tokio::time::timeout(TURN_AWAY_TIMEOUT, opening).await;
+            if let Ok(Some((stream, place))) = opened {
                 answer(stream, place, with, &shared).await;
             }
         });
@@ -223,8 +249,17 @@ async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io
     // Closing with the request unread would reset the connection, and the
     // answer with it.
     let mut request = [0; 1024];
-    while stream.read(&mut request).await? > 0 {}
-    Ok(())
+    let mut left = MAX_UNHEARD_BYTES;
+    let hear = async {
+        while left > 0 {
+            match stream.read(&mut request).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(TURN_AWAY_TIMEOUT, hear).await.unwrap_or(Ok(()))
 }
 
 /// Serves HTTP on one connection, until it becomes a WebSocket or ends.

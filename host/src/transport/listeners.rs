@@ -3,13 +3,16 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use listenfd::ListenFd;
+use rustix::fs::{Mode, fchmod};
+use rustix::io::Errno;
 use rustix::net::sockopt::set_ipv6_v6only;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tracing::{debug, info};
 
@@ -81,6 +84,11 @@ impl Inherited {
             };
             match (socket, names.get(index)) {
                 (Bound::Tcp(tcp), Some(name)) if *name == ADMIN => inherited.admin = Some(tcp),
+                (Bound::Unix(_), Some(name)) if *name == ADMIN => {
+                    let problem = "the socket `admin` (FileDescriptorName) is a Unix socket; the \
+                                   admin interface has TCP alone";
+                    return Err(io::Error::other(problem));
+                }
                 (socket, _) => inherited.clients.push(socket),
             }
         }
@@ -149,8 +157,14 @@ impl Listeners {
 
     fn bind_unix(path: &Path, config: &ListenConfig) -> io::Result<Self> {
         clear(path)?;
-        let socket = std::os::unix::net::UnixListener::bind(path)?;
+        let socket = unix_socket()?;
+        // From the beginning: between binding and changing the mode, others would get in.
+        fchmod(&socket, Mode::from_raw_mode(config.mode))?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        // The umask may have taken some of it away.
         fs::set_permissions(path, fs::Permissions::from_mode(config.mode))?;
+        rustix::net::listen(&socket, BACKLOG as i32)?;
+        let socket = std::os::unix::net::UnixListener::from(socket);
         let file = SocketFile { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
         Ok(Self { file: Some(file), ..Self::of(Bound::Unix(socket), config)? })
     }
@@ -243,14 +257,21 @@ fn clear(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there"));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+    match rustix::net::connect(&unix_socket()?, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => {
             info!(path = %path.display(), "removed the socket of a server that is gone");
             fs::remove_file(path)
         }
-        Err(error) => Err(error),
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        // It is there, and may be busy.
+        Ok(()) | Err(Errno::AGAIN) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// One that is not bound, and is not waited for.
+fn unix_socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
 /// Whether `one` is all of IPv4 at the port at which `other` is all of IPv6.

@@ -14,6 +14,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Whether it is trusted to say for whom it asks.
     pub(crate) is_proxy: bool,
+    /// Whether the PROXY protocol has said whose it is, so that headers say nothing.
+    pub(crate) is_introduced: bool,
     /// Whether what it says comes by TLS.
     pub(crate) is_encrypted: bool,
     /// Whether it came by way of a loopback address.
@@ -56,21 +58,25 @@ impl Proxies {
     /// Each proxy adds whom it was asked by at the end, so that they are believed from the
     /// end on, as long as it was one of them; anybody may have written what is before.
     pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
-        if !peer.is_proxy {
+        if !peer.is_proxy || peer.is_introduced {
             return peer;
         }
-        let lines: Vec<_> =
-            headers.get_all(&self.header).iter().filter_map(|line| line.to_str().ok()).collect();
         let mut client = peer;
-        for line in lines.iter().rev() {
-            for element in self.elements(line).into_iter().rev() {
+        for line in headers.get_all(&self.header).iter().rev() {
+            // What a client has put in front of it may be no text.
+            let line = String::from_utf8_lossy(line.as_bytes());
+            // A proxy that says something, but not whom it asks for, has been made to: its
+            // client is bounded as the proxy's own address is.
+            client.is_proxy = false;
+            let Some(elements) = self.elements(&line) else { return client };
+            for element in elements.into_iter().rev() {
                 let said = match self.header == FORWARDED {
                     true => parameter(element, "for").and_then(address),
                     false => address(element),
                 };
                 // `unknown`, or a name that says nothing here.
                 let Some(said) = said else { return client };
-                client = Peer { address: said, is_proxy: false, ..client };
+                client.address = said;
                 if !self.trusts(said.ip()) {
                     return self.encrypted(client, headers);
                 }
@@ -81,10 +87,10 @@ impl Proxies {
 
     /// The elements of a line, one for each proxy. None if it cannot be told where they end: a
     /// client that leaves a quote open would have its own words taken for its proxy's.
-    fn elements<'a>(&self, line: &'a str) -> Vec<&'a str> {
+    fn elements<'a>(&self, line: &'a str) -> Option<Vec<&'a str>> {
         match self.header == FORWARDED {
-            true => split(line, ',').unwrap_or_default(),
-            false => line.split(',').map(str::trim).collect(),
+            true => split(line, ','),
+            false => Some(line.split(',').map(str::trim).collect()),
         }
     }
 
@@ -93,7 +99,7 @@ impl Proxies {
         let last = |name: &HeaderName| headers.get_all(name).iter().next_back()?.to_str().ok();
         let proto = match self.header == FORWARDED {
             true => {
-                last(&FORWARDED).and_then(|line| parameter(self.elements(line).pop()?, "proto"))
+                last(&FORWARDED).and_then(|line| parameter(self.elements(line)?.pop()?, "proto"))
             }
             false => last(&FORWARDED_PROTO).and_then(|line| line.split(',').next_back()),
         };
@@ -162,17 +168,40 @@ mod tests {
     fn peer(proxies: &Proxies, address: &str) -> Peer {
         let address: SocketAddr = address.parse().unwrap();
         let is_proxy = proxies.trusts(address.ip());
-        Peer { address, is_proxy, is_encrypted: false, is_local: false }
+        Peer { address, is_proxy, is_introduced: false, is_encrypted: false, is_local: false }
     }
 
     fn client(header: &str, from: &str, lines: &[&str]) -> String {
+        let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+        client_of(header, from, &lines).address.to_string()
+    }
+
+    fn client_of(header: &str, from: &str, lines: &[&[u8]]) -> Peer {
         let proxies = proxies(header);
         let mut headers = HeaderMap::new();
         for line in lines {
             let name = HeaderName::try_from(header).unwrap();
-            headers.append(name, HeaderValue::from_str(line).unwrap());
+            headers.append(name, HeaderValue::from_bytes(line).unwrap());
         }
-        proxies.client(peer(&proxies, from), &headers).address.to_string()
+        proxies.client(peer(&proxies, from), &headers)
+    }
+
+    #[test]
+    fn whatever_a_client_writes_it_is_bounded_by_an_address() {
+        let proxy = "10.0.0.1:5";
+        for (header, lines, expected) in [
+            ("x-forwarded-for", &[&b"\xff, 198.51.100.9"[..]][..], "198.51.100.9:0"),
+            ("x-forwarded-for", &[b"6.6.6.6", b"\xff, 198.51.100.9"], "198.51.100.9:0"),
+            ("x-forwarded-for", &[b"6.6.6.6", b"\xff"], proxy),
+            ("x-forwarded-for", &[b"\xff"], proxy),
+            ("forwarded", &[b"for=\xff, for=198.51.100.9"], "198.51.100.9:0"),
+            ("forwarded", &[b"for=\"x, for=198.51.100.9"], proxy),
+            ("forwarded", &[b"for=6.6.6.6", b"for=\"x"], proxy),
+        ] {
+            let client = client_of(header, proxy, lines);
+            assert_eq!((client.address.to_string().as_str(), client.is_proxy), (expected, false));
+        }
+        assert!(client_of("x-forwarded-for", proxy, &[]).is_proxy, "it asks for itself");
     }
 
     #[test]

@@ -9,18 +9,19 @@ use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::peer::Peer;
 use super::places::Places;
 use crate::config::TlsConfig;
 use crate::server::Rates;
+use crate::small_file;
 
 /// What listeners that speak TLS share.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Tls {
     certificate: Arc<Certificate>,
     /// For handshakes that are under way.
     handshakes: Places,
+    /// For those of proxies, among them their checks whether the server is there.
+    of_proxies: Places,
     /// Of handshakes that begin.
     rates: Rates,
     timeout: Duration,
@@ -73,7 +76,9 @@ pub(crate) enum TlsError {
 }
 
 /// The share of handshakes that one address may have.
-const OF_ADDRESS: usize = 4;
+const OF_ADDRESS: usize = 8;
+/// A larger file is neither a certificate nor a key.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// The one protocol that is spoken over it.
 const ALPN: &[u8] = b"http/1.1";
 /// What each connection of TLS begins with.
@@ -98,9 +103,23 @@ impl Tls {
             config: Arc::new(server),
             certificate,
             handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(OF_ADDRESS)),
+            of_proxies: Places::new(max_handshakes, max_handshakes),
             rates,
             timeout: Duration::from_millis(handshake_timeout_ms),
         })
+    }
+
+    /// The same certificate for a listener of others, who have places of their own.
+    pub(crate) fn apart(&self, config: &TlsConfig) -> Self {
+        let TlsConfig { max_handshakes, max_handshakes_per_second, .. } = *config;
+        Self {
+            config: Arc::clone(&self.config),
+            certificate: Arc::clone(&self.certificate),
+            handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(OF_ADDRESS)),
+            of_proxies: Places::new(max_handshakes, max_handshakes),
+            rates: Rates::new(max_handshakes_per_second, None),
+            timeout: self.timeout,
+        }
     }
 
     /// Reads the files of the certificate anew: whether it is another now.
@@ -116,12 +135,9 @@ impl Tls {
     ) -> Result<Box<TlsStream<TcpStream>>, TlsError> {
         let place = match of.is_proxy {
             false => self.handshakes.take(of.ip()),
-            true => self.handshakes.take_for_many(),
+            true => self.of_proxies.take_for_many(),
         };
         let _place = place.ok_or(TlsError::Busy)?;
-        if !of.is_proxy {
-            self.rates.take(of.ip(), Instant::now()).map_err(|_| TlsError::TooSoon)?;
-        }
         let handshake = async {
             let mut first = [0];
             if socket.peek(&mut first).await? > 0 && first != [HANDSHAKE_RECORD] {
@@ -131,7 +147,12 @@ impl Tls {
                     return Err(TlsError::Plain);
                 }
             }
-            Ok(TlsAcceptor::from(Arc::clone(&self.config)).accept(socket).await?)
+            let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+            // What costs begins here, with a client that has said what it can.
+            if !of.is_proxy {
+                self.rates.take(of.ip(), Instant::now()).map_err(|_| TlsError::TooSoon)?;
+            }
+            Ok(hello.into_stream(Arc::clone(&self.config)).await?)
         };
         let stream = tokio::time::timeout(self.timeout, handshake);
         Ok(Box::new(stream.await.map_err(|_| TlsError::Late)??))
@@ -162,7 +183,7 @@ impl Read {
             format!("tls.{name} is {}, {why}", path.display())
         };
         let bytes = |name, path: &Path| {
-            std::fs::read(path)
+            small_file::read(path, MAX_FILE_BYTES)
                 .map_err(|error| problem(name, path, &format!("which cannot be read: {error}")))
         };
         let (chain_pem, key_pem) = (bytes("certificate", certificate)?, bytes("key", key)?);

@@ -138,3 +138,31 @@ async fn the_public_url_is_known_whatever_a_proxy_passes_on() {
     let stranger = stranger.header("Origin", "https://evil.example.com");
     assert_eq!(stranger.send(server.address()).await.status, 403);
 }
+
+#[tokio::test]
+async fn a_proxy_that_names_nobody_is_not_asked_by_headers() {
+    let listen = "listen = { address = \"127.0.0.1:0\", proxy_protocol = true }\n";
+    let trusted = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    let server = configured(&format!("{listen}{trusted}{ADMIN}"));
+    let mut stream = tcp(&server).await;
+    stream.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    let mut client = client_over(stream, &[("x-forwarded-for", "5.5.5.5")]).await;
+    is_served(&mut client).await;
+    assert!(peers(&server).await[0].starts_with("127.0.0.1:"));
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_refused_leaves_its_clients_place_to_others() {
+    let dashboard = "[dashboard]\nenabled = true\ntoken = \"t\"\n";
+    let bound = "[socket]\nmax_connections_per_address = 1\n";
+    let server = behind("", &format!("{dashboard}{bound}"));
+    // A connection that the proxy keeps.
+    let mut kept = tcp(&server).await;
+    let refused = HttpRequest::upgrade("/dashboard/socket/websocket?token=bad&vsn=2.0.0");
+    let refused = refused.header("X-Forwarded-For", "198.51.100.1").send_over(&mut kept).await;
+    assert_eq!(refused.status, 403);
+    let other = client_over(tcp(&server).await, &[("x-forwarded-for", "198.51.100.1")]);
+    is_served(&mut other.await).await;
+    let alive = HttpRequest::new("GET", "/health").send_over(&mut kept).await;
+    assert_eq!(alive.status, 200);
+}

@@ -58,3 +58,21 @@ async fn a_secret_that_is_not_there_is_named() {
     let run = millrace_tests::run(["serve", app.path().to_str().unwrap()]).await;
     run.assert_refused(&["admin.token is { env = \"MILLRACE_TEST_NONE\" }, and there is no such"]);
 }
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_secret_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "old").unwrap();
+    let listen = "listen = \"127.0.0.1:0\"\n[server]\nreread_ms = 10\n";
+    let server = configured(&format!("{listen}{ADMIN}token = {{ file = {path:?} }}\n"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    server.signal(rustix::process::Signal::HUP);
+    server.wait_for_log("SIGHUP: not every file is in order", 1);
+    assert_eq!(asks(&server, "old").await, 200);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "new").unwrap();
+    while asks(&server, "new").await != 200 {}
+    assert!(server.terminate().success());
+}

@@ -82,7 +82,7 @@ async fn who_does_not_finish_a_handshake_is_closed_and_keeps_nobody_out() {
     let bounds = "handshake_timeout_ms = 300\nmax_handshakes = 8\n";
     let text = format!("{LISTEN}{}{ADMIN}", certificate.config(bounds));
     let server = configured(&text);
-    // Two of an address are as many as may be: a quarter.
+    // One of an address is as many as may be: an eighth.
     let mut slow = Vec::new();
     for _ in 0..2 {
         let mut tcp = TcpStream::connect(server.address()).await.unwrap();
@@ -95,6 +95,40 @@ async fn who_does_not_finish_a_handshake_is_closed_and_keeps_nobody_out() {
     }
     let stream = certificate.connect(server.address()).await.unwrap();
     is_served(&mut client_over(stream, &[]).await).await;
+}
+
+#[tokio::test]
+async fn handshakes_that_do_not_begin_cost_nobody_a_handshake() {
+    let certificate = Certificate::new();
+    let server = tls_server(&certificate, "max_handshakes_per_second = 4\n");
+    for _ in 0..40 {
+        drop(TcpStream::connect(server.address()).await.unwrap());
+    }
+    let stream = certificate.connect(server.address()).await.unwrap();
+    is_served(&mut client_over(stream, &[]).await).await;
+}
+
+#[tokio::test]
+async fn operators_get_through_beside_clients_that_do_not_finish_a_handshake() {
+    let certificate = Certificate::new();
+    let bounds = certificate.config("max_handshakes = 8\nmax_handshakes_per_second = 4\n");
+    let server = configured(&format!("{LISTEN}{bounds}{ADMIN}tls = true\ntoken = \"t\"\n"));
+    let mut slow = Vec::new();
+    for host in 2..10 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+        let mut tcp = socket.connect(server.address().parse().unwrap()).await.unwrap();
+        tcp.write_all(&[0x16, 3, 1]).await.unwrap();
+        slow.push(tcp);
+    }
+    // There is no place for a client any more.
+    while certificate.connect(server.address()).await.is_ok() {}
+    let stream = certificate.connect(server.admin()).await.unwrap();
+    let request = HttpRequest::new("GET", "/plugins").header("Authorization", "Bearer t");
+    assert_eq!(request.send_over(stream).await.status, 200);
+    // Nor does a server that stops wait for them.
+    assert!(server.terminate().success());
+    assert!(!server.log().contains("did not end in time"), "{}", server.log());
 }
 
 #[tokio::test]

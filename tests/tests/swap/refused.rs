@@ -42,7 +42,7 @@ async fn a_version_that_cannot_run_is_refused_and_says_why() {
     let other = folder.path().join("jobs.wasm");
     fs::copy(App::jobs().path().join(".millrace/jobs.wasm"), &other).unwrap();
     let words = [&canary[..], &[other.to_str().unwrap()]].concat();
-    millrace(&server, &words).await.assert_refused(&["it serves other topics"]);
+    millrace(&server, &words).await.assert_refused(&["it does not serve \"room:refused\""]);
     let unknown = millrace(&server, &["swap", "nobody", other.to_str().unwrap()]).await;
     unknown.assert_refused(&["there is no plugin \"nobody\"; there are: probe"]);
     // None of that was noticed.
