@@ -10,9 +10,10 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use super::connection::Connection;
+use super::forbidden::{wrong_origin, wrong_version};
 use super::host::host;
 use super::http::{self, Body};
 use super::paced::Paced;
@@ -23,7 +24,7 @@ use super::websocket::WebSocket;
 use crate::channel::Failure;
 use crate::server::{Admitted, DashboardRealm, Realm, Shared, TooSoon};
 use crate::session::Identity;
-use crate::telemetry::{Metric, RedactedPairs, Seldom};
+use crate::telemetry::{Metric, RedactedPairs};
 use crate::wasm::{ConnectRequest, Connected, Refusal};
 use crate::wire::Serializer;
 
@@ -183,27 +184,25 @@ struct Accepted {
 /// The checks in the order of Phoenix: method, upgrade, origin, version, token. They
 /// come before anything is spent on the request.
 fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Result<Asked, Refused> {
-    let forbidden = || refuse(StatusCode::FORBIDDEN, "");
+    let forbidden = |why: &str| refuse(StatusCode::FORBIDDEN, why);
     let mut response = upgrade::upgrade(request)?;
     let headers = request.headers();
     let host = host(request)?;
     let (origin, host) = (origin(headers), host.as_deref());
     if !shared.hosts.allows(origin, host) {
-        tell_of_origin(peer, origin.unwrap_or_default(), host.unwrap_or_default());
+        let why = wrong_origin(peer, origin.unwrap_or_default(), host.unwrap_or_default());
         shared.metrics.count_of(Metric::SocketRefused, &["origin"], 1);
-        return Err(forbidden());
+        return Err(forbidden(&why));
     }
     let params = params(request.uri().query().unwrap_or_default());
     let Some(serializer) = serializer(&params) else {
-        if let Some(line) = VERSIONS.pass() {
-            let left_out = line.left_out();
-            info!(%peer, left_out, "refused a client whose vsn is neither 1.0.x nor 2.0.x");
-        }
         shared.metrics.count_of(Metric::SocketRefused, &["vsn"], 1);
-        return Err(forbidden());
+        return Err(forbidden(&wrong_version(peer, &params)));
     };
     let protocols = Protocols::read(headers, &shared.socket.subprotocols);
-    let Ok(protocols) = protocols else { return Err(forbidden()) };
+    let Ok(protocols) = protocols else {
+        return Err(forbidden("the token among the subprotocols is not base64 of UTF-8\n"));
+    };
     if let Some(spoken) = protocols.spoken.and_then(|name| HeaderValue::try_from(name).ok()) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, spoken);
     }
@@ -232,31 +231,6 @@ async fn decide(
     let server = shared.id;
     let identity = Identity { server, connection, peer, serializer, user_id, assigns, realm };
     Ok(Accepted { identity, response })
-}
-
-/// Lines that any stranger can cause.
-static ORIGINS: Seldom = Seldom::one_a_second();
-static VERSIONS: Seldom = Seldom::one_a_second();
-/// What is worth knowing of an origin or a host.
-const MAX_ORIGIN_BYTES: usize = 200;
-
-/// What was compared, and what to set if it should have been the same.
-fn tell_of_origin(peer: SocketAddr, origin: &str, host: &str) {
-    if let Some(line) = ORIGINS.pass() {
-        let (origin, host, left_out) = (cut(origin), cut(host), line.left_out());
-        info!(
-            %peer, origin, host, left_out,
-            "refused a page of this origin, which is not of the host it asks; a proxy in front has \
-             to pass Host on (nginx: proxy_set_header Host $host), or list the page's host in \
-             socket.hosts or its origin in socket.check_origin"
-        );
-    }
-}
-
-/// As much of a header as is worth knowing.
-pub(super) fn cut(header: &str) -> &str {
-    // One that can be read is ASCII.
-    header.get(..MAX_ORIGIN_BYTES).unwrap_or(header)
 }
 
 /// The page that asks; browsers name one. What cannot be read is none that may.

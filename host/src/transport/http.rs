@@ -19,7 +19,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::{info, warn};
 
-use super::handshake::cut;
+use super::forbidden::cut;
 use super::host::host;
 use super::peer::Peer;
 use super::{files, handshake, pipelines};

@@ -21,6 +21,7 @@ mod door;
 mod echo;
 mod files;
 mod first;
+mod forbidden;
 mod frames;
 mod gathered;
 mod handshake;

@@ -62,7 +62,11 @@ async fn the_host_is_the_one_the_request_is_for_or_one_that_leads_here() {
 #[tokio::test]
 async fn a_refusal_says_what_was_compared_and_what_to_set() {
     let server = TestServer::with_config("");
-    assert_eq!(ask(&server, server.address(), "https://chat.example").await, 403);
+    let request = HttpRequest::upgrade("/socket/websocket?vsn=2.0.0");
+    let refused = request.header("Origin", "https://chat.example").send(server.address()).await;
+    let told =
+        "pages of \"https://chat.example\" may not connect; list it in socket.check_origin\n";
+    assert_eq!((refused.status, refused.body.as_str()), (403, told));
     server.wait_for_log("refused a page of this origin", 1);
     let log = server.log();
     let host = format!("host={:?}", server.address());
