@@ -8,14 +8,21 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::json::{json_problem, push_string};
 use super::message::checked_event;
+use super::scan::Scanner;
 use super::v2_json::share;
 use super::{DecodeError, Frame, Message, Ref};
+
+/// What a frame has.
+const KEYS: &str = r#"{"topic", "event", "payload", "ref"}"#;
 
 /// Reads one object. `topic`, `event`, `payload` and `ref` must be there,
 /// `join_ref` may; other keys are ignored.
 pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
-    let parts: Parts<'_> =
-        serde_json::from_str(text).map_err(|error| DecodeError(error.to_string()))?;
+    let mut scanner = Scanner::new(text);
+    if scanner.peek() != Some(b'{') {
+        return Err(scanner.expected(KEYS));
+    }
+    let parts: Parts<'_> = serde_json::from_str(text).map_err(|error| problem(text, &error))?;
     for raw in parts.join_ref.into_iter().chain([parts.reference]) {
         json_problem(raw.get()).map_or(Ok(()), |problem| Err(DecodeError(problem)))?;
     }
@@ -28,6 +35,21 @@ pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
         event: checked_event(parts.event)?,
         payload: share(text, parts.payload.get()),
         problem: json_problem(parts.payload.get()).map(Into::into),
+    })
+}
+
+/// What is wrong with an object that is no message, in words of its keys.
+fn problem(text: &str, error: &serde_json::Error) -> DecodeError {
+    let said = error.to_string();
+    let key_after = |before| said.strip_prefix(before).and_then(|rest| rest.split('`').next());
+    DecodeError(if let Some(key) = key_after("missing field `") {
+        format!("{key:?} is missing; {KEYS} is expected")
+    } else if let Some(key) = key_after("duplicate field `") {
+        format!("{key:?} is there twice; once is expected")
+    } else if error.is_data() {
+        "\"topic\" and \"event\" are strings, and something else was found".to_owned()
+    } else {
+        json_problem(text).unwrap_or_else(|| format!("{KEYS} is expected"))
     })
 }
 
@@ -87,9 +109,28 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_key_is_named() {
-        let error = decode(&r#"{"topic":"t","event":"e","payload":{}}"#.into()).unwrap_err();
-        assert!(error.to_string().contains("missing field `ref`"), "{error}");
+    fn what_is_no_message_is_told_in_words_of_the_protocol() {
+        for (text, told) in [
+            ("garbage", r#"expected {"topic", "event", "payload", "ref"} at byte 0, found 'g'"#),
+            ("[]", r#"expected {"topic", "event", "payload", "ref"} at byte 0, found '['"#),
+            // The same in the order of the keys.
+            (r#"["t","e",{},"1",null]"#, "at byte 0, found '['"),
+            ("", "at byte 0, found the end"),
+            ("{", "expected a key"),
+            (r#"{"topic":"t","event":"e","payload":nope,"ref":"1"}"#, "expected a JSON value"),
+            (r#"{"topic":"t","event":"e","payload":{},"ref":"1"} x"#, "expected the end"),
+            (r#"{"topic":"\ud800","event":"e","payload":{},"ref":"1"}"#, "half of a surrogate"),
+            (r#"{"topic":"t","event":"e","payload":{}}"#, r#""ref" is missing; {"topic", "#),
+            (r#"{"topic":"t","topic":"t"}"#, r#""topic" is there twice"#),
+            (r#"{"topic":1,"event":"e","payload":{},"ref":"1"}"#, r#""topic" and "event" are"#),
+        ] {
+            let error = decode(&text.into()).unwrap_err().to_string();
+            assert!(error.starts_with("malformed frame: ") && error.contains(told), "{error}");
+            assert!(error.len() <= 123, "a close reason has no room for {error}");
+            for word in ["struct", "column", "field"] {
+                assert!(!error.contains(word), "{error}");
+            }
+        }
     }
 
     #[test]
