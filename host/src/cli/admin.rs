@@ -1,6 +1,7 @@
 //! Asking a running server over its admin interface.
 
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
+use rustls::{CertificateError, InvalidMessage};
 use serde_json::Value;
 
 use crate::egress::tls_config;
@@ -126,15 +128,59 @@ impl AdminArgs {
     }
 
     fn unreached(&self, error: &legacy::Error) -> anyhow::Error {
+        if let Some(problem) = of_tls(error).and_then(|error| self.without_tls(error)) {
+            return anyhow!("{problem}");
+        }
         let mut cause: &dyn Error = error;
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
         anyhow!(
             "failed to reach {}: {cause}; is the server running, with [admin] in its millrace.toml \
-             or --admin? Another one is named with --admin or MILLRACE_ADMIN",
+             or --admin? Another address is given with --admin or MILLRACE_ADMIN",
             self.url()
         )
+    }
+
+    /// What is wrong when TLS cannot be spoken with the server, and what to do.
+    fn without_tls(&self, error: &rustls::Error) -> Option<String> {
+        let url = self.url();
+        let untrusted = match error {
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+                let address = url.trim_start_matches("https://");
+                return Some(format!("no TLS is spoken at {address}; ask with http://"));
+            }
+            rustls::Error::InvalidCertificate(untrusted) => untrusted,
+            _ => return None,
+        };
+        let why = match untrusted {
+            CertificateError::UnknownIssuer => {
+                "it is of an unknown issuer; name the issuer's with SSL_CERT_FILE=ca.pem".to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "it is of another name; ask by a name that is in it".to_owned()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "it has expired; renew it".to_owned()
+            }
+            other => other.to_string(),
+        };
+        Some(format!("the certificate of {url} is not trusted: {why}"))
+    }
+}
+
+/// What TLS says of it, somewhere among the causes of an error.
+fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = error;
+    loop {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        // One of I/O is that of which it is made, and names what is behind that.
+        cause = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => inner,
+            None => cause.source()?,
+        };
     }
 }
 

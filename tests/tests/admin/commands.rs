@@ -119,6 +119,9 @@ async fn who_does_not_get_through_is_told_why() {
         "refused",
         "is the server running, with [admin]",
     ]);
+    let https = format!("https://{}", server.admin());
+    let no_tls = format!("no TLS is spoken at {}; ask with http://", server.admin());
+    run(["plugins", "--admin", &https]).await.assert_refused(&[&no_tls]);
     for args in [
         &["plugins", "--admin", "ftp://a.example:1"][..],
         &["plugins", "--admin", "nowhere"],
