@@ -46,6 +46,11 @@ pub(super) const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
 static HOSTS: Seldom = Seldom::one_a_second();
 static LONG_POLLS: Seldom = Seldom::one_a_second();
 
+/// What to do for a host that is not known.
+const UNKNOWN_HOST: &str = "if clients use this name, set it as server.public_url or in \
+                            socket.hosts; if they use another, the proxy has to pass it on (nginx: \
+                            proxy_set_header Host $host)";
+
 /// Answers one request.
 pub(super) async fn respond(
     request: Request<Incoming>,
@@ -121,12 +126,11 @@ fn not_this_host(peer: SocketAddr, host: &str) -> Response<Body> {
     let host = cut(host);
     if let Some(line) = HOSTS.pass() {
         let left_out = line.left_out();
-        info!(%peer, host, left_out, "refused a request for a host that is not this machine; if it \
-            is a name of the server, by way of a proxy for example, list it in socket.hosts");
+        info!(%peer, host, left_out, "refused a request for a host that is not this machine; \
+            {UNKNOWN_HOST}");
     }
     let why = format!(
-        "this server is on loopback, and not known as {host:?}; list the host in socket.hosts if it \
-         is\n"
+        "this server listens on loopback and does not know the host {host:?}; {UNKNOWN_HOST}\n"
     );
     text(StatusCode::FORBIDDEN, &why)
 }

@@ -83,7 +83,12 @@ async fn on_loopback_a_name_that_was_made_to_lead_here_is_refused() {
         for path in ["/", "/dashboard/", "/pipelines/x/events", "/socket/longpoll"] {
             let response = request(path).send(server.address()).await;
             assert_eq!(response.status, 403, "{host} {path}: {response:?}");
-            assert!(response.body.contains("socket.hosts"), "{response:?}");
+            let told =
+                format!("does not know the host {host:?}; if clients use this name, set it as");
+            assert!(response.body.contains(&told), "{response:?}");
+            for words in ["server.public_url", "socket.hosts", "proxy_set_header Host"] {
+                assert!(response.body.contains(words), "{response:?}");
+            }
         }
         assert_eq!(ask(&server, host, &format!("http://{host}")).await, 403, "{host}");
         // Whoever looks after the server may call it what he likes.
@@ -94,7 +99,7 @@ async fn on_loopback_a_name_that_was_made_to_lead_here_is_refused() {
     for host in ["localhost", "app.localhost:4000", "127.0.0.1", "127.1.2.3:1", "[::1]"] {
         assert_eq!(ask(&server, host, &format!("http://{host}")).await, 101, "{host}");
     }
-    server.wait_for_log("list it in socket.hosts", 1);
+    server.wait_for_log("set it as server.public_url or in socket.hosts", 1);
 }
 
 #[tokio::test]
