@@ -1,18 +1,25 @@
 //! `[admin]`: where operators ask the server, and who may.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 
 use super::check::no_empty_token;
+use super::listen::NO_NAMES;
 use super::{OriginPattern, defaults};
 use crate::secret::Secret;
+
+/// What is expected of `listen`.
+const ADDRESS: &str = "an address and a port such as \"127.0.0.1:4001\"";
 
 /// `[admin]`: the admin interface, which is there when the section is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// Where it listens; never where clients do.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// What one has to know: `authorization: Bearer …`. Off loopback there has to
     /// be one.
@@ -28,6 +35,26 @@ pub struct AdminConfig {
     /// Another port will do when that of `listen` is taken: `millrace dev`.
     #[serde(skip)]
     pub any_port: bool,
+}
+
+/// Reads where it listens.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    struct Address;
+
+    impl Visitor<'_> for Address {
+        type Value = SocketAddr;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(ADDRESS)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<SocketAddr, E> {
+            let said = || format!("{text:?} is no address; {ADDRESS} is expected; {NO_NAMES}");
+            text.parse().map_err(|_| E::custom(said()))
+        }
+    }
+
+    deserializer.deserialize_str(Address)
 }
 
 impl AdminConfig {

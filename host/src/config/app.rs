@@ -10,12 +10,12 @@ use super::app_plugin::{AppPlugin, app_plugin};
 use super::check::check;
 use super::environment::Environment;
 use super::file::ConfigFile;
-use super::wording;
 use super::{
     AdminConfig, CacheConfig, CompileConfig, DashboardConfig, DrainConfig, ListenAddress,
     ListenConfig, MemoryConfig, MetricsConfig, PipelineConfig, ServerConfig, SocketConfig,
     StaticFiles, StatsdConfig, SwapConfig, TlsConfig,
 };
+use super::{listen, wording};
 use crate::plugin::Source;
 use crate::wasm::PluginLimits;
 
@@ -178,6 +178,7 @@ impl App {
         for listener in &mut file.listen.0 {
             listener.settle(&folder, has_tls, has_proxies)?;
         }
+        listen::check_once(&file.listen.0, file.admin.as_ref())?;
         // For plugins to differ from the limits that were given.
         let limits = match table.remove("limits") {
             Some(toml::Value::Table(limits)) => limits,

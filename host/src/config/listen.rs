@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, de::Error as _};
 
-use super::defaults;
+use super::{AdminConfig, defaults};
 
 /// Where clients come in: one entry of `listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,14 +42,39 @@ const UNIX: &str = "unix:";
 const FORMS: &str = "an address and a port such as \"127.0.0.1:4000\" or \"[::]:4000\", or \
                      \"unix:/run/millrace.sock\"";
 
+/// What an address is not.
+pub(super) const NO_NAMES: &str = "names such as localhost are not looked up";
+
+/// An error if two listeners are to be at one address.
+pub(super) fn check_once(
+    listen: &[ListenConfig],
+    admin: Option<&AdminConfig>,
+) -> Result<(), String> {
+    // The system chooses another each time.
+    let is_fixed = |address: &ListenAddress| address.port() != Some(0);
+    for (at, ListenConfig { address, .. }) in listen.iter().enumerate() {
+        let mut before = listen.iter().take(at);
+        if is_fixed(address) && before.any(|other| other.address == *address) {
+            return Err(format!("listen has {address} twice; once is enough"));
+        }
+    }
+    let Some(admin) = admin.map(|admin| ListenAddress::Tcp(admin.listen)) else { return Ok(()) };
+    if is_fixed(&admin) && listen.iter().any(|other| other.address == admin) {
+        return Err(format!(
+            "admin.listen is {admin}, and listen has it, too; choose another port"
+        ));
+    }
+    Ok(())
+}
+
 impl ListenAddress {
     /// Reads an address. The error says what was found and what is allowed.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix(UNIX).filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
-        let address = text.parse().map_err(|_| format!("{text:?} is no address; {FORMS}"))?;
-        Ok(Self::Tcp(address))
+        let no_address = |_| format!("{text:?} is no address; {FORMS} is expected; {NO_NAMES}");
+        Ok(Self::Tcp(text.parse().map_err(no_address)?))
     }
 
     /// Its port, if it has one.
@@ -271,6 +296,10 @@ mod tests {
                 ),
                 "unix:/x false, [::1]:2 true proxy",
             ),
+            (
+                "listen = [\"[::1]:0\", \"[::1]:0\"]\n[admin]\nlisten = \"[::1]:0\"",
+                "[::1]:0 false, [::1]:0 false",
+            ),
         ] {
             let app = load(text).unwrap();
             let found = app.listen.iter().map(|one| {
@@ -285,6 +314,13 @@ mod tests {
     fn what_is_no_listener_is_said() {
         for (text, problem) in [
             ("listen = \"here\"", "\"here\" is no address; an address and a port such as"),
+            ("listen = \"localhost:1\"", "is expected; names such as localhost are not looked up"),
+            ("listen = [\"[::1]:1\", \"[::1]:1\"]", "listen has [::1]:1 twice; once is enough"),
+            ("listen = [\"unix:x\", \"unix:/app/x\"]", "listen has unix:/app/x twice"),
+            (
+                "listen = \"127.0.0.1:4001\"\n[admin]\ntls = false",
+                "admin.listen is 127.0.0.1:4001, and listen has it, too; choose another port",
+            ),
             ("listen = \"unix:\"", "\"unix:\" is no address"),
             ("listen = []", "listen is empty"),
             ("listen = 4000", "an address and a port such as"),

@@ -79,15 +79,10 @@ fn worded(key: &str, message: &str) -> String {
     }
     match message {
         "wanted string or table" => format!("{} is no string; one is expected", named(key)),
-        "invalid socket address syntax" => {
-            format!("{} is no address; {ADDRESS} is expected", named(key))
-        }
         _ if key.is_empty() => message.to_owned(),
         _ => format!("{key}: {message}"),
     }
 }
-
-const ADDRESS: &str = "one with a port, such as \"127.0.0.1:4000\",";
 
 /// Whether what stands there is for nobody's eyes.
 fn is_secret(key: &str) -> bool {
@@ -149,7 +144,6 @@ fn kind(expected: &str) -> String {
         "path string" | "a path" => "a path in quotes".to_owned(),
         "a string" | "string" | "a string key" => "a text in quotes".to_owned(),
         "a sequence" => "a list, as in [\"a\", \"b\"],".to_owned(),
-        "socket address" => ADDRESS.to_owned(),
         "a map" => "a table".to_owned(),
         // Of a section, and of one of a choice.
         other if other.starts_with("struct ") => "a table".to_owned(),
@@ -170,9 +164,13 @@ mod tests {
             ("listen = \"here\"", "listen: \"here\" is no address; an address and a port such as"),
             (
                 "[admin]\nlisten = 3",
-                "admin.listen is 3; one with a port, such as \"127.0.0.1:4000\",",
+                "admin.listen is 3; an address and a port such as \"127.0.0.1:4001\" is expected",
             ),
-            ("[admin]\nlisten = \"here\"", "admin.listen is no address; one with a port, such as"),
+            (
+                "[admin]\nlisten = \"localhost:1\"",
+                "admin.listen: \"localhost:1\" is no address; an address and a port such as \
+                 \"127.0.0.1:4001\" is expected; names such as localhost are not looked up",
+            ),
             (
                 "[socket]\nmax_channels = \"many\"",
                 "socket.max_channels is the string \"many\"; a whole number of 0 or more is expected",
