@@ -77,7 +77,10 @@ impl Secret {
             }
             Source::File(path) => {
                 *path = folder.join(&*path);
-                self.reread().map_err(|problem| format!("{problem}; write the secret there"))?;
+                let path = path.clone();
+                self.reread().map_err(|problem| {
+                    format!("{problem}; {}", advice(read(&path).err().map(|error| error.kind())))
+                })?;
             }
         }
         Ok(())
@@ -108,6 +111,14 @@ impl Secret {
         }
         self.current.store(Arc::new(text));
         Ok(true)
+    }
+}
+
+/// What to do about a file that has no secret, or cannot be read.
+fn advice(unread: Option<io::ErrorKind>) -> &'static str {
+    match unread {
+        Some(io::ErrorKind::PermissionDenied) => "let the server's user read it",
+        _ => "write the secret there",
     }
 }
 
@@ -222,6 +233,14 @@ mod tests {
             let error = token(text, folder.path()).unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_not_to_be_written() {
+        let told = advice(Some(io::ErrorKind::PermissionDenied));
+        assert_eq!(told, "let the server's user read it");
+        assert_eq!(advice(Some(io::ErrorKind::NotFound)), "write the secret there");
+        assert_eq!(advice(None), "write the secret there");
     }
 
     #[test]
