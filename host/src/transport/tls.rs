@@ -183,8 +183,10 @@ impl Read {
             format!("tls.{name} is {}, {why}", path.display())
         };
         let bytes = |name, path: &Path| {
-            small_file::read(path, MAX_FILE_BYTES)
-                .map_err(|error| problem(name, path, &format!("which cannot be read: {error}")))
+            small_file::read(path, MAX_FILE_BYTES).map_err(|error| {
+                let advice = advice(error.kind());
+                problem(name, path, &format!("which cannot be read: {error}; {advice}"))
+            })
         };
         let (chain_pem, key_pem) = (bytes("certificate", certificate)?, bytes("key", key)?);
         let chain = CertificateDer::pem_slice_iter(&chain_pem).collect::<Result<Vec<_>, _>>();
@@ -202,16 +204,26 @@ impl Read {
             }
             error => problem("key", key, &format!("which is no PEM: {error}")),
         })?;
-        let certified = CertifiedKey::from_der(chain, private, provider).map_err(|error| {
-            format!(
-                "tls.key is {}, which is not the key of {}, or cannot be used: {error}",
-                key.display(),
-                certificate.display()
-            )
+        let certified = CertifiedKey::from_der(chain, private, provider);
+        let certified = certified.map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let of = certificate.display();
+                let why = format!("which is not the key of {of}; copy both of the same renewal");
+                problem("key", key, &why)
+            }
+            error => problem("key", key, &format!("which cannot be used: {error}")),
         })?;
         let mut digest = Sha256::new_with_prefix(&chain_pem);
         digest.update(&key_pem);
         Ok(Self { certified: Arc::new(certified), digest: digest.finalize().into() })
+    }
+}
+
+/// What to do about a file that cannot be read.
+fn advice(unread: io::ErrorKind) -> &'static str {
+    match unread {
+        io::ErrorKind::PermissionDenied => "let the server's user read it",
+        _ => "put it there, or name another file",
     }
 }
 
@@ -258,7 +270,9 @@ mod tests {
         let after = fs::read(&config.key).unwrap();
         // Who renews them writes one file after the other.
         fs::write(&config.key, before).unwrap();
-        assert!(tls.reread().unwrap_err().contains("which is not the key of"));
+        let error = tls.reread().unwrap_err();
+        assert!(error.contains("which is not the key of"), "{error}");
+        assert!(error.ends_with("cert.pem; copy both of the same renewal"), "{error}");
         fs::write(&config.key, after).unwrap();
         assert_eq!((tls.reread(), tls.reread()), (Ok(true), Ok(false)));
     }
@@ -280,5 +294,9 @@ mod tests {
             assert!(error.contains(problem), "{error}");
             fs::write(&config.key, &key).unwrap();
         }
+        fs::remove_file(&config.certificate).unwrap();
+        let error = Tls::new(&config).unwrap_err();
+        assert!(error.ends_with("; put it there, or name another file"), "{error}");
+        assert_eq!(advice(io::ErrorKind::PermissionDenied), "let the server's user read it");
     }
 }
