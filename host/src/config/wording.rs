@@ -66,7 +66,7 @@ fn worded(key: &str, message: &str) -> String {
     let found_and_expected = of_type.or(of_value).and_then(|m| m.rsplit_once(", expected "));
     if let Some((found, expected)) = found_and_expected {
         let found = if is_secret(key) { "something else".to_owned() } else { value(found) };
-        return format!("{} is {found}; {} is expected", named(key), kind(expected));
+        return format!("{} is {found}; {} is expected", named(key), expected_at(key, expected));
     }
     if let Some((name, rest)) = quoted(message, "unknown field `") {
         return format!("{} is no key; {}", below_key(key, name), allowed(rest));
@@ -75,12 +75,22 @@ fn worded(key: &str, message: &str) -> String {
         return format!("{} is {name:?}; {}", named(key), allowed(rest));
     }
     if let Some((name, _)) = quoted(message, "missing field `") {
-        return format!("{} is missing", below_key(key, name));
+        let missing = below_key(key, name);
+        return format!("{missing} is missing{}", advice(&missing));
     }
     match message {
         "wanted string or table" => format!("{} is no string; one is expected", named(key)),
         _ if key.is_empty() => message.to_owned(),
         _ => format!("{key}: {message}"),
+    }
+}
+
+/// What to add, where it is not plain.
+fn advice(missing: &str) -> &'static str {
+    match missing {
+        "tls.certificate" => "; add it: the PEM file of the certificate",
+        "tls.key" => "; add it: the PEM file of the private key",
+        _ => "",
     }
 }
 
@@ -130,6 +140,16 @@ fn value(found: &str) -> String {
     }
 }
 
+/// What was expected of a key.
+fn expected_at(key: &str, expected: &str) -> String {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" if key.ends_with("_ms") => {
+            "a whole number of milliseconds, such as 60000,".to_owned()
+        }
+        _ => kind(expected),
+    }
+}
+
 /// What was expected, as it is called in TOML.
 fn kind(expected: &str) -> String {
     let whole = |most: u64| format!("a whole number from 0 to {most}");
@@ -160,6 +180,15 @@ mod tests {
     fn no_mistake_is_told_in_words_of_rust() {
         for (text, told) in [
             ("socket = 3", "socket is 3; a table is expected"),
+            (
+                "[socket]\nidle_timeout_ms = \"60s\"",
+                "the string \"60s\"; a whole number of milliseconds, such as 60000, is expected",
+            ),
+            (
+                "[tls]\ncertificate = \"c\"",
+                "tls.key is missing; add it: the PEM file of the private key",
+            ),
+            ("[tls]\nkey = \"k\"", "tls.certificate is missing; add it: the PEM file of the cert"),
             ("listen = 3", "listen is 3; an address and a port such as \"127.0.0.1:4000\" or"),
             ("listen = \"here\"", "listen: \"here\" is no address; an address and a port such as"),
             (
