@@ -83,7 +83,7 @@ pub enum StartError {
         problem: String,
     },
     /// The address cannot be listened on.
-    #[error("failed to listen on {address}: {cause}; choose another with --listen")]
+    #[error("failed to listen on {address}: {cause}; {}", advice(address, cause, "--listen"))]
     Listen {
         /// The address.
         address: ListenAddress,
@@ -115,7 +115,10 @@ pub enum StartError {
     )]
     AdminToken(SocketAddr),
     /// The admin interface's address cannot be listened on.
-    #[error("failed to listen on {address} for operators: {cause}; choose another with --admin")]
+    #[error(
+        "failed to listen on {address} for operators: {cause}; {}",
+        advice(&ListenAddress::Tcp(*address), cause, "--admin")
+    )]
     ListenAdmin {
         /// The address.
         address: SocketAddr,
@@ -130,4 +133,52 @@ pub enum StartError {
         /// Why not.
         cause: io::Error,
     },
+}
+
+/// The first port that anybody may have.
+const FIRST_FREE_PORT: u16 = 1024;
+
+/// What to do when an address cannot be listened on.
+fn advice(address: &ListenAddress, cause: &io::Error, option: &str) -> String {
+    match (address, cause.kind()) {
+        (ListenAddress::Unix(path), io::ErrorKind::NotFound) => {
+            let folder = path.parent().unwrap_or(path).display();
+            format!("make the folder {folder}, or choose another path")
+        }
+        (ListenAddress::Tcp(tcp), io::ErrorKind::PermissionDenied)
+            if tcp.port() < FIRST_FREE_PORT =>
+        {
+            format!(
+                "ports below {FIRST_FREE_PORT} need CAP_NET_BIND_SERVICE or a socket of systemd; or \
+                 choose another with {option}"
+            )
+        }
+        _ => format!("choose another with {option}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_an_address_depends_on_what_is_wrong() {
+        for (address, cause, told) in [
+            (
+                "127.0.0.1:80",
+                io::ErrorKind::PermissionDenied,
+                "CAP_NET_BIND_SERVICE or a socket of",
+            ),
+            ("127.0.0.1:80", io::ErrorKind::AddrInUse, "; choose another with --listen"),
+            ("unix:/nodir/s.sock", io::ErrorKind::NotFound, "; make the folder /nodir, or choose"),
+            ("unix:/nodir/s.sock", io::ErrorKind::AddrInUse, "; choose another with --listen"),
+        ] {
+            let (address, cause) = (ListenAddress::parse(address).unwrap(), cause.into());
+            let error = StartError::Listen { address, cause }.to_string();
+            assert!(error.contains(told), "{error}");
+        }
+        let (address, cause) = (([127, 0, 0, 1], 80).into(), io::ErrorKind::AddrInUse.into());
+        let error = StartError::ListenAdmin { address, cause }.to_string();
+        assert!(error.ends_with("; choose another with --admin"), "{error}");
+    }
 }
