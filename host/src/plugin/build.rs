@@ -34,6 +34,17 @@ pub enum BuildError {
          `[lib]`"
     )]
     NoComponent(PathBuf),
+    /// There is nothing.
+    #[error(
+        "plugins.{plugin}.path is {folder}, which is not there; name the folder of the plugin's \
+         package"
+    )]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The plugin.
+        plugin: String,
+    },
     /// There is no package.
     #[error("{0} has no Cargo.toml; the folder of a plugin's package is expected")]
     NoPackage(PathBuf),
@@ -69,12 +80,15 @@ pub fn build<'a>(
     for source in sources {
         if let Source::Crate { folder, built } = source {
             // Nothing can be run in a folder that is not there.
+            let plugin = || built.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if !folder.exists() {
+                return Err(BuildError::NoFolder { folder: folder.clone(), plugin: plugin() });
+            }
             if !folder.join("Cargo.toml").is_file() {
                 return Err(BuildError::NoPackage(folder.clone()));
             }
             if is_virtual(&folder.join("Cargo.toml")) {
-                let plugin = built.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                return Err(BuildError::Workspace { folder: folder.clone(), plugin });
+                return Err(BuildError::Workspace { folder: folder.clone(), plugin: plugin() });
             }
             add_target(folder)?;
             let component = build_package(folder, built_for)?;
@@ -195,6 +209,16 @@ fn run(command: &mut Command, tool: &'static str, advice: &'static str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_that_is_not_there_is_told_with_its_key() {
+        let app = tempfile::tempdir().unwrap();
+        let source = Source::package(app.path(), "probe", &app.path().join("nope"));
+        let error = build(app.path(), [&source], BuildFor::Serving).unwrap_err().to_string();
+        assert!(
+            error.starts_with("plugins.probe.path is ") && error.contains("/nope, which is not")
+        );
+    }
 
     #[test]
     fn a_workspace_is_told_where_its_package_may_be() {

@@ -35,7 +35,7 @@ async fn a_plugin_that_is_not_there_is_named() {
     let app = App::written("[plugins.room]\ncomponent = \"room.wasm\"");
     serve(app.path()).await.assert_refused(&["room.wasm", "put the component there, or name"]);
     let app = App::written("[plugins.room]\npath = \"room\"");
-    serve(app.path()).await.assert_refused(&["room"]);
+    serve(app.path()).await.assert_refused(&["plugins.room.path is ", "/room, which is not there"]);
 }
 
 #[tokio::test]
