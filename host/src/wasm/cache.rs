@@ -42,6 +42,9 @@ pub struct CacheConfig {
     pub max_bytes: u64,
 }
 
+/// What to do when the folder cannot be used.
+const SET_DIR: &str = "set cache.dir to a folder that the server's user alone may write to";
+
 /// Size of the checksum in front of the code.
 const DIGEST_BYTES: usize = 32;
 /// What the names of compiled code end with.
@@ -64,7 +67,8 @@ impl Cache {
         match private_folder(&path) {
             Ok(folder) => Some(Self { folder, path, fingerprint, max_bytes }),
             Err(error) => {
-                warn!(folder = %path.display(), %error, "compiled code will not be kept");
+                let folder = path.display();
+                warn!(%folder, %error, "compiled code will not be kept; {SET_DIR}");
                 None
             }
         }
@@ -96,7 +100,7 @@ impl Cache {
         let name = self.name(wasm);
         let written = self.write(&name, code).and_then(|()| self.give_way(&name));
         if let Err(error) = &written {
-            warn!(folder = %self.path.display(), %error, "compiled code was not kept");
+            warn!(folder = %self.path.display(), %error, "compiled code was not kept; {SET_DIR}");
         }
         written.is_ok()
     }

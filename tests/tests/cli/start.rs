@@ -39,6 +39,12 @@ async fn a_plugin_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn a_cache_that_cannot_be_used_is_told_with_what_to_set() {
+    let server = TestServer::with_config("[cache]\ndir = \"millrace.toml\"");
+    server.wait_for_log("set cache.dir to a folder", 1);
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_component_is_refused() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("room.wasm");
