@@ -14,6 +14,7 @@ mod environment;
 mod file;
 mod host;
 mod listen;
+mod nearest;
 mod origin;
 mod pipeline;
 mod server;

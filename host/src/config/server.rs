@@ -147,7 +147,10 @@ mod tests {
             (&format!("{tls}\nmax_handshakes = 0"), "tls.max_handshakes is 0"),
             (&format!("{tls}\nhandshake_timeout_ms = 0"), "tls.handshake_timeout_ms is 0"),
             ("[admin]\ntls = true", "admin.tls is true, and there is no [tls]"),
-            ("[cache]\nmax = 1", "cache.max is no key; allowed are `dir` or `max_bytes`"),
+            (
+                "[cache]\nmax = 1",
+                "cache.max is no key; did you mean max_bytes? Allowed are `dir` or",
+            ),
         ] {
             let error = load(text).unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");

@@ -3,6 +3,8 @@
 
 use toml::de::{DeTable, DeValue, Error};
 
+use super::nearest::nearest;
+
 /// What is wrong with a text, for which key, and where.
 pub(super) fn explained(text: &str, error: &Error) -> String {
     let table = match DeTable::parse(text) {
@@ -69,7 +71,7 @@ fn worded(key: &str, message: &str) -> String {
         return format!("{} is {found}; {} is expected", named(key), expected_at(key, expected));
     }
     if let Some((name, rest)) = quoted(message, "unknown field `") {
-        return format!("{} is no key; {}", below_key(key, name), allowed(rest));
+        return no_key(&below_key(key, name), name, rest);
     }
     if let Some((name, rest)) = quoted(message, "unknown variant `") {
         return format!("{} is {name:?}; {}", named(key), allowed(rest));
@@ -82,6 +84,24 @@ fn worded(key: &str, message: &str) -> String {
         "wanted string or table" => format!("{} is no string; one is expected", named(key)),
         _ if key.is_empty() => message.to_owned(),
         _ => format!("{key}: {message}"),
+    }
+}
+
+/// The one key that is in no section.
+const OF_NO_SECTION: &str = "listen";
+
+/// A key that there is not: which was meant, and which there are.
+fn no_key(key: &str, name: &str, rest: &str) -> String {
+    if name == OF_NO_SECTION && key != name {
+        return format!("{key} is no key; {name} stands above the first [section]");
+    }
+    let allowed = allowed(rest);
+    match nearest(name, rest.split('`').skip(1).step_by(2)) {
+        Some(meant) => {
+            let allowed = allowed.replacen("allowed", "Allowed", 1);
+            format!("{key} is no key; did you mean {meant}? {allowed}")
+        }
+        None => format!("{key} is no key; {allowed}"),
     }
 }
 
@@ -218,8 +238,16 @@ mod tests {
             ("[socket]\ncheck_origin = 3", "socket.check_origin is 3; true, false or a list of"),
             ("[socket]\ncheck_origin = [\"a.com\"]", "socket.check_origin: origin \"a.com\" is"),
             ("[dashboard]\nenabled = 1", "dashboard.enabled is 1; true or false is expected"),
-            ("[drain]\nover = 1", "drain.over is no key; allowed are `over_ms` or `timeout_ms`"),
-            ("lisen = 1", "lisen is no key; allowed are `listen`, "),
+            (
+                "[drain]\nover = 1",
+                "drain.over is no key; did you mean over_ms? Allowed are `over_ms` or `timeout_ms`",
+            ),
+            ("[drain]\nx = 1", "drain.x is no key; allowed are `over_ms` or `timeout_ms`"),
+            ("lisen = 1", "lisen is no key; did you mean listen? Allowed are `listen`, "),
+            (
+                "[socket]\nlisten = \":1\"",
+                "socket.listen is no key; listen stands above the first [section]",
+            ),
             ("[swap]\nmax_fault_rate = \"5%\"", "max_fault_rate is the string \"5%\"; a number is"),
             ("[limits]\non_faults = 3", "limits.on_faults is no string; one is expected"),
             (
@@ -243,7 +271,7 @@ mod tests {
             ),
             (
                 "[plugins.a]\npath = \"p\"\nlimits = { ful = 1 }",
-                "plugins.a.limits.ful is no key; allowed are `fuel`",
+                "plugins.a.limits.ful is no key; did you mean fuel? Allowed are `fuel`",
             ),
             ("[pipelines.p]\ntimer = { payload = 1 }", "pipelines.p.timer.every_ms is missing"),
             ("[pipelines.p]\nbuffer = { keep = \"all\" }", "buffer.keep is \"all\"; allowed are"),

@@ -14,7 +14,8 @@ async fn check(millrace_toml: &str, message: &[&str]) {
 #[tokio::test]
 async fn an_unknown_key_is_named_with_those_that_are_known() {
     check("lisen = 1", &["lisen", "listen"]).await;
-    check("[socket]\nmax_chanels = 1", &["max_chanels", "max_channels"]).await;
+    check("[socket]\nmax_chanels = 1", &["max_chanels is no key; did you mean max_channels?"])
+        .await;
     check("[limits]\nfule = 1", &["fule", "fuel"]).await;
     check("[plugins.a]\npaths = \".\"", &["paths", "path"]).await;
     check("[static]\nfolder = \"web\"", &["folder", "dir"]).await;
