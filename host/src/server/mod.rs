@@ -51,7 +51,8 @@ use tracing::{info, warn};
 use crate::admin;
 use crate::channel::{Late, SocketRef};
 use crate::config::{
-    AdminConfig, App, DrainConfig, IngestConfig, ListenConfig, SocketConfig, StaticFiles,
+    AdminConfig, App, DrainConfig, IngestConfig, ListenAddress, ListenConfig, SocketConfig,
+    StaticFiles,
 };
 use crate::dashboard::History;
 use crate::outbox::OverflowPolicies;
@@ -194,9 +195,9 @@ impl Server {
             let accepting = tokio::spawn(admin::accept(listener, door, Arc::clone(&shared)));
             (address, AbortOnDropHandle::new(accepting))
         });
-        let address = listening.first().map(|one| one.address.to_string()).unwrap_or_default();
+        let ready = listening.first().map(|one| ready_at(&one.address)).unwrap_or_default();
         let (found, s) = (app.plugins.len(), if app.plugins.len() == 1 { "" } else { "s" });
-        info!("loading {found} plugin{s}; {address}/ready tells when clients are served");
+        info!("loading {found} plugin{s}; {ready} tells when clients are served");
         let mut plugins = Vec::new();
         let mut swaps = Swaps::new(app.swap.clone(), loader, kept(app));
         for plugin in &app.plugins {
@@ -303,6 +304,14 @@ fn kept(app: &App) -> Kept {
         }
     }
     Kept::new(&folder, app.swap.keep)
+}
+
+/// Where a monitor asks whether clients are served.
+fn ready_at(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Tcp(_) => format!("{address}/ready"),
+        ListenAddress::Unix(_) => format!("/ready at {address}"),
+    }
 }
 
 impl Shared {

@@ -52,7 +52,8 @@ async fn the_socket_of_a_server_that_was_killed_is_in_nobodys_way() {
     let health = HttpRequest::new("GET", "/ready");
     let answer = health.send_over(UnixStream::connect(&socket).await.unwrap()).await;
     assert_eq!(answer.status, 200);
-    drop(server);
+    let told = format!("; /ready at unix:{} tells when clients are served", socket.display());
+    assert!(server.log().contains(&told), "{}", server.log());
 }
 
 #[tokio::test]
