@@ -47,9 +47,9 @@ pub(super) fn check_token(config: &AdminConfig, headers: &HeaderMap) -> Result<(
     if token::admits(config.token.as_ref(), given) {
         return Ok(());
     }
-    let found = if given.is_some() { "the token is another" } else { "no token was given" };
+    let found = if given.is_some() { "the token is wrong" } else { "no token was given" };
     let text = format!("{found}; authorization: Bearer … is expected");
-    let advice = "give admin.token: with the command, --token or MILLRACE_ADMIN_TOKEN";
+    let advice = "give admin.token; with the command: --token or MILLRACE_ADMIN_TOKEN";
     Err(Problem::new(StatusCode::UNAUTHORIZED, text).advice(advice))
 }
 

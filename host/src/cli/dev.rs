@@ -39,7 +39,7 @@ pub(super) async fn run(args: &DevArgs) -> anyhow::Result<()> {
             () = &mut running => false,
             () = bench.keep_up(&swapper) => true,
             () = signals.next() => {
-                info!("stopping; once more to end at once");
+                info!("stopping; a second Ctrl-C or SIGTERM ends it at once");
                 false
             }
         };

@@ -161,7 +161,7 @@ impl Signals {
         self.rereading = Some(server.rereading());
         let twice = async {
             self.next().await;
-            info!("stopping; once more to end at once");
+            info!("stopping; a second Ctrl-C or SIGTERM ends it at once");
             tell(&[NotifyState::Stopping]);
             stop.notify_one();
             self.next().await;

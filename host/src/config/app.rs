@@ -76,6 +76,9 @@ pub enum ConfigError {
         /// Why not.
         cause: std::io::Error,
     },
+    /// There is a folder, and nothing to serve in it.
+    #[error("{0} is no app; a millrace.toml, or a plugin's Cargo.toml, is expected in it")]
+    NoApp(PathBuf),
     /// It is not what it should be.
     #[error("{path}: {problem}")]
     Invalid {
@@ -117,11 +120,7 @@ impl App {
     /// A folder that is nothing but a plugin's package.
     fn package(folder: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         if !folder.join("Cargo.toml").is_file() {
-            return Err(ConfigError::Invalid {
-                path: folder.to_owned(),
-                problem: "is no app: a millrace.toml, or a plugin's Cargo.toml, is expected in it"
-                    .to_owned(),
-            });
+            return Err(ConfigError::NoApp(folder.to_owned()));
         }
         let name = name_of(&fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()));
         let source = Source::package(folder, &name, folder);

@@ -58,7 +58,7 @@ impl Rereading {
             match reread {
                 Ok(false) => {}
                 Ok(true) => {
-                    info!("{key} is another now");
+                    info!("{key} was read anew");
                     files.metrics.count_of(Metric::Reread, &["ok"], 1);
                 }
                 Err(problem) => wrong.push(problem),

@@ -60,7 +60,7 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
         Ok(DecodedWasm::WitPackage(..)) => {
             return Err("is an encoded WIT package, not a component".to_owned());
         }
-        Err(error) => return Err(format!("is not a valid component: {}", explained(&error))),
+        Err(error) => return Err(format!("is no valid component: {}", explained(&error))),
     };
     let host = Host::new()?;
     let Some(world) = resolve.worlds.get(world) else {
@@ -284,7 +284,7 @@ mod tests {
             (b"".as_slice(), "is empty"),
             (b"\0asm\x01\0\0\0", "core module"),
             (b"#!/bin/sh", "not WebAssembly"),
-            (b"\0asm\x0d\0\x01\0\xff", "not a valid component"),
+            (b"\0asm\x0d\0\x01\0\xff", "is no valid component"),
         ] {
             let error = inspect(bytes).unwrap_err();
             assert!(error.contains(problem), "{error}");

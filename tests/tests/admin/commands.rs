@@ -108,7 +108,7 @@ async fn who_does_not_get_through_is_told_why() {
     let server = server("token = \"secret\"");
     ask(&server, &["plugins"]).await.assert_refused(&["401", "no token was given", "--token"]);
     let wrong = ask(&server, &["plugins", "--token", "guess"]).await;
-    wrong.assert_refused(&["401", "the token is another"]);
+    wrong.assert_refused(&["401", "the token is wrong"]);
     assert_eq!(lines(&server, &["plugins", "--token", "secret"]).await.len(), 2);
     // Where clients connect, and where nobody listens.
     let elsewhere = run(["plugins", "--admin", server.address()]).await;

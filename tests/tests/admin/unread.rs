@@ -16,7 +16,7 @@ async fn a_wrong_token_is_told_to_who_sends_a_large_component() {
     let path = component.path().to_str().unwrap();
     for _ in 0..TIMES {
         let swap = ["swap", "slow", path, "--admin", server.admin(), "--token", "wrong"];
-        run(swap).await.assert_refused(&["401", "the token is another"]);
+        run(swap).await.assert_refused(&["401", "the token is wrong"]);
     }
 }
 

@@ -55,7 +55,7 @@ async fn a_second_signal_ends_at_once() {
     client.push("room:a", "slow_ping", json!({ "ms": 3_600_000 })).await;
     client.expect_nothing().await;
     server.tell_to_stop();
-    server.wait_for_log("once more to end at once", 1);
+    server.wait_for_log("a second Ctrl-C or SIGTERM ends it at once", 1);
     server.tell_to_stop();
     assert_eq!(server.wait().code(), Some(1));
     assert!(server.log().contains("ended at the second signal"), "{}", server.log());

@@ -27,7 +27,8 @@ async fn what_is_not_there_is_named() {
 #[tokio::test]
 async fn a_folder_that_is_no_app_is_told_what_one_has() {
     let folder = TempDir::new().unwrap();
-    serve(folder.path()).await.assert_refused(&["millrace.toml"]);
+    let told = format!("{} is no app; a millrace.toml, or", folder.path().display());
+    serve(folder.path()).await.assert_refused(&[&told]);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ async fn a_token_in_a_file_is_exchanged_without_a_restart() {
     let server = configured(&format!("{listen}{ADMIN}token = {{ file = {path:?} }}\n"));
     assert_eq!((asks(&server, "old").await, asks(&server, "new").await), (200, 401));
     std::fs::write(&path, "new\n").unwrap();
-    server.wait_for_log("admin.token is another now", 1);
+    server.wait_for_log("admin.token was read anew", 1);
     assert_eq!((asks(&server, "old").await, asks(&server, "new").await), (401, 200));
     // What is not in order leaves it as it was.
     std::fs::remove_file(&path).unwrap();
@@ -48,7 +48,7 @@ async fn a_plugin_finds_its_secrets_as_they_are_now() {
     }
     std::fs::write(&path, "new").unwrap();
     server.signal(rustix::process::Signal::HUP);
-    server.wait_for_log("plugins.probe.config.key is another now", 1);
+    server.wait_for_log("plugins.probe.config.key was read anew", 1);
     client.expect_answer("room:1", "config", json!("key"), "ok", json!({ "value": "new" })).await;
 }
 

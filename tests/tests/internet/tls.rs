@@ -66,7 +66,7 @@ async fn a_certificate_is_exchanged_while_clients_stay() {
     let mut client = client_over(stream, &[]).await;
     client.join("room:1").await;
     certificate.issue();
-    server.wait_for_log("tls.certificate is another now", 1);
+    server.wait_for_log("tls.certificate was read anew", 1);
     // The new one alone is trusted here.
     certificate.connect(server.address()).await.unwrap();
     std::fs::write(certificate.path("key.pem"), "none").unwrap();

@@ -33,7 +33,8 @@ async fn a_version_that_cannot_run_is_refused_and_says_why() {
     let faulty = fs::read(App::faulty().path().join(".millrace/faulty.wasm")).unwrap();
     let fair = fs::read(App::jobs().path().join(".millrace/fair.wasm")).unwrap();
     refused(&server, "text.wasm", b"nothing good", &["is not WebAssembly"]).await;
-    refused(&server, "half.wasm", &whole[..whole.len() / 2], &["is not a valid component"]).await;
+    refused(&server, "half.wasm", &whole[..whole.len() / 2], &["the file is no valid component"])
+        .await;
     refused(&server, "trap.wasm", &faulty, &["failed in its first call", "told to trap"]).await;
     refused(&server, "large.wasm", &vec![0; 5_000_001], &["swap.max_upload_bytes"]).await;
     refused(&server, "fair.wasm", &fair, &["does not export `channel`"]).await;

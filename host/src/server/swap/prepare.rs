@@ -31,8 +31,8 @@ impl Shared {
         teller: &mut Teller,
     ) -> Result<Arc<Pool>, SwapError> {
         let compiled = self.swaps()?.loader.compile(wasm, &slot.plugin, Haste::Beside).await;
-        let component = compiled
-            .map_err(|error| SwapError::at(Step::Compile, format!("the component {error}")))?;
+        let component =
+            compiled.map_err(|error| SwapError::at(Step::Compile, format!("the file {error}")))?;
         let pool = self.fitting(plugin, component)?;
         teller.done(Step::Compile, None).await;
         warm(&pool).await?;
