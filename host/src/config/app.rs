@@ -354,6 +354,7 @@ mod tests {
                 "pipelines.p.worker.plugin is \"x\"; there is no [plugins.x]",
             ),
             (&piped("dispatcher = \"fare\""), "pipelines.p.dispatcher is \"fare\"; \"demand\""),
+            (&piped("dispatcher = \"fare\""), "is expected; there is no [plugins.fare]"),
             (&piped("partition_by = \"user\""), "\"user\" is no JSON pointer"),
             (&piped("rate_per_second = 0"), "pipelines.p.rate_per_second is 0"),
             (&piped("worker.max_demand = 0"), "pipelines.p.worker: max_demand is 0"),

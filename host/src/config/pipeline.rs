@@ -286,7 +286,7 @@ pub(crate) fn dispatcher(
             None => {
                 return Err(format!(
                     ".dispatcher is {found:?}; \"demand\", \"broadcast\", \"partition\" or the \
-                     name of a plugin is expected"
+                     name of a plugin is expected; there is no [plugins.{found}]"
                 ));
             }
         },
