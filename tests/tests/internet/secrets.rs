@@ -32,24 +32,25 @@ async fn a_plugin_finds_its_secrets_as_they_are_now() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     std::fs::write(&path, "old").unwrap();
-    let plugin = App::probe_plugin();
+    let plugin = App::slow_plugin();
     let app = App::written(&format!(
-        "listen = \"127.0.0.1:0\"\n[server]\nreread_ms = 3600000\n[plugins.probe]\ncomponent = \
+        "listen = \"127.0.0.1:0\"\n[server]\nreread_ms = 3600000\n[plugins.slow]\ncomponent = \
          {:?}\nconfig = {{ key = {{ file = {path:?} }}, other = {{ env = \"OTHER\" }}, plain = 5 }}\n",
         plugin.path()
     ));
     let server = TestServer::start_as_configured(app.environment("OTHER", "from outside"));
     let mut client = server.client().await;
-    client.join("room:1").await;
+    client.join("slow:1").await;
+    let asked = |key: &str| json!({ "value": key });
     for (key, value) in
         [("key", json!("old")), ("other", json!("from outside")), ("plain", json!("5"))]
     {
-        client.expect_answer("room:1", "config", json!(key), "ok", json!({ "value": value })).await;
+        client.expect_answer("slow:1", "config", asked(key), "ok", json!({ "value": value })).await;
     }
     std::fs::write(&path, "new").unwrap();
     server.signal(rustix::process::Signal::HUP);
-    server.wait_for_log("plugins.probe.config.key was read anew", 1);
-    client.expect_answer("room:1", "config", json!("key"), "ok", json!({ "value": "new" })).await;
+    server.wait_for_log("plugins.slow.config.key was read anew", 1);
+    client.expect_answer("slow:1", "config", asked("key"), "ok", json!({ "value": "new" })).await;
 }
 
 #[tokio::test]

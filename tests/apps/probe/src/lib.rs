@@ -97,10 +97,6 @@ impl Channel for Probe {
                 return Reply::ok(json!({ "count": count }));
             }
             "fail" => return Reply::error(payload),
-            "config" => {
-                let key: String = payload.json()?;
-                return Reply::ok(json!({ "value": config::get(&key) }));
-            }
             "stop" => socket.stop(),
             "crash" => panic!("the probe was told to crash"),
             "version" => return Reply::ok(json!({ "version": VERSION })),

@@ -93,6 +93,7 @@ impl Channel for Slow {
                 socket.stop();
                 socket.flush();
             }
+            "config" => return Reply::ok(json!({ "value": config::get(&order.value) })),
             "log" => log::info(&order.value),
             // How long ago `value` was read on the clock that never goes back, and whether
             // that of std has been running for as long.
