@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use super::bindings::exports::millrace::plugin::channel;
 use super::bindings::millrace::plugin::types;
 use super::convert::{assigns_back, checked_topic, json, name};
-use super::withheld::{Withheld, allowed};
+use super::withheld::{Withheld, in_its_place, withheld};
 use super::{Fault, PluginLimits};
 use crate::channel::{Effect, Joined, Outcome, SocketRef};
 use crate::pipeline::NewEvent;
@@ -148,9 +148,13 @@ impl Budget {
         let mut checked = Vec::with_capacity(effects.len());
         for effect in effects {
             let Some(effect) = self.effect(effect, settings)? else { continue };
-            let (effect, withheld) = allowed(effect, settings);
-            checked.extend(effect);
-            self.withheld.extend(withheld);
+            match withheld(&effect, settings) {
+                None => checked.push(effect),
+                Some(why) => {
+                    checked.extend(in_its_place(effect, &why));
+                    self.withheld.push(why);
+                }
+            }
         }
         Ok(checked)
     }

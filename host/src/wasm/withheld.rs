@@ -59,33 +59,37 @@ pub(super) fn tell(withheld: &[Withheld], settings: &Settings, about: About<'_>)
     }
 }
 
-/// What happens of an effect, and what is to be told of it: nothing without its grant,
-/// but who waits for an answer to it gets one.
-pub(super) fn allowed(effect: Effect, settings: &Settings) -> (Option<Effect>, Option<Withheld>) {
-    if let Effect::Broadcast { topic: Some(topic), .. } | Effect::Subscribe(topic) = &effect
+/// Why an effect is left out; `None` for one that happens, which nearly all do.
+#[inline]
+pub(super) fn withheld(effect: &Effect, settings: &Settings) -> Option<Withheld> {
+    if let Effect::Broadcast { topic: Some(topic), .. } | Effect::Subscribe(topic) = effect
         && let Some(problem) = reserved(topic)
     {
-        let topic = topic.clone();
-        return (None, Some(Withheld::Reserved { topic, problem }));
+        return Some(Withheld::Reserved { topic: topic.clone(), problem });
     }
     if !settings.is_limited {
-        return (Some(effect), None);
+        return None;
     }
-    let need = match &effect {
+    let need = match effect {
         Effect::Broadcast { topic: Some(topic), .. } => Need::Publish(topic.clone()),
         Effect::Enqueue { pipeline, .. } => Need::Enqueue(pipeline.clone()),
         Effect::Subscribe(topic) => Need::Subscribe(topic.clone()),
         Effect::Disconnect(user_id) => Need::Disconnect(user_id.clone()),
-        _ => return (Some(effect), None),
+        _ => return None,
     };
-    let Err(denied) = settings.check(&need) else { return (Some(effect), None) };
-    let answer = match effect {
-        Effect::Enqueue { event, .. } => event.reply_to.map(|socket_ref| Effect::ReplyTo {
-            socket_ref: *socket_ref,
-            status: "error".to_owned(),
-            payload: Payload::reason(&denied.to_string()),
-        }),
-        _ => None,
+    settings.check(&need).err().map(Withheld::Denied)
+}
+
+/// What happens in the place of an effect that is left out: who waits for an answer to it
+/// gets one.
+#[cold]
+pub(super) fn in_its_place(effect: Effect, why: &Withheld) -> Option<Effect> {
+    let (Effect::Enqueue { event, .. }, Withheld::Denied(denied)) = (effect, why) else {
+        return None;
     };
-    (answer, Some(Withheld::Denied(denied)))
+    event.reply_to.map(|socket_ref| Effect::ReplyTo {
+        socket_ref: *socket_ref,
+        status: "error".to_owned(),
+        payload: Payload::reason(&denied.to_string()),
+    })
 }
