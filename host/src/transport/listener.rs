@@ -88,6 +88,8 @@ impl Coming {
         let Self { socket, peer: before, door, places, .. } = self;
         let mut stage = shared.stage.subscribe();
         let opened = tokio::select! {
+            // Most doors are open, and take no time.
+            biased;
             opened = door.open(socket, before) => opened,
             // A server that stops does not wait for a handshake.
             _ = stage.wait_for(|stage| *stage == Stage::Draining) => return,

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! threads ─▶ listener ─▶ door ─▶ http ─┬─▶ static files
-//!                              └─▶ handshake ─▶ connection ⇄ websocket
-//!                                                └─▶ channels ─▶ round ─▶ plugins
-//!                                                           └──▶ pubsub
+//!                                      └─▶ handshake ─▶ connection ⇄ websocket
+//!                                                        └─▶ channels ─▶ round ─▶ plugins
+//!                                                                   └──▶ pubsub
 //! ```
 //!
 //! One connection is one task, on one thread. It reads frames, carries out what its

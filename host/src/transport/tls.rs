@@ -97,28 +97,27 @@ impl Tls {
         server.alpn_protocols = vec![ALPN.to_vec()];
         // Clients that come back take less of the processor.
         server.ticketer = ring::Ticketer::new().map_err(failed)?;
-        let TlsConfig { max_handshakes, handshake_timeout_ms, .. } = *config;
-        let rates = Rates::new(config.max_handshakes_per_second, None);
-        Ok(Self {
-            config: Arc::new(server),
-            certificate,
-            handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(OF_ADDRESS)),
-            of_proxies: Places::new(max_handshakes, max_handshakes),
-            rates,
-            timeout: Duration::from_millis(handshake_timeout_ms),
-        })
+        Ok(Self::of(Arc::new(server), certificate, config))
     }
 
     /// The same certificate for a listener of others, who have places of their own.
     pub(crate) fn apart(&self, config: &TlsConfig) -> Self {
+        Self::of(Arc::clone(&self.config), Arc::clone(&self.certificate), config)
+    }
+
+    fn of(
+        server: Arc<rustls::ServerConfig>,
+        certificate: Arc<Certificate>,
+        config: &TlsConfig,
+    ) -> Self {
         let TlsConfig { max_handshakes, max_handshakes_per_second, .. } = *config;
         Self {
-            config: Arc::clone(&self.config),
-            certificate: Arc::clone(&self.certificate),
+            config: server,
+            certificate,
             handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(OF_ADDRESS)),
             of_proxies: Places::new(max_handshakes, max_handshakes),
             rates: Rates::new(max_handshakes_per_second, None),
-            timeout: self.timeout,
+            timeout: Duration::from_millis(config.handshake_timeout_ms),
         }
     }
 
