@@ -1,0 +1,76 @@
+//! Each event to every consumer that selects it.
+
+use super::queue::Queue;
+use super::{Assignment, Broken, Dispatcher, NOBODY, Offer, Subscription, Wants};
+use crate::event::ConsumerId;
+
+/// Sends each event to all consumers, or those that select it, once all of them
+/// have asked: the slowest sets the pace.
+///
+/// `GenStage.BroadcastDispatcher` (`lib/gen_stage/dispatchers/broadcast.ex`). An
+/// event a consumer does not select takes nothing of its demand.
+#[derive(Debug, Default)]
+pub(crate) struct BroadcastDispatcher {
+    /// Each with the consumers that select it, by bit.
+    queue: Queue<u64>,
+    consumers: Vec<Consumer>,
+}
+
+#[derive(Debug)]
+struct Consumer {
+    id: ConsumerId,
+    selector: u64,
+    demand: u32,
+}
+
+impl Dispatcher for BroadcastDispatcher {
+    fn name(&self) -> &str {
+        "broadcast"
+    }
+
+    fn subscribe(&mut self, id: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+        self.consumers.push(Consumer { id, selector: options.selector, demand: 0 });
+        Ok(())
+    }
+
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+        self.consumers.retain(|other| other.id != consumer);
+        Ok(())
+    }
+
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+        if let Some(asks) = self.consumers.iter_mut().find(|other| other.id == consumer) {
+            asks.demand = asks.demand.saturating_add(demand);
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+        offer.withdrawn.iter().for_each(|event| self.queue.withdraw(*event));
+        for (event, selected) in offer.events.iter().zip(&offer.selected) {
+            self.queue.push(*event, *selected);
+        }
+        while !self.consumers.is_empty() && self.consumers.iter().all(|c| c.demand > 0) {
+            let Some((event, selected)) = self.queue.pop() else { break };
+            let before = assigned.len();
+            for consumer in &mut self.consumers {
+                if consumer.selector & selected != 0 {
+                    consumer.demand -= 1;
+                    assigned.push(Assignment { event, consumer: consumer.id });
+                }
+            }
+            if assigned.len() == before {
+                assigned.push(Assignment { event, consumer: NOBODY });
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self) -> Wants {
+        Wants { selected: true, ..Wants::default() }
+    }
+
+    fn copies(&self) -> bool {
+        true
+    }
+}

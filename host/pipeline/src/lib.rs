@@ -1,0 +1,55 @@
+//! Events, by way of a bounded buffer and a dispatcher, to workers.
+//!
+//! ```text
+//! producer ──▶ buffer ──▶ dispatcher ──▶ consumer ──▶ worker ──▶ effects
+//!                 ▲            ▲             │ demand
+//!                 └ retries    └─────────────┘
+//! ```
+//!
+//! The model is GenStage's. A consumer asks for events, and never has more than
+//! it asked for; what nobody has asked for yet waits in the buffer, which is
+//! bounded; at its bound the producer is told, or an event is dropped, as
+//! configured. [`core`] is all of that as a state machine. [`runtime`] runs it:
+//! a task for each consumer takes a batch, has it worked on, and says what came
+//! of it, all under one lock that no call is made under but the dispatcher's.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::unwrap_used
+    )
+)]
+
+mod cloud_event;
+mod consumer;
+mod core;
+mod dead_letters;
+mod demand;
+mod dispatcher;
+mod event;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+mod ingest;
+mod keys;
+mod retry;
+mod runtime;
+mod selector;
+mod slots;
+mod spec;
+mod storage;
+mod worker;
+
+pub use crate::core::{Batch, CallEnd, OnFull, Row, Totals};
+pub use demand::{DemandError, DemandLimits};
+pub use dispatcher::{Assignment, Broken, Dispatcher, Offer, Standby, Subscription, Wants};
+pub use event::{ConsumerId, DropReason, EventId, NewEvent, Now, Verdict};
+pub use ingest::{Bounds, Format, IngestError};
+pub use retry::RetryPolicy;
+pub use runtime::{Handover, NotTaken, Nowhere, Pipeline, PipelineError, Surroundings};
+pub use selector::Selector;
+pub use spec::{BufferSpec, DispatcherSpec, PipelineSpec, Roles, StageSpec, WorkerSpec};
+pub use worker::{Job, Native, StageName, Work, Worked, Worker, WorkerCall};

@@ -1,0 +1,345 @@
+//! The events of a request: all of them are taken, or none.
+//!
+//! A producer that is told of a part would send all of them again, as programs that ship
+//! logs do: so room for all is kept first, and then they are handed over some at a time,
+//! so that others have their turns in between.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{Aftermath, Handover, NotTaken, Pipeline};
+use crate::core::{OnFull, Refused, Short};
+use crate::event::NewEvent;
+
+/// Events of a request that are handed over at a time: as long as others wait for the
+/// pipeline, some tens of microseconds.
+const PIECE: usize = 512;
+
+impl Pipeline {
+    /// Hands the events of a request over, in their order: all or none. With `patience`,
+    /// they wait that long for room. Where the buffer drops events rather than refuse them,
+    /// all are taken.
+    ///
+    /// Of events that their storage refuses, which are few, the others are taken.
+    pub async fn enqueue_whole(
+        &self,
+        mut events: Vec<NewEvent>,
+        patience: Option<Duration>,
+    ) -> Result<Handover, NotTaken> {
+        self.look_into(&mut events);
+        if matches!(self.buffer.on_full, OnFull::KeepFirst | OnFull::KeepLast) {
+            return Ok(self.enqueue_in_pieces(events).await);
+        }
+        let until = patience.map(|patience| Instant::now() + patience);
+        let room = match self.check_ever(&events) {
+            Ok(()) => self.room_for(&events, until).await,
+            Err(not_taken) => Err(not_taken),
+        };
+        match room {
+            Ok(room) => Ok(room.fill(events).await),
+            Err(not_taken) => {
+                if not_taken.is_for_now() {
+                    self.lock().core.rejected(events.len());
+                }
+                Err(not_taken)
+            }
+        }
+    }
+
+    /// Hands events over of which none is refused for want of room.
+    async fn enqueue_in_pieces(&self, events: Vec<NewEvent>) -> Handover {
+        let mut waiting = events.into_iter();
+        let mut handover = Handover::default();
+        loop {
+            let piece: Vec<_> = waiting.by_ref().take(PIECE).collect();
+            self.free().await;
+            handover.add(self.hand_over(piece));
+            if waiting.len() == 0 {
+                return handover;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Checks whether there could be room for all of them at all. One event alone may be
+    /// larger than the bound.
+    fn check_ever(&self, events: &[NewEvent]) -> Result<(), NotTaken> {
+        let (size, max_bytes, max_per_key) =
+            (self.buffer.size, self.buffer.max_bytes, self.buffer.max_per_key);
+        if events.len() > size {
+            return Err(NotTaken::TooMany { found: events.len(), allowed: size });
+        }
+        let found = events.iter().map(|event| event.payload.len()).sum();
+        let last = events.last().map_or(0, |event| event.payload.len());
+        if events.len() > 1 && found - last >= max_bytes {
+            return Err(NotTaken::TooLarge { found, allowed: max_bytes });
+        }
+        if max_per_key > 0 {
+            let mut keys = HashMap::<&str, usize>::new();
+            for (at, event) in events.iter().enumerate() {
+                let Some(key) = event.key.as_deref() else { continue };
+                let of_key = keys.entry(key).or_default();
+                *of_key += 1;
+                if *of_key > max_per_key {
+                    return Err(NotTaken::TooManyOfKey { at, allowed: max_per_key });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps room for all of them, and waits for it until then.
+    ///
+    /// Of several that wait, one at a time gathers room as it arises, in the order of their
+    /// coming: else two could hold half of it each, and large ones would wait for ever.
+    async fn room_for(
+        &self,
+        events: &[NewEvent],
+        until: Option<Instant>,
+    ) -> Result<Reserved<'_>, NotTaken> {
+        let mut room = Reserved::new(self);
+        self.free().await;
+        let short = match (room.gather(events).await, until) {
+            (Ok(()), _) => return Ok(room),
+            (Err(short @ NotTaken::Full { .. }), Some(until)) => (short, until),
+            (Err(short), _) => return Err(short),
+        };
+        room.give_back();
+        let (short, until) = short;
+        let Ok(_turn) = timeout_at(until, self.turns.lock()).await else { return Err(short) };
+        loop {
+            let more = self.room.notified();
+            self.free().await;
+            match room.gather(events).await {
+                Err(short @ NotTaken::Full { .. }) => {
+                    if Instant::now() >= until {
+                        return Err(short);
+                    }
+                    // In time or not, there is another look.
+                    let _ = timeout_at(until, more).await;
+                }
+                gathered => return gathered.map(|()| room),
+            }
+        }
+    }
+}
+
+/// Room that is kept for the events of a request. What is left of it goes back when this is
+/// dropped: whoever sent them may go at any time.
+struct Reserved<'a> {
+    pipeline: &'a Pipeline,
+    /// The hash of the key of each event, and its bytes.
+    kept: VecDeque<(u64, usize)>,
+}
+
+impl<'a> Reserved<'a> {
+    fn new(pipeline: &'a Pipeline) -> Self {
+        Self { pipeline, kept: VecDeque::new() }
+    }
+
+    /// Keeps room for those of the events that have none yet.
+    async fn gather(&mut self, events: &[NewEvent]) -> Result<(), NotTaken> {
+        while self.kept.len() < events.len() {
+            let rest = events.get(self.kept.len()..).unwrap_or_default();
+            self.gather_piece(rest, events.len())?;
+            if self.kept.len() < events.len() {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn gather_piece(&mut self, rest: &[NewEvent], found: usize) -> Result<(), NotTaken> {
+        let mut inner = self.pipeline.lock();
+        if inner.closed {
+            return Err(NotTaken::Closed);
+        }
+        let mut piece = rest.get(..PIECE).unwrap_or(rest);
+        while !piece.is_empty() {
+            let hashes = inner.core.hash_keys(piece);
+            for (event, hash) in piece.iter().zip(hashes) {
+                let bytes = event.payload.len();
+                match inner.core.reserve(hash, bytes) {
+                    Ok(()) => self.kept.push_back((hash, bytes)),
+                    Err(Short::Key) => return Err(NotTaken::KeyFull { at: self.kept.len() }),
+                    Err(Short::Buffer) => {
+                        let room = self.kept.len();
+                        inner.core.want_room(found - room);
+                        return Err(NotTaken::Full { room, found });
+                    }
+                }
+            }
+            piece = piece.get(hashes.len()..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Hands the events over, for which all this room is.
+    async fn fill(mut self, events: Vec<NewEvent>) -> Handover {
+        let mut waiting = events.into_iter();
+        let mut handover = Handover::default();
+        loop {
+            self.pipeline.free().await;
+            handover.add(self.fill_piece(&mut waiting));
+            if waiting.len() == 0 {
+                return handover;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn fill_piece(&mut self, waiting: &mut std::vec::IntoIter<NewEvent>) -> Handover {
+        let (mut handover, mut aftermath) = (Handover::default(), Aftermath::default());
+        {
+            let mut inner = self.pipeline.lock();
+            let now = self.pipeline.now();
+            self.pipeline.take_inbox(&mut inner, now, &mut aftermath);
+            for event in waiting.by_ref().take(PIECE) {
+                let Some((hash, bytes)) = self.kept.pop_front() else { break };
+                handover.note(match inner.closed {
+                    false => inner.core.accept_reserved(event, hash, now),
+                    true => {
+                        inner.core.release_room(hash, bytes);
+                        Err(Refused(event))
+                    }
+                });
+            }
+            inner.core.accepted(now);
+            handover.keep_safe(&inner.core);
+            aftermath.take(&mut inner.core);
+        }
+        self.pipeline.see_to(&mut aftermath, None);
+        handover
+    }
+
+    fn give_back(&mut self) {
+        if self.kept.is_empty() {
+            return;
+        }
+        {
+            let mut inner = self.pipeline.lock();
+            for (hash, bytes) in self.kept.drain(..) {
+                inner.core.release_room(hash, bytes);
+            }
+        }
+        self.pipeline.room.notify_waiters();
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{BufferSpec, DispatcherSpec, PipelineSpec, RetryPolicy, StageSpec, Totals};
+    use millrace_telemetry::Metrics;
+
+    const SOON: Option<Duration> = Some(Duration::from_secs(5));
+
+    /// A pipeline of which nobody takes an event.
+    fn pipeline(size: usize, max_bytes: usize, max_per_key: usize) -> Arc<Pipeline> {
+        let on_full = OnFull::Wait;
+        let buffer = BufferSpec { size, max_bytes, max_event_bytes: 100, max_per_key, on_full };
+        let retry =
+            RetryPolicy { max_attempts: 1, backoff: Duration::ZERO, max_backoff: Duration::ZERO };
+        let spec = PipelineSpec {
+            name: "jobs".to_owned(),
+            buffer,
+            retry,
+            partition_by: None,
+            deadline: None,
+            ordered: false,
+            rate_per_second: None,
+            dead_letters: 0,
+            keep_dropped: false,
+            stages: vec![StageSpec { dispatcher: DispatcherSpec::Demand, workers: Vec::new() }],
+        };
+        Arc::new(Pipeline::new(spec, 1, &Metrics::none()).unwrap())
+    }
+
+    fn events(keys: &[&str]) -> Vec<NewEvent> {
+        let event = |key: &&str| {
+            let key = (!key.is_empty()).then(|| (*key).into());
+            NewEvent { payload: "0123456789".into(), key, ..NewEvent::default() }
+        };
+        keys.iter().map(event).collect()
+    }
+
+    async fn taken(pipeline: &Pipeline, keys: &[&str]) -> Result<usize, NotTaken> {
+        pipeline.enqueue_whole(events(keys), None).await.map(|handover| handover.accepted)
+    }
+
+    #[tokio::test]
+    async fn all_are_taken_or_none() {
+        let pipeline = pipeline(3, 1000, 0);
+        assert_eq!(taken(&pipeline, &["", ""]).await, Ok(2));
+        assert_eq!(taken(&pipeline, &["", ""]).await, Err(NotTaken::Full { room: 1, found: 2 }));
+        assert_eq!(taken(&pipeline, &[]).await, Ok(0));
+        assert_eq!(taken(&pipeline, &[""]).await, Ok(1));
+        let never = NotTaken::TooMany { found: 4, allowed: 3 };
+        assert_eq!(taken(&pipeline, &[""; 4]).await, Err(never));
+        let Totals { accepted, buffered, rejected, .. } = pipeline.totals();
+        assert_eq!((accepted, buffered, rejected), (3, 3, 2));
+        pipeline.close();
+        assert_eq!(taken(&pipeline, &[""]).await, Err(NotTaken::Closed));
+    }
+
+    #[tokio::test]
+    async fn bytes_and_keys_are_bounded_for_a_request_as_a_whole() {
+        let large = pipeline(10, 25, 0);
+        assert_eq!(taken(&large, &[""; 2]).await, Ok(2));
+        assert_eq!(taken(&large, &[""; 2]).await, Err(NotTaken::Full { room: 1, found: 2 }));
+        let never = NotTaken::TooLarge { found: 40, allowed: 25 };
+        assert_eq!(taken(&large, &[""; 4]).await, Err(never));
+
+        let keyed = pipeline(10, 1000, 2);
+        assert_eq!(taken(&keyed, &["ada", "bob"]).await, Ok(2));
+        let full = Err(NotTaken::KeyFull { at: 2 });
+        assert_eq!(taken(&keyed, &["bob", "ada", "ada"]).await, full);
+        assert_eq!(taken(&keyed, &["bob", "ada", "", "", ""]).await, Ok(5));
+        let never = Err(NotTaken::TooManyOfKey { at: 2, allowed: 2 });
+        assert_eq!(taken(&keyed, &["eve", "eve", "eve"]).await, never);
+    }
+
+    #[tokio::test]
+    async fn room_that_is_kept_is_nobody_elses_and_goes_back_with_its_request() {
+        let pipeline = pipeline(4, 1000, 3);
+        let three = events(&["ada"; 3]);
+        let kept = pipeline.room_for(&three, None).await.unwrap();
+        assert_eq!(taken(&pipeline, &["", ""]).await, Err(NotTaken::Full { room: 1, found: 2 }));
+        assert_eq!(taken(&pipeline, &["ada"]).await, Err(NotTaken::KeyFull { at: 0 }));
+        assert_eq!(pipeline.enqueue(events(&["", ""])).accepted, 1);
+        drop(kept);
+        assert_eq!(taken(&pipeline, &["ada"; 3]).await, Ok(3));
+        assert_eq!(pipeline.totals().buffered, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_requests_that_wait_get_their_room_one_after_the_other() {
+        let pipeline = pipeline(1000, 1_000_000, 0);
+        assert_eq!(taken(&pipeline, &[""; 900]).await, Ok(900));
+        let waiting = [800, 700].map(|count| {
+            let pipeline = Arc::clone(&pipeline);
+            let events = events(&vec![""; count]);
+            tokio::spawn(async move { pipeline.enqueue_whole(events, SOON).await })
+        });
+        tokio::task::yield_now().await;
+        // What waits is dropped at once: there is room for one of them.
+        pipeline.lock().core.abandon(Default::default());
+        pipeline.room.notify_waiters();
+        let mut accepted = Vec::new();
+        for waiting in waiting {
+            accepted.push(waiting.await.unwrap().map(|handover| handover.accepted));
+        }
+        let full = NotTaken::Full { room: 200, found: 700 };
+        assert_eq!(accepted, [Ok(800), Err(full)]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Stages as they are configured: their dispatchers and their consumers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::PipelineError;
+use crate::consumer::ConsumerConfig;
+use crate::core::StageConfig;
+use crate::dispatcher::{
+    BroadcastDispatcher, DemandDispatcher, Dispatcher, PartitionDispatcher, Subscription,
+};
+use crate::spec::{DispatcherSpec, WorkerSpec};
+use crate::worker::Worker;
+
+/// Where a consumer's task is woken, and whom it calls.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) worker: Arc<dyn Worker>,
+    pub(super) timeout: Duration,
+    pub(super) woken: Notify,
+}
+
+/// A stage as the core has it, and where its consumers' tasks sit.
+pub(super) fn staged(
+    dispatcher: &DispatcherSpec,
+    workers: Vec<WorkerSpec>,
+) -> Result<(StageConfig, Vec<Seat>), PipelineError> {
+    let (mut consumers, mut seats) = (Vec::new(), Vec::new());
+    for (group, spec) in workers.into_iter().enumerate() {
+        for _ in 0..spec.consumers {
+            let subscription = Subscription {
+                worker: spec.worker.name().to_owned(),
+                partition: u32::try_from(consumers.len()).ok(),
+                selector: 1 << group,
+                max_demand: spec.demand.max(),
+            };
+            consumers.push(ConsumerConfig {
+                subscription,
+                demand: spec.demand,
+                batch_size: spec.batch_size,
+                batch_timeout_ns: u64::try_from(spec.batch_timeout.as_nanos()).unwrap_or(u64::MAX),
+                concurrency: spec.concurrency,
+            });
+            let worker = Arc::clone(&spec.worker);
+            seats.push(Seat { worker, timeout: spec.timeout, woken: Notify::new() });
+        }
+    }
+    let dispatcher = started(dispatcher, consumers.len())?;
+    Ok((StageConfig { dispatcher, consumers }, seats))
+}
+
+/// A dispatcher for a stage with so many consumers.
+pub(super) fn started(
+    dispatcher: &DispatcherSpec,
+    consumers: usize,
+) -> Result<Box<dyn Dispatcher>, PipelineError> {
+    Ok(match dispatcher {
+        DispatcherSpec::Demand => Box::<DemandDispatcher>::default(),
+        DispatcherSpec::Broadcast => Box::<BroadcastDispatcher>::default(),
+        DispatcherSpec::Partition => {
+            let partitions = u32::try_from(consumers).unwrap_or(u32::MAX);
+            Box::new(PartitionDispatcher::new(partitions))
+        }
+        DispatcherSpec::Plugin(plugin) => {
+            let failed = |why| PipelineError { name: plugin.name().to_owned(), why };
+            plugin.start().map_err(failed)?
+        }
+    })
+}

@@ -1,0 +1,122 @@
+//! `/plugins`: what is loaded, and how it does.
+
+use hyper::Method;
+use millrace_telemetry::Metric;
+use serde_json::{Value, json};
+
+use super::schema::{boolean, fields, integer, list, map, object, string};
+use super::{Answer, Asked, Problem, Route, answer, now, schema, snapshot};
+use crate::plugin::Plugin;
+use crate::server::Shared;
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/plugins",
+        name: "list_plugins",
+        summary: "The plugins, in the order of their names.",
+        query: &[],
+        body: None,
+        answer: || list(plugin_schema()),
+        run: |asked| now(list_plugins(&asked)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/plugins/{name}",
+        name: "get_plugin",
+        summary: "One plugin, with its last faults.",
+        query: &[],
+        body: None,
+        answer: || {
+            let mut all = plugin_fields();
+            all.push(("last_faults", list(snapshot::fault())));
+            object(&all)
+        },
+        run: |asked| now(get_plugin(&asked)),
+    },
+];
+
+fn list_plugins(asked: &Asked) -> Answer {
+    let shared = &asked.shared;
+    let all = shared.registry.plugins().iter().map(|plugin| view(plugin, shared)).collect();
+    answer(&Value::Array(all))
+}
+
+fn get_plugin(asked: &Asked) -> Answer {
+    let (shared, name) = (&asked.shared, asked.parameter("name"));
+    let plugin = shared.registry.plugin(name).ok_or_else(|| {
+        let known = shared.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
+        Problem::unknown("plugin", name, known.collect())
+    })?;
+    let faults = json!(shared.faults.of(name));
+    answer(&schema::with(view(&plugin, shared), "last_faults", faults))
+}
+
+fn view(plugin: &Plugin, shared: &Shared) -> Value {
+    let (name, live) = (plugin.name(), plugin.live());
+    let component = live.component();
+    let topics: Vec<_> = component.topics().iter().map(ToString::to_string).collect();
+    json!({
+        "name": name,
+        "version": component.version(),
+        "sha256": component.sha256(),
+        "canary": plugin.canary().map(|(canary, share)| {
+            json!({ "version": canary.component().version(), "share": share.to_string() })
+        }),
+        "previous": plugin.previous().as_ref().map(|pool| pool.component().version().to_owned()),
+        "topics": topics,
+        "exports": component.exports(),
+        "limits": component.limits(),
+        "instances": live.instances(),
+        "held": live.is_held(),
+        "faults": shared.metrics.totals_of(Metric::WasmFault, name),
+    })
+}
+
+fn plugin_schema() -> Value {
+    object(&plugin_fields())
+}
+
+fn plugin_fields() -> Vec<(&'static str, Value)> {
+    vec![
+        ("name", string()),
+        ("version", schema::about(string(), "The first digits of the component's SHA-256.")),
+        ("sha256", string()),
+        ("canary", schema::nullable(object(&[("version", string()), ("share", string())]))),
+        ("previous", schema::about(schema::nullable(string()), "What a rollback makes live.")),
+        ("topics", list(string())),
+        ("exports", schema::about(list(string()), "Interfaces it exports.")),
+        ("limits", limits_schema()),
+        ("instances", object(&fields(&["live", "idle", "waiting", "max"], &integer()))),
+        ("held", schema::about(boolean(), "Too many of its calls trapped; it is not called.")),
+        ("faults", schema::about(map(integer()), "Calls that came to nothing, by cause.")),
+    ]
+}
+
+fn limits_schema() -> Value {
+    let numbers = [
+        "fuel",
+        "fuel_per_byte",
+        "dispatcher_fuel",
+        "dispatcher_fuel_per_row",
+        "max_memory_bytes",
+        "max_stack_bytes",
+        "max_total_memory_bytes",
+        "max_assigns_bytes",
+        "max_effects",
+        "max_effect_bytes",
+        "max_metrics",
+        "max_instances",
+        "max_concurrency",
+        "join_timeout_ms",
+        "call_timeout_ms",
+        "task_timeout_ms",
+        "max_tasks",
+    ];
+    let mut all = fields(&numbers, &integer());
+    all.push(("max_task_instances", schema::nullable(integer())));
+    all.push(("fresh_instances", schema::boolean()));
+    all.push(("on_faults", schema::one_of(&["reload", "closed", "open"])));
+    all.push(("on_migrate", schema::one_of(&["rejoin", "keep-old", "reject"])));
+    object(&all)
+}

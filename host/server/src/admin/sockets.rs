@@ -1,0 +1,157 @@
+//! `/sockets` and `/disconnect`: who is connected, and closing connections.
+
+use std::sync::Arc;
+
+use hyper::Method;
+use millrace_session::Realm;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::asked::MAX_JSON_BYTES;
+use super::schema::{fields, integer, list, nullable, object, string};
+use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
+use crate::server::Client;
+
+/// Connections of one answer.
+const MAX_LISTED: usize = 100;
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/sockets",
+        name: "list_sockets",
+        summary: "Connections in the order of their numbers, at most 100 in one answer.",
+        query: &[
+            Query { name: "user", about: "Those of this user id alone.", schema: string },
+            Query { name: "from", about: "From this number on.", schema: integer },
+            Query { name: "max", about: "At most so many.", schema: integer },
+        ],
+        body: None,
+        answer: sockets_schema,
+        run: |asked| now(list_sockets(&asked)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/sockets/{id}",
+        name: "get_socket",
+        summary: "One connection, with the topics it has joined.",
+        query: &[],
+        body: None,
+        answer: || {
+            let mut all = socket_fields();
+            all.push(("topics", list(string())));
+            object(&all)
+        },
+        run: |asked| now(get_socket(&asked)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/sockets/{id}",
+        name: "close_socket",
+        summary: "Closes one connection with 1001.",
+        query: &[],
+        body: None,
+        answer: closed_schema,
+        run: |asked| now(close_socket(&asked)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/disconnect",
+        name: "disconnect",
+        summary: "Closes every connection of a user with 1001.",
+        query: &[],
+        body: Some(Content {
+            media_type: "application/json",
+            max_bytes: MAX_JSON_BYTES,
+            example: "{\"user\": \"ada\"}",
+            schema: || object(&[("user", string())]),
+        }),
+        answer: closed_schema,
+        run: |asked| now(disconnect(&asked)),
+    },
+];
+
+fn list_sockets(asked: &Asked) -> Answer {
+    let (from, max) = (asked.number("from")?.unwrap_or(0), asked.max(MAX_LISTED)?);
+    let connections = &asked.shared.connections;
+    // One more, to know whether there are more.
+    let (count, mut page) = connections.page(asked.query("user"), from, max.saturating_add(1));
+    let next = page.get(max).map(|client| client.connection);
+    page.truncate(max);
+    let sockets: Vec<_> = page.iter().map(|client| view(client)).collect();
+    answer(&json!({ "count": count, "sockets": sockets, "next": next }))
+}
+
+fn get_socket(asked: &Asked) -> Answer {
+    let client = numbered(asked)?;
+    let topics = client.topics().iter().map(|topic| topic.as_ref()).collect();
+    answer(&schema::with(view(&client), "topics", topics))
+}
+
+fn close_socket(asked: &Asked) -> Answer {
+    let client = numbered(asked)?;
+    asked.shared.close(&client);
+    answer(&json!({ "closed": 1 }))
+}
+
+/// Whose connections are closed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Who {
+    user: String,
+}
+
+fn disconnect(asked: &Asked) -> Answer {
+    let Who { user } = asked.json()?;
+    answer(&json!({ "closed": asked.shared.disconnect(&user) }))
+}
+
+fn numbered(asked: &Asked) -> Result<Arc<Client>, Problem> {
+    let id = asked.parameter("id");
+    let number = id.parse().map_err(|_| {
+        Problem::invalid(format!("{id:?} is no connection; its number is expected"))
+            .advice("GET /sockets lists them")
+    })?;
+    asked.shared.connections.client(number).ok_or_else(|| {
+        let gone = format!("there is no connection {number}, or no more");
+        Problem::new(hyper::StatusCode::NOT_FOUND, gone).advice("GET /sockets lists them")
+    })
+}
+
+fn view(client: &Client) -> Value {
+    let realm = match client.realm {
+        Realm::App => "app",
+        Realm::Dashboard => "dashboard",
+    };
+    json!({
+        "id": client.connection,
+        "peer": client.peer.to_string(),
+        "user": client.user_id.as_deref(),
+        "realm": realm,
+        "channels": client.topic_count(),
+        "waiting_bytes": client.outbox.bytes(),
+    })
+}
+
+fn sockets_schema() -> Value {
+    let next = "From where the next page begins; null at the end.";
+    object(&[
+        ("count", schema::about(integer(), "All there are, or the user has.")),
+        ("sockets", list(object(&socket_fields()))),
+        ("next", schema::about(nullable(integer()), next)),
+    ])
+}
+
+fn socket_fields() -> Vec<(&'static str, Value)> {
+    let mut all = vec![
+        ("peer", schema::about(string(), "Its address.")),
+        ("user", schema::about(nullable(string()), "As far as a plugin said.")),
+        ("realm", schema::one_of(&["app", "dashboard"])),
+    ];
+    all.extend(fields(&["id", "channels", "waiting_bytes"], &integer()));
+    all
+}
+
+fn closed_schema() -> Value {
+    object(&[("closed", schema::about(integer(), "Connections that were told to close."))])
+}

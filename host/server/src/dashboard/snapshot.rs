@@ -1,0 +1,351 @@
+//! How it stands, from what was recorded since the last time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use millrace_telemetry::{Distribution, Key, Metrics, Reading, TopicRate, Window};
+use serde::Serialize;
+
+use super::pipelines::PipelineRow;
+use super::unusual::{Unusual, Watches};
+use crate::plugin::Registry;
+use crate::server::{Connections, Pipelines, RecentFault, RecentFaults};
+
+/// How it stands. Rates are in one second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Snapshot {
+    /// What the charts show.
+    pub(crate) sample: Sample,
+    /// The figures of it that have left their last quarter of an hour.
+    unusual: Vec<Unusual>,
+    /// By name and version.
+    plugins: Vec<PluginRow>,
+    /// Joined channels by topic pattern.
+    channels: BTreeMap<String, f64>,
+    /// By name.
+    pipelines: Vec<PipelineRow>,
+    /// The topics with most messages, most first.
+    topics: Vec<TopicRate>,
+    /// The clients for which most waits, most first.
+    slow_clients: Vec<SlowClient>,
+    /// The last faults, newest first.
+    faults: Vec<RecentFault>,
+}
+
+/// What the charts show of one second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Sample {
+    /// Seconds since the Unix epoch.
+    pub(super) at: f64,
+    pub(super) connections: f64,
+    pub(super) channels: f64,
+    /// Handshakes that were answered.
+    pub(super) connects: f64,
+    /// Connections that were turned away.
+    pub(super) refused: f64,
+    pub(super) joins: f64,
+    pub(super) frames_in: f64,
+    pub(super) frames_out: f64,
+    pub(super) bytes_in: f64,
+    pub(super) bytes_out: f64,
+    pub(super) broadcasts: f64,
+    pub(super) waiting: f64,
+    pub(super) overloaded: f64,
+    pub(super) dropped: f64,
+    pub(super) faults: f64,
+    /// Of `handle-in`.
+    pub(super) handled_ms: Quantiles,
+    /// Of broadcasts, to the socket.
+    pub(super) delivered_ms: Quantiles,
+    /// Of timers that run late.
+    pub(super) lag_ms: Quantiles,
+    pub(super) outbox_bytes: f64,
+    pub(super) cpu_percent: f64,
+    pub(super) memory_bytes: f64,
+    /// Fuel used, by plugin.
+    pub(super) fuel: BTreeMap<String, f64>,
+}
+
+/// Of a distribution; nothing when there was nothing.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Quantiles {
+    pub(super) p50: Option<f64>,
+    pub(super) p99: Option<f64>,
+}
+
+/// One version of a plugin.
+#[derive(Clone, Debug, Default, Serialize)]
+struct PluginRow {
+    plugin: String,
+    version: String,
+    calls: f64,
+    time_ms: Quantiles,
+    /// Of one call.
+    fuel: Quantiles,
+    memory_bytes: Quantiles,
+    /// Of all versions.
+    instances: f64,
+    /// Of all versions.
+    faults: f64,
+}
+
+/// A client for which something waits.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SlowClient {
+    connection: u64,
+    user: Option<String>,
+    bytes: usize,
+}
+
+/// Where it comes from, besides the metrics.
+#[derive(Debug)]
+pub(crate) struct Sources<'a> {
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) connections: &'a Connections,
+    pub(crate) faults: &'a RecentFaults,
+    pub(crate) pipelines: &'a Pipelines,
+    pub(crate) registry: &'a Registry,
+    /// Since the last time.
+    pub(crate) passed: Duration,
+}
+
+/// One who looks, from time to time.
+#[derive(Debug, Default)]
+pub(crate) struct Viewer {
+    window: Window,
+    watches: Watches,
+}
+
+/// Rows of a table.
+const MAX_ROWS: usize = 10;
+
+impl Viewer {
+    /// How it stands.
+    pub(crate) fn look(&mut self, sources: &Sources<'_>) -> Snapshot {
+        let seconds = sources.passed.as_secs_f64().max(1e-3);
+        let mut view = View { seconds, ..View::default() };
+        for (key, reading) in self.window.next(sources.metrics.registry()) {
+            view.take(&key, reading);
+        }
+        let live = sources.registry.plugins().iter().map(|plugin| {
+            let version = plugin.live().component().version().to_owned();
+            (plugin.name().to_owned(), version)
+        });
+        let mut snapshot = view.finish(live);
+        for pipeline in sources.pipelines.all() {
+            let rows = &mut snapshot.pipelines;
+            if let Some(row) = rows.iter_mut().find(|row| row.pipeline() == pipeline.name()) {
+                row.look(pipeline);
+            }
+        }
+        snapshot.topics = sources.metrics.topics().take(MAX_ROWS, seconds);
+        snapshot.slow_clients = slow_clients(sources.connections);
+        snapshot.faults = sources.faults.newest_first();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        snapshot.sample.at = now.as_secs_f64();
+        snapshot.unusual = self.watches.look(&snapshot.sample, seconds);
+        snapshot
+    }
+}
+
+fn slow_clients(connections: &Connections) -> Vec<SlowClient> {
+    let mut waiting = connections.waiting();
+    waiting.sort_by_key(|client| std::cmp::Reverse(client.bytes));
+    waiting.truncate(MAX_ROWS);
+    let client = |client: crate::server::WaitingClient| SlowClient {
+        connection: client.connection,
+        user: client.user_id.as_deref().map(str::to_owned),
+        bytes: client.bytes,
+    };
+    waiting.into_iter().map(client).collect()
+}
+
+/// What has been taken so far.
+#[derive(Debug, Default)]
+struct View {
+    seconds: f64,
+    snapshot: Snapshot,
+    handled: Distribution,
+    plugins: BTreeMap<(String, String), PluginRow>,
+    pipelines: BTreeMap<String, PipelineRow>,
+    instances: BTreeMap<String, f64>,
+    faults: BTreeMap<String, f64>,
+}
+
+impl View {
+    fn take(&mut self, key: &Key, reading: Reading) {
+        match reading {
+            Reading::Added(added) => self.added(key, added),
+            Reading::Level(level) => self.level(key, level),
+            Reading::Timing(all) => self.distribution(key, &all, 1000.0),
+            Reading::Distribution(all) => self.distribution(key, &all, 1.0),
+            Reading::Histogram(_) => {}
+        }
+    }
+
+    fn added(&mut self, key: &Key, added: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+        let rate = added as f64 / self.seconds;
+        let sample = &mut self.snapshot.sample;
+        match key.name.as_str() {
+            "socket.frames_in" => sample.frames_in = rate,
+            "socket.frames_out" => sample.frames_out = rate,
+            "socket.bytes_in" => sample.bytes_in = rate,
+            "socket.bytes_out" => sample.bytes_out = rate,
+            "broadcast.sent" => sample.broadcasts = rate,
+            "channel.overloaded" => sample.overloaded = rate,
+            "socket.refused" => sample.refused += rate,
+            "outbox.dropped" => sample.dropped += rate,
+            "wasm.fault" => {
+                sample.faults += rate;
+                *self.faults.entry(label(key, "plugin")).or_default() += rate;
+            }
+            name if name.starts_with("pipeline.") => self.pipeline(key).added(name, rate),
+            _ => {}
+        }
+    }
+
+    fn level(&mut self, key: &Key, level: f64) {
+        let sample = &mut self.snapshot.sample;
+        match key.name.as_str() {
+            "socket.open" => sample.connections = level,
+            "channel.open" => {
+                sample.channels += level;
+                self.snapshot.channels.insert(label(key, "channel"), level);
+            }
+            "channel.waiting" => sample.waiting = level,
+            "outbox.bytes" => sample.outbox_bytes = level,
+            "process.cpu" => sample.cpu_percent = level,
+            "process.memory" => sample.memory_bytes = level,
+            "wasm.instances" => {
+                self.instances.insert(label(key, "plugin"), level);
+            }
+            name if name.starts_with("pipeline.") => self.pipeline(key).level(name, level),
+            _ => {}
+        }
+    }
+
+    fn distribution(&mut self, key: &Key, all: &Distribution, unit: f64) {
+        #[expect(clippy::cast_precision_loss, reason = "counts need no 53 bits")]
+        let count = all.count() as f64;
+        let quantiles = Quantiles::of(all, unit);
+        let sample = &mut self.snapshot.sample;
+        match key.name.as_str() {
+            "channel.in" => self.handled.add(all),
+            "socket.connect" => sample.connects += count / self.seconds,
+            "channel.join" => sample.joins += count / self.seconds,
+            "broadcast.delivery" => sample.delivered_ms = quantiles,
+            "process.lag" => sample.lag_ms = quantiles,
+            "wasm.time" => {
+                let calls = count / self.seconds;
+                let row = self.plugin(key);
+                (row.calls, row.time_ms) = (calls, quantiles);
+            }
+            "wasm.fuel" => {
+                #[expect(clippy::cast_precision_loss, reason = "as above")]
+                let used = all.sum() as f64 / self.seconds;
+                *sample.fuel.entry(label(key, "plugin")).or_default() += used;
+                self.plugin(key).fuel = quantiles;
+            }
+            "wasm.memory" => self.plugin(key).memory_bytes = quantiles,
+            name if name.starts_with("pipeline.") => self.pipeline(key).timing(name, quantiles),
+            _ => {}
+        }
+    }
+
+    fn pipeline(&mut self, key: &Key) -> &mut PipelineRow {
+        let pipeline = label(key, "pipeline");
+        let row = self.pipelines.entry(pipeline.clone());
+        row.or_insert_with(|| PipelineRow::new(pipeline))
+    }
+
+    fn plugin(&mut self, key: &Key) -> &mut PluginRow {
+        let (plugin, version) = (label(key, "plugin"), label(key, "version"));
+        let new = || PluginRow {
+            plugin: plugin.clone(),
+            version: version.clone(),
+            ..PluginRow::default()
+        };
+        self.plugins.entry((plugin.clone(), version.clone())).or_insert_with(new)
+    }
+
+    /// All of it; `live` are the plugins and their versions.
+    fn finish(self, live: impl Iterator<Item = (String, String)>) -> Snapshot {
+        let Self { mut snapshot, handled, plugins, pipelines, instances, faults, .. } = self;
+        snapshot.pipelines = pipelines.into_values().collect();
+        snapshot.sample.handled_ms = Quantiles::of(&handled, 1000.0);
+        let of = |map: &BTreeMap<String, f64>, plugin: &str| map.get(plugin).copied();
+        let rows = plugins.into_values().map(|row| PluginRow {
+            instances: of(&instances, &row.plugin).unwrap_or_default(),
+            faults: of(&faults, &row.plugin).unwrap_or_default(),
+            ..row
+        });
+        snapshot.plugins = rows.collect();
+        // Those that nobody calls are there too.
+        for (plugin, version) in live {
+            if !snapshot.plugins.iter().any(|row| row.plugin == plugin) {
+                let [instances, faults] =
+                    [&instances, &faults].map(|map| of(map, &plugin).unwrap_or_default());
+                let row = PluginRow { instances, faults, ..PluginRow::default() };
+                snapshot.plugins.push(PluginRow { plugin, version, ..row });
+            }
+        }
+        snapshot
+    }
+}
+
+impl Quantiles {
+    fn of(all: &Distribution, unit: f64) -> Self {
+        if all.count() == 0 {
+            return Self::default();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "values have 36 bits")]
+        let at = |share| Some(all.quantile(share) as f64 / unit);
+        Self { p50: at(0.5), p99: at(0.99) }
+    }
+}
+
+fn label(key: &Key, label: &str) -> String {
+    let found = key.labels.iter().find(|(name, _)| *name == label);
+    found.map_or_else(String::new, |(_, value)| value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use millrace_telemetry::Metric;
+
+    #[test]
+    fn a_snapshot_has_what_is_unusual_in_it() {
+        let metrics = Metrics::kept();
+        let (connections, registry) = (Connections::default(), Registry::new(metrics.clone()));
+        let (faults, pipelines) = (RecentFaults::default(), Pipelines::default());
+        let mut viewer = Viewer::default();
+        let mut look = |faults_a_second| -> Value {
+            metrics.count_of(Metric::WasmFault, &["room", "trap"], faults_a_second);
+            let snapshot = viewer.look(&Sources {
+                metrics: &metrics,
+                connections: &connections,
+                faults: &faults,
+                pipelines: &pipelines,
+                registry: &registry,
+                passed: Duration::from_secs(1),
+            });
+            json!(snapshot)
+        };
+        for _ in 0..900 {
+            assert_eq!(look(0)["unusual"], json!([]));
+        }
+        let marked = (0..30).map(|_| look(12)).last().unwrap();
+        let unusual = &marked["unusual"][0];
+        assert_eq!(unusual["figure"], "faults");
+        assert_eq!(
+            unusual["text"],
+            "faults are new: 12 a second, none in the last quarter of an hour"
+        );
+        assert_eq!((&unusual["now"], &unusual["usual"]), (&json!(12.0), &json!(0.0)));
+        assert_eq!(unusual["since"], marked["sample"]["at"]);
+    }
+}

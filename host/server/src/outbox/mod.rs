@@ -1,0 +1,409 @@
+//! The bounded queue in front of one connection.
+//!
+//! Everything that goes to a client, from whichever task, goes through its
+//! outbox, and so keeps one order. The connection's task is the only reader.
+
+mod overflow;
+mod request;
+#[cfg(test)]
+mod tests;
+mod wakes;
+
+pub use overflow::{Overflow, OverflowPolicies};
+pub use request::Request;
+pub(crate) use wakes::{Wakes, run as wake_for_others};
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use smol_str::SmolStr;
+
+use millrace_session::channel::Notice;
+use millrace_telemetry::{OutboxMeters, Published};
+use millrace_wire::{CloseReason, Frame};
+
+/// What a connection's task finds in its outbox.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// To be written.
+    Frame(Queued),
+    /// To be written, if it is not dropped to make room.
+    Droppable(Queued),
+    /// To be written, if nothing newer of its key replaces it.
+    Conflated(Box<Conflated>),
+    /// To be taken to a channel.
+    Notice(Notice),
+    /// To be done for a channel.
+    Request(Box<Request>),
+}
+
+/// A frame, and since when it is on its way.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// To be written.
+    pub frame: Frame,
+    /// When it was broadcast, if it was and somebody wants to know.
+    pub(crate) published: Option<Published>,
+}
+
+/// A frame that only counts until the next of its key.
+#[derive(Debug)]
+pub struct Conflated {
+    key: Key,
+    /// To be written.
+    pub queued: Queued,
+}
+
+/// A topic and an event.
+type Key = (Arc<str>, SmolStr);
+
+/// The queue of one connection, bounded in bytes (`socket.outbox_bytes`). What
+/// happens at the bound is the [`Overflow`] policy of the topic.
+///
+/// A client is slow only if the system does not take what is written to it, which it
+/// does not while the client does not read. What was queued since its connection had
+/// its last turn says nothing of it, and may be more: up to `burst_bytes`. The last
+/// frame may go past either bound, and so may the client's own answers: while they
+/// wait, nothing more is read from it.
+#[derive(Debug)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+    /// The connection is asked to finish what it is doing, and close.
+    draining: AtomicBool,
+    capacity_bytes: usize,
+    burst_bytes: usize,
+    meters: Arc<OutboxMeters>,
+    /// How its reader is woken from other threads.
+    wakes: Option<Arc<Wakes>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<Outgoing>,
+    bytes: usize,
+    /// How many entries were taken since the start: the number of the first
+    /// that waits.
+    first: u64,
+    /// The numbers of the conflated entries that wait.
+    #[expect(clippy::box_collection, reason = "few connections have one: 8 bytes, not 48")]
+    latest: Option<Box<HashMap<Key, u64>>>,
+    waker: Option<Waker>,
+    /// The system takes nothing of what is written.
+    stalled: bool,
+    closed: Option<CloseReason>,
+}
+
+/// What one entry costs besides its frame's bytes, which broadcasts share.
+const ENTRY_BYTES: usize = size_of::<Outgoing>();
+
+impl Outbox {
+    /// An empty outbox for `capacity_bytes` of frames, or `burst_bytes` if that is more
+    /// and they come at once. Its reader is on this thread.
+    #[must_use]
+    pub(crate) fn new(
+        capacity_bytes: usize,
+        burst_bytes: usize,
+        meters: Arc<OutboxMeters>,
+    ) -> Self {
+        let (inner, draining, wakes) = (Mutex::default(), AtomicBool::new(false), Wakes::here());
+        let burst_bytes = burst_bytes.max(capacity_bytes);
+        Self { inner, draining, capacity_bytes, burst_bytes, meters, wakes }
+    }
+
+    /// Queues a frame. False when the connection is closing, or now has to.
+    pub fn push(&self, frame: Frame) -> bool {
+        let (queued, inner) = self.put(Outgoing::Frame(frame.into()));
+        self.wake(inner);
+        queued
+    }
+
+    /// As [`Self::push`], of an answer or push of the connection's own task, which looks
+    /// into its outbox before it rests: waking it would cost it a turn for nothing. There
+    /// is always room for it.
+    pub fn push_own(&self, frame: Frame) -> bool {
+        let mut inner = self.lock();
+        if inner.closed.is_some() {
+            return false;
+        }
+        let outgoing = Outgoing::Frame(frame.into());
+        inner.bytes += outgoing.bytes();
+        inner.queue.push_back(outgoing);
+        true
+    }
+
+    /// Queues a push or broadcast under the policy of its topic. False as for
+    /// [`Self::push`].
+    pub fn push_under(
+        &self,
+        overflow: Overflow,
+        queued: Queued,
+        topic: &Arc<str>,
+        event: &SmolStr,
+    ) -> bool {
+        let (room, inner) = match overflow {
+            Overflow::Close => self.put(Outgoing::Frame(queued)),
+            Overflow::DropOldest => self.put(Outgoing::Droppable(queued)),
+            Overflow::Conflate => self.conflate((Arc::clone(topic), event.clone()), queued),
+        };
+        self.wake(inner);
+        room
+    }
+
+    /// Queues a notice. False as for [`Self::push`].
+    pub fn notify(&self, notice: Notice) -> bool {
+        let (queued, inner) = self.put(Outgoing::Notice(notice));
+        self.wake(inner);
+        queued
+    }
+
+    /// Queues a request to the connection's task, or gives it back when the
+    /// connection is closing, or now has to.
+    pub fn ask(&self, request: Request) -> Result<(), Request> {
+        let mut inner = self.lock();
+        let bytes = request.bytes() + ENTRY_BYTES;
+        if !self.make_room(&mut inner, bytes) {
+            self.wake(inner);
+            return Err(request);
+        }
+        inner.bytes += bytes;
+        inner.queue.push_back(Outgoing::Request(Box::new(request)));
+        self.wake(inner);
+        Ok(())
+    }
+
+    /// Takes the requests that were queued when the connection closed.
+    pub fn take_requests(&self) -> Vec<Request> {
+        let queue = std::mem::take(&mut self.lock().queue);
+        let requests = queue.into_iter().filter_map(|outgoing| match outgoing {
+            Outgoing::Request(request) => Some(*request),
+            _ => None,
+        });
+        requests.collect()
+    }
+
+    /// How many bytes wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Asks the connection's task to close. The first reason stays.
+    pub fn close(&self, reason: CloseReason) {
+        let mut inner = self.lock();
+        inner.closed.get_or_insert(reason);
+        self.wake(inner);
+    }
+
+    /// Asks the connection's task to finish its calls, write what is queued and
+    /// close with 1012.
+    pub fn drain(&self) {
+        let inner = self.lock();
+        self.draining.store(true, Ordering::Release);
+        self.wake(inner);
+    }
+
+    /// Whether [`Self::drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Wakes the reader, which has something to do.
+    pub fn nudge(&self) {
+        let inner = self.lock();
+        self.wake(inner);
+    }
+
+    /// Moves what is queued into `into`, up to about `max_bytes`; true when that was
+    /// all, and the reader is woken for more. Pending when there is nothing; an error
+    /// once the connection has to close, which comes before anything still queued.
+    pub fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut VecDeque<Outgoing>,
+        max_bytes: usize,
+    ) -> Poll<Result<bool, CloseReason>> {
+        let mut inner = self.lock();
+        inner.stalled = false;
+        if let Some(reason) = inner.closed {
+            return Poll::Ready(Err(reason));
+        }
+        if inner.queue.is_empty() {
+            inner.register(cx.waker());
+            return Poll::Pending;
+        }
+        if inner.bytes <= max_bytes && into.is_empty() {
+            std::mem::swap(&mut inner.queue, into);
+            inner.bytes = 0;
+            inner.first += into.len() as u64;
+            inner.latest = None;
+            inner.register(cx.waker());
+            return Poll::Ready(Ok(true));
+        }
+        let mut taken = 0;
+        while taken <= max_bytes {
+            let Some(outgoing) = inner.queue.pop_front() else { break };
+            taken += outgoing.bytes();
+            inner.first += 1;
+            if let (Outgoing::Conflated(conflated), Some(latest)) = (&outgoing, &mut inner.latest) {
+                latest.remove(&conflated.key);
+            }
+            into.push_back(outgoing);
+        }
+        inner.bytes = inner.bytes.saturating_sub(taken);
+        Poll::Ready(Ok(false))
+    }
+
+    /// Ready once the connection has to close; for a reader that cannot take
+    /// anything, as the system takes nothing of what it writes.
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut inner = self.lock();
+        inner.stalled = true;
+        match inner.closed {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                inner.register(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn put(&self, outgoing: Outgoing) -> (bool, MutexGuard<'_, Inner>) {
+        let mut inner = self.lock();
+        let bytes = outgoing.bytes();
+        let room = self.make_room(&mut inner, bytes);
+        if room {
+            inner.bytes += bytes;
+            inner.queue.push_back(outgoing);
+        }
+        (room, inner)
+    }
+
+    /// Replaces what waits under `key`, or queues it.
+    fn conflate(&self, key: Key, queued: Queued) -> (bool, MutexGuard<'_, Inner>) {
+        let mut inner = self.lock();
+        if let Some(waiting) = inner.waiting(&key) {
+            let (before, after) = (waiting.queued.frame.len(), queued.frame.len());
+            waiting.queued = queued;
+            inner.bytes = inner.bytes + after - before;
+            self.meters.conflate.add(1);
+            let room = self.make_room(&mut inner, 0);
+            return (room, inner);
+        }
+        let outgoing = Outgoing::Conflated(Box::new(Conflated { key: key.clone(), queued }));
+        let bytes = outgoing.bytes();
+        let room = self.make_room(&mut inner, bytes);
+        if room {
+            let number = inner.first + inner.queue.len() as u64;
+            inner.latest.get_or_insert_default().insert(key, number);
+            inner.bytes += bytes;
+            inner.queue.push_back(outgoing);
+        }
+        (room, inner)
+    }
+
+    /// Whether an entry of so many bytes may be queued, perhaps because others
+    /// gave way. If it finds no room, the connection has to close.
+    fn make_room(&self, inner: &mut Inner, bytes: usize) -> bool {
+        if inner.closed.is_some() {
+            return false;
+        }
+        if inner.bytes + bytes <= self.capacity_bytes {
+            return true;
+        }
+        // A little more than needed, so that not every frame looks for room.
+        let wanted = (self.capacity_bytes - self.capacity_bytes / 8).saturating_sub(bytes);
+        let dropped = inner.drop_oldest(wanted);
+        if dropped > 0 {
+            self.meters.drop_oldest.add(i64::try_from(dropped).unwrap_or(i64::MAX));
+        }
+        // The last may go past the bound, whatever its size, which is bounded elsewhere.
+        let bound = if inner.stalled { self.capacity_bytes } else { self.burst_bytes };
+        if inner.bytes <= bound {
+            return true;
+        }
+        self.meters.close.add(1);
+        inner.closed = Some(CloseReason::Overloaded);
+        // Calls wait for what they flush.
+        inner.queue.retain(|outgoing| matches!(outgoing, Outgoing::Request(_)));
+        inner.latest = None;
+        false
+    }
+
+    /// Wakes the reader after the lock is released, so that it does not run into it.
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        let waker = inner.waker.take();
+        drop(inner);
+        match (waker, &self.wakes) {
+            (Some(waker), Some(wakes)) => wakes.wake(waker),
+            (Some(waker), None) => waker.wake(),
+            (None, _) => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn register(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    /// The conflated entry that waits under `key`.
+    fn waiting(&mut self, key: &Key) -> Option<&mut Conflated> {
+        let number = *self.latest.as_ref()?.get(key)?;
+        let place = usize::try_from(number - self.first).ok()?;
+        match self.queue.get_mut(place)? {
+            Outgoing::Conflated(conflated) => Some(conflated),
+            _ => None,
+        }
+    }
+
+    /// Drops the oldest droppable entries until no more than `wanted` bytes are
+    /// left, or none is; how many.
+    fn drop_oldest(&mut self, wanted: usize) -> usize {
+        let before = self.queue.len();
+        let mut bytes = self.bytes;
+        self.queue.retain(|outgoing| {
+            let drop = bytes > wanted && matches!(outgoing, Outgoing::Droppable(_));
+            if drop {
+                bytes -= outgoing.bytes();
+            }
+            !drop
+        });
+        self.bytes = bytes;
+        let dropped = before - self.queue.len();
+        if let (Some(latest), true) = (&mut self.latest, dropped > 0) {
+            for (outgoing, number) in self.queue.iter().zip(self.first..) {
+                if let Outgoing::Conflated(conflated) = outgoing {
+                    latest.insert(conflated.key.clone(), number);
+                }
+            }
+        }
+        dropped
+    }
+}
+
+impl Outgoing {
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES
+            + match self {
+                Self::Frame(queued) | Self::Droppable(queued) => queued.frame.len(),
+                Self::Conflated(conflated) => size_of::<Conflated>() + conflated.queued.frame.len(),
+                Self::Notice(notice) => notice.broadcast.payload.len(),
+                Self::Request(request) => request.bytes(),
+            }
+    }
+}
+
+impl From<Frame> for Queued {
+    fn from(frame: Frame) -> Self {
+        Self { frame, published: None }
+    }
+}

@@ -1,0 +1,83 @@
+//! Who serves the topics of one pattern.
+
+use std::sync::Arc;
+
+use millrace_session::channel::{Callback, Completion};
+use millrace_telemetry::{ChannelMeters, Metrics};
+use millrace_wire::TopicPattern;
+use smol_str::SmolStr;
+
+use super::Plugin;
+use crate::dashboard::Dashboard;
+
+/// Who serves the topics of one pattern.
+#[derive(Debug)]
+pub struct Handler {
+    pattern: TopicPattern,
+    serves: Serves,
+    pub(crate) meters: ChannelMeters,
+}
+
+/// Who handles messages.
+#[derive(Clone, Debug)]
+pub(crate) enum Serves {
+    /// A plugin's live version.
+    Plugin(Arc<Plugin>),
+    /// The server itself, for its page.
+    Dashboard(Arc<Dashboard>),
+}
+
+impl Handler {
+    pub(crate) fn new(pattern: TopicPattern, serves: Serves, metrics: &Metrics) -> Self {
+        let meters = ChannelMeters::new(metrics, pattern.to_string());
+        Self { pattern, serves, meters }
+    }
+
+    /// Whether it is of this plugin and pattern.
+    pub(super) fn is(&self, plugin: &Arc<Plugin>, pattern: &TopicPattern) -> bool {
+        self.plugin().is_some_and(|own| Arc::ptr_eq(own, plugin)) && self.pattern == *pattern
+    }
+
+    /// What the server answers itself; `None` when the plugin has to be called.
+    pub(crate) fn answer(&self, callback: &Callback) -> Option<Completion> {
+        match &self.serves {
+            Serves::Dashboard(dashboard) => Some(dashboard.answer(callback)),
+            #[cfg(feature = "bench-native")]
+            Serves::Plugin(_) => native(callback),
+            #[cfg(not(feature = "bench-native"))]
+            Serves::Plugin(_) => None,
+        }
+    }
+
+    /// The plugin, if it is one.
+    #[must_use]
+    pub fn plugin(&self) -> Option<&Arc<Plugin>> {
+        match &self.serves {
+            Serves::Plugin(plugin) => Some(plugin),
+            Serves::Dashboard(_) => None,
+        }
+    }
+
+    /// The plugin's name, or what the server serves itself.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.plugin().map_or("dashboard", |plugin| plugin.name())
+    }
+
+    /// The broadcasts it wants to see first.
+    pub(crate) fn intercepts(&self) -> Arc<[SmolStr]> {
+        let none = || Arc::new([]) as Arc<[SmolStr]>;
+        self.plugin().map_or_else(none, |p| Arc::clone(p.live().component().intercepts()))
+    }
+}
+
+/// What the probe app does with `ping`, compiled into the host.
+#[cfg(feature = "bench-native")]
+fn native(callback: &Callback) -> Option<Completion> {
+    use millrace_session::channel::{Effect, Outcome};
+    let Callback::HandleIn { event, payload, .. } = callback else { return None };
+    (event == "ping").then(|| {
+        let effect = Effect::Reply { status: "ok".into(), payload: payload.clone() };
+        Completion::Handled(Outcome { effects: vec![effect], assigns: None })
+    })
+}

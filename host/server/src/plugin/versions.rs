@@ -1,0 +1,322 @@
+//! The versions of one plugin: which is live, which serves a share of the
+//! channels for trial, and which can be live again at once.
+//!
+//! ```text
+//!            ┌─ canary: a share of the connections, always the same
+//! loaded ──▶ ┤                       │ promote
+//!            └────── replace ──────▶ live ──▶ previous ──▶ gone
+//!                                      ◀─ roll back ─┘
+//! ```
+//!
+//! A call finishes on the version it began with. One that still waited for an
+//! instance when its version was replaced is made on the next one; one that was
+//! begun is never made again.
+
+use std::hash::{BuildHasher, Hash};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use millrace_pipeline::{Batch, StageName, Work};
+use millrace_session::channel::{Assigns, Callback, Completion, Effect};
+use millrace_wire::Payload;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Share;
+use crate::wasm::{
+    Calling, Component, ConnectRequest, Connected, Fault, FaultKind, OnMigrate, Pool, Refusal,
+};
+
+/// A plugin under its name. Its version may change; calls in flight finish on
+/// the version they began with.
+#[derive(Debug)]
+pub struct Plugin {
+    name: String,
+    live: ArcSwap<Pool>,
+    /// Where the live version is, to compare with: to borrow it costs more.
+    live_at: AtomicPtr<Pool>,
+    /// Whether the live version takes many messages in one call.
+    takes_many: AtomicBool,
+    canary: ArcSwapOption<Canary>,
+    /// Whether there is a canary, as nearly always there is none.
+    has_canary: AtomicBool,
+    previous: Mutex<Option<Arc<Pool>>>,
+    /// Room for tasks of all versions (`limits.max_tasks`).
+    tasks: Arc<Semaphore>,
+}
+
+/// A version on trial.
+#[derive(Debug)]
+struct Canary {
+    pool: Arc<Pool>,
+    share: Share,
+}
+
+/// The version that makes a call.
+#[derive(Debug)]
+pub(crate) enum Chosen {
+    Live(Guard<Arc<Pool>>),
+    Canary(Arc<Pool>),
+}
+
+/// What came of a channel's call.
+pub(crate) struct Answered {
+    pub(crate) result: Result<Completion, Fault>,
+    pub(crate) took: Duration,
+    /// The version the channel stays with, if it does.
+    pub(crate) kept: Option<Arc<Pool>>,
+}
+
+impl Deref for Chosen {
+    type Target = Pool;
+
+    fn deref(&self) -> &Pool {
+        match self {
+            Self::Live(pool) => pool,
+            Self::Canary(pool) => pool,
+        }
+    }
+}
+
+/// One part in so many of `limits.max_tasks` is left to connections that have no task.
+const TASKS_FOR_NEWCOMERS: usize = 16;
+
+impl Plugin {
+    /// A plugin with its first version.
+    #[must_use]
+    pub fn new(name: String, component: Component) -> Self {
+        let max_tasks = component.limits().max_tasks.min(Semaphore::MAX_PERMITS);
+        let live = Arc::new(Pool::new(component));
+        Self {
+            name,
+            live_at: AtomicPtr::new(Arc::as_ptr(&live).cast_mut()),
+            takes_many: AtomicBool::new(live.takes_many()),
+            live: ArcSwap::new(live),
+            canary: ArcSwapOption::empty(),
+            has_canary: AtomicBool::new(false),
+            previous: Mutex::default(),
+            tasks: Arc::new(Semaphore::new(max_tasks)),
+        }
+    }
+
+    /// The name in `millrace.toml`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Room for one more task of a connection that has `own`, if there is any. None has
+    /// more than there is left for the others, and the last are for those that have none.
+    #[must_use]
+    pub fn task_slot(&self, own: usize) -> Option<OwnedSemaphorePermit> {
+        let left = self.tasks.available_permits();
+        let max = self.live().component().limits().max_tasks;
+        if own > 0 && (own >= left || left <= max / TASKS_FOR_NEWCOMERS) {
+            return None;
+        }
+        Arc::clone(&self.tasks).try_acquire_owned().ok()
+    }
+
+    /// The live version.
+    #[must_use]
+    pub fn live(&self) -> Guard<Arc<Pool>> {
+        self.live.load()
+    }
+
+    // === calls ===
+
+    /// The version for a connection, or for a batch of events: the same for the same
+    /// number, as long as no version comes or goes.
+    pub(crate) fn choose(&self, number: u64) -> Chosen {
+        if self.has_canary.load(Ordering::Relaxed)
+            && let Some(canary) = self.canary.load().as_ref()
+            && canary.takes(number)
+        {
+            return Chosen::Canary(Arc::clone(&canary.pool));
+        }
+        Chosen::Live(self.live.load())
+    }
+
+    /// The version for messages of a connection, to hand it many in one call.
+    pub(crate) fn version_for(&self, connection: u64) -> Arc<Pool> {
+        match self.choose(connection) {
+            Chosen::Live(live) => Arc::clone(&live),
+            Chosen::Canary(canary) => canary,
+        }
+    }
+
+    /// Whether the live version takes many messages in one call.
+    pub(crate) fn takes_many(&self) -> bool {
+        self.takes_many.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the version for a connection.
+    pub(crate) fn is_served_by(&self, connection: u64, version: &Arc<Pool>) -> bool {
+        if self.has_canary.load(Ordering::Relaxed) {
+            return std::ptr::eq(&*self.choose(connection), Arc::as_ptr(version));
+        }
+        std::ptr::eq(self.live_at.load(Ordering::Relaxed), Arc::as_ptr(version))
+    }
+
+    /// Makes a call of a channel on the version that serves its connection, or on
+    /// that which `kept` it.
+    pub(crate) async fn call(
+        &self,
+        mut kept: Option<Arc<Pool>>,
+        calling: &Calling,
+        assigns: &Assigns,
+        callback: &Callback,
+    ) -> Answered {
+        let context = &calling.caller.context;
+        loop {
+            let (result, took) = match &kept {
+                Some(pool) => pool.call(calling.clone(), assigns, callback).await,
+                None => {
+                    let chosen = self.choose(context.connection);
+                    chosen.call(calling.clone(), assigns, callback).await
+                }
+            };
+            match &result {
+                Err(fault) if fault.kind == FaultKind::Superseded => {}
+                Err(fault) if fault.kind == FaultKind::Migration && kept.is_none() => {
+                    match self.reader(&context.topic, assigns) {
+                        Some(pool) => kept = Some(pool),
+                        None => return Answered { result, took, kept },
+                    }
+                }
+                _ => return Answered { result, took, kept },
+            }
+        }
+    }
+
+    /// A version that can read assigns as they are and is to go on with them
+    /// (`limits.on_migrate`).
+    fn reader(&self, topic: &str, assigns: &Assigns) -> Option<Arc<Pool>> {
+        let live = self.live.load_full();
+        if live.component().limits().on_migrate != OnMigrate::KeepOld {
+            return None;
+        }
+        let all = self.previous().clone().into_iter().chain([live]);
+        all.into_iter().find(|pool| pool.component().reads(topic, assigns))
+    }
+
+    /// Runs a task to its end, on the version that serves its connection.
+    pub(crate) async fn run_task(
+        &self,
+        calling: &Calling,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<Vec<Effect>, Fault> {
+        loop {
+            let chosen = self.choose(calling.caller.context.connection);
+            match chosen.run_task(calling.clone(), name, payload).await {
+                Err(fault) if fault.kind == FaultKind::Superseded => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Has a batch of events worked on. A canary gets a share of the batches.
+    pub(crate) async fn work(
+        &self,
+        stage: &StageName,
+        batch: &Batch,
+        timeout: Duration,
+    ) -> (Result<Work, Fault>, Duration) {
+        let number = batch.rows.first().map_or(0, |[id, ..]| *id);
+        loop {
+            match self.choose(number).work(stage, batch, timeout).await {
+                (Err(fault), _) if fault.kind == FaultKind::Superseded => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    /// Asks the live version whether somebody may connect.
+    pub(crate) async fn connect(
+        &self,
+        request: &ConnectRequest,
+    ) -> Result<Result<Connected, Refusal>, Fault> {
+        loop {
+            match self.live().connect(request).await {
+                Err(fault) if fault.kind == FaultKind::Superseded => {}
+                result => return result,
+            }
+        }
+    }
+
+    // === exchange ===
+
+    /// The version on trial.
+    pub(crate) fn canary(&self) -> Option<(Arc<Pool>, Share)> {
+        self.canary.load().as_ref().map(|canary| (Arc::clone(&canary.pool), canary.share))
+    }
+
+    /// The version that was live before.
+    pub(crate) fn previous(&self) -> MutexGuard<'_, Option<Arc<Pool>>> {
+        self.previous.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a share of the connections served by another version.
+    pub(crate) fn try_out(&self, pool: Arc<Pool>, share: Share) {
+        self.canary.store(Some(Arc::new(Canary { pool, share })));
+        self.has_canary.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends a trial; the version that was on it.
+    pub(crate) fn end_trial(&self) -> Option<Arc<Pool>> {
+        self.has_canary.store(false, Ordering::Relaxed);
+        let canary = self.canary.swap(None)?;
+        Some(Arc::clone(&canary.pool))
+    }
+
+    /// Makes another version the live one. The registry has one made live at a time.
+    pub(super) fn replace(&self, pool: &Arc<Pool>) -> Replaced {
+        pool.activate();
+        let before = self.live.swap(Arc::clone(pool));
+        self.live_at.store(Arc::as_ptr(pool).cast_mut(), Ordering::Relaxed);
+        self.takes_many.store(pool.takes_many(), Ordering::Relaxed);
+        before.supersede();
+        let gone = self.previous().replace(Arc::clone(&before));
+        // After a rollback it is the one that is live now.
+        let gone = gone.filter(|gone| !Arc::ptr_eq(gone, pool));
+        Replaced { before, gone }
+    }
+}
+
+/// Versions that are not live any more, and still have their instances.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Replaced {
+    before: Arc<Pool>,
+    gone: Option<Arc<Pool>>,
+}
+
+impl Replaced {
+    /// Gives the instances up, as far as they are not needed for going back. Takes its
+    /// time: not for a thread that others wait for.
+    pub(crate) fn unload(self) {
+        self.before.stand_by();
+        if let Some(gone) = self.gone {
+            gone.retire();
+        }
+    }
+}
+
+impl Canary {
+    fn takes(&self, number: u64) -> bool {
+        // Other connections each time: not always the same ones bear the risk.
+        let seed = self.pool.component().sha256();
+        let hasher = foldhash::fast::FixedState::with_seed(0);
+        let lot = hasher.hash_one(Lot { seed, number });
+        self.share.contains(lot)
+    }
+}
+
+#[derive(Hash)]
+struct Lot<'a> {
+    seed: &'a str,
+    number: u64,
+}

@@ -1,0 +1,101 @@
+//! Topic → subscribers → outboxes.
+//!
+//! A broadcast is encoded once for each protocol version and the bytes are
+//! shared by all subscribers (the "fastlane"). Only subscribers that asked to
+//! see a broadcast first, or that listen to a topic that is not their own, get
+//! it as a [`Notice`] for their plugin.
+//!
+//! Other servers are reached through an [`Adapter`]; without one a broadcast
+//! stays on this server.
+
+mod adapter;
+mod fastlane;
+mod registry;
+
+pub use adapter::{Adapter, LocalOnly};
+pub use registry::{Delivery, Subscriber};
+
+use std::sync::Arc;
+
+use millrace_session::channel::{Broadcast, ChannelId};
+use millrace_telemetry::{Metric, Metrics, Origin, Published, Stamp};
+use registry::Registry;
+
+/// The server's PubSub.
+#[derive(Debug)]
+pub struct PubSub {
+    registry: Registry,
+    adapter: Box<dyn Adapter>,
+    metrics: Metrics,
+}
+
+impl PubSub {
+    /// A PubSub that reaches other servers through `adapter`.
+    #[must_use]
+    pub fn new(adapter: Box<dyn Adapter>, metrics: Metrics) -> Self {
+        Self { registry: Registry::default(), adapter, metrics }
+    }
+
+    /// Adds a subscriber. The same channel subscribing twice to a topic, with
+    /// the same kind of delivery, is one subscription.
+    pub fn subscribe(&self, topic: &Arc<str>, subscriber: Subscriber) {
+        self.registry.insert(topic, subscriber);
+    }
+
+    /// Removes all subscriptions of a channel to a topic.
+    pub fn unsubscribe(&self, topic: &str, channel: ChannelId) {
+        self.registry.remove(topic, channel);
+    }
+
+    /// Sends to every subscriber on every server, except to channel `from`.
+    /// Returns the number of subscribers reached on this server.
+    pub fn broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
+        self.adapter.publish(broadcast);
+        self.local_broadcast(broadcast, from)
+    }
+
+    /// As [`Self::broadcast`], for an event of a pipeline.
+    pub(crate) fn broadcast_for(&self, broadcast: &Arc<Broadcast>, origin: Option<Arc<Origin>>) {
+        self.adapter.publish(broadcast);
+        self.measured(broadcast, None, origin);
+    }
+
+    /// Sends to the subscribers on this server alone; what an adapter calls for
+    /// a broadcast from elsewhere.
+    pub fn local_broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
+        self.measured(broadcast, from, None)
+    }
+
+    fn measured(
+        &self,
+        broadcast: &Arc<Broadcast>,
+        from: Option<ChannelId>,
+        origin: Option<Arc<Origin>>,
+    ) -> usize {
+        let published = || Published { at: Stamp::now(), origin };
+        let reached = self.dispatch(broadcast, from, self.metrics.is_on().then(published).as_ref());
+        self.metrics.count(Metric::BroadcastSent, 1);
+        self.metrics.record(Metric::BroadcastFanout, reached as u64);
+        self.metrics.topics().delivered(&broadcast.topic, reached);
+        reached
+    }
+
+    /// As [`Self::local_broadcast`], of the server itself: not measured.
+    pub(crate) fn own_broadcast(&self, broadcast: &Arc<Broadcast>) {
+        self.dispatch(broadcast, None, None);
+    }
+
+    fn dispatch(
+        &self,
+        broadcast: &Arc<Broadcast>,
+        from: Option<ChannelId>,
+        published: Option<&Published>,
+    ) -> usize {
+        match self.registry.topic(&broadcast.topic) {
+            Some(subscribers) => {
+                fastlane::dispatch(subscribers.read().map(), broadcast, from, published)
+            }
+            None => 0,
+        }
+    }
+}

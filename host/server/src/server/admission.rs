@@ -1,0 +1,372 @@
+//! Who may come in: connections in total and of one address, connects in a second in
+//! total and of one address, joins in a second.
+//!
+//! What is spent here was worth it: a request that is no handshake, or a join that
+//! would be refused, does not get this far.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use millrace_telemetry::Bucket;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::SocketConfig;
+
+/// The bounds on what comes in.
+#[derive(Debug)]
+pub struct Admission {
+    /// One for each of `socket.max_connections`.
+    permits: Arc<Semaphore>,
+    max_connections: u32,
+    addresses: Arc<Addresses>,
+    connects: Rates,
+    joins: Mutex<Bucket>,
+}
+
+/// One connection that may be there. Dropping it makes room for another.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    _permit: OwnedSemaphorePermit,
+    /// Its client's, once that is known; behind a proxy, each of its handshakes says so.
+    address: Mutex<Option<AddressSlot>>,
+    /// It is that of the last handshake, and not of the connection.
+    is_of_handshake: AtomicBool,
+    /// Handshakes of it that were refused.
+    refusals: AtomicU32,
+}
+
+/// A connect that came too soon after others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooSoon {
+    /// When to come again.
+    pub(crate) after: Duration,
+    /// Whose connects there are too many of, in one word for metrics.
+    pub(crate) reason: &'static str,
+}
+
+/// Why a connection may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turned {
+    /// There are `socket.max_connections`.
+    Full,
+    /// Its address has `socket.max_connections_per_address`.
+    AddressFull,
+    /// The server has little memory left (`memory.max_bytes`).
+    OutOfMemory,
+}
+
+/// Handshakes of one connection that may be refused; then it is closed.
+const MAX_REFUSALS: u32 = 10;
+
+/// How often something may be done: in total, and by one address.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    all: Mutex<Bucket>,
+    /// By one address in a second; 0 is without bound.
+    rate: u32,
+    /// Whether it is of this machine's own clients, too: proxies and benchmarks.
+    of_loopback: bool,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug)]
+struct Buckets {
+    of: HashMap<IpAddr, Bucket>,
+    /// When those that are full again were forgotten.
+    swept: Instant,
+}
+
+/// Addresses whose connects are told apart at the same time; further ones are bounded
+/// with all others only. A few megabytes.
+const MAX_ADDRESSES: usize = 65_536;
+/// Between two looks for addresses that may be forgotten.
+const SWEEP_AFTER: Duration = Duration::from_millis(100);
+
+/// Connections by their addresses.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    /// 0 is without bound.
+    max: usize,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection of an address; dropping it makes room for another.
+#[derive(Debug)]
+pub(crate) struct AddressSlot {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Admission {
+    pub(crate) fn new(config: &SocketConfig) -> Self {
+        let max = config.max_connections.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
+        let max_connections = u32::try_from(max).unwrap_or(u32::MAX);
+        let addresses = Addresses::new(config.max_connections_per_address);
+        let bucket = |rate| Mutex::new(Bucket::new(f64::from(rate), Instant::now()));
+        Self {
+            permits: Arc::new(Semaphore::new(max)),
+            max_connections,
+            addresses: Arc::new(addresses),
+            connects: Rates::new(
+                config.max_connects_per_second,
+                config.max_connects_per_second_per_address,
+            ),
+            joins: bucket(config.max_joins_per_second),
+        }
+    }
+
+    /// Room for a connection of an address, if that is known.
+    pub(crate) fn connection(&self, address: Option<IpAddr>) -> Result<Admitted, Turned> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Turned::Full)?;
+        let admitted = Admitted {
+            _permit: permit,
+            address: Mutex::default(),
+            is_of_handshake: AtomicBool::new(false),
+            refusals: AtomicU32::new(0),
+        };
+        match address {
+            Some(address) => self.is_of(&admitted, address, false).map(|()| admitted),
+            None => Ok(admitted),
+        }
+    }
+
+    /// Room for it among those of its client's address, which is known now: by a handshake of
+    /// it, if it is a proxy's, which may be followed by one of another client.
+    pub(crate) fn is_of(
+        &self,
+        admitted: &Admitted,
+        address: IpAddr,
+        by_handshake: bool,
+    ) -> Result<(), Turned> {
+        if self.addresses.max == 0 {
+            return Ok(());
+        }
+        let mut slot = lock(&admitted.address);
+        if slot.as_ref().is_none_or(|slot| slot.address != network(address)) {
+            // That of another client of the same proxy, which was refused.
+            *slot = None;
+            let of_client = Addresses::slot(&self.addresses, address);
+            *slot = Some(of_client.ok_or(Turned::AddressFull)?);
+            admitted.is_of_handshake.store(by_handshake, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether a client of an address may connect now; if not, when to try again.
+    pub(crate) fn connect(&self, address: IpAddr) -> Result<(), TooSoon> {
+        self.connects.take(address, Instant::now())
+    }
+
+    /// Whether a topic may be joined now; if not, when to try again.
+    pub(crate) fn join(&self) -> Result<(), Duration> {
+        lock(&self.joins).take(Instant::now())
+    }
+
+    /// Ready when no connection is left.
+    pub(crate) async fn empty(&self) {
+        // An error only if the semaphore were closed, and it never is.
+        let _ = self.permits.acquire_many(self.max_connections).await;
+    }
+}
+
+impl Admitted {
+    /// A handshake has come to nothing: its client has no connection by it.
+    pub(crate) fn forget_handshake(&self) {
+        if self.is_of_handshake.load(Ordering::Relaxed) {
+            *lock(&self.address) = None;
+        }
+    }
+
+    /// A handshake of the connection is refused; whether it has had enough of them.
+    pub(crate) fn refuse(&self) -> bool {
+        self.refusals.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REFUSALS
+    }
+}
+
+impl Rates {
+    /// `of_all` in a second, and of one address as many as are set, or half of it; 0 is
+    /// without bound.
+    pub(crate) fn new(of_all: u32, of_one: Option<u32>) -> Self {
+        let rate = of_one.unwrap_or(of_all.div_ceil(2));
+        let now = Instant::now();
+        let buckets = Mutex::new(Buckets { of: HashMap::new(), swept: now });
+        let all = Mutex::new(Bucket::new(f64::from(of_all), now));
+        Self { all, rate, of_loopback: of_one.is_some(), buckets }
+    }
+
+    /// Whether it may be done by an address now; if not, when to try again.
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), TooSoon> {
+        let of_address = self.take_of(address, now);
+        of_address.map_err(|after| TooSoon { after, reason: "address_rate" })?;
+        lock(&self.all).take(now).map_err(|after| TooSoon { after, reason: "rate" })
+    }
+
+    fn take_of(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let is_own = address.to_canonical().is_loopback();
+        if self.rate == 0 || (is_own && !self.of_loopback) {
+            return Ok(());
+        }
+        let address = network(address);
+        let mut buckets = lock(&self.buckets);
+        if let Some(bucket) = buckets.of.get_mut(&address) {
+            return bucket.take(now);
+        }
+        buckets.make_room(now);
+        if buckets.of.len() >= MAX_ADDRESSES {
+            return Ok(());
+        }
+        let bucket = Bucket::new(f64::from(self.rate), now);
+        buckets.of.entry(address).or_insert(bucket).take(now)
+    }
+}
+
+impl Buckets {
+    /// Forgets the addresses that may do again whatever a new one may.
+    fn make_room(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.swept) >= SWEEP_AFTER {
+            self.swept = now;
+            self.of.retain(|_, bucket| !bucket.is_full(now));
+        }
+    }
+}
+
+impl Turned {
+    /// One word for metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::AddressFull => "address_full",
+            Self::OutOfMemory => "memory",
+        }
+    }
+}
+
+impl Addresses {
+    /// At most so many of one address.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, open: Mutex::default() }
+    }
+
+    /// Room for a connection of an address.
+    pub(crate) fn slot(addresses: &Arc<Self>, address: IpAddr) -> Option<AddressSlot> {
+        let address = network(address);
+        let mut open = lock(&addresses.open);
+        let connections = open.entry(address).or_default();
+        if *connections >= addresses.max {
+            return None;
+        }
+        *connections += 1;
+        Some(AddressSlot { addresses: Arc::clone(addresses), address })
+    }
+}
+
+impl Drop for AddressSlot {
+    fn drop(&mut self) {
+        let mut open = lock(&self.addresses.open);
+        if let Some(connections) = open.get_mut(&self.address) {
+            *connections -= 1;
+            if *connections == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What counts as one address: of IPv6 the first 64 bits, which is what one
+/// household has.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(max_connections: usize, max_connections_per_address: usize) -> Admission {
+        let config =
+            SocketConfig { max_connections, max_connections_per_address, ..Default::default() };
+        Admission::new(&config)
+    }
+
+    #[test]
+    fn addresses_are_bounded_and_make_room_again() {
+        let admission = admission(10, 1);
+        let at = |text: &str| admission.connection(Some(text.parse().unwrap()));
+        let first = at("10.0.0.1").unwrap();
+        assert_eq!(at("10.0.0.1").unwrap_err(), Turned::AddressFull);
+        assert_eq!(at("::ffff:10.0.0.1").unwrap_err(), Turned::AddressFull);
+        let _other = at("10.0.0.2").unwrap();
+        let _six = at("2001:db8::1").unwrap();
+        assert_eq!(at("2001:db8::2:1").unwrap_err(), Turned::AddressFull);
+        drop(first);
+        assert!(at("10.0.0.1").is_ok());
+    }
+
+    fn rates(of_all: u32, of_one: Option<u32>) -> Admission {
+        Admission::new(&SocketConfig {
+            max_connects_per_second: of_all,
+            max_connects_per_second_per_address: of_one,
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn one_address_takes_no_more_than_half_of_the_connects() {
+        let admission = rates(10, None);
+        let connect = |text: &str| admission.connect(text.parse().unwrap());
+        let reason = |text: &str| connect(text).unwrap_err().reason;
+        for _ in 0..5 {
+            assert_eq!(connect("2001:db8::1"), Ok(()));
+        }
+        assert_eq!(reason("2001:db8::2"), "address_rate");
+        for _ in 0..5 {
+            assert_eq!(connect("10.0.0.1"), Ok(()));
+        }
+        assert_eq!((reason("10.0.0.1"), reason("10.0.0.2")), ("address_rate", "rate"));
+    }
+
+    #[test]
+    fn this_machine_is_bounded_if_the_configuration_says_so() {
+        for own in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let of_loopback = |of_one| {
+                let admission = rates(10, of_one);
+                (0..10).filter(|_| admission.connect(own.parse().unwrap()).is_ok()).count()
+            };
+            assert_eq!([None, Some(0), Some(3)].map(of_loopback), [10, 10, 3], "{own}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_forgotten_when_they_may_do_all_again() {
+        let rates = rates(0, Some(2)).connects;
+        let start = Instant::now();
+        for host in 0..200 {
+            assert_eq!(rates.take([10, 0, 0, host].into(), start), Ok(()));
+        }
+        let later = start + Duration::from_secs(2);
+        assert_eq!(rates.take([10, 0, 1, 1].into(), later), Ok(()));
+        assert_eq!(lock(&rates.buckets).of.len(), 1);
+    }
+
+    #[test]
+    fn all_together_are_bounded() {
+        let admission = admission(1, 0);
+        let one = admission.connection(Some("10.0.0.1".parse().unwrap())).unwrap();
+        assert_eq!(
+            admission.connection(Some("10.0.0.2".parse().unwrap())).unwrap_err(),
+            Turned::Full
+        );
+        drop(one);
+        assert!(admission.connection(Some("10.0.0.1".parse().unwrap())).is_ok());
+    }
+}

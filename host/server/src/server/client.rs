@@ -1,0 +1,79 @@
+//! One connection, as it is seen from elsewhere.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millrace_session::Identity;
+use millrace_session::Realm;
+
+use crate::outbox::Outbox;
+
+/// One connection, as it is seen from elsewhere.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) outbox: Arc<Outbox>,
+    /// Its number.
+    pub(crate) connection: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) user_id: Option<Arc<str>>,
+    pub(crate) realm: Realm,
+    /// What of it waits to be handled, as of its last turn.
+    pending_bytes: AtomicUsize,
+    /// What it has joined, in no order: few enough (`socket.max_channels`) to be
+    /// looked through.
+    topics: Mutex<Vec<Arc<str>>>,
+}
+
+impl Client {
+    pub(super) fn new(identity: &Identity, outbox: &Arc<Outbox>) -> Self {
+        let Identity { connection, peer, realm, ref user_id, .. } = *identity;
+        let (outbox, user_id) = (Arc::clone(outbox), user_id.clone());
+        let (pending_bytes, topics) = (AtomicUsize::new(0), Mutex::default());
+        Self { outbox, connection, peer, user_id, realm, pending_bytes, topics }
+    }
+
+    /// What of it waits to be handled, in bytes, as of its last turn.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending_bytes.load(Ordering::Relaxed)
+    }
+
+    /// So much waits to be handled.
+    pub(crate) fn pends(&self, bytes: usize) {
+        self.pending_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// It has joined a topic.
+    pub(crate) fn joined(&self, topic: &Arc<str>) {
+        let mut topics = self.lock();
+        if topics.is_empty() {
+            // Most clients join one.
+            topics.reserve_exact(1);
+        }
+        topics.push(Arc::clone(topic));
+    }
+
+    /// It has left a topic.
+    pub(crate) fn left(&self, topic: &str) {
+        let mut topics = self.lock();
+        if let Some(place) = topics.iter().position(|joined| **joined == *topic) {
+            topics.swap_remove(place);
+        }
+    }
+
+    /// How many topics it has joined.
+    pub(crate) fn topic_count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Which.
+    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
+        let mut topics = self.lock().clone();
+        topics.sort();
+        topics
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,81 @@
+//! The last faults of plugins, for people to read.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use millrace_telemetry::{Passed, Seldom};
+use serde::Serialize;
+
+use crate::wasm::Fault;
+
+/// A fault, or some of the same.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RecentFault {
+    /// Seconds since the Unix epoch, of the last one.
+    at: f64,
+    plugin: String,
+    cause: &'static str,
+    topic: String,
+    /// Its first lines.
+    message: String,
+    /// How many there were of this plugin, cause and message.
+    count: u64,
+}
+
+/// The last faults.
+#[derive(Debug, Default)]
+pub(crate) struct RecentFaults {
+    last: Mutex<VecDeque<RecentFault>>,
+    /// By plugin.
+    lines: Mutex<HashMap<String, Seldom>>,
+}
+
+/// How many are kept.
+const MAX_FAULTS: usize = 20;
+/// What is kept of a message.
+const MAX_MESSAGE_CHARS: usize = 300;
+/// How many of one plugin are logged in a second; a client may cause thousands.
+const LINES_PER_SECOND: u32 = 10;
+
+impl RecentFaults {
+    /// Whether a fault of a plugin may be logged.
+    pub(crate) fn line(&self, plugin: &str) -> Option<Passed> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = lines.get(plugin) {
+            return lines.pass();
+        }
+        let new = || Seldom::per_second(LINES_PER_SECOND);
+        lines.entry(plugin.to_owned()).or_insert_with(new).pass()
+    }
+
+    /// Takes a fault.
+    pub(crate) fn push(&self, fault: &Fault, plugin: &str, topic: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (at, cause) = (now.as_secs_f64(), fault.kind.as_str());
+        let message: String = fault.message.chars().take(MAX_MESSAGE_CHARS).collect();
+        let topic = topic.to_owned();
+        let mut faults = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |f: &RecentFault| f.plugin == plugin && f.cause == cause && f.message == message;
+        let before = faults.iter().position(same).and_then(|place| faults.remove(place));
+        let count = before.map_or(0, |fault| fault.count) + 1;
+        let plugin = plugin.to_owned();
+        faults.push_back(RecentFault { at, plugin, cause, topic, message, count });
+        if faults.len() > MAX_FAULTS {
+            faults.pop_front();
+        }
+    }
+
+    /// Those of one plugin.
+    pub(crate) fn of(&self, plugin: &str) -> Vec<RecentFault> {
+        let mut faults = self.newest_first();
+        faults.retain(|fault| fault.plugin == plugin);
+        faults
+    }
+
+    /// All of them.
+    pub(crate) fn newest_first(&self) -> Vec<RecentFault> {
+        let faults = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.iter().rev().cloned().collect()
+    }
+}

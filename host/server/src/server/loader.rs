@@ -1,0 +1,187 @@
+//! From files to components.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use millrace_session::channel::RefKey;
+use millrace_telemetry::{Metric, Metrics, Wanted};
+use tracing::{debug, warn};
+
+use super::StartError;
+use super::compiler::Compiler;
+use crate::config::{App, AppPlugin, StatsdConfig};
+use crate::egress::OwnPorts;
+use crate::plugin::{Settings, Source};
+use crate::wasm::{Component, Engine, EngineLimits, LoadError, sha256};
+
+/// Makes components.
+#[derive(Clone, Debug)]
+pub(crate) struct Loader {
+    engine: Engine,
+    compiler: Option<Compiler>,
+    pub(super) metrics: Metrics,
+    /// One for all plugins of a server, drawn at its start.
+    pub(super) refs: RefKey,
+    /// Known once the server listens.
+    pub(super) own_ports: OwnPorts,
+}
+
+impl Loader {
+    pub(crate) fn new(app: &App) -> Result<Self, StartError> {
+        let limits = || app.plugins.iter().map(|plugin| &plugin.limits);
+        let instances = limits().map(|l| l.max_instances).fold(0, u32::saturating_add);
+        let max_memory_bytes = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
+        let max_stack_bytes = limits().map(|l| l.max_stack_bytes).max().unwrap_or_default();
+        // One more of each plugin for asking a new version what it serves, and for
+        // each dispatcher two: its instance, and that of the next version.
+        let stages = app.pipelines.values().map(|pipeline| 1 + pipeline.transforms.len());
+        let spare = app.plugins.len() + 2 * stages.sum::<usize>();
+        let spare = u32::try_from(spare).unwrap_or(u32::MAX);
+        let max_instances = instances.saturating_add(spare);
+        let limits = EngineLimits { max_instances, max_memory_bytes, max_stack_bytes };
+        let engine = Engine::new(limits, Some(&app.cache))?;
+        let wanted = Wanted {
+            statsd: app.statsd.as_ref().map(StatsdConfig::target),
+            kept: app.dashboard.enabled || app.admin.is_some(),
+            events: app.metrics.event_names(),
+        };
+        let metrics = Metrics::new(wanted).map_err(|cause| {
+            let address = app.statsd.as_ref().map(|statsd| statsd.address.clone());
+            StartError::Statsd { address: address.unwrap_or_default(), cause }
+        })?;
+        let (compiler, refs) = (Compiler::new(&app.compile), RefKey::draw()?);
+        Ok(Self { engine, compiler, metrics, refs, own_ports: OwnPorts::default() })
+    }
+
+    /// The configured file of a plugin, as a component.
+    pub(crate) async fn load(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
+        let file = self.file(plugin).await?;
+        self.component(plugin, file).await
+    }
+
+    /// The configured file of a plugin.
+    pub(super) async fn file(&self, plugin: &AppPlugin) -> Result<PluginFile, StartError> {
+        let path = plugin.source.component();
+        let failed = |cause| StartError::Read {
+            name: plugin.name.clone(),
+            path: path.to_owned(),
+            cause,
+            advice: match plugin.source {
+                Source::Crate { .. } => "build it with `millrace build`",
+                Source::File(_) => "put the component there, or name another file",
+            },
+        };
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".sig");
+        let signature = tokio::fs::read(beside).await.ok();
+        PluginFile::read(path, signature).await.map_err(failed)
+    }
+
+    /// A file as a component, if it is trusted.
+    pub(super) async fn component(
+        &self,
+        plugin: &AppPlugin,
+        file: PluginFile,
+    ) -> Result<Component, StartError> {
+        let began = Instant::now();
+        let PluginFile { path, wasm, sha256, signature } = file;
+        let name = || plugin.name.clone();
+        let trusted = plugin.trust.check(&plugin.name, &wasm, &sha256, signature.as_deref());
+        let loaded = match trusted {
+            Ok(()) => self
+                .compile(wasm, plugin, Haste::Waited)
+                .await
+                .map_err(|cause| StartError::Load { name: name(), path, cause }),
+            Err(cause) => Err(StartError::Trust { name: name(), path, cause }),
+        };
+        let result = if loaded.is_ok() { "ok" } else { "failed" };
+        self.metrics.time_of(Metric::WasmLoad, &[&plugin.name, result], began.elapsed());
+        loaded
+    }
+
+    /// Compiles in a process or at least on a thread of its own: it takes as long as seconds.
+    pub(super) async fn compile(
+        &self,
+        wasm: Vec<u8>,
+        plugin: &AppPlugin,
+        haste: Haste,
+    ) -> Result<Component, LoadError> {
+        let AppPlugin { name, config, http, grants, .. } = plugin.clone();
+        let settings = Settings::new(name, config, http, self.metrics.clone());
+        let settings = settings.with_grants(grants).with_refs(self.refs.clone());
+        let settings = Arc::new(settings.beside(self.own_ports.clone()));
+        let (engine, limits, wasm) = (self.engine.clone(), plugin.limits, Arc::new(wasm));
+        let Some(compiler) = &self.compiler else {
+            let compile = move || haste.run(|| engine.compile(&wasm, settings, limits));
+            return blocking(compile).await?.finish().await;
+        };
+        let (of, to, with) = (engine.clone(), Arc::clone(&wasm), Arc::clone(&settings));
+        if let Some(cached) = blocking(move || of.cached(&to, &with, limits)).await? {
+            return cached.finish().await;
+        }
+        let code = compiler.compile(&wasm, engine.reservation(), haste).await?;
+        let load = move || engine.compiled(&code, &wasm, settings, limits);
+        blocking(load).await?.finish().await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| LoadError::Stopped)?
+}
+
+/// Whether somebody waits for a component, or the server has others to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// On all cores: the server starts.
+    Waited,
+    /// On one thread, to which all others go before: clients are being served.
+    Beside,
+}
+
+/// The niceness of a thread that compiles beside others: what is ready to run goes
+/// before, nearly always.
+const BESIDE: i32 = 15;
+
+impl Haste {
+    fn run<T: Send>(self, compile: impl FnOnce() -> T + Send) -> T {
+        if self == Self::Waited {
+            return compile();
+        }
+        // Cranelift compiles on the threads of the pool that it is called in. They are
+        // of this one alone, as a thread cannot become less nice again.
+        let nicely = |_| {
+            if let Err(error) = rustix::process::setpriority_process(None, BESIDE) {
+                debug!("a thread that compiles is as urgent as others: {error}");
+            }
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).start_handler(nicely).build();
+        match pool {
+            Ok(pool) => pool.install(compile),
+            Err(error) => {
+                warn!("compiling holds others up: {error}");
+                compile()
+            }
+        }
+    }
+}
+
+/// A component's file.
+#[derive(Debug)]
+pub(super) struct PluginFile {
+    pub(super) path: PathBuf,
+    pub(super) wasm: Vec<u8>,
+    pub(super) sha256: String,
+    pub(super) signature: Option<Vec<u8>>,
+}
+
+impl PluginFile {
+    pub(super) async fn read(path: &Path, signature: Option<Vec<u8>>) -> io::Result<Self> {
+        let wasm = tokio::fs::read(path).await?;
+        let sha256 = sha256(&wasm).to_string();
+        Ok(Self { path: path.to_owned(), wasm, sha256, signature })
+    }
+}

@@ -1,0 +1,282 @@
+//! The pipelines of a server, and what their workers ask it for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use millrace_pipeline::{DropReason, NewEvent, Pipeline, Roles, Standby, Surroundings, Totals};
+use millrace_session::channel::Broadcast;
+use millrace_session::channel::{Deferred, Effect, SocketRef};
+use millrace_telemetry::{Metric, Metrics, Origin, wall_ms};
+use millrace_wire::Payload;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use super::{Shared, Stage, StartError};
+use crate::config::{PipelineConfig, TimerConfig};
+use crate::outbox::Request;
+use crate::plugin::FaultSink;
+use crate::wasm::{Component, Fault, GuestStandby};
+
+/// The pipelines of a server, by name; none until the plugins are loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Pipelines {
+    all: OnceLock<BTreeMap<String, Arc<Pipeline>>>,
+    /// What became of their events as far as it is counted in metrics.
+    counted: Mutex<HashMap<String, Totals>>,
+}
+
+impl Pipelines {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Pipeline>> {
+        self.all.get()?.get(name)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Pipeline>> {
+        self.all.get().into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Waits until all of them are empty at once, then closes them.
+    pub(super) async fn drain(&self) {
+        while self.all().any(|pipeline| !pipeline.is_empty()) {
+            for pipeline in self.all() {
+                pipeline.emptied().await;
+            }
+        }
+        for pipeline in self.all() {
+            pipeline.close();
+            let (totals, name) = (pipeline.totals(), pipeline.name());
+            let Totals { done, failed, .. } = totals;
+            info!(pipeline = name, done, failed, dropped = totals.all_dropped(), "drained");
+        }
+    }
+
+    /// Drops what waits in them: there is no more time.
+    pub(super) fn abandon(&self) {
+        self.all().for_each(|pipeline| pipeline.abandon());
+    }
+
+    /// Counts in metrics what became of events since the last time.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        for pipeline in self.all() {
+            let before = counted.entry(pipeline.name().to_owned()).or_default();
+            *before = count(pipeline, before, metrics);
+        }
+    }
+
+    /// Events that are still in hand.
+    pub(super) fn in_hand(&self) -> u64 {
+        let totals = self.all().map(|pipeline| pipeline.totals());
+        totals.map(|totals| totals.buffered + totals.in_flight).sum()
+    }
+}
+
+impl Shared {
+    /// Starts the pipelines; the plugins are loaded.
+    pub(super) fn start_pipelines(
+        self: &Arc<Self>,
+        configs: &BTreeMap<String, PipelineConfig>,
+    ) -> Result<(), StartError> {
+        let mut pipelines = BTreeMap::new();
+        for (name, config) in configs {
+            let find = |plugin: &str| self.roles(plugin);
+            let failed = |problem| StartError::Pipeline { name: name.clone(), problem };
+            let spec = config.spec(name, &find).map_err(failed)?;
+            for worker in spec.stages.iter().flat_map(|stage| &stage.workers) {
+                worker.worker.check().map_err(failed)?;
+            }
+            let random = self.id ^ pipelines.len() as u64;
+            let pipeline = Pipeline::new(spec, random, &self.metrics);
+            let pipeline = Arc::new(pipeline.map_err(|error| failed(format!(": {error}")))?);
+            let this = Arc::downgrade(self) as Weak<dyn Surroundings>;
+            pipeline.start(this);
+            if let Some(timer) = &config.timer {
+                tokio::spawn(tick(Arc::downgrade(self), Arc::clone(&pipeline), timer.clone()));
+            }
+            pipelines.insert(name.clone(), pipeline);
+        }
+        // Filled once.
+        let _ = self.pipelines.all.set(pipelines);
+        Ok(())
+    }
+
+    /// A plugin as a part of pipelines.
+    fn roles(self: &Arc<Self>, plugin: &str) -> Option<Roles> {
+        let faults = Arc::downgrade(self) as Weak<dyn FaultSink>;
+        Some(self.registry.plugin(plugin)?.roles(faults))
+    }
+
+    /// Switches the dispatcher of a pipeline's stage, the last one unless given, to
+    /// the one of this name.
+    pub(crate) fn switch_dispatcher(
+        self: &Arc<Self>,
+        pipeline: &Pipeline,
+        stage: Option<usize>,
+        name: &str,
+    ) -> Result<(), String> {
+        let find = |plugin: &str| self.roles(plugin);
+        let spec = crate::config::dispatcher(Some(name), &find)?;
+        let last = pipeline.dispatchers().len().saturating_sub(1);
+        let switched = pipeline.switch_dispatcher(stage.unwrap_or(last), spec);
+        switched.map_err(|error| format!(": {error}"))
+    }
+
+    /// Another version of a plugin is live: pipelines whose dispatcher it is get it.
+    pub(super) fn swap_dispatchers(
+        &self,
+        before: &Component,
+        after: &Component,
+    ) -> Result<(), StartError> {
+        let before = Arc::new(GuestStandby(before.clone())) as Arc<dyn Standby>;
+        let after = GuestStandby(after.clone());
+        for pipeline in self.pipelines.all() {
+            let name = pipeline.name().to_owned();
+            let failed = |error| StartError::Pipeline { name, problem: format!(": {error}") };
+            pipeline.swap_dispatcher(&before, &after).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Hands an event of a plugin to a pipeline. Who waits for it is told if it is
+    /// not taken.
+    pub(crate) fn enqueue(&self, pipeline: &str, mut event: NewEvent) {
+        event.stamped_ms = wall_ms();
+        let Some(found) = self.pipelines.get(pipeline) else {
+            error!(pipeline, "a plugin enqueued an event, and there is no such pipeline");
+            if let Some(to) = event.reply_to {
+                let payload = Payload::reason("no such pipeline");
+                self.reply_to(*to, "error".to_owned(), payload);
+            }
+            return;
+        };
+        if let Err(event) = found.post(event) {
+            self.refused(found, event);
+        }
+    }
+
+    /// Pushes to the client of an earlier message; a counted no-op when it has
+    /// gone.
+    pub(crate) fn push_to(&self, socket_ref: SocketRef, event: String, payload: Payload) {
+        let SocketRef { server, connection, channel, topic, .. } = socket_ref;
+        let outbox = (server == self.id).then(|| self.connections.outbox(connection)).flatten();
+        let push = Request::Deferred(Deferred::Push { topic, channel, event, payload });
+        if outbox.is_none_or(|outbox| outbox.ask(push).is_err()) {
+            self.metrics.count(Metric::LateGone, 1);
+        }
+    }
+}
+
+impl Surroundings for Shared {
+    fn apply(&self, effects: Vec<Effect>, origin: Option<Arc<Origin>>) {
+        for effect in effects {
+            match effect {
+                Effect::Broadcast { topic: Some(topic), event, payload, .. } => {
+                    let (topic, event) = (topic.into(), event.into());
+                    let broadcast = Arc::new(Broadcast { topic, event, payload });
+                    self.pubsub.broadcast_for(&broadcast, origin.clone());
+                }
+                Effect::ReplyTo { socket_ref, status, payload } => {
+                    Shared::reply_to(self, socket_ref, status, payload);
+                }
+                Effect::PushTo { socket_ref, event, payload } => {
+                    self.push_to(socket_ref, event, payload);
+                }
+                Effect::Enqueue { pipeline, event } => Shared::enqueue(self, &pipeline, event),
+                Effect::Disconnect(user_id) => {
+                    self.disconnect(&user_id);
+                }
+                // Faults of a worker's call.
+                Effect::Broadcast { topic: None, .. }
+                | Effect::Reply { .. }
+                | Effect::Push { .. }
+                | Effect::Subscribe(_)
+                | Effect::Unsubscribe(_)
+                | Effect::SendAfter { .. }
+                | Effect::StartTask { .. }
+                | Effect::Stop => {}
+            }
+        }
+    }
+
+    fn reply(&self, to: SocketRef, status: String, payload: Payload) {
+        self.reply_to(to, status, payload);
+    }
+
+    fn refused(&self, pipeline: &Pipeline, event: NewEvent) {
+        let bytes = event.payload.len();
+        let payload = match bytes > pipeline.max_event_bytes() {
+            true => {
+                let problem = format!("the event has {}", pipeline.too_large(bytes));
+                let pipeline = pipeline.name();
+                warn!(pipeline, "a plugin's event was refused: {problem}");
+                Payload::reason(&problem)
+            }
+            false => Payload::retry("overloaded", self.socket.retry_after_ms),
+        };
+        if let Some(to) = event.reply_to {
+            self.reply_to(*to, "error".to_owned(), payload);
+        }
+    }
+}
+
+impl FaultSink for Shared {
+    fn worker_faulted(&self, fault: &Fault, plugin: &str, pipeline: &str) {
+        let cause = fault.kind.as_str();
+        if let Some(line) = self.faults.line(plugin) {
+            let (details, left_out, message) = (fault.details(), line.left_out(), &fault.message);
+            warn!(plugin, pipeline, cause, left_out, details, "a worker failed: {message}");
+        }
+        self.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
+        self.faults.push(fault, plugin, &format!("pipeline {pipeline}"));
+    }
+}
+
+/// Counts what became of a pipeline's events since `before`; how it is now.
+fn count(pipeline: &Pipeline, before: &Totals, metrics: &Metrics) -> Totals {
+    let (name, now) = (pipeline.name(), pipeline.totals());
+    let count = |metric, labels: &[&str], now: u64, before: u64| {
+        let more = i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX);
+        metrics.count_of(metric, labels, more);
+    };
+    count(Metric::PipelineAccepted, &[name], now.accepted, before.accepted);
+    count(Metric::PipelineRejected, &[name], now.rejected, before.rejected);
+    count(Metric::PipelineDone, &[name], now.done, before.done);
+    count(Metric::PipelineFailed, &[name], now.failed, before.failed);
+    count(Metric::PipelineRetried, &[name], now.retried, before.retried);
+    let dropped = now.dropped.iter().zip(before.dropped);
+    for (reason, (now, before)) in DropReason::ALL.iter().zip(dropped) {
+        count(Metric::PipelineDropped, &[name, reason.as_str()], *now, before);
+    }
+    let letters = pipeline.dead_letters().counts().0 as u64;
+    for (metric, value) in [
+        (Metric::PipelineBuffered, now.buffered),
+        (Metric::PipelineInFlight, now.in_flight),
+        (Metric::PipelineDelayed, now.delayed),
+        (Metric::PipelineBytes, now.bytes),
+        (Metric::PipelineDemand, now.demand),
+        (Metric::PipelineKeys, now.keys),
+        (Metric::PipelineDeadLetters, letters),
+    ] {
+        #[expect(clippy::cast_precision_loss, reason = "counts need no 53 bits")]
+        metrics.set_of(metric, &[name], value as f64);
+    }
+    now
+}
+
+/// Hands over an event again and again, until the server stops.
+async fn tick(shared: Weak<Shared>, pipeline: Arc<Pipeline>, timer: TimerConfig) {
+    let TimerConfig { every_ms, payload, key } = timer;
+    let payload = payload.to_string();
+    let mut ticks = interval(Duration::from_millis(every_ms.max(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(shared) = shared.upgrade() else { return };
+        if *shared.stage.borrow() == Stage::Draining {
+            return;
+        }
+        let (key, payload) = (key.as_deref().map(Into::into), payload.clone().into());
+        let event = NewEvent { payload, key, stamped_ms: wall_ms(), ..NewEvent::default() };
+        pipeline.enqueue(vec![event]);
+    }
+}

@@ -1,0 +1,259 @@
+//! One version for another, and back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace_telemetry::{Metric, wall_ms};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::watch::{is_serving, watched};
+use super::{Done, Outcome, Refusal, Step, SwapError, Swapped, Upload};
+use crate::plugin::{Exchange, Plugin, Share};
+use crate::server::Shared;
+use crate::wasm::{Pool, sha256};
+
+impl Shared {
+    /// Makes an upload the live version of a plugin, or a canary. What is done is
+    /// told as it goes. Not to be dropped half way: run it in a task of its own.
+    pub(crate) async fn swap(
+        &self,
+        plugin: &Arc<Plugin>,
+        upload: Upload,
+        told: mpsc::Sender<Done>,
+    ) -> Result<Swapped, SwapError> {
+        let (name, to) = (plugin.name(), sha256(&upload.wasm).to_string());
+        let from = plugin.live().component().sha256().to_owned();
+        let (by, share) = (upload.by.clone(), upload.canary);
+        let result = self.swap_to(plugin, upload, &to, &mut Teller::new(told)).await;
+        let (outcome, why) = match &result {
+            Ok((outcome, why)) => (outcome.as_str(), why.clone()),
+            Err(error) => ("refused", Some(error.problem.clone())),
+        };
+        match &why {
+            None => info!(plugin = name, to, by, outcome, "exchanged"),
+            Some(why) => warn!(plugin = name, to, by, outcome, "not exchanged: {why}"),
+        }
+        self.note(plugin, &from, &to, by, outcome, share, why);
+        let (outcome, _) = result?;
+        Ok(Swapped { outcome, from, to })
+    }
+
+    async fn swap_to(
+        &self,
+        plugin: &Arc<Plugin>,
+        upload: Upload,
+        hash: &str,
+        teller: &mut Teller,
+    ) -> Result<(Outcome, Option<String>), SwapError> {
+        let swaps = self.swaps()?;
+        let slot = swaps.slot(plugin)?;
+        let busy = swaps.begin(slot)?;
+        swaps.admit(plugin, &upload)?;
+        let before = plugin.live().component().sha256().to_owned();
+        teller.done(Step::Admit, None).await;
+        let Upload { wasm, signature, canary, watch, .. } = upload;
+        let trusted = slot.plugin.trust.check(&slot.plugin.name, &wasm, hash, signature.as_deref());
+        trusted.map_err(|error| SwapError::at(Step::Trust, format!("the component {error}")))?;
+        teller.done(Step::Trust, None).await;
+        let pool = self.prepared(plugin, slot, wasm.to_vec(), teller).await?;
+        if !swaps.config.is_forgotten {
+            swaps.keep(plugin.name(), hash, wasm, signature).await?;
+            teller.done(Step::Keep, None).await;
+        }
+        match canary {
+            Some(share) => {
+                if pool.component().topics() != plugin.live().component().topics() {
+                    let problem = "it serves other topics than the live version: a canary cannot";
+                    return Err(SwapError::at(Step::Swap, problem));
+                }
+                plugin.try_out(Arc::clone(&pool), share);
+                teller.done(Step::Swap, Some(format!("a canary for {share}"))).await;
+            }
+            None => {
+                let took = self.make_live(plugin, &pool)?;
+                let detail = format!("live, after a pause of {} µs", took.as_micros());
+                teller.done(Step::Swap, Some(detail)).await;
+            }
+        }
+        let Some(watch) = watch else {
+            if canary.is_some() {
+                return Ok((Outcome::Canary, None));
+            }
+            self.point(plugin, hash, Some(&before));
+            return Ok((Outcome::Live, None));
+        };
+        // Others may roll it back meanwhile, or exchange it.
+        drop(busy);
+        let watched = watched(plugin, &pool, watch, &swaps.config).await;
+        let _busy = slot.busy.lock().await;
+        if !is_serving(plugin, &pool) {
+            return Ok((Outcome::Superseded, Some("it was exchanged or withdrawn".to_owned())));
+        }
+        match watched {
+            Ok(detail) => {
+                if plugin.end_trial().is_some() {
+                    self.make_live(plugin, &pool)?;
+                }
+                self.point(plugin, hash, Some(&before));
+                teller.done(Step::Watch, Some(detail)).await;
+                Ok((Outcome::Live, None))
+            }
+            Err(why) => {
+                match plugin.end_trial() {
+                    Some(canary) => withdraw(canary),
+                    None => {
+                        self.back(plugin)?;
+                    }
+                }
+                teller.done(Step::Watch, Some(why.clone())).await;
+                Ok((Outcome::RolledBack, Some(why)))
+            }
+        }
+    }
+
+    /// Makes a version the live one, in channels and in pipelines; how long that
+    /// took.
+    pub(super) fn make_live(
+        &self,
+        plugin: &Arc<Plugin>,
+        pool: &Arc<Pool>,
+    ) -> Result<Duration, SwapError> {
+        let before = plugin.live().component().clone();
+        let after = pool.component().clone();
+        let began = Instant::now();
+        let dispatchers = self.swap_dispatchers(&before, &after);
+        let replaced = dispatchers
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.registry.replace(plugin, pool).map_err(|error| error.to_string()));
+        let replaced = replaced.map_err(|problem| {
+            // Those that were exchanged already: the version before has started once.
+            let _ = self.swap_dispatchers(&after, &before);
+            SwapError::at(Step::Swap, problem)
+        })?;
+        let took = began.elapsed();
+        tokio::task::spawn_blocking(move || replaced.unload());
+        self.metrics.time_of(Metric::WasmSwap, &[plugin.name()], took);
+        Ok(took)
+    }
+
+    /// Makes the version before the live one again.
+    fn back(&self, plugin: &Arc<Plugin>) -> Result<(), SwapError> {
+        let previous = plugin.previous().clone();
+        let previous = previous.ok_or_else(SwapError::nothing_before)?;
+        self.make_live(plugin, &previous).map(|_| ())
+    }
+
+    /// Withdraws the canary, or makes the version before the live one again.
+    pub(crate) async fn roll_back(
+        &self,
+        plugin: &Arc<Plugin>,
+        by: String,
+    ) -> Result<Swapped, SwapError> {
+        let swaps = self.swaps()?;
+        let slot = swaps.slot(plugin)?;
+        let _busy = swaps.begin(slot)?;
+        let from = match plugin.end_trial() {
+            Some(canary) => {
+                let hash = canary.component().sha256().to_owned();
+                withdraw(canary);
+                hash
+            }
+            None => {
+                let from = plugin.live().component().sha256().to_owned();
+                let previous = plugin.previous().clone();
+                let previous = match previous {
+                    Some(previous) => previous,
+                    None => self.kept_before(plugin, slot, &from).await?,
+                };
+                self.make_live(plugin, &previous)?;
+                from
+            }
+        };
+        let to = plugin.live().component().sha256().to_owned();
+        self.point(plugin, &to, None);
+        info!(plugin = plugin.name(), from, to, by, "rolled back");
+        self.note(plugin, &from, &to, by, Outcome::RolledBack.as_str(), None, None);
+        Ok(Swapped { outcome: Outcome::RolledBack, from, to })
+    }
+
+    /// Makes the canary the live version.
+    pub(crate) fn promote(&self, plugin: &Arc<Plugin>, by: String) -> Result<Swapped, SwapError> {
+        let swaps = self.swaps()?;
+        let _busy = swaps.begin(swaps.slot(plugin)?)?;
+        let none = || SwapError::admit(Refusal::State, "there is no canary to promote");
+        let canary = plugin.end_trial().ok_or_else(none)?;
+        let from = plugin.live().component().sha256().to_owned();
+        let to = canary.component().sha256().to_owned();
+        self.make_live(plugin, &canary)?;
+        self.point(plugin, &to, Some(&from));
+        self.note(plugin, &from, &to, by, Outcome::Live.as_str(), None, None);
+        Ok(Swapped { outcome: Outcome::Live, from, to })
+    }
+
+    /// Has a version live after a restart too, and the one before it at hand.
+    fn point(&self, plugin: &Plugin, hash: &str, before: Option<&str>) {
+        let Ok(swaps) = self.swaps() else { return };
+        let Ok(slot) = swaps.slot(plugin) else { return };
+        if swaps.config.is_forgotten {
+            return;
+        }
+        if let Err(error) = swaps.kept.point(plugin.name(), hash, &slot.configured, before) {
+            warn!(plugin = plugin.name(), "it is live only until the server stops: {error}");
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of the history")]
+    fn note(
+        &self,
+        plugin: &Plugin,
+        from: &str,
+        to: &str,
+        by: String,
+        outcome: &str,
+        canary: Option<Share>,
+        why: Option<String>,
+    ) {
+        let name = plugin.name();
+        self.metrics.count_of(Metric::PluginExchanged, &[name, outcome], 1);
+        let Ok(swaps) = self.swaps() else { return };
+        let exchange = Exchange {
+            at_ms: wall_ms(),
+            plugin: name.to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            by,
+            outcome: outcome.to_owned(),
+            canary: canary.map(|share| share.to_string()),
+            why,
+        };
+        if let Err(error) = swaps.kept.note(&exchange) {
+            warn!(plugin = name, "the history of exchanges cannot be written: {error}");
+        }
+    }
+}
+
+/// No call goes to a canary any more.
+fn withdraw(canary: Arc<Pool>) {
+    canary.supersede();
+    tokio::task::spawn_blocking(move || canary.retire());
+}
+
+/// Tells who waits for it.
+pub(super) struct Teller {
+    to: mpsc::Sender<Done>,
+    since: Instant,
+}
+
+impl Teller {
+    fn new(to: mpsc::Sender<Done>) -> Self {
+        Self { to, since: Instant::now() }
+    }
+
+    pub(super) async fn done(&mut self, step: Step, detail: Option<String>) {
+        let took_ms = self.since.elapsed().as_secs_f64() * 1000.0;
+        // Nobody may be listening any more.
+        let _ = self.to.send(Done { step, took_ms, detail }).await;
+        self.since = Instant::now();
+    }
+}

@@ -1,0 +1,190 @@
+//! What is done beside the running version: compile, warm, self-test, migrate for
+//! trial.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_session::channel::Assigns;
+use millrace_wire::TopicPattern;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::exchange::Teller;
+use super::{Slot, Step, SwapError, kept_file};
+use crate::outbox::Request;
+use crate::plugin::Plugin;
+use crate::server::Shared;
+use crate::server::loader::Haste;
+use crate::wasm::{Component, Fault, OnMigrate, Pool};
+
+/// Connections that are asked whether they are on a topic that would be gone.
+const ASKED: usize = 1_024;
+/// How long channels have to answer with what they remember.
+const SAMPLING: Duration = Duration::from_millis(500);
+
+impl Shared {
+    /// A version that could be live.
+    pub(super) async fn prepared(
+        &self,
+        plugin: &Arc<Plugin>,
+        slot: &Slot,
+        wasm: Vec<u8>,
+        teller: &mut Teller,
+    ) -> Result<Arc<Pool>, SwapError> {
+        let compiled = self.swaps()?.loader.compile(wasm, &slot.plugin, Haste::Beside).await;
+        let component =
+            compiled.map_err(|error| SwapError::at(Step::Compile, format!("the file {error}")))?;
+        let pool = self.fitting(plugin, component)?;
+        teller.done(Step::Compile, None).await;
+        warm(&pool).await?;
+        teller.done(Step::Warm, None).await;
+        let failed = |fault: Fault| SwapError::at(Step::SelfTest, fault.to_string());
+        pool.self_test().await.map_err(failed)?;
+        teller.done(Step::SelfTest, None).await;
+        self.check_topics(plugin, &pool).await?;
+        let detail = self.try_migration(plugin, &pool).await?;
+        teller.done(Step::Migrate, Some(detail)).await;
+        Ok(pool)
+    }
+
+    /// The version before the live one, of which the server knows only from disk as it
+    /// was started since.
+    pub(super) async fn kept_before(
+        &self,
+        plugin: &Arc<Plugin>,
+        slot: &Slot,
+        live: &str,
+    ) -> Result<Arc<Pool>, SwapError> {
+        let swaps = self.swaps()?;
+        let before = swaps.kept.before(plugin.name(), live);
+        let before = before.ok_or_else(SwapError::nothing_before)?;
+        let gone = |problem: String| {
+            let version = before.get(..8).unwrap_or(&before);
+            SwapError::at(Step::Compile, format!("{version}, the version before: {problem}"))
+        };
+        let file = match before == slot.configured {
+            true => {
+                swaps.loader.file(&slot.plugin).await.map_err(|error| gone(error.to_string()))?
+            }
+            false => {
+                let read = kept_file(swaps.kept.version(plugin.name(), &before)).await;
+                read.map_err(|error| gone(format!("it is not kept any more (swap.keep): {error}")))?
+            }
+        };
+        if file.sha256 != before {
+            return Err(gone("the configured file is another one by now".to_owned()));
+        }
+        let loaded = swaps.loader.component(&slot.plugin, file).await;
+        let component = loaded.map_err(|error| gone(error.to_string()))?;
+        let pool = self.fitting(plugin, component)?;
+        warm(&pool).await?;
+        Ok(pool)
+    }
+
+    /// A pool of a component, if that can take the place of the live one.
+    fn fitting(&self, plugin: &Arc<Plugin>, component: Component) -> Result<Arc<Pool>, SwapError> {
+        let pool = Arc::new(Pool::successor(component, &plugin.live()));
+        let refused = |problem: String| SwapError::at(Step::Compile, problem);
+        self.registry.check(plugin, &pool).map_err(|error| refused(error.to_string()))?;
+        self.check_roles(plugin, pool.component()).map_err(refused)?;
+        Ok(pool)
+    }
+
+    /// Tries a version on copies of what some channels remember.
+    async fn try_migration(&self, plugin: &Plugin, pool: &Pool) -> Result<String, SwapError> {
+        let samples = self.samples(plugin).await?;
+        let (mut failures, count) = (Vec::new(), samples.len());
+        for (topic, assigns) in samples {
+            if let Err(fault) = pool.try_migration(&topic, &assigns).await {
+                failures.push(format!("{topic}: {}", fault.message));
+            }
+        }
+        let Some(first) = failures.first() else { return Ok(format!("{count} channels tried")) };
+        let failed = format!("{} of {count} channels tried failed; {first}", failures.len());
+        match pool.component().limits().on_migrate {
+            OnMigrate::Reject => Err(SwapError::at(Step::Migrate, failed)),
+            OnMigrate::Rejoin | OnMigrate::KeepOld => Ok(failed),
+        }
+    }
+
+    /// Whether clients are on topics that a version does not serve: it is most likely that of
+    /// another plugin. Whoever develops one may take a topic out.
+    async fn check_topics(&self, plugin: &Plugin, pool: &Pool) -> Result<(), SwapError> {
+        let (live, serves) = (plugin.live(), pool.component().topics());
+        let is_gone = |pattern: &&TopicPattern| !serves.contains(pattern);
+        let gone: Vec<_> = live.component().topics().iter().filter(is_gone).cloned().collect();
+        if self.is_dev || gone.is_empty() {
+            return Ok(());
+        }
+        let list = |patterns: &[TopicPattern]| {
+            patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let left = |topic: &str| !serves.iter().any(|pattern| pattern.matches(topic));
+        match self.sampled(gone.clone(), ASKED).await.iter().find(|(topic, _)| left(topic)) {
+            Some((topic, _)) => Err(SwapError::at(
+                Step::Migrate,
+                format!(
+                    "it does not serve {topic:?}, which a client has joined; it serves {}. Is it a \
+                     version of another plugin?",
+                    list(serves)
+                ),
+            )),
+            None => {
+                let (plugin, gone, serves) = (plugin.name(), list(&gone), list(serves));
+                warn!(plugin, gone, serves, "a version does not serve what the one before does");
+                Ok(())
+            }
+        }
+    }
+
+    /// What some of a plugin's channels remember.
+    async fn samples(&self, plugin: &Plugin) -> Result<Vec<(Arc<str>, Assigns)>, SwapError> {
+        let most = self.swaps()?.config.samples;
+        Ok(self.sampled(plugin.live().component().topics().to_vec(), most).await)
+    }
+
+    /// What some channels of these topics remember, of at most so many connections.
+    async fn sampled(&self, topics: Vec<TopicPattern>, most: usize) -> Vec<(Arc<str>, Assigns)> {
+        if topics.is_empty() || most == 0 {
+            return Vec::new();
+        }
+        let (sender, mut receiver) = mpsc::channel(most);
+        for outbox in self.connections.some_idle(most) {
+            // One that is closing has nothing to say.
+            let _ = outbox.ask(Request::Sample { topics: topics.clone(), to: sender.clone() });
+        }
+        drop(sender);
+        let (mut samples, until) = (Vec::new(), tokio::time::Instant::now() + SAMPLING);
+        while let Ok(Some(sample)) = tokio::time::timeout_at(until, receiver.recv()).await {
+            samples.push(sample);
+        }
+        samples
+    }
+
+    /// Whether clients and pipelines still have what they have of the live version.
+    fn check_roles(&self, plugin: &Plugin, component: &Component) -> Result<(), String> {
+        let live = plugin.live();
+        let (before, name) = (live.component(), plugin.name());
+        for (interface, had, has) in [
+            ("worker", before.has_worker(), component.has_worker()),
+            ("dispatcher", before.has_dispatcher(), component.has_dispatcher()),
+        ] {
+            if had && !has && self.pipelines.all().any(|pipeline| pipeline.uses(name)) {
+                return Err(format!("it does not export `{interface}`, which a pipeline needs"));
+            }
+        }
+        for (interface, had, has, whose) in [
+            ("channel", before.has_channel(), component.has_channel(), "clients are on its topics"),
+            ("socket", before.has_socket(), component.has_socket(), "it decides who may connect"),
+        ] {
+            if had && !has {
+                return Err(format!("it does not export `{interface}`, and {whose}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn warm(pool: &Pool) -> Result<(), SwapError> {
+    pool.warm().await.map_err(|fault| SwapError::at(Step::Warm, fault.to_string()))
+}

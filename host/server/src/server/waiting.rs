@@ -1,0 +1,14 @@
+//! How many letters wait in all channels of the server.
+
+use millrace_session::channel::WaitingCount;
+use millrace_telemetry::Counter;
+
+/// The counter of `channel.waiting`.
+#[derive(Debug)]
+pub(crate) struct Waiting(pub(crate) Counter);
+
+impl WaitingCount for Waiting {
+    fn add(&self, letters: i64) {
+        self.0.add(letters);
+    }
+}

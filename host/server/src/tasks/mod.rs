@@ -1,0 +1,146 @@
+//! Work of plugins beside their channels.
+//!
+//! ```text
+//! call ──start-task──▶ tasks::start ──▶ another instance ──effects──▶ outboxes · pubsub
+//! ```
+//!
+//! A task outlives the call, the channel and the connection that started it. It
+//! is bounded by its connection ([`Account`]), its plugin (`limits.max_tasks`)
+//! and its deadline, and the server waits for it when it stops.
+
+mod account;
+mod sources;
+
+pub(crate) use account::Account;
+use account::TaskSlot;
+pub(crate) use sources::FaultSources;
+
+use std::sync::Arc;
+
+use millrace_session::channel::Broadcast;
+use millrace_session::channel::{Caller, Deferred, Effect, SocketRef, kept_bytes};
+use millrace_telemetry::Metric;
+use millrace_wire::Payload;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::plugin::Plugin;
+use crate::server::Shared;
+use crate::wasm::{Calling, Fault, FaultKind};
+
+/// A task that was asked for.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) caller: Caller,
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) name: String,
+    pub(crate) payload: Payload,
+}
+
+/// There is no room for a further task.
+#[derive(Debug)]
+pub(crate) struct NoRoom;
+
+/// Starts a task, if there is room for it.
+pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> {
+    let metrics = &account.shared.metrics;
+    let own = account.tasks();
+    let slots = (account.task_slot(kept_bytes(start.payload.len())), start.plugin.task_slot(own));
+    let (Some(of_connection), Some(of_plugin)) = slots else {
+        metrics.count(Metric::TaskRefused, 1);
+        return Err(NoRoom);
+    };
+    metrics.count(Metric::TaskStarted, 1);
+    let slots = (of_connection, of_plugin);
+    let Shared { tasks, runtime, .. } = &*account.shared;
+    tasks.spawn_on(run(Arc::clone(account), start, slots), runtime);
+    Ok(())
+}
+
+async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaphorePermit)) {
+    let Start { caller, plugin, name, payload } = start;
+    let result = match account.admit() {
+        Ok(()) => {
+            let calling = Calling { caller: caller.clone(), progress: Arc::clone(&account) as _ };
+            plugin.run_task(&calling, &name, &payload).await
+        }
+        Err(retry_after) => Err(Fault::held(retry_after)),
+    };
+    match result {
+        Ok(effects) => apply(&account, Some(&plugin), &caller, effects),
+        Err(fault) => {
+            let task = format!("the task {name:?}");
+            account.faulted(&fault, plugin.name(), &task, &caller);
+            account.shared.metrics.count(Metric::TaskFailed, 1);
+            let reason = match fault.kind {
+                FaultKind::Deadline => Payload::reason("task timeout"),
+                FaultKind::Overloaded { retry_after_ms } => {
+                    Payload::retry("overloaded", retry_after_ms)
+                }
+                FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
+                    Payload::retry("unavailable", retry_after_ms)
+                }
+                _ => Payload::reason("task crashed"),
+            };
+            refuse(&account, &caller, reason);
+        }
+    }
+}
+
+/// Applies effects of something that is not, or no longer, a joined channel's
+/// own call. Tasks are of `plugin`.
+pub(crate) fn apply(
+    account: &Arc<Account>,
+    plugin: Option<&Arc<Plugin>>,
+    caller: &Caller,
+    effects: Vec<Effect>,
+) {
+    let shared = &account.shared;
+    let context = &caller.context;
+    for effect in effects {
+        match effect {
+            Effect::ReplyTo { socket_ref, status, payload } => {
+                shared.reply_to(socket_ref, status, payload);
+            }
+            Effect::Push { event, payload } => {
+                let (topic, channel) = (Arc::clone(&context.topic), context.channel);
+                account.deferred(Deferred::Push { topic, channel, event, payload });
+            }
+            Effect::Broadcast { topic, event, payload, from } => {
+                let topic = topic.map_or_else(|| Arc::clone(&context.topic), Arc::from);
+                let broadcast = Arc::new(Broadcast { topic, event: event.into(), payload });
+                shared.pubsub.broadcast(&broadcast, from.then_some(context.channel));
+            }
+            Effect::StartTask { name, payload } => {
+                let Some(plugin) = plugin.map(Arc::clone) else { continue };
+                let asked = Start { caller: caller.clone(), plugin, name, payload };
+                if start(account, asked).is_err() {
+                    let retry_after_ms = shared.socket.retry_after_ms;
+                    refuse(account, caller, Payload::retry("overloaded", retry_after_ms));
+                }
+            }
+            Effect::PushTo { socket_ref, event, payload } => {
+                shared.push_to(socket_ref, event, payload);
+            }
+            Effect::Enqueue { pipeline, event } => shared.enqueue(&pipeline, event),
+            Effect::Disconnect(user_id) => {
+                shared.disconnect(&user_id);
+            }
+            // Only a flush whose connection has ended gets here with these:
+            // there is nobody to reply to, and nothing to subscribe.
+            Effect::Reply { .. } => shared.metrics.count(Metric::LateGone, 1),
+            Effect::Subscribe(_)
+            | Effect::Unsubscribe(_)
+            | Effect::SendAfter { .. }
+            | Effect::Stop => {}
+        }
+    }
+}
+
+/// Answers the message a task was started for with an error.
+fn refuse(account: &Account, caller: &Caller, reason: Payload) {
+    let Some(reply_to) = &caller.reply_to else { return };
+    let shared = &account.shared;
+    if let Some(socket_ref) = SocketRef::new(shared.id, &caller.context, reply_to) {
+        shared.reply_to(socket_ref, "error".to_owned(), reason);
+    }
+}

@@ -1,0 +1,281 @@
+//! Testing pipelines: real components, and no waiting.
+//!
+//! ```no_run
+//! use millrace::testing::TestApp;
+//! use serde_json::json;
+//!
+//! # async fn test() -> Result<(), Box<dyn std::error::Error>> {
+//! // #[tokio::test(start_paused = true)]: time passes when nothing else happens.
+//! let app = TestApp::load("examples/notifications".as_ref()).await?;
+//! let pipeline = app.pipeline("notifications")?;
+//! pipeline.push([json!({ "user": "ada", "text": "hello" })]);
+//! pipeline.settle().await;
+//! assert_eq!(pipeline.totals().done, 1);
+//! assert_eq!(pipeline.broadcasts()[0].topic, "user:ada");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The plugins are those that `millrace build` has built, under the app's own
+//! configuration; only what they ask for is noted instead of carried out. In a
+//! paused tokio runtime, retries, batch timeouts, rates and a plugin's own
+//! `sleep` take no time at all, and `tokio::time::Instant` tells how long they
+//! would have taken. (That needs tokio's feature `test-util`. The wall clock that
+//! plugins read goes on as ever.)
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use millrace_pipeline::{NewEvent, Pipeline, PipelineError, Roles, Surroundings, Totals};
+use millrace_session::channel::{Effect, SocketRef};
+use millrace_telemetry::{Metrics, Origin, wall_ms};
+use millrace_wire::Payload;
+use serde_json::Value;
+
+use crate::config::{App, ConfigError};
+use crate::plugin::{FaultSink, Plugin};
+use crate::server::{Loader, StartError};
+use crate::wasm::Fault;
+
+/// An app whose plugins are loaded, without a server.
+#[derive(Debug)]
+pub struct TestApp {
+    app: App,
+    plugins: Vec<Arc<Plugin>>,
+}
+
+/// Why there is nothing to test.
+#[derive(Debug, thiserror::Error)]
+pub enum TestError {
+    /// There is no such app.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A plugin does not load.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A pipeline's dispatcher does not start.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// There is no such pipeline, or what it needs is missing.
+    #[error("pipelines.{0}{1}")]
+    Spec(String, String),
+}
+
+/// A pipeline at work, and a note of what its workers asked for.
+#[derive(Debug)]
+pub struct TestPipeline {
+    pipeline: Arc<Pipeline>,
+    plugins: Vec<Arc<Plugin>>,
+    notes: Arc<Notes>,
+    /// Events that somebody waits for so far.
+    asked: AtomicU64,
+}
+
+/// A broadcast that a worker asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestBroadcast {
+    /// Where it would have gone.
+    pub topic: String,
+    /// Its event.
+    pub event: String,
+    /// What it carries; a string for what is no JSON.
+    pub payload: Value,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    effects: Mutex<Vec<Effect>>,
+    replies: Mutex<Vec<(SocketRef, String, Payload)>>,
+    faults: Mutex<Vec<Fault>>,
+}
+
+impl TestApp {
+    /// Loads the app at `path`, as `millrace serve` does.
+    pub async fn load(path: &Path) -> Result<Self, TestError> {
+        let app = App::load(path)?;
+        let loader = Loader::new(&app)?;
+        let mut plugins = Vec::new();
+        for plugin in &app.plugins {
+            let component = loader.load(plugin).await?;
+            plugins.push(Arc::new(Plugin::new(plugin.name.clone(), component)));
+        }
+        Ok(Self { app, plugins })
+    }
+
+    /// Starts one of its pipelines.
+    pub fn pipeline(&self, name: &str) -> Result<TestPipeline, TestError> {
+        let failed = |problem| TestError::Spec(name.to_owned(), problem);
+        let config = self.app.pipelines.get(name);
+        let config = config.ok_or_else(|| failed(": there is none of this name".to_owned()))?;
+        let notes = Arc::<Notes>::default();
+        let spec = config.spec(name, &|plugin| find(&self.plugins, plugin, &notes));
+        let spec = spec.map_err(failed)?;
+        for worker in spec.stages.iter().flat_map(|stage| &stage.workers) {
+            worker.worker.check().map_err(failed)?;
+        }
+        let pipeline = Arc::new(Pipeline::new(spec, 1, &Metrics::none())?);
+        pipeline.start(Arc::downgrade(&notes) as Weak<dyn Surroundings>);
+        let (plugins, asked) = (self.plugins.clone(), AtomicU64::new(0));
+        Ok(TestPipeline { pipeline, plugins, notes, asked })
+    }
+}
+
+impl TestPipeline {
+    /// Hands events over; how many of them found room.
+    pub fn push(&self, events: impl IntoIterator<Item = Value>) -> usize {
+        self.push_events(events.into_iter().map(|json| event(&json)))
+    }
+
+    /// The same for events with keys and priorities of their own. Those without a
+    /// time come about now.
+    pub fn push_events(&self, events: impl IntoIterator<Item = NewEvent>) -> usize {
+        let stamped = |event: NewEvent| match event.stamped_ms {
+            0 => NewEvent { stamped_ms: wall_ms(), ..event },
+            _ => event,
+        };
+        self.pipeline.enqueue(events.into_iter().map(stamped).collect()).accepted
+    }
+
+    /// Hands over an event that somebody waits for, as a channel does with
+    /// `NewEvent::answers`, settles, and gives the answer: a status and a response.
+    /// `None` when there is none.
+    pub async fn ask(&self, json: Value) -> Option<(String, Value)> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let socket_ref = SocketRef::of_test(number, "test")?;
+        let reply_to = Some(Box::new(socket_ref.clone()));
+        self.push_events([NewEvent { reply_to, ..event(&json) }]);
+        self.settle().await;
+        let answer = self.replies().into_iter().find(|(to, ..)| *to == socket_ref);
+        answer.map(|(_, status, response)| (status, response))
+    }
+
+    /// Lets time pass: none, in a paused runtime, for who waits for the test.
+    pub async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Makes another dispatcher that of the last stage, as an operator may.
+    pub fn switch_dispatcher(&self, name: &str) -> Result<(), TestError> {
+        let failed = |problem| TestError::Spec(self.pipeline.name().to_owned(), problem);
+        let spec = crate::config::dispatcher(Some(name), &|plugin| {
+            find(&self.plugins, plugin, &self.notes)
+        });
+        let last = self.dispatchers().len().saturating_sub(1);
+        Ok(self.pipeline.switch_dispatcher(last, spec.map_err(failed)?)?)
+    }
+
+    /// The dispatchers of the stages, by name. One that breaks its contract is
+    /// replaced.
+    #[must_use]
+    pub fn dispatchers(&self) -> Vec<String> {
+        self.pipeline.dispatchers()
+    }
+
+    /// Waits until every event is done, dropped or given up.
+    pub async fn settle(&self) {
+        self.pipeline.emptied().await;
+    }
+
+    /// What has become of the events.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.pipeline.totals()
+    }
+
+    /// The reasons why events were given up, and what they carried.
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<(String, Value)> {
+        let letters = self.pipeline.dead_letters();
+        let all = letters.list(0, usize::MAX).into_iter();
+        all.map(|letter| (letter.reason.to_owned(), value(letter.payload.as_bytes()))).collect()
+    }
+
+    /// What was broadcast, in order.
+    #[must_use]
+    pub fn broadcasts(&self) -> Vec<TestBroadcast> {
+        let broadcast = |effect: Effect| match effect {
+            Effect::Broadcast { topic, event, payload, .. } => {
+                let payload = payload_value(&payload);
+                Some(TestBroadcast { topic: topic.unwrap_or_default(), event, payload })
+            }
+            _ => None,
+        };
+        self.effects().into_iter().filter_map(broadcast).collect()
+    }
+
+    /// What was handed to other pipelines, in order: their names, and the events.
+    #[must_use]
+    pub fn enqueued(&self) -> Vec<(String, NewEvent)> {
+        let enqueued = |effect: Effect| match effect {
+            Effect::Enqueue { pipeline, event } => Some((pipeline, event)),
+            _ => None,
+        };
+        self.effects().into_iter().filter_map(enqueued).collect()
+    }
+
+    /// All that workers asked for, in order.
+    #[must_use]
+    pub fn effects(&self) -> Vec<Effect> {
+        locked(&self.notes.effects).clone()
+    }
+
+    /// What those who wait for events were answered: a status and a response.
+    #[must_use]
+    pub fn replies(&self) -> Vec<(SocketRef, String, Value)> {
+        let replies = locked(&self.notes.replies).clone().into_iter();
+        replies.map(|(to, status, payload)| (to, status, payload_value(&payload))).collect()
+    }
+
+    /// Calls of workers that came to nothing.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        locked(&self.notes.faults).clone()
+    }
+}
+
+impl Surroundings for Notes {
+    fn apply(&self, effects: Vec<Effect>, _: Option<Arc<Origin>>) {
+        locked(&self.effects).extend(effects);
+    }
+
+    fn reply(&self, to: SocketRef, status: String, payload: Payload) {
+        locked(&self.replies).push((to, status, payload));
+    }
+
+    fn refused(&self, _: &Pipeline, _: NewEvent) {}
+}
+
+impl FaultSink for Notes {
+    fn worker_faulted(&self, fault: &Fault, _: &str, _: &str) {
+        locked(&self.faults).push(fault.clone());
+    }
+}
+
+fn find(plugins: &[Arc<Plugin>], wanted: &str, notes: &Arc<Notes>) -> Option<Roles> {
+    let plugin = plugins.iter().find(|plugin| plugin.name() == wanted)?;
+    let faults = Arc::downgrade(notes) as Weak<dyn FaultSink>;
+    Some(Arc::clone(plugin).roles(faults))
+}
+
+fn event(json: &Value) -> NewEvent {
+    NewEvent { payload: Bytes::from(json.to_string()), ..NewEvent::default() }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn payload_value(payload: &Payload) -> Value {
+    match payload {
+        Payload::Json(text) => value(text.as_bytes()),
+        Payload::Binary(bytes) => value(bytes),
+    }
+}
+
+fn value(bytes: &[u8]) -> Value {
+    let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
+    serde_json::from_slice(bytes).unwrap_or_else(|_| text())
+}

@@ -1,0 +1,175 @@
+//! The calls of a connection: how one begins, that it is under way, what came of it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use millrace_session::channel::{Callback, ChannelId, Completion, Failure, Progress};
+use millrace_session::{Call, Turn};
+use millrace_telemetry::{Metrics, Redacted, Seldom};
+use smol_str::SmolStr;
+use tracing::field::display;
+use tracing::{Instrument, debug, debug_span, info};
+
+use super::channels::Channels;
+use crate::plugin::{Answered, Handler};
+use crate::wasm::{Calling, Fault, Pool};
+
+/// Enough for whoever tries something; clients may cause as many as they like.
+const ERRORS_PER_SECOND: u32 = 100;
+
+type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
+
+/// A call that was not ready at once.
+pub(super) struct PendingCall {
+    pub(super) channel: ChannelId,
+    pub(super) future: StartedCall,
+}
+
+impl Future for PendingCall {
+    type Output = Called;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Called> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// A call that ended.
+pub(super) struct Called {
+    pub(super) call: Box<Call<Arc<Handler>>>,
+    pub(super) result: Result<Completion, Fault>,
+    pub(super) took: Duration,
+    /// The version the channel stays with, if it does.
+    pub(super) kept: Option<Arc<Pool>>,
+}
+
+impl Called {
+    /// What came to this without a plugin.
+    pub(super) fn at_once(
+        call: Box<Call<Arc<Handler>>>,
+        result: Result<Completion, Fault>,
+    ) -> Self {
+        Self { call, result, took: Duration::ZERO, kept: None }
+    }
+
+    /// What was handled, if it was a message.
+    pub(super) fn event(&self) -> Option<&SmolStr> {
+        match &self.call.callback {
+            Callback::HandleIn { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Whether it came to its end, and not to an error that its client is answered with.
+    pub(super) fn is_ok(&self) -> bool {
+        self.result.as_ref().is_ok_and(|completion| !completion.is_error())
+    }
+
+    /// Logs the error that its client is answered with, if it is one.
+    pub(super) fn tell_error(&self, is_dev: bool) {
+        static LINES: Seldom = Seldom::per_second(ERRORS_PER_SECOND);
+        let is_told = is_dev || tracing::enabled!(tracing::Level::DEBUG);
+        let error = self.result.as_ref().ok().filter(|_| is_told).and_then(Completion::error);
+        let Some(error) = error else { return };
+        let Some(passed) = LINES.pass() else { return };
+        let Call { plugin, ticket, .. } = &*self.call;
+        let (plugin, id) = (plugin.name(), display(ticket.caller.message()));
+        let (topic, left_out) = (&*ticket.caller.context.topic, passed.left_out());
+        let event = self.event().map_or("phx_join", AsRef::<str>::as_ref);
+        let reply = display(Redacted(error));
+        match is_dev {
+            true => info!(plugin, id, topic, event, reply, left_out, "answered with an error"),
+            false => debug!(plugin, id, topic, event, reply, left_out, "answered with an error"),
+        }
+    }
+
+    /// Says how long it took.
+    pub(super) fn measure(&self, metrics: &Metrics) {
+        if !metrics.is_on() {
+            return;
+        }
+        let Call { plugin, ticket, .. } = &*self.call;
+        let meters = &plugin.meters;
+        match (ticket.turn, self.event(), &self.result) {
+            (Turn::Message, Some(event), result) => {
+                // What it traps on, it knows; what it does not know, it answers with an error.
+                let is_known = match result {
+                    Ok(completion) => !completion.is_error(),
+                    Err(fault) => fault.is_plugins(),
+                };
+                meters.handled(event, self.took, is_known);
+                metrics.topics().received(&ticket.caller.context.topic);
+            }
+            (Turn::Join, _, result) => meters.joined(join_result(result), self.took),
+            (Turn::Message | Turn::Notice | Turn::Terminate, _, _) => {}
+        }
+    }
+}
+
+impl Channels {
+    /// Has a call answered by the server itself, in a round, or for itself.
+    pub(super) fn begin(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
+        match call.plugin.answer(&call.callback) {
+            Some(completion) => self.ended(Called::at_once(call, Ok(completion))),
+            None if matches!(call.callback, Callback::HandleIn { .. }) => self.gather(call),
+            None => self.call(call, cx),
+        }
+    }
+
+    /// Calls a plugin.
+    pub(super) fn call(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
+        let channel = call.ticket.caller.context.channel;
+        let mut future = self.start(call);
+        match future.as_mut().poll(cx) {
+            Poll::Ready(called) => self.ended(called),
+            Poll::Pending => self.calls.push(PendingCall { channel, future }),
+        }
+    }
+
+    /// Each loses its instance, which its client has to answer for.
+    pub(super) fn end_calls(&mut self, channel: ChannelId) {
+        let ended = self.calls.drop_of(channel);
+        self.account.cut_off(ended);
+    }
+
+    fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {
+        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        let assigns = call.assigns.take().unwrap_or_default();
+        let ticket = &call.ticket;
+        let admitted = self.account.admit();
+        let kept = self.kept.get(&ticket.caller.context.channel).map(Arc::clone);
+        let span = debug_span!("call", id = %ticket.caller.message(),
+            topic = %ticket.caller.context.topic);
+        let made = async move {
+            let plugin = match (admitted, call.plugin.plugin()) {
+                (Ok(()), Some(plugin)) => plugin,
+                (Err(retry_after), _) => {
+                    return Called::at_once(call, Err(Fault::held(retry_after)));
+                }
+                // What the server answers itself does not come here.
+                (Ok(()), None) => return Called::at_once(call, Err(Fault::lost())),
+            };
+            let calling = Calling { caller: call.ticket.caller.clone(), progress };
+            let answered = plugin.call(kept, &calling, &assigns, &call.callback).await;
+            let Answered { result, took, kept } = answered;
+            Called { call, result, took, kept }
+        };
+        if span.is_disabled() { Box::pin(made) } else { Box::pin(made.instrument(span)) }
+    }
+}
+
+/// One word for metrics.
+fn join_result(result: &Result<Completion, Fault>) -> &'static str {
+    match result {
+        Ok(Completion::Join(answer)) if answer.is_ok() => "ok",
+        Ok(Completion::Join(_)) => "refused",
+        Ok(Completion::Handled(_)) => "crashed",
+        Err(fault) => match fault.failure() {
+            Failure::Crashed => "crashed",
+            Failure::TimedOut => "timeout",
+            Failure::Overloaded { .. } => "overloaded",
+            Failure::Unavailable { .. } => "unavailable",
+        },
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a page or a client may not connect: for the log, and for who asks.
+
+use std::net::SocketAddr;
+
+use tracing::info;
+
+use millrace_telemetry::Seldom;
+
+/// Lines that any stranger can cause.
+static ORIGINS: Seldom = Seldom::one_a_second();
+static VERSIONS: Seldom = Seldom::one_a_second();
+/// What is worth knowing of an origin or a host.
+const MAX_ORIGIN_BYTES: usize = 200;
+/// What is worth knowing of a version.
+const MAX_VERSION_CHARS: usize = 40;
+
+/// A page of another origin: what was compared, and what to set if it should have been the
+/// same; what the client is told.
+pub(super) fn wrong_origin(peer: SocketAddr, origin: &str, host: &str) -> String {
+    let (origin, host) = (cut(origin), cut(host));
+    if let Some(line) = ORIGINS.pass() {
+        let left_out = line.left_out();
+        info!(
+            %peer, origin, host, left_out,
+            "refused a page of this origin, which is not of the host it asks; a proxy in front has \
+             to pass Host on (nginx: proxy_set_header Host $host), or list the page's host in \
+             socket.hosts or its origin in socket.check_origin"
+        );
+    }
+    format!("pages of {origin:?} may not connect; list it in socket.check_origin\n")
+}
+
+/// A version that is not spoken: what the client is told.
+pub(super) fn wrong_version(peer: SocketAddr, params: &[(String, String)]) -> String {
+    if let Some(line) = VERSIONS.pass() {
+        let left_out = line.left_out();
+        info!(%peer, left_out, "refused a client whose vsn is neither 1.0.x nor 2.0.x");
+    }
+    let found = match params.iter().rev().find(|(name, _)| name == "vsn") {
+        Some((_, vsn)) => format!("{:?}", vsn.chars().take(MAX_VERSION_CHARS).collect::<String>()),
+        None => "a list".to_owned(),
+    };
+    format!("vsn is {found}; 1.0.x and 2.0.x are spoken\n")
+}
+
+/// As much of a header as is worth knowing.
+pub(super) fn cut(header: &str) -> &str {
+    // One that can be read is ASCII.
+    header.get(..MAX_ORIGIN_BYTES).unwrap_or(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_connect_is_told_what_was_found() {
+        let peer = ([127, 0, 0, 1], 1).into();
+        let told = wrong_origin(peer, &format!("https://{}", "x".repeat(999)), "here");
+        assert!(told.len() < 300 && told.ends_with("list it in socket.check_origin\n"), "{told}");
+        for (name, value, told) in [
+            ("vsn", "3.0.0", "vsn is \"3.0.0\"; 1.0.x and 2.0.x are spoken\n"),
+            ("vsn", "é\n", "vsn is \"é\\n\"; 1.0.x and 2.0.x are spoken\n"),
+            ("vsn[]", "2.0.0", "vsn is a list; 1.0.x and 2.0.x are spoken\n"),
+        ] {
+            assert_eq!(wrong_version(peer, &[(name.to_owned(), value.to_owned())]), told);
+        }
+        assert!(wrong_version(peer, &[("vsn".to_owned(), "9".repeat(999))]).len() < 100);
+    }
+}

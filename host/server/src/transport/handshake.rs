@@ -1,0 +1,375 @@
+//! From an upgrade request to a connection: who may connect, and how it speaks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode};
+use millrace_session::Identity;
+use millrace_session::Realm;
+use millrace_session::channel::Failure;
+use millrace_telemetry::{Metric, RedactedPairs};
+use millrace_wire::Serializer;
+use tracing::{debug, error};
+
+use super::connection::Connection;
+use super::forbidden::{wrong_origin, wrong_version};
+use super::host::host;
+use super::http::{self, Body};
+use super::paced::Paced;
+use super::peer::Peer;
+use super::read_ahead::ReadAhead;
+use super::upgrade;
+use super::websocket::WebSocket;
+use crate::server::{Admitted, DashboardRealm, Shared, TooSoon};
+use crate::wasm::{ConnectRequest, Connected, Refusal};
+
+/// The subprotocol of Phoenix clients that send a token.
+const PHOENIX_PROTOCOL: &str = "phoenix";
+/// What the subprotocol with the token begins with.
+const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
+
+/// Answers a request for the WebSocket's path: 101, or why not.
+pub(super) async fn respond(
+    mut request: Request<Incoming>,
+    client: Peer,
+    shared: &Arc<Shared>,
+    admitted: Arc<Admitted>,
+    realm: Realm,
+) -> Response<Body> {
+    let (began, peer) = (shared.metrics.now(), client.address);
+    let asked = check(&request, peer, shared);
+    if asked.is_ok()
+        && let Err(busy) = admit(client, &admitted, shared)
+    {
+        return refused(*busy, &admitted, shared);
+    }
+    let checked = match asked {
+        Ok(asked) => decide(asked, peer, shared, realm).await,
+        Err(refused) => Err(refused),
+    };
+    // Who opens the page for operators is no client of the app.
+    if let (Some(began), Realm::App) = (began, realm) {
+        let labels = [result(&checked), "websocket", vsn(&request)];
+        shared.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
+    }
+    let accepted = match checked {
+        Ok(accepted) => accepted,
+        Err(response) => {
+            debug!(%peer, status = %response.status(), "refused a connection");
+            admitted.forget_handshake();
+            return refused(*response, &admitted, shared);
+        }
+    };
+    let Accepted { identity, response } = accepted;
+    let upgrade = hyper::upgrade::on(&mut request);
+    // Boxed, so that it is gone when the connection is there.
+    let upgrading = Box::pin(take_over(upgrade, identity, Arc::clone(shared), admitted));
+    tokio::spawn(async move {
+        if let Some(connection) = upgrading.await {
+            connection.run().await;
+        }
+    });
+    response
+}
+
+/// Whether there is room for another client now; the answer if not.
+fn admit(client: Peer, admitted: &Admitted, shared: &Shared) -> Result<(), Refused> {
+    let (peer, connects) = (client.address, shared.admission.connect(client.ip()));
+    let (reason, after, why) = match connects {
+        Err(TooSoon { after, reason }) => {
+            (reason, after, "too many connects at once, come again\n")
+        }
+        // A proxy that does not say whom it asks for has no address but that of all.
+        Ok(()) if client.is_proxy => return Ok(()),
+        Ok(()) => match shared.admission.is_of(admitted, client.ip(), true) {
+            Ok(()) => return Ok(()),
+            Err(turned) => (turned.as_str(), http::FULL_COME_AGAIN, "too many connections\n"),
+        },
+    };
+    shared.metrics.count_of(Metric::SocketRefused, &[reason], 1);
+    debug!(%peer, reason, "refused a client: too many of them, or too fast");
+    let mut busy = http::busy(after, why);
+    // It takes no place of those that are let in.
+    busy.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Err(Box::new(busy))
+}
+
+/// The answer to a handshake or a host that is refused; the last one if there were many.
+pub(super) fn refused(
+    mut response: Response<Body>,
+    admitted: &Admitted,
+    shared: &Shared,
+) -> Response<Body> {
+    if admitted.refuse() {
+        shared.metrics.count_of(Metric::SocketRefused, &["repeated"], 1);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Takes the stream over from HTTP once the client has the answer.
+async fn take_over(
+    upgrade: OnUpgrade,
+    identity: Identity,
+    shared: Arc<Shared>,
+    admitted: Arc<Admitted>,
+) -> Option<Box<Connection>> {
+    let peer = identity.peer;
+    let upgraded = match upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            debug!(%peer, %error, "a handshake was not finished");
+            return None;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<Paced>() else {
+        error!("a connection is none of this listener");
+        return None;
+    };
+    let stream = ReadAhead::new(parts.io.into_inner(), &parts.read_buf);
+    let socket = WebSocket::new(stream, shared.socket.max_frame_bytes).await;
+    Some(Connection::new(socket, identity, shared, admitted))
+}
+
+/// The answer to a handshake that comes to nothing.
+type Refused = Box<Response<Body>>;
+
+fn refuse(status: StatusCode, reason: &str) -> Refused {
+    Box::new(http::text(status, reason))
+}
+
+/// The answer that a plugin has for it.
+fn refusal(Refusal { status, reason }: &Refusal) -> Refused {
+    match StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN) {
+        StatusCode::SERVICE_UNAVAILABLE => Box::new(http::busy(COME_AGAIN, reason)),
+        status => refuse(status, reason),
+    }
+}
+
+/// One word for metrics.
+fn result(checked: &Result<Accepted, Refused>) -> &'static str {
+    match checked {
+        Ok(_) => "ok",
+        Err(response) if response.status().is_server_error() => "error",
+        Err(_) => "refused",
+    }
+}
+
+/// The version a client speaks, for metrics.
+fn vsn(request: &Request<Incoming>) -> &'static str {
+    match serializer(&params(request.uri().query().unwrap_or_default())) {
+        Some(Serializer::V1) => "1",
+        Some(Serializer::V2) => "2",
+        None => "none",
+    }
+}
+
+/// A handshake with which nothing is wrong, as far as it can be seen.
+struct Asked {
+    request: ConnectRequest,
+    serializer: Serializer,
+    response: Response<Body>,
+}
+
+struct Accepted {
+    identity: Identity,
+    response: Response<Body>,
+}
+
+/// The checks in the order of Phoenix: method, upgrade, origin, version, token. They
+/// come before anything is spent on the request.
+fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Result<Asked, Refused> {
+    let forbidden = |why: &str| refuse(StatusCode::FORBIDDEN, why);
+    let mut response = upgrade::upgrade(request)?;
+    let headers = request.headers();
+    let host = host(request)?;
+    let (origin, host) = (origin(headers), host.as_deref());
+    if !shared.hosts.allows(origin, host) {
+        let why = wrong_origin(peer, origin.unwrap_or_default(), host.unwrap_or_default());
+        shared.metrics.count_of(Metric::SocketRefused, &["origin"], 1);
+        return Err(forbidden(&why));
+    }
+    let params = params(request.uri().query().unwrap_or_default());
+    let Some(serializer) = serializer(&params) else {
+        shared.metrics.count_of(Metric::SocketRefused, &["vsn"], 1);
+        return Err(forbidden(&wrong_version(peer, &params)));
+    };
+    let protocols = Protocols::read(headers, &shared.socket.subprotocols);
+    let Ok(protocols) = protocols else {
+        return Err(forbidden("the token among the subprotocols is not base64 of UTF-8\n"));
+    };
+    if let Some(spoken) = protocols.spoken.and_then(|name| HeaderValue::try_from(name).ok()) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, spoken);
+    }
+    let headers = readable(headers);
+    debug!(%peer, params = %RedactedPairs(&params), "connecting");
+    let auth_token = protocols.auth_token;
+    let request = ConnectRequest { params, headers, peer: peer.to_string(), auth_token };
+    Ok(Asked { request, serializer, response })
+}
+
+/// The plugin's word, or that of the dashboard's token.
+async fn decide(
+    asked: Asked,
+    peer: SocketAddr,
+    shared: &Shared,
+    realm: Realm,
+) -> Result<Accepted, Refused> {
+    let Asked { request, serializer, response } = asked;
+    let Connected { user_id, assigns } = match realm {
+        Realm::App => ask(&request, shared).await,
+        Realm::Dashboard => look_at_dashboard(&request, shared),
+    }
+    .map_err(|refused| refusal(&refused))?;
+    let connection = shared.next_connection();
+    let user_id = user_id.map(Arc::from);
+    let server = shared.id;
+    let identity = Identity { server, connection, peer, serializer, user_id, assigns, realm };
+    Ok(Accepted { identity, response })
+}
+
+/// The page that asks; browsers name one. What cannot be read is none that may.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => None,
+        (Some(origin), None) => Some(origin.to_str().unwrap_or_default()),
+        (Some(_), Some(_)) => Some(""),
+    }
+}
+
+/// The page for operators is opened by its token, not by a plugin.
+fn look_at_dashboard(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
+    let named = |pairs: &[(String, String)], name| {
+        pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    };
+    let token = named(&request.params, "token");
+    let cookies = named(&request.headers, "cookie");
+    let admits =
+        |realm: &DashboardRealm| realm.dashboard.admits(token.as_deref(), cookies.as_deref());
+    let admitted = shared.dashboard.as_ref().is_some_and(admits);
+    let refusal = || Refusal { status: 403, reason: String::new() };
+    admitted.then(Connected::default).ok_or_else(refusal)
+}
+
+/// When a client may come again for whom there was no instance.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+/// Where faults of it are, as those of others are at a topic.
+const CONNECT: &str = "(connect)";
+
+/// Asks the plugin that decides, if one does.
+async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
+    let Some(plugin) = shared.registry.socket() else { return Ok(Connected::default()) };
+    match plugin.connect(request).await {
+        Ok(answer) => answer,
+        Err(fault) => {
+            let (plugin, cause) = (plugin.name(), fault.kind.as_str());
+            shared.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
+            shared.faults.push(&fault, plugin, CONNECT);
+            if let Some(line) = shared.faults.line(plugin) {
+                let (details, left_out) = (fault.details(), line.left_out());
+                error!(plugin, cause, left_out, details, "connect failed: {}", fault.message);
+            }
+            let (status, reason) = match fault.failure() {
+                Failure::Overloaded { .. } | Failure::Unavailable { .. } => (503, "overloaded\n"),
+                Failure::Crashed | Failure::TimedOut => (500, ""),
+            };
+            Err(Refusal { status, reason: reason.to_owned() })
+        }
+    }
+}
+
+fn params(query: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+/// The last `vsn` counts; none means 1.0.0. A list or map of them is refused.
+fn serializer(params: &[(String, String)]) -> Option<Serializer> {
+    if params.iter().any(|(name, _)| name.starts_with("vsn[")) {
+        return None;
+    }
+    let vsn = params.iter().rev().find(|(name, _)| name == "vsn");
+    Serializer::for_vsn(vsn.map_or("1.0.0", |(_, vsn)| vsn))
+}
+
+fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| {
+            let value = std::str::from_utf8(value.as_bytes()).ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// What the client offers as subprotocols.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Protocols<'a> {
+    /// The first that both know.
+    spoken: Option<&'a str>,
+    auth_token: Option<String>,
+}
+
+impl<'a> Protocols<'a> {
+    /// An error for a token that is not base64 of UTF-8. `known` are those besides
+    /// [`PHOENIX_PROTOCOL`].
+    fn read(headers: &'a HeaderMap, known: &[String]) -> Result<Self, ()> {
+        let mut protocols = Self::default();
+        for offered in upgrade::tokens(headers, SEC_WEBSOCKET_PROTOCOL) {
+            if let Some(token) = offered.strip_prefix(TOKEN_PROTOCOL) {
+                protocols.auth_token = Some(decode_token(token).ok_or(())?);
+            } else if offered == PHOENIX_PROTOCOL || known.iter().any(|known| known == offered) {
+                protocols.spoken.get_or_insert(offered);
+            }
+        }
+        Ok(protocols)
+    }
+}
+
+/// Phoenix says base64url and decodes the standard alphabet; either is taken.
+fn decode_token(token: &str) -> Option<String> {
+    let token = token.trim_end_matches('=');
+    let bytes = STANDARD_NO_PAD.decode(token).or_else(|_| URL_SAFE_NO_PAD.decode(token)).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_as_in_phoenix() {
+        for (query, expected) in [
+            ("", Some(Serializer::V1)),
+            ("vsn=2.0.0", Some(Serializer::V2)),
+            ("a=b&vsn=1.0.0&vsn=2.0.0", Some(Serializer::V2)),
+            ("vsn[]=1", None),
+            ("vsn=9.9.9", None),
+        ] {
+            assert_eq!(serializer(&params(query)), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_token_comes_as_a_subprotocol() {
+        let read = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
+            let known = ["mine".to_owned()];
+            let protocols = Protocols::read(&headers, &known);
+            protocols.map(|found| (found.spoken.map(str::to_owned), found.auth_token))
+        };
+        let (phoenix, token) = (Some("phoenix".to_owned()), Some("1234".to_owned()));
+        assert_eq!(read("phoenix, base64url.bearer.phx.MTIzNA"), Ok((phoenix.clone(), token)));
+        assert_eq!(read("base64url.bearer.phx.&"), Err(()));
+        assert_eq!(read("other"), Ok((None, None)));
+        assert_eq!(read("other, phoenix, mine"), Ok((phoenix, None)));
+        assert_eq!(read("mine, phoenix"), Ok((Some("mine".to_owned()), None)));
+    }
+}

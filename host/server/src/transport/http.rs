@@ -1,0 +1,332 @@
+//! HTTP requests: the socket's path, the dashboard, and whose the others are.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap,
+    HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use millrace_session::Realm;
+use millrace_telemetry::{Metric, Seldom};
+use tracing::{info, warn};
+
+use super::forbidden::cut;
+use super::host::host;
+use super::peer::Peer;
+use super::{files, handshake, pipelines};
+use crate::dashboard::{self, Dashboard};
+use crate::server::{Admitted, Shared, Stage};
+
+/// The body of any response.
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What is no page loads nothing, and is in none.
+const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+/// The dashboard is made of its own files alone.
+const OWN_SCRIPTS: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                           frame-ancestors 'none'";
+
+/// When a client that finds the server starting or stopping may come again.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+/// When one that finds it full may.
+pub(super) const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
+
+/// Lines that any stranger can cause.
+static HOSTS: Seldom = Seldom::one_a_second();
+static LONG_POLLS: Seldom = Seldom::one_a_second();
+
+/// What to do for a host that is not known.
+const UNKNOWN_HOST: &str = "if clients use this name, set it as server.public_url or in \
+                            socket.hosts; if they use another, the proxy has to pass it on (nginx: \
+                            proxy_set_header Host $host)";
+
+/// Answers one request.
+pub(super) async fn respond(
+    request: Request<Incoming>,
+    peer: Peer,
+    shared: &Arc<Shared>,
+    admitted: Arc<Admitted>,
+) -> Response<Body> {
+    let path = normal(request.uri().path()).into_owned();
+    if path == "/health" || path == "/ready" || *shared.stage.borrow() != Stage::Ready {
+        return unserved(&request, shared);
+    }
+    let host = match host(&request) {
+        Ok(host) => host,
+        Err(bad) => return *bad,
+    };
+    let below =
+        |prefix| path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let (pipeline, below_dashboard) = (below("/pipelines"), below("/dashboard"));
+    // A browser asks with OPTIONS, and a load balancer; nothing is told to either.
+    if request.method() != Method::OPTIONS
+        && !knows_token(pipeline, below_dashboard, shared)
+        && !shared.hosts.has(host.as_deref(), peer.is_local)
+    {
+        shared.metrics.count_of(Metric::SocketRefused, &["host"], 1);
+        let response = not_this_host(peer.address, host.as_deref().unwrap_or_default());
+        return handshake::refused(response, &admitted, shared);
+    }
+    if let Some(below) = pipeline {
+        return pipelines::respond(below.to_owned(), request, shared).await;
+    }
+    let of_socket = path.strip_prefix(shared.socket.path.as_str());
+    match (of_socket, below_dashboard, &shared.dashboard) {
+        (Some("/websocket"), ..) | (_, Some("/socket/websocket"), Some(_))
+            if request.method() == Method::OPTIONS =>
+        {
+            options(&[Method::GET])
+        }
+        (Some("/websocket"), ..) => {
+            handshake::respond(request, peer, shared, admitted, Realm::App).await
+        }
+        (Some("/longpoll"), ..) => no_long_poll(peer.address, &shared.socket.path),
+        (_, Some("/socket/websocket"), Some(_)) => {
+            handshake::respond(request, peer, shared, admitted, Realm::Dashboard).await
+        }
+        (_, Some(below), Some(realm)) => {
+            dashboard(below, &request, &realm.dashboard, peer.is_encrypted)
+        }
+        _ => files::respond(request, shared).await,
+    }
+}
+
+/// A path without empty segments, at its end or anywhere: Plug drops them, and clients of
+/// Phoenix have some.
+fn normal(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") && (!path.ends_with('/') || path == "/") {
+        return Cow::Borrowed(path);
+    }
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    Cow::Owned(format!("/{}", parts.join("/")))
+}
+
+/// Whether one has to know a token to be answered there, which no page does.
+fn knows_token(pipeline: Option<&str>, below_dashboard: Option<&str>, shared: &Shared) -> bool {
+    let name = pipeline.and_then(|below| below.split('/').nth(1));
+    let ingest = name.and_then(|name| shared.ingest.get(name));
+    let dashboard = shared.dashboard.as_ref().filter(|_| below_dashboard.is_some());
+    ingest.is_some_and(|ingest| ingest.token.is_some())
+        || dashboard.is_some_and(|realm| realm.dashboard.has_token())
+}
+
+/// The answer to a page whose name was made to lead here, and to a proxy on this machine.
+fn not_this_host(peer: SocketAddr, host: &str) -> Response<Body> {
+    let host = cut(host);
+    if let Some(line) = HOSTS.pass() {
+        let left_out = line.left_out();
+        info!(%peer, host, left_out, "refused a request for a host that is not this machine; \
+            {UNKNOWN_HOST}");
+    }
+    let why = format!(
+        "this server listens on loopback and does not know the host {host:?}; {UNKNOWN_HOST}\n"
+    );
+    text(StatusCode::FORBIDDEN, &why)
+}
+
+/// The answer to phoenix.js that has given WebSockets up, which it does for as long as its page
+/// is open.
+fn no_long_poll(peer: SocketAddr, path: &str) -> Response<Body> {
+    if let Some(line) = LONG_POLLS.pass() {
+        let left_out = line.left_out();
+        warn!(%peer, left_out, "a client asks for long-polling, which there is not; phoenix.js does \
+            if it has `longPollFallbackMs` and finds the server down, and stays with it: leave that \
+            option out");
+    }
+    let why = format!(
+        "there is no long-polling here; a WebSocket is at {path}/websocket. Leave \
+         `longPollFallbackMs` out of the options of phoenix.js; a page that has fallen back has to \
+         be loaded anew, without `phx:fallback:LongPoll` in its sessionStorage\n"
+    );
+    text(StatusCode::NOT_FOUND, &why)
+}
+
+/// What may be asked at an address: the answer to OPTIONS, which is also how a load balancer
+/// may see whether the server is there.
+pub(crate) fn options(allowed: &[Method]) -> Response<Body> {
+    let mut response = text(StatusCode::NO_CONTENT, "");
+    response.headers_mut().remove(CONTENT_TYPE);
+    response.headers_mut().insert(ALLOW, list(allowed));
+    response
+}
+
+/// 405, with what is allowed.
+pub(crate) fn not_allowed(allowed: &[Method]) -> Response<Body> {
+    let allowed = list(allowed);
+    let why = format!("only {} are allowed here\n", allowed.to_str().unwrap_or_default());
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &why);
+    response.headers_mut().insert(ALLOW, allowed);
+    response
+}
+
+/// The methods, and OPTIONS, which is answered everywhere.
+fn list(methods: &[Method]) -> HeaderValue {
+    let names: Vec<_> = methods.iter().chain([&Method::OPTIONS]).map(Method::as_str).collect();
+    // Methods are tokens.
+    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+}
+
+/// Answers a request of a monitor or load balancer, and any while clients are
+/// not served: `/health` says that the process runs, `/ready` whether it serves.
+pub(super) fn unserved(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+    if let Err(bad) = host(request) {
+        return *bad;
+    }
+    let stage = *shared.stage.borrow();
+    let text_of = format!("{}\n", stage.as_str());
+    match (normal(request.uri().path()).as_ref(), stage) {
+        ("/health", _) => text(StatusCode::OK, "ok\n"),
+        ("/ready", Stage::Ready) => text(StatusCode::OK, &text_of),
+        _ => busy(COME_AGAIN, &text_of),
+    }
+}
+
+/// Answers a request for which there is no room; a full server is no sick one.
+pub(super) fn turned_away(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+    match normal(request.uri().path()).as_ref() {
+        "/health" | "/ready" => unserved(request, shared),
+        _ if request.method() == Method::OPTIONS => options(&[Method::GET, Method::HEAD]),
+        _ => busy(FULL_COME_AGAIN, "too many connections\n"),
+    }
+}
+
+/// Answers a request that comes while the server is short of memory: it is alive, and
+/// others are to be asked.
+pub(super) fn short_of_memory(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+    match request.uri().path() {
+        "/health" => unserved(request, shared),
+        _ => busy(FULL_COME_AGAIN, "the server is short of memory\n"),
+    }
+}
+
+/// What a response says of its request: its body was read to the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyRead;
+
+/// Ends the connection behind an answer that was given before the body of its request was
+/// read to the end: what still comes of it is no request.
+pub(crate) fn close_unread(has_body: bool, response: &mut Response<Body>) {
+    let is_read = response.extensions().get::<BodyRead>().is_some();
+    if has_body && !is_read {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// 503, and when to come again. `after` is rounded up to seconds.
+pub(super) fn busy(after: Duration, why: &str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}
+
+/// A short response in plain text, of which no browser makes anything else.
+pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
+    let never = |never: Infallible| match never {};
+    let body = Full::new(Bytes::copy_from_slice(text.as_bytes())).map_err(never).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, plain);
+    seal(headers);
+    response
+}
+
+/// Has browsers take an answer for nothing but what it says it is, and put it into
+/// no page.
+pub(crate) fn seal(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, NO_PAGE),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// Answers a request for something below `/dashboard`, as it is without empty segments.
+fn dashboard(
+    below: &str,
+    request: &Request<Incoming>,
+    dashboard: &Dashboard,
+    is_encrypted: bool,
+) -> Response<Body> {
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return options(&[Method::GET, Method::HEAD]),
+        _ => return not_allowed(&[Method::GET, Method::HEAD]),
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
+    let token = token.as_ref().map(|(_, token)| token.as_ref());
+    let cookies = request.headers().get(COOKIE).and_then(|cookies| cookies.to_str().ok());
+    if below == "/data.json" {
+        if !dashboard.admits(token, cookies) {
+            return text(StatusCode::FORBIDDEN, "give dashboard.token: ?token=…\n");
+        }
+        return typed("application/json", &dashboard.json());
+    }
+    if below.is_empty() && !request.uri().path().ends_with('/') {
+        // What the page links to is below it, whatever a proxy has put in front of its path.
+        return see(&format!("dashboard/{}", question(query)));
+    }
+    if let Some(cookie) =
+        token.filter(|_| below.is_empty()).and_then(|t| dashboard.cookie(t, is_encrypted))
+    {
+        return without_token(&cookie);
+    }
+    match dashboard::asset(below) {
+        Some((media_type, content)) => typed(media_type, content),
+        None => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+/// A query as it stands behind a path.
+pub(super) fn question(query: &str) -> String {
+    if query.is_empty() { String::new() } else { format!("?{query}") }
+}
+
+/// To the page, by an address without the token: that is a cookie from now on, and
+/// neither in the history nor in any log.
+fn without_token(cookie: &str) -> Response<Body> {
+    let mut response = see("./");
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// To another address, from the one that was asked for.
+fn see(relative: &str) -> Response<Body> {
+    let mut response = text(StatusCode::SEE_OTHER, "");
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(relative) {
+        headers.insert(LOCATION, location);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Content of a type, which the browser asks for each time.
+fn typed(media_type: &'static str, content: &str) -> Response<Body> {
+    let mut response = text(StatusCode::OK, content);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(OWN_SCRIPTS));
+    response
+}

@@ -1,0 +1,326 @@
+//! A connection while it speaks HTTP: a client that takes too little of its response
+//! is cut off, so that nobody keeps a place by not reading. One that still sends when it
+//! has its last answer is heard out for a while: closing with something unread resets a
+//! connection, and the answer is lost with it.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use millrace_telemetry::{Metric, Metrics};
+use rustix::net::sockopt::set_socket_linger;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
+
+use super::stream::Stream;
+
+/// What a client has to take of a response while the server has more for it: as
+/// little as other servers ask for, and more than the slowest telephone needs.
+const MIN_BYTES_PER_SECOND: u64 = 500;
+
+/// What is read and discarded of what a client still sends behind its last answer, in
+/// bytes: the largest upload by default.
+const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+/// How long that may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of that, how long it may send nothing.
+const DISCARD_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// So much is discarded at once.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// A stream whose writes have to go on.
+#[derive(Debug)]
+pub(crate) struct Paced {
+    io: TokioIo<Stream>,
+    /// How long it may take less than that.
+    patience: Duration,
+    metrics: Metrics,
+    /// Handed to the system.
+    written: u64,
+    /// While it takes nothing more.
+    stalled: Option<Stalled>,
+    /// Since its last answer was written.
+    last_words: Option<LastWords>,
+}
+
+/// The client, since the system took nothing more for it.
+#[derive(Debug)]
+struct Stalled {
+    /// What it had taken at the beginning.
+    taken: u64,
+    until: Pin<Box<Sleep>>,
+}
+
+/// What a client sends that nobody reads.
+#[derive(Debug)]
+struct LastWords {
+    discarded: usize,
+    end: Instant,
+    until: Pin<Box<Sleep>>,
+}
+
+impl LastWords {
+    fn new() -> Self {
+        let now = Instant::now();
+        let until = Box::pin(sleep_until(now + DISCARD_IDLE_TIMEOUT));
+        Self { discarded: 0, end: now + DISCARD_TIMEOUT, until }
+    }
+
+    /// More was discarded; false if that was too much.
+    fn heard(&mut self, bytes: usize) -> bool {
+        self.discarded += bytes;
+        self.until.as_mut().reset(self.end.min(Instant::now() + DISCARD_IDLE_TIMEOUT));
+        self.discarded <= MAX_DISCARDED_BYTES
+    }
+}
+
+impl Paced {
+    /// `patience` is how long a client may take next to nothing of its response.
+    pub(crate) fn new(stream: Stream, patience: Duration, metrics: Metrics) -> Self {
+        let io = TokioIo::new(stream);
+        Self { io, patience, metrics, written: 0, stalled: None, last_words: None }
+    }
+
+    /// The stream, of which HTTP has no more to say.
+    pub(super) fn into_inner(self) -> Stream {
+        self.io.into_inner()
+    }
+
+    /// What the client's side has acknowledged.
+    fn taken(&self) -> u64 {
+        self.written.saturating_sub(unsent(self.io.inner().as_fd()))
+    }
+
+    /// Ready when the client has ended its side, or has had its time.
+    fn poll_last_words(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let last_words = self.last_words.get_or_insert_with(LastWords::new);
+        let mut piece = [0; PIECE_BYTES];
+        let is_over = loop {
+            let mut into = ReadBuf::new(&mut piece);
+            match Pin::new(self.io.inner_mut()).poll_read(context, &mut into) {
+                Poll::Ready(Ok(())) if into.filled().is_empty() => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if last_words.heard(into.filled().len()) => {}
+                Poll::Ready(Ok(())) => break true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => break Instant::now() >= last_words.end,
+            }
+        };
+        if is_over {
+            debug!(last_words.discarded, "a client sends on behind its answer");
+            self.metrics.count_of(Metric::RequestCutOff, &["unread"], 1);
+            return Poll::Ready(());
+        }
+        last_words.until.as_mut().poll(context)
+    }
+
+    /// What became of a write; an error when it has waited for too long.
+    fn judged(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(result) = written {
+            self.written += result.as_ref().map_or(0, |bytes| *bytes as u64);
+            self.stalled = None;
+            return Poll::Ready(result);
+        }
+        let (patience, taken) = (self.patience, self.taken());
+        let stalled = self.stalled.get_or_insert_with(|| {
+            let until = Box::pin(sleep_until(Instant::now() + patience));
+            Stalled { taken, until }
+        });
+        while stalled.until.as_mut().poll(context).is_ready() {
+            let least = MIN_BYTES_PER_SECOND * patience.as_millis() as u64 / 1000;
+            if taken.saturating_sub(stalled.taken) < least.max(1) {
+                debug!(taken, "a client does not take its response");
+                // Nor does the system keep what it has not taken, for minutes.
+                let _ = set_socket_linger(self.io.inner(), Some(Duration::ZERO));
+                self.metrics.count_of(Metric::RequestCutOff, &["response"], 1);
+                let problem = "the client does not take its response";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, problem)));
+            }
+            stalled.taken = taken;
+            stalled.until.as_mut().reset(Instant::now() + patience);
+        }
+        Poll::Pending
+    }
+}
+
+/// What the system holds of what was written, until the other side has it.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "rustix has no name for it")]
+fn unsent(socket: BorrowedFd<'_>) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open as long as it is borrowed, and SIOCOUTQ, which is this
+    // number, writes one int.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done == 0 { u64::try_from(bytes).unwrap_or_default() } else { 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unsent(_: BorrowedFd<'_>) -> u64 {
+    0
+}
+
+impl Read for Paced {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, into)
+    }
+}
+
+impl Write for Paced {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.judged(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, bytes);
+        self.judged(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.last_words.is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
+        }
+        self.poll_last_words(context).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    async fn pair() -> (Paced, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        (Paced::new(server.into(), PATIENCE, Metrics::none()), client)
+    }
+
+    /// Writes until so much is written.
+    async fn write(paced: &mut Paced, bytes: usize) -> io::Result<()> {
+        let (piece, mut written) = (vec![0; 64 * 1024], 0);
+        while written < bytes {
+            written += poll_fn(|context| Pin::new(&mut *paced).poll_write(context, &piece)).await?;
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_cut_off() {
+        let (mut paced, _client) = pair().await;
+        let writing = write(&mut paced, usize::MAX);
+        let error = timeout(Duration::from_secs(20), writing).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// What a client gets that sends so much before it reads.
+    async fn sends(bytes: usize) -> (io::Result<String>, Paced) {
+        let (mut paced, client) = pair().await;
+        let (mut reading, mut writing) = client.into_split();
+        let answer = b"an answer";
+        poll_fn(|context| Pin::new(&mut paced).poll_write(context, answer)).await.unwrap();
+        let closing = async {
+            poll_fn(|context| Pin::new(&mut paced).poll_shutdown(context)).await.unwrap();
+            paced
+        };
+        let asking = async {
+            let (piece, mut sent, mut text) = (vec![0; 64 * 1024], 0, String::new());
+            while sent < bytes {
+                sent += writing.write(&piece).await?;
+            }
+            reading.read_to_string(&mut text).await?;
+            drop(writing);
+            Ok::<_, io::Error>(text)
+        };
+        let (text, paced) = tokio::join!(asking, closing);
+        (text, paced)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_still_sends_has_its_answer() {
+        let (text, paced) = sends(20_000_000).await;
+        assert_eq!(text.unwrap(), "an answer");
+        assert!(paced.last_words.unwrap().discarded >= 20_000_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_sends_nothing_and_stays_is_waited_for_no_longer() {
+        let (mut paced, _client) = pair().await;
+        let began = Instant::now();
+        poll_fn(|context| Pin::new(&mut paced).poll_shutdown(context)).await.unwrap();
+        let waited = began.elapsed();
+        assert!(waited >= DISCARD_IDLE_TIMEOUT && waited < DISCARD_TIMEOUT, "{waited:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_sends_for_ever_is_not_read_for_ever() {
+        let ((), discarded) = timeout(Duration::from_secs(60), async {
+            let (mut paced, mut client) = pair().await;
+            let sending = async move {
+                let piece = vec![0; 64 * 1024];
+                while client.write_all(&piece).await.is_ok() {}
+            };
+            let closing = async move {
+                poll_fn(|context| Pin::new(&mut paced).poll_shutdown(context)).await.unwrap();
+                paced.last_words.take().unwrap().discarded
+            };
+            tokio::join!(sending, closing)
+        })
+        .await
+        .unwrap();
+        let past = discarded - MAX_DISCARDED_BYTES;
+        assert!(past > 0 && past <= PIECE_BYTES, "{discarded}");
+    }
+
+    #[tokio::test]
+    async fn one_that_reads_slowly_is_not() {
+        let (mut paced, mut client) = pair().await;
+        let bytes = 16 * 1024 * 1024;
+        let reading = async move {
+            let (mut into, mut all) = (vec![0; 512 * 1024], 0);
+            while all < bytes {
+                all += client.read(&mut into).await.unwrap();
+                tokio::time::sleep(PATIENCE / 10).await;
+            }
+        };
+        let (written, ()) = tokio::join!(write(&mut paced, bytes), reading);
+        written.unwrap();
+        assert!(paced.taken() <= paced.written && paced.stalled.is_none());
+    }
+}

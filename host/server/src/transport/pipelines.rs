@@ -1,0 +1,253 @@
+//! Events over HTTP: `POST /pipelines/NAME/events`, where `[pipelines.NAME.http]`
+//! says so. What operators ask of pipelines is the admin interface's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use millrace_pipeline::{Bounds, Format, Handover, IngestError, NotTaken, Pipeline};
+use millrace_telemetry::{Metric, wall_ms};
+use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::coding::{self, Coding, CodingError};
+use super::http::{self, Body, BodyRead};
+use crate::config::IngestConfig;
+use crate::secret::Secret;
+use crate::server::Shared;
+use crate::token;
+
+/// What of a body is read and handed over where it came in, on a thread whose
+/// connections wait meanwhile: some tens of microseconds. A larger one goes elsewhere.
+const SMALL_BODY_BYTES: usize = 16 * 1024;
+
+/// Answers a request for something below `/pipelines`.
+pub(super) async fn respond(
+    below: String,
+    request: Request<Incoming>,
+    shared: &Arc<Shared>,
+) -> Response<Body> {
+    let mut parts = below.trim_matches('/').split('/');
+    let (name, rest) = (parts.next().unwrap_or_default(), parts.collect::<Vec<_>>());
+    let answered = match (name, rest.as_slice()) {
+        (name, ["events"]) if !name.is_empty() => ingest(name, request, shared).await,
+        _ => {
+            let text = "not found; POST /pipelines/NAME/events takes events, and operators ask \
+                        the admin interface\n";
+            Err(refused(StatusCode::NOT_FOUND, text))
+        }
+    };
+    answered.unwrap_or_else(|refused| *refused)
+}
+
+/// Boxed, as few requests are refused.
+type Refusal = Box<Response<Body>>;
+type Answer = Result<Response<Body>, Refusal>;
+
+/// Takes events.
+async fn ingest(name: &str, request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
+    let pipeline = shared.pipelines.get(name).map(Arc::clone).zip(shared.ingest.get(name));
+    let Some((pipeline, config)) = pipeline else {
+        let text = format!("no pipeline {name:?} takes events: add [pipelines.{name}.http]\n");
+        return Err(refused(StatusCode::NOT_FOUND, &text));
+    };
+    if request.method() != Method::POST {
+        return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "POST is expected\n"));
+    }
+    let opens = format!("[pipelines.{name}.http] token");
+    check_token(request.headers(), config.token.as_ref(), &opens)?;
+    let format = format(request.headers()).map_err(|error| refuse(&error))?;
+    let coding = Coding::of(request.headers()).map_err(|found| not_understood(&found))?;
+    let body = body(request, config, shared).await?;
+    let bounds =
+        Bounds { max_events: config.max_events, max_event_bytes: pipeline.max_event_bytes() };
+    let is_small = body.len() <= SMALL_BODY_BYTES && coding == Coding::Identity;
+    let brought = Brought { format, coding, body, max_bytes: config.max_body_bytes, bounds };
+    let patience = pipeline.waits().then(|| Duration::from_millis(config.wait_ms));
+    let handing_over = hand_over(pipeline, brought, patience);
+    let handed = if is_small {
+        handing_over.await
+    } else {
+        let elsewhere = AbortOnDropHandle::new(shared.runtime.spawn(handing_over));
+        elsewhere.await.map_err(|_| {
+            refused(StatusCode::INTERNAL_SERVER_ERROR, "the events were not handed over\n")
+        })?
+    };
+    let retry_after_ms = shared.socket.retry_after_ms;
+    let mut response = match handed {
+        Ok(accepted) => {
+            answer(StatusCode::ACCEPTED, &json!({ "accepted": accepted, "rejected": 0 }))
+        }
+        Err(failed) => failed.response(retry_after_ms),
+    };
+    response.extensions_mut().insert(BodyRead);
+    Ok(response)
+}
+
+/// What a request brought.
+struct Brought {
+    format: Format,
+    coding: Coding,
+    body: Bytes,
+    /// Of the body once it is decoded.
+    max_bytes: usize,
+    bounds: Bounds,
+}
+
+/// Why no event of a body was taken.
+enum Failed {
+    Coding(Coding, CodingError, usize),
+    Ingest(IngestError),
+    NotTaken(NotTaken, usize),
+    /// It is not safe where it is kept.
+    Unsafe(String),
+}
+
+/// Hands over what a request brought, all or nothing; how many events it was.
+async fn hand_over(
+    pipeline: Arc<Pipeline>,
+    brought: Brought,
+    patience: Option<Duration>,
+) -> Result<usize, Failed> {
+    let Brought { format, coding, body, max_bytes, bounds } = brought;
+    let body = match coding {
+        Coding::Identity => body,
+        coding => {
+            let decoded = coding.decode(&body, max_bytes);
+            decoded.map_err(|error| Failed::Coding(coding, error, max_bytes))?.into()
+        }
+    };
+    let events = format.events(&body, bounds, wall_ms()).map_err(Failed::Ingest)?;
+    drop(body);
+    let count = events.len();
+    let handed = pipeline.enqueue_whole(events, patience).await;
+    let mut handover = handed.map_err(|not_taken| Failed::NotTaken(not_taken, count))?;
+    handover.safe().await.map_err(|error| Failed::Unsafe(error.to_string()))?;
+    match handover {
+        Handover { accepted, ref refused, .. } if refused.is_empty() => Ok(accepted),
+        _ => Err(Failed::Unsafe("some events could not be kept".to_owned())),
+    }
+}
+
+impl Failed {
+    /// What is for now gets a status with which programs that ship logs send all again;
+    /// with others they give it up.
+    fn response(&self, retry_after_ms: u64) -> Response<Body> {
+        match self {
+            Self::Coding(_, CodingError::TooLarge, max) => {
+                let text = format!(
+                    "the body has more than {max} bytes once it is decoded (http.max_body_bytes)\n"
+                );
+                http::text(StatusCode::PAYLOAD_TOO_LARGE, &text)
+            }
+            Self::Coding(coding, CodingError::Invalid(error), _) => {
+                let coding = coding.as_str();
+                let text = format!("the body is not {coding}, as content-encoding says: {error}\n");
+                http::text(StatusCode::BAD_REQUEST, &text)
+            }
+            Self::Ingest(error) => *refuse(error),
+            Self::NotTaken(not_taken, count) if not_taken.is_for_now() => {
+                let told = json!({
+                    "accepted": 0, "rejected": count, "reason": not_taken.to_string()
+                });
+                let status = match not_taken {
+                    NotTaken::Closed => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::TOO_MANY_REQUESTS,
+                };
+                come_again(answer(status, &told), retry_after_ms)
+            }
+            Self::NotTaken(not_taken, _) => {
+                http::text(StatusCode::PAYLOAD_TOO_LARGE, &format!("{not_taken}\n"))
+            }
+            Self::Unsafe(problem) => {
+                let text = format!("{problem}; send them again\n");
+                come_again(http::text(StatusCode::SERVICE_UNAVAILABLE, &text), retry_after_ms)
+            }
+        }
+    }
+}
+
+/// Says when to come again, in whole seconds.
+fn come_again(mut response: Response<Body>, after_ms: u64) -> Response<Body> {
+    let seconds = HeaderValue::from(after_ms.div_ceil(1000).max(1));
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
+}
+
+/// How the body carries events.
+fn format(headers: &HeaderMap) -> Result<Format, IngestError> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    Format::of(content_type, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
+}
+
+/// The answer to a body that is compressed in another way.
+fn not_understood(found: &str) -> Refusal {
+    let accepted = coding::ACCEPTED;
+    let text = format!("content-encoding is {found:?}; {accepted} or none is expected\n");
+    let mut refusal = refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
+    refusal.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+    refusal
+}
+
+fn refuse(error: &IngestError) -> Refusal {
+    let status = match error {
+        IngestError::Format(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        IngestError::Invalid(_) => StatusCode::BAD_REQUEST,
+        IngestError::TooLarge { .. } | IngestError::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+    };
+    refused(status, &format!("{error}\n"))
+}
+
+fn refused(status: StatusCode, text: &str) -> Refusal {
+    Box::new(http::text(status, text))
+}
+
+fn check_token(headers: &HeaderMap, expected: Option<&Secret>, key: &str) -> Result<(), Refusal> {
+    if token::admits(expected, token::bearer(headers)) {
+        return Ok(());
+    }
+    let text = format!("give {key}: authorization: Bearer …\n");
+    Err(refused(StatusCode::UNAUTHORIZED, &text))
+}
+
+/// The body, if it comes in time and is not too large.
+async fn body(
+    request: Request<Incoming>,
+    config: &IngestConfig,
+    shared: &Shared,
+) -> Result<Bytes, Refusal> {
+    let (max, timeout_ms) = (config.max_body_bytes, config.timeout_ms);
+    let too_large = || {
+        let text = format!("the body has more than {max} bytes (http.max_body_bytes)\n");
+        refused(StatusCode::PAYLOAD_TOO_LARGE, &text)
+    };
+    // Not read at all: who waits to be told to go on need not send it.
+    if request.body().size_hint().lower() > max as u64 {
+        return Err(too_large());
+    }
+    let coming = Limited::new(request.into_body(), max).collect();
+    let came = tokio::time::timeout(Duration::from_millis(timeout_ms), coming).await;
+    match came {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => {
+            Err(refused(StatusCode::BAD_REQUEST, "the body broke off; send all of it again\n"))
+        }
+        Err(_) => {
+            shared.metrics.count_of(Metric::RequestCutOff, &["body"], 1);
+            let text = format!("the body did not come within {timeout_ms} ms (http.timeout_ms)\n");
+            Err(refused(StatusCode::REQUEST_TIMEOUT, &text))
+        }
+    }
+}
+
+fn answer(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = http::text(status, &format!("{value}\n"));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,112 @@
+//! The threads that serve connections: one for each core, each with a listener and
+//! a runtime of its own.
+//!
+//! A connection stays on the thread that accepted it, so that nothing of it goes from
+//! one core's caches to another's, and its thread can have the messages of all its
+//! connections handled together ([`super::round`]). What takes longer goes on
+//! elsewhere: tasks of plugins, pipelines and operators' requests are on the runtime
+//! the server was started from.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use millrace_telemetry::watch_lag;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use super::door::Door;
+use super::listeners::{Listeners, SocketFile, Unstarted, threads};
+use super::slice::ask_for_short_slices;
+use super::{accept, pace, round, traffic};
+use crate::outbox::wake_for_others;
+use crate::server::Shared;
+
+/// How long files may still be read when a thread ends.
+const LAST_READS: Duration = Duration::from_millis(500);
+
+/// Threads that serve connections until they are dropped.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    threads: Vec<Thread>,
+    /// Of Unix sockets, which go with the server.
+    _files: Vec<SocketFile>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    /// Dropping it ends the thread.
+    _running: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Threads {
+    /// Starts accepting, each by its door.
+    pub(crate) fn start(
+        all: Vec<(Listeners, Arc<Door>)>,
+        shared: &Arc<Shared>,
+    ) -> io::Result<Self> {
+        let mut of_threads: Vec<_> = (0..threads()).map(|_| Vec::new()).collect();
+        let mut files = Vec::new();
+        for (listeners, door) in all {
+            let (each, file) = listeners.into_parts();
+            for (of_thread, listener) in of_threads.iter_mut().zip(each) {
+                of_thread.push((listener, Arc::clone(&door)));
+            }
+            files.extend(file);
+        }
+        let start = |listeners| {
+            let metrics = shared.metrics.clone();
+            let park = move || {
+                traffic::count(&metrics);
+                pace::pause();
+            };
+            let runtime =
+                Builder::new_current_thread().enable_all().on_thread_park(park).build()?;
+            let (running, ended) = oneshot::channel();
+            let shared = Arc::clone(shared);
+            let serve = move || {
+                serve(&runtime, listeners, &shared, ended);
+                // Reading a file may block a thread for ever, and does not hold up the end.
+                runtime.shutdown_timeout(LAST_READS);
+            };
+            let thread = thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
+            Ok(Thread { _running: running, thread })
+        };
+        let threads = of_threads.into_iter().map(start).collect::<io::Result<_>>()?;
+        Ok(Self { threads, _files: files })
+    }
+
+    /// Ends them; blocks until they have ended, and with them all connections.
+    pub(crate) fn end(self) {
+        let threads: Vec<_> = self.threads.into_iter().map(|thread| thread.thread).collect();
+        for thread in threads {
+            // An error when it panicked, of which the log has told.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(
+    runtime: &Runtime,
+    listeners: Vec<(Unstarted, Arc<Door>)>,
+    shared: &Arc<Shared>,
+    ended: oneshot::Receiver<()>,
+) {
+    ask_for_short_slices();
+    runtime.block_on(async {
+        for (listener, door) in listeners {
+            match listener.start() {
+                Ok(listener) => drop(tokio::spawn(accept(listener, door, Arc::clone(shared)))),
+                Err(error) => return tracing::error!(%error, "failed to listen"),
+            }
+        }
+        tokio::spawn(round::run());
+        tokio::spawn(wake_for_others());
+        tokio::spawn(watch_lag(shared.metrics.clone()));
+        // An error: whoever has the other end drops it.
+        let _ = ended.await;
+    });
+    traffic::count(&shared.metrics);
+}

@@ -1,0 +1,178 @@
+//! The one clock of a connection: its idle timeout, how long a message may take to come
+//! and its answers to go, and its channels' timers.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use millrace_session::channel;
+
+/// Timers of one connection. A further one is dropped, with a line in the log.
+const MAX_TIMERS: usize = 1_000;
+/// No timer runs for longer; it keeps deadlines within what a clock can tell.
+const MAX_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What the clock says.
+#[derive(Debug)]
+pub(super) enum Tick {
+    /// Nothing was received for the idle timeout.
+    Idle,
+    /// A message has begun to come and does not come whole.
+    Unfinished,
+    /// What is written to the client is not taken.
+    Stalled,
+    /// A channel's timer has run out.
+    Timer(Timer),
+}
+
+/// A timer of a channel.
+#[derive(Debug)]
+pub(super) struct Timer {
+    pub(super) context: Arc<channel::Context>,
+    pub(super) name: String,
+}
+
+/// One sleep for all deadlines, set to the next.
+#[derive(Debug)]
+pub(super) struct Timers {
+    sleep: Pin<Box<Sleep>>,
+    idle_timeout: Duration,
+    received_at: Instant,
+    /// When a message that has begun to come has to be whole.
+    whole_by: Option<Instant>,
+    /// When some of what is written has to be taken.
+    taken_by: Option<Instant>,
+    queue: BinaryHeap<Reverse<Entry>>,
+    started: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Instant,
+    /// Timers of the same instant run out in the order they were started.
+    number: u64,
+    timer: Timer,
+}
+
+impl Timers {
+    pub(super) fn new(idle_timeout: Duration) -> Self {
+        let received_at = Instant::now();
+        let sleep = Box::pin(sleep_until(received_at + idle_timeout));
+        Self {
+            sleep,
+            idle_timeout,
+            received_at,
+            whole_by: None,
+            taken_by: None,
+            queue: BinaryHeap::new(),
+            started: 0,
+        }
+    }
+
+    /// When the message that has begun to come has to be whole, if one has.
+    pub(super) fn whole_by(&mut self, at: Option<Instant>) {
+        if self.whole_by != at {
+            self.whole_by = at;
+            self.look_at(at);
+        }
+    }
+
+    /// When the client has to have taken some of what is written to it, if anything waits.
+    pub(super) fn taken_by(&mut self, at: Option<Instant>) {
+        if self.taken_by != at {
+            self.taken_by = at;
+            self.look_at(at);
+        }
+    }
+
+    fn look_at(&mut self, at: Option<Instant>) {
+        if let Some(at) = at.filter(|at| *at < self.sleep.deadline()) {
+            self.sleep.as_mut().reset(at);
+        }
+    }
+
+    /// Forgets the timers of a channel that has gone.
+    pub(super) fn forget(&mut self, channel: channel::ChannelId) {
+        if !self.queue.is_empty() {
+            self.queue.retain(|Reverse(entry)| entry.timer.context.channel != channel);
+        }
+    }
+
+    /// The client was alive at this time. Cheap: the sleep is set anew only when it ends.
+    pub(super) fn received(&mut self, at: Instant) {
+        self.received_at = at;
+    }
+
+    /// Starts a timer.
+    pub(super) fn start(&mut self, after: Duration, timer: Timer) {
+        if self.queue.len() >= MAX_TIMERS {
+            tracing::warn!(topic = %timer.context.topic,
+                "a timer is dropped: {MAX_TIMERS} are running on this connection");
+            return;
+        }
+        let at = Instant::now() + after.min(MAX_AFTER);
+        self.started += 1;
+        self.queue.push(Reverse(Entry { at, number: self.started, timer }));
+        self.look_at(Some(at));
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Tick> {
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= now)
+                && let Some(Reverse(entry)) = self.queue.pop()
+            {
+                return Poll::Ready(Tick::Timer(entry.timer));
+            }
+            let idle_at = self.received_at + self.idle_timeout;
+            let deadlines = [
+                (Some(idle_at), Tick::Idle),
+                (self.whole_by, Tick::Unfinished),
+                (self.taken_by, Tick::Stalled),
+            ];
+            let mut next = self.queue.peek().map(|Reverse(entry)| entry.at);
+            for (at, tick) in deadlines {
+                let Some(at) = at else { continue };
+                if at <= now {
+                    return Poll::Ready(tick);
+                }
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+            self.sleep.as_mut().reset(next.unwrap_or(idle_at));
+        }
+        Poll::Pending
+    }
+}
+
+// === impl Entry: ordered by time ===
+
+impl Entry {
+    fn key(&self) -> (Instant, u64) {
+        (self.at, self.number)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}

@@ -1,0 +1,109 @@
+//! What goes through the connections of a thread, added up until it waits: four counters
+//! for each message are a hundredth of its price.
+
+use std::cell::Cell;
+
+use millrace_telemetry::{Metric, Metrics, Published, Stamp, wall_ms};
+
+thread_local! {
+    static TALLY: Cell<Tally> = const { Cell::new(Tally::NONE) };
+}
+
+/// What has gone through, and is not counted yet.
+#[derive(Clone, Copy)]
+struct Tally {
+    frames_in: u32,
+    frames_out: u32,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Tally {
+    const NONE: Self = Self { frames_in: 0, frames_out: 0, bytes_in: 0, bytes_out: 0 };
+}
+
+/// The broadcasts that go through one connection.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    /// When those that are being written were published.
+    unwritten: Vec<Published>,
+}
+
+/// Room for so many broadcasts is kept for the next.
+const KEPT: usize = 16;
+/// Frames that are not counted yet: a thread that never waits counts too.
+const MOST_UNCOUNTED: u32 = 256;
+
+/// A frame came.
+pub(super) fn received(bytes: usize) {
+    let tally = TALLY.get();
+    let (frames_in, bytes_in) = (tally.frames_in + 1, tally.bytes_in + bytes as u64);
+    TALLY.set(Tally { frames_in, bytes_in, ..tally });
+}
+
+impl Traffic {
+    /// A frame is being written, of a broadcast perhaps.
+    pub(super) fn queued(&mut self, bytes: usize, published: Option<Published>) {
+        let tally = TALLY.get();
+        let (frames_out, bytes_out) = (tally.frames_out + 1, tally.bytes_out + bytes as u64);
+        TALLY.set(Tally { frames_out, bytes_out, ..tally });
+        self.unwritten.extend(published);
+    }
+
+    /// Everything is written.
+    pub(super) fn written(&mut self, metrics: &Metrics) {
+        let Tally { frames_in, frames_out, .. } = TALLY.get();
+        if frames_in + frames_out >= MOST_UNCOUNTED {
+            count(metrics);
+        }
+        if self.unwritten.is_empty() {
+            return;
+        }
+        let now = Stamp::now();
+        for Published { at, origin } in self.unwritten.drain(..) {
+            metrics.time(Metric::BroadcastDelivery, now.since(at));
+            origin.inspect(|origin| origin.delivered(wall_ms()));
+        }
+        self.unwritten.shrink_to(KEPT);
+    }
+}
+
+/// Counts what has gone through this thread. Called before it waits, and when it ends.
+pub(super) fn count(metrics: &Metrics) {
+    let Tally { frames_in, frames_out, bytes_in, bytes_out } = TALLY.replace(Tally::NONE);
+    let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+    if frames_in > 0 {
+        metrics.count(Metric::SocketFramesIn, frames_in.into());
+        metrics.count(Metric::SocketBytesIn, bytes(bytes_in));
+    }
+    if frames_out > 0 {
+        metrics.count(Metric::SocketFramesOut, frames_out.into());
+        metrics.count(Metric::SocketBytesOut, bytes(bytes_out));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_counted_when_there_are_many_and_when_the_thread_waits() {
+        let (metrics, mut traffic) = (Metrics::kept(), Traffic::default());
+        let so_far = || {
+            let metrics_of =
+                [Metric::SocketFramesIn, Metric::SocketBytesIn, Metric::SocketFramesOut];
+            metrics_of.map(|metric| metrics.total_of(metric, &[]))
+        };
+        for _ in 0..MOST_UNCOUNTED - 1 {
+            received(10);
+        }
+        traffic.written(&metrics);
+        assert_eq!(so_far(), [0, 0, 0]);
+        traffic.queued(10, None);
+        traffic.written(&metrics);
+        assert_eq!(so_far(), [255, 2550, 1]);
+        traffic.queued(10, None);
+        count(&metrics);
+        assert_eq!(so_far(), [255, 2550, 2]);
+    }
+}

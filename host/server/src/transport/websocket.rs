@@ -1,0 +1,357 @@
+//! A WebSocket as something to poll: frames in, frames out, and its end.
+
+use std::pin::Pin;
+use std::task::ready;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, Sink, SinkExt, Stream};
+use millrace_wire::{CloseReason, Frame};
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
+
+use super::read_ahead::{ReadAhead, ReadEnd};
+
+/// Every connection keeps a buffer of this size, and filling it puts zeros there
+/// first, so small is cheap in both ways. The socket is read in larger pieces.
+const READ_BUFFER_BYTES: usize = 1024;
+/// Frames are gathered up to this size before they are written without being
+/// asked to.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// What the library may gather when the system takes nothing: the answers to the pings
+/// of one turn, and a frame.
+const MAX_WRITE_BUFFER_BYTES: usize = 1024 * 1024;
+/// A frame of so many bytes is written directly.
+const DIRECT_BYTES: usize = WRITE_BUFFER_BYTES;
+/// After a message of more than this, the library's buffers are made anew: they never
+/// shrink, and most messages are small.
+const KEPT_BUFFER_BYTES: usize = 64 * 1024;
+/// How long a client has to answer a close, and to stop sending.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One WebSocket, after its handshake.
+#[derive(Debug)]
+pub(super) struct WebSocket {
+    /// `None` if its buffers could not be made anew: it is broken then.
+    stream: Option<WebSocketStream<ReadAhead>>,
+    unflushed: bool,
+    /// To be written directly, after what the library has gathered. Few connections have
+    /// one.
+    large: Option<Box<Frame>>,
+    /// Messages and control frames that were received, in all.
+    received: u64,
+    /// The library's buffer is as large as a large message.
+    is_bloated: bool,
+}
+
+/// The first byte of a frame that is a whole text message, and of a binary one.
+const WHOLE_TEXT: u8 = 0x81;
+const WHOLE_BINARY: u8 = 0x82;
+
+/// What came from the client.
+#[derive(Debug)]
+pub(super) enum Received {
+    Frame(Frame),
+    /// A ping or pong, which is answered by itself.
+    Control,
+    /// The client says no more, and may still hear what it has asked for.
+    Ended,
+    End(End),
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client sent a close frame, with this code if any; it is echoed.
+    ByClient(Option<u16>),
+    /// The connection broke.
+    Broken,
+    /// The server closes it, with a text for the close frame.
+    ByServer(CloseReason, String),
+}
+
+impl End {
+    pub(super) fn by_server(reason: CloseReason) -> Self {
+        Self::ByServer(reason, reason.text().to_owned())
+    }
+
+    /// The close code for metrics, those of RFC 6455 as they are.
+    pub(super) fn code(&self) -> &'static str {
+        let code = match self {
+            Self::ByClient(code) => code.unwrap_or(1005),
+            Self::Broken => 1006,
+            Self::ByServer(reason, _) => reason.code(),
+        };
+        match code {
+            1000 => "1000",
+            1001 => "1001",
+            1002 => "1002",
+            1003 => "1003",
+            1005 => "1005",
+            1006 => "1006",
+            1007 => "1007",
+            1008 => "1008",
+            1009 => "1009",
+            1010 => "1010",
+            1011 => "1011",
+            1012 => "1012",
+            1013 => "1013",
+            1014 => "1014",
+            _ => "other",
+        }
+    }
+
+    /// One word for metrics.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::ByClient(_) => "client",
+            Self::Broken => "broken",
+            Self::ByServer(reason, _) => reason.as_str(),
+        }
+    }
+}
+
+impl WebSocket {
+    /// Takes over a stream whose handshake is done.
+    pub(super) async fn new(stream: ReadAhead, max_frame_bytes: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
+            .max_message_size(Some(max_frame_bytes))
+            .max_frame_size(Some(max_frame_bytes));
+        let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        let stream = Some(stream);
+        Self { stream, unflushed: false, large: None, received: 0, is_bloated: false }
+    }
+
+    /// The stream below, unless it is broken.
+    fn below(&mut self) -> Option<&mut ReadAhead> {
+        self.stream.as_mut().map(WebSocketStream::get_mut)
+    }
+
+    /// Lets so many bytes be read before the next turn; see [`ReadAhead::allow`].
+    pub(super) fn allow(&mut self, bytes: usize) {
+        if let Some(below) = self.below() {
+            below.allow(bytes);
+        }
+    }
+
+    /// Whether there may be more to read than was allowed.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.get_ref().is_cut_short())
+    }
+
+    /// What was read since this was last asked, in bytes and whole frames.
+    pub(super) fn take_read(&mut self) -> (usize, u32) {
+        self.below().map_or((0, 0), ReadAhead::take_read)
+    }
+
+    /// Bytes that have come of a message that is not whole, and how many it has
+    /// announced to have at least.
+    pub(super) fn unfinished(&self) -> (u64, u64) {
+        let frames = self.stream.as_ref().map(|stream| &stream.get_ref().frames);
+        frames.map_or((0, 0), |frames| (frames.unfinished(), frames.announced()))
+    }
+
+    /// What the system has taken of what was written, in bytes since the start.
+    pub(super) fn written(&self) -> u64 {
+        self.stream.as_ref().map_or(0, |stream| stream.get_ref().written())
+    }
+
+    /// The next thing from the client.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        if self.is_bloated {
+            self.shrink();
+        }
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Received::End(End::Broken)) };
+        let Poll::Ready(message) = Pin::new(&mut *stream).poll_next(cx) else {
+            return match stream.get_ref().end() {
+                Some(ReadEnd::Ended) => Poll::Ready(Received::Ended),
+                Some(ReadEnd::Closed(code)) => {
+                    Poll::Ready(Received::End(End::ByClient(Some(code))))
+                }
+                None => Poll::Pending,
+            };
+        };
+        self.received += 1;
+        Poll::Ready(match message {
+            Some(Ok(Message::Text(text))) => Received::Frame(self.own(Frame::Text(text))),
+            Some(Ok(Message::Binary(bytes))) => Received::Frame(self.own(Frame::Binary(bytes))),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                // The answer to a ping waits to be flushed.
+                self.unflushed = true;
+                Received::Control
+            }
+            Some(Ok(Message::Close(frame))) => {
+                Received::End(End::ByClient(frame.map(|frame| frame.code.into())))
+            }
+            Some(Err(error)) => Received::End(end_of(&error)),
+            None => Received::End(End::Broken),
+        })
+    }
+
+    /// A frame that keeps no more memory alive than it has itself: a small one after a
+    /// large one may be in the large one's buffer.
+    fn own(&mut self, frame: Frame) -> Frame {
+        if frame.len() > KEPT_BUFFER_BYTES {
+            self.is_bloated = true;
+            return frame;
+        }
+        match frame {
+            _ if !self.is_bloated => frame,
+            Frame::Text(text) => Frame::Text(text.as_str().to_owned().into()),
+            Frame::Binary(bytes) => Frame::Binary(Bytes::copy_from_slice(&bytes)),
+        }
+    }
+
+    /// Makes the library's buffers anew, once there is nothing in them.
+    fn shrink(&mut self) {
+        let is_empty = |stream: &mut WebSocketStream<ReadAhead>| {
+            let frames = &stream.get_ref().frames;
+            frames.announced() == 0 && frames.whole() == self.received
+        };
+        if self.unflushed {
+            return;
+        }
+        if let Some(stream) = self.stream.take_if(is_empty) {
+            let config = *stream.get_config();
+            let anew =
+                WebSocketStream::from_raw_socket(stream.into_inner(), Role::Server, Some(config));
+            // It waits for nothing.
+            self.stream = anew.now_or_never();
+            self.is_bloated = false;
+        }
+    }
+
+    /// Whether this frame, the last that came, came with nothing else: as far as its
+    /// size tells.
+    pub(super) fn was_alone(&self, frame: &Frame) -> bool {
+        // Its length, one byte or more, comes after one for its kind and before four to
+        // mask it.
+        let header = match frame.len() {
+            0..126 => 6,
+            126..65_536 => 8,
+            _ => 14,
+        };
+        let last_read = self.stream.as_ref().map(|stream| stream.get_ref().last_read());
+        last_read == Some(header + frame.len())
+    }
+
+    /// Whether a frame can be queued without the last ones piling up.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        ready!(self.poll_large(cx))?;
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
+        Pin::new(stream).poll_ready(cx).map_err(|error| end_of(&error))
+    }
+
+    /// Queues a frame; call only when [`Self::poll_ready`] says so.
+    pub(super) fn queue(&mut self, frame: Frame) -> Result<(), End> {
+        self.unflushed = true;
+        if frame.len() >= DIRECT_BYTES {
+            self.large = Some(Box::new(frame));
+            return Ok(());
+        }
+        let message = match frame {
+            Frame::Text(text) => Message::Text(text),
+            Frame::Binary(bytes) => Message::Binary(bytes),
+        };
+        let Some(stream) = &mut self.stream else { return Err(End::Broken) };
+        Pin::new(stream).start_send(message).map_err(|error| end_of(&error))
+    }
+
+    /// Writes what is queued.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_large(cx))?;
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
+        let flushed = Pin::new(stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.unflushed = false;
+        }
+        flushed.map_err(|error| end_of(&error))
+    }
+
+    /// Ready when no large frame is on its way any more.
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
+        if self.large.is_some() {
+            ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(|error| end_of(&error))?;
+            match self.large.take().map(|frame| *frame) {
+                Some(Frame::Text(text)) => stream.get_mut().direct(WHOLE_TEXT, text.into()),
+                Some(Frame::Binary(bytes)) => stream.get_mut().direct(WHOLE_BINARY, bytes),
+                None => {}
+            }
+        }
+        stream.get_mut().poll_direct(cx).map_err(|_| End::Broken)
+    }
+
+    /// Says goodbye, within [`CLOSE_TIMEOUT`].
+    pub(super) async fn close(self, end: End) {
+        let Some(mut stream) = self.stream else { return };
+        let goodbye = async {
+            match end {
+                End::ByClient(Some(code)) if stream.get_ref().end().is_some() => {
+                    // The library has not seen it.
+                    let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
+                    stream.close(Some(frame)).await.unwrap_or_default();
+                }
+                // The echo is queued and only has to be written.
+                End::ByClient(_) => stream.flush().await.unwrap_or_default(),
+                End::Broken => return,
+                End::ByServer(reason, text) => {
+                    let frame = CloseFrame {
+                        code: CloseCode::from(reason.code()),
+                        reason: cut(&text).into(),
+                    };
+                    // The client may be gone, which is as well.
+                    stream.close(Some(frame)).await.unwrap_or_default();
+                }
+            }
+            linger(stream.get_mut()).await;
+        };
+        // A client that goes on sending or never answers is cut off.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+}
+
+/// Reads until the client closes too. A socket closed with bytes unread is
+/// reset, and the client would never see the close frame.
+async fn linger(stream: &mut ReadAhead) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    stream.skip_rest().await;
+}
+
+/// A close frame has room for 123 bytes of text.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(123);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
+}
+
+fn end_of(error: &Error) -> End {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => End::ByServer(
+            CloseReason::TooBig,
+            format!("a message may have {max_size} bytes, found {size}"),
+        ),
+        Error::Utf8(_) => End::by_server(CloseReason::InvalidUtf8),
+        Error::Protocol(
+            tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        ) => End::Broken,
+        Error::Protocol(problem) => {
+            End::ByServer(CloseReason::ProtocolError, format!("websocket: {problem}"))
+        }
+        _ => End::Broken,
+    }
+}

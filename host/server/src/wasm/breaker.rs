@@ -1,0 +1,342 @@
+//! Holds back a plugin that traps again and again.
+//!
+//! Each trap costs an instance, and making one costs more than a call. A plugin
+//! of whose calls more than a third trap is not called for a while, if that is the
+//! plugin's doing and not some client's: many sources see faults, or nobody who has
+//! caused none is served well. A client that causes traps while others are served
+//! trips nothing here, however often it comes again, and is held back alone
+//! (`socket.max_faults`).
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use millrace_telemetry::Leaky;
+
+use super::limits::OnFaults;
+use super::party::Party;
+
+/// Weighs faults against good calls.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    policy: OnFaults,
+    /// Each fault adds [`FAULT`], each good call takes one off; at most [`MAX_SCORE`].
+    score: AtomicU32,
+    /// Whether the plugin is held back, for a call to know at a glance.
+    holds: AtomicBool,
+    /// When somebody who has made no fault was last served well, in milliseconds
+    /// since `began`; 0 is never. Noted only while there are faults.
+    served_well: AtomicU64,
+    began: Instant,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    hold: Option<Hold>,
+    /// Where faults come from; at most [`MAX_SOURCES`].
+    sources: Vec<(u64, Leaky)>,
+    /// When the first of these faults was.
+    since: Option<Instant>,
+}
+
+/// A plugin is not called.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    /// One call is let through after this, to see whether it goes well.
+    until: Instant,
+    /// How long it was this time.
+    backoff: Duration,
+    /// Whether that call is under way.
+    trying: bool,
+}
+
+/// What a fault weighs, in good calls.
+const FAULT: u32 = 2;
+/// The score that trips it: a hundred faults in a row.
+const MAX_SCORE: u32 = 100 * FAULT;
+/// As many faults of one source count at most; one is forgotten each second.
+const MAX_FAULTS_OF_SOURCE: f64 = 20.0;
+/// More than this is the plugin's doing, whoever is served well: at least five sources.
+const MANY_FAULTS: f64 = 4.0 * MAX_FAULTS_OF_SOURCE;
+/// Sources that are told apart. Those that fault least give way.
+const MAX_SOURCES: usize = 256;
+/// Nobody is served well when it was longer ago than this.
+const SERVED_WELL: Duration = Duration::from_secs(5);
+/// Nor before they had so long for it.
+const TIME_TO_SERVE: Duration = Duration::from_millis(50);
+/// How long a plugin is held back the first time.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// Twice as long each time, up to this.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// As long only those are let through who have not faulted, then anybody.
+const FOR_THE_BLAMELESS: Duration = Duration::from_secs(1);
+/// A source without a fault for so long has not faulted.
+const FORGIVEN: Duration = Duration::from_secs(60);
+
+impl Breaker {
+    pub(super) fn new(policy: OnFaults) -> Self {
+        Self {
+            policy,
+            score: AtomicU32::new(0),
+            holds: AtomicBool::new(false),
+            served_well: AtomicU64::new(0),
+            began: Instant::now(),
+            books: Mutex::default(),
+        }
+    }
+
+    /// Whether a call may be made; if not, when it is worth trying again.
+    pub(super) fn admit(&self, party: &Party) -> Result<(), Duration> {
+        if !self.is_holding() {
+            return Ok(());
+        }
+        self.admit_at(party, Instant::now())
+    }
+
+    fn admit_at(&self, party: &Party, now: Instant) -> Result<(), Duration> {
+        let mut books = self.books();
+        let is_blameless = !party.has_faulted && !books.has_faulted(party.source, now);
+        let Some(hold) = &mut books.hold else { return Ok(()) };
+        if self.policy == OnFaults::Closed {
+            return Err(MAX_BACKOFF);
+        }
+        // Not whoever causes the faults is to show whether it goes well again.
+        let due = if is_blameless { hold.until } else { hold.until + FOR_THE_BLAMELESS };
+        match due.checked_duration_since(now) {
+            Some(left) if !left.is_zero() => Err(left),
+            _ => {
+                // If nothing is heard of it, another follows.
+                hold.until = now + hold.backoff;
+                hold.trying = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether it holds the plugin back.
+    pub(super) fn is_holding(&self) -> bool {
+        self.holds.load(Ordering::Relaxed)
+    }
+
+    /// So many messages were handled well, some for a connection that has made no
+    /// fault, or all for others.
+    pub(super) fn succeeded(&self, messages: u64, has_blameless: bool) {
+        if self.score.load(Ordering::Relaxed) > 0 {
+            self.succeeded_at(messages, has_blameless, Instant::now());
+        }
+    }
+
+    fn succeeded_at(&self, messages: u64, has_blameless: bool, now: Instant) {
+        if self.is_holding() {
+            let mut books = self.books();
+            self.score.store(0, Ordering::Relaxed);
+            self.holds.store(false, Ordering::Relaxed);
+            *books = Books::default();
+            return;
+        }
+        if has_blameless {
+            self.served_well.store(self.millis(now), Ordering::Relaxed);
+        }
+        let less = u32::try_from(messages).unwrap_or(u32::MAX);
+        let paid = |score: u32| Some(score.saturating_sub(less));
+        let _ = self.score.fetch_update(Ordering::Relaxed, Ordering::Relaxed, paid);
+    }
+
+    /// A call of a party came to nothing; true when this holds the plugin back.
+    pub(super) fn faulted(&self, party: &Party) -> bool {
+        self.faulted_at(party, Instant::now())
+    }
+
+    fn faulted_at(&self, party: &Party, now: Instant) -> bool {
+        let mut books = self.books();
+        let add = |score: u32| Some((score + FAULT).min(MAX_SCORE));
+        let before = self.score.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let before = before.unwrap_or(MAX_SCORE);
+        if before == 0 {
+            books.since = Some(now);
+        }
+        books.add(party.source, now);
+        if before + FAULT < MAX_SCORE || self.policy == OnFaults::Open {
+            return false;
+        }
+        let backoff = match books.hold {
+            None if !books.is_plugins_doing(self.is_serving(now), now) => return false,
+            None => FIRST_BACKOFF,
+            Some(Hold { trying: true, backoff, .. }) => (backoff * 2).min(MAX_BACKOFF),
+            // It was under way when the breaker tripped, and says nothing new.
+            Some(Hold { trying: false, .. }) => return false,
+        };
+        books.hold = Some(Hold { until: now + backoff, backoff, trying: false });
+        self.holds.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Of how many sources faults came lately, and until when the plugin is held back.
+    pub(super) fn held(&self) -> (usize, String) {
+        let books = self.books();
+        let until = match (self.policy, books.hold) {
+            (OnFaults::Reload, Some(hold)) => {
+                format!("for {} ms, then one call is tried", hold.backoff.as_millis())
+            }
+            _ => "until another version is swapped in, or a restart".to_owned(),
+        };
+        (books.sources.len(), until)
+    }
+
+    /// Whether somebody is served well who has made no fault.
+    fn is_serving(&self, now: Instant) -> bool {
+        let last = self.served_well.load(Ordering::Relaxed);
+        last > 0 && last + millis(SERVED_WELL) > self.millis(now)
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        millis(now.saturating_duration_since(self.began)).max(1)
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn add(&mut self, source: u64, now: Instant) {
+        self.sources.retain(|(_, faults)| faults.since(now) < FORGIVEN);
+        let known = self.sources.iter_mut().find(|(known, _)| *known == source);
+        if let Some((_, faults)) = known {
+            return faults.add(MAX_FAULTS_OF_SOURCE, now);
+        }
+        if self.sources.len() >= MAX_SOURCES {
+            let level = |(_, faults): &(u64, Leaky)| faults.level(now);
+            let order = |a: &(usize, &(u64, Leaky)), b: &(usize, &(u64, Leaky))| {
+                level(a.1).total_cmp(&level(b.1))
+            };
+            if let Some((least, _)) = self.sources.iter().enumerate().min_by(order) {
+                self.sources.swap_remove(least);
+            }
+        }
+        self.sources.push((source, Leaky::at(1.0, now)));
+    }
+
+    fn has_faulted(&self, source: u64, now: Instant) -> bool {
+        let of_source =
+            |(known, faults): &(u64, Leaky)| *known == source && faults.since(now) < FORGIVEN;
+        self.sources.iter().any(of_source)
+    }
+
+    /// Whether faults that are many are the plugin's doing, not some client's.
+    fn is_plugins_doing(&self, is_serving: bool, now: Instant) -> bool {
+        let faults: f64 = self.sources.iter().map(|(_, faults)| faults.level(now)).sum();
+        let had_time = self.since.is_none_or(|since| now - since >= TIME_TO_SERVE);
+        faults > MANY_FAULTS || (!is_serving && had_time)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CULPRIT: Party = Party { number: 1, source: 1, has_faulted: true };
+    const OTHER: Party = Party { number: 2, source: 2, has_faulted: false };
+
+    /// Of one client that is alone.
+    fn tripped(policy: OnFaults, now: Instant) -> Breaker {
+        let breaker = Breaker::new(policy);
+        let mut at = now;
+        let trips = (0..MAX_SCORE / FAULT).filter(|_| {
+            at += TIME_TO_SERVE;
+            breaker.faulted_at(&CULPRIT, at)
+        });
+        assert_eq!(trips.count(), usize::from(policy != OnFaults::Open));
+        breaker
+    }
+
+    #[test]
+    fn a_plugin_that_always_traps_is_tried_less_and_less_often() {
+        let now = Instant::now();
+        let breaker = tripped(OnFaults::Reload, now);
+        let mut at = now + 100 * TIME_TO_SERVE;
+        assert_eq!(breaker.admit_at(&OTHER, at), Err(FIRST_BACKOFF));
+        for tries in 1..12 {
+            at += MAX_BACKOFF;
+            assert_eq!(breaker.admit_at(&OTHER, at), Ok(()), "try {tries}");
+            assert!(breaker.admit_at(&OTHER, at).is_err(), "one try at a time");
+            at += MAX_BACKOFF;
+            assert!(breaker.faulted_at(&CULPRIT, at));
+        }
+        assert_eq!(breaker.admit_at(&OTHER, at), Err(MAX_BACKOFF));
+    }
+
+    #[test]
+    fn a_good_call_lets_all_through_again() {
+        let now = Instant::now();
+        let breaker = tripped(OnFaults::Reload, now);
+        let at = now + 100 * TIME_TO_SERVE + FIRST_BACKOFF;
+        assert_eq!(breaker.admit_at(&OTHER, at), Ok(()));
+        breaker.succeeded(1, true);
+        assert_eq!(breaker.admit_at(&CULPRIT, now), Ok(()));
+        assert_eq!(breaker.admit(&CULPRIT), Ok(()));
+    }
+
+    #[test]
+    fn who_caused_the_faults_is_let_through_last() {
+        let now = Instant::now();
+        let breaker = tripped(OnFaults::Reload, now);
+        let due = now + 100 * TIME_TO_SERVE + FIRST_BACKOFF;
+        let again = Party { number: 3, has_faulted: false, ..CULPRIT };
+        for party in [CULPRIT, again] {
+            assert_eq!(breaker.admit_at(&party, due), Err(FOR_THE_BLAMELESS), "{party:?}");
+        }
+        assert_eq!(breaker.admit_at(&CULPRIT, due + FOR_THE_BLAMELESS), Ok(()));
+    }
+
+    #[test]
+    fn it_trips_when_more_than_a_third_of_the_calls_are_faults() {
+        for (good, trips) in [(1, true), (2, false), (10, false)] {
+            let (breaker, mut now) = (Breaker::new(OnFaults::Reload), Instant::now());
+            let tripped = (0..1_000).any(|_| {
+                now += TIME_TO_SERVE;
+                let tripped = breaker.faulted_at(&CULPRIT, now);
+                breaker.succeeded_at(good, false, now);
+                tripped
+            });
+            assert_eq!(tripped, trips, "{good} good calls to each fault");
+        }
+    }
+
+    #[test]
+    fn one_source_does_not_trip_it_while_others_are_served_and_many_do() {
+        for (sources, trips) in [(1, false), (4, false), (5, true), (1_000, true)] {
+            let (breaker, now) = (Breaker::new(OnFaults::Reload), Instant::now());
+            let tripped = (0..10_000_u64).any(|fault| {
+                let party = Party { source: fault % sources, ..CULPRIT };
+                let at = now + Duration::from_micros(100) * fault as u32;
+                breaker.succeeded_at(1, true, at);
+                breaker.faulted_at(&party, at)
+            });
+            assert_eq!(tripped, trips, "{sources} sources");
+        }
+    }
+
+    #[test]
+    fn it_trips_when_the_others_are_served_no_more() {
+        let (breaker, now) = (Breaker::new(OnFaults::Reload), Instant::now());
+        let faults = |at| (0..1_000).any(|_| breaker.faulted_at(&CULPRIT, at));
+        assert!(!faults(now), "the others had no time to be served");
+        breaker.succeeded_at(1, true, now + TIME_TO_SERVE);
+        assert!(!faults(now + SERVED_WELL));
+        assert!(faults(now + 2 * TIME_TO_SERVE + SERVED_WELL));
+    }
+
+    #[test]
+    fn the_other_policies_hold_back_for_good_or_never() {
+        let now = Instant::now();
+        let later = now + 10 * MAX_BACKOFF;
+        assert!(tripped(OnFaults::Closed, now).admit_at(&OTHER, later).is_err());
+        assert_eq!(tripped(OnFaults::Open, now).admit_at(&OTHER, now), Ok(()));
+    }
+}

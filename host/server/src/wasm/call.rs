@@ -1,0 +1,365 @@
+//! Calling a plugin: an instance from the pool, its fuel, the call on a fiber,
+//! the result checked.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace_session::channel::{
+    Assigns, Callback, Caller, Completion, Context, Effect, Info, Progress,
+};
+use millrace_telemetry::WasmMeters;
+use millrace_wire::Payload;
+
+use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
+use super::budget::{Budget, CallKind};
+use super::caught::poll_caught;
+use super::convert::{self, ConnectRequest, Connected, Refusal};
+use super::host::Current;
+use super::instance::Instance;
+use super::line::Kind;
+use super::party::Party;
+use super::shelf::Taken;
+use super::stake::Stake;
+use super::withheld::{self, About};
+use super::{Fault, Pool};
+use crate::plugin::Settings;
+
+/// What every call of a channel's or a task's has.
+#[derive(Clone, Debug)]
+pub struct Calling {
+    /// Whose call it is.
+    pub caller: Caller,
+    /// Where its flushed effects go.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl Calling {
+    fn party(&self) -> Party {
+        Party::connection(&self.caller, &*self.progress)
+    }
+}
+
+impl Pool {
+    /// Makes one call of the `channel` or `outgoing` interface; what came of it,
+    /// and how long it took if that is measured.
+    ///
+    /// Most calls are ready at the first poll. One that waits, or has used a
+    /// slice of its fuel, is pending and holds no thread. Dropping the future
+    /// ends its instance.
+    pub async fn call(
+        &self,
+        calling: Calling,
+        assigns: &Assigns,
+        callback: &Callback,
+    ) -> (Result<Completion, Fault>, Duration) {
+        let limits = self.component().limits();
+        let deadline = match callback {
+            Callback::Join { .. } => (limits.join_timeout_ms, "join_timeout_ms"),
+            _ => (limits.call_timeout_ms, "call_timeout_ms"),
+        };
+        let mut watch = Watch::new(&self.meters);
+        let component = self.component();
+        let context = Arc::clone(&calling.caller.context);
+        let moves = component.has_to_migrate(&context.topic, assigns, callback);
+        let stake = self.stake(calling.party(), Kind::Call);
+        let call = async {
+            let mut taken = self.start(&mut watch, &stake).await?;
+            let result = match moves {
+                // Boxed, as few calls need it and all would have room for it.
+                true => Box::pin(taken.instance.call_migrated(calling, assigns, callback)).await,
+                false => taken.instance.call(calling, assigns, callback).await,
+            };
+            let result = result.map(|mut completion| {
+                component.adopt(&context.topic, assigns, &mut completion);
+                if completion.is_error() {
+                    self.answered_error();
+                }
+                completion
+            });
+            self.ended(taken, &mut watch, &stake.party, result)
+        };
+        let result = self.within(deadline, &stake, pin!(call)).await;
+        (result, watch.took())
+    }
+
+    /// Runs a task to its end.
+    pub async fn run_task(
+        &self,
+        calling: Calling,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<Vec<Effect>, Fault> {
+        let deadline = (self.component().limits().task_timeout_ms, "task_timeout_ms");
+        let mut watch = Watch::new(&self.meters);
+        let stake = self.stake(calling.party(), Kind::Task);
+        let call = async {
+            let mut taken = self.start(&mut watch, &stake).await?;
+            let result = taken.instance.run_task(calling, name, payload).await;
+            self.ended(taken, &mut watch, &stake.party, result)
+        };
+        self.within(deadline, &stake, pin!(call)).await
+    }
+
+    /// Asks the plugin whether somebody may connect.
+    pub async fn connect(
+        &self,
+        request: &ConnectRequest,
+    ) -> Result<Result<Connected, Refusal>, Fault> {
+        let deadline = (self.component().limits().join_timeout_ms, "join_timeout_ms");
+        let mut watch = Watch::new(&self.meters);
+        let stake = self.stake(Party::peer(&request.peer), Kind::Call);
+        let call = async {
+            let mut taken = self.start(&mut watch, &stake).await?;
+            let result = taken.instance.connect(request).await;
+            self.ended(taken, &mut watch, &stake.party, result)
+        };
+        self.within(deadline, &stake, pin!(call)).await
+    }
+
+    /// Makes a call under a deadline in milliseconds, which comes with its key.
+    pub(super) async fn within<T>(
+        &self,
+        (limit, key): (u64, &str),
+        stake: &Stake<'_>,
+        call: Pin<&mut impl Future<Output = Result<T, Fault>>>,
+    ) -> Result<T, Fault> {
+        let limit = Duration::from_millis(limit);
+        let (turns, name) = (&self.component().engine.turns, &self.component().settings.name);
+        let mut call = call;
+        let caught = pin!(poll_fn(|cx| poll_caught(name, call.as_mut(), cx)));
+        match turns.within(limit, caught, || stake.goes_on()).await {
+            Some(Ok(result)) => result,
+            Some(Err(fault)) => Err(fault),
+            None => {
+                let fault = match stake.has_waited_most_of(limit) {
+                    true => Fault::overloaded(limit, key),
+                    false => Fault::deadline(limit, key),
+                };
+                self.faulted(&fault, &stake.party);
+                Err(fault)
+            }
+        }
+    }
+
+    /// For one call.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(&self.meters)
+    }
+
+    /// An instance for a call.
+    pub(super) async fn start(
+        &self,
+        watch: &mut Watch,
+        stake: &Stake<'_>,
+    ) -> Result<Box<Taken>, Fault> {
+        if let Some(taken) = self.take(stake)? {
+            stake.begins(taken.instance.number());
+            return Ok(taken);
+        }
+        // Boxed, as few calls need it and all would have room for it.
+        let taken = Box::pin(self.make_or_wait(stake)).await?;
+        stake.begins_late(taken.instance.number());
+        watch.started = self.meters.call_clock();
+        Ok(taken)
+    }
+
+    /// Keeps the instance of a call that went well.
+    pub(super) fn ended<T>(
+        &self,
+        taken: Box<Taken>,
+        watch: &mut Watch,
+        party: &Party,
+        result: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        watch.ended = self.meters.call_clock();
+        if let (Some(started), Some(ended)) = (watch.started, watch.ended) {
+            let (fuel, memory_bytes) = taken.instance.used();
+            self.meters.called(ended.duration_since(started), fuel, memory_bytes);
+        }
+        match &result {
+            Ok(_) => self.give_back(taken, party),
+            Err(fault) => self.faulted(fault, party),
+        }
+        result
+    }
+}
+
+/// When a call began, started in its instance and ended; all `None` when
+/// nobody wants to know.
+#[derive(Debug)]
+pub(super) struct Watch {
+    begun: Option<Instant>,
+    started: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+impl Watch {
+    fn new(meters: &WasmMeters) -> Self {
+        let now = meters.call_clock();
+        Self { begun: now, started: now, ended: None }
+    }
+
+    pub(super) fn took(&self) -> Duration {
+        let Some(begun) = self.begun else { return Duration::ZERO };
+        // One that was cut off has not ended.
+        self.ended.unwrap_or_else(Instant::now).duration_since(begun)
+    }
+}
+
+impl Instance {
+    /// As [`Self::call`], on assigns of another schema: what they became is what the
+    /// channel has from then on.
+    async fn call_migrated(
+        &mut self,
+        calling: Calling,
+        assigns: &Assigns,
+        callback: &Callback,
+    ) -> Result<Completion, Fault> {
+        let topic = Arc::clone(&calling.caller.context.topic);
+        let migrated = self.migrate(&topic, assigns).await?;
+        let mut completion = self.call(calling, &migrated, callback).await?;
+        if let Completion::Handled(outcome) = &mut completion {
+            outcome.assigns.get_or_insert(migrated);
+        }
+        Ok(completion)
+    }
+
+    async fn call(
+        &mut self,
+        calling: Calling,
+        assigns: &Assigns,
+        callback: &Callback,
+    ) -> Result<Completion, Fault> {
+        let size = convert::size(&calling.caller.context, callback);
+        self.refuel(assigns.data.len() + size)?;
+        let kind = match callback {
+            Callback::HandleIn { .. } => CallKind::Message,
+            _ => CallKind::Other,
+        };
+        let context = Arc::clone(&calling.caller.context);
+        self.begin(calling, kind, convert::handed(callback));
+        let answer = match callback {
+            Callback::HandleOut(broadcast) => {
+                let Some(guest) = &self.outgoing else { return Err(missing("outgoing")) };
+                let message = outgoing::Push {
+                    event: &broadcast.event,
+                    payload: convert::payload(&broadcast.payload),
+                };
+                let (socket, assigns) = (convert::socket(&context), convert::assigns(assigns));
+                let outcome =
+                    guest.call_handle_out(&mut self.store, socket, assigns, message).await;
+                Answer::Outcome(self.ended(outcome)?)
+            }
+            _ => self.call_channel(&context, assigns, callback).await?,
+        };
+        self.checked(|budget, settings| match answer {
+            Answer::Join(joined) => {
+                budget.joined(joined, settings).map(|joined| Completion::Join(Box::new(joined)))
+            }
+            Answer::Outcome(outcome) => budget.outcome(outcome, settings).map(Completion::Handled),
+        })
+    }
+
+    async fn run_task(
+        &mut self,
+        calling: Calling,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<Vec<Effect>, Fault> {
+        self.refuel(calling.caller.context.topic.len() + name.len() + payload.len())?;
+        let context = Arc::clone(&calling.caller.context);
+        self.begin(calling, CallKind::Task, Some(payload));
+        let Some(guest) = &self.tasks else { return Err(missing("tasks")) };
+        let (socket, payload) = (convert::socket(&context), convert::payload(payload));
+        let effects = guest.call_run(&mut self.store, socket, name, payload).await;
+        let effects = self.ended(effects)?;
+        self.checked(|budget, settings| budget.effects(effects, settings))
+    }
+
+    /// Tells the imports whose call it is.
+    fn begin(&mut self, calling: Calling, kind: CallKind, handed: Option<&Payload>) {
+        let Calling { caller, progress } = calling;
+        let budget = Budget::new(&self.limits, kind, self.tasks.is_some()).handed(handed);
+        self.store.data_mut().current = Some(Current { caller, progress, budget });
+    }
+
+    /// Checks what the call has returned against what flushing has left of its limits.
+    fn checked<T>(
+        &mut self,
+        check: impl FnOnce(&mut Budget, &Settings) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let state = self.store.data_mut();
+        let Some(mut current) = state.current.take() else { return Err(Fault::lost()) };
+        let checked = check(&mut current.budget, state.settings())?;
+        let withheld = current.budget.take_withheld();
+        withheld::tell(&withheld, state.settings(), About::Message(&current.caller));
+        Ok(checked)
+    }
+
+    async fn call_channel(
+        &mut self,
+        context: &Context,
+        assigns: &Assigns,
+        callback: &Callback,
+    ) -> Result<Answer, Fault> {
+        let Some(guest) = &self.channel else { return Err(missing("channel")) };
+        let (socket, assigns) = (convert::socket(context), convert::assigns(assigns));
+        let store = &mut self.store;
+        let outcome = match callback {
+            Callback::Join { params } => {
+                let joined = guest.call_join(store, socket, assigns, convert::payload(params));
+                let joined = joined.await;
+                return Ok(Answer::Join(self.ended(joined)?));
+            }
+            Callback::HandleIn { event, payload, wants_reply } => {
+                let payload = convert::payload(payload);
+                let message = channel::Message { event, payload, wants_reply: *wants_reply };
+                guest.call_handle_in(store, socket, assigns, message).await
+            }
+            Callback::HandleInfo(Info::Broadcast(broadcast)) => {
+                let info = channel::Info::Broadcast(convert::broadcast(broadcast));
+                guest.call_handle_info(store, socket, assigns, info).await
+            }
+            Callback::HandleInfo(Info::Timer(name)) => {
+                let info = channel::Info::Timer(name);
+                guest.call_handle_info(store, socket, assigns, info).await
+            }
+            Callback::Terminate(reason) => {
+                guest.call_terminate(store, socket, assigns, reason.as_str()).await
+            }
+            Callback::HandleOut(_) => return Err(missing("outgoing")),
+        };
+        Ok(Answer::Outcome(self.ended(outcome)?))
+    }
+
+    async fn connect(
+        &mut self,
+        request: &ConnectRequest,
+    ) -> Result<Result<Connected, Refusal>, Fault> {
+        self.refuel(request.size())?;
+        let Some(guest) = &self.socket else { return Err(missing("socket")) };
+        let params = convert::pairs(&request.params);
+        let headers = convert::pairs(&request.headers);
+        let request = socket::Request {
+            params: &params,
+            headers: &headers,
+            peer: &request.peer,
+            auth_token: request.auth_token.as_deref(),
+        };
+        let answer = guest.call_connect(&mut self.store, request).await;
+        convert::connected(self.ended(answer)?, &self.limits)
+    }
+}
+
+/// What a call returned, still in the interface's types.
+enum Answer {
+    Join(Result<channel::Joined, channel::PayloadResult>),
+    Outcome(channel::Outcome),
+}
+
+/// Routes lead only to plugins that export what is called.
+fn missing(interface: &str) -> Fault {
+    Fault::bad_return(format!("the plugin does not export `{interface}`"))
+}

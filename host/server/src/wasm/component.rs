@@ -1,0 +1,391 @@
+//! One version of a plugin: compiled, checked and linked, ready to be
+//! instantiated.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use millrace_telemetry::WasmMeters;
+use millrace_wire::{TopicPattern, TopicPatternError};
+use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
+use wasmtime::component::{Component as Compiled, InstancePre};
+
+use super::bindings::exports::millrace::plugin::{
+    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
+    tasks, worker,
+};
+use super::cache::deserialize;
+use super::host::State;
+use super::instance::Instance;
+use super::{Engine, Fault, PluginLimits, check, denied, initial};
+use crate::plugin::{Need, Settings};
+
+/// A plugin that can be called.
+#[derive(Clone)]
+pub struct Component {
+    pub(super) engine: Engine,
+    pub(super) pre: InstancePre<State>,
+    pub(super) exports: Exports,
+    pub(super) settings: Arc<Settings>,
+    pub(super) limits: PluginLimits,
+    /// In hexadecimal digits.
+    sha256: SmolStr,
+    topics: Vec<TopicPattern>,
+    pub(super) schemas: Schemas,
+    intercepts: Arc<[SmolStr]>,
+    needs: Vec<Need>,
+}
+
+/// The schemas of the assigns it reads and writes.
+#[derive(Clone, Debug)]
+pub(super) enum Schemas {
+    /// Any: it does not export `migration`.
+    Any,
+    /// One for all topics.
+    One(u32),
+    /// One for each of its topic patterns.
+    Each(Vec<u32>),
+}
+
+/// Which interfaces it exports.
+#[derive(Clone)]
+pub(super) struct Exports {
+    pub(super) channel: Option<channel::GuestIndices>,
+    pub(super) batch: Option<batch::GuestIndices>,
+    pub(super) outgoing: Option<outgoing::GuestIndices>,
+    pub(super) socket: Option<socket::GuestIndices>,
+    pub(super) tasks: Option<tasks::GuestIndices>,
+    pub(super) worker: Option<worker::GuestIndices>,
+    pub(super) dispatcher: Option<dispatcher::GuestIndices>,
+    pub(super) dispatcher_state: Option<dispatcher_state::GuestIndices>,
+    pub(super) migration: Option<migration::GuestIndices>,
+    pub(super) self_test: Option<self_test::GuestIndices>,
+    pub(super) needs: Option<needs::GuestIndices>,
+}
+
+/// Why a file is no plugin for this server.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Not a component, or one for another world. The text says what differs.
+    #[error("{0}")]
+    Mismatch(String),
+    /// It cannot be compiled.
+    #[error("failed to compile: {}", check::explained(.0))]
+    Compile(wasmtime::Error),
+    /// It cannot be compiled, says the process that was to do it.
+    #[error("{0}")]
+    Refused(String),
+    /// An instance of it could not be made.
+    #[error(
+        "begins with {needed} bytes of memory, allowed are {allowed}; raise limits.max_memory_bytes"
+    )]
+    Memory {
+        /// What it begins with.
+        needed: u64,
+        /// What an instance may have.
+        allowed: usize,
+    },
+    /// There is no process to compile it.
+    #[error("was not compiled: the compiler cannot be run: {0}")]
+    NoProcess(std::io::Error),
+    /// Compiling it took too long.
+    #[error("takes longer than {timeout_ms} ms to compile (compile.timeout_ms)")]
+    TooLong {
+        /// How long it may take.
+        timeout_ms: u64,
+    },
+    /// Compiling it took too much memory.
+    #[error("takes more than {max_memory_bytes} bytes to compile (compile.max_memory_bytes)")]
+    TooMuchMemory {
+        /// How much it may take.
+        max_memory_bytes: u64,
+    },
+    /// The compiler crashed over it.
+    #[error("was not compiled: the compiler ended with {status}: {said}")]
+    Crashed {
+        /// How its process ended.
+        status: String,
+        /// Its last words.
+        said: String,
+    },
+    /// It cannot be linked, although its interface fits.
+    #[error("failed to link: {0:#}")]
+    Link(wasmtime::Error),
+    /// It trapped, or broke a limit, when first called.
+    #[error("failed in its first call: {0}")]
+    FirstCall(Fault),
+    /// It serves a topic that is no topic pattern.
+    #[error(transparent)]
+    Topics(#[from] TopicPatternError),
+    /// It serves a topic twice.
+    #[error("names the topic pattern {0:?} more than once in its `topics`; once is expected")]
+    TopicTwice(String),
+    /// The server stopped while it was being compiled.
+    #[error("was not compiled: the server is stopping")]
+    Stopped,
+    /// It does not say of which schemas its assigns are.
+    #[error(
+        "exports `migration`, whose `schemas` returned {found} for {topics} topics; one for each \
+         is expected"
+    )]
+    Schemas {
+        /// How many it named.
+        found: usize,
+        /// How many topics it serves.
+        topics: usize,
+    },
+    /// It needs what it is not granted.
+    #[error("needs what it is not granted: {0}")]
+    NotGranted(String),
+    /// It serves no topic.
+    #[error(
+        "exports `channel`, but its `topics` returned none; name at least one, such as `room:*`"
+    )]
+    NoTopics,
+}
+
+impl Engine {
+    /// Makes a component of the bytes of a `.wasm` file: checks it against the
+    /// interface, compiles it (or takes it from the cache), links it, and asks
+    /// it for its topics.
+    ///
+    /// Compiling blocks for as long as seconds: call it on a thread for that.
+    pub fn compile(
+        &self,
+        wasm: &[u8],
+        settings: Arc<Settings>,
+        limits: PluginLimits,
+    ) -> Result<Loading, LoadError> {
+        if let Some(cached) = self.cached(wasm, &settings, limits)? {
+            return Ok(cached);
+        }
+        check::check(wasm).map_err(LoadError::Mismatch)?;
+        let compiled = Compiled::from_binary(&self.wasmtime, wasm).map_err(LoadError::Compile)?;
+        if let (Some(cache), Ok(code)) = (&self.cache, compiled.serialize()) {
+            cache.put(wasm, &code);
+        }
+        self.linked(&compiled, wasm, settings, limits)
+    }
+
+    /// The same of what has been compiled before; `None` if it has not.
+    pub(crate) fn cached(
+        &self,
+        wasm: &[u8],
+        settings: &Arc<Settings>,
+        limits: PluginLimits,
+    ) -> Result<Option<Loading>, LoadError> {
+        initial::check(wasm, &limits)?;
+        let compiled = self.cache.as_ref().and_then(|cache| cache.get(&self.wasmtime, wasm));
+        let Some(compiled) = compiled else { return Ok(None) };
+        check::check(wasm).map_err(LoadError::Mismatch)?;
+        self.linked(&compiled, wasm, Arc::clone(settings), limits).map(Some)
+    }
+
+    /// The same of code that another process of this program has compiled and checked.
+    pub(crate) fn compiled(
+        &self,
+        code: &[u8],
+        wasm: &[u8],
+        settings: Arc<Settings>,
+        limits: PluginLimits,
+    ) -> Result<Loading, LoadError> {
+        let compiled = deserialize(&self.wasmtime, code).map_err(LoadError::Compile)?;
+        if let Some(cache) = &self.cache {
+            cache.put(wasm, code);
+        }
+        self.linked(&compiled, wasm, settings, limits)
+    }
+
+    fn linked(
+        &self,
+        compiled: &Compiled,
+        wasm: &[u8],
+        settings: Arc<Settings>,
+        limits: PluginLimits,
+    ) -> Result<Loading, LoadError> {
+        let linker = denied::linker_for(compiled, &self.wasmtime, &self.linker);
+        let linker = linker.map_err(LoadError::Link)?;
+        let linker = linker.as_ref().unwrap_or(&self.linker);
+        let pre = linker.instantiate_pre(compiled).map_err(LoadError::Link)?;
+        let exports = Exports {
+            channel: channel::GuestIndices::new(&pre).ok(),
+            batch: batch::GuestIndices::new(&pre).ok(),
+            outgoing: outgoing::GuestIndices::new(&pre).ok(),
+            socket: socket::GuestIndices::new(&pre).ok(),
+            tasks: tasks::GuestIndices::new(&pre).ok(),
+            worker: worker::GuestIndices::new(&pre).ok(),
+            dispatcher: dispatcher::GuestIndices::new(&pre).ok(),
+            dispatcher_state: dispatcher_state::GuestIndices::new(&pre).ok(),
+            migration: migration::GuestIndices::new(&pre).ok(),
+            self_test: self_test::GuestIndices::new(&pre).ok(),
+            needs: needs::GuestIndices::new(&pre).ok(),
+        };
+        Ok(Loading(Component {
+            engine: self.clone(),
+            pre,
+            exports,
+            settings,
+            limits,
+            sha256: sha256(wasm),
+            topics: Vec::new(),
+            schemas: Schemas::Any,
+            intercepts: Arc::new([]),
+            needs: Vec::new(),
+        }))
+    }
+}
+
+/// A component that has not been asked yet what it serves.
+#[derive(Debug)]
+pub struct Loading(Component);
+
+impl Loading {
+    /// Asks it, which is its first call.
+    pub async fn finish(self) -> Result<Component, LoadError> {
+        let mut component = self.0;
+        let mut instance = Instance::new(&component, None).await.map_err(LoadError::FirstCall)?;
+        component.needs = instance.needs().await.map_err(LoadError::FirstCall)?;
+        let Settings { name, grants, .. } = &*component.settings;
+        let granted = grants.check_all(name, &component.needs);
+        granted.map_err(LoadError::NotGranted)?;
+        let topics = instance.topics().await.map_err(LoadError::FirstCall)?;
+        let intercepts = instance.intercepts().await.map_err(LoadError::FirstCall)?;
+        if topics.is_empty() && component.exports.channel.is_some() {
+            return Err(LoadError::NoTopics);
+        }
+        component.topics =
+            topics.iter().map(|topic| TopicPattern::parse(topic)).collect::<Result<_, _>>()?;
+        let mut seen = HashSet::new();
+        if let Some(twice) = component.topics.iter().find(|topic| !seen.insert(*topic)) {
+            return Err(LoadError::TopicTwice(twice.to_string()));
+        }
+        component.schemas = match instance.schemas().await.map_err(LoadError::FirstCall)? {
+            None => Schemas::Any,
+            Some(schemas) if schemas.len() != topics.len() => {
+                return Err(LoadError::Schemas { found: schemas.len(), topics: topics.len() });
+            }
+            Some(schemas) => match schemas.as_slice() {
+                [first, rest @ ..] if rest.iter().all(|schema| schema == first) => {
+                    Schemas::One(*first)
+                }
+                _ => Schemas::Each(schemas),
+            },
+        };
+        component.intercepts = intercepts.into_iter().map(SmolStr::from).collect();
+        Ok(component)
+    }
+}
+
+impl Component {
+    /// Where its calls are measured.
+    pub(super) fn meters(&self) -> WasmMeters {
+        let Settings { name, metrics, .. } = &*self.settings;
+        WasmMeters::new(metrics, name, self.version())
+    }
+
+    /// What it is called among the versions of its plugin: the first eight
+    /// digits of its SHA-256.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        self.sha256.get(..8).unwrap_or(&self.sha256)
+    }
+
+    /// Its SHA-256 in hexadecimal digits.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The topics it serves, in its own order.
+    #[must_use]
+    pub fn topics(&self) -> &[TopicPattern] {
+        &self.topics
+    }
+
+    /// The events whose broadcasts it wants to see first.
+    #[must_use]
+    pub fn intercepts(&self) -> &Arc<[SmolStr]> {
+        &self.intercepts
+    }
+
+    /// What it says that it cannot do without.
+    #[must_use]
+    pub fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub fn limits(&self) -> &PluginLimits {
+        &self.limits
+    }
+
+    /// The interfaces it exports.
+    #[must_use]
+    pub fn exports(&self) -> Vec<&'static str> {
+        let Exports { channel, batch, outgoing, socket, tasks, worker, .. } = &self.exports;
+        let Exports { dispatcher, dispatcher_state, migration, self_test, needs, .. } =
+            &self.exports;
+        let all = [
+            ("channel", channel.is_some()),
+            ("batch", batch.is_some()),
+            ("outgoing", outgoing.is_some()),
+            ("socket", socket.is_some()),
+            ("tasks", tasks.is_some()),
+            ("migration", migration.is_some()),
+            ("self-test", self_test.is_some()),
+            ("needs", needs.is_some()),
+            ("worker", worker.is_some()),
+            ("dispatcher", dispatcher.is_some()),
+            ("dispatcher-state", dispatcher_state.is_some()),
+        ];
+        all.iter().filter(|(_, exported)| *exported).map(|(name, _)| *name).collect()
+    }
+
+    /// Whether it takes many messages in one call.
+    pub(super) fn has_batch(&self) -> bool {
+        self.exports.batch.is_some()
+    }
+
+    /// Whether it serves topics.
+    #[must_use]
+    pub fn has_channel(&self) -> bool {
+        self.exports.channel.is_some()
+    }
+
+    /// Whether it works on events of pipelines.
+    #[must_use]
+    pub fn has_worker(&self) -> bool {
+        self.exports.worker.is_some()
+    }
+
+    /// Whether it decides which consumer gets which event.
+    #[must_use]
+    pub fn has_dispatcher(&self) -> bool {
+        self.exports.dispatcher.is_some()
+    }
+
+    /// Whether it decides who may connect.
+    #[must_use]
+    pub fn has_socket(&self) -> bool {
+        self.exports.socket.is_some()
+    }
+}
+
+/// The SHA-256 of a file in hexadecimal digits.
+pub(crate) fn sha256(wasm: &[u8]) -> SmolStr {
+    Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component")
+            .field("plugin", &self.settings.name)
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "shapes_tests.rs"]
+mod shapes_tests;

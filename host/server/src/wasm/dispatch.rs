@@ -1,0 +1,203 @@
+//! Dispatchers that are plugins: one instance for one stage of a pipeline.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use millrace_pipeline::{
+    Assignment, Broken, ConsumerId, Dispatcher, EventId, Offer, Standby, Subscription, Wants,
+};
+
+use super::bindings::exports::millrace::plugin::dispatcher as interface;
+use super::caught::poll_caught;
+use super::instance::Instance;
+use super::{Component, Fault};
+
+/// A dispatcher in an instance of its own.
+///
+/// Its calls are made under the pipeline's lock: they run to their end, one that would
+/// wait is a fault, and they have fuel and time of their own, much less than other calls
+/// (`limits.dispatcher_fuel`).
+pub(crate) struct GuestDispatcher {
+    name: String,
+    instance: Instance,
+    wants: Wants,
+    /// For the next call.
+    asks: Vec<interface::Ask>,
+    /// Events it was offered that it has not assigned.
+    waiting: usize,
+}
+
+/// A version of a dispatcher that is not running.
+#[derive(Clone, Debug)]
+pub(crate) struct GuestStandby(pub(crate) Component);
+
+impl std::fmt::Debug for GuestDispatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuestDispatcher").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Standby for GuestStandby {
+    fn name(&self) -> &str {
+        &self.0.settings.name
+    }
+
+    fn start(&self) -> Result<Box<dyn Dispatcher>, Broken> {
+        GuestDispatcher::new(&self.0).map(|dispatcher| Box::new(dispatcher) as _)
+    }
+}
+
+impl GuestDispatcher {
+    /// Starts one, which asks it what it wants to know.
+    pub(crate) fn new(component: &Component) -> Result<Self, Broken> {
+        let name = format!("{} {}", component.settings.name, component.version());
+        let instance = at_once(&name, Instance::endless(component))?.map_err(failed)?;
+        let (nothing, asks) = (Wants::default(), Vec::new());
+        let mut dispatcher = Self { name, instance, wants: nothing, asks, waiting: 0 };
+        let init = dispatcher.call(0, 0, async |guest, store| guest.call_init(store).await)?;
+        let columns = init.map_err(|error| Broken::Failed(format!("its init: {error}")))?;
+        dispatcher.wants = wants(columns);
+        Ok(dispatcher)
+    }
+
+    /// Makes one call, which is handed so many rows, and other bytes.
+    fn call<T>(
+        &mut self,
+        rows: usize,
+        bytes: usize,
+        call: impl AsyncFnOnce(
+            &interface::Guest,
+            &mut wasmtime::Store<super::host::State>,
+        ) -> wasmtime::Result<T>,
+    ) -> Result<T, Broken> {
+        let fuel = self.instance.limits.dispatcher_fuel_for(rows, bytes, self.waiting);
+        self.instance.refuel_with(fuel).map_err(failed)?;
+        let Some(guest) = &self.instance.dispatcher else {
+            return Err(Broken::Failed(
+                "it does not export `dispatcher`; name a plugin that does".to_owned(),
+            ));
+        };
+        let result = at_once(&self.name, call(guest, &mut self.instance.store))?;
+        self.instance.ended(result).map_err(failed)
+    }
+}
+
+impl Dispatcher for GuestDispatcher {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+        let joining = interface::Consumer {
+            id: consumer.0,
+            worker: &options.worker,
+            max_demand: options.max_demand,
+        };
+        self.call(1, 0, async |guest, store| guest.call_subscribe(store, joining).await)
+    }
+
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+        self.asks.retain(|ask| ask.consumer != consumer.0);
+        self.call(1, 0, async |guest, store| guest.call_cancel(store, consumer.0).await)
+    }
+
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+        self.asks.push(interface::Ask { consumer: consumer.0, demand });
+        Ok(())
+    }
+
+    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+        let numbers = |events: &[EventId]| events.iter().map(|event| event.get()).collect();
+        let (events, withdrawn): (Vec<u64>, Vec<u64>) =
+            (numbers(&offer.events), numbers(&offer.withdrawn));
+        let finished: Vec<u64> = numbers(&offer.finished);
+        let asks = std::mem::take(&mut self.asks);
+        let handed = interface::Offer {
+            now_ns: offer.now.0,
+            asks: &asks,
+            events: &events,
+            keys: &offer.keys,
+            key_texts: &offer.key_texts,
+            key_ends: &offer.key_ends,
+            sizes: &offer.sizes,
+            priorities: &offer.priorities,
+            times_ns: &offer.times,
+            withdrawn: &withdrawn,
+            withdrawn_keys: &offer.withdrawn_keys,
+            finished: &finished,
+        };
+        let rows = events.len() + withdrawn.len() + finished.len() + asks.len();
+        let bytes = offer.key_texts.len();
+        self.waiting = self.waiting.saturating_add(events.len()).saturating_sub(withdrawn.len());
+        let answer =
+            self.call(rows, bytes, async |guest, store| guest.call_dispatch(store, handed).await)?;
+        let interface::Assignments { events, consumers } = answer;
+        if events.len() != consumers.len() {
+            let (events, consumers) = (events.len(), consumers.len());
+            let problem = format!("it answered with {events} events and {consumers} consumers");
+            return Err(Broken::Failed(problem));
+        }
+        self.waiting = self.waiting.saturating_sub(events.len());
+        for (event, consumer) in events.into_iter().zip(consumers) {
+            let Some(event) = EventId::from_number(event) else {
+                return Err(Broken::NotOffered(event));
+            };
+            assigned.push(Assignment { event, consumer: ConsumerId(consumer) });
+        }
+        Ok(())
+    }
+
+    fn wants(&self) -> Wants {
+        self.wants
+    }
+
+    fn is_guest(&self) -> bool {
+        true
+    }
+
+    fn snapshot(&mut self) -> Option<Vec<u8>> {
+        let guest = self.instance.dispatcher_state.clone()?;
+        // What it writes out is what waits.
+        let fuel = self.instance.limits.dispatcher_fuel_for(self.waiting, 0, self.waiting);
+        self.instance.refuel_with(fuel).ok()?;
+        let state = at_once(&self.name, guest.call_snapshot(&mut self.instance.store)).ok()?;
+        self.instance.ended(state).ok()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), Broken> {
+        let Some(guest) = self.instance.dispatcher_state.clone() else { return Ok(()) };
+        let fuel = self.instance.limits.dispatcher_fuel_for(0, state.len(), self.waiting);
+        self.instance.refuel_with(fuel).map_err(failed)?;
+        let restored = at_once(&self.name, guest.call_restore(&mut self.instance.store, state))?;
+        self.instance.ended(restored).map_err(failed)
+    }
+}
+
+/// What a call may take, whatever its fuel: its pipeline stands still meanwhile.
+pub(super) const LONGEST_CALL: Duration = Duration::from_millis(100);
+
+fn wants(columns: interface::Columns) -> Wants {
+    let wanted = |column| columns.contains(column);
+    Wants {
+        keys: wanted(interface::Columns::KEYS),
+        key_texts: wanted(interface::Columns::KEY_TEXTS),
+        sizes: wanted(interface::Columns::SIZES),
+        priorities: wanted(interface::Columns::PRIORITIES),
+        times: wanted(interface::Columns::TIMES),
+        selected: false,
+        finished: wanted(interface::Columns::FINISHED),
+    }
+}
+
+/// What a call gives that does not wait.
+fn at_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, Broken> {
+    match poll_caught(name, pin!(call), &mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value.map_err(failed),
+        Poll::Pending => Err(Broken::Failed("it waited, which a dispatcher may not".to_owned())),
+    }
+}
+
+fn failed(fault: Fault) -> Broken {
+    Broken::Failed(fault.message)
+}

@@ -1,0 +1,284 @@
+//! What can go wrong in a call of a plugin.
+
+use std::fmt;
+use std::time::Duration;
+
+use millrace_session::channel::Failure;
+use tracing::field::{DisplayValue, display};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+
+use super::limits::TooMuch;
+
+/// A call that came to nothing. The text is for the log and the plugin's
+/// author, never for a client.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// What happened.
+    pub kind: FaultKind,
+    /// In words: the panic message, or what was found and what is allowed.
+    pub message: String,
+    /// The Wasm functions on the stack, innermost first, demangled. Empty when
+    /// there was no trap.
+    pub backtrace: String,
+}
+
+/// The causes of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The plugin panicked, or trapped in another way.
+    Trap,
+    /// The call used up its fuel.
+    OutOfFuel,
+    /// The instance wanted more memory than it may have, and trapped over it.
+    OutOfMemory,
+    /// The plugin returned what the interface does not allow.
+    BadReturn,
+    /// The plugin trapped while an instance of it was made.
+    Instantiation,
+    /// It took longer than it may.
+    Deadline,
+    /// The server panicked in the middle of it.
+    Server,
+    /// Assigns of another version could not be taken over.
+    Migration,
+    /// It was not made: another version took this one's place meanwhile.
+    Superseded,
+    /// It was not made: the server has no memory or no slot for an instance.
+    NoRoom {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// It waited in vain for an instance, or for memory.
+    Overloaded {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// It was not made: the plugin is held back after other faults.
+    Held {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
+}
+
+impl FaultKind {
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::OutOfFuel => "fuel",
+            Self::OutOfMemory => "memory",
+            Self::BadReturn => "bad_return",
+            Self::Instantiation => "instantiation",
+            Self::Deadline => "deadline",
+            Self::Server => "server",
+            Self::Migration => "migration",
+            Self::Superseded => "superseded",
+            Self::NoRoom { .. } => "no_room",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Held { .. } => "held",
+        }
+    }
+}
+
+impl Fault {
+    /// A value the interface does not allow.
+    pub(super) fn bad_return(message: String) -> Self {
+        Self { kind: FaultKind::BadReturn, message, backtrace: String::new() }
+    }
+
+    /// A call that took longer than `limit`, which is the value of `key`.
+    pub(crate) fn deadline(limit: Duration, key: &str) -> Self {
+        let message = format!("took longer than {} ms (limits.{key})", limit.as_millis());
+        Self { kind: FaultKind::Deadline, message, backtrace: String::new() }
+    }
+
+    /// A call that others left no instance or memory until its time was up.
+    pub(super) fn overloaded(limit: Duration, key: &str) -> Self {
+        let waited = limit.as_millis();
+        Self {
+            kind: FaultKind::Overloaded { retry_after_ms: RETRY_AFTER_MS },
+            message: format!("waited {waited} ms (limits.{key}) for an instance or for memory"),
+            backtrace: String::new(),
+        }
+    }
+
+    /// A call of which the server lost track.
+    pub(crate) fn lost() -> Self {
+        Self {
+            kind: FaultKind::Server,
+            message: "the server panicked during the call; its log says where".to_owned(),
+            backtrace: String::new(),
+        }
+    }
+
+    /// A call in which the server panicked, and what it said.
+    pub(super) fn panicked(said: &str) -> Self {
+        let message = format!("the server panicked in the call: {said}");
+        Self { kind: FaultKind::Server, message, backtrace: String::new() }
+    }
+
+    /// A call that was not made, and that another version has to make.
+    pub(super) fn superseded() -> Self {
+        Self {
+            kind: FaultKind::Superseded,
+            message: "not called: another version took this one's place".to_owned(),
+            backtrace: String::new(),
+        }
+    }
+
+    /// A call that was not made.
+    pub(crate) fn held(retry_after: Duration) -> Self {
+        let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+        Self {
+            kind: FaultKind::Held { retry_after_ms },
+            message: "not called: held back after too many faults".to_owned(),
+            backtrace: String::new(),
+        }
+    }
+
+    /// An error of wasmtime in making an instance. What comes from no code of
+    /// the plugin comes from the machine: memory, address space, memory maps.
+    pub(super) fn of_instantiation(
+        error: &wasmtime::Error,
+        output: &str,
+        refused: Option<TooMuch>,
+    ) -> Self {
+        let of_plugin = refused.is_some() || error.is::<Trap>() || error.is::<WasmBacktrace>();
+        match of_plugin {
+            true => {
+                Self { kind: FaultKind::Instantiation, ..Self::of_call(error, output, refused) }
+            }
+            false => Self::no_room(error),
+        }
+    }
+
+    fn no_room(error: &wasmtime::Error) -> Self {
+        Self {
+            kind: FaultKind::NoRoom { retry_after_ms: RETRY_AFTER_MS },
+            message: format!("no room for an instance: {error:#}"),
+            backtrace: String::new(),
+        }
+    }
+
+    /// Whether the plugin's code is to blame, and its instance is lost.
+    #[must_use]
+    pub fn is_plugins(&self) -> bool {
+        !matches!(
+            self.kind,
+            FaultKind::Deadline
+                | FaultKind::Server
+                | FaultKind::Migration
+                | FaultKind::Superseded
+                | FaultKind::NoRoom { .. }
+                | FaultKind::Overloaded { .. }
+                | FaultKind::Held { .. }
+        )
+    }
+
+    /// Its backtrace, to stand below a line of the log.
+    pub(crate) fn details(&self) -> Option<DisplayValue<&str>> {
+        (!self.backtrace.is_empty()).then(|| display(self.backtrace.trim_end()))
+    }
+
+    /// What it means to a channel.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self.kind {
+            FaultKind::Deadline => Failure::TimedOut,
+            FaultKind::Superseded => Failure::Unavailable { retry_after_ms: RETRY_AFTER_MS },
+            FaultKind::Held { retry_after_ms } | FaultKind::NoRoom { retry_after_ms } => {
+                Failure::Unavailable { retry_after_ms }
+            }
+            FaultKind::Overloaded { retry_after_ms } => Failure::Overloaded { retry_after_ms },
+            FaultKind::Trap
+            | FaultKind::OutOfFuel
+            | FaultKind::OutOfMemory
+            | FaultKind::BadReturn
+            | FaultKind::Instantiation
+            | FaultKind::Server
+            | FaultKind::Migration => Failure::Crashed,
+        }
+    }
+
+    /// The same of a dispatcher, which has fuel of its own.
+    pub(super) fn of_dispatcher(self) -> Self {
+        Self { message: "the call used up its fuel (limits.dispatcher_fuel)".to_owned(), ..self }
+    }
+
+    /// Classifies an error of wasmtime. `output` is what the plugin wrote since
+    /// the call began, `refused` the memory it wanted and may not have.
+    pub(super) fn of_call(error: &wasmtime::Error, output: &str, refused: Option<TooMuch>) -> Self {
+        // What the host itself found wrong in the middle of the call.
+        if let Some(fault) = error.downcast_ref::<Self>() {
+            return fault.clone();
+        }
+        if error.is::<PoolConcurrencyLimitError>() {
+            return Self::no_room(error);
+        }
+        let trap = error.downcast_ref::<Trap>();
+        let (kind, message) = match (trap, refused) {
+            (Some(Trap::OutOfFuel), _) => {
+                (FaultKind::OutOfFuel, "the call used up its fuel (limits.fuel)".to_owned())
+            }
+            (Some(Trap::StackOverflow), _) => (
+                FaultKind::Trap,
+                "the call used up its stack (limits.max_stack_bytes): deep recursion".to_owned(),
+            ),
+            (Some(Trap::Interrupt), _) => (FaultKind::Deadline, interrupted()),
+            (_, Some(refused)) => (FaultKind::OutOfMemory, format!("the plugin {refused}")),
+            (trap, None) => (FaultKind::Trap, said(output, trap, error)),
+        };
+        let backtrace = error.downcast_ref::<WasmBacktrace>().map_or_else(String::new, functions);
+        Self { kind, message, backtrace }
+    }
+}
+
+/// Only dispatchers are: others go on after they have let others go first.
+fn interrupted() -> String {
+    let limit = super::dispatch::LONGEST_CALL.as_millis();
+    format!("the call computed for more than {limit} ms, while its pipeline stood still")
+}
+
+/// When room may have been made.
+const RETRY_AFTER_MS: u64 = 1000;
+
+/// Frames of a backtrace worth reading: the panic machinery comes before them.
+const MAX_FRAMES: usize = 24;
+
+/// The functions of a backtrace, one on each line.
+fn functions(backtrace: &WasmBacktrace) -> String {
+    let mut lines = String::new();
+    for frame in backtrace.frames().iter().take(MAX_FRAMES) {
+        let name = frame.func_name().map(|name| format!("{:#}", rustc_demangle::demangle(name)));
+        let name = name.unwrap_or_else(|| format!("function {}", frame.func_index()));
+        lines.push_str("  at ");
+        lines.push_str(&name);
+        lines.push('\n');
+    }
+    lines
+}
+
+/// What the plugin said before it trapped, or else what wasmtime says.
+fn said(output: &str, trap: Option<&Trap>, error: &wasmtime::Error) -> String {
+    // Advice of Rust's panic handler that means nothing here.
+    let advice = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
+    let output = output.trim().trim_end_matches(advice).trim_end();
+    match (output.is_empty(), trap) {
+        (false, _) => output.to_owned(),
+        (true, Some(trap)) => trap.to_string(),
+        (true, None) => format!("{error:#}"),
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !self.backtrace.is_empty() {
+            write!(f, "\n{}", self.backtrace.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,297 @@
+//! What belongs to an instance on the host's side: what its imports work on, and WASI
+//! with nothing granted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_session::channel::{Caller, Effect, MessageId, Progress};
+use millrace_telemetry::{CallMeasurements, Metric};
+use tracing::field::display;
+use tracing::{Level, debug, enabled, error, info, trace, warn};
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::batch;
+use super::bindings::millrace::plugin::{http, log, types};
+use super::budget::Budget;
+use super::fuel::Slice;
+use super::imports;
+use super::ledger::Ledger;
+use super::limits::{MemoryLimiter, PluginLimits};
+use super::output::{OutputTail, Written};
+use super::room::Room;
+use super::uptime::Uptime;
+use super::withheld::{self, About};
+use crate::egress::{self, EgressError};
+use crate::plugin::Settings;
+
+/// What belongs to one instance on the host's side.
+pub(super) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(super) output: OutputTail,
+    pub(super) limiter: MemoryLimiter,
+    settings: Arc<Settings>,
+    /// The call that runs, if it is a channel's or a task's; of a batch, the message
+    /// that is handled.
+    pub(super) current: Option<Current>,
+    /// The batch that is handled, if it is one.
+    pub(super) batch: Option<Arc<Ledger>>,
+    /// What the call that runs, or the last one, was given.
+    pub(super) fuel: u64,
+    /// Of that fuel.
+    pub(super) slice: Slice,
+    lines: usize,
+    lines_dropped: usize,
+    /// What the call measures.
+    pub(super) measured: CallMeasurements,
+}
+
+/// The call an instance serves.
+pub(super) struct Current {
+    pub(super) caller: Caller,
+    pub(super) progress: Arc<dyn Progress>,
+    /// What is left of the limits on its effects.
+    pub(super) budget: Budget,
+}
+
+/// What plugins print, in the log: `RUST_LOG=info,millrace::prints=debug` shows it.
+const PRINTS: &str = "millrace::prints";
+
+/// Log lines of one call.
+const MAX_LINES: usize = 64;
+/// A log line is cut after so many bytes.
+const MAX_LINE_BYTES: usize = 8 * 1024;
+/// Random bytes in one call of WASI, which the host makes.
+const MAX_WASI_RANDOM_BYTES: u64 = 4096;
+
+impl State {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        limits: &PluginLimits,
+        room: Option<Arc<Room>>,
+    ) -> Self {
+        let output = OutputTail::default();
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(output.clone()).stderr(output.clone()).monotonic_clock(Uptime);
+        let wasi = wasi.max_random_size(MAX_WASI_RANDOM_BYTES).build();
+        Self {
+            wasi,
+            table: ResourceTable::new(),
+            output,
+            limiter: MemoryLimiter::new(limits.max_memory_bytes, room),
+            measured: CallMeasurements::new(Arc::clone(&settings.meters), limits.max_metrics),
+            settings,
+            current: None,
+            batch: None,
+            fuel: 0,
+            slice: Slice::default(),
+            lines: 0,
+            lines_dropped: 0,
+        }
+    }
+
+    /// What its plugin knows of its surroundings.
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Tells the log what the plugin has printed since the last time, in a call for this
+    /// message if it is for one.
+    pub(super) fn tell_prints(&mut self, id: Option<MessageId>) {
+        if let Some(written) = self.output.take() {
+            self.tell(&written, id);
+        }
+    }
+
+    /// The same, for the message of the call that runs.
+    pub(super) fn tell_own_prints(&mut self) {
+        if let Some(written) = self.output.take() {
+            let current = self.current.take();
+            self.tell(&written, current.as_ref().map(|current| current.caller.message()));
+            self.current = current;
+        }
+    }
+
+    pub(super) fn tell(&mut self, written: &Written, id: Option<MessageId>) {
+        if !tracing::enabled!(target: PRINTS, tracing::Level::DEBUG) {
+            return;
+        }
+        let settings = Arc::clone(&self.settings);
+        let (plugin, id) = (settings.name.as_str(), id.map(display));
+        if written.lost > 0 {
+            debug!(target: PRINTS, plugin, id, lost_bytes = written.lost,
+                "it printed more in one call than is kept; the end:");
+        }
+        for line in written.text.lines().filter(|line| !line.is_empty()) {
+            if self.has_line() && (id.is_some() || settings.takes_own_line()) {
+                debug!(target: PRINTS, plugin, id, "{}", cut(line, MAX_LINE_BYTES));
+            }
+        }
+    }
+
+    /// Ends the bookkeeping of one call.
+    pub(super) fn call_ended(&mut self) {
+        if self.lines_dropped > 0 {
+            warn!(plugin = %self.settings.name, dropped = self.lines_dropped,
+                "the plugin logged more than {MAX_LINES} lines in one call");
+        }
+        self.measured.flush();
+        self.lines = 0;
+        self.lines_dropped = 0;
+    }
+}
+
+impl Drop for State {
+    /// Its call was cut off, and what it has printed may say why.
+    fn drop(&mut self) {
+        self.tell_own_prints();
+    }
+}
+
+/// Makes everything a plugin may import known to `linker`.
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    // The async half: the sync one would start a runtime of its own inside ours.
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    imports::add_to_linker(linker)?;
+    batch::add_to_linker(linker)
+}
+
+/// The longest prefix of `text` of at most `max` bytes.
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
+}
+
+// === impl State: the imports ===
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for State {}
+
+impl State {
+    /// Whether one more line of the call is written.
+    pub(super) fn takes_line(&mut self) -> bool {
+        self.has_line() && (self.current.is_some() || self.settings.takes_own_line())
+    }
+
+    fn has_line(&mut self) -> bool {
+        if self.lines >= MAX_LINES {
+            self.lines_dropped += 1;
+            return false;
+        }
+        self.lines += 1;
+        true
+    }
+
+    /// Writes a line.
+    pub(super) fn log(&self, level: log::Level, message: &str) {
+        let plugin = self.settings.name.as_str();
+        let text = cut(message, MAX_LINE_BYTES);
+        let is_written = match level {
+            log::Level::Trace => enabled!(Level::TRACE),
+            log::Level::Debug => enabled!(Level::DEBUG),
+            log::Level::Info => enabled!(Level::INFO),
+            log::Level::Warn => enabled!(Level::WARN),
+            log::Level::Error => enabled!(Level::ERROR),
+        };
+        if !is_written || !self.settings.takes_line(text.len()) {
+            return;
+        }
+        let id = self.current.as_ref().map(|current| display(current.caller.message()));
+        match level {
+            log::Level::Trace => trace!(plugin, id, "{text}"),
+            log::Level::Debug => debug!(plugin, id, "{text}"),
+            log::Level::Info => info!(plugin, id, "{text}"),
+            log::Level::Warn => warn!(plugin, id, "{text}"),
+            log::Level::Error => error!(plugin, id, "{text}"),
+        }
+    }
+
+    /// Takes effects of a call that goes on: for whom they are, and their bytes.
+    pub(super) fn flushed(
+        &mut self,
+        effects: Vec<types::Effect>,
+    ) -> wasmtime::Result<(Flushed, usize)> {
+        let Some(current) = &mut self.current else {
+            return Err(wasmtime::format_err!("`flush` needs a call of a channel or a task"));
+        };
+        let before = current.budget.spent_bytes();
+        // The trap it causes carries the fault to the call's end.
+        let effects = current.budget.flushed(effects, &self.settings)?;
+        let withheld = current.budget.take_withheld();
+        withheld::tell(&withheld, &self.settings, About::Message(&current.caller));
+        if let Some(batch) = &self.batch {
+            batch.flushed();
+        }
+        let bytes = current.budget.spent_bytes() - before;
+        let (progress, caller) = (Arc::clone(&current.progress), current.caller.clone());
+        Ok((Flushed { progress, caller, effects }, bytes))
+    }
+
+    /// Sends a request, and waits for the whole response.
+    pub(super) async fn send(
+        &mut self,
+        request: http::Request,
+    ) -> Result<http::Response, http::Error> {
+        let http::Request { method, url, headers, body, timeout_ms } = request;
+        let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+        let Settings { name, egress, metrics, .. } = &*self.settings;
+        let request = egress::Request { method, url, headers, body, timeout };
+        metrics.count_of(Metric::HttpRequests, &[name], 1);
+        match egress.send(request).await {
+            Ok(egress::Response { status, headers, body }) => {
+                Ok(http::Response { status, headers, body: body.into() })
+            }
+            Err(error) => {
+                let reason = error.as_str();
+                let error = match error {
+                    EgressError::Denied(text) => http::Error::Denied(text),
+                    EgressError::Invalid(text) => http::Error::Invalid(text),
+                    EgressError::Unreachable(text) => http::Error::Unreachable(text),
+                    EgressError::Timeout => http::Error::Timeout,
+                    EgressError::TooLarge => {
+                        http::Error::TooLarge(egress.max_response_bytes() as u64)
+                    }
+                    EgressError::Overloaded => http::Error::Overloaded,
+                };
+                metrics.count_of(Metric::HttpFailed, &[name, reason], 1);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Effects that happen while their call goes on.
+pub(super) struct Flushed {
+    progress: Arc<dyn Progress>,
+    caller: Caller,
+    effects: Vec<Effect>,
+}
+
+impl Flushed {
+    /// Has them applied.
+    pub(super) async fn apply(self) {
+        self.progress.flush(self.caller, self.effects).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("abc", 5), "abc");
+        assert_eq!(cut("abc", 2), "ab");
+        assert_eq!(cut("aé", 2), "a");
+    }
+}

@@ -1,0 +1,394 @@
+//! The bounds of one call, and of the instance it runs in.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use wasmtime::{ResourceLimiterAsync, Result};
+
+use super::room::Room;
+
+/// `[limits]`: the bounds of one plugin and of each of its calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginLimits {
+    /// Fuel for any call: about one unit for each Wasm instruction. A call that
+    /// uses it up traps.
+    pub fuel: u64,
+    /// More fuel for each byte of payload and assigns, as copying a byte costs
+    /// one unit and parsing it some tens.
+    pub fuel_per_byte: u64,
+    /// Fuel for a call of a dispatcher, for which its pipeline stands still; one that
+    /// uses it up is replaced.
+    pub dispatcher_fuel: u64,
+    /// More of it for each event and consumer the call is told of; for each event that
+    /// waits, a thirty-second of that.
+    pub dispatcher_fuel_per_row: u64,
+    /// Linear memory of one instance, all its memories together.
+    pub max_memory_bytes: usize,
+    /// Stack of one call: deep recursion past it ends in a trap. One for all plugins of a
+    /// server.
+    pub max_stack_bytes: usize,
+    /// Memory of all instances of the plugin together, those of its versions and
+    /// those at rest, too; calls that need more wait.
+    pub max_total_memory_bytes: usize,
+    /// Assigns a call may return.
+    pub max_assigns_bytes: usize,
+    /// Effects a call may return.
+    pub max_effects: usize,
+    /// Their payloads together.
+    pub max_effect_bytes: usize,
+    /// Measurements of one call; what is past them is left out.
+    pub max_metrics: usize,
+    /// Calls and tasks of the plugin at the same time; further ones wait.
+    pub max_instances: u32,
+    /// Of these, so many may be of tasks; further ones wait. `None`: three quarters.
+    pub max_task_instances: Option<u32>,
+    /// Each instance serves one call and is then gone, so that users of the plugin
+    /// share no memory; messages are not handled together then.
+    pub fresh_instances: bool,
+    /// Calls of one channel at the same time. More than 1 gives up the order of
+    /// its messages: each call sees the assigns as they were when it started,
+    /// and the last to return some wins.
+    pub max_concurrency: usize,
+    /// A join that takes longer is refused with `join timeout`.
+    pub join_timeout_ms: u64,
+    /// Any other call of a channel that takes longer comes to nothing; a client
+    /// that waits gets the error `handler timeout`.
+    pub call_timeout_ms: u64,
+    /// A task that takes longer comes to nothing; the message that started it is
+    /// answered with the error `task timeout`.
+    pub task_timeout_ms: u64,
+    /// Tasks of the plugin at the same time; the message that wanted to start a
+    /// further one gets the error `overloaded`.
+    pub max_tasks: usize,
+    /// What happens to a plugin whose calls trap again and again.
+    pub on_faults: OnFaults,
+    /// What happens to a channel whose assigns a new version cannot take over.
+    pub on_migrate: OnMigrate,
+}
+
+/// What happens to a channel whose assigns a version of its plugin cannot take
+/// over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnMigrate {
+    /// It is closed with `phx_error`, and its client joins anew.
+    #[default]
+    Rejoin,
+    /// The version that can read them goes on serving it until its client leaves.
+    KeepOld,
+    /// A version that fails with one of the channels it is tried on does not go
+    /// live. One that fails later is as `rejoin`.
+    Reject,
+}
+
+/// What happens to a plugin of whose calls more than a third trap, after a
+/// hundred of those; named as Envoy's failure policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFaults {
+    /// It is held back for a while, twice as long each time, then tried again.
+    #[default]
+    Reload,
+    /// It is not called again until another version of it is loaded.
+    Closed,
+    /// Nothing: each call gets a new instance, whatever that costs.
+    Open,
+}
+
+impl PluginLimits {
+    /// How many instances may be of tasks: at least one.
+    #[must_use]
+    pub fn max_task_instances(&self) -> u32 {
+        let quarters = u64::from(self.max_instances) * 3 / 4;
+        let most = self.max_task_instances.unwrap_or(u32::try_from(quarters).unwrap_or(u32::MAX));
+        most.clamp(1, self.max_instances.max(1))
+    }
+
+    /// The fuel of a call that is handed `bytes`.
+    #[must_use]
+    pub fn fuel_for(&self, bytes: usize) -> u64 {
+        self.fuel.saturating_add(self.fuel_per_byte.saturating_mul(bytes as u64))
+    }
+}
+
+impl PluginLimits {
+    /// The fuel of a call of a dispatcher that is told of `rows` events and consumers,
+    /// is handed `bytes` of keys, and has so many events that wait.
+    #[must_use]
+    pub fn dispatcher_fuel_for(&self, rows: usize, bytes: usize, waiting: usize) -> u64 {
+        let row = self.dispatcher_fuel_per_row;
+        let of_rows = row.saturating_mul(rows as u64);
+        let of_bytes = self.fuel_per_byte.saturating_mul(bytes as u64);
+        // A table of all of them has to grow now and then, in one call.
+        let of_waiting = (row / WAITING_SHARE).saturating_mul(waiting as u64);
+        let more = of_rows.saturating_add(of_bytes).saturating_add(of_waiting);
+        self.dispatcher_fuel.saturating_add(more)
+    }
+}
+
+/// Of the fuel for a row, what there is for an event that waits.
+const WAITING_SHARE: u64 = 32;
+
+/// Holds an instance to its memory, and remembers that it had to.
+#[derive(Debug)]
+pub(super) struct MemoryLimiter {
+    /// Of the instance, unique among those of the process.
+    number: u64,
+    max_bytes: usize,
+    used_bytes: usize,
+    refused: Option<TooMuch>,
+    /// Where memory is counted together with that of others, unless the instance is of
+    /// no pool.
+    room: Option<Arc<Room>>,
+    /// What it has of that.
+    charged_bytes: usize,
+    /// What it began with, once it has been made: what it wants from then on it uses.
+    began_bytes: Option<usize>,
+}
+
+/// Memory that an instance wanted, and may never have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMuch {
+    wanted: usize,
+    allowed: usize,
+    key: &'static str,
+}
+
+impl fmt::Display for TooMuch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, allowed, key } = self;
+        write!(f, "wanted {wanted} bytes of memory, allowed are {allowed} (limits.{key})")
+    }
+}
+
+/// Entries of one table: those of plugins have thousands at most.
+pub(super) const MAX_TABLE_ELEMENTS: usize = 100_000;
+/// What one of them takes.
+const TABLE_ELEMENT_BYTES: usize = 16;
+/// Of so much that an instance begins with, a sixteenth counts: it is a Rust plugin's
+/// stack, of which most calls use a few pages, and data that all instances share.
+const MOSTLY_UNTOUCHED_BYTES: usize = 2 * 1024 * 1024;
+const TOUCHED_PART: usize = 16;
+
+impl MemoryLimiter {
+    pub(super) fn new(max_bytes: usize, room: Option<Arc<Room>>) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let (used_bytes, charged_bytes, refused, began_bytes) = Default::default();
+        Self { number, max_bytes, used_bytes, refused, room, charged_bytes, began_bytes }
+    }
+
+    /// The number of its instance.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its instance has been made.
+    pub(super) fn begun(&mut self) {
+        self.began_bytes = Some(self.used_bytes);
+    }
+
+    /// What the instance wanted last that is more than it may have.
+    pub(super) fn refused(&self) -> Option<TooMuch> {
+        self.refused
+    }
+
+    /// Linear memory in use. It never shrinks.
+    pub(super) fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
+    /// How much of it came after the instance was made: what its calls have taken.
+    pub(super) fn grown_bytes(&self) -> usize {
+        self.used_bytes.saturating_sub(self.began_bytes.unwrap_or_default())
+    }
+
+    /// What counts among the memory of all instances.
+    pub(super) fn charged_bytes(&self) -> usize {
+        self.charged_bytes
+    }
+
+    /// Waits until the instance may have more; false when it never may.
+    async fn grow_memory(&mut self, bytes: usize) -> bool {
+        let used = self.used_bytes.saturating_add(bytes);
+        let allowed = self.max_bytes;
+        if used > allowed {
+            self.refused = Some(TooMuch { wanted: used, allowed, key: "max_memory_bytes" });
+            return false;
+        }
+        let allowed = self.charge(bytes).await;
+        if allowed {
+            self.used_bytes = used;
+        }
+        allowed
+    }
+
+    async fn charge(&mut self, bytes: usize) -> bool {
+        let Some(room) = &self.room else { return true };
+        let untouched =
+            if self.began_bytes.is_some() { 0 } else { bytes.min(MOSTLY_UNTOUCHED_BYTES) };
+        let counted = bytes - untouched + untouched / TOUCHED_PART;
+        let charged = self.charged_bytes.saturating_add(counted);
+        if let Err(allowed) = room.memory.fits(charged) {
+            let key = "max_total_memory_bytes";
+            self.refused = Some(TooMuch { wanted: charged, allowed, key });
+            return false;
+        }
+        if !room.memory.take(counted, charged) {
+            let make_room = || room.end_idle();
+            room.memory.wait(counted, charged, self.number, make_room).await;
+        }
+        self.charged_bytes = charged;
+        true
+    }
+}
+
+impl Drop for MemoryLimiter {
+    fn drop(&mut self) {
+        if let Some(room) = &self.room {
+            room.gave_back_memory(self.charged_bytes);
+        }
+    }
+}
+
+type Growing<'a> = Pin<Box<dyn Future<Output = Result<bool>> + Send + 'a>>;
+
+/// As `async_trait` writes it.
+impl ResourceLimiterAsync for MemoryLimiter {
+    fn memory_growing<'life0, 'async_trait>(
+        &'life0 mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> Growing<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move { Ok(self.grow_memory(desired.saturating_sub(current)).await) })
+    }
+
+    fn table_growing<'life0, 'async_trait>(
+        &'life0 mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> Growing<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            let bytes = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES);
+            Ok(desired <= MAX_TABLE_ELEMENTS && self.charge(bytes).await)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+
+    use super::*;
+    use millrace_telemetry::{Metrics, WasmMeters};
+
+    #[tokio::test]
+    async fn all_memories_count_together() {
+        let mut limiter = MemoryLimiter::new(100, None);
+        assert!(limiter.memory_growing(0, 60, None).await.unwrap());
+        assert!(!limiter.memory_growing(0, 60, None).await.unwrap());
+        let refused = limiter.refused().unwrap().to_string();
+        let expected = "wanted 120 bytes of memory, allowed are 100 (limits.max_memory_bytes)";
+        assert_eq!(refused, expected);
+        assert!(limiter.memory_growing(60, 100, None).await.unwrap());
+        assert_eq!(limiter.used_bytes(), 100);
+    }
+
+    fn room(max_total_memory_bytes: usize) -> Arc<Room> {
+        let limits = PluginLimits { max_total_memory_bytes, ..Default::default() };
+        Room::new(&limits, &WasmMeters::new(&Metrics::none(), "p", "v"))
+    }
+
+    #[tokio::test]
+    async fn what_an_instance_begins_with_counts_in_part() {
+        let room = room(1 << 30);
+        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
+        assert!(limiter.memory_growing(0, 3 << 20, None).await.unwrap());
+        assert_eq!(limiter.charged_bytes(), (1 << 20) + (2 << 20) / 16);
+        limiter.begun();
+        assert!(limiter.memory_growing(3 << 20, 4 << 20, None).await.unwrap());
+        assert_eq!(limiter.charged_bytes(), (2 << 20) + (2 << 20) / 16);
+        assert!(limiter.table_growing(0, 10, None).await.unwrap());
+        assert_eq!(limiter.charged_bytes(), (2 << 20) + (2 << 20) / 16 + 160);
+    }
+
+    #[tokio::test]
+    async fn what_an_instance_begins_with_is_no_growth() {
+        let mut limiter = MemoryLimiter::new(100, None);
+        assert!(limiter.memory_growing(0, 60, None).await.unwrap());
+        limiter.begun();
+        assert_eq!((limiter.used_bytes(), limiter.grown_bytes()), (60, 0));
+        assert!(limiter.memory_growing(60, 100, None).await.unwrap());
+        assert_eq!((limiter.used_bytes(), limiter.grown_bytes()), (100, 40));
+    }
+
+    #[tokio::test]
+    async fn what_it_can_never_have_is_refused_and_not_waited_for() {
+        let room = room(1 << 20);
+        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
+        limiter.begun();
+        assert!(!limiter.memory_growing(0, 2 << 20, None).await.unwrap());
+        let refused = limiter.refused().unwrap().to_string();
+        assert!(refused.contains("allowed are 1048576 (limits.max_total_memory"), "{refused}");
+    }
+
+    proptest! {
+        /// Whatever grows and ends, and even if it is given up while it waits, nothing is
+        /// left of it.
+        #[test]
+        fn all_is_given_back(steps in proptest::collection::vec((0..8_usize, 0..50_000_usize), 1..60)) {
+            let room = room(100_000);
+            let mut limiters: [Option<MemoryLimiter>; 8] = Default::default();
+            for (at, bytes) in steps {
+                if bytes % 5 == 0 {
+                    limiters[at] = None;
+                    continue;
+                }
+                let new = || MemoryLimiter::new(usize::MAX, Some(Arc::clone(&room)));
+                let limiter = limiters[at].get_or_insert_with(new);
+                limiter.begun();
+                let growing = limiter.memory_growing(0, bytes, None);
+                // At once, or not at all.
+                let _ = growing.now_or_never();
+                let charged: usize = limiters.iter().flatten().map(|l| l.charged_bytes()).sum();
+                prop_assert_eq!(charged, room.memory.used());
+                prop_assert!(charged <= 100_000);
+            }
+            drop(limiters);
+            prop_assert_eq!(room.memory.used(), 0);
+            prop_assert!(!room.memory.is_wanted());
+        }
+    }
+
+    #[test]
+    fn tasks_have_three_quarters_of_the_instances_and_at_least_one() {
+        for (max_instances, max_task_instances, expected) in
+            [(2048, None, 1536), (1, None, 1), (3, None, 2), (8, Some(2), 2), (8, Some(9), 8)]
+        {
+            let limits = PluginLimits { max_instances, max_task_instances, ..Default::default() };
+            assert_eq!(limits.max_task_instances(), expected);
+        }
+    }
+
+    #[test]
+    fn fuel_grows_with_what_a_call_is_handed() {
+        let limits = PluginLimits { fuel: 10, fuel_per_byte: 2, ..Default::default() };
+        assert_eq!(limits.fuel_for(5), 20);
+        assert_eq!(limits.fuel_for(usize::MAX), u64::MAX);
+    }
+}

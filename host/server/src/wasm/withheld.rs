@@ -1,0 +1,95 @@
+//! Effects that are left out, as their plugin may not have them: what the log says of
+//! them, and for whose message they were.
+
+use std::fmt;
+
+use millrace_session::channel::{Caller, Effect};
+use millrace_wire::{Payload, reserved};
+use tracing::field::display;
+use tracing::warn;
+
+use crate::plugin::{Denied, Need, Settings};
+
+/// Why an effect was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Withheld {
+    /// There is no grant for it.
+    Denied(Denied),
+    /// It is about a topic that no plugin has a part in.
+    Reserved {
+        /// The topic.
+        topic: String,
+        /// Whose it is.
+        problem: &'static str,
+    },
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(denied) => denied.fmt(f),
+            Self::Reserved { topic, problem } => write!(f, "the topic {topic:?} {problem}"),
+        }
+    }
+}
+
+/// What the call was for whose effects they were.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About<'a> {
+    /// A channel's or a task's.
+    Message(&'a Caller),
+    /// Events of a pipeline.
+    Pipeline(&'a str),
+}
+
+/// Tells the log what was left out.
+pub(super) fn tell(withheld: &[Withheld], settings: &Settings, about: About<'_>) {
+    for withheld in withheld {
+        let Some(line) = settings.takes_withheld_line() else { continue };
+        let (plugin, left_out) = (settings.name.as_str(), line.left_out());
+        match about {
+            About::Message(caller) => {
+                let (id, topic) = (display(caller.message()), &caller.context.topic);
+                warn!(plugin, id, %topic, left_out, "an effect was left out: {withheld}");
+            }
+            About::Pipeline(pipeline) => {
+                warn!(plugin, pipeline, left_out, "an effect was left out: {withheld}");
+            }
+        }
+    }
+}
+
+/// Why an effect is left out; `None` for one that happens, which nearly all do.
+#[inline]
+pub(super) fn withheld(effect: &Effect, settings: &Settings) -> Option<Withheld> {
+    if let Effect::Broadcast { topic: Some(topic), .. } | Effect::Subscribe(topic) = effect
+        && let Some(problem) = reserved(topic)
+    {
+        return Some(Withheld::Reserved { topic: topic.clone(), problem });
+    }
+    if !settings.is_limited {
+        return None;
+    }
+    let need = match effect {
+        Effect::Broadcast { topic: Some(topic), .. } => Need::Publish(topic.clone()),
+        Effect::Enqueue { pipeline, .. } => Need::Enqueue(pipeline.clone()),
+        Effect::Subscribe(topic) => Need::Subscribe(topic.clone()),
+        Effect::Disconnect(user_id) => Need::Disconnect(user_id.clone()),
+        _ => return None,
+    };
+    settings.check(&need).err().map(Withheld::Denied)
+}
+
+/// What happens in the place of an effect that is left out: who waits for an answer to it
+/// gets one.
+#[cold]
+pub(super) fn in_its_place(effect: Effect, why: &Withheld) -> Option<Effect> {
+    let (Effect::Enqueue { event, .. }, Withheld::Denied(denied)) = (effect, why) else {
+        return None;
+    };
+    event.reply_to.map(|socket_ref| Effect::ReplyTo {
+        socket_ref: *socket_ref,
+        status: "error".to_owned(),
+        payload: Payload::reason(&denied.to_string()),
+    })
+}

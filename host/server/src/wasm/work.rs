@@ -1,0 +1,120 @@
+//! Calling the workers of pipelines.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use millrace_pipeline::{Batch, StageName, Verdict, Work};
+
+use super::bindings::exports::millrace::plugin::worker;
+use super::bindings::millrace::plugin::types;
+use super::budget::{Budget, CallKind};
+use super::convert::name;
+use super::instance::Instance;
+use super::line::Kind;
+use super::party::Party;
+use super::withheld::{About, tell};
+use super::{Fault, Pool};
+use crate::plugin::Settings;
+
+impl Pool {
+    /// Has a batch worked on; what came of it, and how long it took if that is
+    /// measured.
+    ///
+    /// Most calls are ready at the first poll. Dropping the future ends its
+    /// instance.
+    pub(crate) async fn work(
+        &self,
+        stage: &StageName,
+        batch: &Batch,
+        timeout: Duration,
+    ) -> (Result<Work, Fault>, Duration) {
+        let limit = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let deadline = (limit, "timeout_ms of the pipeline");
+        let mut watch = self.watch();
+        let stake = self.stake(Party::workers(stage), Kind::Call);
+        let call = async {
+            let mut taken = self.start(&mut watch, &stake).await?;
+            let result = taken.instance.work(stage, batch).await;
+            self.ended(taken, &mut watch, &stake.party, result)
+        };
+        let result = self.within(deadline, &stake, pin!(call)).await;
+        (result, watch.took())
+    }
+}
+
+impl Instance {
+    async fn work(&mut self, stage: &StageName, batch: &Batch) -> Result<Work, Fault> {
+        self.refuel(batch.payloads.len() + batch.keys.len())?;
+        let Some(guest) = &self.worker else {
+            return Err(Fault::bad_return("the plugin does not export `worker`".to_owned()));
+        };
+        let handed = worker::Batch {
+            pipeline: &stage.pipeline,
+            stage: stage.stage,
+            payloads: &batch.payloads,
+            keys: &batch.keys,
+            events: batch.rows.as_flattened(),
+        };
+        let answer = guest.call_handle(&mut self.store, handed).await;
+        let answer = self.ended(answer)?;
+        let mut budget = Budget::new(&self.limits, CallKind::Worker, false);
+        let settings = self.store.data().settings();
+        let work = budget.work(answer, batch.rows.len(), settings)?;
+        tell(&budget.take_withheld(), settings, About::Pipeline(&stage.pipeline));
+        Ok(work)
+    }
+}
+
+impl Budget {
+    /// The answer of a worker that had so many events.
+    pub(super) fn work(
+        &mut self,
+        answer: worker::Answer,
+        events: usize,
+        settings: &Settings,
+    ) -> Result<Work, Fault> {
+        let effects = self.effects(answer.effects, settings)?;
+        let mut named = vec![false; if answer.verdicts.is_empty() { 0 } else { events }];
+        let mut verdicts = Vec::with_capacity(answer.verdicts.len());
+        for worker::Judged { index, verdict } in answer.verdicts {
+            match named.get_mut(index as usize) {
+                Some(named) if !*named => *named = true,
+                Some(_) => {
+                    let problem = format!("the worker gave two verdicts on event {index}");
+                    return Err(Fault::bad_return(problem));
+                }
+                None => {
+                    return Err(Fault::bad_return(format!(
+                        "the worker gave a verdict on event {index}, there are {events}, counted \
+                         from 0"
+                    )));
+                }
+            }
+            verdicts.push((index, self.verdict(verdict)?));
+        }
+        Ok(Work { verdicts, effects })
+    }
+
+    fn verdict(&mut self, verdict: worker::Verdict) -> Result<Verdict, Fault> {
+        Ok(match verdict {
+            worker::Verdict::Reply(types::Reply { status, payload }) => {
+                name("the status of a reply", &status)?;
+                Verdict::Reply { status, payload: self.payload(payload)? }
+            }
+            worker::Verdict::Forward(payload) => {
+                self.spend(payload.len())?;
+                Verdict::Forward(payload.into())
+            }
+            worker::Verdict::Retry(worker::Retry { after_ms, reason }) => {
+                Verdict::Retry { after_ms, reason: self.reason(reason)? }
+            }
+            worker::Verdict::Drop(reason) => Verdict::Drop { reason: self.reason(reason)? },
+            worker::Verdict::Fail(reason) => Verdict::Fail { reason: self.reason(reason)? },
+        })
+    }
+
+    fn reason(&mut self, reason: String) -> Result<String, Fault> {
+        self.spend(reason.len())?;
+        Ok(reason)
+    }
+}

@@ -1,0 +1,153 @@
+//! The ends of a channel, and of the connection.
+
+use std::sync::Arc;
+
+use millrace_wire::{Payload, Ref};
+
+use super::{Action, Call, Routing, Session, Ticket, Turn};
+use crate::channel::{Callback, Caller, Channel, Context, Letter, ReplyTo, State, TerminateReason};
+
+impl<P: Clone> Session<P> {
+    /// The connection is over. Each channel still handles what it has got, then
+    /// gets `terminate`; replies and pushes no longer matter.
+    pub fn close(
+        &mut self,
+        reason: TerminateReason,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        self.over = Some(reason);
+        let topics: Vec<_> = self.channels.keys().cloned().collect();
+        for topic in topics {
+            let Some(channel) = self.channels.get_mut(&topic) else { continue };
+            if matches!(channel.state, State::Joined) {
+                // The end of a channel always finds room.
+                let put = channel.mailbox.push(Letter::End(reason));
+                self.pending_bytes += put.unwrap_or_default();
+            }
+            self.pump(&topic, routes, actions);
+        }
+    }
+
+    /// The client leaves: it gets its reply, then `phx_close`.
+    pub(super) fn leave(
+        &mut self,
+        topic: &str,
+        reply_to: ReplyTo,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let ReplyTo { reference, .. } = reply_to;
+        let Some(context) = self.channels.get(topic).map(|c| Arc::clone(&c.context)) else {
+            return;
+        };
+        let join_ref = context.join_ref.as_ref();
+        actions.extend(self.reply(join_ref, reference.as_ref(), topic, "ok", &Payload::empty()));
+        self.finish(&context, TerminateReason::Left, routes, actions);
+    }
+
+    /// A channel ends in good order while the connection goes on.
+    pub(super) fn finish(
+        &mut self,
+        context: &Context,
+        reason: TerminateReason,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let join_ref = context.sent_join_ref.as_ref();
+        actions.push(self.channel_end(&context.topic, join_ref, "phx_close", "{}"));
+        let letters = self.end(&context.topic, reason, actions);
+        self.return_letters(&context.topic, letters, routes, actions);
+    }
+
+    /// A call of a channel trapped: its client is told, and it is gone.
+    pub(super) fn crash(
+        &mut self,
+        context: &Context,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let Some(mut channel) = self.remove(&context.topic, actions) else { return };
+        let (join_ref, reason) = (context.sent_join_ref.as_ref(), r#"{"reason":"channel_crash"}"#);
+        actions.push(self.channel_end(&context.topic, join_ref, "phx_error", reason));
+        let letters = channel.mailbox.take().into_iter().collect();
+        self.return_letters(&context.topic, letters, routes, actions);
+    }
+
+    /// Takes a channel out and calls its `terminate`; gives back what waited.
+    pub(super) fn end(
+        &mut self,
+        topic: &str,
+        reason: TerminateReason,
+        actions: &mut Vec<Action<P>>,
+    ) -> Vec<Letter> {
+        let Some(mut channel) = self.remove(topic, actions) else { return Vec::new() };
+        let letters = channel.mailbox.take().into_iter().collect();
+        actions.push(Action::Call(Box::new(Call {
+            callback: Callback::Terminate(reason),
+            ticket: Ticket {
+                caller: Caller { context: Arc::clone(&channel.context), reply_to: None, number: 0 },
+                turn: Turn::Terminate,
+                bytes: 0,
+            },
+            plugin: channel.plugin,
+            assigns: Some(channel.assigns),
+        })));
+        letters
+    }
+
+    /// Takes a channel out, and ends its calls in flight and its subscriptions.
+    pub(super) fn remove(
+        &mut self,
+        topic: &str,
+        actions: &mut Vec<Action<P>>,
+    ) -> Option<Box<Channel<P>>> {
+        let channel = self.channels.remove(topic)?;
+        self.pending_bytes -= channel.bytes();
+        self.subscriptions -= channel.subscriptions.len();
+        let id = channel.context.channel;
+        if channel.running > 0 {
+            actions.push(Action::EndCalls(id));
+        }
+        let (context, plugin) = (Arc::clone(&channel.context), P::clone(&channel.plugin));
+        actions.push(Action::Leave { context, plugin });
+        for topic in &channel.subscriptions {
+            actions.push(Action::Unsubscribe { channel: id, topic: Arc::clone(topic) });
+        }
+        Some(channel)
+    }
+
+    pub(super) fn channel_end(
+        &self,
+        topic: &str,
+        join_ref: Option<&Ref>,
+        event: &str,
+        payload: &str,
+    ) -> Action<P> {
+        Action::Send(self.identity.serializer.channel_end(join_ref, topic, event, payload))
+    }
+
+    /// Answers messages that waited for a channel that is gone, as if they came
+    /// now.
+    fn return_letters(
+        &mut self,
+        topic: &str,
+        letters: Vec<Letter>,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        for letter in letters {
+            match letter {
+                Letter::In { reply_to, event, payload }
+                | Letter::Early { reply_to, event, payload } => {
+                    self.resend(topic, reply_to, &event, payload, routes, actions);
+                }
+                Letter::Leave(reply_to) => {
+                    let payload = Payload::empty();
+                    self.resend(topic, reply_to, "phx_leave", payload, routes, actions);
+                }
+                Letter::Out(_) | Letter::Info(_) | Letter::End(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Messages of the client, notices of other tasks, timers.
+
+use std::sync::Arc;
+
+use millrace_wire::{Message, Payload, Ref};
+use smol_str::SmolStr;
+
+use super::{Action, Call, Calls, Count, Routing, Session, Ticket, Turn};
+use crate::channel::{
+    Assigns, Callback, Caller, Channel, Context, Info, Letter, Notice, ReplyTo, State, kept_bytes,
+};
+
+impl<P: Clone> Session<P> {
+    /// Takes a message of the client.
+    pub fn receive(
+        &mut self,
+        message: Message<'_>,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let Message { join_ref, reference, topic, event, payload, problem } = message;
+        let number = self.next_message();
+        if topic == "phoenix" && event == "heartbeat" {
+            let frame = self.reply(None, reference.as_ref(), &topic, "ok", &Payload::empty());
+            actions.extend(frame);
+            return;
+        }
+        let reply_to = ReplyTo { join_ref, reference, number };
+        // Nobody reads what comes with a leave.
+        if let Some(problem) = problem.filter(|_| event != "phx_leave") {
+            actions.push(Action::Count(Count::MessageRefused));
+            let reason = Payload::reason(&format!("invalid payload: {problem}"));
+            return self.refuse(&topic, &reply_to, &reason, actions);
+        }
+        self.deliver(&topic, &event, reply_to, payload, routes, actions);
+    }
+
+    /// Takes a message of the client to its channel, or to the plugin that
+    /// decides about a join.
+    fn deliver(
+        &mut self,
+        topic: &str,
+        event: &str,
+        reply_to: ReplyTo,
+        payload: Payload,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        match self.channels.get_mut(topic) {
+            Some(channel) => {
+                let put = match (&channel.state, event) {
+                    (State::Joining { .. }, _) => {
+                        let event = SmolStr::new(event);
+                        channel.mailbox.push(Letter::Early { reply_to, event, payload })
+                    }
+                    (State::Joined, "phx_join") => {
+                        self.rejoin(topic, reply_to, payload, routes, actions);
+                        Ok(0)
+                    }
+                    // A message of an earlier join: the client has forgotten it.
+                    (State::Joined, _) if !channel.accepts(reply_to.join_ref.as_ref()) => Ok(0),
+                    (State::Joined, "phx_leave") if channel.mailbox.has_leave() => {
+                        // It is leaving already.
+                        return self.left(topic, &reply_to, actions);
+                    }
+                    (State::Joined, "phx_leave") => channel.mailbox.push(Letter::Leave(reply_to)),
+                    (State::Joined, _) if channel.is_free() => {
+                        let callback = handle_in(&reply_to, SmolStr::new(event), payload);
+                        let call = start_next(channel, callback, Turn::Message, Some(reply_to));
+                        self.pending_bytes += call.ticket.bytes;
+                        return actions.push(Action::Call(call));
+                    }
+                    (State::Joined, _) => {
+                        let event = SmolStr::new(event);
+                        channel.mailbox.push(Letter::In { reply_to, event, payload })
+                    }
+                };
+                self.pending_bytes += put.as_ref().map_or(0, |bytes| *bytes);
+                self.pump(topic, routes, actions);
+                if let Err(letter) = put {
+                    self.overloaded(topic, &letter, actions);
+                }
+            }
+            None => self.receive_unjoined(topic, event, reply_to, payload, routes, actions),
+        }
+    }
+
+    /// Takes a broadcast that one of the channels has to see.
+    pub fn notice(
+        &mut self,
+        notice: Notice,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let Notice { topic, channel, broadcast, intercepted } = notice;
+        let letter = match intercepted {
+            true => Letter::Out(broadcast),
+            false => Letter::Info(Info::Broadcast(broadcast)),
+        };
+        self.put(&topic, channel, letter, routes, actions);
+    }
+
+    /// Takes a timer that ran out.
+    pub fn timer(
+        &mut self,
+        topic: &Arc<str>,
+        channel: u64,
+        name: String,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        self.put(topic, channel, Letter::Info(Info::Timer(name)), routes, actions);
+    }
+
+    fn put(
+        &mut self,
+        topic: &Arc<str>,
+        id: u64,
+        letter: Letter,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        // A channel that has gone meanwhile misses nothing.
+        let Some(channel) = self.channels.get_mut(topic).filter(|c| c.context.channel == id) else {
+            return;
+        };
+        let bytes = letter.bytes();
+        let has_room = self.pending_bytes.saturating_add(bytes) <= self.limits.max_pending_bytes;
+        if has_room && channel.mailbox.push(letter).is_ok() {
+            self.pending_bytes += bytes;
+        } else {
+            actions.push(Action::Count(Count::NoticeDropped));
+        }
+        self.pump(topic, routes, actions);
+    }
+
+    fn receive_unjoined(
+        &mut self,
+        topic: &str,
+        event: &str,
+        reply_to: ReplyTo,
+        payload: Payload,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        match event {
+            "phx_join" => self.join(topic, reply_to, payload, None, routes, actions),
+            "phx_leave" => self.left(topic, &reply_to, actions),
+            _ => self.unmatched(topic, reply_to.reference.as_ref(), actions),
+        }
+    }
+
+    /// Answers a leave that has nothing to do.
+    fn left(&self, topic: &str, reply_to: &ReplyTo, actions: &mut Vec<Action<P>>) {
+        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
+        actions.extend(self.reply(join_ref, reference, topic, "ok", &Payload::empty()));
+    }
+
+    /// Starts as many calls as the channel may run.
+    pub(super) fn pump(
+        &mut self,
+        topic: &str,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        while let Some(channel) = self.channels.get_mut(topic) {
+            let Some(letter) = start_calls(channel, actions) else { return };
+            self.pending_bytes -= letter.bytes();
+            match letter {
+                Letter::Leave(reply_to) => self.leave(topic, reply_to, routes, actions),
+                Letter::End(reason) => {
+                    // Nobody waits for answers any more.
+                    self.end(topic, reason, actions);
+                }
+                // Only a joining channel gets early ones, and `joined` takes them
+                // out; of the others calls were started.
+                Letter::Early { reply_to, event, payload }
+                | Letter::In { reply_to, event, payload } => {
+                    self.resend(topic, reply_to, &event, payload, routes, actions);
+                }
+                Letter::Out(_) | Letter::Info(_) => {}
+            }
+        }
+    }
+
+    /// Adds the messages that wait behind a call of their channel, to be made with it
+    /// one after the other, until there are `most` calls or one has to wait for what
+    /// they come to.
+    pub fn follow(&mut self, context: &Context, most: usize, calls: &mut Calls<P>) {
+        let Some(channel) = self.channels.get_mut(&context.topic) else { return };
+        let in_turn = channel.max_running == 1 && matches!(channel.state, State::Joined);
+        if !in_turn || channel.context.channel != context.channel {
+            return;
+        }
+        while calls.len() < most
+            && let Some((reply_to, event, payload)) = channel.mailbox.pop_message()
+        {
+            let callback = handle_in(&reply_to, event, payload);
+            calls.push(start(channel, callback, None, Turn::Message, Some(reply_to)));
+        }
+    }
+
+    /// Takes back calls that were not made, for their messages to wait again.
+    pub fn put_back(&mut self, calls: Calls<P>) {
+        for call in calls.into_iter().rev() {
+            let Call { callback, ticket, .. } = *call;
+            let Caller { context, reply_to, .. } = ticket.caller;
+            let bytes = ticket.bytes;
+            let current = self.channels.get_mut(&context.topic);
+            if let Some(channel) = current.filter(|c| c.context.channel == context.channel)
+                && let (Callback::HandleIn { event, payload, .. }, Some(reply_to)) =
+                    (callback, reply_to)
+            {
+                channel.running -= 1;
+                channel.running_bytes -= bytes;
+                channel.mailbox.put_back(Letter::In { reply_to, event, payload });
+            }
+        }
+    }
+
+    /// Takes a message again that waited for a channel that is gone, or joined.
+    pub(super) fn resend(
+        &mut self,
+        topic: &str,
+        reply_to: ReplyTo,
+        event: &str,
+        payload: Payload,
+        routes: &dyn Routing<P>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        self.deliver(topic, event, reply_to, payload, routes, actions);
+    }
+
+    fn overloaded(&self, topic: &str, letter: &Letter, actions: &mut Vec<Action<P>>) {
+        let (Letter::In { reply_to, .. } | Letter::Early { reply_to, .. }) = letter else { return };
+        actions.push(Action::Count(Count::ChannelOverloaded));
+        let reason = Payload::retry("overloaded", self.limits.retry_after_ms);
+        self.refuse(topic, reply_to, &reason, actions);
+    }
+
+    /// A task found no room: the message that wanted it is told.
+    pub fn no_room(&self, caller: &Caller, actions: &mut Vec<Action<P>>) {
+        if let Some(reply_to) = &caller.reply_to {
+            let reason = Payload::retry("overloaded", self.limits.retry_after_ms);
+            self.refuse(&caller.context.topic, reply_to, &reason, actions);
+        }
+    }
+
+    /// Answers a message with an error.
+    pub(super) fn refuse(
+        &self,
+        topic: &str,
+        reply_to: &ReplyTo,
+        reason: &Payload,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
+        actions.extend(self.reply(join_ref, reference, topic, "error", reason));
+    }
+
+    pub(super) fn unmatched(
+        &self,
+        topic: &str,
+        reference: Option<&Ref>,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        let reason = Payload::reason("unmatched topic");
+        actions.extend(self.reply(None, reference, topic, "error", &reason));
+    }
+}
+
+/// Starts as many calls as the channel may run; the letter in its turn that no
+/// call is for.
+fn start_calls<P>(channel: &mut Channel<P>, actions: &mut Vec<Action<P>>) -> Option<Letter> {
+    while channel.running < channel.max_running && matches!(channel.state, State::Joined) {
+        let (callback, turn, reply_to) = match channel.mailbox.pop(channel.running)? {
+            Letter::In { reply_to, event, payload } => {
+                let callback = handle_in(&reply_to, event, payload);
+                (callback, Turn::Message, Some(reply_to))
+            }
+            Letter::Out(broadcast) => (Callback::HandleOut(broadcast), Turn::Notice, None),
+            Letter::Info(info) => (Callback::HandleInfo(info), Turn::Notice, None),
+            other => return Some(other),
+        };
+        actions.push(Action::Call(start_next(channel, callback, turn, reply_to)));
+    }
+    None
+}
+
+fn handle_in(reply_to: &ReplyTo, event: SmolStr, payload: Payload) -> Callback {
+    Callback::HandleIn { event, payload, wants_reply: reply_to.reference.is_some() }
+}
+
+/// Starts a call from what the channel's last call left.
+fn start_next<P>(
+    channel: &mut Channel<P>,
+    callback: Callback,
+    turn: Turn,
+    reply_to: Option<ReplyTo>,
+) -> Box<Call<P>> {
+    let assigns = Some(channel.assigns.clone());
+    start(channel, callback, assigns, turn, reply_to)
+}
+
+/// Starts a call for the channel's next turn.
+fn start<P>(
+    channel: &mut Channel<P>,
+    callback: Callback,
+    assigns: Option<Assigns>,
+    turn: Turn,
+    reply_to: Option<ReplyTo>,
+) -> Box<Call<P>> {
+    let bytes = kept_bytes(callback.bytes());
+    channel.running += 1;
+    channel.running_bytes += bytes;
+    let context = Arc::clone(&channel.context);
+    let number = reply_to.as_ref().map_or(0, |reply_to| reply_to.number);
+    let ticket = Ticket { caller: Caller { context, reply_to, number }, turn, bytes };
+    Box::new(Call { plugin: Arc::clone(&channel.plugin), callback, assigns, ticket })
+}

@@ -1,0 +1,223 @@
+//! What waits is counted in bytes, and what is counted goes again.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::channel::{Broadcast, Info, Notice};
+
+impl Desk {
+    /// What waits in its channels, counted anew.
+    fn counted(&self) -> usize {
+        self.session.channels.values().map(|channel| channel.bytes()).sum()
+    }
+
+    /// What its channels subscribe to, counted anew.
+    fn subscribed(&self) -> usize {
+        self.session.channels.values().map(|channel| channel.subscriptions.len()).sum()
+    }
+
+    fn notice(&mut self, topic: &str, payload: usize, intercepted: bool) -> Vec<String> {
+        let Some(channel) = self.session.channels.get(topic) else { return Vec::new() };
+        let payload = Payload::Json("1".repeat(payload.max(1)).into());
+        let broadcast = Broadcast { topic: "other".into(), event: "e".into(), payload };
+        let notice = Notice {
+            topic: topic.into(),
+            channel: channel.context.channel,
+            broadcast: Arc::new(broadcast),
+            intercepted,
+        };
+        let mut actions = Vec::new();
+        self.session.notice(notice, &self.routes, &mut actions);
+        self.told(actions)
+    }
+
+    fn timer(&mut self, topic: &str) {
+        let Some(channel) = self.session.channels.get(topic) else { return };
+        let (topic, id, mut actions) = (topic.into(), channel.context.channel, Vec::new());
+        self.session.timer(&topic, id, "tick".to_owned(), &self.routes, &mut actions);
+        self.told(actions);
+    }
+}
+
+#[test]
+fn a_message_is_counted_from_its_coming_to_the_end_of_its_call() {
+    let mut desk = joined();
+    assert_eq!(desk.session.pending_bytes(), 0);
+    desk.send(r#"["11","2","room:a","one","1234567890"]"#);
+    let one = desk.session.pending_bytes();
+    assert!(one > 12, "{one}");
+    desk.send(r#"["11","3","room:a","two","1234567890"]"#);
+    assert_eq!(desk.session.pending_bytes(), 2 * one);
+    desk.end_with(Vec::new());
+    assert_eq!(desk.session.pending_bytes(), one);
+    desk.end(Err(Failure::TimedOut));
+    assert_eq!(desk.session.pending_bytes(), 0);
+}
+
+#[test]
+fn a_second_leave_is_answered_at_once_and_takes_no_room() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","slow",{}]"#);
+    assert_eq!(desk.send(r#"["11","3","room:a","phx_leave",{}]"#), [""; 0]);
+    let before = desk.session.pending_bytes();
+    for _ in 0..1_000 {
+        let told = desk.send(r#"["11","4","room:a","phx_leave",{}]"#);
+        assert_eq!(told, [format!(r#"["11","4","room:a",{OK}"#)]);
+    }
+    assert_eq!(desk.session.pending_bytes(), before);
+    let told = desk.end_with(Vec::new());
+    assert_eq!(told[0], format!(r#"["11","3","room:a",{OK}"#));
+}
+
+#[test]
+fn broadcasts_for_a_handler_are_left_out_when_too_much_waits() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","slow",{}]"#);
+    assert_eq!(desk.notice("room:a", 9_000, false), [""; 0]);
+    assert_eq!(desk.notice("room:a", 9_000, false), ["count NoticeDropped"]);
+}
+
+#[test]
+fn subscriptions_are_bounded() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","more",{}]"#);
+    let topics = ["x", "y", "x", "z"].map(|topic| Effect::Subscribe(topic.to_owned()));
+    let told = desk.end_with(topics.into());
+    assert_eq!(told, ["subscribe x", "subscribe y", "count SubscriptionRefused"]);
+    desk.send(r#"["11","3","room:a","fewer",{}]"#);
+    let effects = vec![Effect::Unsubscribe("x".to_owned()), Effect::Subscribe("z".to_owned())];
+    assert_eq!(desk.end_with(effects), ["unsubscribe x", "subscribe z"]);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Send(&'static str, usize, &'static str),
+    End(u8),
+    Notice(&'static str, usize, bool),
+    Timer(&'static str),
+    Follow(usize),
+    PutBack(usize),
+    Close,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let topic = || prop_oneof![Just("room:a"), Just("room:b"), Just("room:c")];
+    let event = prop_oneof![
+        4 => Just("ping"),
+        2 => Just("phx_join"),
+        1 => Just("phx_leave"),
+    ];
+    let step = prop_oneof![
+        6 => (topic(), 0..3_000usize, event).prop_map(|(t, len, e)| Step::Send(t, len, e)),
+        6 => (0..6u8).prop_map(Step::End),
+        2 => (topic(), 0..3_000usize, any::<bool>()).prop_map(|(t, len, i)| Step::Notice(t, len, i)),
+        1 => topic().prop_map(Step::Timer),
+        2 => (1..5usize).prop_map(Step::Follow),
+        1 => (1..3usize).prop_map(Step::PutBack),
+        1 => Just(Step::Close),
+    ];
+    proptest::collection::vec(step, 0..80)
+}
+
+/// The oldest call ends in one of the ways there are.
+fn end(desk: &mut Desk, how: u8) {
+    let Some(call) = desk.calls.first() else { return };
+    let is_join = matches!(call.callback, Callback::Join { .. });
+    let handled = |effects| Completion::Handled(Outcome { effects, assigns: None });
+    let result = match (how, is_join) {
+        (0, _) => Err(Failure::Crashed),
+        (1, _) => Err(Failure::TimedOut),
+        (2, true) => Ok(Completion::Join(Box::new(Err(Payload::empty())))),
+        (_, true) => Ok(Completion::Join(Box::new(Ok(Joined::default())))),
+        (2, false) => Ok(handled(vec![Effect::Stop])),
+        (3, false) => Ok(handled(vec![reply("1")])),
+        (4, false) => Ok(handled(["x", "y", "z"].map(|t| Effect::Subscribe(t.to_owned())).into())),
+        (_, false) => Ok(handled(["y", "z"].map(|t| Effect::Unsubscribe(t.to_owned())).into())),
+    };
+    desk.end(result);
+}
+
+/// Whether the last call is behind one of its channel that has not ended.
+fn follows_another<P>(calls: &[Box<Call<P>>]) -> bool {
+    let channel = |call: &Call<P>| call.ticket.caller.context.channel;
+    let Some((last, before)) = calls.split_last() else { return false };
+    last.assigns.is_none() && before.iter().any(|call| channel(call) == channel(last))
+}
+
+fn take(desk: &mut Desk, step: Step) {
+    match step {
+        Step::Send(topic, len, event) => {
+            let text = "x".repeat(len);
+            desk.send(&format!(r#"[null,"1","{topic}","{event}","{text}"]"#));
+        }
+        Step::End(how) => end(desk, how),
+        Step::Notice(topic, len, intercepted) => drop(desk.notice(topic, len, intercepted)),
+        Step::Timer(topic) => desk.timer(topic),
+        Step::Follow(most) => {
+            let is_message = |call: &Call<_>| matches!(call.callback, Callback::HandleIn { .. });
+            if desk.calls.first().is_some_and(|call| is_message(call)) {
+                desk.follow(most + desk.calls.len());
+            }
+        }
+        Step::PutBack(many) => {
+            // The last ones that follow another of their channel were not made. They come
+            // back before that has ended.
+            let mut back = Calls::new();
+            while back.len() < many && follows_another(&desk.calls) {
+                back.insert(0, desk.calls.remove(desk.calls.len() - 1));
+            }
+            desk.session.put_back(back);
+        }
+        Step::Close => {
+            let mut actions = Vec::new();
+            desk.session.close(TerminateReason::Closed, &desk.routes, &mut actions);
+            desk.told(actions);
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happens in whatever order: what the session says that waits is what its
+    /// channels have, and nothing once every call has ended.
+    #[test]
+    fn whatever_happens_the_books_are_right(steps in steps()) {
+        let mut desk = Desk::new(Serializer::V2);
+        for step in steps {
+            take(&mut desk, step);
+            prop_assert_eq!(desk.session.pending_bytes(), desk.counted(), "after {:?}", step);
+            prop_assert_eq!(desk.session.subscriptions, desk.subscribed(), "after {:?}", step);
+            prop_assert!(desk.session.subscriptions <= 2);
+        }
+        while !desk.calls.is_empty() {
+            end(&mut desk, 3);
+        }
+        prop_assert_eq!(desk.session.pending_bytes(), desk.counted());
+        prop_assert_eq!(desk.session.pending_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_letter_and_the_call_it_becomes_take_the_same() {
+    use crate::channel::{Letter, ReplyTo, kept_bytes};
+    let payload = || Payload::Json("12345".into());
+    let broadcast =
+        Arc::new(Broadcast { topic: "t".into(), event: "e".into(), payload: payload() });
+    let (reply_to, event) = (ReplyTo::default(), smol_str::SmolStr::new("event"));
+    for (letter, callback) in [
+        (
+            Letter::In { reply_to, event: event.clone(), payload: payload() },
+            Callback::HandleIn { event, payload: payload(), wants_reply: true },
+        ),
+        (Letter::Out(Arc::clone(&broadcast)), Callback::HandleOut(Arc::clone(&broadcast))),
+        (
+            Letter::Info(Info::Broadcast(Arc::clone(&broadcast))),
+            Callback::HandleInfo(Info::Broadcast(broadcast)),
+        ),
+        (
+            Letter::Info(Info::Timer("tick".to_owned())),
+            Callback::HandleInfo(Info::Timer("tick".to_owned())),
+        ),
+    ] {
+        assert_eq!(letter.bytes(), kept_bytes(callback.bytes()));
+    }
+}

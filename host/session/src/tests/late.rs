@@ -1,0 +1,63 @@
+//! What is answered later.
+
+use millrace_wire::Ref;
+
+use super::*;
+
+/// A socket ref of message `reference` of the only join of a desk.
+fn socket_ref(channel: u64) -> SocketRef {
+    let (server, connection, topic) = (1, 1, "room:a".into());
+    let reference = Ref::from_json("\"2\"").unwrap().unwrap();
+    SocketRef { server, connection, channel, topic, reference }
+}
+
+#[test]
+fn a_message_is_answered_later_by_its_socket_ref_in_the_order_of_effects() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","later",{}]"#);
+    desk.end_with(Vec::new());
+    desk.send(r#"["11","3","room:a","now",{}]"#);
+    let channel = desk.calls[0].ticket.caller.context.channel;
+    let later = |channel| Effect::ReplyTo {
+        socket_ref: socket_ref(channel),
+        status: "ok".to_owned(),
+        payload: Payload::empty(),
+    };
+    let told = desk.end_with(vec![later(channel), reply("3"), later(channel + 1)]);
+    assert_eq!(
+        told,
+        [
+            &format!(r#"["11","2","room:a",{OK}"#),
+            r#"["11","3","room:a","phx_reply",{"status":"ok","response":3}]"#,
+            "count DeferredGone",
+        ]
+    );
+}
+
+#[test]
+fn what_comes_late_reaches_its_own_join_alone() {
+    let mut desk = joined();
+    desk.send(r#"["11","2","room:a","now",{}]"#);
+    let caller = desk.calls[0].ticket.caller.clone();
+    desk.end_with(Vec::new());
+    let push = |channel| Deferred::Push {
+        topic: "room:a".into(),
+        channel,
+        event: "done".to_owned(),
+        payload: Payload::empty(),
+    };
+    let mut late = |deferred| {
+        let mut actions = Vec::new();
+        desk.session.deferred(deferred, &mut actions);
+        desk.told(actions)
+    };
+    let channel = caller.context.channel;
+    assert_eq!(late(push(channel)), [r#"["11",null,"room:a","done",{}]"#]);
+    assert_eq!(late(push(channel + 1)), ["count DeferredGone"]);
+    let task = Effect::StartTask { name: "t".to_owned(), payload: Payload::empty() };
+    let effects = vec![reply("2"), task];
+    let mut actions = Vec::new();
+    desk.session.flushed(&caller, effects, &mut actions);
+    let told = desk.told(actions);
+    assert_eq!(told, [r#"["11","2","room:a","phx_reply",{"status":"ok","response":2}]"#, "task t"]);
+}

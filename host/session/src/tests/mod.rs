@@ -1,0 +1,154 @@
+//! The protocol as a function: frames in, frames and other actions out.
+
+mod bytes;
+mod following;
+mod joins;
+mod late;
+mod messages;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use millrace_wire::{Frame, Payload, Serializer, TopicPattern};
+
+use super::*;
+use crate::action::{Action, Calls};
+use crate::channel::{Callback, Completion, Deferred, Effect, Failure, Joined, Outcome, SocketRef};
+
+/// A client of a session, and the plugin's side of it.
+struct Desk {
+    session: Session<&'static str>,
+    routes: Routes<&'static str>,
+    calls: Calls<&'static str>,
+}
+
+impl Desk {
+    fn new(serializer: Serializer) -> Self {
+        Self::concurrent(serializer, 1)
+    }
+
+    fn concurrent(serializer: Serializer, max_concurrency: usize) -> Self {
+        let identity = Identity {
+            server: 1,
+            connection: 1,
+            peer: ([127, 0, 0, 1], 1).into(),
+            serializer,
+            user_id: None,
+            assigns: Assigns::default(),
+            realm: Realm::App,
+        };
+        let limits = Limits {
+            max_channels: 2,
+            max_pending: 2,
+            max_pending_bytes: 10_000,
+            max_subscriptions: 2,
+            retry_after_ms: 500,
+        };
+        let pattern = TopicPattern::parse("room:*").unwrap();
+        Self {
+            session: Session::new(
+                identity,
+                limits,
+                Arc::new(AtomicU64::new(1)),
+                Arc::new(AtomicI64::new(0)),
+            ),
+            routes: Routes::new(vec![Route { pattern, plugin: "room", max_concurrency }]),
+            calls: Calls::new(),
+        }
+    }
+
+    /// What the client receives after sending `frame`, and what else happens in
+    /// words.
+    fn send(&mut self, frame: &str) -> Vec<String> {
+        let frame = Frame::Text(frame.into());
+        let message = self.session.identity().serializer.decode(&frame).unwrap();
+        let mut actions = Vec::new();
+        self.session.receive(message, &self.routes, &mut actions);
+        self.told(actions)
+    }
+
+    /// The oldest call in flight ends with `result`.
+    fn end(&mut self, result: Result<Completion, Failure>) -> Vec<String> {
+        let call = self.calls.remove(0);
+        let mut actions = Vec::new();
+        self.session.complete(&call.ticket, result, &self.routes, &mut actions);
+        self.told(actions)
+    }
+
+    /// The messages behind the oldest call join it.
+    fn follow(&mut self, most: usize) -> Vec<String> {
+        let context = Arc::clone(&self.calls[0].ticket.caller.context);
+        self.session.follow(&context, most, &mut self.calls);
+        self.calls.iter().map(|call| word(&call.callback)).collect()
+    }
+
+    fn accept_join(&mut self) -> Vec<String> {
+        self.end(Ok(Completion::Join(Box::new(Ok(Joined::default())))))
+    }
+
+    fn end_with(&mut self, effects: Vec<Effect>) -> Vec<String> {
+        self.end(Ok(Completion::Handled(Outcome { effects, assigns: None })))
+    }
+
+    fn told(&mut self, actions: Vec<Action<&'static str>>) -> Vec<String> {
+        let mut told = Vec::new();
+        for action in actions {
+            told.push(match action {
+                Action::Send(Frame::Text(text)) | Action::Push { frame: Frame::Text(text), .. } => {
+                    text.as_str().to_owned()
+                }
+                Action::Send(Frame::Binary(bytes))
+                | Action::Push { frame: Frame::Binary(bytes), .. } => format!("{bytes:?}"),
+                Action::Call(call) => {
+                    let word = word(&call.callback);
+                    self.calls.push(call);
+                    word
+                }
+                Action::EndCalls(_) => "end calls".to_owned(),
+                Action::Join { .. } => "join".to_owned(),
+                Action::Leave { context, .. } => format!("unsubscribe {}", context.topic),
+                Action::Subscribe { topic, .. } => format!("subscribe {topic}"),
+                Action::Unsubscribe { topic, .. } => format!("unsubscribe {topic}"),
+                Action::Broadcast { broadcast, from } => {
+                    format!("broadcast {} {:?}", broadcast.event, from.is_some())
+                }
+                Action::StartTimer { name, .. } => format!("timer {name}"),
+                Action::StartTask { name, .. } => format!("task {name}"),
+                Action::ReplyTo { socket_ref, .. } => format!("reply to {socket_ref:?}"),
+                Action::PushTo { socket_ref, event, .. } => {
+                    format!("push {event} to {socket_ref:?}")
+                }
+                Action::Enqueue { pipeline, .. } => format!("enqueue into {pipeline}"),
+                Action::Disconnect(user_id) => format!("disconnect {user_id}"),
+                Action::Count(what) => format!("count {what:?}"),
+            });
+        }
+        told
+    }
+}
+
+fn word(callback: &Callback) -> String {
+    match callback {
+        Callback::Join { .. } => "call join".to_owned(),
+        Callback::HandleIn { event, .. } => format!("call handle_in {event}"),
+        Callback::HandleOut(_) => "call handle_out".to_owned(),
+        Callback::HandleInfo(_) => "call handle_info".to_owned(),
+        Callback::Terminate(reason) => format!("call terminate {}", reason.as_str()),
+    }
+}
+
+fn reply(payload: &'static str) -> Effect {
+    Effect::Reply { status: "ok".into(), payload: Payload::Json(payload.into()) }
+}
+
+/// A desk whose client has joined `room:a` with join ref 11.
+fn joined() -> Desk {
+    let mut desk = Desk::new(Serializer::V2);
+    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+    desk.accept_join();
+    desk
+}
+
+const OK: &str = r#""phx_reply",{"status":"ok","response":{}}]"#;
+const UNMATCHED: &str =
+    r#""phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#;

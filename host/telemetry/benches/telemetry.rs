@@ -1,0 +1,43 @@
+//! What it costs to measure: `cargo bench -p millrace --bench telemetry`.
+//!
+//! One figure is the time for one record, by one thread and by two at once.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use millrace_telemetry::{ChannelMeters, Metric, Metrics};
+
+fn main() {
+    // What is made at the first time is not what is measured.
+    (0..2).for_each(|_| timing());
+    handled_event();
+    divan::main();
+}
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::kept);
+static CHANNEL: LazyLock<ChannelMeters> =
+    LazyLock::new(|| ChannelMeters::new(&METRICS, "room:*".to_owned()));
+
+const TOOK: Duration = Duration::from_micros(37);
+
+#[divan::bench(threads = [1, 2], sample_size = 1000)]
+fn counter() {
+    METRICS.count(Metric::SocketFramesIn, divan::black_box(1));
+}
+
+#[divan::bench(threads = [1, 2], sample_size = 1000)]
+fn timing() {
+    METRICS.time(Metric::BroadcastDelivery, divan::black_box(TOOK));
+}
+
+/// With the look-up of the event.
+#[divan::bench(threads = [1, 2], sample_size = 1000)]
+fn handled_event() {
+    CHANNEL.handled(divan::black_box("new_msg"), TOOK, true);
+}
+
+/// For comparison: what two readings of the clock take.
+#[divan::bench(threads = [1, 2], sample_size = 1000)]
+fn clock_twice() -> Duration {
+    Instant::now().elapsed()
+}

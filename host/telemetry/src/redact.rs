@@ -1,0 +1,106 @@
+//! What users send, as far as logs may have it.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use millrace_wire::Payload;
+
+/// A payload for a log line: what is called a secret is `[FILTERED]`, as in
+/// Phoenix, and what is long is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Redacted<'a>(pub &'a Payload);
+
+/// Parameters for a log line.
+#[derive(Clone, Copy, Debug)]
+pub struct RedactedPairs<'a>(pub &'a [(String, String)]);
+
+/// A name with one of these in it, in any case, is that of a secret.
+const SECRETS: [&str; 3] = ["password", "token", "secret"];
+
+/// What stands for a secret.
+const FILTERED: &str = "[FILTERED]";
+
+/// A payload is cut after so many bytes.
+const MAX_BYTES: usize = 1024;
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRETS.iter().any(|secret| name.contains(secret))
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if is_secret(name) { *value = FILTERED.into() } else { redact(value) }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(redact),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+impl fmt::Display for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0 {
+            Payload::Json(text) => text,
+            Payload::Binary(bytes) => return write!(f, "<{} bytes>", bytes.len()),
+        };
+        // Deeper than serde_json goes, or with numbers it has no room for.
+        let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+            return write!(f, "<{} bytes of JSON>", text.len());
+        };
+        redact(&mut value);
+        let text = value.to_string();
+        let mut end = text.len().min(MAX_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        f.write_str(text.get(..end).unwrap_or_default())?;
+        if end < text.len() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for RedactedPairs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value): &(String, String)| {
+            let value = if is_secret(name) { FILTERED.to_owned() } else { value.clone() };
+            (name.clone(), Value::from(value))
+        };
+        write!(f, "{}", Value::Object(self.0.iter().map(shown).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(json: &'static str) -> String {
+        Redacted(&Payload::Json(json.into())).to_string()
+    }
+
+    #[test]
+    fn secrets_do_not_get_into_logs() {
+        for (json, expected) in [
+            (r#"{"password":"x","a":1}"#, r#"{"a":1,"password":"[FILTERED]"}"#),
+            (r#"{"a":[{"apiToken":{"b":2}}]}"#, r#"{"a":[{"apiToken":"[FILTERED]"}]}"#),
+            (r#"{"CLIENT_SECRET":3}"#, r#"{"CLIENT_SECRET":"[FILTERED]"}"#),
+            (r#""password""#, r#""password""#),
+            ("null", "null"),
+        ] {
+            assert_eq!(shown(json), expected);
+        }
+        let pairs = [("user_token", "x"), ("vsn", "2.0.0")].map(|(a, b)| (a.into(), b.into()));
+        let shown = RedactedPairs(&pairs).to_string();
+        assert_eq!(shown, r#"{"user_token":"[FILTERED]","vsn":"2.0.0"}"#);
+    }
+
+    #[test]
+    fn long_ones_are_cut() {
+        let payload = Payload::Json(format!("\"{}\"", "é".repeat(2_000)).into());
+        let text = Redacted(&payload).to_string();
+        assert!(text.len() <= MAX_BYTES + "…".len() && text.ends_with('…'), "{text}");
+        assert_eq!(Redacted(&Payload::Binary(vec![0; 9].into())).to_string(), "<9 bytes>");
+    }
+}

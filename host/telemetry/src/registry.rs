@@ -1,0 +1,214 @@
+//! All series of a server by their names and labels.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::series::{Counter, Gauge, Histogram, Set};
+
+/// A metric's name, and the values of its labels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The metric's name, without the prefix.
+    pub name: String,
+    /// The labels: names and values.
+    pub labels: Vec<(&'static str, String)>,
+}
+
+/// What is recorded under a key.
+#[derive(Clone, Debug)]
+pub enum Series {
+    /// What happened.
+    Counter(Counter),
+    /// What is there: a sum that is reported as it is.
+    Level(Counter),
+    /// What was set last.
+    Gauge(Gauge),
+    /// Durations in microseconds.
+    Timing(Histogram),
+    /// Whole values.
+    Distribution(Histogram),
+    /// Values in thousandths.
+    Histogram(Histogram),
+    /// Values, each once.
+    Set(Set),
+}
+
+/// Kinds of series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Level,
+    Gauge,
+    Timing,
+    Distribution,
+    Histogram,
+    Set,
+}
+
+/// Looked into without a lock; a new series makes a new map.
+#[derive(Debug, Default)]
+pub struct Registry {
+    series: ArcSwap<All>,
+    /// Held while the map is made anew: those that nobody held at the last
+    /// [`Registry::sweep`].
+    changing: Mutex<HashSet<Arc<Key>>>,
+}
+
+/// All series.
+pub(crate) type All = HashMap<Arc<Key>, Series>;
+
+/// Series of a server. Names and labels come from plugins too, and a server at
+/// the other end keeps a file for each.
+const MAX_SERIES: usize = 4096;
+
+impl Registry {
+    /// The series of a key, made if it is new. `None` when there are
+    /// [`MAX_SERIES`], or when the name is taken by another kind.
+    pub fn series(&self, key: Key, kind: Kind) -> Option<Series> {
+        if let Some(series) = self.series.load().get(&key) {
+            return (series.kind() == kind).then(|| series.clone());
+        }
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.series.load_full();
+        if let Some(series) = before.get(&key) {
+            return (series.kind() == kind).then(|| series.clone());
+        }
+        if before.len() >= MAX_SERIES {
+            return None;
+        }
+        let series = Series::new(kind);
+        let mut after = HashMap::clone(&before);
+        after.insert(Arc::new(key), series.clone());
+        self.series.store(Arc::new(after));
+        Some(series)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Arc<All> {
+        self.series.load_full()
+    }
+
+    /// Removes the series of versions that have gone: that nobody can add to any
+    /// more, and could not at the last time.
+    pub fn sweep(&self) {
+        let mut alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.series.load_full();
+        let alone_now = before.iter().filter(|(key, s)| key.is_temporary() && s.is_alone());
+        let now: HashSet<_> = alone_now.map(|(key, _)| Arc::clone(key)).collect();
+        if now.iter().any(|key| alone.contains(key)) {
+            let left =
+                before.iter().filter(|(key, _)| !(now.contains(*key) && alone.contains(*key)));
+            let left = left.map(|(key, series)| (Arc::clone(key), series.clone())).collect();
+            self.series.store(Arc::new(left));
+        }
+        *alone = now;
+    }
+}
+
+impl Key {
+    /// Whether it is of something that is replaced while the server runs.
+    fn is_temporary(&self) -> bool {
+        self.labels.iter().any(|(label, _)| *label == "version")
+    }
+}
+
+impl Series {
+    /// One that nothing was recorded in.
+    pub fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Counter => Self::Counter(Counter::new()),
+            Kind::Level => Self::Level(Counter::new()),
+            Kind::Gauge => Self::Gauge(Gauge::new()),
+            Kind::Timing => Self::Timing(Histogram::new()),
+            Kind::Distribution => Self::Distribution(Histogram::new()),
+            Kind::Histogram => Self::Histogram(Histogram::new()),
+            Kind::Set => Self::Set(Set::new()),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Counter(_) => Kind::Counter,
+            Self::Level(_) => Kind::Level,
+            Self::Gauge(_) => Kind::Gauge,
+            Self::Timing(_) => Kind::Timing,
+            Self::Distribution(_) => Kind::Distribution,
+            Self::Histogram(_) => Kind::Histogram,
+            Self::Set(_) => Kind::Set,
+        }
+    }
+
+    /// Whether the registry alone holds it.
+    fn is_alone(&self) -> bool {
+        match self {
+            Self::Counter(counter) | Self::Level(counter) => counter.is_alone(),
+            Self::Gauge(gauge) => gauge.is_alone(),
+            Self::Timing(h) | Self::Distribution(h) | Self::Histogram(h) => h.is_alone(),
+            Self::Set(set) => set.is_alone(),
+        }
+    }
+}
+
+impl Kind {
+    /// The word for it in the docs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Level | Self::Gauge => "gauge",
+            Self::Timing => "timing",
+            Self::Distribution => "distribution",
+            Self::Histogram => "histogram",
+            Self::Set => "set",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { name: name.to_owned(), labels: vec![("version", "1".to_owned())] }
+    }
+
+    #[test]
+    fn a_key_has_one_series_of_one_kind() {
+        let registry = Registry::default();
+        for _ in 0..2 {
+            let Some(Series::Counter(counter)) = registry.series(key("a"), Kind::Counter) else {
+                panic!("a counter was expected")
+            };
+            counter.add(1);
+        }
+        let Some(Series::Counter(counter)) = registry.series(key("a"), Kind::Counter) else {
+            panic!("a counter was expected")
+        };
+        assert_eq!(counter.total(), 2);
+        assert!(registry.series(key("a"), Kind::Gauge).is_none());
+        assert_eq!(registry.all().len(), 1);
+    }
+
+    #[test]
+    fn there_are_no_more_than_that() {
+        let registry = Registry::default();
+        for number in 0..MAX_SERIES {
+            assert!(registry.series(key(&number.to_string()), Kind::Gauge).is_some());
+        }
+        assert!(registry.series(key("more"), Kind::Gauge).is_none());
+        assert!(registry.series(key("0"), Kind::Gauge).is_some());
+    }
+
+    #[test]
+    fn what_nobody_holds_goes_at_the_second_sweep() {
+        let registry = Registry::default();
+        let held = registry.series(key("held"), Kind::Timing);
+        drop(registry.series(key("gone"), Kind::Timing));
+        registry.sweep();
+        assert_eq!(registry.all().len(), 2);
+        registry.sweep();
+        assert_eq!(registry.all().len(), 1);
+        assert!(held.is_some() && registry.all().contains_key(&key("held")));
+    }
+}
