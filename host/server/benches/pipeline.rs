@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use millrace::App;
 use millrace::bench::roles;
-use millrace::plugin::{Plugin, Settings};
-use millrace::wasm::{Engine, EngineLimits};
+use millrace::plugin::Plugin;
 use millrace_pipeline::{
     BufferSpec, DemandLimits, DispatcherSpec, Native, NewEvent, Nowhere, OnFull, Pipeline,
     PipelineSpec, RetryPolicy, StageSpec, Work, Worker, WorkerSpec,
 };
 use millrace_telemetry::Metrics;
+use millrace_wasm::{Engine, EngineLimits, Settings};
 use mimalloc::MiMalloc;
 
 #[global_allocator]

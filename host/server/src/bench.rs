@@ -6,17 +6,16 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use millrace_pipeline::Roles;
-use millrace_session::Realm;
 use millrace_session::channel::{Assigns, Completion, Effect, Joined, Outcome};
-use millrace_session::{Action, Call, Identity, Limits, Route, Routes, Session};
+use millrace_session::{Action, Call, Identity, Limits, Realm, Route, Routes, Session};
 use millrace_telemetry::{Metrics, OutboxMeters};
+use millrace_wasm::{BatchMessage, Calling, Fault};
 use millrace_wire::{Frame, Payload, Serializer, TopicPattern};
 use smol_str::SmolStr;
 
 use crate::outbox::Outbox;
 use crate::plugin::{FaultSink, Plugin};
 pub use crate::transport::echo;
-use crate::wasm::{BatchMessage, Calling, Fault};
 
 /// An outbox for so many bytes, and nothing measured.
 #[must_use]

@@ -5,6 +5,6 @@
 //! and some bytes at random, so that what was found once stays mended.
 
 pub use crate::config::fuzz::config;
-pub use crate::wasm::fuzz::guest;
 pub use millrace_pipeline::fuzz::{dispatcher, ingest};
 pub use millrace_session::fuzz::{session, wire};
+pub use millrace_wasm::fuzz::guest;

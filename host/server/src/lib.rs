@@ -31,7 +31,6 @@ pub mod bench;
 pub mod cli;
 pub mod config;
 mod dashboard;
-mod egress;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -48,7 +47,6 @@ mod tasks;
 
 pub mod testing;
 mod token;
-pub mod wasm;
 
 pub use config::App;
 pub use server::Server;

@@ -54,6 +54,12 @@ impl Secret {
         }
     }
 
+    /// The text as plugins get it: exchanged where it is kept when it is read anew.
+    #[must_use]
+    pub(crate) fn shared(&self) -> Arc<ArcSwap<String>> {
+        Arc::clone(&self.current)
+    }
+
     /// What it is at present.
     #[must_use]
     pub fn get(&self) -> Arc<String> {

@@ -32,13 +32,13 @@ use bytes::Bytes;
 use millrace_pipeline::{NewEvent, Pipeline, PipelineError, Roles, Surroundings, Totals};
 use millrace_session::channel::{Effect, SocketRef};
 use millrace_telemetry::{Metrics, Origin, wall_ms};
+use millrace_wasm::Fault;
 use millrace_wire::Payload;
 use serde_json::Value;
 
 use crate::config::{App, ConfigError};
 use crate::plugin::{FaultSink, Plugin};
 use crate::server::{Loader, StartError};
-use crate::wasm::Fault;
 
 /// An app whose plugins are loaded, without a server.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use guest::Guest;
-use millrace::wasm::FaultKind;
 use millrace_session::channel::{Callback, Caller, Completion, Effect, Progress};
+use millrace_wasm::FaultKind;
 use millrace_wire::Payload;
 
 /// Effects that are flushed go to a server that has a fault.

@@ -23,8 +23,7 @@ pub use not_taken::NotTaken;
 use stages::{Seat, staged, started};
 
 use millrace_session::channel::{Effect, SocketRef};
-use millrace_telemetry::Bucket;
-use millrace_telemetry::{Metrics, Origin, PipelineMeters, Seldom};
+use millrace_telemetry::{Bucket, Metrics, Origin, PipelineMeters, Seldom};
 use millrace_wire::{Payload, Pointer};
 
 use super::core::{Core, CoreConfig, OnFull, Output, Totals};

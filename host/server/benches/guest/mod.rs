@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use millrace::App;
-use millrace::plugin::{Plugin, Settings};
-use millrace::wasm::{Calling, Engine, EngineLimits, Fault};
+use millrace::plugin::Plugin;
 use millrace_session::channel::{
     Assigns, Callback, Caller, Completion, Context, Effect, Progress, ReplyTo,
 };
 use millrace_telemetry::Metrics;
+use millrace_wasm::{Calling, Engine, EngineLimits, Fault, Settings};
 use millrace_wire::Payload;
 
 /// The probe's channel, called as a connection calls it.

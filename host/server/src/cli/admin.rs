@@ -18,7 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::{CertificateError, InvalidMessage};
 use serde_json::Value;
 
-use crate::egress::tls_config;
+use millrace_wasm::egress::tls_config;
 
 /// Which server, and how its answers are printed.
 #[derive(Clone, Debug, Args)]

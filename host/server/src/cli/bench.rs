@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_wasm::sha256;
 use tracing::{error, info};
 
 use super::args::DevArgs;
@@ -14,7 +15,6 @@ use crate::Server;
 use crate::config::{App, CONFIG_FILE, ConfigError, ListenConfig};
 use crate::plugin::{BuildError, BuildFor, Trust, Watch, build, inputs};
 use crate::server::{StartError, Swapper};
-use crate::wasm::sha256;
 
 /// An app that is being worked on.
 pub(super) struct Bench<'a> {

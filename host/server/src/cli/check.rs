@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use millrace_telemetry::Metrics;
+use millrace_wasm::{Component, Engine, EngineLimits, Inspection, PluginLimits, Settings, inspect};
 
 use super::say;
 use crate::config::{CacheConfig, EgressConfig};
-use crate::plugin::Settings;
-use crate::wasm::{Component, Engine, EngineLimits, Inspection, PluginLimits, inspect};
 
 /// Prints what the component exports, imports and serves; an error when this
 /// host cannot run it.

@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use millrace_wasm::{FULL_RESERVATION, LoadError, Precompiled, precompile};
 use rustix::process::{
     Resource, Rlimit, Signal, set_parent_process_death_signal, setpriority_process, setrlimit,
 };
@@ -15,7 +16,6 @@ use super::say;
 use super::serve::this_program;
 use crate::config::{CacheConfig, CompileConfig};
 use crate::server::compile;
-use crate::wasm::{FULL_RESERVATION, LoadError, Precompiled, precompile};
 
 #[derive(Debug, Args)]
 pub(super) struct CompileArgs {

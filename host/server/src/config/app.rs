@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use millrace_wasm::PluginLimits;
 use serde::Deserialize;
 
 use super::app_plugin::{AppPlugin, app_plugin};
@@ -17,7 +18,6 @@ use super::{
 };
 use super::{listen, wording};
 use crate::plugin::Source;
-use crate::wasm::PluginLimits;
 
 /// Everything there is to know before a server starts.
 #[derive(Clone, Debug)]
@@ -288,7 +288,7 @@ mod tests {
                     limits = { max_tasks = 9, on_faults = \"closed\" }";
         let limits = load(text).unwrap().plugins[0].limits;
         assert_eq!((limits.fuel, limits.max_tasks), (7, 9));
-        assert_eq!(limits.on_faults, crate::wasm::OnFaults::Closed);
+        assert_eq!(limits.on_faults, millrace_wasm::OnFaults::Closed);
         assert_eq!(limits.max_effects, PluginLimits::default().max_effects);
     }
 

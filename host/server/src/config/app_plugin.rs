@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use millrace_wasm::{Grants, PluginLimits};
 use serde::Deserialize;
 
 use super::EgressConfig;
 use super::check::check_limits;
 use super::file::PluginConfig;
 use super::wording;
-use crate::plugin::{Grants, PublicKey, Source, Trust};
+use crate::plugin::{PublicKey, Source, Trust};
 use crate::secret::Secret;
-use crate::wasm::PluginLimits;
 
 /// One plugin of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]

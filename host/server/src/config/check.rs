@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use hyper::header::{HeaderName, HeaderValue};
+use millrace_wasm::{Grants, PluginLimits};
 use millrace_wire::TopicPattern;
 
 use super::file::ConfigFile;
 use super::{AdminConfig, PipelineConfig, SocketConfig, TlsConfig, bounds};
-use crate::plugin::Grants;
 use crate::secret::Secret;
-use crate::wasm::PluginLimits;
 
 /// Every key that has a bound, and every name that has to be of something.
 pub(super) fn check(file: &ConfigFile) -> Result<(), String> {

@@ -86,63 +86,6 @@ pub(super) const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// 60 s, Go, Traefik and Caddy 90 to 120 s, Google Cloud 600 s.
 pub(super) const KEEP_ALIVE_TIMEOUT_MS: u64 = 620_000;
 
-/// About 0.1 seconds of computing.
-pub(super) const FUEL: u64 = 200_000_000;
-
-/// Parsing JSON takes some tens of units a byte.
-pub(super) const FUEL_PER_BYTE: u64 = 100;
-
-/// Half a millisecond in which a pipeline stands still; `fair` takes a hundredth of it.
-pub(super) const DISPATCHER_FUEL: u64 = 1_000_000;
-
-/// A microsecond: those that come with the server take a tenth of it.
-pub(super) const DISPATCHER_FUEL_PER_ROW: u64 = 2_000;
-
-/// A Rust plugin starts with little more than 1 MiB.
-pub(super) const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
-
-/// Rust plugins keep large values in linear memory and need a tenth of it; interpreters
-/// need most of it.
-pub(super) const MAX_STACK_BYTES: usize = 192 * 1024;
-
-/// Room for the largest sixteen at once, or for all instances that need little.
-pub(super) const MAX_TOTAL_MEMORY_BYTES: usize = 1024 * 1024 * 1024;
-
-/// Assigns are copied in and out of each call: larger state belongs elsewhere.
-pub(super) const MAX_ASSIGNS_BYTES: usize = 64 * 1024;
-
-/// More than a handler for one message has a use for.
-pub(super) const MAX_EFFECTS: usize = 256;
-
-/// Fits an answer of the size of the largest message a client may send.
-pub(super) const MAX_EFFECT_BYTES: usize = 16 * 1024 * 1024;
-
-/// More than a handler for one message has to say.
-pub(super) const MAX_METRICS: usize = 256;
-
-/// Calls and tasks of one plugin at the same time; further ones wait. An
-/// instance at rest is about 50 KiB, and one that waits in a call as much.
-pub(super) const MAX_INSTANCES: u32 = 2_048;
-
-/// Making one for each call costs more than the call: it is for those whose users
-/// must not share memory.
-pub(super) const FRESH_INSTANCES: bool = false;
-
-/// As in Phoenix: a channel handles one message after the other.
-pub(super) const MAX_CONCURRENCY: usize = 1;
-
-/// As long as phoenix.js waits for an answer before it tries again.
-pub(super) const JOIN_TIMEOUT_MS: u64 = 10_000;
-
-/// Longer than any client waits, so that only what hangs is cut off.
-pub(super) const CALL_TIMEOUT_MS: u64 = 30_000;
-
-/// Tasks are for what takes long.
-pub(super) const TASK_TIMEOUT_MS: u64 = 60_000;
-
-/// Tasks of one plugin; those above `MAX_INSTANCES` wait.
-pub(super) const MAX_TASKS: usize = 10_000;
-
 /// Tasks of one connection: a burst of a busy page.
 pub(super) const MAX_TASKS_PER_CONNECTION: usize = 1_024;
 
@@ -163,15 +106,6 @@ pub(super) const STATSD_DATAGRAM_BYTES: usize = 1432;
 
 /// A tenth of what StatsD servers add up before they pass it on.
 pub(super) const STATSD_INTERVAL_MS: u64 = 1_000;
-
-/// Longer than servers that will answer take.
-pub(super) const HTTP_TIMEOUT_MS: u64 = 10_000;
-
-/// Of a request's and of a response's body: what an API has to say.
-pub(super) const HTTP_BODY_BYTES: usize = 1024 * 1024;
-
-/// Requests of one plugin at the same time: more only wait at the other end.
-pub(super) const HTTP_MAX_CONCURRENT: usize = 256;
 
 /// Crashes of a client that has a bug, not of one that has a purpose.
 pub(super) const MAX_FAULTS: u32 = 20;
@@ -257,9 +191,6 @@ pub(super) const TLS_HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 
 /// Some 40 MB while all of them are under way.
 pub(super) const TLS_MAX_HANDSHAKES: usize = 1_024;
-
-/// Some hundred versions of plugins.
-pub(super) const CACHE_BYTES: u64 = 512 * 1024 * 1024;
 
 /// A quarter of a core with a key of the usual kind (ECDSA), a core with RSA.
 pub(super) const TLS_MAX_HANDSHAKES_PER_SECOND: u32 = 1_000;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millrace_session::Limits;
 use millrace_telemetry::{Dialect, EventNames, Target};
+use millrace_wasm::{Grants, PluginLimits};
 use millrace_wire::TopicPattern;
 use serde::Deserialize;
 
@@ -15,9 +16,7 @@ use super::{
     PipelineConfig, ServerConfig, SwapConfig, TlsConfig, TrustConfig, defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
-use crate::plugin::Grants;
 use crate::secret::Secret;
-use crate::wasm::{OnFaults, OnMigrate, PluginLimits};
 
 /// The whole file. Unknown keys are refused everywhere.
 #[derive(Clone, Debug, Deserialize)]
@@ -305,54 +304,6 @@ impl Default for SocketConfig {
             max_joins_per_second: defaults::MAX_JOINS_PER_SECOND,
             handshake_timeout_ms: defaults::HANDSHAKE_TIMEOUT_MS,
             keep_alive_timeout_ms: defaults::KEEP_ALIVE_TIMEOUT_MS,
-        }
-    }
-}
-
-impl Default for CacheConfig {
-    fn default() -> Self {
-        Self { dir: None, max_bytes: defaults::CACHE_BYTES }
-    }
-}
-
-impl Default for EgressConfig {
-    fn default() -> Self {
-        Self {
-            hosts: Vec::new(),
-            addresses: Vec::new(),
-            own_listeners: false,
-            timeout_ms: defaults::HTTP_TIMEOUT_MS,
-            max_request_bytes: defaults::HTTP_BODY_BYTES,
-            max_response_bytes: defaults::HTTP_BODY_BYTES,
-            max_concurrent: defaults::HTTP_MAX_CONCURRENT,
-        }
-    }
-}
-
-impl Default for PluginLimits {
-    fn default() -> Self {
-        Self {
-            fuel: defaults::FUEL,
-            fuel_per_byte: defaults::FUEL_PER_BYTE,
-            dispatcher_fuel: defaults::DISPATCHER_FUEL,
-            dispatcher_fuel_per_row: defaults::DISPATCHER_FUEL_PER_ROW,
-            max_memory_bytes: defaults::MAX_MEMORY_BYTES,
-            max_stack_bytes: defaults::MAX_STACK_BYTES,
-            max_total_memory_bytes: defaults::MAX_TOTAL_MEMORY_BYTES,
-            max_assigns_bytes: defaults::MAX_ASSIGNS_BYTES,
-            max_effects: defaults::MAX_EFFECTS,
-            max_effect_bytes: defaults::MAX_EFFECT_BYTES,
-            max_metrics: defaults::MAX_METRICS,
-            max_instances: defaults::MAX_INSTANCES,
-            max_task_instances: None,
-            fresh_instances: defaults::FRESH_INSTANCES,
-            max_concurrency: defaults::MAX_CONCURRENCY,
-            join_timeout_ms: defaults::JOIN_TIMEOUT_MS,
-            call_timeout_ms: defaults::CALL_TIMEOUT_MS,
-            task_timeout_ms: defaults::TASK_TIMEOUT_MS,
-            max_tasks: defaults::MAX_TASKS,
-            on_faults: OnFaults::default(),
-            on_migrate: OnMigrate::default(),
         }
     }
 }

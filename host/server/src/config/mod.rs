@@ -28,9 +28,7 @@ mod wording;
 #[cfg(test)]
 mod page_tests;
 
-pub use crate::egress::{EgressConfig, HostPattern, Network};
 pub use crate::secret::Secret;
-pub use crate::wasm::CacheConfig;
 pub use admin::AdminConfig;
 pub(crate) use app::CONFIG_FILE;
 pub use app::{App, ConfigError};
@@ -44,6 +42,8 @@ pub use file::{
 pub use host::HostName;
 pub(crate) use host::{host_of, is_loopback_name};
 pub use listen::{ListenAddress, ListenConfig};
+pub use millrace_wasm::CacheConfig;
+pub use millrace_wasm::egress::{EgressConfig, HostPattern, Network};
 pub use origin::{CheckOrigin, OriginPattern};
 pub(crate) use pipeline::dispatcher;
 pub use pipeline::{

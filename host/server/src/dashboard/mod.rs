@@ -23,12 +23,12 @@ pub(crate) use snapshot::{Sources, Viewer};
 use std::sync::Arc;
 
 use millrace_session::channel::{Callback, Completion, Effect, Joined, Outcome};
+use millrace_wasm::sha256;
 use millrace_wire::Payload;
 
 use crate::config::DashboardConfig;
 use crate::secret::Secret;
 use crate::token;
-use crate::wasm::sha256;
 
 /// The topic of the page.
 pub(crate) const TOPIC: &str = "millrace:dashboard";

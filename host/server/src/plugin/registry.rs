@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use millrace_session::{Route, Routes};
 use millrace_telemetry::Metrics;
+use millrace_wasm::Pool;
 use millrace_wire::TopicPattern;
 
 use super::versions::Replaced;
 use super::{Handler, Plugin, Serves};
-use crate::wasm::Pool;
 
 /// All plugins of a server.
 #[derive(Debug)]

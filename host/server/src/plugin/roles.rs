@@ -8,9 +8,9 @@ use millrace_pipeline::{
     Batch, Broken, CallEnd, Dispatcher, DispatcherSpec, Job, Roles, Standby, Worked, Worker,
     WorkerCall,
 };
+use millrace_wasm::{Fault, FaultKind, GuestDispatcher};
 
 use super::Plugin;
-use crate::wasm::{Fault, FaultKind, GuestDispatcher};
 
 /// Where faults of workers are told.
 pub(crate) trait FaultSink: Debug + Send + Sync {

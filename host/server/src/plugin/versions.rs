@@ -21,13 +21,13 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use millrace_pipeline::{Batch, StageName, Work};
 use millrace_session::channel::{Assigns, Callback, Completion, Effect};
+use millrace_wasm::{
+    Calling, Component, ConnectRequest, Connected, Fault, FaultKind, OnMigrate, Pool, Refusal,
+};
 use millrace_wire::Payload;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Share;
-use crate::wasm::{
-    Calling, Component, ConnectRequest, Connected, Fault, FaultKind, OnMigrate, Pool, Refusal,
-};
 
 /// A plugin under its name. Its version may change; calls in flight finish on
 /// the version they began with.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_session::channel::ChannelId;
-use millrace_session::channel::{Broadcast, Notice};
+use millrace_session::channel::{Broadcast, ChannelId, Notice};
 use millrace_telemetry::Published;
 use millrace_wire::{EncodeError, Frame, Serializer};
 use tracing::warn;

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millrace_session::Identity;
-use millrace_session::Realm;
+use millrace_session::{Identity, Realm};
 
 use crate::outbox::Outbox;
 

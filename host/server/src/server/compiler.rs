@@ -9,13 +9,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
+use millrace_wasm::LoadError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
 use super::loader::Haste;
 use crate::config::CompileConfig;
-use crate::wasm::LoadError;
 
 /// Code of one component; what takes more is no plugin.
 const MAX_CODE_BYTES: u64 = 256 * 1024 * 1024;

@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use millrace_wasm::{EngineError, LoadError};
+
 use crate::config::ListenAddress;
 use crate::plugin::{RegistryError, TrustError};
-use crate::wasm::{EngineError, LoadError};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use millrace_telemetry::{Passed, Seldom};
 use serde::Serialize;
 
-use crate::wasm::Fault;
+use millrace_wasm::Fault;
 
 /// A fault, or some of the same.
 #[derive(Clone, Debug, Serialize)]

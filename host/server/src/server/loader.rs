@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use millrace_session::channel::RefKey;
 use millrace_telemetry::{Metric, Metrics, Wanted};
+use millrace_wasm::egress::OwnPorts;
+use millrace_wasm::{Component, Engine, EngineLimits, LoadError, Settings, sha256};
 use tracing::{debug, warn};
 
 use super::StartError;
 use super::compiler::Compiler;
 use crate::config::{App, AppPlugin, StatsdConfig};
-use crate::egress::OwnPorts;
-use crate::plugin::{Settings, Source};
-use crate::wasm::{Component, Engine, EngineLimits, LoadError, sha256};
+use crate::plugin::Source;
 
 /// Makes components.
 #[derive(Clone, Debug)]
@@ -109,6 +109,7 @@ impl Loader {
         haste: Haste,
     ) -> Result<Component, LoadError> {
         let AppPlugin { name, config, http, grants, .. } = plugin.clone();
+        let config = config.into_iter().map(|(key, value)| (key, value.shared())).collect();
         let settings = Settings::new(name, config, http, self.metrics.clone());
         let settings = settings.with_grants(grants).with_refs(self.refs.clone());
         let settings = Arc::new(settings.beside(self.own_ports.clone()));

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use millrace_pipeline::{DropReason, NewEvent, Pipeline, Roles, Standby, Surroundings, Totals};
-use millrace_session::channel::Broadcast;
-use millrace_session::channel::{Deferred, Effect, SocketRef};
+use millrace_session::channel::{Broadcast, Deferred, Effect, SocketRef};
 use millrace_telemetry::{Metric, Metrics, Origin, wall_ms};
+use millrace_wasm::{Component, Fault, GuestStandby};
 use millrace_wire::Payload;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
@@ -16,7 +16,6 @@ use super::{Shared, Stage, StartError};
 use crate::config::{PipelineConfig, TimerConfig};
 use crate::outbox::Request;
 use crate::plugin::FaultSink;
-use crate::wasm::{Component, Fault, GuestStandby};
 
 /// The pipelines of a server, by name; none until the plugins are loaded.
 #[derive(Debug, Default)]

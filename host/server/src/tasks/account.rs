@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use millrace_session::Identity;
 use millrace_session::channel::{Caller, Deferred, Effect, Progress, Standing};
-use millrace_telemetry::Metric;
-use millrace_telemetry::{Bucket, Leaky};
+use millrace_telemetry::{Bucket, Leaky, Metric};
+use millrace_wasm::{Fault, FaultKind};
 use tokio::sync::oneshot;
 use tracing::{debug, error};
 
@@ -17,7 +17,6 @@ use super::sources::Source;
 use crate::config::SocketConfig;
 use crate::outbox::{Outbox, Request};
 use crate::server::Shared;
-use crate::wasm::{Fault, FaultKind};
 
 /// One connection, as its calls and tasks see it. Tasks keep it alive.
 #[derive(Debug)]

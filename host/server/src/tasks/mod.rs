@@ -17,15 +17,14 @@ pub(crate) use sources::FaultSources;
 
 use std::sync::Arc;
 
-use millrace_session::channel::Broadcast;
-use millrace_session::channel::{Caller, Deferred, Effect, SocketRef, kept_bytes};
+use millrace_session::channel::{Broadcast, Caller, Deferred, Effect, SocketRef, kept_bytes};
 use millrace_telemetry::Metric;
+use millrace_wasm::{Calling, Fault, FaultKind};
 use millrace_wire::Payload;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::plugin::Plugin;
 use crate::server::Shared;
-use crate::wasm::{Calling, Fault, FaultKind};
 
 /// A task that was asked for.
 #[derive(Debug)]

@@ -8,13 +8,13 @@ use std::time::Duration;
 use millrace_session::channel::{Callback, ChannelId, Completion, Failure, Progress};
 use millrace_session::{Call, Turn};
 use millrace_telemetry::{Metrics, Redacted, Seldom};
+use millrace_wasm::{Calling, Fault, Pool};
 use smol_str::SmolStr;
 use tracing::field::display;
 use tracing::{Instrument, debug, debug_span, info};
 
 use super::channels::Channels;
 use crate::plugin::{Answered, Handler};
-use crate::wasm::{Calling, Fault, Pool};
 
 /// Enough for whoever tries something; clients may cause as many as they like.
 const ERRORS_PER_SECOND: u32 = 100;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use millrace_session::channel::{Caller, ChannelId, Notice, TerminateReason};
 use millrace_session::{Action, Call, Calls, Count, Identity, Routing, Session};
 use millrace_telemetry::{Metric, Redacted};
+use millrace_wasm::Pool;
 use millrace_wire::{CloseReason, DecodeError, Frame};
 use tracing::debug;
 
@@ -25,7 +26,6 @@ use crate::plugin::Handler;
 use crate::pubsub::{Delivery, Subscriber};
 use crate::server::{Client, RealmRoutes, Shared};
 use crate::tasks::{self, Account, Start};
-use crate::wasm::Pool;
 
 /// The channels of one connection.
 pub(super) struct Channels {

@@ -10,10 +10,10 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
-use millrace_session::Identity;
-use millrace_session::Realm;
 use millrace_session::channel::Failure;
+use millrace_session::{Identity, Realm};
 use millrace_telemetry::{Metric, RedactedPairs};
+use millrace_wasm::{ConnectRequest, Connected, Refusal};
 use millrace_wire::Serializer;
 use tracing::{debug, error};
 
@@ -27,7 +27,6 @@ use super::read_ahead::ReadAhead;
 use super::upgrade;
 use super::websocket::WebSocket;
 use crate::server::{Admitted, DashboardRealm, Shared, TooSoon};
-use crate::wasm::{ConnectRequest, Connected, Refusal};
 
 /// The subprotocol of Phoenix clients that send a token.
 const PHOENIX_PROTOCOL: &str = "phoenix";

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_session::{Call, Calls};
+use millrace_wasm::SLICE_FUEL;
 
 use super::called::{Called, PendingCall};
 use super::spare::Spares;
 use crate::plugin::Handler;
-use crate::wasm::SLICE_FUEL;
 
 thread_local! {
     static CALLED: Spares<Called> = const { Spares::new() };

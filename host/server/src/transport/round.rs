@@ -28,13 +28,13 @@ use std::vec;
 
 use millrace_session::channel::{Callback, Progress};
 use millrace_session::{Call, Calls};
+use millrace_wasm::{BatchMessage, Fault, Handled, Pool, Progressed, SLICE_FUEL, TURN_FUEL, Waits};
 use tokio::task::yield_now;
 use tracing::error;
 
 use super::called::{Called, PendingCall};
 use super::returns::{Rest, Returned, Returns};
 use crate::plugin::Handler;
-use crate::wasm::{BatchMessage, Fault, Handled, Pool, Progressed, SLICE_FUEL, TURN_FUEL, Waits};
 
 /// Messages handed over in one call.
 pub(super) const MOST_MESSAGES: usize = 64;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_telemetry::{Metric, wall_ms};
+use millrace_wasm::{Pool, sha256};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -11,7 +12,6 @@ use super::watch::{is_serving, watched};
 use super::{Done, Outcome, Refusal, Step, SwapError, Swapped, Upload};
 use crate::plugin::{Exchange, Plugin, Share};
 use crate::server::Shared;
-use crate::wasm::{Pool, sha256};
 
 impl Shared {
     /// Makes an upload the live version of a plugin, or a canary. What is done is

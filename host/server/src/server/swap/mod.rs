@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use millrace_telemetry::Bucket;
+use millrace_wasm::{Component, Pool};
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 use tracing::{info, warn};
@@ -28,7 +29,6 @@ use super::loader::{Loader, PluginFile};
 use super::{Shared, StartError};
 use crate::config::{AppPlugin, SwapConfig};
 use crate::plugin::{Exchange, Kept, KeptVersion, Plugin, RegistryError, Share};
-use crate::wasm::{Component, Pool};
 
 /// What a server exchanges versions with.
 #[derive(Debug)]

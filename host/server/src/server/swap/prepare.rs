@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_session::channel::Assigns;
+use millrace_wasm::{Component, Fault, OnMigrate, Pool};
 use millrace_wire::TopicPattern;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -15,7 +16,6 @@ use crate::outbox::Request;
 use crate::plugin::Plugin;
 use crate::server::Shared;
 use crate::server::loader::Haste;
-use crate::wasm::{Component, Fault, OnMigrate, Pool};
 
 /// Connections that are asked whether they are on a topic that would be gone.
 const ASKED: usize = 1_024;

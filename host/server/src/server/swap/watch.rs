@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_wasm::{Health, Pool};
+
 use crate::config::SwapConfig;
 use crate::plugin::Plugin;
-use crate::wasm::{Health, Pool};
 
 /// How often a watched version is looked at.
 const LOOK: Duration = Duration::from_millis(50);

@@ -17,7 +17,7 @@ mod resolve;
 
 pub use addresses::Network;
 pub use hosts::HostPattern;
-pub(crate) use request::{Request, Response};
+pub use request::{Request, Response};
 
 use std::error::Error as _;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -63,7 +63,7 @@ pub struct EgressConfig {
 
 /// The client of one plugin. It shares no connection with others, as they may
 /// be allowed other addresses.
-pub(crate) struct Egress {
+pub struct Egress {
     config: EgressConfig,
     allowed: Arc<Allowed>,
     /// None without hosts: the root certificates are some megabytes.
@@ -76,11 +76,11 @@ pub(crate) struct Egress {
 
 /// The ports that the server itself listens on, once it does.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OwnPorts(Arc<OnceLock<Vec<u16>>>);
+pub struct OwnPorts(Arc<OnceLock<Vec<u16>>>);
 
 impl OwnPorts {
     /// Known from now on.
-    pub(crate) fn set(&self, ports: Vec<u16>) {
+    pub fn set(&self, ports: Vec<u16>) {
         // Once for each server.
         let _ = self.0.set(ports);
     }
@@ -94,18 +94,24 @@ type HttpClient = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
 
 /// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EgressError {
+pub enum EgressError {
+    /// The host or its address is not allowed.
     Denied(String),
+    /// The request is none, or too large.
     Invalid(String),
+    /// No connection came about, or it broke.
     Unreachable(String),
+    /// The answer took longer than `timeout_ms`.
     Timeout,
+    /// The response has more than `max_response_bytes`.
     TooLarge,
+    /// The plugin has `max_concurrent` requests under way.
     Overloaded,
 }
 
 impl EgressError {
     /// One word for metrics.
-    pub(crate) fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Denied(_) => "denied",
             Self::Invalid(_) => "invalid",
@@ -139,13 +145,13 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
 });
 
 /// TLS as a client that trusts whom this machine trusts.
-pub(crate) fn tls_config() -> ClientConfig {
+pub fn tls_config() -> ClientConfig {
     TLS.clone()
 }
 
 impl Egress {
     /// That of `plugin`.
-    pub(crate) fn new(plugin: &str, config: EgressConfig) -> Self {
+    pub fn new(plugin: &str, config: EgressConfig) -> Self {
         let allowed = Arc::new(Allowed::new(plugin, config.addresses.clone()));
         let client = (!config.hosts.is_empty()).then(|| client(&allowed));
         let slots = Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS));
@@ -154,12 +160,12 @@ impl Egress {
     }
 
     /// The same beside a server that listens on these ports itself.
-    pub(crate) fn beside(self, own_ports: OwnPorts) -> Self {
+    pub fn beside(self, own_ports: OwnPorts) -> Self {
         Self { own_ports, ..self }
     }
 
     /// Sends a request and waits for the whole response.
-    pub(crate) async fn send(&self, request: Request) -> Result<Response, EgressError> {
+    pub async fn send(&self, request: Request) -> Result<Response, EgressError> {
         let _slot = self.slots.try_acquire().map_err(|_| EgressError::Overloaded)?;
         let longest = Duration::from_millis(self.config.timeout_ms);
         let limit = request.timeout.map_or(longest, |limit| limit.min(longest));
@@ -203,12 +209,12 @@ impl Egress {
     }
 
     /// The bound of a request's body.
-    pub(crate) fn max_request_bytes(&self) -> usize {
+    pub fn max_request_bytes(&self) -> usize {
         self.config.max_request_bytes
     }
 
     /// The bound of a response's.
-    pub(crate) fn max_response_bytes(&self) -> usize {
+    pub fn max_response_bytes(&self) -> usize {
         self.config.max_response_bytes
     }
 }

@@ -11,7 +11,7 @@ use super::bindings::millrace::plugin::types;
 use super::convert::{assigns_back, checked_topic, json, name};
 use super::withheld::{Withheld, in_its_place, withheld};
 use super::{Fault, PluginLimits};
-use crate::plugin::Settings;
+use crate::Settings;
 
 /// What is left of a call's limits while its effects are checked.
 #[derive(Clone, Debug)]
@@ -323,7 +323,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::Grants;
+    use crate::Grants;
     use millrace_session::channel::RefKey;
     use millrace_telemetry::{Metric, Metrics};
 

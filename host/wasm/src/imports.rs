@@ -13,8 +13,7 @@ use super::bindings::millrace::plugin::{grants, http, log, types};
 use super::fuel::{self, of_bytes, pay};
 use super::host::State;
 use super::uptime::Uptime;
-use crate::plugin::Need;
-use crate::secret::Secret;
+use crate::Need;
 
 /// Random bytes in one call of `random.bytes`.
 const MAX_RANDOM_BYTES: u32 = 4096;
@@ -104,7 +103,7 @@ fn add_config(config: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     config.func_wrap_async("get", |mut store: Store<'_>, (key,): (WasmStr,)| {
         Box::new(async move {
             let key = key.to_str(&store)?;
-            let found = store.data().settings().config.get(&*key).map(Secret::get);
+            let found = store.data().settings().config.get(&*key).map(|value| value.load_full());
             let bytes = key.len() + found.as_ref().map_or(0, |found| found.len());
             drop(key);
             pay(&mut store, fuel::LOOKUP + of_bytes(bytes)).await?;

@@ -14,20 +14,28 @@ use super::{EgressConfig, EgressError};
 
 /// What a plugin wants to send.
 #[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) url: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) timeout: Option<Duration>,
+pub struct Request {
+    /// The method, such as `GET`.
+    pub method: String,
+    /// An absolute `http` or `https` URL.
+    pub url: String,
+    /// Names and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, of `max_request_bytes` at most.
+    pub body: Vec<u8>,
+    /// When to give up, if earlier than `timeout_ms`.
+    pub timeout: Option<Duration>,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Bytes,
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Names and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, of `max_response_bytes` at most.
+    pub body: Bytes,
 }
 
 /// Headers that say how a connection is used; the host sends them itself.

@@ -40,26 +40,32 @@ use super::{Fault, Pool};
 
 /// One message for a batch.
 #[derive(Debug)]
-pub(crate) struct BatchMessage<'a> {
-    pub(crate) caller: &'a Caller,
+pub struct BatchMessage<'a> {
+    /// The channel and the message that the call is for.
+    pub caller: &'a Caller,
     /// Where its flushed effects go.
-    pub(crate) progress: &'a Arc<dyn Progress>,
+    pub progress: &'a Arc<dyn Progress>,
     /// `None` is what the message before left, which is one of the same channel.
-    pub(crate) assigns: Option<&'a Assigns>,
-    pub(crate) event: &'a SmolStr,
-    pub(crate) payload: &'a Payload,
-    pub(crate) wants_reply: bool,
+    pub assigns: Option<&'a Assigns>,
+    /// The event of the message.
+    pub event: &'a SmolStr,
+    /// The payload of the message.
+    pub payload: &'a Payload,
+    /// Whether the message has a ref.
+    pub wants_reply: bool,
     /// Fuel that its connection has used in its turn.
-    pub(crate) used: u64,
+    pub used: u64,
 }
 
 /// What came of a message.
 #[derive(Debug)]
-pub(crate) struct Handled {
-    pub(crate) result: Result<Completion, Fault>,
-    /// If that is measured.
-    pub(crate) took: Duration,
-    pub(crate) fuel: u64,
+pub struct Handled {
+    /// What the plugin answered, or why there is no answer.
+    pub result: Result<Completion, Fault>,
+    /// How long the call took, if that is measured.
+    pub took: Duration,
+    /// The fuel that the call used.
+    pub fuel: u64,
 }
 
 /// What became of a batch.
@@ -80,31 +86,37 @@ const MEMORY_SHARE: usize = 16;
 type Failed = (Fault, (u64, usize));
 
 /// How far a batch got. The messages that are in neither were not begun.
-pub(crate) struct Progressed {
+pub struct Progressed {
     /// Of the first messages.
-    pub(crate) handled: Vec<Handled>,
+    pub handled: Vec<Handled>,
     /// Of the message after them, if it waits.
-    pub(crate) waits: Option<Waits>,
+    pub waits: Option<Waits>,
+}
+
+impl std::fmt::Debug for Progressed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progressed").field("handled", &self.handled).finish_non_exhaustive()
+    }
 }
 
 /// The end of a message that waits.
-pub(crate) type Waits = Pin<Box<dyn Future<Output = Handled> + Send>>;
+pub type Waits = Pin<Box<dyn Future<Output = Handled> + Send>>;
 
 impl Pool {
     /// Whether messages can be handled together.
-    pub(crate) fn takes_many(&self) -> bool {
+    pub fn takes_many(&self) -> bool {
         self.component().has_batch() && !self.component().limits.fresh_instances
     }
 
     /// Whether a message for a channel with these assigns can be one of a batch.
-    pub(crate) fn takes(&self, topic: &str, assigns: &Assigns) -> bool {
+    pub fn takes(&self, topic: &str, assigns: &Assigns) -> bool {
         self.takes_many() && self.component().reads(topic, assigns)
     }
 
     /// What the messages of one call may have together, in bytes; a larger one has to
     /// be a call of its own. An instance has to find room for all of them before it
     /// handles the first, and for what each of them leads to.
-    pub(crate) fn most_bytes(&self) -> usize {
+    pub fn most_bytes(&self) -> usize {
         MOST_BYTES.min(self.component().limits().max_memory_bytes / MEMORY_SHARE)
     }
 
@@ -113,7 +125,7 @@ impl Pool {
     ///
     /// Those that are in no outcome were not begun: there were too many bytes, a
     /// connection has used up its turn, or a message waits.
-    pub(crate) fn handle_all<'a>(
+    pub fn handle_all<'a>(
         self: Arc<Self>,
         messages: impl Iterator<Item = BatchMessage<'a>> + Clone,
         cx: &mut Context<'_>,
@@ -278,7 +290,7 @@ fn unreported() -> Handled {
 
 impl BatchMessage<'_> {
     /// What it takes in a batch, with what is handed over besides its payload.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let assigns = self.assigns.map_or(0, |assigns| assigns.data.len());
         let names = self.caller.context.topic.len() + self.event.len();
         self.payload.len() + assigns + names

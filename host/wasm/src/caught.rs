@@ -45,7 +45,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::wasm::FaultKind;
+    use crate::FaultKind;
 
     fn poll<T>(call: impl Future<Output = T>) -> Poll<Result<T, Fault>> {
         poll_caught("room", pin!(call), &mut Context::from_waker(Waker::noop()))

@@ -26,7 +26,7 @@ impl Component {
     }
 
     /// Whether it can work on assigns as they are.
-    pub(crate) fn reads(&self, topic: &str, assigns: &Assigns) -> bool {
+    pub fn reads(&self, topic: &str, assigns: &Assigns) -> bool {
         assigns.data.is_empty()
             || self.schema_of(topic).is_none_or(|schema| schema == assigns.schema)
     }
@@ -54,7 +54,7 @@ impl Component {
 
 impl Pool {
     /// Migrates a copy of assigns, for trial.
-    pub(crate) async fn try_migration(&self, topic: &str, assigns: &Assigns) -> Result<(), Fault> {
+    pub async fn try_migration(&self, topic: &str, assigns: &Assigns) -> Result<(), Fault> {
         if self.component().reads(topic, assigns) {
             return Ok(());
         }
@@ -69,7 +69,7 @@ impl Pool {
     }
 
     /// Has the version test itself; well if it has no test.
-    pub(crate) async fn self_test(&self) -> Result<(), Fault> {
+    pub async fn self_test(&self) -> Result<(), Fault> {
         let mut watch = self.watch();
         let stake = self.stake(Party::SERVER, Kind::Call);
         let mut taken = self.start(&mut watch, &stake).await?;

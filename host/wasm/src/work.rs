@@ -14,7 +14,7 @@ use super::line::Kind;
 use super::party::Party;
 use super::withheld::{About, tell};
 use super::{Fault, Pool};
-use crate::plugin::Settings;
+use crate::Settings;
 
 impl Pool {
     /// Has a batch worked on; what came of it, and how long it took if that is
@@ -22,7 +22,7 @@ impl Pool {
     ///
     /// Most calls are ready at the first poll. Dropping the future ends its
     /// instance.
-    pub(crate) async fn work(
+    pub async fn work(
         &self,
         stage: &StageName,
         batch: &Batch,

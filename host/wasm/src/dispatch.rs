@@ -18,7 +18,7 @@ use super::{Component, Fault};
 /// Its calls are made under the pipeline's lock: they run to their end, one that would
 /// wait is a fault, and they have fuel and time of their own, much less than other calls
 /// (`limits.dispatcher_fuel`).
-pub(crate) struct GuestDispatcher {
+pub struct GuestDispatcher {
     name: String,
     instance: Instance,
     wants: Wants,
@@ -30,7 +30,7 @@ pub(crate) struct GuestDispatcher {
 
 /// A version of a dispatcher that is not running.
 #[derive(Clone, Debug)]
-pub(crate) struct GuestStandby(pub(crate) Component);
+pub struct GuestStandby(pub Component);
 
 impl std::fmt::Debug for GuestDispatcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,7 +50,7 @@ impl Standby for GuestStandby {
 
 impl GuestDispatcher {
     /// Starts one, which asks it what it wants to know.
-    pub(crate) fn new(component: &Component) -> Result<Self, Broken> {
+    pub fn new(component: &Component) -> Result<Self, Broken> {
         let name = format!("{} {}", component.settings.name, component.version());
         let instance = at_once(&name, Instance::endless(component))?.map_err(failed)?;
         let (nothing, asks) = (Wants::default(), Vec::new());

@@ -1,4 +1,4 @@
-//! Plugins as sandboxed Wasm components: the only folder that names wasmtime.
+//! Plugins as sandboxed Wasm components: the only crate that names wasmtime.
 //!
 //! ```text
 //! Engine ──load──▶ Component ──instantiate──▶ Instance ⇄ Pool
@@ -10,6 +10,19 @@
 //! own fuel; it holds nothing between two calls, so the [`Pool`] hands any
 //! instance to any call. A trap ends its instance, never anything else.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod egress;
+
 mod batch;
 mod bindings;
 mod breaker;
@@ -20,6 +33,7 @@ mod caught;
 mod check;
 mod component;
 mod convert;
+mod defaults;
 mod denied;
 mod dispatch;
 mod encoded;
@@ -27,7 +41,8 @@ mod engine;
 mod fault;
 mod fuel;
 #[cfg(any(test, feature = "fuzz"))]
-pub(crate) mod fuzz;
+pub mod fuzz;
+mod grants;
 mod host;
 mod imports;
 mod initial;
@@ -42,6 +57,7 @@ mod party;
 mod pool;
 mod precompile;
 mod room;
+mod settings;
 mod shelf;
 mod signature;
 mod stake;
@@ -50,22 +66,24 @@ mod uptime;
 mod withheld;
 mod work;
 
-pub(crate) use batch::{BatchMessage, Handled, Progressed, Waits};
+pub use batch::{BatchMessage, Handled, Progressed, Waits};
 use breaker::Breaker;
 pub use cache::CacheConfig;
 pub use call::Calling;
 pub use check::{Inspection, inspect};
-pub(crate) use component::sha256;
+pub use component::sha256;
 pub use component::{Component, LoadError, Loading};
 pub use convert::{ConnectRequest, Connected, Refusal};
-pub(crate) use dispatch::{GuestDispatcher, GuestStandby};
-pub(crate) use engine::FULL_RESERVATION;
+pub use dispatch::{GuestDispatcher, GuestStandby};
+pub use engine::FULL_RESERVATION;
 pub use engine::{Engine, EngineError, EngineLimits};
 pub use fault::{Fault, FaultKind};
-pub(crate) use instance::SLICE_FUEL;
-pub(crate) use ledger::TURN_FUEL;
+pub use grants::{Denied, Grants, Need};
+pub use instance::SLICE_FUEL;
+pub use ledger::TURN_FUEL;
 pub use limits::{OnFaults, OnMigrate, PluginLimits};
-pub(crate) use pool::Health;
+pub use pool::Health;
 pub use pool::{Instances, Pool};
-pub(crate) use precompile::{Precompiled, precompile};
+pub use precompile::{Precompiled, precompile};
+pub use settings::{ConfigValue, Settings};
 use turns::Turns;

@@ -5,14 +5,16 @@ use super::cache::{Cache, CacheConfig};
 use super::{LoadError, check, engine};
 
 /// Code that an engine can load.
-pub(crate) struct Precompiled {
-    pub(crate) code: Vec<u8>,
+#[derive(Debug)]
+pub struct Precompiled {
+    /// The machine code, as wasmtime serializes it.
+    pub code: Vec<u8>,
     engine: wasmtime::Engine,
 }
 
 /// Compiles the bytes of a `.wasm` file for an engine that reserves so much address space
 /// for each memory ([`super::Engine::reservation`]).
-pub(crate) fn precompile(wasm: &[u8], reservation: u64) -> Result<Precompiled, LoadError> {
+pub fn precompile(wasm: &[u8], reservation: u64) -> Result<Precompiled, LoadError> {
     check::check(wasm).map_err(LoadError::Mismatch)?;
     let engine = engine::that_compiles(reservation).map_err(LoadError::Compile)?;
     let code = engine.precompile_component(wasm).map_err(LoadError::Compile)?;
@@ -21,13 +23,13 @@ pub(crate) fn precompile(wasm: &[u8], reservation: u64) -> Result<Precompiled, L
 
 impl Precompiled {
     /// Code that was compiled in another process for such an engine.
-    pub(crate) fn of(code: Vec<u8>, reservation: u64) -> Result<Self, LoadError> {
+    pub fn of(code: Vec<u8>, reservation: u64) -> Result<Self, LoadError> {
         let engine = engine::that_compiles(reservation).map_err(LoadError::Compile)?;
         Ok(Self { code, engine })
     }
 
     /// Keeps it where servers of this user look for it; false if there is no such place.
-    pub(crate) fn keep(&self, wasm: &[u8], cache: &CacheConfig) -> bool {
+    pub fn keep(&self, wasm: &[u8], cache: &CacheConfig) -> bool {
         let cache = Cache::open(cache, engine::fingerprint(&self.engine));
         cache.is_some_and(|cache| cache.put(wasm, &self.code))
     }

@@ -13,7 +13,7 @@ use super::engine::EPOCH;
 use super::host::State;
 use super::room::Room;
 use super::{Component, Fault, FaultKind, PluginLimits};
-use crate::plugin::Need;
+use crate::Need;
 
 /// A live instance in its own store.
 pub(super) struct Instance {
@@ -35,7 +35,7 @@ pub(super) struct Instance {
 /// Fuel after which a call lets others run: some fifty microseconds, which is
 /// what a few messages take, so that a call that computes for long holds up
 /// nobody for longer than they would hold up each other.
-pub(crate) const SLICE_FUEL: u64 = 100_000;
+pub const SLICE_FUEL: u64 = 100_000;
 
 /// Epochs after which a call lets others run, whatever its fuel: the first is the one
 /// it began in, so at least one whole.

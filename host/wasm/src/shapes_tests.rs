@@ -6,8 +6,8 @@ use millrace_telemetry::Metrics;
 use wasmtime::ResourceLimiterAsync as _;
 
 use super::*;
-use crate::config::EgressConfig;
-use crate::wasm::EngineLimits;
+use crate::EngineLimits;
+use crate::egress::EgressConfig;
 
 /// An instance of a component, on an engine with room for one of them, as `check` has and a
 /// server with `max_instances = 1`.

@@ -24,7 +24,7 @@ use super::shelf::Taken;
 use super::stake::Stake;
 use super::withheld::{self, About};
 use super::{Fault, Pool};
-use crate::plugin::Settings;
+use crate::Settings;
 
 /// What every call of a channel's or a task's has.
 #[derive(Clone, Debug)]

@@ -88,7 +88,7 @@ impl Fault {
     }
 
     /// A call that took longer than `limit`, which is the value of `key`.
-    pub(crate) fn deadline(limit: Duration, key: &str) -> Self {
+    pub fn deadline(limit: Duration, key: &str) -> Self {
         let message = format!("took longer than {} ms (limits.{key})", limit.as_millis());
         Self { kind: FaultKind::Deadline, message, backtrace: String::new() }
     }
@@ -104,7 +104,7 @@ impl Fault {
     }
 
     /// A call of which the server lost track.
-    pub(crate) fn lost() -> Self {
+    pub fn lost() -> Self {
         Self {
             kind: FaultKind::Server,
             message: "the server panicked during the call; its log says where".to_owned(),
@@ -128,7 +128,7 @@ impl Fault {
     }
 
     /// A call that was not made.
-    pub(crate) fn held(retry_after: Duration) -> Self {
+    pub fn held(retry_after: Duration) -> Self {
         let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
         Self {
             kind: FaultKind::Held { retry_after_ms },
@@ -177,7 +177,7 @@ impl Fault {
     }
 
     /// Its backtrace, to stand below a line of the log.
-    pub(crate) fn details(&self) -> Option<DisplayValue<&str>> {
+    pub fn details(&self) -> Option<DisplayValue<&str>> {
         (!self.backtrace.is_empty()).then(|| display(self.backtrace.trim_end()))
     }
 

@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use millrace_session::channel::Broadcast;
-use millrace_session::channel::{Assigns, Callback, Context, Info};
+use millrace_session::channel::{Assigns, Broadcast, Callback, Context, Info};
 use millrace_wire::{MAX_TOPIC_BYTES, Payload, is_json, json_problem};
 
 use super::bindings::exports::millrace::plugin::socket;

@@ -22,8 +22,8 @@ use super::output::{OutputTail, Written};
 use super::room::Room;
 use super::uptime::Uptime;
 use super::withheld::{self, About};
+use crate::Settings;
 use crate::egress::{self, EgressError};
-use crate::plugin::Settings;
 
 /// What belongs to one instance on the host's side.
 pub(super) struct State {

@@ -32,13 +32,13 @@ pub struct Pool {
 
 /// How the calls of a version went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Health {
+pub struct Health {
     /// That went well.
-    pub(crate) succeeded: u64,
+    pub succeeded: u64,
     /// That did not, through the plugin's doing.
-    pub(crate) faults: u64,
+    pub faults: u64,
     /// Of those that went well: that answered their client with an error.
-    pub(crate) errors: u64,
+    pub errors: u64,
 }
 
 /// Instances that a version keeps that may be live again: for the first calls
@@ -95,25 +95,25 @@ impl Pool {
     }
 
     /// Whether the plugin is held back, as too many of its calls trap.
-    pub(crate) fn is_held(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.breaker.is_holding()
     }
 
     /// Another version is live: calls that wait go to that one.
-    pub(crate) fn supersede(&self) {
+    pub fn supersede(&self) {
         self.retired.store(true, Ordering::Relaxed);
         self.room.supersede(&self.idle);
     }
 
     /// Keeps no instance any more, unless it is live (again). Takes as long as to
     /// unmap their memory.
-    pub(crate) fn retire(&self) {
+    pub fn retire(&self) {
         self.rest(0);
     }
 
     /// As [`Self::retire`], but it may be live again: keeps what its first calls need
     /// then.
-    pub(crate) fn stand_by(&self) {
+    pub fn stand_by(&self) {
         // Not so many that the live version has no room.
         let spare = self.component.limits.max_instances as usize / 4;
         self.rest(KEPT_AT_REST.min(spare));
@@ -133,12 +133,12 @@ impl Pool {
     }
 
     /// It is live (again).
-    pub(crate) fn activate(&self) {
+    pub fn activate(&self) {
         self.retired.store(false, Ordering::Relaxed);
     }
 
     /// Makes an instance for the first call, if there is room.
-    pub(crate) async fn warm(&self) -> Result<(), Fault> {
+    pub async fn warm(&self) -> Result<(), Fault> {
         let place = Place { party: Party::SERVER.number, kind: Kind::Call };
         let Some(seat) = self.room.seat(place, false) else { return Ok(()) };
         let taken = self.instantiate(seat, &Party::SERVER).await?;
@@ -147,7 +147,7 @@ impl Pool {
     }
 
     /// How its calls went so far.
-    pub(crate) fn health(&self) -> Health {
+    pub fn health(&self) -> Health {
         let succeeded = self.idle.all().map(|shard| shard.succeeded).sum();
         let (faults, errors) = (&self.faults, &self.errors);
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);

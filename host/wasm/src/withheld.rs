@@ -8,7 +8,7 @@ use millrace_wire::{Payload, reserved};
 use tracing::field::display;
 use tracing::warn;
 
-use crate::plugin::{Denied, Need, Settings};
+use crate::{Denied, Need, Settings};
 
 /// Why an effect was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,7 +80,7 @@ impl Engine {
     }
 
     /// Address space for each memory, which its code relies on.
-    pub(crate) fn reservation(&self) -> u64 {
+    pub fn reservation(&self) -> u64 {
         self.wasmtime.get_memory_reservation()
     }
 }
@@ -142,7 +142,7 @@ fn config(max_stack_bytes: usize) -> Config {
 /// enough for others.
 const POOL_ADDRESS_BYTES: u64 = 64 << 40;
 /// With so much reserved for each memory, compiled code needs no bounds checks.
-pub(crate) const FULL_RESERVATION: u64 = 4 << 30;
+pub const FULL_RESERVATION: u64 = 4 << 30;
 /// A component of a Rust plugin has one memory; others may have two.
 const MEMORIES_PER_INSTANCE: u32 = 2;
 

@@ -27,17 +27,17 @@ const PACKAGE: &str = "millrace:plugin";
 
 /// Its sources, so that a check needs no files.
 const SOURCES: [(&str, &str); 11] = [
-    ("types.wit", include_str!("../../../../wit/v0.1/types.wit")),
-    ("channel.wit", include_str!("../../../../wit/v0.1/channel.wit")),
-    ("batch.wit", include_str!("../../../../wit/v0.1/batch.wit")),
-    ("socket.wit", include_str!("../../../../wit/v0.1/socket.wit")),
-    ("tasks.wit", include_str!("../../../../wit/v0.1/tasks.wit")),
-    ("worker.wit", include_str!("../../../../wit/v0.1/worker.wit")),
-    ("dispatcher.wit", include_str!("../../../../wit/v0.1/dispatcher.wit")),
-    ("migration.wit", include_str!("../../../../wit/v0.1/migration.wit")),
-    ("grants.wit", include_str!("../../../../wit/v0.1/grants.wit")),
-    ("host.wit", include_str!("../../../../wit/v0.1/host.wit")),
-    ("worlds.wit", include_str!("../../../../wit/v0.1/worlds.wit")),
+    ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
+    ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
+    ("batch.wit", include_str!("../../../wit/v0.1/batch.wit")),
+    ("socket.wit", include_str!("../../../wit/v0.1/socket.wit")),
+    ("tasks.wit", include_str!("../../../wit/v0.1/tasks.wit")),
+    ("worker.wit", include_str!("../../../wit/v0.1/worker.wit")),
+    ("dispatcher.wit", include_str!("../../../wit/v0.1/dispatcher.wit")),
+    ("migration.wit", include_str!("../../../wit/v0.1/migration.wit")),
+    ("grants.wit", include_str!("../../../wit/v0.1/grants.wit")),
+    ("host.wit", include_str!("../../../wit/v0.1/host.wit")),
+    ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
 ];
 
 /// Interfaces of which a plugin has to export one.

@@ -12,8 +12,8 @@ use super::bindings::exports::millrace::plugin::{channel, socket, worker};
 use super::bindings::millrace::plugin::types;
 use super::budget::{Budget, CallKind};
 use super::{PluginLimits, convert};
+use crate::Settings;
 use crate::egress::EgressConfig;
-use crate::plugin::Settings;
 
 /// Whose effects they are.
 const PLUGIN: &str = "guest";

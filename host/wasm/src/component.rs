@@ -18,7 +18,7 @@ use super::cache::deserialize;
 use super::host::State;
 use super::instance::Instance;
 use super::{Engine, Fault, PluginLimits, check, denied, initial};
-use crate::plugin::{Need, Settings};
+use crate::{Need, Settings};
 
 /// A plugin that can be called.
 #[derive(Clone)]
@@ -168,7 +168,7 @@ impl Engine {
     }
 
     /// The same of what has been compiled before; `None` if it has not.
-    pub(crate) fn cached(
+    pub fn cached(
         &self,
         wasm: &[u8],
         settings: &Arc<Settings>,
@@ -182,7 +182,7 @@ impl Engine {
     }
 
     /// The same of code that another process of this program has compiled and checked.
-    pub(crate) fn compiled(
+    pub fn compiled(
         &self,
         code: &[u8],
         wasm: &[u8],
@@ -373,7 +373,7 @@ impl Component {
 }
 
 /// The SHA-256 of a file in hexadecimal digits.
-pub(crate) fn sha256(wasm: &[u8]) -> SmolStr {
+pub fn sha256(wasm: &[u8]) -> SmolStr {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

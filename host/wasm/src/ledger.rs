@@ -12,7 +12,7 @@ use super::party::Party;
 
 /// Fuel that a thread may use up for plugins before it looks for what else is ready:
 /// some 200 microseconds.
-pub(crate) const TURN_FUEL: u64 = 4 * SLICE_FUEL;
+pub const TURN_FUEL: u64 = 4 * SLICE_FUEL;
 
 /// Where the batch that is handled stands: shared by its call and who waits for it.
 #[derive(Default)]

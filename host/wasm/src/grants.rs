@@ -44,7 +44,7 @@ pub struct Denied {
     wanted: String,
     granted: Vec<String>,
     /// In the table, and in metrics.
-    pub(crate) key: &'static str,
+    pub key: &'static str,
 }
 
 /// Letters of a text from anywhere in a log line.
@@ -61,7 +61,7 @@ impl Default for Grants {
 
 impl Grants {
     /// Whether anything is withheld that is so only if the configuration says it.
-    pub(crate) fn are_limited(&self) -> bool {
+    pub fn are_limited(&self) -> bool {
         let Self { publish, enqueue, subscribe, disconnect, reply: _ } = self;
         let all = [publish, enqueue, subscribe, disconnect];
         all.iter().any(|names| !names.iter().any(|name| name == "*"))
@@ -69,7 +69,7 @@ impl Grants {
 
     /// Whether something is granted to `plugin`, whose grants these are; all that a name
     /// with `*` stands for, if it is one.
-    pub(crate) fn check(&self, plugin: &str, need: &Need) -> Result<(), Denied> {
+    pub fn check(&self, plugin: &str, need: &Need) -> Result<(), Denied> {
         let (what, key, granted) = match need {
             Need::Publish(_) => ("the topic", "publish", &self.publish),
             Need::Enqueue(_) => ("the pipeline", "enqueue", &self.enqueue),
@@ -92,7 +92,7 @@ impl Grants {
     }
 
     /// There is no grant for a socket ref that the server has not made.
-    pub(crate) fn forged(&self, plugin: &str, text: &str) -> Denied {
+    pub fn forged(&self, plugin: &str, text: &str) -> Denied {
         let wanted = text.chars().take(MOST_SHOWN).collect();
         let what = "what is no socket ref of this server,";
         let plugin = plugin.to_owned();
@@ -101,7 +101,7 @@ impl Grants {
 
     /// Of several, those that are not granted, one in a line; an error if there are
     /// any.
-    pub(crate) fn check_all(&self, plugin: &str, needs: &[Need]) -> Result<(), String> {
+    pub fn check_all(&self, plugin: &str, needs: &[Need]) -> Result<(), String> {
         let denied = needs.iter().filter_map(|need| self.check(plugin, need).err());
         let denied: Vec<String> = denied.map(|denied| denied.to_string()).collect();
         if denied.is_empty() { Ok(()) } else { Err(denied.join("\n")) }
@@ -110,7 +110,7 @@ impl Grants {
 
 impl Need {
     /// Of what it is.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         let (Self::Publish(name)
         | Self::Enqueue(name)
         | Self::Subscribe(name)
