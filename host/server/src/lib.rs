@@ -34,7 +34,12 @@ mod dashboard;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod http;
+mod loader;
+mod net;
+pub mod node;
 pub mod server;
+pub mod swap;
 pub mod transport;
 
 pub mod outbox;

@@ -56,7 +56,7 @@ impl Secret {
 
     /// The text as plugins get it: exchanged where it is kept when it is read anew.
     #[must_use]
-    pub(crate) fn shared(&self) -> Arc<ArcSwap<String>> {
+    pub(crate) fn live(&self) -> Arc<ArcSwap<String>> {
         Arc::clone(&self.current)
     }
 

@@ -37,8 +37,9 @@ use millrace_wire::Payload;
 use serde_json::Value;
 
 use crate::config::{App, ConfigError};
+use crate::loader::Loader;
+use crate::node::StartError;
 use crate::plugin::{FaultSink, Plugin};
-use crate::server::{Loader, StartError};
 
 /// An app whose plugins are loaded, without a server.
 #[derive(Debug)]

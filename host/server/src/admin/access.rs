@@ -10,8 +10,8 @@ use hyper::{Method, Response, StatusCode};
 
 use super::Problem;
 use crate::config::{AdminConfig, host_of, is_loopback_name};
+use crate::http::{self, Body};
 use crate::token;
-use crate::transport::{self, Body};
 
 /// Checks where a request was sent to and which page sent it.
 ///
@@ -55,7 +55,7 @@ pub(super) fn check_token(config: &AdminConfig, headers: &HeaderMap) -> Result<(
 
 /// What a browser asks before a page of another origin may ask.
 pub(super) fn preflight(methods: &[Method]) -> Response<Body> {
-    let mut response = transport::options(methods);
+    let mut response = http::options(methods);
     let headers = response.headers_mut();
     for (name, value) in [
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
@@ -72,7 +72,7 @@ pub(super) fn finish(config: &AdminConfig, asked: &HeaderMap, response: &mut Res
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    transport::seal(headers);
+    http::seal(headers);
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"millrace\""));
         // A stranger's place is for another one.

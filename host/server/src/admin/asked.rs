@@ -11,12 +11,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Problem, Route};
-use crate::server::Shared;
+use crate::node::Node;
+use crate::swap::Swapper;
 
 /// One request for a route, its body read.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) shared: Arc<Shared>,
+    pub(super) node: Arc<Node>,
+    pub(super) swapper: Swapper,
     /// What stands for the `{…}` of the route's path.
     pub(super) parameters: Vec<(&'static str, String)>,
     query: Vec<(String, String)>,
@@ -40,7 +42,7 @@ pub(super) const MAX_JSON_BYTES: usize = 64 * 1024;
 impl Asked {
     /// Checks the query, and reads the body.
     pub(super) async fn read(
-        shared: Arc<Shared>,
+        swapper: Swapper,
         route: &'static Route,
         parameters: Vec<(&'static str, String)>,
         request: Request<Incoming>,
@@ -58,7 +60,8 @@ impl Asked {
             None => Bytes::new(),
             Some(content) => content.read(request).await?,
         };
-        Ok(Self { shared, parameters, query, body, route })
+        let node = Arc::clone(swapper.node());
+        Ok(Self { node, swapper, parameters, query, body, route })
     }
 
     /// What stands for `{name}` of the path.

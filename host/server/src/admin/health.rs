@@ -17,10 +17,10 @@ pub(super) static ROUTES: &[Route] = &[Route {
 }];
 
 fn health(asked: &Asked) -> Answer {
-    let shared = &asked.shared;
-    let stage = shared.stage.borrow().as_str();
+    let node = &asked.node;
+    let stage = node.stage.borrow().as_str();
     let version = env!("CARGO_PKG_VERSION");
-    let connections = shared.connections.len();
+    let connections = node.connections.len();
     answer(&json!({ "stage": stage, "version": version, "connections": connections }))
 }
 

@@ -17,8 +17,10 @@ use tracing::{debug, info, warn};
 use super::standing::{Lobby, STRANGER_TIMEOUT, Standing};
 use super::{Problem, access, routes};
 use crate::config::AdminConfig;
-use crate::server::{Shared, StartError};
-use crate::transport::{self, Body, Door, Listener, MAX_HEADER_BYTES, Paced, Stream};
+use crate::http::{self, Body, MAX_HEADER_BYTES};
+use crate::net::{self, Door, Listener, Paced, Stream};
+use crate::node::{Node, StartError};
+use crate::swap::Swapper;
 
 /// Listens for operators; an error if anybody could reach it and do anything.
 pub(crate) async fn bind(
@@ -52,30 +54,32 @@ pub(crate) async fn bind(
 
 /// Accepts connections until it is dropped: also while the server starts and
 /// drains.
-pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, shared: Arc<Shared>) {
-    let Some(config) = shared.admin.clone().map(Arc::new) else { return };
-    let (lobby, unserved) = (Lobby::new(&config), transport::unserved_places());
+pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, swapper: Swapper) {
+    let node = Arc::clone(swapper.node());
+    let Some(config) = node.admin.clone().map(Arc::new) else { return };
+    let (lobby, unserved) = (Lobby::new(&config), net::unserved_places());
     let listener = Listener::Tcp(listener);
     loop {
-        let (socket, of) = transport::next(&listener).await;
+        let (socket, of) = net::next(&listener).await;
         let peer = door.peer(of);
         let Some(standing) = lobby.enter(peer.ip()) else {
-            shared.metrics.count(Metric::AdminRefused, 1);
+            node.metrics.count(Metric::AdminRefused, 1);
             debug!(peer = %peer.address, "turned an operator away (admin.max_connections)");
-            transport::turn_away(&unserved, &door, socket, peer);
+            net::turn_away(&unserved, &door, socket, peer);
             continue;
         };
-        let (config, shared, door) = (Arc::clone(&config), Arc::clone(&shared), Arc::clone(&door));
+        let (config, swapper, door) = (Arc::clone(&config), swapper.clone(), Arc::clone(&door));
+        let node = Arc::clone(&node);
         tokio::spawn(async move {
             let opened = tokio::time::timeout(STRANGER_TIMEOUT, door.open(socket, peer)).await;
             let shut = match opened {
                 Ok(Ok((stream, peer))) => {
-                    return serve(stream, peer.address, standing, config, shared).await;
+                    return serve(stream, peer.address, standing, config, swapper).await;
                 }
                 Ok(Err(shut)) => shut.to_string(),
                 Err(_) => "it did not speak TLS in time".to_owned(),
             };
-            shared.metrics.count(Metric::AdminRefused, 1);
+            node.metrics.count(Metric::AdminRefused, 1);
             debug!(peer = %peer.address, shut, "closed an operator's connection");
         });
     }
@@ -86,24 +90,25 @@ async fn serve(
     peer: SocketAddr,
     standing: Standing,
     config: Arc<AdminConfig>,
-    shared: Arc<Shared>,
+    swapper: Swapper,
 ) {
     let timeout = Duration::from_millis(config.timeout_ms);
-    let stream = Paced::new(stream, timeout, shared.metrics.clone());
-    let idle = Duration::from_millis(shared.socket.keep_alive_timeout_ms).max(timeout);
-    let first = transport::FirstRequest::new();
-    let (came, metrics) = (first.clone(), shared.metrics.clone());
+    let node = swapper.node();
+    let stream = Paced::new(stream, timeout, node.metrics.clone());
+    let idle = Duration::from_millis(node.socket.keep_alive_timeout_ms).max(timeout);
+    let first = http::FirstRequest::new();
+    let (came, metrics) = (first.clone(), node.metrics.clone());
     let standing = Arc::new(standing);
     let asking = Arc::clone(&standing);
     let service = service_fn(move |request: Request<Incoming>| {
         let (standing, config) = (Arc::clone(&asking), Arc::clone(&config));
-        let shared = Arc::clone(&shared);
+        let swapper = swapper.clone();
         came.came();
         async move {
             let has_body = !request.body().is_end_stream();
-            let mut response = respond(request, peer, &standing, &config, &shared).await;
+            let mut response = respond(request, peer, &standing, &config, &swapper).await;
             let is_refused = response.status().is_client_error();
-            transport::close_unread(has_body && is_refused, &mut response);
+            http::close_unread(has_body && is_refused, &mut response);
             Ok::<_, Infallible>(response)
         }
     });
@@ -132,13 +137,14 @@ async fn respond(
     peer: SocketAddr,
     standing: &Standing,
     config: &AdminConfig,
-    shared: &Arc<Shared>,
+    swapper: &Swapper,
 ) -> Response<Body> {
+    let node = swapper.node();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let asked = request.headers().clone();
     let found = routes::find(&method, &path);
     let route = found.as_ref().map_or("none", |(route, _)| route.name);
-    let host = match transport::host(&request) {
+    let host = match http::host(&request) {
         Ok(host) => host,
         Err(bad) => return *bad,
     };
@@ -148,14 +154,14 @@ async fn respond(
         Ok(()) if method == Method::OPTIONS => access::preflight(&routes::methods(&path)),
         Ok(()) => match (access::check_token(config, &asked), found) {
             (Err(problem), _) => {
-                tell_of_stranger(peer, &path, shared);
+                tell_of_stranger(peer, &path, node);
                 problem.response()
             }
-            (Ok(()), _) if !standing.admit() => full(shared).response(),
+            (Ok(()), _) if !standing.admit() => full(node).response(),
             (Ok(()), Err(problem)) => problem.response(),
             (Ok(()), Ok(found)) => {
                 let patience = Duration::from_millis(config.timeout_ms);
-                routes::run(found, request, shared, patience).await
+                routes::run(found, request, swapper, patience).await
             }
         },
     };
@@ -167,7 +173,7 @@ async fn respond(
         _ => info!(%peer, %method, path, %status, "an operator asked"),
     }
     let class = format!("{}xx", status.as_u16() / 100);
-    shared.metrics.count_of(Metric::AdminRequests, &[route, &class], 1);
+    node.metrics.count_of(Metric::AdminRequests, &[route, &class], 1);
     response
 }
 
@@ -175,8 +181,8 @@ async fn respond(
 static STRANGERS: Seldom = Seldom::one_a_second();
 
 /// Whoever tries tokens is counted, and told of.
-fn tell_of_stranger(peer: SocketAddr, path: &str, shared: &Shared) {
-    shared.metrics.count(Metric::AdminUnauthorized, 1);
+fn tell_of_stranger(peer: SocketAddr, path: &str, node: &Node) {
+    node.metrics.count(Metric::AdminUnauthorized, 1);
     if let Some(line) = STRANGERS.pass() {
         let left_out = line.left_out();
         warn!(%peer, path, left_out, "somebody asked without the token, or with another");
@@ -184,8 +190,8 @@ fn tell_of_stranger(peer: SocketAddr, path: &str, shared: &Shared) {
 }
 
 /// Operators have all places that there are.
-fn full(shared: &Shared) -> Problem {
-    shared.metrics.count(Metric::AdminRefused, 1);
+fn full(node: &Node) -> Problem {
+    node.metrics.count(Metric::AdminRefused, 1);
     let text = "there are as many connections of operators as there may be";
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, text);
     problem.retry_after(5).advice("raise admin.max_connections, or close some")

@@ -20,7 +20,7 @@ pub(super) static ROUTES: &[Route] = &[Route {
 }];
 
 fn openapi(asked: &Asked) -> Answer {
-    let token = asked.shared.admin.as_ref().is_some_and(|config| config.token.is_some());
+    let token = asked.node.admin.as_ref().is_some_and(|config| config.token.is_some());
     answer(&description(token))
 }
 

@@ -93,7 +93,7 @@ const WHICH: Content = Content {
 };
 
 fn list_pipelines(asked: &Asked) -> Answer {
-    let all = asked.shared.pipelines.all().map(|pipeline| view(pipeline)).collect();
+    let all = asked.node.pipelines.all().map(|pipeline| view(pipeline)).collect();
     answer(&Value::Array(all))
 }
 
@@ -113,7 +113,7 @@ struct Switch {
 fn switch_dispatcher(asked: &Asked) -> Answer {
     let pipeline = named(asked)?;
     let Switch { dispatcher, stage } = asked.json()?;
-    let switched = asked.shared.switch_dispatcher(&pipeline, stage, &dispatcher);
+    let switched = asked.node.switch_dispatcher(&pipeline, stage, &dispatcher);
     switched.map_err(|problem| {
         Problem::invalid(format!("pipelines.{}{problem}", pipeline.name()))
             .advice("the dispatcher it had goes on")
@@ -153,7 +153,7 @@ fn purge_dead_letters(asked: &Asked) -> Answer {
 }
 
 fn named(asked: &Asked) -> Result<Arc<Pipeline>, Problem> {
-    let (pipelines, name) = (&asked.shared.pipelines, asked.parameter("name"));
+    let (pipelines, name) = (&asked.node.pipelines, asked.parameter("name"));
     pipelines.get(name).map(Arc::clone).ok_or_else(|| {
         let known = pipelines.all().map(|pipeline| pipeline.name().to_owned());
         Problem::unknown("pipeline", name, known.collect())

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::schema::{boolean, fields, integer, list, map, object, string};
 use super::{Answer, Asked, Problem, Route, answer, now, schema, snapshot};
+use crate::node::Node;
 use crate::plugin::Plugin;
-use crate::server::Shared;
 
 pub(super) static ROUTES: &[Route] = &[
     Route {
@@ -37,22 +37,22 @@ pub(super) static ROUTES: &[Route] = &[
 ];
 
 fn list_plugins(asked: &Asked) -> Answer {
-    let shared = &asked.shared;
-    let all = shared.registry.plugins().iter().map(|plugin| view(plugin, shared)).collect();
+    let node = &asked.node;
+    let all = node.registry.plugins().iter().map(|plugin| view(plugin, node)).collect();
     answer(&Value::Array(all))
 }
 
 fn get_plugin(asked: &Asked) -> Answer {
-    let (shared, name) = (&asked.shared, asked.parameter("name"));
-    let plugin = shared.registry.plugin(name).ok_or_else(|| {
-        let known = shared.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
+    let (node, name) = (&asked.node, asked.parameter("name"));
+    let plugin = node.registry.plugin(name).ok_or_else(|| {
+        let known = node.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
         Problem::unknown("plugin", name, known.collect())
     })?;
-    let faults = json!(shared.faults.of(name));
-    answer(&schema::with(view(&plugin, shared), "last_faults", faults))
+    let faults = json!(node.faults.of(name));
+    answer(&schema::with(view(&plugin, node), "last_faults", faults))
 }
 
-fn view(plugin: &Plugin, shared: &Shared) -> Value {
+fn view(plugin: &Plugin, node: &Node) -> Value {
     let (name, live) = (plugin.name(), plugin.live());
     let component = live.component();
     let topics: Vec<_> = component.topics().iter().map(ToString::to_string).collect();
@@ -69,7 +69,7 @@ fn view(plugin: &Plugin, shared: &Shared) -> Value {
         "limits": component.limits(),
         "instances": live.instances(),
         "held": live.is_held(),
-        "faults": shared.metrics.totals_of(Metric::WasmFault, name),
+        "faults": node.metrics.totals_of(Metric::WasmFault, name),
     })
 }
 

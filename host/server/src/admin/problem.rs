@@ -6,7 +6,7 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::schema;
-use crate::transport::{self, Body};
+use crate::http::{self, Body};
 
 /// Why something was not done: what was found, what is allowed, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Problem {
         if let Some(advice) = advice {
             problem = schema::with(problem, "advice", json!(advice));
         }
-        let mut response = transport::text(*status, &format!("{problem}\n"));
+        let mut response = http::text(*status, &format!("{problem}\n"));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if *status == StatusCode::METHOD_NOT_ALLOWED

@@ -1,7 +1,6 @@
 //! Which request is answered by whom.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -12,8 +11,8 @@ use serde_json::Value;
 use super::{
     Asked, Content, Problem, health, openapi, pipelines, plugins, snapshot, sockets, swaps,
 };
-use crate::server::Shared;
-use crate::transport::{self, Body};
+use crate::http::{self, Body};
+use crate::swap::Swapper;
 
 /// One thing that can be asked.
 #[derive(Debug)]
@@ -66,7 +65,7 @@ pub(super) fn now(answer: Answer) -> Pin<Box<dyn Future<Output = Answer> + Send>
 /// JSON, with 200.
 #[expect(clippy::unnecessary_wraps, reason = "the end of most handlers")]
 pub(super) fn answer(value: &Value) -> Answer {
-    let mut response = transport::text(StatusCode::OK, &format!("{value}\n"));
+    let mut response = http::text(StatusCode::OK, &format!("{value}\n"));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     Ok(response)
@@ -103,10 +102,10 @@ pub(super) fn methods(path: &str) -> Vec<Method> {
 pub(super) async fn run(
     (route, parameters): Found,
     request: Request<Incoming>,
-    shared: &Arc<Shared>,
+    swapper: &Swapper,
     patience: Duration,
 ) -> Response<Body> {
-    let reading = Asked::read(Arc::clone(shared), route, parameters, request);
+    let reading = Asked::read(swapper.clone(), route, parameters, request);
     let asked = tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| {
         let text = format!("the body did not come within {} ms", patience.as_millis());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).advice("see admin.timeout_ms"))

@@ -22,7 +22,7 @@ fn snapshot(asked: &Asked) -> Answer {
         let early = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "nothing was measured yet");
         early.advice("come again in a second").retry_after(1)
     };
-    answer(&json!(asked.shared.history.now().ok_or_else(early)?))
+    answer(&json!(asked.node.history.now().ok_or_else(early)?))
 }
 
 fn snapshot_schema() -> Value {

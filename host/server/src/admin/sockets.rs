@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::asked::MAX_JSON_BYTES;
 use super::schema::{fields, integer, list, nullable, object, string};
 use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
-use crate::server::Client;
+use crate::node::Client;
 
 /// Connections of one answer.
 const MAX_LISTED: usize = 100;
@@ -73,7 +73,7 @@ pub(super) static ROUTES: &[Route] = &[
 
 fn list_sockets(asked: &Asked) -> Answer {
     let (from, max) = (asked.number("from")?.unwrap_or(0), asked.max(MAX_LISTED)?);
-    let connections = &asked.shared.connections;
+    let connections = &asked.node.connections;
     // One more, to know whether there are more.
     let (count, mut page) = connections.page(asked.query("user"), from, max.saturating_add(1));
     let next = page.get(max).map(|client| client.connection);
@@ -90,7 +90,7 @@ fn get_socket(asked: &Asked) -> Answer {
 
 fn close_socket(asked: &Asked) -> Answer {
     let client = numbered(asked)?;
-    asked.shared.close(&client);
+    asked.node.close(&client);
     answer(&json!({ "closed": 1 }))
 }
 
@@ -103,7 +103,7 @@ struct Who {
 
 fn disconnect(asked: &Asked) -> Answer {
     let Who { user } = asked.json()?;
-    answer(&json!({ "closed": asked.shared.disconnect(&user) }))
+    answer(&json!({ "closed": asked.node.disconnect(&user) }))
 }
 
 fn numbered(asked: &Asked) -> Result<Arc<Client>, Problem> {
@@ -112,7 +112,7 @@ fn numbered(asked: &Asked) -> Result<Arc<Client>, Problem> {
         Problem::invalid(format!("{id:?} is no connection; its number is expected"))
             .advice("GET /sockets lists them")
     })?;
-    asked.shared.connections.client(number).ok_or_else(|| {
+    asked.node.connections.client(number).ok_or_else(|| {
         let gone = format!("there is no connection {number}, or no more");
         Problem::new(hyper::StatusCode::NOT_FOUND, gone).advice("GET /sockets lists them")
     })

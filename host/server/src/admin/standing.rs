@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::AdminConfig;
-use crate::transport::{Place, Places};
+use crate::net::{Place, Places};
 
 /// Connections that have not given the token yet; those of operators have it in their first
 /// packet.

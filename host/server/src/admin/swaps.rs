@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::schema::{integer, list, object, one_of, string};
 use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
 use crate::plugin::Plugin;
-use crate::server::{Refusal, SwapError, Swapped, Upload};
+use crate::swap::{Refusal, SwapError, Swapped, Upload};
 
 /// More than any plugin has; `swap.max_upload_bytes` is below it.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
@@ -150,10 +150,10 @@ fn line_schema() -> Value {
 async fn swap(asked: Asked) -> Answer {
     let plugin = plugin(&asked)?;
     let upload = upload(&asked)?;
-    let shared = Arc::clone(&asked.shared);
+    let swapper = asked.swapper.clone();
     let (told, mut steps) = mpsc::channel(STEPS);
     // Whoever asked may go away: then it goes on all the same.
-    let swapping = tokio::spawn(async move { shared.swap(&plugin, upload, told).await });
+    let swapping = tokio::spawn(async move { swapper.swap_upload(&plugin, upload, told).await });
     // What is refused at once has a status that says so.
     let Some(first) = steps.recv().await else {
         let result = swapping.await.map_err(|_| stopped())?;
@@ -205,18 +205,18 @@ fn upload(asked: &Asked) -> Result<Upload, Problem> {
 }
 
 async fn roll_back(asked: Asked) -> Answer {
-    let swapped = asked.shared.roll_back(&plugin(&asked)?, by(&asked)).await;
+    let swapped = asked.swapper.roll_back(&plugin(&asked)?, by(&asked)).await;
     answer(&json!(swapped.map_err(|error| problem(&error))?))
 }
 
 fn promote(asked: &Asked) -> Answer {
-    let swapped = asked.shared.promote(&plugin(asked)?, by(asked));
+    let swapped = asked.swapper.promote(&plugin(asked)?, by(asked));
     answer(&json!(swapped.map_err(|error| problem(&error))?))
 }
 
 async fn history(asked: Asked) -> Answer {
     let plugin = plugin(&asked)?;
-    let swaps = asked.shared.swaps().map_err(|error| problem(&error))?;
+    let swaps = asked.swapper.swaps().map_err(|error| problem(&error))?;
     answer(&json!(swaps.history(plugin.name(), asked.max(MAX_LISTED)?).await))
 }
 
@@ -227,9 +227,9 @@ fn by(asked: &Asked) -> String {
 }
 
 fn plugin(asked: &Asked) -> Result<Arc<Plugin>, Problem> {
-    let (shared, name) = (&asked.shared, asked.parameter("name"));
-    shared.registry.plugin(name).ok_or_else(|| {
-        let known = shared.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
+    let (node, name) = (&asked.node, asked.parameter("name"));
+    node.registry.plugin(name).ok_or_else(|| {
+        let known = node.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
         Problem::unknown("plugin", name, known.collect())
     })
 }

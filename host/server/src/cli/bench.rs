@@ -13,8 +13,9 @@ use super::args::DevArgs;
 use super::serve::{announce, raise_file_limit, this_program};
 use crate::Server;
 use crate::config::{App, CONFIG_FILE, ConfigError, ListenConfig};
+use crate::node::StartError;
 use crate::plugin::{BuildError, BuildFor, Trust, Watch, build, inputs};
-use crate::server::{StartError, Swapper};
+use crate::swap::Swapper;
 
 /// An app that is being worked on.
 pub(super) struct Bench<'a> {

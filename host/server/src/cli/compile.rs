@@ -15,7 +15,7 @@ use rustix::process::{
 use super::say;
 use super::serve::this_program;
 use crate::config::{CacheConfig, CompileConfig};
-use crate::server::compile;
+use crate::loader::compile;
 
 #[derive(Debug, Args)]
 pub(super) struct CompileArgs {

@@ -36,7 +36,7 @@ use self::running::block_on;
 use self::swap::SwapArgs;
 use self::table::Table;
 use crate::config::App;
-use crate::transport::Inherited;
+use crate::net::Inherited;
 
 /// A real-time server for Phoenix Channels clients whose channels are sandboxed
 /// Wasm components.

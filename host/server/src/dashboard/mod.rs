@@ -18,7 +18,7 @@ mod usual;
 
 pub(crate) use assets::asset;
 pub(crate) use history::History;
-pub(crate) use snapshot::{Sources, Viewer};
+pub(crate) use snapshot::{SlowClient, Sources, Viewer};
 
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use millrace_wasm::sha256;
 use millrace_wire::Payload;
 
 use crate::config::DashboardConfig;
+use crate::plugin::NativeChannel;
 use crate::secret::Secret;
 use crate::token;
 
@@ -90,9 +91,15 @@ impl Dashboard {
     pub(crate) fn json(&self) -> String {
         self.history.json()
     }
+}
 
-    /// The channel of the page: it listens, and has nothing to say.
-    pub(crate) fn answer(self: &Arc<Self>, callback: &Callback) -> Completion {
+/// The channel of the page: it listens, and has nothing to say.
+impl NativeChannel for Dashboard {
+    fn name(&self) -> &'static str {
+        "dashboard"
+    }
+
+    fn answer(&self, callback: &Callback) -> Completion {
         match callback {
             Callback::Join { .. } => {
                 let response = Some(Payload::Json(self.json().into()));

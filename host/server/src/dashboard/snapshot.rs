@@ -1,15 +1,16 @@
 //! How it stands, from what was recorded since the last time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use millrace_pipeline::Pipeline;
 use millrace_telemetry::{Distribution, Key, Metrics, Reading, TopicRate, Window};
 use serde::Serialize;
 
 use super::pipelines::PipelineRow;
 use super::unusual::{Unusual, Watches};
-use crate::plugin::Registry;
-use crate::server::{Connections, Pipelines, RecentFault, RecentFaults};
+use crate::plugin::RecentFault;
 
 /// How it stands. Rates are in one second.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -92,19 +93,22 @@ struct PluginRow {
 /// A client for which something waits.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SlowClient {
-    connection: u64,
-    user: Option<String>,
-    bytes: usize,
+    pub(crate) connection: u64,
+    pub(crate) user: Option<String>,
+    pub(crate) bytes: usize,
 }
 
 /// Where it comes from, besides the metrics.
 #[derive(Debug)]
 pub(crate) struct Sources<'a> {
     pub(crate) metrics: &'a Metrics,
-    pub(crate) connections: &'a Connections,
-    pub(crate) faults: &'a RecentFaults,
-    pub(crate) pipelines: &'a Pipelines,
-    pub(crate) registry: &'a Registry,
+    /// The clients for which something waits.
+    pub(crate) waiting: Vec<SlowClient>,
+    /// The last faults, newest first.
+    pub(crate) faults: Vec<RecentFault>,
+    pub(crate) pipelines: Vec<Arc<Pipeline>>,
+    /// The live version of each plugin, by its name.
+    pub(crate) versions: Vec<(String, String)>,
     /// Since the last time.
     pub(crate) passed: Duration,
 }
@@ -121,26 +125,22 @@ const MAX_ROWS: usize = 10;
 
 impl Viewer {
     /// How it stands.
-    pub(crate) fn look(&mut self, sources: &Sources<'_>) -> Snapshot {
+    pub(crate) fn look(&mut self, sources: Sources<'_>) -> Snapshot {
         let seconds = sources.passed.as_secs_f64().max(1e-3);
         let mut view = View { seconds, ..View::default() };
         for (key, reading) in self.window.next(sources.metrics.registry()) {
             view.take(&key, reading);
         }
-        let live = sources.registry.plugins().iter().map(|plugin| {
-            let version = plugin.live().component().version().to_owned();
-            (plugin.name().to_owned(), version)
-        });
-        let mut snapshot = view.finish(live);
-        for pipeline in sources.pipelines.all() {
+        let mut snapshot = view.finish(sources.versions.into_iter());
+        for pipeline in &sources.pipelines {
             let rows = &mut snapshot.pipelines;
             if let Some(row) = rows.iter_mut().find(|row| row.pipeline() == pipeline.name()) {
                 row.look(pipeline);
             }
         }
         snapshot.topics = sources.metrics.topics().take(MAX_ROWS, seconds);
-        snapshot.slow_clients = slow_clients(sources.connections);
-        snapshot.faults = sources.faults.newest_first();
+        snapshot.slow_clients = slowest(sources.waiting);
+        snapshot.faults = sources.faults;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         snapshot.sample.at = now.as_secs_f64();
         snapshot.unusual = self.watches.look(&snapshot.sample, seconds);
@@ -148,16 +148,10 @@ impl Viewer {
     }
 }
 
-fn slow_clients(connections: &Connections) -> Vec<SlowClient> {
-    let mut waiting = connections.waiting();
+fn slowest(mut waiting: Vec<SlowClient>) -> Vec<SlowClient> {
     waiting.sort_by_key(|client| std::cmp::Reverse(client.bytes));
     waiting.truncate(MAX_ROWS);
-    let client = |client: crate::server::WaitingClient| SlowClient {
-        connection: client.connection,
-        user: client.user_id.as_deref().map(str::to_owned),
-        bytes: client.bytes,
-    };
-    waiting.into_iter().map(client).collect()
+    waiting
 }
 
 /// What has been taken so far.
@@ -320,17 +314,15 @@ mod tests {
     #[test]
     fn a_snapshot_has_what_is_unusual_in_it() {
         let metrics = Metrics::kept();
-        let (connections, registry) = (Connections::default(), Registry::new(metrics.clone()));
-        let (faults, pipelines) = (RecentFaults::default(), Pipelines::default());
         let mut viewer = Viewer::default();
         let mut look = |faults_a_second| -> Value {
             metrics.count_of(Metric::WasmFault, &["room", "trap"], faults_a_second);
-            let snapshot = viewer.look(&Sources {
+            let snapshot = viewer.look(Sources {
                 metrics: &metrics,
-                connections: &connections,
-                faults: &faults,
-                pipelines: &pipelines,
-                registry: &registry,
+                waiting: Vec::new(),
+                faults: Vec::new(),
+                pipelines: Vec::new(),
+                versions: Vec::new(),
                 passed: Duration::from_secs(1),
             });
             json!(snapshot)

@@ -1,5 +1,6 @@
 //! Who serves the topics of one pattern.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use millrace_session::channel::{Callback, Completion};
@@ -8,7 +9,6 @@ use millrace_wire::TopicPattern;
 use smol_str::SmolStr;
 
 use super::Plugin;
-use crate::dashboard::Dashboard;
 
 /// Who serves the topics of one pattern.
 #[derive(Debug)]
@@ -23,8 +23,17 @@ pub struct Handler {
 pub(crate) enum Serves {
     /// A plugin's live version.
     Plugin(Arc<Plugin>),
-    /// The server itself, for its page.
-    Dashboard(Arc<Dashboard>),
+    /// The server itself.
+    Native(Arc<dyn NativeChannel>),
+}
+
+/// Channels that the server itself serves.
+pub(crate) trait NativeChannel: Debug + Send + Sync {
+    /// The name in logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Answers a call; it is not waited for.
+    fn answer(&self, callback: &Callback) -> Completion;
 }
 
 impl Handler {
@@ -41,7 +50,7 @@ impl Handler {
     /// What the server answers itself; `None` when the plugin has to be called.
     pub(crate) fn answer(&self, callback: &Callback) -> Option<Completion> {
         match &self.serves {
-            Serves::Dashboard(dashboard) => Some(dashboard.answer(callback)),
+            Serves::Native(native) => Some(native.answer(callback)),
             #[cfg(feature = "bench-native")]
             Serves::Plugin(_) => native(callback),
             #[cfg(not(feature = "bench-native"))]
@@ -54,14 +63,17 @@ impl Handler {
     pub fn plugin(&self) -> Option<&Arc<Plugin>> {
         match &self.serves {
             Serves::Plugin(plugin) => Some(plugin),
-            Serves::Dashboard(_) => None,
+            Serves::Native(_) => None,
         }
     }
 
-    /// The plugin's name, or what the server serves itself.
+    /// The name of who handles messages.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.plugin().map_or("dashboard", |plugin| plugin.name())
+        match &self.serves {
+            Serves::Plugin(plugin) => plugin.name(),
+            Serves::Native(native) => native.name(),
+        }
     }
 
     /// The broadcasts it wants to see first.

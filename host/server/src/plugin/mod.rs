@@ -6,6 +6,7 @@
 //! ```
 
 mod build;
+mod faults;
 mod handler;
 mod history;
 mod inputs;
@@ -20,8 +21,9 @@ mod versions;
 mod watch;
 
 pub use build::{BuildError, build};
+pub(crate) use faults::{RecentFault, RecentFaults};
 pub use handler::Handler;
-pub(crate) use handler::Serves;
+pub(crate) use handler::{NativeChannel, Serves};
 pub(crate) use history::Exchange;
 pub(crate) use inputs::inputs;
 pub(crate) use kept::{Kept, KeptVersion};

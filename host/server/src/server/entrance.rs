@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::StartError;
 use crate::admin;
 use crate::config::{App, ListenConfig};
-use crate::transport::{Door, Inherited, Listeners, Proxies, Tls};
+use crate::net::{Door, Inherited, Listeners, Proxies, Tls};
+use crate::node::StartError;
 
 /// What listens, before anybody is let in.
 pub(crate) struct Entrance {

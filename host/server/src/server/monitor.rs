@@ -9,33 +9,32 @@ use millrace_telemetry::{Metric, Reached, Sampler, dropped_lines};
 use millrace_wire::Payload;
 use tracing::{info, warn};
 
-use super::Shared;
-use super::memory::{GIVE_BACK_EVERY, LOOK_EVERY, Left, give_back};
-use crate::dashboard::{EVENT, Sources, TOPIC, Viewer};
+use crate::dashboard::{EVENT, SlowClient, Sources, TOPIC, Viewer};
+use crate::node::{GIVE_BACK_EVERY, LOOK_EVERY, Left, Node, give_back};
 
 /// Runs until it is dropped; ends at once when nobody wants to know.
-pub(super) async fn run(shared: Arc<Shared>) {
-    if !shared.metrics.is_on() {
+pub(super) async fn run(node: Arc<Node>) {
+    if !node.metrics.is_on() {
         return;
     }
-    let mut sampler = Sampler::new(shared.metrics.clone());
+    let mut sampler = Sampler::new(node.metrics.clone());
     let (mut viewer, mut looked) = (Viewer::default(), Instant::now());
     let mut reached = Reached::default();
     loop {
         sampler.pause().await;
-        look_at_outboxes(&shared);
-        shared.metrics.count(Metric::LogDropped, dropped_lines());
-        shared.pipelines.count(&shared.metrics);
-        reached.tell(shared.metrics.registry());
-        if shared.dashboard.is_some() || shared.admin.is_some() {
-            show(&shared, &mut viewer, &mut looked);
+        look_at_outboxes(&node);
+        node.metrics.count(Metric::LogDropped, dropped_lines());
+        node.pipelines.count(&node.metrics);
+        reached.tell(node.metrics.registry());
+        if node.dashboard.is_some() || node.admin.is_some() {
+            show(&node, &mut viewer, &mut looked);
         }
     }
 }
 
 /// Looks at the memory until it is dropped, and says when it becomes scarce.
-pub(super) async fn watch_memory(shared: Arc<Shared>) {
-    let memory = &shared.memory;
+pub(super) async fn watch_memory(node: Arc<Node>) {
+    let memory = &node.memory;
     let mut looks = 0_u32;
     loop {
         looks = looks.wrapping_add(1);
@@ -64,31 +63,44 @@ pub(super) async fn watch_memory(shared: Arc<Shared>) {
     }
 }
 
-fn look_at_outboxes(shared: &Shared) {
-    let waiting = shared.connections.waiting();
+fn look_at_outboxes(node: &Node) {
+    let waiting = node.connections.waiting();
     #[expect(clippy::cast_precision_loss, reason = "bytes need no 53 bits")]
-    let (pending, max) =
-        (shared.connections.pending_bytes() as f64, shared.memory.max_bytes() as f64);
-    shared.metrics.set(Metric::SocketPending, pending);
-    shared.metrics.set(Metric::ProcessMemoryMax, max);
+    let (pending, max) = (node.connections.pending_bytes() as f64, node.memory.max_bytes() as f64);
+    node.metrics.set(Metric::SocketPending, pending);
+    node.metrics.set(Metric::ProcessMemoryMax, max);
     let bytes = || waiting.iter().map(|client| client.bytes);
     #[expect(clippy::cast_precision_loss, reason = "bytes need no 53 bits")]
     let [sum, max] = [bytes().sum::<usize>() as f64, bytes().max().unwrap_or(0) as f64];
-    shared.metrics.set(Metric::OutboxBytes, sum);
-    shared.metrics.set(Metric::OutboxBytesMax, max);
+    node.metrics.set(Metric::OutboxBytes, sum);
+    node.metrics.set(Metric::OutboxBytesMax, max);
 }
 
-fn show(shared: &Shared, viewer: &mut Viewer, looked: &mut Instant) {
+fn show(node: &Node, viewer: &mut Viewer, looked: &mut Instant) {
     let passed = looked.elapsed();
     *looked = Instant::now();
-    let (metrics, connections, faults) = (&shared.metrics, &shared.connections, &shared.faults);
-    let (pipelines, registry) = (&shared.pipelines, &shared.registry);
-    let sources = Sources { metrics, connections, faults, pipelines, registry, passed };
-    let snapshot = viewer.look(&sources);
+    let waiting = node.connections.waiting().into_iter().map(|client| SlowClient {
+        connection: client.connection,
+        user: client.user_id.as_deref().map(str::to_owned),
+        bytes: client.bytes,
+    });
+    let plugins = node.registry.plugins();
+    let versions = plugins.iter().map(|plugin| {
+        let version = plugin.live().component().version().to_owned();
+        (plugin.name().to_owned(), version)
+    });
+    let snapshot = viewer.look(Sources {
+        metrics: &node.metrics,
+        waiting: waiting.collect(),
+        faults: node.faults.newest_first(),
+        pipelines: node.pipelines.all().map(Arc::clone).collect(),
+        versions: versions.collect(),
+        passed,
+    });
     // Numbers, strings and maps of them: always possible.
     let json = serde_json::to_string(&snapshot).unwrap_or_default();
-    shared.history.push(snapshot);
-    let Some(dashboard) = &shared.dashboard else { return };
+    node.history.push(snapshot);
+    let Some(dashboard) = &node.dashboard else { return };
     let payload = Payload::Json(json.into());
     let broadcast = Broadcast { topic: TOPIC.into(), event: EVENT.into(), payload };
     dashboard.pubsub.own_broadcast(&Arc::new(broadcast));

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::config::{App, Secret};
-use crate::transport::Tls;
+use crate::net::Tls;
 
 /// All of it. Cloning shares it.
 #[derive(Clone, Debug)]

@@ -13,15 +13,14 @@ use tokio::sync::oneshot;
 use tracing::{debug, error};
 
 use super::apply;
-use super::sources::Source;
 use crate::config::SocketConfig;
+use crate::node::{Node, Source};
 use crate::outbox::{Outbox, Request};
-use crate::server::Shared;
 
 /// One connection, as its calls and tasks see it. Tasks keep it alive.
 #[derive(Debug)]
 pub(crate) struct Account {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) node: Arc<Node>,
     pub(crate) outbox: Arc<Outbox>,
     tasks: AtomicUsize,
     /// Whose faults those of this connection count with.
@@ -49,17 +48,17 @@ pub(crate) struct TaskSlot {
 }
 
 impl Account {
-    pub(crate) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>, identity: &Identity) -> Self {
+    pub(crate) fn new(node: Arc<Node>, outbox: Arc<Outbox>, identity: &Identity) -> Self {
         let (tasks, task_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let faulty = AtomicBool::new(false);
         let now = Instant::now();
         let (address, user_id) = (identity.peer.ip(), identity.user_id.as_deref());
-        let source = shared.fault_sources.source(address, user_id);
-        let max = f64::from(shared.socket.max_faults);
-        let faults = Leaky::at(shared.fault_sources.level(source, now).min(max), now);
+        let source = node.fault_sources.source(address, user_id);
+        let max = f64::from(node.socket.max_faults);
+        let faults = Leaky::at(node.fault_sources.level(source, now).min(max), now);
         let faults = Mutex::new(faults);
-        let joins = Mutex::new(Bucket::new(joins_per_second(&shared.socket), now));
-        Self { shared, outbox, tasks, source, task_bytes, faulty, faults, joins }
+        let joins = Mutex::new(Bucket::new(joins_per_second(&node.socket), now));
+        Self { node, outbox, tasks, source, task_bytes, faulty, faults, joins }
     }
 
     /// Whether this connection may join a topic now; if not, when to try again. Its
@@ -68,7 +67,7 @@ impl Account {
         let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
         joins.take(Instant::now())?;
         drop(joins);
-        self.shared.admission.join()
+        self.node.admission.join()
     }
 
     /// What waits outside its channels, in bytes: what its tasks were handed.
@@ -88,7 +87,7 @@ impl Account {
 
     /// Room for a task that is handed so many bytes, within `socket.max_tasks`.
     pub(super) fn task_slot(self: &Arc<Self>, bytes: usize) -> Option<TaskSlot> {
-        let max = self.shared.socket.max_tasks;
+        let max = self.node.socket.max_tasks;
         let one_more = |tasks| (tasks < max).then_some(tasks + 1);
         let taken = self.tasks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         taken.ok()?;
@@ -115,15 +114,15 @@ impl Account {
                 debug!(plugin, %id, %topic, cause, "{what} failed: {fault}")
             }
             _ => {
-                if let Some(line) = self.shared.faults.line(plugin) {
+                if let Some(line) = self.node.faults.line(plugin) {
                     let (details, left_out, message) =
                         (fault.details(), line.left_out(), &fault.message);
                     error!(plugin, %id, %topic, cause, left_out, details, "{what} failed: {message}");
                 }
             }
         }
-        self.shared.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
-        self.shared.faults.push(fault, plugin, topic);
+        self.node.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
+        self.node.faults.push(fault, plugin, topic);
         if fault.is_plugins() {
             self.add_faults(1);
         }
@@ -134,14 +133,14 @@ impl Account {
     pub(crate) fn cut_off(&self, calls: usize) {
         if calls > 0 {
             self.add_faults(calls);
-            self.shared.metrics.count(Metric::CallCutOff, i64::try_from(calls).unwrap_or(i64::MAX));
+            self.node.metrics.count(Metric::CallCutOff, i64::try_from(calls).unwrap_or(i64::MAX));
         }
     }
 
     /// Hands something to the connection; a counted no-op when it has gone.
     pub(super) fn deferred(&self, deferred: Deferred) {
         if self.outbox.ask(Request::Deferred(deferred)).is_err() {
-            self.shared.metrics.count(Metric::LateGone, 1);
+            self.node.metrics.count(Metric::LateGone, 1);
         }
     }
 
@@ -149,7 +148,7 @@ impl Account {
         let (now, most) = (Instant::now(), self.max_faults() + MOST_ABOVE);
         for _ in 0..many {
             self.faults().add(most, now);
-            self.shared.fault_sources.add(self.source, most, now);
+            self.node.fault_sources.add(self.source, most, now);
         }
         self.faulty.store(true, Ordering::Relaxed);
     }
@@ -159,7 +158,7 @@ impl Account {
     }
 
     fn max_faults(&self) -> f64 {
-        f64::from(self.shared.socket.max_faults)
+        f64::from(self.node.socket.max_faults)
     }
 }
 
@@ -186,7 +185,7 @@ impl Progress for Account {
     }
 
     fn server(&self) -> u64 {
-        self.shared.id
+        self.node.id
     }
 
     fn standing(&self) -> Standing {
@@ -202,7 +201,7 @@ impl Drop for TaskSlot {
         let Self { account, bytes } = self;
         account.tasks.fetch_sub(1, Ordering::Relaxed);
         let before = account.task_bytes.fetch_sub(*bytes, Ordering::Relaxed);
-        let max = account.shared.socket.max_pending_bytes;
+        let max = account.node.socket.max_pending_bytes;
         if before > max && before - *bytes <= max {
             // It may be read again.
             account.outbox.nudge();

@@ -9,11 +9,9 @@
 //! and its deadline, and the server waits for it when it stops.
 
 mod account;
-mod sources;
 
 pub(crate) use account::Account;
 use account::TaskSlot;
-pub(crate) use sources::FaultSources;
 
 use std::sync::Arc;
 
@@ -23,8 +21,8 @@ use millrace_wasm::{Calling, Fault, FaultKind};
 use millrace_wire::Payload;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::node::Node;
 use crate::plugin::Plugin;
-use crate::server::Shared;
 
 /// A task that was asked for.
 #[derive(Debug)]
@@ -41,7 +39,7 @@ pub(crate) struct NoRoom;
 
 /// Starts a task, if there is room for it.
 pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> {
-    let metrics = &account.shared.metrics;
+    let metrics = &account.node.metrics;
     let own = account.tasks();
     let slots = (account.task_slot(kept_bytes(start.payload.len())), start.plugin.task_slot(own));
     let (Some(of_connection), Some(of_plugin)) = slots else {
@@ -50,7 +48,7 @@ pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> 
     };
     metrics.count(Metric::TaskStarted, 1);
     let slots = (of_connection, of_plugin);
-    let Shared { tasks, runtime, .. } = &*account.shared;
+    let Node { tasks, runtime, .. } = &*account.node;
     tasks.spawn_on(run(Arc::clone(account), start, slots), runtime);
     Ok(())
 }
@@ -69,7 +67,7 @@ async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaph
         Err(fault) => {
             let task = format!("the task {name:?}");
             account.faulted(&fault, plugin.name(), &task, &caller);
-            account.shared.metrics.count(Metric::TaskFailed, 1);
+            account.node.metrics.count(Metric::TaskFailed, 1);
             let reason = match fault.kind {
                 FaultKind::Deadline => Payload::reason("task timeout"),
                 FaultKind::Overloaded { retry_after_ms } => {
@@ -93,12 +91,12 @@ pub(crate) fn apply(
     caller: &Caller,
     effects: Vec<Effect>,
 ) {
-    let shared = &account.shared;
+    let node = &account.node;
     let context = &caller.context;
     for effect in effects {
         match effect {
             Effect::ReplyTo { socket_ref, status, payload } => {
-                shared.reply_to(socket_ref, status, payload);
+                node.reply_to(socket_ref, status, payload);
             }
             Effect::Push { event, payload } => {
                 let (topic, channel) = (Arc::clone(&context.topic), context.channel);
@@ -107,26 +105,26 @@ pub(crate) fn apply(
             Effect::Broadcast { topic, event, payload, from } => {
                 let topic = topic.map_or_else(|| Arc::clone(&context.topic), Arc::from);
                 let broadcast = Arc::new(Broadcast { topic, event: event.into(), payload });
-                shared.pubsub.broadcast(&broadcast, from.then_some(context.channel));
+                node.pubsub.broadcast(&broadcast, from.then_some(context.channel));
             }
             Effect::StartTask { name, payload } => {
                 let Some(plugin) = plugin.map(Arc::clone) else { continue };
                 let asked = Start { caller: caller.clone(), plugin, name, payload };
                 if start(account, asked).is_err() {
-                    let retry_after_ms = shared.socket.retry_after_ms;
+                    let retry_after_ms = node.socket.retry_after_ms;
                     refuse(account, caller, Payload::retry("overloaded", retry_after_ms));
                 }
             }
             Effect::PushTo { socket_ref, event, payload } => {
-                shared.push_to(socket_ref, event, payload);
+                node.push_to(socket_ref, event, payload);
             }
-            Effect::Enqueue { pipeline, event } => shared.enqueue(&pipeline, event),
+            Effect::Enqueue { pipeline, event } => node.enqueue(&pipeline, event),
             Effect::Disconnect(user_id) => {
-                shared.disconnect(&user_id);
+                node.disconnect(&user_id);
             }
             // Only a flush whose connection has ended gets here with these:
             // there is nobody to reply to, and nothing to subscribe.
-            Effect::Reply { .. } => shared.metrics.count(Metric::LateGone, 1),
+            Effect::Reply { .. } => node.metrics.count(Metric::LateGone, 1),
             Effect::Subscribe(_)
             | Effect::Unsubscribe(_)
             | Effect::SendAfter { .. }
@@ -138,8 +136,8 @@ pub(crate) fn apply(
 /// Answers the message a task was started for with an error.
 fn refuse(account: &Account, caller: &Caller, reason: Payload) {
     let Some(reply_to) = &caller.reply_to else { return };
-    let shared = &account.shared;
-    if let Some(socket_ref) = SocketRef::new(shared.id, &caller.context, reply_to) {
-        shared.reply_to(socket_ref, "error".to_owned(), reason);
+    let node = &account.node;
+    if let Some(socket_ref) = SocketRef::new(node.id, &caller.context, reply_to) {
+        node.reply_to(socket_ref, "error".to_owned(), reason);
     }
 }

@@ -21,10 +21,10 @@ use super::returns::Returns;
 use super::round::MOST_MESSAGES;
 use super::spare::Spares;
 use super::timers::{Timer, Timers};
+use crate::node::{Client, Node, RealmRoutes};
 use crate::outbox::{Outbox, Outgoing, Overflow, Request};
 use crate::plugin::Handler;
 use crate::pubsub::{Delivery, Subscriber};
-use crate::server::{Client, RealmRoutes, Shared};
 use crate::tasks::{self, Account, Start};
 
 /// The channels of one connection.
@@ -80,7 +80,7 @@ impl Routing<Arc<Handler>> for ConnectionRoutes<'_> {
 }
 
 fn routes<'a>(account: &'a Account, session: &Session<Arc<Handler>>) -> ConnectionRoutes<'a> {
-    let realm = RealmRoutes { shared: &account.shared, realm: session.identity().realm };
+    let realm = RealmRoutes { node: &account.node, realm: session.identity().realm };
     ConnectionRoutes { realm, account }
 }
 
@@ -92,18 +92,18 @@ impl Drop for Channels {
 }
 
 impl Channels {
-    pub(super) fn new(identity: Identity, shared: Arc<Shared>) -> Self {
-        let config = &shared.socket;
-        let meters = Arc::clone(&shared.outbox_meters);
+    pub(super) fn new(identity: Identity, node: Arc<Node>) -> Self {
+        let config = &node.socket;
+        let meters = Arc::clone(&node.outbox_meters);
         let outbox = Outbox::new(config.outbox_bytes, config.max_pending_bytes, meters);
         let outbox = Arc::new(outbox);
-        let client = shared.connections.insert(&identity, &outbox);
-        shared.metrics.count(Metric::SocketOpen, identity.realm.clients());
+        let client = node.connections.insert(&identity, &outbox);
+        node.metrics.count(Metric::SocketOpen, identity.realm.clients());
         let limits = config.session_limits();
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
-        let waiting = Arc::clone(&shared.waiting) as _;
-        let channel_ids = Arc::clone(&shared.channel_ids);
-        let account = Arc::new(Account::new(shared, outbox, &identity));
+        let waiting = Arc::clone(&node.waiting) as _;
+        let channel_ids = Arc::clone(&node.channel_ids);
+        let account = Arc::new(Account::new(node, outbox, &identity));
         let session = Session::new(identity, limits, channel_ids, waiting);
         Self {
             session,
@@ -130,7 +130,7 @@ impl Channels {
 
     /// The client sends more than it may.
     pub(super) fn throttled(&self) {
-        self.shared().metrics.count(Metric::SocketThrottled, 1);
+        self.node().metrics.count(Metric::SocketThrottled, 1);
     }
 
     /// Whether no call is under way.
@@ -170,8 +170,8 @@ impl Channels {
         self.in_round > 0
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.account.shared
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.account.node
     }
 
     /// The connection's number.
@@ -219,7 +219,7 @@ impl Channels {
 
     /// Whether those that were taken have to be handled before more are read.
     pub(super) fn has_enough(&self) -> bool {
-        self.unflushed >= self.shared().socket.max_pending.min(MOST_MESSAGES)
+        self.unflushed >= self.node().socket.max_pending.min(MOST_MESSAGES)
     }
 
     /// Takes a broadcast that a channel has to see.
@@ -294,8 +294,8 @@ impl Channels {
         self.session.close(reason, &routes, &mut self.actions);
         // From here on nothing is queued for this client.
         self.outbox().close(CloseReason::Restarting);
-        self.shared().connections.remove(self.session.identity());
-        self.shared().metrics.count(Metric::SocketOpen, -self.session.identity().realm.clients());
+        self.node().connections.remove(self.session.identity());
+        self.node().metrics.count(Metric::SocketOpen, -self.session.identity().realm.clients());
         for request in self.outbox().take_requests() {
             self.requested(request);
         }
@@ -353,8 +353,8 @@ impl Channels {
         debug!(id = %ticket.caller.message(), topic = %ticket.caller.context.topic,
             turn = ?ticket.turn, event = called.event().map(AsRef::<str>::as_ref),
             took = ?called.took, ok = called.is_ok(), "handled");
-        called.tell_error(self.shared().is_dev);
-        called.measure(&self.shared().metrics);
+        called.tell_error(self.node().is_dev);
+        called.measure(&self.node().metrics);
         if let Some(kept) = called.kept {
             self.kept.insert(ticket.caller.context.channel, kept);
         }
@@ -374,7 +374,7 @@ impl Channels {
     }
 
     fn publish(&mut self, action: Action<Arc<Handler>>) {
-        let pubsub = self.account.shared.pubsub_of(self.session.identity().realm);
+        let pubsub = self.account.node.pubsub_of(self.session.identity().realm);
         match action {
             Action::Join { context, plugin } => {
                 let serializer = self.session.identity().serializer;
@@ -410,16 +410,16 @@ impl Channels {
                 }
             }
             Action::ReplyTo { socket_ref, status, payload } => {
-                self.shared().reply_to(*socket_ref, status, payload);
+                self.node().reply_to(*socket_ref, status, payload);
             }
             Action::PushTo { socket_ref, event, payload } => {
-                self.shared().push_to(*socket_ref, event, payload);
+                self.node().push_to(*socket_ref, event, payload);
             }
-            Action::Enqueue { pipeline, event } => self.shared().enqueue(&pipeline, event),
+            Action::Enqueue { pipeline, event } => self.node().enqueue(&pipeline, event),
             Action::Disconnect(user_id) => {
-                self.shared().disconnect(&user_id);
+                self.node().disconnect(&user_id);
             }
-            Action::Count(count) => self.shared().metrics.count(metric(count), 1),
+            Action::Count(count) => self.node().metrics.count(metric(count), 1),
             Action::EndCalls(channel) => self.end_calls(channel),
             // Carried out by `act`.
             Action::Send(_) | Action::Push { .. } | Action::Call(_) => {}
@@ -427,7 +427,7 @@ impl Channels {
     }
 
     fn push(&self, frame: Frame, topic: &Arc<str>, event: &str) {
-        match self.shared().overflow.of(topic) {
+        match self.node().overflow.of(topic) {
             Overflow::Close => self.outbox().push_own(frame),
             overflow => self.outbox().push_under(overflow, frame.into(), topic, &event.into()),
         };
@@ -439,7 +439,7 @@ impl Channels {
         delivery: Delivery,
     ) -> Subscriber {
         let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.account.outbox));
-        let overflow = self.shared().overflow.of(&topic);
+        let overflow = self.node().overflow.of(&topic);
         Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
     }
 }

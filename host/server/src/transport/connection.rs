@@ -20,8 +20,8 @@ use super::timers::{Tick, Timer};
 use super::traffic::{self, Traffic};
 use super::websocket::{End, Received, WebSocket};
 use crate::config::SocketConfig;
+use crate::node::{Admitted, Node};
 use crate::outbox::{Outgoing, Queued, Request};
-use crate::server::{Admitted, Shared};
 
 /// Frames handled before others get their turn and replies are written.
 const READ_BUDGET: usize = 64;
@@ -85,14 +85,14 @@ impl Connection {
     pub(super) fn new(
         socket: WebSocket,
         identity: Identity,
-        shared: Arc<Shared>,
+        node: Arc<Node>,
         admitted: Arc<Admitted>,
     ) -> Box<Self> {
-        let SocketConfig { max_messages_per_second, max_bytes_per_second, .. } = shared.socket;
+        let SocketConfig { max_messages_per_second, max_bytes_per_second, .. } = node.socket;
         let throttle = Throttle::new(max_messages_per_second, max_bytes_per_second, Instant::now());
         Box::new(Self {
             socket,
-            channels: Channels::new(identity, shared),
+            channels: Channels::new(identity, node),
             taken: VecDeque::new(),
             read_budget: READ_BUDGET,
             early: None,
@@ -123,7 +123,7 @@ impl Connection {
     async fn end(self: Box<Self>, end: End) {
         let connection = self.channels.connection();
         debug!(connection, ?end, "disconnected");
-        let metrics = &self.channels.shared().metrics;
+        let metrics = &self.channels.node().metrics;
         let clients = self.channels.session.identity().realm.clients();
         metrics.count_of(Metric::SocketClose, &[end.code(), end.reason()], clients);
         let restarting = matches!(end, End::ByServer(CloseReason::Restarting, _));
@@ -278,7 +278,7 @@ impl Connection {
 
     /// Whether there is no memory for a message of so many bytes.
     fn is_refused(&self, bytes: u64) -> bool {
-        bytes > LARGE_BYTES && self.channels.shared().memory.is_exhausted()
+        bytes > LARGE_BYTES && self.channels.node().memory.is_exhausted()
     }
 
     /// Whether more may be read: not while too much of this connection waits.
@@ -292,10 +292,10 @@ impl Connection {
         let unfinished = usize::try_from(unfinished).unwrap_or(usize::MAX);
         // One message may be larger than what may wait.
         let is_full = waits > 0
-            && waits.saturating_add(unfinished) > self.channels.shared().socket.max_pending_bytes;
+            && waits.saturating_add(unfinished) > self.channels.node().socket.max_pending_bytes;
         let must_write = self.stalled.is_some() && (outbox > CONGESTED_BYTES || self.has_answered);
         if is_full && !self.is_paused {
-            self.channels.shared().metrics.count(Metric::SocketPaused, 1);
+            self.channels.node().metrics.count(Metric::SocketPaused, 1);
         }
         self.is_paused = is_full;
         !is_full && !must_write
@@ -310,7 +310,7 @@ impl Connection {
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.watch_message();
         if self.stalled.is_some()
-            && self.channels.shared().memory.is_exhausted()
+            && self.channels.node().memory.is_exhausted()
             && self.channels.outbox().bytes() as u64 > LARGE_BYTES
         {
             return Poll::Ready(Event::End(End::by_server(CloseReason::Overloaded)));
@@ -338,7 +338,7 @@ impl Connection {
             return;
         }
         let began = *self.message_began.get_or_insert_with(Instant::now);
-        let timeout = Duration::from_millis(self.channels.shared().socket.message_timeout_ms);
+        let timeout = Duration::from_millis(self.channels.node().socket.message_timeout_ms);
         let by = began + timeout + Duration::from_secs(unfinished / SLOWEST_MESSAGE);
         self.channels.timers.whole_by(Some(by));
     }
@@ -387,7 +387,7 @@ impl Connection {
                     self.has_answered = false;
                     self.channels.timers.taken_by(None);
                 }
-                self.traffic.written(&self.channels.shared().metrics);
+                self.traffic.written(&self.channels.node().metrics);
                 Poll::Pending
             }
             Poll::Pending => self.poll_stalled(cx),
@@ -400,7 +400,7 @@ impl Connection {
         let written = self.socket.written();
         if self.stalled != Some(written) {
             self.stalled = Some(written);
-            let timeout = Duration::from_millis(self.channels.shared().socket.stall_timeout_ms);
+            let timeout = Duration::from_millis(self.channels.node().socket.stall_timeout_ms);
             self.channels.timers.taken_by(Some(Instant::now() + timeout));
         }
         self.channels.outbox().poll_closed(cx).map(|reason| Event::End(End::by_server(reason)))

@@ -24,9 +24,10 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::conditions::{Version, Wanted};
-use super::http::{self, Body, text};
+use super::requests;
 use crate::config::{CONFIG_FILE, StaticFiles};
-use crate::server::Shared;
+use crate::http::{self, Body, text};
+use crate::node::Node;
 
 /// Opens nothing but the name: no FIFO waits for its writer, no device notices.
 #[cfg(target_os = "linux")]
@@ -53,9 +54,9 @@ struct Opened {
 }
 
 /// Answers a request for a file.
-pub(super) async fn respond(request: Request<Incoming>, shared: &Arc<Shared>) -> Response<Body> {
+pub(super) async fn respond(request: Request<Incoming>, node: &Arc<Node>) -> Response<Body> {
     let mut response = match *request.method() {
-        Method::GET | Method::HEAD => match answer(&request, shared).await {
+        Method::GET | Method::HEAD => match answer(&request, node).await {
             Ok(response) => response,
             Err(error) => {
                 tracing::warn!(%error, "failed to read a static file");
@@ -74,7 +75,7 @@ pub(super) async fn respond(request: Request<Incoming>, shared: &Arc<Shared>) ->
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    for (name, value) in &shared.static_files.headers {
+    for (name, value) in &node.static_files.headers {
         // What is no header was refused when the configuration was read.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
@@ -86,8 +87,8 @@ pub(super) async fn respond(request: Request<Incoming>, shared: &Arc<Shared>) ->
 /// What is asked for at the addresses of files.
 const ALLOWED: [Method; 2] = [Method::GET, Method::HEAD];
 
-async fn answer(request: &Request<Incoming>, shared: &Arc<Shared>) -> io::Result<Response<Body>> {
-    let (path, looking) = (request.uri().path().to_owned(), Arc::clone(shared));
+async fn answer(request: &Request<Incoming>, node: &Arc<Node>) -> io::Result<Response<Body>> {
+    let (path, looking) = (request.uri().path().to_owned(), Arc::clone(node));
     let found = tokio::task::spawn_blocking(move || find(&path, &looking.static_files)).await;
     match found.unwrap_or_else(|error| Err(io::Error::other(error)))? {
         Found::File(opened) => serve(request, &opened).await,
@@ -150,7 +151,7 @@ fn insert(response: &mut Response<Body>, name: HeaderName, value: &str) {
 /// front of it.
 fn redirect(request: &Request<Incoming>) -> Response<Body> {
     let name = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let query = http::question(request.uri().query().unwrap_or_default());
+    let query = requests::question(request.uri().query().unwrap_or_default());
     let mut response = text(StatusCode::TEMPORARY_REDIRECT, "");
     insert(&mut response, LOCATION, &format!("./{name}/{query}"));
     response

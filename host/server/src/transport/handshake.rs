@@ -19,14 +19,16 @@ use tracing::{debug, error};
 
 use super::connection::Connection;
 use super::forbidden::{wrong_origin, wrong_version};
-use super::host::host;
-use super::http::{self, Body};
-use super::paced::Paced;
-use super::peer::Peer;
 use super::read_ahead::ReadAhead;
+use super::requests;
 use super::upgrade;
 use super::websocket::WebSocket;
-use crate::server::{Admitted, DashboardRealm, Shared, TooSoon};
+use crate::http::host;
+use crate::http::{self, Body};
+use crate::net::Paced;
+use crate::net::Peer;
+use crate::net::TooSoon;
+use crate::node::{Admitted, DashboardRealm, Node};
 
 /// The subprotocol of Phoenix clients that send a token.
 const PHOENIX_PROTOCOL: &str = "phoenix";
@@ -37,38 +39,38 @@ const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
 pub(super) async fn respond(
     mut request: Request<Incoming>,
     client: Peer,
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     admitted: Arc<Admitted>,
     realm: Realm,
 ) -> Response<Body> {
-    let (began, peer) = (shared.metrics.now(), client.address);
-    let asked = check(&request, peer, shared);
+    let (began, peer) = (node.metrics.now(), client.address);
+    let asked = check(&request, peer, node);
     if asked.is_ok()
-        && let Err(busy) = admit(client, &admitted, shared)
+        && let Err(busy) = admit(client, &admitted, node)
     {
-        return refused(*busy, &admitted, shared);
+        return refused(*busy, &admitted, node);
     }
     let checked = match asked {
-        Ok(asked) => decide(asked, peer, shared, realm).await,
+        Ok(asked) => decide(asked, peer, node, realm).await,
         Err(refused) => Err(refused),
     };
     // Who opens the page for operators is no client of the app.
     if let (Some(began), Realm::App) = (began, realm) {
         let labels = [result(&checked), "websocket", vsn(&request)];
-        shared.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
+        node.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
     }
     let accepted = match checked {
         Ok(accepted) => accepted,
         Err(response) => {
             debug!(%peer, status = %response.status(), "refused a connection");
             admitted.forget_handshake();
-            return refused(*response, &admitted, shared);
+            return refused(*response, &admitted, node);
         }
     };
     let Accepted { identity, response } = accepted;
     let upgrade = hyper::upgrade::on(&mut request);
     // Boxed, so that it is gone when the connection is there.
-    let upgrading = Box::pin(take_over(upgrade, identity, Arc::clone(shared), admitted));
+    let upgrading = Box::pin(take_over(upgrade, identity, Arc::clone(node), admitted));
     tokio::spawn(async move {
         if let Some(connection) = upgrading.await {
             connection.run().await;
@@ -78,20 +80,20 @@ pub(super) async fn respond(
 }
 
 /// Whether there is room for another client now; the answer if not.
-fn admit(client: Peer, admitted: &Admitted, shared: &Shared) -> Result<(), Refused> {
-    let (peer, connects) = (client.address, shared.admission.connect(client.ip()));
+fn admit(client: Peer, admitted: &Admitted, node: &Node) -> Result<(), Refused> {
+    let (peer, connects) = (client.address, node.admission.connect(client.ip()));
     let (reason, after, why) = match connects {
         Err(TooSoon { after, reason }) => {
             (reason, after, "too many connects at once, come again\n")
         }
         // A proxy that does not say whom it asks for has no address but that of all.
         Ok(()) if client.is_proxy => return Ok(()),
-        Ok(()) => match shared.admission.is_of(admitted, client.ip(), true) {
+        Ok(()) => match node.admission.is_of(admitted, client.ip(), true) {
             Ok(()) => return Ok(()),
-            Err(turned) => (turned.as_str(), http::FULL_COME_AGAIN, "too many connections\n"),
+            Err(turned) => (turned.as_str(), requests::FULL_COME_AGAIN, "too many connections\n"),
         },
     };
-    shared.metrics.count_of(Metric::SocketRefused, &[reason], 1);
+    node.metrics.count_of(Metric::SocketRefused, &[reason], 1);
     debug!(%peer, reason, "refused a client: too many of them, or too fast");
     let mut busy = http::busy(after, why);
     // It takes no place of those that are let in.
@@ -103,10 +105,10 @@ fn admit(client: Peer, admitted: &Admitted, shared: &Shared) -> Result<(), Refus
 pub(super) fn refused(
     mut response: Response<Body>,
     admitted: &Admitted,
-    shared: &Shared,
+    node: &Node,
 ) -> Response<Body> {
     if admitted.refuse() {
-        shared.metrics.count_of(Metric::SocketRefused, &["repeated"], 1);
+        node.metrics.count_of(Metric::SocketRefused, &["repeated"], 1);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -116,7 +118,7 @@ pub(super) fn refused(
 async fn take_over(
     upgrade: OnUpgrade,
     identity: Identity,
-    shared: Arc<Shared>,
+    node: Arc<Node>,
     admitted: Arc<Admitted>,
 ) -> Option<Box<Connection>> {
     let peer = identity.peer;
@@ -132,8 +134,8 @@ async fn take_over(
         return None;
     };
     let stream = ReadAhead::new(parts.io.into_inner(), &parts.read_buf);
-    let socket = WebSocket::new(stream, shared.socket.max_frame_bytes).await;
-    Some(Connection::new(socket, identity, shared, admitted))
+    let socket = WebSocket::new(stream, node.socket.max_frame_bytes).await;
+    Some(Connection::new(socket, identity, node, admitted))
 }
 
 /// The answer to a handshake that comes to nothing.
@@ -183,23 +185,23 @@ struct Accepted {
 
 /// The checks in the order of Phoenix: method, upgrade, origin, version, token. They
 /// come before anything is spent on the request.
-fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Result<Asked, Refused> {
+fn check(request: &Request<Incoming>, peer: SocketAddr, node: &Node) -> Result<Asked, Refused> {
     let forbidden = |why: &str| refuse(StatusCode::FORBIDDEN, why);
     let mut response = upgrade::upgrade(request)?;
     let headers = request.headers();
     let host = host(request)?;
     let (origin, host) = (origin(headers), host.as_deref());
-    if !shared.hosts.allows(origin, host) {
+    if !node.hosts.allows(origin, host) {
         let why = wrong_origin(peer, origin.unwrap_or_default(), host.unwrap_or_default());
-        shared.metrics.count_of(Metric::SocketRefused, &["origin"], 1);
+        node.metrics.count_of(Metric::SocketRefused, &["origin"], 1);
         return Err(forbidden(&why));
     }
     let params = params(request.uri().query().unwrap_or_default());
     let Some(serializer) = serializer(&params) else {
-        shared.metrics.count_of(Metric::SocketRefused, &["vsn"], 1);
+        node.metrics.count_of(Metric::SocketRefused, &["vsn"], 1);
         return Err(forbidden(&wrong_version(peer, &params)));
     };
-    let protocols = Protocols::read(headers, &shared.socket.subprotocols);
+    let protocols = Protocols::read(headers, &node.socket.subprotocols);
     let Ok(protocols) = protocols else {
         return Err(forbidden("the token among the subprotocols is not base64 of UTF-8\n"));
     };
@@ -217,18 +219,18 @@ fn check(request: &Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Resu
 async fn decide(
     asked: Asked,
     peer: SocketAddr,
-    shared: &Shared,
+    node: &Node,
     realm: Realm,
 ) -> Result<Accepted, Refused> {
     let Asked { request, serializer, response } = asked;
     let Connected { user_id, assigns } = match realm {
-        Realm::App => ask(&request, shared).await,
-        Realm::Dashboard => look_at_dashboard(&request, shared),
+        Realm::App => ask(&request, node).await,
+        Realm::Dashboard => look_at_dashboard(&request, node),
     }
     .map_err(|refused| refusal(&refused))?;
-    let connection = shared.next_connection();
+    let connection = node.next_connection();
     let user_id = user_id.map(Arc::from);
-    let server = shared.id;
+    let server = node.id;
     let identity = Identity { server, connection, peer, serializer, user_id, assigns, realm };
     Ok(Accepted { identity, response })
 }
@@ -244,7 +246,7 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The page for operators is opened by its token, not by a plugin.
-fn look_at_dashboard(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
+fn look_at_dashboard(request: &ConnectRequest, node: &Node) -> Result<Connected, Refusal> {
     let named = |pairs: &[(String, String)], name| {
         pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
     };
@@ -252,7 +254,7 @@ fn look_at_dashboard(request: &ConnectRequest, shared: &Shared) -> Result<Connec
     let cookies = named(&request.headers, "cookie");
     let admits =
         |realm: &DashboardRealm| realm.dashboard.admits(token.as_deref(), cookies.as_deref());
-    let admitted = shared.dashboard.as_ref().is_some_and(admits);
+    let admitted = node.dashboard.as_ref().is_some_and(admits);
     let refusal = || Refusal { status: 403, reason: String::new() };
     admitted.then(Connected::default).ok_or_else(refusal)
 }
@@ -263,15 +265,15 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 const CONNECT: &str = "(connect)";
 
 /// Asks the plugin that decides, if one does.
-async fn ask(request: &ConnectRequest, shared: &Shared) -> Result<Connected, Refusal> {
-    let Some(plugin) = shared.registry.socket() else { return Ok(Connected::default()) };
+async fn ask(request: &ConnectRequest, node: &Node) -> Result<Connected, Refusal> {
+    let Some(plugin) = node.registry.socket() else { return Ok(Connected::default()) };
     match plugin.connect(request).await {
         Ok(answer) => answer,
         Err(fault) => {
             let (plugin, cause) = (plugin.name(), fault.kind.as_str());
-            shared.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
-            shared.faults.push(&fault, plugin, CONNECT);
-            if let Some(line) = shared.faults.line(plugin) {
+            node.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
+            node.faults.push(&fault, plugin, CONNECT);
+            if let Some(line) = node.faults.line(plugin) {
                 let (details, left_out) = (fault.details(), line.left_out());
                 error!(plugin, cause, left_out, details, "connect failed: {}", fault.message);
             }

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::coding::{self, Coding, CodingError};
-use super::http::{self, Body, BodyRead};
 use crate::config::IngestConfig;
+use crate::http::{self, Body, BodyRead};
+use crate::node::Node;
 use crate::secret::Secret;
-use crate::server::Shared;
 use crate::token;
 
 /// What of a body is read and handed over where it came in, on a thread whose
@@ -29,12 +29,12 @@ const SMALL_BODY_BYTES: usize = 16 * 1024;
 pub(super) async fn respond(
     below: String,
     request: Request<Incoming>,
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
 ) -> Response<Body> {
     let mut parts = below.trim_matches('/').split('/');
     let (name, rest) = (parts.next().unwrap_or_default(), parts.collect::<Vec<_>>());
     let answered = match (name, rest.as_slice()) {
-        (name, ["events"]) if !name.is_empty() => ingest(name, request, shared).await,
+        (name, ["events"]) if !name.is_empty() => ingest(name, request, node).await,
         _ => {
             let text = "not found; POST /pipelines/NAME/events takes events, and operators ask \
                         the admin interface\n";
@@ -49,8 +49,8 @@ type Refusal = Box<Response<Body>>;
 type Answer = Result<Response<Body>, Refusal>;
 
 /// Takes events.
-async fn ingest(name: &str, request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
-    let pipeline = shared.pipelines.get(name).map(Arc::clone).zip(shared.ingest.get(name));
+async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Answer {
+    let pipeline = node.pipelines.get(name).map(Arc::clone).zip(node.ingest.get(name));
     let Some((pipeline, config)) = pipeline else {
         let text = format!("no pipeline {name:?} takes events: add [pipelines.{name}.http]\n");
         return Err(refused(StatusCode::NOT_FOUND, &text));
@@ -62,7 +62,7 @@ async fn ingest(name: &str, request: Request<Incoming>, shared: &Arc<Shared>) ->
     check_token(request.headers(), config.token.as_ref(), &opens)?;
     let format = format(request.headers()).map_err(|error| refuse(&error))?;
     let coding = Coding::of(request.headers()).map_err(|found| not_understood(&found))?;
-    let body = body(request, config, shared).await?;
+    let body = body(request, config, node).await?;
     let bounds =
         Bounds { max_events: config.max_events, max_event_bytes: pipeline.max_event_bytes() };
     let is_small = body.len() <= SMALL_BODY_BYTES && coding == Coding::Identity;
@@ -72,12 +72,12 @@ async fn ingest(name: &str, request: Request<Incoming>, shared: &Arc<Shared>) ->
     let handed = if is_small {
         handing_over.await
     } else {
-        let elsewhere = AbortOnDropHandle::new(shared.runtime.spawn(handing_over));
+        let elsewhere = AbortOnDropHandle::new(node.runtime.spawn(handing_over));
         elsewhere.await.map_err(|_| {
             refused(StatusCode::INTERNAL_SERVER_ERROR, "the events were not handed over\n")
         })?
     };
-    let retry_after_ms = shared.socket.retry_after_ms;
+    let retry_after_ms = node.socket.retry_after_ms;
     let mut response = match handed {
         Ok(accepted) => {
             answer(StatusCode::ACCEPTED, &json!({ "accepted": accepted, "rejected": 0 }))
@@ -218,7 +218,7 @@ fn check_token(headers: &HeaderMap, expected: Option<&Secret>, key: &str) -> Res
 async fn body(
     request: Request<Incoming>,
     config: &IngestConfig,
-    shared: &Shared,
+    node: &Node,
 ) -> Result<Bytes, Refusal> {
     let (max, timeout_ms) = (config.max_body_bytes, config.timeout_ms);
     let too_large = || {
@@ -238,7 +238,7 @@ async fn body(
             Err(refused(StatusCode::BAD_REQUEST, "the body broke off; send all of it again\n"))
         }
         Err(_) => {
-            shared.metrics.count_of(Metric::RequestCutOff, &["body"], 1);
+            node.metrics.count_of(Metric::RequestCutOff, &["body"], 1);
             let text = format!("the body did not come within {timeout_ms} ms (http.timeout_ms)\n");
             Err(refused(StatusCode::REQUEST_TIMEOUT, &text))
         }

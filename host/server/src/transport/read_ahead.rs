@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::frames::FrameMeter;
-use super::stream::{Layer, Plain, Stream};
+use crate::net::{Layer, Plain, Stream};
 
 /// Bytes read at once, by way of the stack.
 const PIECE_BYTES: usize = 16 * 1024;

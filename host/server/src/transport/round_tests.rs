@@ -30,7 +30,7 @@ impl Progress for Nothing {
 
 fn call(event: &str) -> Call<Arc<Handler>> {
     let config = DashboardConfig { enabled: true, token: None };
-    let serves = Serves::Dashboard(Arc::new(Dashboard::new(config, Arc::<History>::default())));
+    let serves = Serves::Native(Arc::new(Dashboard::new(config, Arc::<History>::default())));
     let pattern = TopicPattern::parse("room:*").unwrap();
     let context = Channel {
         connection: 1,

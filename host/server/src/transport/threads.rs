@@ -16,12 +16,12 @@ use millrace_telemetry::watch_lag;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use super::door::Door;
-use super::listeners::{Listeners, SocketFile, Unstarted, threads};
 use super::slice::ask_for_short_slices;
 use super::{accept, pace, round, traffic};
+use crate::net::Door;
+use crate::net::{Listeners, SocketFile, Unstarted, threads};
+use crate::node::Node;
 use crate::outbox::wake_for_others;
-use crate::server::Shared;
 
 /// How long files may still be read when a thread ends.
 const LAST_READS: Duration = Duration::from_millis(500);
@@ -43,10 +43,7 @@ struct Thread {
 
 impl Threads {
     /// Starts accepting, each by its door.
-    pub(crate) fn start(
-        all: Vec<(Listeners, Arc<Door>)>,
-        shared: &Arc<Shared>,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(all: Vec<(Listeners, Arc<Door>)>, node: &Arc<Node>) -> io::Result<Self> {
         let mut of_threads: Vec<_> = (0..threads()).map(|_| Vec::new()).collect();
         let mut files = Vec::new();
         for (listeners, door) in all {
@@ -57,7 +54,7 @@ impl Threads {
             files.extend(file);
         }
         let start = |listeners| {
-            let metrics = shared.metrics.clone();
+            let metrics = node.metrics.clone();
             let park = move || {
                 traffic::count(&metrics);
                 pace::pause();
@@ -65,9 +62,9 @@ impl Threads {
             let runtime =
                 Builder::new_current_thread().enable_all().on_thread_park(park).build()?;
             let (running, ended) = oneshot::channel();
-            let shared = Arc::clone(shared);
+            let node = Arc::clone(node);
             let serve = move || {
-                serve(&runtime, listeners, &shared, ended);
+                serve(&runtime, listeners, &node, ended);
                 // Reading a file may block a thread for ever, and does not hold up the end.
                 runtime.shutdown_timeout(LAST_READS);
             };
@@ -91,22 +88,22 @@ impl Threads {
 fn serve(
     runtime: &Runtime,
     listeners: Vec<(Unstarted, Arc<Door>)>,
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     ended: oneshot::Receiver<()>,
 ) {
     ask_for_short_slices();
     runtime.block_on(async {
         for (listener, door) in listeners {
             match listener.start() {
-                Ok(listener) => drop(tokio::spawn(accept(listener, door, Arc::clone(shared)))),
+                Ok(listener) => drop(tokio::spawn(accept(listener, door, Arc::clone(node)))),
                 Err(error) => return tracing::error!(%error, "failed to listen"),
             }
         }
         tokio::spawn(round::run());
         tokio::spawn(wake_for_others());
-        tokio::spawn(watch_lag(shared.metrics.clone()));
+        tokio::spawn(watch_lag(node.metrics.clone()));
         // An error: whoever has the other end drops it.
         let _ = ended.await;
     });
-    traffic::count(&shared.metrics);
+    traffic::count(&node.metrics);
 }

@@ -8,7 +8,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::http::{self, Body};
+use crate::http::{self, Body};
 
 /// The one version of the WebSocket protocol.
 const VERSION: &str = "13";

@@ -15,7 +15,7 @@ mod watch;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,9 +25,9 @@ use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 use tracing::{info, warn};
 
-use super::loader::{Loader, PluginFile};
-use super::{Shared, StartError};
 use crate::config::{AppPlugin, SwapConfig};
+use crate::loader::{Loader, PluginFile};
+use crate::node::{Node, StartError};
 use crate::plugin::{Exchange, Kept, KeptVersion, Plugin, RegistryError, Share};
 
 /// What a server exchanges versions with.
@@ -159,7 +159,7 @@ pub(crate) enum Outcome {
 }
 
 impl Swaps {
-    pub(super) fn new(config: SwapConfig, loader: Loader, kept: Kept) -> Self {
+    pub(crate) fn new(config: SwapConfig, loader: Loader, kept: Kept) -> Self {
         let uploads = Bucket::per_minute(config.max_uploads_per_minute, Instant::now());
         let uploads = Mutex::new(uploads);
         Self { config, loader, kept: Arc::new(kept), plugins: HashMap::new(), uploads }
@@ -167,7 +167,7 @@ impl Swaps {
 
     /// The version of a plugin that is live at the start: that which was when the
     /// server stopped, or else the configured one.
-    pub(super) async fn load(&mut self, plugin: &AppPlugin) -> Result<Component, StartError> {
+    pub(crate) async fn load(&mut self, plugin: &AppPlugin) -> Result<Component, StartError> {
         let file = self.loader.file(plugin).await?;
         let configured = file.sha256.clone();
         let slot = Slot { configured, busy: Arc::default(), plugin: plugin.clone() };
@@ -277,14 +277,6 @@ async fn kept_file(kept: KeptVersion) -> Result<PluginFile, StartError> {
     checked.map_err(|cause| StartError::Kept { path, cause })
 }
 
-impl Shared {
-    /// None before the plugins are loaded.
-    pub(crate) fn swaps(&self) -> Result<&Swaps, SwapError> {
-        let starting = || SwapError::admit(Refusal::Starting, "the server is starting");
-        self.swaps.get().ok_or_else(starting)
-    }
-}
-
 impl Outcome {
     /// One word for metrics and the history.
     pub(crate) fn as_str(self) -> &'static str {
@@ -299,23 +291,48 @@ impl Outcome {
 
 /// Exchanges versions of plugins for their files.
 #[derive(Clone, Debug)]
-pub struct Swapper(pub(super) Arc<Shared>);
+pub struct Swapper {
+    node: Arc<Node>,
+    /// None until the plugins are loaded.
+    swaps: Arc<OnceLock<Swaps>>,
+}
 
 impl Swapper {
+    /// A swapper of a node whose plugins are not loaded yet.
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node, swaps: Arc::default() }
+    }
+
+    /// The plugins are loaded.
+    pub(crate) fn start(&self, swaps: Swaps) {
+        // Filled once.
+        let _ = self.swaps.set(swaps);
+    }
+
+    /// The node whose plugins are exchanged.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// What versions are exchanged with; an error before the plugins are loaded.
+    pub(crate) fn swaps(&self) -> Result<&Swaps, SwapError> {
+        let starting = || SwapError::admit(Refusal::Starting, "the server is starting");
+        self.swaps.get().ok_or_else(starting)
+    }
+
     /// Loads the component of `plugin` anew and makes it the live version. On
     /// an error the live version stays.
     pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
-        let shared = &self.0;
         let unknown = || RegistryError::Unknown(plugin.name.clone());
-        let live = shared.registry.plugin(&plugin.name).ok_or_else(unknown)?;
+        let live = self.node.registry.plugin(&plugin.name).ok_or_else(unknown)?;
         let refused = |error: SwapError| StartError::Swap {
             name: plugin.name.clone(),
             problem: error.problem,
         };
-        let component = shared.swaps().map_err(refused)?.loader.load(plugin).await?;
+        let component = self.swaps().map_err(refused)?.loader.load(plugin).await?;
         let pool = Arc::new(Pool::successor(component, &live.live()));
-        shared.registry.check(&live, &pool)?;
-        shared.make_live(&live, &pool).map_err(refused)?;
+        self.node.registry.check(&live, &pool)?;
+        self.make_live(&live, &pool).map_err(refused)?;
         Ok(())
     }
 }

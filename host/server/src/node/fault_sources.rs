@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use millrace_telemetry::Leaky;
 
-use crate::server::network;
+use crate::net::network;
 
 /// The faults of addresses and users. One is forgiven each second.
 #[derive(Debug, Default)]

@@ -9,14 +9,13 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::watch::{is_serving, watched};
-use super::{Done, Outcome, Refusal, Step, SwapError, Swapped, Upload};
+use super::{Done, Outcome, Refusal, Step, SwapError, Swapped, Swapper, Upload};
 use crate::plugin::{Exchange, Plugin, Share};
-use crate::server::Shared;
 
-impl Shared {
+impl Swapper {
     /// Makes an upload the live version of a plugin, or a canary. What is done is
     /// told as it goes. Not to be dropped half way: run it in a task of its own.
-    pub(crate) async fn swap(
+    pub(crate) async fn swap_upload(
         &self,
         plugin: &Arc<Plugin>,
         upload: Upload,
@@ -122,18 +121,18 @@ impl Shared {
         let before = plugin.live().component().clone();
         let after = pool.component().clone();
         let began = Instant::now();
-        let dispatchers = self.swap_dispatchers(&before, &after);
-        let replaced = dispatchers
-            .map_err(|error| error.to_string())
-            .and_then(|()| self.registry.replace(plugin, pool).map_err(|error| error.to_string()));
+        let dispatchers = self.node.swap_dispatchers(&before, &after);
+        let replaced = dispatchers.map_err(|error| error.to_string()).and_then(|()| {
+            self.node.registry.replace(plugin, pool).map_err(|error| error.to_string())
+        });
         let replaced = replaced.map_err(|problem| {
             // Those that were exchanged already: the version before has started once.
-            let _ = self.swap_dispatchers(&after, &before);
+            let _ = self.node.swap_dispatchers(&after, &before);
             SwapError::at(Step::Swap, problem)
         })?;
         let took = began.elapsed();
         tokio::task::spawn_blocking(move || replaced.unload());
-        self.metrics.time_of(Metric::WasmSwap, &[plugin.name()], took);
+        self.node.metrics.time_of(Metric::WasmSwap, &[plugin.name()], took);
         Ok(took)
     }
 
@@ -215,7 +214,7 @@ impl Shared {
         why: Option<String>,
     ) {
         let name = plugin.name();
-        self.metrics.count_of(Metric::PluginExchanged, &[name, outcome], 1);
+        self.node.metrics.count_of(Metric::PluginExchanged, &[name, outcome], 1);
         let Ok(swaps) = self.swaps() else { return };
         let exchange = Exchange {
             at_ms: wall_ms(),

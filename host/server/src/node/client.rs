@@ -25,7 +25,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(identity: &Identity, outbox: &Arc<Outbox>) -> Self {
+    pub(crate) fn new(identity: &Identity, outbox: &Arc<Outbox>) -> Self {
         let Identity { connection, peer, realm, ref user_id, .. } = *identity;
         let (outbox, user_id) = (Arc::clone(outbox), user_id.clone());
         let (pending_bytes, topics) = (AtomicUsize::new(0), Mutex::default());

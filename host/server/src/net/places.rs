@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::server::{AddressSlot, Addresses};
+use super::addresses::{AddressSlot, Addresses};
 
 /// So many places.
 #[derive(Debug)]

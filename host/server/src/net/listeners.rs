@@ -182,7 +182,7 @@ impl Listeners {
     }
 
     /// One for each thread, and what is to be kept until all have ended.
-    pub(super) fn into_parts(self) -> (impl Iterator<Item = Unstarted>, Option<SocketFile>) {
+    pub(crate) fn into_parts(self) -> (impl Iterator<Item = Unstarted>, Option<SocketFile>) {
         let Self { first, others, file, .. } = self;
         (others.into_iter().chain([first]).map(Unstarted), file)
     }
@@ -190,11 +190,11 @@ impl Listeners {
 
 /// A listener on its way to a thread.
 #[derive(Debug)]
-pub(super) struct Unstarted(Bound);
+pub(crate) struct Unstarted(Bound);
 
 impl Unstarted {
     /// For the runtime that this is called in.
-    pub(super) fn start(self) -> io::Result<Listener> {
+    pub(crate) fn start(self) -> io::Result<Listener> {
         Ok(match self.0 {
             Bound::Tcp(tcp) => Listener::Tcp(TcpListener::from_std(tcp)?),
             Bound::Unix(unix) => Listener::Unix(UnixListener::from_std(unix)?),
@@ -302,7 +302,7 @@ fn socket(address: SocketAddr, is_v4_taken: bool) -> io::Result<TcpSocket> {
 }
 
 /// Threads that serve connections.
-pub(super) fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 

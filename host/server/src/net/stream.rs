@@ -20,20 +20,20 @@ pub(crate) enum Stream {
 }
 
 /// Whether a stream's bytes are those of its socket.
-pub(super) enum Layer<'a> {
+pub(crate) enum Layer<'a> {
     Plain(Plain<'a>),
     Tls(&'a mut TlsStream<TcpStream>),
 }
 
 /// A socket whose bytes are the stream's own.
 #[derive(Clone, Copy)]
-pub(super) enum Plain<'a> {
+pub(crate) enum Plain<'a> {
     Tcp(&'a TcpStream),
     Unix(&'a UnixStream),
 }
 
 impl Stream {
-    pub(super) fn layer(&mut self) -> Layer<'_> {
+    pub(crate) fn layer(&mut self) -> Layer<'_> {
         match self {
             Self::Tcp(tcp) => Layer::Plain(Plain::Tcp(tcp)),
             Self::Unix(unix) => Layer::Plain(Plain::Unix(unix)),
@@ -42,7 +42,7 @@ impl Stream {
     }
 
     /// Has small messages sent at once.
-    pub(super) fn set_nodelay(&self) -> io::Result<()> {
+    pub(crate) fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Self::Tcp(tcp) => tcp.set_nodelay(true),
             Self::Tls(tls) => tls.get_ref().0.set_nodelay(true),
@@ -52,21 +52,21 @@ impl Stream {
 }
 
 impl Plain<'_> {
-    pub(super) fn poll_read_ready(self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(tcp) => tcp.poll_read_ready(cx),
             Self::Unix(unix) => unix.poll_read_ready(cx),
         }
     }
 
-    pub(super) fn poll_write_ready(self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_write_ready(self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(tcp) => tcp.poll_write_ready(cx),
             Self::Unix(unix) => unix.poll_write_ready(cx),
         }
     }
 
-    pub(super) fn try_io<R>(
+    pub(crate) fn try_io<R>(
         self,
         interest: Interest,
         call: impl FnOnce() -> io::Result<R>,

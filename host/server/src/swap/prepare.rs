@@ -11,18 +11,17 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::exchange::Teller;
-use super::{Slot, Step, SwapError, kept_file};
+use super::{Slot, Step, SwapError, Swapper, kept_file};
+use crate::loader::Haste;
 use crate::outbox::Request;
 use crate::plugin::Plugin;
-use crate::server::Shared;
-use crate::server::loader::Haste;
 
 /// Connections that are asked whether they are on a topic that would be gone.
 const ASKED: usize = 1_024;
 /// How long channels have to answer with what they remember.
 const SAMPLING: Duration = Duration::from_millis(500);
 
-impl Shared {
+impl Swapper {
     /// A version that could be live.
     pub(super) async fn prepared(
         &self,
@@ -85,7 +84,7 @@ impl Shared {
     fn fitting(&self, plugin: &Arc<Plugin>, component: Component) -> Result<Arc<Pool>, SwapError> {
         let pool = Arc::new(Pool::successor(component, &plugin.live()));
         let refused = |problem: String| SwapError::at(Step::Compile, problem);
-        self.registry.check(plugin, &pool).map_err(|error| refused(error.to_string()))?;
+        self.node.registry.check(plugin, &pool).map_err(|error| refused(error.to_string()))?;
         self.check_roles(plugin, pool.component()).map_err(refused)?;
         Ok(pool)
     }
@@ -113,7 +112,7 @@ impl Shared {
         let (live, serves) = (plugin.live(), pool.component().topics());
         let is_gone = |pattern: &&TopicPattern| !serves.contains(pattern);
         let gone: Vec<_> = live.component().topics().iter().filter(is_gone).cloned().collect();
-        if self.is_dev || gone.is_empty() {
+        if self.node.is_dev || gone.is_empty() {
             return Ok(());
         }
         let list = |patterns: &[TopicPattern]| {
@@ -149,7 +148,7 @@ impl Shared {
             return Vec::new();
         }
         let (sender, mut receiver) = mpsc::channel(most);
-        for outbox in self.connections.some_idle(most) {
+        for outbox in self.node.connections.some_idle(most) {
             // One that is closing has nothing to say.
             let _ = outbox.ask(Request::Sample { topics: topics.clone(), to: sender.clone() });
         }
@@ -169,7 +168,7 @@ impl Shared {
             ("worker", before.has_worker(), component.has_worker()),
             ("dispatcher", before.has_dispatcher(), component.has_dispatcher()),
         ] {
-            if had && !has && self.pipelines.all().any(|pipeline| pipeline.uses(name)) {
+            if had && !has && self.node.pipelines.all().any(|pipeline| pipeline.uses(name)) {
                 return Err(format!("it does not export `{interface}`, which a pipeline needs"));
             }
         }

@@ -33,9 +33,9 @@ pub(crate) enum Left {
 }
 
 /// How often it is looked at.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After how many looks what is free is given back: a second.
-pub(super) const GIVE_BACK_EVERY: u32 = 10;
+pub(crate) const GIVE_BACK_EVERY: u32 = 10;
 /// Of the memory, in hundredths, from which on new connections are refused.
 const LITTLE_FROM: u64 = 90;
 /// Of the machine's memory, in fifths, that the server may have unless told otherwise.
@@ -44,7 +44,7 @@ const FIFTHS: u64 = 4;
 /// Gives the system what has been free for a second. The allocator does that itself when
 /// somebody asks it for memory, and so not when everybody has gone.
 #[expect(unsafe_code, reason = "the allocator's crate has no name for it")]
-pub(super) fn give_back() {
+pub(crate) fn give_back() {
     // SAFETY: it has no conditions. Not forced, it looks through the free memory of this
     // thread, and at what all others have freed.
     unsafe { libmimalloc_sys::mi_collect(false) };
@@ -81,7 +81,7 @@ impl Memory {
     }
 
     /// Looks at it; what is left if that is something else than before.
-    pub(super) fn look(&self) -> Option<Left> {
+    pub(crate) fn look(&self) -> Option<Left> {
         self.note(resident_bytes())
     }
 

@@ -85,7 +85,7 @@ impl Door {
     }
 
     /// Has it speak TLS, if that is spoken here.
-    pub(super) async fn let_in(&self, socket: Socket, peer: Peer) -> Result<Stream, Shut> {
+    pub(crate) async fn let_in(&self, socket: Socket, peer: Peer) -> Result<Stream, Shut> {
         Ok(match (socket, &self.tls) {
             (Socket::Tcp(tcp), Some(tls)) => Stream::Tls(tls.accept(tcp, peer).await?),
             (Socket::Tcp(tcp), None) => Stream::Tcp(tcp),
@@ -94,7 +94,7 @@ impl Door {
     }
 
     /// For whom a proxy has connected, where it has to say so.
-    pub(super) async fn introduced(&self, socket: &mut Socket, peer: Peer) -> Result<Peer, Shut> {
+    pub(crate) async fn introduced(&self, socket: &mut Socket, peer: Peer) -> Result<Peer, Shut> {
         if !self.proxy_protocol {
             return Ok(peer);
         }

@@ -1,20 +1,13 @@
 //! HTTP requests: the socket's path, the dashboard, and whose the others are.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap,
-    HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderValue, LOCATION, SET_COOKIE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use millrace_session::Realm;
@@ -22,17 +15,12 @@ use millrace_telemetry::{Metric, Seldom};
 use tracing::{info, warn};
 
 use super::forbidden::cut;
-use super::host::host;
-use super::peer::Peer;
 use super::{files, handshake, pipelines};
 use crate::dashboard::{self, Dashboard};
-use crate::server::{Admitted, Shared, Stage};
+use crate::http::{Body, busy, host, not_allowed, options, text};
+use crate::net::Peer;
+use crate::node::{Admitted, Node, Stage};
 
-/// The body of any response.
-pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-/// What is no page loads nothing, and is in none.
-const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
 /// The dashboard is made of its own files alone.
 const OWN_SCRIPTS: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -56,12 +44,12 @@ const UNKNOWN_HOST: &str = "if clients use this name, set it as server.public_ur
 pub(super) async fn respond(
     request: Request<Incoming>,
     peer: Peer,
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     admitted: Arc<Admitted>,
 ) -> Response<Body> {
     let path = normal(request.uri().path()).into_owned();
-    if path == "/health" || path == "/ready" || *shared.stage.borrow() != Stage::Ready {
-        return unserved(&request, shared);
+    if path == "/health" || path == "/ready" || *node.stage.borrow() != Stage::Ready {
+        return unserved(&request, node);
     }
     let host = match host(&request) {
         Ok(host) => host,
@@ -72,34 +60,34 @@ pub(super) async fn respond(
     let (pipeline, below_dashboard) = (below("/pipelines"), below("/dashboard"));
     // A browser asks with OPTIONS, and a load balancer; nothing is told to either.
     if request.method() != Method::OPTIONS
-        && !knows_token(pipeline, below_dashboard, shared)
-        && !shared.hosts.has(host.as_deref(), peer.is_local)
+        && !knows_token(pipeline, below_dashboard, node)
+        && !node.hosts.has(host.as_deref(), peer.is_local)
     {
-        shared.metrics.count_of(Metric::SocketRefused, &["host"], 1);
+        node.metrics.count_of(Metric::SocketRefused, &["host"], 1);
         let response = not_this_host(peer.address, host.as_deref().unwrap_or_default());
-        return handshake::refused(response, &admitted, shared);
+        return handshake::refused(response, &admitted, node);
     }
     if let Some(below) = pipeline {
-        return pipelines::respond(below.to_owned(), request, shared).await;
+        return pipelines::respond(below.to_owned(), request, node).await;
     }
-    let of_socket = path.strip_prefix(shared.socket.path.as_str());
-    match (of_socket, below_dashboard, &shared.dashboard) {
+    let of_socket = path.strip_prefix(node.socket.path.as_str());
+    match (of_socket, below_dashboard, &node.dashboard) {
         (Some("/websocket"), ..) | (_, Some("/socket/websocket"), Some(_))
             if request.method() == Method::OPTIONS =>
         {
             options(&[Method::GET])
         }
         (Some("/websocket"), ..) => {
-            handshake::respond(request, peer, shared, admitted, Realm::App).await
+            handshake::respond(request, peer, node, admitted, Realm::App).await
         }
-        (Some("/longpoll"), ..) => no_long_poll(peer.address, &shared.socket.path),
+        (Some("/longpoll"), ..) => no_long_poll(peer.address, &node.socket.path),
         (_, Some("/socket/websocket"), Some(_)) => {
-            handshake::respond(request, peer, shared, admitted, Realm::Dashboard).await
+            handshake::respond(request, peer, node, admitted, Realm::Dashboard).await
         }
         (_, Some(below), Some(realm)) => {
             dashboard(below, &request, &realm.dashboard, peer.is_encrypted)
         }
-        _ => files::respond(request, shared).await,
+        _ => files::respond(request, node).await,
     }
 }
 
@@ -114,10 +102,10 @@ fn normal(path: &str) -> Cow<'_, str> {
 }
 
 /// Whether one has to know a token to be answered there, which no page does.
-fn knows_token(pipeline: Option<&str>, below_dashboard: Option<&str>, shared: &Shared) -> bool {
+fn knows_token(pipeline: Option<&str>, below_dashboard: Option<&str>, node: &Node) -> bool {
     let name = pipeline.and_then(|below| below.split('/').nth(1));
-    let ingest = name.and_then(|name| shared.ingest.get(name));
-    let dashboard = shared.dashboard.as_ref().filter(|_| below_dashboard.is_some());
+    let ingest = name.and_then(|name| node.ingest.get(name));
+    let dashboard = node.dashboard.as_ref().filter(|_| below_dashboard.is_some());
     ingest.is_some_and(|ingest| ingest.token.is_some())
         || dashboard.is_some_and(|realm| realm.dashboard.has_token())
 }
@@ -153,38 +141,13 @@ fn no_long_poll(peer: SocketAddr, path: &str) -> Response<Body> {
     text(StatusCode::NOT_FOUND, &why)
 }
 
-/// What may be asked at an address: the answer to OPTIONS, which is also how a load balancer
-/// may see whether the server is there.
-pub(crate) fn options(allowed: &[Method]) -> Response<Body> {
-    let mut response = text(StatusCode::NO_CONTENT, "");
-    response.headers_mut().remove(CONTENT_TYPE);
-    response.headers_mut().insert(ALLOW, list(allowed));
-    response
-}
-
-/// 405, with what is allowed.
-pub(crate) fn not_allowed(allowed: &[Method]) -> Response<Body> {
-    let allowed = list(allowed);
-    let why = format!("only {} are allowed here\n", allowed.to_str().unwrap_or_default());
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &why);
-    response.headers_mut().insert(ALLOW, allowed);
-    response
-}
-
-/// The methods, and OPTIONS, which is answered everywhere.
-fn list(methods: &[Method]) -> HeaderValue {
-    let names: Vec<_> = methods.iter().chain([&Method::OPTIONS]).map(Method::as_str).collect();
-    // Methods are tokens.
-    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
-}
-
 /// Answers a request of a monitor or load balancer, and any while clients are
 /// not served: `/health` says that the process runs, `/ready` whether it serves.
-pub(super) fn unserved(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+pub(super) fn unserved(request: &Request<Incoming>, node: &Node) -> Response<Body> {
     if let Err(bad) = host(request) {
         return *bad;
     }
-    let stage = *shared.stage.borrow();
+    let stage = *node.stage.borrow();
     let text_of = format!("{}\n", stage.as_str());
     match (normal(request.uri().path()).as_ref(), stage) {
         ("/health", _) => text(StatusCode::OK, "ok\n"),
@@ -194,9 +157,9 @@ pub(super) fn unserved(request: &Request<Incoming>, shared: &Shared) -> Response
 }
 
 /// Answers a request for which there is no room; a full server is no sick one.
-pub(super) fn turned_away(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+pub(super) fn turned_away(request: &Request<Incoming>, node: &Node) -> Response<Body> {
     match normal(request.uri().path()).as_ref() {
-        "/health" | "/ready" => unserved(request, shared),
+        "/health" | "/ready" => unserved(request, node),
         _ if request.method() == Method::OPTIONS => options(&[Method::GET, Method::HEAD]),
         _ => busy(FULL_COME_AGAIN, "too many connections\n"),
     }
@@ -204,57 +167,10 @@ pub(super) fn turned_away(request: &Request<Incoming>, shared: &Shared) -> Respo
 
 /// Answers a request that comes while the server is short of memory: it is alive, and
 /// others are to be asked.
-pub(super) fn short_of_memory(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+pub(super) fn short_of_memory(request: &Request<Incoming>, node: &Node) -> Response<Body> {
     match request.uri().path() {
-        "/health" => unserved(request, shared),
+        "/health" => unserved(request, node),
         _ => busy(FULL_COME_AGAIN, "the server is short of memory\n"),
-    }
-}
-
-/// What a response says of its request: its body was read to the end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BodyRead;
-
-/// Ends the connection behind an answer that was given before the body of its request was
-/// read to the end: what still comes of it is no request.
-pub(crate) fn close_unread(has_body: bool, response: &mut Response<Body>) {
-    let is_read = response.extensions().get::<BodyRead>().is_some();
-    if has_body && !is_read {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-}
-
-/// 503, and when to come again. `after` is rounded up to seconds.
-pub(super) fn busy(after: Duration, why: &str) -> Response<Body> {
-    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
-    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-    response
-}
-
-/// A short response in plain text, of which no browser makes anything else.
-pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
-    let never = |never: Infallible| match never {};
-    let body = Full::new(Bytes::copy_from_slice(text.as_bytes())).map_err(never).boxed_unsync();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    headers.insert(CONTENT_TYPE, plain);
-    seal(headers);
-    response
-}
-
-/// Has browsers take an answer for nothing but what it says it is, and put it into
-/// no page.
-pub(crate) fn seal(headers: &mut HeaderMap) {
-    for (name, value) in [
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CONTENT_SECURITY_POLICY, NO_PAGE),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
     }
 }
 

@@ -4,7 +4,7 @@ use hyper::header::HOST;
 use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode, Version};
 
-use super::http::{Body, text};
+use super::{Body, text};
 
 /// The answer to a request without a host, or with more than one.
 pub(crate) type BadHost = Box<hyper::Response<Body>>;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
-use super::loader::Haste;
+use super::Haste;
 use crate::config::CompileConfig;
 
 /// Code of one component; what takes more is no plugin.

@@ -1,5 +1,9 @@
 //! From files to components.
 
+mod compiler;
+
+pub(crate) use compiler::compile;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,9 +15,10 @@ use millrace_wasm::egress::OwnPorts;
 use millrace_wasm::{Component, Engine, EngineLimits, LoadError, Settings, sha256};
 use tracing::{debug, warn};
 
-use super::StartError;
-use super::compiler::Compiler;
+use compiler::Compiler;
+
 use crate::config::{App, AppPlugin, StatsdConfig};
+use crate::node::StartError;
 use crate::plugin::Source;
 
 /// Makes components.
@@ -21,11 +26,11 @@ use crate::plugin::Source;
 pub(crate) struct Loader {
     engine: Engine,
     compiler: Option<Compiler>,
-    pub(super) metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// One for all plugins of a server, drawn at its start.
-    pub(super) refs: RefKey,
+    pub(crate) refs: RefKey,
     /// Known once the server listens.
-    pub(super) own_ports: OwnPorts,
+    pub(crate) own_ports: OwnPorts,
 }
 
 impl Loader {
@@ -62,7 +67,7 @@ impl Loader {
     }
 
     /// The configured file of a plugin.
-    pub(super) async fn file(&self, plugin: &AppPlugin) -> Result<PluginFile, StartError> {
+    pub(crate) async fn file(&self, plugin: &AppPlugin) -> Result<PluginFile, StartError> {
         let path = plugin.source.component();
         let failed = |cause| StartError::Read {
             name: plugin.name.clone(),
@@ -80,7 +85,7 @@ impl Loader {
     }
 
     /// A file as a component, if it is trusted.
-    pub(super) async fn component(
+    pub(crate) async fn component(
         &self,
         plugin: &AppPlugin,
         file: PluginFile,
@@ -102,14 +107,14 @@ impl Loader {
     }
 
     /// Compiles in a process or at least on a thread of its own: it takes as long as seconds.
-    pub(super) async fn compile(
+    pub(crate) async fn compile(
         &self,
         wasm: Vec<u8>,
         plugin: &AppPlugin,
         haste: Haste,
     ) -> Result<Component, LoadError> {
         let AppPlugin { name, config, http, grants, .. } = plugin.clone();
-        let config = config.into_iter().map(|(key, value)| (key, value.shared())).collect();
+        let config = config.into_iter().map(|(key, value)| (key, value.live())).collect();
         let settings = Settings::new(name, config, http, self.metrics.clone());
         let settings = settings.with_grants(grants).with_refs(self.refs.clone());
         let settings = Arc::new(settings.beside(self.own_ports.clone()));
@@ -136,7 +141,7 @@ async fn blocking<T: Send + 'static>(
 
 /// Whether somebody waits for a component, or the server has others to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Haste {
+pub(crate) enum Haste {
     /// On all cores: the server starts.
     Waited,
     /// On one thread, to which all others go before: clients are being served.
@@ -172,15 +177,15 @@ impl Haste {
 
 /// A component's file.
 #[derive(Debug)]
-pub(super) struct PluginFile {
-    pub(super) path: PathBuf,
-    pub(super) wasm: Vec<u8>,
-    pub(super) sha256: String,
-    pub(super) signature: Option<Vec<u8>>,
+pub(crate) struct PluginFile {
+    pub(crate) path: PathBuf,
+    pub(crate) wasm: Vec<u8>,
+    pub(crate) sha256: String,
+    pub(crate) signature: Option<Vec<u8>>,
 }
 
 impl PluginFile {
-    pub(super) async fn read(path: &Path, signature: Option<Vec<u8>>) -> io::Result<Self> {
+    pub(crate) async fn read(path: &Path, signature: Option<Vec<u8>>) -> io::Result<Self> {
         let wasm = tokio::fs::read(path).await?;
         let sha256 = sha256(&wasm).to_string();
         Ok(Self { path: path.to_owned(), wasm, sha256, signature })

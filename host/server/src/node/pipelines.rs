@@ -12,7 +12,7 @@ use millrace_wire::Payload;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::{Shared, Stage, StartError};
+use super::{Node, Stage, StartError};
 use crate::config::{PipelineConfig, TimerConfig};
 use crate::outbox::Request;
 use crate::plugin::FaultSink;
@@ -35,7 +35,7 @@ impl Pipelines {
     }
 
     /// Waits until all of them are empty at once, then closes them.
-    pub(super) async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         while self.all().any(|pipeline| !pipeline.is_empty()) {
             for pipeline in self.all() {
                 pipeline.emptied().await;
@@ -50,12 +50,12 @@ impl Pipelines {
     }
 
     /// Drops what waits in them: there is no more time.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.all().for_each(|pipeline| pipeline.abandon());
     }
 
     /// Counts in metrics what became of events since the last time.
-    pub(super) fn count(&self, metrics: &Metrics) {
+    pub(crate) fn count(&self, metrics: &Metrics) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         for pipeline in self.all() {
             let before = counted.entry(pipeline.name().to_owned()).or_default();
@@ -64,15 +64,15 @@ impl Pipelines {
     }
 
     /// Events that are still in hand.
-    pub(super) fn in_hand(&self) -> u64 {
+    pub(crate) fn in_hand(&self) -> u64 {
         let totals = self.all().map(|pipeline| pipeline.totals());
         totals.map(|totals| totals.buffered + totals.in_flight).sum()
     }
 }
 
-impl Shared {
+impl Node {
     /// Starts the pipelines; the plugins are loaded.
-    pub(super) fn start_pipelines(
+    pub(crate) fn start_pipelines(
         self: &Arc<Self>,
         configs: &BTreeMap<String, PipelineConfig>,
     ) -> Result<(), StartError> {
@@ -121,7 +121,7 @@ impl Shared {
     }
 
     /// Another version of a plugin is live: pipelines whose dispatcher it is get it.
-    pub(super) fn swap_dispatchers(
+    pub(crate) fn swap_dispatchers(
         &self,
         before: &Component,
         after: &Component,
@@ -165,7 +165,7 @@ impl Shared {
     }
 }
 
-impl Surroundings for Shared {
+impl Surroundings for Node {
     fn apply(&self, effects: Vec<Effect>, origin: Option<Arc<Origin>>) {
         for effect in effects {
             match effect {
@@ -175,12 +175,12 @@ impl Surroundings for Shared {
                     self.pubsub.broadcast_for(&broadcast, origin.clone());
                 }
                 Effect::ReplyTo { socket_ref, status, payload } => {
-                    Shared::reply_to(self, socket_ref, status, payload);
+                    Node::reply_to(self, socket_ref, status, payload);
                 }
                 Effect::PushTo { socket_ref, event, payload } => {
                     self.push_to(socket_ref, event, payload);
                 }
-                Effect::Enqueue { pipeline, event } => Shared::enqueue(self, &pipeline, event),
+                Effect::Enqueue { pipeline, event } => Node::enqueue(self, &pipeline, event),
                 Effect::Disconnect(user_id) => {
                     self.disconnect(&user_id);
                 }
@@ -218,7 +218,7 @@ impl Surroundings for Shared {
     }
 }
 
-impl FaultSink for Shared {
+impl FaultSink for Node {
     fn worker_faulted(&self, fault: &Fault, plugin: &str, pipeline: &str) {
         let cause = fault.kind.as_str();
         if let Some(line) = self.faults.line(plugin) {
@@ -263,15 +263,15 @@ fn count(pipeline: &Pipeline, before: &Totals, metrics: &Metrics) -> Totals {
 }
 
 /// Hands over an event again and again, until the server stops.
-async fn tick(shared: Weak<Shared>, pipeline: Arc<Pipeline>, timer: TimerConfig) {
+async fn tick(node: Weak<Node>, pipeline: Arc<Pipeline>, timer: TimerConfig) {
     let TimerConfig { every_ms, payload, key } = timer;
     let payload = payload.to_string();
     let mut ticks = interval(Duration::from_millis(every_ms.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some(shared) = shared.upgrade() else { return };
-        if *shared.stage.borrow() == Stage::Draining {
+        let Some(node) = node.upgrade() else { return };
+        if *node.stage.borrow() == Stage::Draining {
             return;
         }
         let (key, payload) = (key.as_deref().map(Into::into), payload.clone().into());

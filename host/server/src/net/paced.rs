@@ -88,7 +88,7 @@ impl Paced {
     }
 
     /// The stream, of which HTTP has no more to say.
-    pub(super) fn into_inner(self) -> Stream {
+    pub(crate) fn into_inner(self) -> Stream {
         self.io.into_inner()
     }
 

@@ -17,7 +17,7 @@ const HEAD_BYTES: usize = 16;
 const MAX_HEADER_BYTES: usize = 4096;
 
 /// A socket whose next bytes can be looked at.
-pub(super) trait Peek: AsyncRead + Unpin {
+pub(crate) trait Peek: AsyncRead + Unpin {
     /// Waits for some bytes, and leaves them there.
     fn peek(&self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
 }
@@ -47,7 +47,7 @@ impl Peek for UnixStream {
 
 /// Reads the header and nothing behind it. `None` if the proxy asks for itself, or says
 /// nothing that is an address.
-pub(super) async fn read(socket: &mut impl Peek) -> io::Result<Option<SocketAddr>> {
+pub(crate) async fn read(socket: &mut impl Peek) -> io::Result<Option<SocketAddr>> {
     let mut first = [0];
     match (socket.peek(&mut first).await?, first) {
         (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),

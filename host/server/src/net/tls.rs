@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::addresses::Rates;
 use super::peer::Peer;
 use super::places::Places;
 use crate::config::TlsConfig;
-use crate::server::Rates;
 use crate::small_file;
 
 /// What listeners that speak TLS share.
@@ -127,7 +127,7 @@ impl Tls {
     }
 
     /// Has a connection of a peer speak TLS.
-    pub(super) async fn accept(
+    pub(crate) async fn accept(
         &self,
         socket: TcpStream,
         of: Peer,
@@ -142,7 +142,7 @@ impl Tls {
             if socket.peek(&mut first).await? > 0 && first != [HANDSHAKE_RECORD] {
                 let is_http = first.first().is_some_and(u8::is_ascii_uppercase);
                 if is_http {
-                    super::listener::say_tls(socket).await?;
+                    super::turned_away::say_tls(socket).await?;
                     return Err(TlsError::Plain);
                 }
             }

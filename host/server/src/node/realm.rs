@@ -6,7 +6,7 @@ use millrace_session::{Realm, Route, Routes, Routing};
 use millrace_telemetry::Metrics;
 use millrace_wire::{TopicPattern, reserved};
 
-use super::Shared;
+use super::Node;
 use crate::config::DashboardConfig;
 use crate::dashboard::{Dashboard, History, TOPIC};
 use crate::plugin::{Handler, Serves};
@@ -30,7 +30,7 @@ impl DashboardRealm {
         }
         let pattern = TopicPattern::Exact(TOPIC.to_owned());
         let dashboard = Arc::new(Dashboard::new(config.clone(), Arc::clone(history)));
-        let serves = Serves::Dashboard(Arc::clone(&dashboard));
+        let serves = Serves::Native(Arc::clone(&dashboard) as _);
         // Who looks is no part of what is looked at.
         let metrics = Metrics::none();
         let plugin = Arc::new(Handler::new(pattern.clone(), serves, &metrics));
@@ -42,22 +42,22 @@ impl DashboardRealm {
 
 /// Who serves which topic for the clients of a realm.
 pub(crate) struct RealmRoutes<'a> {
-    pub(crate) shared: &'a Shared,
+    pub(crate) node: &'a Node,
     pub(crate) realm: Realm,
 }
 
 impl Routing<Arc<Handler>> for RealmRoutes<'_> {
     fn who_serves(&self, topic: &str) -> Option<(Arc<Handler>, usize)> {
-        match (self.realm, &self.shared.dashboard) {
+        match (self.realm, &self.node.dashboard) {
             (Realm::Dashboard, Some(dashboard)) => dashboard.routes.who_serves(topic),
             // A plugin may serve `*`, which is all topics but these.
             _ if reserved(topic).is_some() => None,
-            _ => self.shared.registry.routes().who_serves(topic),
+            _ => self.node.registry.routes().who_serves(topic),
         }
     }
 }
 
-impl Shared {
+impl Node {
     /// Where the clients of a realm hear and are heard.
     pub(crate) fn pubsub_of(&self, realm: Realm) -> &PubSub {
         match (realm, &self.dashboard) {

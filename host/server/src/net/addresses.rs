@@ -1,0 +1,164 @@
+//! Bounds by address: how often something may be done, and how much of it at a time.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use millrace_telemetry::Bucket;
+
+/// A connect that came too soon after others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooSoon {
+    /// When to come again.
+    pub(crate) after: Duration,
+    /// Whose connects there are too many of, in one word for metrics.
+    pub(crate) reason: &'static str,
+}
+
+/// How often something may be done: in total, and by one address.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    all: Mutex<Bucket>,
+    /// By one address in a second; 0 is without bound.
+    rate: u32,
+    /// Whether it is of this machine's own clients, too: proxies and benchmarks.
+    of_loopback: bool,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug)]
+struct Buckets {
+    of: HashMap<IpAddr, Bucket>,
+    /// When those that are full again were forgotten.
+    swept: Instant,
+}
+
+/// Addresses whose connects are told apart at the same time; further ones are bounded
+/// with all others only. A few megabytes.
+const MAX_ADDRESSES: usize = 65_536;
+/// Between two looks for addresses that may be forgotten.
+const SWEEP_AFTER: Duration = Duration::from_millis(100);
+
+/// Connections by their addresses.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    /// 0 is without bound.
+    pub(crate) max: usize,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection of an address; dropping it makes room for another.
+#[derive(Debug)]
+pub(crate) struct AddressSlot {
+    addresses: Arc<Addresses>,
+    pub(crate) address: IpAddr,
+}
+
+impl Rates {
+    /// `of_all` in a second, and of one address as many as are set, or half of it; 0 is
+    /// without bound.
+    pub(crate) fn new(of_all: u32, of_one: Option<u32>) -> Self {
+        let rate = of_one.unwrap_or(of_all.div_ceil(2));
+        let now = Instant::now();
+        let buckets = Mutex::new(Buckets { of: HashMap::new(), swept: now });
+        let all = Mutex::new(Bucket::new(f64::from(of_all), now));
+        Self { all, rate, of_loopback: of_one.is_some(), buckets }
+    }
+
+    /// Whether it may be done by an address now; if not, when to try again.
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), TooSoon> {
+        let of_address = self.take_of(address, now);
+        of_address.map_err(|after| TooSoon { after, reason: "address_rate" })?;
+        lock(&self.all).take(now).map_err(|after| TooSoon { after, reason: "rate" })
+    }
+
+    fn take_of(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let is_own = address.to_canonical().is_loopback();
+        if self.rate == 0 || (is_own && !self.of_loopback) {
+            return Ok(());
+        }
+        let address = network(address);
+        let mut buckets = lock(&self.buckets);
+        if let Some(bucket) = buckets.of.get_mut(&address) {
+            return bucket.take(now);
+        }
+        buckets.make_room(now);
+        if buckets.of.len() >= MAX_ADDRESSES {
+            return Ok(());
+        }
+        let bucket = Bucket::new(f64::from(self.rate), now);
+        buckets.of.entry(address).or_insert(bucket).take(now)
+    }
+}
+
+impl Buckets {
+    /// Forgets the addresses that may do again whatever a new one may.
+    fn make_room(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.swept) >= SWEEP_AFTER {
+            self.swept = now;
+            self.of.retain(|_, bucket| !bucket.is_full(now));
+        }
+    }
+}
+
+impl Addresses {
+    /// At most so many of one address.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, open: Mutex::default() }
+    }
+
+    /// Room for a connection of an address.
+    pub(crate) fn slot(addresses: &Arc<Self>, address: IpAddr) -> Option<AddressSlot> {
+        let address = network(address);
+        let mut open = lock(&addresses.open);
+        let connections = open.entry(address).or_default();
+        if *connections >= addresses.max {
+            return None;
+        }
+        *connections += 1;
+        Some(AddressSlot { addresses: Arc::clone(addresses), address })
+    }
+}
+
+impl Drop for AddressSlot {
+    fn drop(&mut self) {
+        let mut open = lock(&self.addresses.open);
+        if let Some(connections) = open.get_mut(&self.address) {
+            *connections -= 1;
+            if *connections == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What counts as one address: of IPv6 the first 64 bits, which is what one
+/// household has.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_forgotten_when_they_may_do_all_again() {
+        let rates = Rates::new(0, Some(2));
+        let start = Instant::now();
+        for host in 0..200 {
+            assert_eq!(rates.take([10, 0, 0, host].into(), start), Ok(()));
+        }
+        let later = start + Duration::from_secs(2);
+        assert_eq!(rates.take([10, 0, 1, 1].into(), later), Ok(()));
+        assert_eq!(lock(&rates.buckets).of.len(), 1);
+    }
+}
