@@ -9,6 +9,7 @@
 //!                     ├──▶ raw                 break the WebSocket protocol on it
 //!                     ├──▶ http                see how it answers a handshake
 //!                     └──▶ script              let a real JavaScript client talk to it
+//! repository                                the files of this repository, for tests of them
 //! ```
 //!
 //! The client has its own encoder on purpose: a mistake in the server's encoder
@@ -23,6 +24,7 @@ mod cli;
 mod client;
 mod http;
 mod raw;
+pub mod repository;
 mod script;
 mod server;
 mod socket;

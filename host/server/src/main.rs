@@ -1,5 +1,16 @@
 //! The `millrace` program.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::unwrap_used
+    )
+)]
+
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;

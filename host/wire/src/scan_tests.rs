@@ -1,3 +1,5 @@
+//! Tests of the JSON scanner, with `serde_json` as the oracle.
+
 use super::*;
 use proptest::prelude::*;
 

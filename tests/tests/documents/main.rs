@@ -6,38 +6,20 @@ mod page;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use millrace_tests::repository::{files, root};
 use page::Page;
 
 /// Who may be linked to outside. A package is told by its name: pages of registries come
 /// and go, and say nothing that its documentation does not.
 const SITES: [&str; 2] = ["hexdocs.pm", "rustup.rs"];
 
-/// Folders that are not of the repository.
-const OTHERS: [&str; 4] = ["target", "node_modules", ".git", ".millrace"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
 /// All pages, by their paths from the root.
 fn pages() -> BTreeMap<PathBuf, Page> {
-    let mut pages = BTreeMap::new();
-    let mut folders = vec![root().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let path = entry.path();
-            if entry.file_type().unwrap().is_dir() {
-                if !OTHERS.iter().any(|other| entry.file_name() == *other) {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                pages.insert(path.strip_prefix(root()).unwrap().to_owned(), Page::new(&text));
-            }
-        }
-    }
-    pages
+    let pages = files("md").into_iter().map(|path| {
+        let page = Page::new(&std::fs::read_to_string(root().join(&path)).unwrap());
+        (path, page)
+    });
+    pages.collect()
 }
 
 /// Why a link of a page leads nowhere.

@@ -1,3 +1,5 @@
+//! Tests of the outbox: its bound in bytes, its order, and how its reader is woken.
+
 use millrace_telemetry::Metrics;
 use proptest::prelude::*;
 use std::task::Wake;

@@ -1,3 +1,5 @@
+//! Tests of static files: files of the folder are served, and no others.
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 

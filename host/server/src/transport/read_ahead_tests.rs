@@ -1,3 +1,5 @@
+//! Tests of reading ahead: the order of bytes, the bound of what is read, and clients that end.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

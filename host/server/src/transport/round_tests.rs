@@ -1,3 +1,5 @@
+//! Tests of rounds: the turns of connections, and messages that are lost to a panic.
+
 use std::pin::Pin;
 use std::task::Wake;
 
