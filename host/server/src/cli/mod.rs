@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use millrace_telemetry::{LogFormat, init_log, metrics_table, tell};
+use millrace_telemetry::{LogFormat, init_log, metrics_table, write_line};
 
 use self::admin::AdminArgs;
 use self::args::{DevArgs, ServeArgs};
@@ -276,7 +276,7 @@ pub fn main() -> ExitCode {
     match run(&cli.command, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("error: {error:#}"));
+            write_line(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

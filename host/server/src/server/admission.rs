@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use millrace_telemetry::Bucket;
+use millrace_telemetry::TokenBucket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::SocketConfig;
@@ -23,7 +23,7 @@ pub struct Admission {
     max_connections: u32,
     addresses: Arc<Addresses>,
     connects: Rates,
-    joins: Mutex<Bucket>,
+    joins: Mutex<TokenBucket>,
 }
 
 /// One connection that may be there. Dropping it makes room for another.
@@ -64,7 +64,7 @@ const MAX_REFUSALS: u32 = 10;
 /// How often something may be done: in total, and by one address.
 #[derive(Debug)]
 pub(crate) struct Rates {
-    all: Mutex<Bucket>,
+    all: Mutex<TokenBucket>,
     /// By one address in a second; 0 is without bound.
     rate: u32,
     /// Whether it is of this machine's own clients, too: proxies and benchmarks.
@@ -74,7 +74,7 @@ pub(crate) struct Rates {
 
 #[derive(Debug)]
 struct Buckets {
-    of: HashMap<IpAddr, Bucket>,
+    of: HashMap<IpAddr, TokenBucket>,
     /// When those that are full again were forgotten.
     swept: Instant,
 }
@@ -105,7 +105,7 @@ impl Admission {
         let max = config.max_connections.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let max_connections = u32::try_from(max).unwrap_or(u32::MAX);
         let addresses = Addresses::new(config.max_connections_per_address);
-        let bucket = |rate| Mutex::new(Bucket::new(f64::from(rate), Instant::now()));
+        let bucket = |rate| Mutex::new(TokenBucket::new(f64::from(rate), Instant::now()));
         Self {
             permits: Arc::new(Semaphore::new(max)),
             max_connections,
@@ -193,7 +193,7 @@ impl Rates {
         let rate = of_one.unwrap_or(of_all.div_ceil(2));
         let now = Instant::now();
         let buckets = Mutex::new(Buckets { of: HashMap::new(), swept: now });
-        let all = Mutex::new(Bucket::new(f64::from(of_all), now));
+        let all = Mutex::new(TokenBucket::new(f64::from(of_all), now));
         Self { all, rate, of_loopback: of_one.is_some(), buckets }
     }
 
@@ -218,7 +218,7 @@ impl Rates {
         if buckets.of.len() >= MAX_ADDRESSES {
             return Ok(());
         }
-        let bucket = Bucket::new(f64::from(self.rate), now);
+        let bucket = TokenBucket::new(f64::from(self.rate), now);
         buckets.of.entry(address).or_insert(bucket).take(now)
     }
 }

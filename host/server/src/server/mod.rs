@@ -167,7 +167,7 @@ impl Server {
             pubsub: PubSub::new(Box::new(LocalOnly), loader.metrics.clone()),
             connections: Connections::default(),
             metrics: loader.metrics.clone(),
-            waiting: Arc::new(Waiting(loader.metrics.own_counter(Metric::ChannelWaiting))),
+            waiting: Arc::new(Waiting(loader.metrics.unlabelled_counter(Metric::ChannelWaiting))),
             id: loader.refs.server(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),

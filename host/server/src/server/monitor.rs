@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use millrace_session::channel::Broadcast;
-use millrace_telemetry::{Metric, Reached, Sampler, dropped_lines};
+use millrace_telemetry::{LimitLog, Metric, Sampler, dropped_lines};
 use millrace_wire::Payload;
 use tracing::{info, warn};
 
@@ -20,13 +20,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
     let mut sampler = Sampler::new(shared.metrics.clone());
     let (mut viewer, mut looked) = (Viewer::default(), Instant::now());
-    let mut reached = Reached::default();
+    let mut limit_log = LimitLog::default();
     loop {
         sampler.pause().await;
         look_at_outboxes(&shared);
         shared.metrics.count(Metric::LogDropped, dropped_lines());
         shared.pipelines.count(&shared.metrics);
-        reached.tell(shared.metrics.registry());
+        limit_log.log(shared.metrics.registry());
         if shared.dashboard.is_some() || shared.admin.is_some() {
             show(&shared, &mut viewer, &mut looked);
         }

@@ -11,7 +11,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioTimer;
-use millrace_telemetry::{Metric, Seldom};
+use millrace_telemetry::{LogLimiter, Metric};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
@@ -158,7 +158,7 @@ fn tell_of_turned(peer: Peer, turned: Turned, shared: &Shared) {
 }
 
 /// Whoever has made a mistake with a proxy wants to know; anybody else can cause it.
-static SHUT: Seldom = Seldom::one_a_second();
+static SHUT: LogLimiter = LogLimiter::one_a_second();
 
 fn tell_of_shut(peer: Peer, shut: &Shut, shared: &Shared) {
     let (peer, reason) = (peer.address, shut.as_str());
@@ -180,7 +180,7 @@ pub(crate) fn unserved_places() -> Places {
 }
 
 /// Without descriptors, each try fails.
-static FAILED: Seldom = Seldom::one_a_second();
+static FAILED: LogLimiter = LogLimiter::one_a_second();
 
 /// The next connection, and where it comes from.
 pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
