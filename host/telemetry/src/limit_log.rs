@@ -140,7 +140,7 @@ impl LimitLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventNames, Metric, Metrics, Wanted};
+    use crate::{EventNames, Metric, Metrics, MetricsOptions};
 
     #[test]
     fn every_limit_has_a_counter_that_there_is() {
@@ -187,8 +187,9 @@ mod tests {
 
     #[test]
     fn a_limit_is_told_once_for_all_the_times_it_was_reached() {
-        let wanted = Wanted { statsd: None, kept: true, events: EventNames::default() };
-        let metrics = Metrics::new(wanted).unwrap();
+        let options =
+            MetricsOptions { statsd: None, in_process: true, events: EventNames::default() };
+        let metrics = Metrics::new(options).unwrap();
         let mut reached = LimitLog::default();
         assert!(reached.check(metrics.registry()).is_empty());
         metrics.count_of(Metric::SocketRefused, &["full"], 2);

@@ -13,7 +13,7 @@ pub enum Dialect {
     /// in their order: `channel.in.room__.ping`.
     #[default]
     Etsy,
-    /// Also the types `h` and `d`; labels become tags.
+    /// Labels as tags, and the types `h` and `d` too.
     Dogstatsd,
 }
 

@@ -208,13 +208,13 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventNames, Reading, Wanted, Window};
+    use crate::{EventNames, MetricsOptions, Reading, Window};
 
     /// How often each event was counted. An event that ends in `!` is one that the plugin does not
     /// know.
     fn counted(names: EventNames, events: &[&str]) -> Vec<(String, u64)> {
-        let wanted = Wanted { events: names, kept: true, statsd: None };
-        let metrics = Metrics::new(wanted).unwrap();
+        let options = MetricsOptions { events: names, in_process: true, statsd: None };
+        let metrics = Metrics::new(options).unwrap();
         let meters = ChannelMeters::new(&metrics, "room:*".to_owned());
         for event in events {
             let (name, well) = (event.trim_end_matches('!'), !event.ends_with('!'));

@@ -38,7 +38,7 @@ pub struct MetricsOptions {
     pub statsd: Option<Target>,
     /// Whether they are read in this process: by the dashboard or the admin interface.
     pub in_process: bool,
-    /// The events that get a series of their unlabelled.
+    /// The events that get a series of their own.
     pub events: EventNames,
 }
 
@@ -106,7 +106,7 @@ impl Metrics {
         &self.0.topics
     }
 
-    /// The events that get a series of their unlabelled.
+    /// The events that get a series of their own.
     pub(super) fn events(&self) -> &EventNames {
         &self.0.events
     }

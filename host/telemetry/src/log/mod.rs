@@ -29,10 +29,10 @@ use tracing_subscriber::fmt::format::debug_fn;
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// Text for people.
+    /// For reading.
     #[default]
     Text,
-    /// One JSON object per line.
+    /// One JSON object a line.
     Json,
 }
 
