@@ -110,7 +110,7 @@ impl Settings {
     /// The same beside a server that listens on these ports itself.
     #[must_use]
     pub fn beside(self, own_ports: OwnPorts) -> Self {
-        Self { egress: self.egress.beside(own_ports), ..self }
+        Self { egress: self.egress.with_own_ports(own_ports), ..self }
     }
 
     /// The same on a server that seals socket refs with this key.
