@@ -23,7 +23,7 @@ pub use not_taken::NotTaken;
 use stages::{Seat, staged, started};
 
 use millrace_session::channel::{Effect, SocketRef};
-use millrace_telemetry::{TokenBucket, Metrics, Origin, PipelineMeters, LogLimiter};
+use millrace_telemetry::{LogLimiter, Metrics, Origin, PipelineMeters, TokenBucket};
 use millrace_wire::{Payload, Pointer};
 
 use super::core::{Core, CoreConfig, OnFull, Output, Totals};
@@ -136,7 +136,8 @@ impl Pipeline {
             seats.push(seated);
         }
         let started = Instant::now();
-        let rate = spec.rate_per_second.map(|rate| TokenBucket::new(rate.into(), started.into_std()));
+        let rate =
+            spec.rate_per_second.map(|rate| TokenBucket::new(rate.into(), started.into_std()));
         Ok(Self {
             meters: PipelineMeters::new(metrics, &spec.name),
             name: spec.name.into(),

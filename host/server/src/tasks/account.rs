@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millrace_session::Identity;
 use millrace_session::channel::{Caller, Deferred, Effect, Progress, Standing};
-use millrace_telemetry::{TokenBucket, LeakyBucket, Metric};
+use millrace_telemetry::{LeakyBucket, Metric, TokenBucket};
 use millrace_wasm::{Fault, FaultKind};
 use tokio::sync::oneshot;
 use tracing::{debug, error};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millrace_session::channel::{Callback, ChannelId, Completion, Failure, Progress};
 use millrace_session::{Call, Turn};
-use millrace_telemetry::{Metrics, Redacted, LogLimiter};
+use millrace_telemetry::{LogLimiter, Metrics, Redacted};
 use millrace_wasm::{Calling, Fault, Pool};
 use smol_str::SmolStr;
 use tracing::field::display;
