@@ -73,8 +73,8 @@ pub(super) const MAX_JOINS_PER_SECOND: u32 = 20_000;
 /// Clients come back within this time, and not all at once.
 pub(super) const DRAIN_OVER_MS: u64 = 2_000;
 
-/// Less than service managers wait before they kill (systemd: 90 s, Docker: 10 s, Kubernetes: 30
-/// s).
+/// Less than service managers wait before they kill (systemd: 90 s, Docker: 10 s,
+/// Kubernetes: 30 s).
 pub(super) const DRAIN_TIMEOUT_MS: u64 = 8_000;
 
 /// The time that a slow phone needs to send a request's headers.
