@@ -31,7 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_pipeline::{NewEvent, Pipeline, PipelineError, Roles, Surroundings, Totals};
 use millrace_session::channel::{Effect, SocketRef};
-use millrace_telemetry::{Metrics, Origin, wall_ms};
+use millrace_telemetry::{Metrics, Origin, unix_ms};
 use millrace_wasm::Fault;
 use millrace_wire::Payload;
 use serde_json::Value;
@@ -134,7 +134,7 @@ impl TestPipeline {
     /// time come about now.
     pub fn push_events(&self, events: impl IntoIterator<Item = NewEvent>) -> usize {
         let stamped = |event: NewEvent| match event.stamped_ms {
-            0 => NewEvent { stamped_ms: wall_ms(), ..event },
+            0 => NewEvent { stamped_ms: unix_ms(), ..event },
             _ => event,
         };
         self.pipeline.enqueue(events.into_iter().map(stamped).collect()).accepted

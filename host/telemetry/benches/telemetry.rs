@@ -1,6 +1,6 @@
-//! What it costs to measure: `cargo bench -p millrace --bench telemetry`.
+//! The price of a measurement: `cargo bench -p millrace --bench telemetry`.
 //!
-//! One figure is the time for one record, by one thread and by two at once.
+//! Each figure is the time for one record, by one thread and by two at once.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use millrace_telemetry::{ChannelMeters, Metric, Metrics};
 
 fn main() {
-    // What is made at the first time is not what is measured.
+    // Memory that is allocated by the first record is not part of the measurement.
     (0..2).for_each(|_| timing());
     handled_event();
     divan::main();
 }
 
-static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::kept);
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::in_process);
 static CHANNEL: LazyLock<ChannelMeters> =
     LazyLock::new(|| ChannelMeters::new(&METRICS, "room:*".to_owned()));
 
@@ -30,13 +30,13 @@ fn timing() {
     METRICS.time(Metric::BroadcastDelivery, divan::black_box(TOOK));
 }
 
-/// With the look-up of the event.
+/// A record with the look-up of the event's series.
 #[divan::bench(threads = [1, 2], sample_size = 1000)]
 fn handled_event() {
     CHANNEL.handled(divan::black_box("new_msg"), TOOK, true);
 }
 
-/// For comparison: what two readings of the clock take.
+/// For comparison: the time that two readings of the clock take.
 #[divan::bench(threads = [1, 2], sample_size = 1000)]
 fn clock_twice() -> Duration {
     Instant::now().elapsed()

@@ -1,33 +1,32 @@
-//! Buckets that are told the time: one of tokens, and one that leaks.
+//! A token bucket and a leaky bucket. Neither reads a clock: callers pass the time.
 
 use std::time::{Duration, Instant};
 
-/// So many tokens in a second, and at most so many at once. It may go
-/// into debt, so that something larger than it gets through now and is paid for
-/// later.
+/// A token bucket: a rate of tokens per second, and the most tokens that it holds at once. It may
+/// go into debt, so that something larger than the bucket passes now and is paid for later.
 #[derive(Clone, Debug)]
-pub struct Bucket {
-    /// In a second; 0 is without bound.
+pub struct TokenBucket {
+    /// The tokens that are added per second; 0 means no limit.
     rate: f64,
-    /// That are there at once.
+    /// The most tokens that are held at once.
     most: f64,
     tokens: f64,
     at: Instant,
 }
 
-impl Bucket {
-    /// So many in a second, and as many at once.
+impl TokenBucket {
+    /// A full bucket that gets `rate` tokens per second, and holds as many.
     pub fn new(rate: f64, now: Instant) -> Self {
         Self { rate, most: rate, tokens: rate, at: now }
     }
 
-    /// So many in a minute, and as many at once.
+    /// A full bucket that gets `most` tokens per minute, and holds as many.
     pub fn per_minute(most: u32, now: Instant) -> Self {
         let most = f64::from(most);
         Self { rate: most / 60.0, most, tokens: most, at: now }
     }
 
-    /// Takes tokens, whatever is there; how long it takes to pay for them.
+    /// Takes tokens, even if there are fewer; returns how long it takes until the debt is paid.
     pub fn spend(&mut self, tokens: f64, now: Instant) -> Duration {
         if self.rate == 0.0 {
             return Duration::ZERO;
@@ -40,7 +39,11 @@ impl Bucket {
         Duration::try_from_secs_f64(-self.tokens / self.rate).unwrap_or(Duration::MAX)
     }
 
-    /// Takes one token if it is there; if not, when it will be.
+    /// Takes one token.
+    ///
+    /// # Errors
+    ///
+    /// There is no token; the error is the time until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         if self.rate == 0.0 {
             return Ok(());
@@ -53,13 +56,13 @@ impl Bucket {
         Ok(())
     }
 
-    /// Whether all tokens are there.
+    /// Whether the bucket holds all its tokens.
     pub fn is_full(&mut self, now: Instant) -> bool {
         self.refill(now);
         self.tokens >= self.most
     }
 
-    /// The whole tokens that are there.
+    /// The number of whole tokens in the bucket; `usize::MAX` without a limit.
     pub fn available(&mut self, now: Instant) -> usize {
         if self.rate == 0.0 {
             return usize::MAX;
@@ -70,7 +73,7 @@ impl Bucket {
         whole
     }
 
-    /// How long it takes until one is there.
+    /// The time until there is a token; zero if there is one.
     pub fn until_next(&mut self, now: Instant) -> Duration {
         self.refill(now);
         Duration::try_from_secs_f64((1.0 - self.tokens) / self.rate).unwrap_or_default()
@@ -86,15 +89,15 @@ impl Bucket {
     }
 }
 
-/// A level that something raises and that falls by one each second.
+/// A leaky bucket: a level that is raised from outside, and that falls by one each second.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Leaky {
+pub struct LeakyBucket {
     level: f64,
     at: Option<Instant>,
 }
 
-impl Leaky {
-    /// Begins at a level.
+impl LeakyBucket {
+    /// A bucket that begins at this level.
     pub fn at(level: f64, now: Instant) -> Self {
         Self { level, at: Some(now) }
     }
@@ -104,13 +107,13 @@ impl Leaky {
         (self.level - self.since(now).as_secs_f64()).max(0.0)
     }
 
-    /// Raises it by one, to `most` at the highest.
+    /// Raises the level by one, but not above `most`.
     pub fn add(&mut self, most: f64, now: Instant) {
         self.level = (self.level(now) + 1.0).min(most);
         self.at = Some(now);
     }
 
-    /// How long nothing has been added.
+    /// The time since something was added last; [`Duration::MAX`] if nothing ever was.
     pub fn since(&self, now: Instant) -> Duration {
         self.at.map_or(Duration::MAX, |at| now.saturating_duration_since(at))
     }
@@ -122,11 +125,11 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Over any time, no more goes through than the rate and one burst.
+        /// In any span of time, no more passes than the rate allows, and one burst.
         #[test]
         fn the_rate_holds(rate in 1..1000u32, waits in proptest::collection::vec(0..50u64, 1..500)) {
             let start = Instant::now();
-            let mut bucket = Bucket::new(f64::from(rate), start);
+            let mut bucket = TokenBucket::new(f64::from(rate), start);
             let (mut now, mut taken) = (start, 0u32);
             for wait in waits {
                 now += Duration::from_millis(wait);
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn debts_are_paid_in_time() {
         let now = Instant::now();
-        let mut bucket = Bucket::new(10.0, now);
+        let mut bucket = TokenBucket::new(10.0, now);
         assert_eq!(bucket.spend(10.0, now), Duration::ZERO);
         assert_eq!(bucket.spend(5.0, now), Duration::from_millis(500));
         assert_eq!(bucket.take(now + Duration::from_millis(500)), Err(Duration::from_millis(100)));
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_level_falls_by_one_each_second() {
-        let (mut leaky, now) = (Leaky::default(), Instant::now());
+        let (mut leaky, now) = (LeakyBucket::default(), Instant::now());
         assert_eq!(leaky.level(now), 0.0);
         (0..5).for_each(|_| leaky.add(3.0, now));
         assert_eq!(leaky.level(now), 3.0);
@@ -161,7 +164,7 @@ mod tests {
     #[test]
     fn a_rate_of_zero_bounds_nothing() {
         let now = Instant::now();
-        let mut bucket = Bucket::new(0.0, now);
+        let mut bucket = TokenBucket::new(0.0, now);
         assert_eq!(bucket.spend(1e9, now), Duration::ZERO);
         assert_eq!(bucket.take(now), Ok(()));
     }

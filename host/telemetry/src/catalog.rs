@@ -5,20 +5,20 @@ use std::fmt::Write;
 
 use super::registry::Kind;
 
-/// What a metric is.
+/// The row of a metric in the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// Behind the prefix.
+    /// The name without the prefix.
     pub name: &'static str,
     pub kind: Kind,
     pub unit: &'static str,
-    /// Which labels it has, in the order in which they are folded into names.
+    /// The names of the labels, in the order in which they are folded into names.
     pub labels: &'static [&'static str],
-    /// When it is recorded, or what it says.
+    /// The event at which it is recorded, or what its value is.
     pub when: &'static str,
 }
 
-/// Makes the enum, and the table of it.
+/// Makes the enum, and the table of its metrics.
 macro_rules! catalog {
     ($($(#[doc = $when:literal])+ $variant:ident: $kind:ident $name:literal $unit:literal
         [$($label:literal),*];)+) => {
@@ -29,10 +29,10 @@ macro_rules! catalog {
         }
 
         impl Metric {
-            /// All of them, in the order of their numbers.
+            /// All metrics, in the order of their numbers.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Its row of the table.
+            /// The metric's row in the table.
             pub fn spec(self) -> Spec {
                 match self {
                     $(Self::$variant => Spec {
@@ -49,197 +49,203 @@ macro_rules! catalog {
 }
 
 catalog! {
-    /// Clients' connections that are open; who looks at `/dashboard` is not counted.
+    /// Connections of clients that are open, without those of the dashboard.
     SocketOpen: Level "socket.open" "connections" [];
-    /// From a handshake's request to its answer; the result is `ok`, `refused` or `error`.
+    /// The time from a handshake's request to its answer; the result is `ok`, `refused` or `error`.
     SocketConnect: Timing "socket.connect" "ms" ["result", "transport", "vsn"];
-    /// A connection was turned away, as `full`, `address_full`, `rate`, `address_rate` or
-    /// `memory`: `max_connections`, `max_connections_per_address`, `max_connects_per_second`,
-    /// `max_connects_per_second_per_address`, `memory.max_bytes`; or as its page may
-    /// not connect (`origin`), or its protocol version is another (`vsn`). As `host`, a request was
-    /// refused on loopback as its host is not known (`socket.hosts`). As `repeated`, a connection
-    /// was closed after ten handshakes that were refused. As `proxy_header`, one was closed that
-    /// did not begin as its listener's `proxy_protocol` asks for; as `tls`, one whose TLS handshake
-    /// failed or took too long; as `tls_busy`, one above `tls.max_handshakes`; as `tls_rate`, one above
-    /// `tls.max_handshakes_per_second`.
+    /// A connection was refused. The reason is the limit that was reached: `full`
+    /// (`max_connections`), `address_full` (`max_connections_per_address`), `rate`
+    /// (`max_connects_per_second`), `address_rate` (`max_connects_per_second_per_address`),
+    /// `memory` (`memory.max_bytes`), `tls_busy` (`tls.max_handshakes`) or `tls_rate`
+    /// (`tls.max_handshakes_per_second`). Or it is `origin`: its page may not connect; `vsn`: its
+    /// protocol version is not known; `host`: on loopback, the host of the request is not known
+    /// (`socket.hosts`); `repeated`: it was closed after ten handshakes that were refused;
+    /// `proxy_header`: it did not begin as its listener's `proxy_protocol` asks for; `tls`: its TLS
+    /// handshake failed or took too long.
     SocketRefused: Counter "socket.refused" "connections" ["reason"];
-    /// A certificate or a secret in a file was found to have changed: `ok`, or `failed` if what is
-    /// there is not in order, and the server goes on with what it had.
+    /// A certificate or a secret in a file has changed and was read again: `ok`, or `failed` if the
+    /// new one is not valid, and the server goes on with the old one.
     Reread: Counter "reread" "files" ["result"];
-    /// A connection ended; the code is of the close frame, 1006 without one.
+    /// A connection ended; the code is that of the close frame, or 1006 without one.
     SocketClose: Counter "socket.close" "connections" ["code", "reason"];
     /// A plugin or an operator closed a connection by its user id.
     SocketDisconnected: Counter "socket.disconnected" "connections" [];
-    /// A request over HTTP was given up: the `head` of a connection's first did not come within
-    /// `handshake_timeout_ms` (an operator's: `admin.timeout_ms`), its `body` not within
-    /// `http.timeout_ms`, or its client took next to nothing of the `response` for so long as the
-    /// head may take, or more came behind the response than is discarded (`unread`).
+    /// A request over HTTP was given up. The part is `head` if the head of a connection's first
+    /// request did not come within `handshake_timeout_ms` (of the admin interface:
+    /// `admin.timeout_ms`), `body` if its body did not come within `http.timeout_ms`, `response` if
+    /// its client read next to nothing of the response for as long as the head may take, and
+    /// `unread` if more data came behind the response than is discarded.
     RequestCutOff: Counter "request.cut_off" "requests" ["part"];
-    /// A client sent more than `max_messages_per_second` or `max_bytes_per_second`, and was not
-    /// read for a while.
+    /// A client sent more than `max_messages_per_second` or `max_bytes_per_second`, and its socket
+    /// was not read for a while.
     SocketThrottled: Counter "socket.throttled" "times" [];
-    /// What waits in a connection reached `max_pending_bytes`, and it was not read for a while.
+    /// A connection reached `max_pending_bytes`, and its socket was not read for a while.
     SocketPaused: Counter "socket.paused" "times" [];
-    /// What waits in all connections: messages that came and are not handled.
+    /// Memory of messages that were received and are not handled yet, of all connections.
     SocketPending: Gauge "socket.pending" "bytes" [];
-    /// Messages came from clients.
+    /// Messages were received from clients.
     SocketFramesIn: Counter "socket.frames_in" "frames" [];
-    /// Their payloads.
+    /// Bytes of the payloads of messages from clients.
     SocketBytesIn: Counter "socket.bytes_in" "bytes" [];
     /// Messages were handed to sockets.
     SocketFramesOut: Counter "socket.frames_out" "frames" [];
-    /// Their payloads.
+    /// Bytes of the payloads of messages to sockets.
     SocketBytesOut: Counter "socket.bytes_out" "bytes" [];
 
-    /// A message had a payload that many JSON parsers refuse (half of a surrogate pair, or a
-    /// number beyond 64-bit floats), and was answered so.
+    /// A message was answered with an error because its payload is JSON that many parsers refuse
+    /// (half of a surrogate pair, or a number beyond 64-bit floats).
     MessageRefused: Counter "message.refused" "messages" [];
     /// Channels that are joined, by the pattern of their topics.
     ChannelOpen: Level "channel.open" "channels" ["channel"];
-    /// From a join's call to its answer; the result is `ok`, `refused`, `crashed`, `timeout`,
-    /// `overloaded` or `unavailable`.
+    /// The time from a join's call to its answer; the result is `ok`, `refused`, `crashed`,
+    /// `timeout`, `overloaded` or `unavailable`.
     ChannelJoin: Timing "channel.join" "ms" ["channel", "result"];
-    /// From the start of a `handle-in`, with its wait for an instance, to its end.
+    /// The time from the start of a `handle-in`, with its wait for an instance, to its end.
     ChannelIn: Timing "channel.in" "ms" ["channel", "event"];
     /// Messages that wait for their turn in their channels.
     ChannelWaiting: Level "channel.waiting" "messages" [];
-    /// A join came above `max_joins_per_second`, or its connection's share of it.
+    /// A join was refused because of `max_joins_per_second`, or of its connection's share of it.
     JoinRefused: Counter "join.refused" "joins" [];
-    /// A join found `max_channels` joined, or its topic is too long.
+    /// A join was refused because `max_channels` are joined, or its topic is too long.
     ChannelRefused: Counter "channel.refused" "joins" [];
-    /// A message found `max_pending` waiting in its channel, and was answered so.
+    /// A message was answered with `overloaded` because `max_pending` messages wait in its channel.
     ChannelOverloaded: Counter "channel.overloaded" "messages" [];
-    /// A broadcast or timer for a handler did, and was left out.
+    /// A broadcast or timer for a handler was dropped because `max_pending` messages wait in its
+    /// channel.
     ChannelNoticesDropped: Counter "channel.notices_dropped" "messages" [];
-    /// A channel wanted to subscribe to more than `max_subscriptions` topics.
+    /// A subscription was refused because of `max_subscriptions`.
     SubscriptionRefused: Counter "subscription.refused" "subscriptions" [];
-    /// An answer or push came after its channel had left.
+    /// An answer or push was dropped because its channel had been left.
     LateGone: Counter "late.gone" "messages" [];
-    /// A call was given up as its client had joined again.
+    /// A call was given up because its client had joined again.
     CallCutOff: Counter "call.cut_off" "calls" [];
     /// A task was started.
     TaskStarted: Counter "task.started" "tasks" [];
-    /// A task found no room (`max_tasks`).
+    /// A task was refused because of `max_tasks`.
     TaskRefused: Counter "task.refused" "tasks" [];
-    /// A task came to nothing.
+    /// A task failed.
     TaskFailed: Counter "task.failed" "tasks" [];
 
-    /// From the start of a call or task in its instance to its end, with what it waited for.
+    /// The time from the start of a call or task in its instance to its end, with the time it
+    /// waited.
     WasmTime: Timing "wasm.time" "ms" ["plugin", "version"];
-    /// What a call or task used.
+    /// The fuel that a call or task used.
     WasmFuel: Distribution "wasm.fuel" "fuel" ["plugin", "version"];
-    /// What its instance has after a call or task.
+    /// The memory of an instance after a call or task.
     WasmMemory: Distribution "wasm.memory" "bytes" ["plugin", "version"];
-    /// A call or task came to nothing. The cause is `trap` (a panic, too), `fuel`, `memory`,
-    /// `bad_return`, `instantiation` or `deadline`; `server` when the server panicked in it;
-    /// `no_room` when the machine had no room for an instance; `overloaded` when others left it
-    /// no instance or memory until its time was up; `held` when it was not made after too many
-    /// faults.
+    /// A call or task failed. The cause is `trap` (also a panic), `fuel`, `memory`, `bad_return`,
+    /// `instantiation` or `deadline`; `server` when the server panicked in it; `no_room` when the
+    /// machine had no room for an instance; `overloaded` when others left it no instance or memory
+    /// until its time was up; `held` when it was not made because too many calls before it had
+    /// failed.
     WasmFault: Counter "wasm.fault" "calls" ["plugin", "cause"];
-    /// Instances that live.
+    /// Instances that exist.
     WasmInstances: Level "wasm.instances" "instances" ["plugin"];
-    /// Their memory together, of which there may be `max_total_memory_bytes`.
+    /// The memory of all instances together, which `max_total_memory_bytes` limits.
     WasmMemoryTotal: Level "wasm.memory_total" "bytes" ["plugin"];
-    /// How long a call waited as there were `max_instances`, or its connection had its share.
+    /// The time a call waited because there were `max_instances`, or because its connection had its
+    /// share of them.
     WasmWait: Timing "wasm.wait" "ms" ["plugin"];
-    /// An instance was made.
+    /// The time it took to make an instance.
     WasmInstantiate: Timing "wasm.instantiate" "ms" ["plugin"];
-    /// A component was read, compiled or found in the cache, and checked; the result is `ok` or
-    /// `failed`.
+    /// The time it took to read a component, to compile it or find it in the cache, and to check
+    /// it; the result is `ok` or `failed`.
     WasmLoad: Timing "wasm.load" "ms" ["plugin", "result"];
-    /// A version was to take another's place: it is `live`, a `canary`, was `refused`,
-    /// `rolled_back`, or `superseded` by still another.
+    /// A version was to replace another one: it is `live` or a `canary`, or it was `refused`,
+    /// `rolled_back`, or `superseded` by a later version.
     PluginExchanged: Counter "plugin.exchanged" "times" ["plugin", "outcome"];
-    /// Another version became the live one: how long that took, all steps before it done.
+    /// The time it took to make another version the live one, after all steps before that were
+    /// done.
     WasmSwap: Timing "wasm.swap" "ms" ["plugin"];
 
-    /// What waits for all clients.
+    /// Bytes that wait in the outboxes of all connections.
     OutboxBytes: Gauge "outbox.bytes" "bytes" [];
-    /// What waits for the client for which most waits.
+    /// Bytes that wait in the fullest outbox.
     OutboxBytesMax: Gauge "outbox.bytes_max" "bytes" [];
-    /// At `outbox_bytes`, by policy: a message gave way (`drop_oldest`), a message replaced an
-    /// older one (`conflate`), or the connection was closed (`close`).
+    /// A message did not fit into `outbox_bytes`. By policy, the oldest message was dropped
+    /// (`drop_oldest`), it replaced an older one (`conflate`), or the connection was closed
+    /// (`close`).
     OutboxDropped: Counter "outbox.dropped" "messages" ["policy"];
 
     /// A message was broadcast.
     BroadcastSent: Counter "broadcast.sent" "messages" [];
-    /// How many subscribers a broadcast reached.
+    /// The number of subscribers that a broadcast reached.
     BroadcastFanout: Distribution "broadcast.fanout" "subscribers" [];
-    /// From a broadcast's start to the end of its writing to one client's socket.
+    /// The time from a broadcast's start to the end of its writing to one client's socket.
     BroadcastDelivery: Timing "broadcast.delivery" "ms" [];
 
-    /// A plugin wanted to `publish`, `enqueue`, `subscribe` or `disconnect` where it may
-    /// not (`grants`), or to `reply` by what is no socket ref it was given.
+    /// A plugin wanted to `publish`, `enqueue`, `subscribe` or `disconnect` where `grants` does not
+    /// allow it, or to `reply` with a socket ref that it was not given.
     PluginDenied: Counter "plugin.denied" "effects" ["plugin", "grant"];
 
-    /// A plugin sent a request.
+    /// A plugin sent a request to another server.
     HttpRequests: Counter "http.requests" "requests" ["plugin"];
-    /// It came to nothing: `denied`, `invalid`, `unreachable`, `timeout`, `too_large` or
+    /// A plugin's request failed: `denied`, `invalid`, `unreachable`, `timeout`, `too_large` or
     /// `overloaded`.
     HttpFailed: Counter "http.failed" "requests" ["plugin", "reason"];
 
-    /// Events were taken from producers.
+    /// Events were accepted from producers.
     PipelineAccepted: Counter "pipeline.accepted" "events" ["pipeline"];
-    /// Events found the buffer full (`buffer.size`, `max_bytes`, `max_per_key`), and their
-    /// producers were told; of a request over HTTP, all of them.
+    /// Events were refused because the buffer was full (`buffer.size`, `max_bytes`, `max_per_key`),
+    /// and their producers were told; of a request over HTTP, all of its events.
     PipelineRejected: Counter "pipeline.rejected" "events" ["pipeline"];
     /// Events passed all stages.
     PipelineDone: Counter "pipeline.done" "events" ["pipeline"];
-    /// Events were given up after a failure.
+    /// Events failed and were given up.
     PipelineFailed: Counter "pipeline.failed" "events" ["pipeline"];
     /// Events were dropped: `newest` or `oldest` of a full buffer, `expired` (`deadline_ms`),
     /// `unselected` by all workers of a broadcast, by the `worker`, or at `shutdown`.
     PipelineDropped: Counter "pipeline.dropped" "events" ["pipeline", "reason"];
-    /// Attempts came to nothing and are made again.
+    /// Attempts failed and will be repeated.
     PipelineRetried: Counter "pipeline.retried" "events" ["pipeline"];
-    /// Events wait for a worker, before all stages together. At any instant accepted = done +
+    /// Events that wait for a worker, before all stages together. At any instant accepted = done +
     /// failed + dropped + in flight + buffered.
     PipelineBuffered: Gauge "pipeline.buffered" "events" ["pipeline"];
-    /// Events are with workers.
+    /// Events that workers handle now.
     PipelineInFlight: Gauge "pipeline.in_flight" "events" ["pipeline"];
-    /// Those buffered that wait to be tried again.
+    /// Events among the buffered ones that wait for their next attempt.
     PipelineDelayed: Gauge "pipeline.delayed" "events" ["pipeline"];
-    /// The payloads of events in hand.
+    /// Bytes of the payloads of all events that are buffered or in flight.
     PipelineBytes: Gauge "pipeline.bytes" "bytes" ["pipeline"];
-    /// Consumers of the first stage ask for so many more.
+    /// Events that the consumers of the first stage ask for in addition.
     PipelineDemand: Gauge "pipeline.demand" "events" ["pipeline"];
-    /// Keys that have events in hand.
+    /// Keys that have events in the pipeline.
     PipelineKeys: Gauge "pipeline.keys" "keys" ["pipeline"];
-    /// Dead letters that are kept.
+    /// Dead letters that are stored.
     PipelineDeadLetters: Gauge "pipeline.dead_letters" "events" ["pipeline"];
-    /// From an event's enqueueing to the start of a worker on it.
+    /// The time from an event's enqueueing to the start of a worker on it.
     PipelineWait: Timing "pipeline.wait" "ms" ["pipeline"];
-    /// A worker's call.
+    /// The time that a worker's call took.
     PipelineRun: Timing "pipeline.run" "ms" ["pipeline"];
-    /// From an event's enqueueing, by the clock of the server that took it, to the end of the
-    /// writing of what a worker broadcast for it to one client's socket, by this server's clock.
-    /// Of a batch, the oldest event counts.
+    /// The time from an event's enqueueing, by the clock of the server that took it, to the end of
+    /// writing a worker's broadcast for it to one client's socket, by this server's clock. Of a
+    /// batch, the oldest event counts.
     PipelineDelivery: Timing "pipeline.delivery" "ms" ["pipeline"];
     /// A dispatcher broke its contract and another took its place.
     PipelineReplaced: Counter "pipeline.dispatcher_replaced" "times" ["pipeline"];
 
-    /// What the server may have of memory (`memory.max_bytes`).
+    /// The memory that the server may use (`memory.max_bytes`).
     ProcessMemoryMax: Gauge "process.memory_max" "bytes" [];
-    /// The server's memory (RSS).
+    /// The memory that the server uses (RSS).
     ProcessMemory: Gauge "process.memory" "bytes" [];
-    /// The processor time it used, of one core.
+    /// The processor time that the server used, in percent of one core.
     ProcessCpu: Gauge "process.cpu" "%" [];
-    /// How late a timer ran: how long what is ready waits for a thread.
+    /// The delay of a timer: how long work that is ready waits for a thread.
     ProcessLag: Timing "process.lag" "ms" [];
 
     /// An operator's request was answered; the route is its `operationId` in the admin interface's
-    /// description, or `none`, the status `2xx`, `4xx` or `5xx`.
+    /// description, or `none`; the status is `2xx`, `4xx` or `5xx`.
     AdminRequests: Counter "admin.requests" "requests" ["route", "status"];
-    /// A connection to the admin interface found `admin.max_connections`, or as many strangers as
-    /// there may be, and was turned away.
+    /// A connection to the admin interface was refused because of `admin.max_connections`, or
+    /// because as many connections without a valid token are open as may be.
     AdminRefused: Counter "admin.refused" "connections" [];
-    /// A request to the admin interface had no token, or another.
+    /// A request to the admin interface had no token, or a wrong one.
     AdminUnauthorized: Counter "admin.unauthorized" "requests" [];
 
-    /// A plugin's measurement was left out: past `max_metrics` of its call, of another type than
-    /// before, or its name is one too many.
+    /// A plugin's measurement was dropped: it was beyond `max_metrics` of its call, its type
+    /// differed from before, or the plugin had too many names.
     MetricsDropped: Counter "metrics.dropped" "measurements" ["plugin"];
-    /// A line of the log found as much waiting as is kept for a slow reader of stderr.
+    /// A line of the log was dropped because the reader of stderr is slow, and too many lines wait.
     LogDropped: Counter "log.dropped" "lines" [];
     /// A datagram could not be sent: nobody listens, or the server has no address yet.
     StatsdLost: Counter "statsd.lost" "datagrams" [];
@@ -287,8 +293,8 @@ mod tests {
         assert!(found == table(), "run this test with UPDATE_DOCS=1, which writes the table");
     }
 
-    /// The series that a file of `examples/observability` asks Graphite for, as
-    /// their type there and the parts of their names after the prefix.
+    /// The series that a file of `examples/observability` asks Graphite for: their type there, and
+    /// the parts of their names after the prefix.
     fn asked_for(text: &str) -> Vec<(&str, Vec<&str>)> {
         let names = text.split("stats.").skip(1).filter_map(|rest| {
             let name = rest.split([')', ',', '"', ' ', '\\']).next()?;
@@ -299,7 +305,7 @@ mod tests {
         names.collect()
     }
 
-    /// As the etsy dialect and StatsD's Graphite backend make it.
+    /// Whether the etsy dialect and StatsD's Graphite backend make such a series of the metric.
     fn is_series_of(spec: &Spec, kind: &str, parts: &[&str]) -> bool {
         let (expected, ends) = match spec.kind {
             Kind::Counter => ("counters", 1),

@@ -1,7 +1,7 @@
-//! Where datagrams are sent: one of the addresses that a name has, or a socket file.
+//! The destination of datagrams: one of the addresses that a name has, or a socket file.
 //!
-//! A name is looked up on a thread of its own, again and again. Of its addresses, the one
-//! in use is kept until the system says that nobody listens there.
+//! A name is looked up on a thread of its own, again and again. The address in use is kept as long
+//! as the name has it and the system does not report that nobody listens there.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
@@ -14,17 +14,17 @@ use std::time::{Duration, Instant};
 use cadence::{MetricSink, UdpMetricSink, UnixMetricSink};
 use tracing::{info, warn};
 
-/// Where measurements go.
+/// The destination of measurements.
 pub(super) struct Destination {
-    /// As it is configured.
+    /// The address as it is configured.
     address: String,
-    way: Way,
-    /// Datagrams that could not be sent, since the start.
+    socket: Socket,
+    /// The number of datagrams that could not be sent since the start.
     lost: u64,
     health: Health,
 }
 
-enum Way {
+enum Socket {
     Udp(Udp),
     Unix(UnixMetricSink),
 }
@@ -32,76 +32,82 @@ enum Way {
 /// The addresses of a name, and a socket for the one in use.
 struct Udp {
     addresses: Vec<SocketAddr>,
-    /// Which of them is in use.
+    /// The index of the address in use.
     at: usize,
     connected: Option<Connected>,
-    /// None for an address that is no name.
-    names: Option<Names>,
+    /// The resolver; `None` for an address that is no name.
+    resolver: Option<Resolver>,
 }
 
-/// A socket for one address.
+/// A socket that is connected to one address.
 struct Connected {
-    /// Only of one that is connected does the system tell that nobody listens.
+    /// The connected socket. Only for a connected one does the system report that nobody listens.
     socket: UdpSocket,
-    /// Sends from it.
+    /// The sink that sends through the socket.
     sink: UdpMetricSink,
 }
 
-/// What finds the addresses of a name.
-struct Names {
+/// Finds the addresses of a name.
+struct Resolver {
     look_up: LookUp,
-    /// Of the thread that is looking.
-    looking: Option<Receiver<io::Result<Vec<SocketAddr>>>>,
+    /// The result of the look-up that is under socket, if one is.
+    pending: Option<Receiver<io::Result<Vec<SocketAddr>>>>,
     next: Instant,
     problem: Option<io::Error>,
 }
 
 type LookUp = Arc<dyn Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-/// What was told of it, so that nothing is told again.
+/// What the log was told about the destination, so that it is told only changes.
 #[derive(Default)]
 struct Health {
-    /// Why the last datagram of this report that was lost was so.
+    /// The error of the last datagram of this report that was lost.
     problem: Option<io::Error>,
-    /// Something of this report was sent.
+    /// Whether a datagram of this report was sent.
     has_sent: bool,
-    /// It was told that datagrams are lost.
+    /// Whether the log was told that datagrams are lost.
     is_failing: bool,
-    /// Reports since then of which nothing was lost.
+    /// The number of reports since then in which nothing was lost.
     clean: u32,
-    /// It was told that they go there.
-    told: Option<SocketAddr>,
+    /// The address that the log was told last.
+    logged: Option<SocketAddr>,
 }
 
-/// How often the name is looked up again.
+/// The time between two look-ups of the name.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(60);
-/// How often while that fails, or nobody listens there.
+/// The same while the look-up fails, or nobody listens at its addresses.
 const LOOK_UP_SOON: Duration = Duration::from_secs(5);
 /// How long the first report waits for an address.
 const FIRST_LOOK_UP: Duration = Duration::from_millis(100);
-/// Reports after which all is well again: an address elsewhere is told to be wrong only by
-/// the datagram after the one that was lost.
+/// The number of reports without a loss after which the destination counts as healthy again. One is
+/// not enough: that nobody listens at a remote address is reported only for the next datagram after
+/// the lost one.
 const CLEAN_REPORTS: u32 = 3;
 
 impl Destination {
-    /// To `HOST:PORT` over UDP, or `unix:PATH`; an error when it is neither. Nothing waits
-    /// for the host to be found.
+    /// A destination for `HOST:PORT` over UDP, or `unix:PATH`. It does not wait for the host's
+    /// look-up.
+    ///
+    /// # Errors
+    ///
+    /// The address is neither, or there is no socket for it.
     pub(super) fn new(address: &str) -> io::Result<Self> {
-        let way = match address.strip_prefix("unix:") {
+        let socket = match address.strip_prefix("unix:") {
             Some(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.set_nonblocking(true)?;
-                Way::Unix(UnixMetricSink::from(path, socket))
+                Socket::Unix(UnixMetricSink::from(path, socket))
             }
-            None => Way::Udp(Udp::new(address)?),
+            None => Socket::Udp(Udp::new(address)?),
         };
-        Ok(Self { address: address.to_owned(), way, lost: 0, health: Health::default() })
+        Ok(Self { address: address.to_owned(), socket, lost: 0, health: Health::default() })
     }
 
-    /// Before each report: takes up what was found of the name since the last one.
+    /// Begins a report: takes the addresses that were found since the last one.
     pub(super) fn begin(&mut self) {
-        if let Way::Udp(Udp { addresses, at, connected, names: Some(names) }) = &mut self.way
-            && let Some(found) = names.found(addresses.is_empty(), self.health.is_failing)
+        if let Socket::Udp(Udp { addresses, at, connected, resolver: Some(resolver) }) =
+            &mut self.socket
+            && let Some(found) = resolver.found(addresses.is_empty(), self.health.is_failing)
         {
             let used = addresses.get(*at);
             let stays = found.iter().position(|address| Some(address) == used);
@@ -112,11 +118,11 @@ impl Destination {
         }
     }
 
-    /// Sends a datagram, without ever waiting; one that cannot be sent is lost.
+    /// Sends a datagram without waiting; one that cannot be sent is lost and counted.
     pub(super) fn send(&mut self, datagram: &str) {
-        let sent = match &mut self.way {
-            Way::Udp(udp) => udp.send(datagram),
-            Way::Unix(sink) => sink.emit(datagram).map(|_| ()),
+        let sent = match &mut self.socket {
+            Socket::Udp(udp) => udp.send(datagram),
+            Socket::Unix(sink) => sink.emit(datagram).map(|_| ()),
         };
         match sent {
             Ok(()) => self.health.has_sent = true,
@@ -127,12 +133,12 @@ impl Destination {
         }
     }
 
-    /// Datagrams that could not be sent, since the start.
+    /// The number of datagrams that could not be sent since the start.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// After each report: tells what has become different.
+    /// Ends a report: tells the log what has changed.
     pub(super) fn end(&mut self) {
         let configured = self.address.as_str();
         let health = &mut self.health;
@@ -153,24 +159,24 @@ impl Destination {
         if health.is_failing && health.clean < CLEAN_REPORTS {
             return;
         }
-        let address = match &self.way {
-            Way::Udp(udp) => udp.addresses.get(udp.at).copied(),
-            Way::Unix(_) => None,
+        let address = match &self.socket {
+            Socket::Udp(udp) => udp.addresses.get(udp.at).copied(),
+            Socket::Unix(_) => None,
         };
-        let is_other = address.is_some() && address != health.told;
+        let is_other = address.is_some() && address != health.logged;
         if is_other || std::mem::take(&mut health.is_failing) {
             let to = address.map_or_else(|| configured.to_owned(), |address| address.to_string());
             info!("measurements go to {to} (statsd.address is {configured:?})");
         }
         health.is_failing = false;
-        health.told = address;
+        health.logged = address;
     }
 }
 
 impl Udp {
     fn new(address: &str) -> io::Result<Self> {
         if let Ok(address) = address.parse() {
-            return Ok(Self { addresses: vec![address], at: 0, connected: None, names: None });
+            return Ok(Self { addresses: vec![address], at: 0, connected: None, resolver: None });
         }
         let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
         if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
@@ -182,20 +188,21 @@ impl Udp {
     }
 
     fn named(look_up: LookUp) -> Self {
-        let (looking, next, problem) = (None, Instant::now(), None);
-        let names = Some(Names { look_up, looking, next, problem });
-        Self { addresses: Vec::new(), at: 0, connected: None, names }
+        let (pending, next, problem) = (None, Instant::now(), None);
+        let resolver = Some(Resolver { look_up, pending, next, problem });
+        Self { addresses: Vec::new(), at: 0, connected: None, resolver }
     }
 
     /// Sends to the address in use, or to the next one at which somebody may listen.
     fn send(&mut self, datagram: &str) -> io::Result<()> {
         let mut problem = None;
-        // Once more than there are: the first error may be of the datagram before.
+        // One attempt more than there are addresses: the first error may belong to the datagram
+        // before.
         for _ in 0..=self.addresses.len() {
             let Some(address) = self.addresses.get(self.at).copied() else { break };
             match self.send_to(address, datagram) {
                 Ok(()) => return Ok(()),
-                // It is sent to as much as it takes.
+                // The socket's buffer is full, which is no reason to try another address.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 Err(error) => {
                     problem = Some(io::Error::new(error.kind(), format!("{address}: {error}")))
@@ -204,7 +211,7 @@ impl Udp {
             self.connected = None;
             self.at = (self.at + 1) % self.addresses.len();
         }
-        let unknown = || match self.names.as_mut().and_then(|names| names.problem.take()) {
+        let unknown = || match self.resolver.as_mut().and_then(|resolver| resolver.problem.take()) {
             Some(problem) => problem,
             None => io::Error::new(io::ErrorKind::NotFound, "its host is not found yet"),
         };
@@ -217,7 +224,7 @@ impl Udp {
             none => none.insert(Connected::new(address)?),
         };
         sink.emit(datagram)?;
-        // On this machine it is known at once whether somebody listens.
+        // On this machine the system knows at once whether somebody listens.
         socket.take_error()?.map_or(Ok(()), Err)
     }
 }
@@ -233,37 +240,38 @@ impl Connected {
     }
 }
 
-impl Names {
-    /// What was found since the last time, and what has to be looked up next.
+impl Resolver {
+    /// The addresses that were found since the last time, if a look-up has ended; begins a look-up
+    /// when it is time for one.
     fn found(&mut self, is_first: bool, is_failing: bool) -> Option<Vec<SocketAddr>> {
-        if self.looking.is_none() && Instant::now() >= self.next {
+        if self.pending.is_none() && Instant::now() >= self.next {
             self.begin();
         }
-        let looking = self.looking.as_ref()?;
-        let patience = if is_first { FIRST_LOOK_UP } else { Duration::ZERO };
-        let found = match looking.recv_timeout(patience) {
+        let pending = self.pending.as_ref()?;
+        let timeout = if is_first { FIRST_LOOK_UP } else { Duration::ZERO };
+        let found = match pending.recv_timeout(timeout) {
             Err(RecvTimeoutError::Timeout) => return None,
             Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("no look-up")),
             Ok(found) => found,
         };
-        self.looking = None;
+        self.pending = None;
         let found = match found {
             Ok(found) if found.is_empty() => Err(io::Error::other("its host has no address")),
             found => found,
         };
         let is_well = found.is_ok() && !is_failing;
         self.next = Instant::now() + if is_well { LOOK_UP_EVERY } else { LOOK_UP_SOON };
-        // Those that are known are tried on.
+        // After an error the known addresses stay in use.
         found.map_err(|problem| self.problem = Some(problem)).ok()
     }
 
     fn begin(&mut self) {
-        let (told, looking) = channel();
+        let (sender, pending) = channel();
         let look_up = Arc::clone(&self.look_up);
         let thread = thread::Builder::new().name("statsd-names".to_owned());
-        // Without a thread there is no answer, which is an answer.
-        let _ = thread.spawn(move || told.send(look_up()));
-        self.looking = Some(looking);
+        // Without a thread the channel is closed, which counts as a failed look-up.
+        let _ = thread.spawn(move || sender.send(look_up()));
+        self.pending = Some(pending);
     }
 }
 
@@ -287,7 +295,7 @@ mod tests {
 
     fn destination(udp: Udp) -> Destination {
         let health = Health::default();
-        Destination { address: "name:1".to_owned(), way: Way::Udp(udp), lost: 0, health }
+        Destination { address: "name:1".to_owned(), socket: Socket::Udp(udp), lost: 0, health }
     }
 
     fn report(to: &mut Destination, datagram: &str) {
@@ -312,25 +320,27 @@ mod tests {
                 report(&mut to, datagram);
                 assert_eq!(received(&socket), datagram, "{first}");
             }
-            assert_eq!((to.lost(), to.health.told), (0, Some(address)));
+            assert_eq!((to.lost(), to.health.logged), (0, Some(address)));
         }
     }
 
-    /// Has the name looked up anew before the next report.
+    /// Makes the next report look the name up again.
     fn look_up(to: &mut Destination) {
-        let Way::Udp(Udp { names: Some(names), .. }) = &mut to.way else { panic!("no name") };
-        let found = (names.look_up)();
-        let (told, looking) = channel();
-        told.send(found).unwrap();
-        names.looking = Some(looking);
+        let Socket::Udp(Udp { resolver: Some(resolver), .. }) = &mut to.socket else {
+            panic!("no name")
+        };
+        let found = (resolver.look_up)();
+        let (sender, pending) = channel();
+        sender.send(found).unwrap();
+        resolver.pending = Some(pending);
     }
 
     #[test]
     fn a_name_that_is_found_later_and_moves_is_followed() {
         let found = Arc::new(Mutex::new(Err("no such host")));
-        let names = Arc::clone(&found);
+        let answer = Arc::clone(&found);
         let mut to = destination(Udp::named(Arc::new(move || {
-            let found: Result<Vec<SocketAddr>, &str> = names.lock().unwrap().clone();
+            let found: Result<Vec<SocketAddr>, &str> = answer.lock().unwrap().clone();
             found.map_err(io::Error::other)
         })));
         look_up(&mut to);
@@ -344,12 +354,12 @@ mod tests {
                 report(&mut to, "found");
                 assert_eq!(received(&socket), "found");
             }
-            assert_eq!((to.lost(), to.health.told), (1, Some(address)));
+            assert_eq!((to.lost(), to.health.logged), (1, Some(address)));
         }
-        // What was known is used on.
+        // The known address stays in use.
         *found.lock().unwrap() = Err("no such host");
         let (socket, address) = receiver("127.0.0.1");
-        if let Way::Udp(udp) = &mut to.way {
+        if let Socket::Udp(udp) = &mut to.socket {
             (udp.addresses, udp.at, udp.connected) = (vec![address], 0, None);
         }
         look_up(&mut to);

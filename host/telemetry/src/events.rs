@@ -1,19 +1,19 @@
-//! Which events of clients get a series of their own.
+//! The rule which events of clients get a series of their own.
 //!
-//! Clients may send any event, and a StatsD server keeps a file for each, so
-//! there are only so many; the rest is `other`.
+//! Clients may send any event, and a StatsD server keeps a file for each series, so their number is
+//! limited; all other events are counted as `other`.
 
-/// Which events get a series of their own.
+/// The events that get a series of their own.
 #[derive(Clone, Debug)]
 pub enum EventNames {
-    /// These.
+    /// These events.
     Listed(Vec<String>),
-    /// The first so many of each topic pattern.
+    /// The first events of each topic pattern, up to this number.
     First(usize),
 }
 
 impl EventNames {
-    /// How many there may be.
+    /// The most events that may have a series.
     pub fn max(&self) -> usize {
         match self {
             Self::Listed(names) => names.len(),
@@ -21,7 +21,7 @@ impl EventNames {
         }
     }
 
-    /// Whether an event may have one.
+    /// Whether this event may have a series.
     pub fn allows(&self, event: &str) -> bool {
         match self {
             Self::Listed(names) => names.iter().any(|name| name == event),

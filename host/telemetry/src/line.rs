@@ -1,15 +1,16 @@
-//! The StatsD line protocol: `name:value|type[|@rate][|#label:value,…]`.
+//! The StatsD line protocol: `name:value|type[|@rate][|#label:value,…]`. Sources:
+//! `docs/metric_types.md` of statsd/statsd, and the DogStatsD pages of Datadog.
 
 use std::fmt::Write;
 
 use serde::Deserialize;
 
-/// What the server at the other end understands.
+/// The dialect of StatsD that the receiving server understands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
-    /// The types `c`, `g`, `ms` (for all distributions) and `s`; labels become
-    /// parts of the name, in their order: `channel.in.room__.ping`.
+    /// The types `c`, `g`, `ms` (for all distributions) and `s`; labels become parts of the name,
+    /// in their order: `channel.in.room__.ping`.
     #[default]
     Etsy,
     /// Labels as tags, and the types `h` and `d` too.
@@ -19,32 +20,32 @@ pub enum Dialect {
 /// A label and its value.
 pub(super) type Label<'a> = (&'a str, &'a str);
 
-/// One value of a line.
+/// The value of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
-    /// Added to a counter.
+    /// A number to add to a counter.
     Count(i64),
-    /// What a gauge is set to.
+    /// The new value of a gauge.
     Gauge(f64),
-    /// One of some values, which stands for `1 / rate` of them.
+    /// One of several values, which stands for `1 / rate` of them: its type, the value, the rate.
     Sample(Sampled, f64, f64),
-    /// One that counts once.
+    /// A member of a set, which counts once.
     Member(&'a str),
 }
 
-/// What samples are of.
+/// The type of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sampled {
-    /// Durations in milliseconds: `ms`.
+    /// A duration in milliseconds: `ms`.
     Timing,
-    /// Values the server measures: `d`.
+    /// A value that the server measures: `d`.
     Distribution,
-    /// Values a plugin measures: `h`.
+    /// A value that a plugin measures: `h`.
     Histogram,
 }
 
-/// Appends a line; two when a gauge is below zero, as a sign would make it a
-/// difference to the value before.
+/// Appends a line. A gauge below zero takes two, the first of which sets it to 0: StatsD reads a
+/// value with a sign as a difference to the value before.
 pub(super) fn write(
     out: &mut String,
     dialect: Dialect,
@@ -107,9 +108,9 @@ impl Sampled {
     }
 }
 
-/// Names and values come from users: what means something in a line, or to the
-/// files and URLs they end up in, becomes `_`. Besides letters, digits, `-` and
-/// `_`, these are `allowed`.
+/// Appends a name or value that may come from users. Characters that have a meaning in a line, or
+/// in the files and URLs made of it, become `_`. Letters, digits, `-`, `_` and the characters in
+/// `allowed` stay.
 fn push_escaped(out: &mut String, text: &str, allowed: &str) {
     let plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || allowed.contains(c);

@@ -1,50 +1,49 @@
-//! Handles for what is recorded with each message: looked up once, not each
-//! time.
+//! Handles of the series that are recorded with each message: looked up once, not each time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::Metric;
-use super::memo::Memo;
+use super::handle_cache::HandleCache;
 use super::metrics::{Metrics, micros};
 use super::series::{Counter, Histogram};
 
-/// The channels of one topic pattern.
+/// The meters of the channels of one topic pattern.
 #[derive(Debug)]
 pub struct ChannelMeters {
     metrics: Metrics,
     pattern: String,
     open: Counter,
-    events: Memo<Histogram>,
+    events: HandleCache<Histogram>,
     other: Histogram,
 }
 
-/// What all other events are counted under.
+/// The label of all events without a series of their own.
 const OTHER: &str = "other";
 
 impl ChannelMeters {
-    /// Of the topics of a pattern.
+    /// The meters of the channels whose topics match `pattern`.
     #[must_use]
     pub fn new(metrics: &Metrics, pattern: String) -> Self {
         let open = metrics.counter(Metric::ChannelOpen, &[&pattern]);
         let other = metrics.histogram(Metric::ChannelIn, &[&pattern, OTHER]);
-        let events = Memo::new(metrics.events().max());
+        let events = HandleCache::new(metrics.events().max());
         Self { metrics: metrics.clone(), pattern, open, events, other }
     }
 
-    /// Channels were joined, or, below zero, have ended.
+    /// Adds to the number of joined channels; negative when channels have ended.
     pub fn opened(&self, channels: i64) {
         self.open.add(channels);
     }
 
-    /// A join was answered, so.
+    /// Records the answer to a join: its result, and how long the join took.
     pub fn joined(&self, result: &str, took: Duration) {
         self.metrics.time_of(Metric::ChannelJoin, &[&self.pattern, result], took);
     }
 
-    /// An event was handled. Only one that the plugin knows is told apart from then on:
-    /// clients send whatever they like, and what a plugin does not know it answers with
-    /// an error.
+    /// Records that an event was handled. Only an event that the plugin knows gets a series of its
+    /// own: clients may send any event, and a plugin answers one that it does not know with an
+    /// error.
     pub fn handled(&self, event: &str, took: Duration, is_known: bool) {
         let took = micros(took);
         if self.events.known(event, |known| known.record(took)).is_some() {
@@ -61,14 +60,14 @@ impl ChannelMeters {
     }
 }
 
-/// What gave way in the outboxes of all connections, by policy.
+/// The meters of all connections' outboxes, one for each overflow policy.
 #[derive(Debug)]
 pub struct OutboxMeters {
-    /// Connections closed because their outbox was full.
+    /// The number of connections that were closed because their outbox was full.
     pub close: Counter,
-    /// Frames dropped under `drop_oldest`.
+    /// The number of frames that were dropped under `drop_oldest`.
     pub drop_oldest: Counter,
-    /// Frames replaced under `conflate`.
+    /// The number of frames that were replaced under `conflate`.
     pub conflate: Counter,
 }
 
@@ -80,7 +79,7 @@ impl OutboxMeters {
     }
 }
 
-/// One version of a plugin.
+/// The meters of one version of a plugin.
 #[derive(Clone, Debug)]
 pub struct WasmMeters {
     metrics: Metrics,
@@ -89,9 +88,9 @@ pub struct WasmMeters {
     memory: Histogram,
     wait: Histogram,
     instantiate: Histogram,
-    /// Instances that are there.
+    /// The number of instances that exist.
     pub instances: Counter,
-    /// The memory of all instances, in bytes.
+    /// The memory of all instances in bytes.
     pub memory_total: Counter,
 }
 
@@ -111,17 +110,17 @@ impl WasmMeters {
         }
     }
 
-    /// The time, if somebody wants to know.
+    /// The time, if measurements are wanted.
     pub fn now(&self) -> Option<Instant> {
         self.metrics.now()
     }
 
-    /// The time, if it is measured or logged how long a call takes.
+    /// The time, if the duration of calls is measured or logged.
     pub fn call_clock(&self) -> Option<Instant> {
         self.metrics.call_clock()
     }
 
-    /// A call has ended well.
+    /// Records a call that has ended well.
     pub fn called(&self, took: Duration, fuel: u64, memory_bytes: usize) {
         if !self.metrics.is_on() {
             return;
@@ -131,34 +130,35 @@ impl WasmMeters {
         self.memory.record(memory_bytes as u64);
     }
 
-    /// A call has waited since then for an instance.
+    /// Records how long a call has waited for an instance, since `since`.
     pub fn waited(&self, since: Option<Instant>) {
         since.inspect(|since| self.wait.record(micros(since.elapsed())));
     }
 
-    /// An instance was made since then.
+    /// Records how long it took to make an instance, since `since`.
     pub fn instantiated(&self, since: Option<Instant>) {
         since.inspect(|since| self.instantiate.record(micros(since.elapsed())));
     }
 }
 
-/// One pipeline.
+/// The meters of one pipeline.
 #[derive(Clone, Debug)]
 pub struct PipelineMeters {
     is_on: bool,
     wait: Histogram,
     run: Histogram,
     delivery: Histogram,
-    /// Dispatchers that were replaced.
+    /// The number of dispatchers that were replaced.
     pub replaced: Counter,
 }
 
-/// Where and when what is broadcast came about.
+/// The event of a pipeline that a broadcast was made for: when it was enqueued, and where its
+/// delivery is recorded.
 #[derive(Clone, Debug)]
 pub struct Origin {
     delivery: Histogram,
-    /// Milliseconds since the Unix epoch.
-    stamped_ms: u64,
+    /// The time of enqueueing in milliseconds since the Unix epoch.
+    enqueued_unix_ms: u64,
 }
 
 impl PipelineMeters {
@@ -174,45 +174,47 @@ impl PipelineMeters {
         }
     }
 
-    /// Whether somebody wants to know.
+    /// Whether measurements are wanted.
     pub fn is_on(&self) -> bool {
         self.is_on
     }
 
-    /// A worker starts on an event that has waited so long.
+    /// Records how long an event has waited, in nanoseconds, when a worker starts on it.
     pub fn waited(&self, nanos: u64) {
         self.wait.record(nanos / 1_000);
     }
 
-    /// A worker's call took so long.
+    /// Records how long a worker's call took.
     pub fn ran(&self, took: Duration) {
         self.run.record(micros(took));
     }
 
-    /// Goes with what is broadcast for an event that came about then.
-    pub fn origin(&self, stamped_ms: u64) -> Arc<Origin> {
-        Arc::new(Origin { delivery: self.delivery.clone(), stamped_ms })
+    /// The origin of what is broadcast for an event that was enqueued at this time, in milliseconds
+    /// since the Unix epoch.
+    pub fn origin(&self, enqueued_unix_ms: u64) -> Arc<Origin> {
+        Arc::new(Origin { delivery: self.delivery.clone(), enqueued_unix_ms })
     }
 }
 
 impl Origin {
-    /// It has reached a client.
-    pub fn delivered(&self, wall_ms: u64) {
-        // Clocks of two servers may differ.
-        self.delivery.record(wall_ms.saturating_sub(self.stamped_ms).saturating_mul(1_000));
+    /// Records that a broadcast has reached a client, at this time in milliseconds since the Unix
+    /// epoch.
+    pub fn delivered(&self, unix_ms: u64) {
+        // The clocks of two servers may differ; an event from the future counts as 0.
+        self.delivery.record(unix_ms.saturating_sub(self.enqueued_unix_ms).saturating_mul(1_000));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventNames, Reading, Wanted, Window};
+    use crate::{EventNames, MetricsOptions, Reading, Window};
 
-    /// How often each event was counted, of which those with a `!` are answered with
-    /// an error.
+    /// How often each event was counted. An event that ends in `!` is one that the plugin does not
+    /// know.
     fn counted(names: EventNames, events: &[&str]) -> Vec<(String, u64)> {
-        let wanted = Wanted { events: names, kept: true, statsd: None };
-        let metrics = Metrics::new(wanted).unwrap();
+        let options = MetricsOptions { events: names, in_process: true, statsd: None };
+        let metrics = Metrics::new(options).unwrap();
         let meters = ChannelMeters::new(&metrics, "room:*".to_owned());
         for event in events {
             let (name, well) = (event.trim_end_matches('!'), !event.ends_with('!'));

@@ -1,4 +1,4 @@
-//! What the server counts and measures.
+//! The measurements of a server: the handle through which everything is counted and measured.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,112 +7,124 @@ use std::time::{Duration, Instant};
 
 use super::catalog::Metric;
 use super::events::EventNames;
-use super::registry::{Key, Registry, Series};
+use super::registry::{Registry, Series, SeriesKey};
 use super::series::{Counter, Histogram};
 use super::statsd::{Reporter, Target};
 use super::topics::TopicTally;
 
-/// A handle to where measurements go. Cloning shares it.
+/// A handle to a server's measurements. A clone shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     registry: Arc<Registry>,
-    /// By the number of the [`Metric`]; of those with labels, one that is in no
-    /// registry.
-    own: Vec<Series>,
+    /// The series of metrics without labels, by the number of the [`Metric`]. A metric with labels
+    /// has one here that is in no registry.
+    unlabelled: Vec<Series>,
     events: EventNames,
     topics: TopicTally,
-    /// Somebody wants to know.
+    /// Whether anybody wants measurements.
     on: bool,
-    /// The log tells how long each call took.
-    is_told: bool,
+    /// Whether the log has the duration of each call.
+    logs_calls: bool,
     reporter: Option<Reporter>,
 }
 
-/// Whoever wants to know what is measured.
+/// The receivers of measurements, and what they get.
 #[derive(Debug, Default)]
-pub struct Wanted {
-    /// A StatsD server.
+pub struct MetricsOptions {
+    /// The StatsD server to send to, if any.
     pub statsd: Option<Target>,
-    /// Somebody who looks at it in this process: the dashboard, the admin interface.
-    pub kept: bool,
-    /// Which events get a series of their own.
+    /// Whether they are read in this process: by the dashboard or the admin interface.
+    pub in_process: bool,
+    /// The events that get a series of their own.
     pub events: EventNames,
 }
 
-/// Where the log tells of each call, as `debug`.
-fn tells_of_calls() -> bool {
+/// Whether the log has a line for each call, at level `debug`.
+fn log_has_calls() -> bool {
     tracing::enabled!(target: "millrace::transport::channels", tracing::Level::DEBUG)
 }
 
 impl Metrics {
-    /// Measures for whoever wants to know; a StatsD server is sent to without
-    /// ever waiting for it. An error when its address is none.
-    pub fn new(wanted: Wanted) -> io::Result<Self> {
-        let Wanted { statsd, kept, events } = wanted;
+    /// Measures for these receivers. Nothing ever waits for a StatsD server.
+    ///
+    /// # Errors
+    ///
+    /// The StatsD server's address is not valid, or the thread that reports cannot be started.
+    pub fn new(options: MetricsOptions) -> io::Result<Self> {
+        let MetricsOptions { statsd, in_process, events } = options;
         let registry = Arc::<Registry>::default();
-        let own = Metric::ALL.iter().map(|metric| own(&registry, *metric)).collect();
-        let on = kept || statsd.is_some();
+        let unlabelled = Metric::ALL.iter().map(|metric| unlabelled(&registry, *metric)).collect();
+        let on = in_process || statsd.is_some();
         let reporter = statsd.map(|target| Reporter::start(Arc::clone(&registry), target));
         let reporter = reporter.transpose()?;
-        let topics = TopicTally::new(kept);
-        let is_told = tells_of_calls();
-        Ok(Self(Arc::new(Inner { registry, own, events, topics, on, is_told, reporter })))
+        let topics = TopicTally::new(in_process);
+        let logs_calls = log_has_calls();
+        Ok(Self(Arc::new(Inner { registry, unlabelled, events, topics, on, logs_calls, reporter })))
     }
 
-    /// Measures for nobody.
+    /// Measures for nobody: everything that is recorded is lost.
     #[must_use]
     pub fn none() -> Self {
-        let own = Metric::ALL.iter().map(|metric| Series::new(metric.spec().kind)).collect();
+        let unlabelled = Metric::ALL.iter().map(|metric| Series::new(metric.spec().kind)).collect();
         let (registry, events) = (Arc::default(), EventNames::default());
-        let (topics, is_told) = (TopicTally::new(false), tells_of_calls());
-        Self(Arc::new(Inner { registry, own, events, topics, on: false, is_told, reporter: None }))
+        let (topics, logs_calls) = (TopicTally::new(false), log_has_calls());
+        Self(Arc::new(Inner {
+            registry,
+            unlabelled,
+            events,
+            topics,
+            on: false,
+            logs_calls,
+            reporter: None,
+        }))
     }
 
-    /// Measures for somebody who looks at it in this process.
+    /// Measures for readers in this process.
     #[must_use]
-    pub fn kept() -> Self {
+    pub fn in_process() -> Self {
         let events = EventNames::First(usize::MAX);
-        // It fails for a StatsD server only.
-        Self::new(Wanted { statsd: None, kept: true, events }).unwrap_or_else(|_| Self::none())
+        // Only a StatsD server can make this fail.
+        Self::new(MetricsOptions { statsd: None, in_process: true, events })
+            .unwrap_or_else(|_| Self::none())
     }
 
-    /// Whether somebody wants to know; if not, no clock has to be read.
+    /// Whether anybody wants measurements; if not, no clock has to be read.
     pub fn is_on(&self) -> bool {
         self.0.on
     }
 
-    /// What is known.
+    /// The registry of all series.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.0.registry
     }
 
-    /// Which topics have most messages.
+    /// The counts of messages by topic.
     pub fn topics(&self) -> &TopicTally {
         &self.0.topics
     }
 
-    /// Which events get a series of their own.
+    /// The events that get a series of their own.
     pub(super) fn events(&self) -> &EventNames {
         &self.0.events
     }
 
-    /// The time, if somebody wants to know what took how long.
+    /// The time, if durations are measured.
     pub fn now(&self) -> Option<Instant> {
         self.0.on.then(Instant::now)
     }
 
-    /// The time, if somebody wants to know how long a call took, or reads of it in the log.
+    /// The time, if the durations of calls are measured or logged.
     pub fn call_clock(&self) -> Option<Instant> {
-        (self.0.on || self.0.is_told).then(Instant::now)
+        (self.0.on || self.0.logs_calls).then(Instant::now)
     }
 
     /// Adds to a counter or level without labels.
     pub fn count(&self, metric: Metric, delta: i64) {
         if let Some(Series::Counter(counter) | Series::Level(counter)) =
-            self.0.own.get(metric as usize)
+            self.0.unlabelled.get(metric as usize)
         {
             counter.add(delta);
         }
@@ -125,7 +137,7 @@ impl Metrics {
 
     /// Sets a gauge without labels.
     pub fn set(&self, metric: Metric, value: f64) {
-        if let Some(Series::Gauge(gauge)) = self.0.own.get(metric as usize) {
+        if let Some(Series::Gauge(gauge)) = self.0.unlabelled.get(metric as usize) {
             gauge.set(value);
         }
     }
@@ -139,14 +151,14 @@ impl Metrics {
 
     /// Records a value of a distribution without labels.
     pub fn record(&self, metric: Metric, value: u64) {
-        if let Some(Series::Distribution(histogram)) = self.0.own.get(metric as usize) {
+        if let Some(Series::Distribution(histogram)) = self.0.unlabelled.get(metric as usize) {
             histogram.record(value);
         }
     }
 
     /// Records a duration of a timing without labels.
     pub fn time(&self, metric: Metric, duration: Duration) {
-        if let Some(Series::Timing(histogram)) = self.0.own.get(metric as usize) {
+        if let Some(Series::Timing(histogram)) = self.0.unlabelled.get(metric as usize) {
             histogram.record(micros(duration));
         }
     }
@@ -165,17 +177,17 @@ impl Metrics {
     }
 
     /// A counter or level without labels.
-    pub fn own_counter(&self, metric: Metric) -> Counter {
-        match self.0.own.get(metric as usize) {
+    pub fn unlabelled_counter(&self, metric: Metric) -> Counter {
+        match self.0.unlabelled.get(metric as usize) {
             Some(Series::Counter(counter) | Series::Level(counter)) => counter.clone(),
             _ => Counter::new(),
         }
     }
 
-    /// The totals of a counter with this value of its first label, by its second.
+    /// The totals of a counter with this value of its first label, by the value of its second one.
     pub fn totals_of(&self, metric: Metric, first: &str) -> BTreeMap<String, i64> {
         let all = self.0.registry.all();
-        let of = |(key, series): (&Arc<Key>, &Series)| match (key.labels.as_slice(), series) {
+        let of = |(key, series): (&Arc<SeriesKey>, &Series)| match (key.labels.as_slice(), series) {
             ([(_, value), (_, second)], Series::Counter(counter))
                 if key.name == metric.spec().name && value == first =>
             {
@@ -198,26 +210,23 @@ impl Metrics {
         let spec = metric.spec();
         let labels = spec.labels.iter().zip(values);
         let labels = labels.map(|(label, value)| (*label, (*value).to_owned())).collect();
-        let key = Key { name: spec.name.to_owned(), labels };
-        // When there are too many it is counted for nobody.
+        let key = SeriesKey { name: spec.name.to_owned(), labels };
+        // Above the limit of series, it is recorded where nobody reads it.
         self.0.registry.series(key, spec.kind).unwrap_or_else(|| Series::new(spec.kind))
     }
 
-    /// Sends what has not been sent yet.
+    /// Sends to the StatsD server now what has not been sent yet.
     pub fn flush(&self) {
         if let Some(reporter) = &self.0.reporter {
             reporter.flush();
         }
     }
-}
 
-/// The series of a metric without labels.
-impl Metrics {
-    /// The total of the counter with these labels; 0 if it was never added to.
+    /// The total of the counter with these values of its labels; 0 if it was never added to.
     pub fn total_of(&self, metric: Metric, values: &[&str]) -> i64 {
         let spec = metric.spec();
         let labels = spec.labels.iter().copied().zip(values.iter().map(ToString::to_string));
-        let key = Key { name: spec.name.to_owned(), labels: labels.collect() };
+        let key = SeriesKey { name: spec.name.to_owned(), labels: labels.collect() };
         match self.registry().series(key, spec.kind) {
             Some(Series::Counter(counter)) => counter.total(),
             _ => 0,
@@ -225,14 +234,15 @@ impl Metrics {
     }
 }
 
-fn own(registry: &Registry, metric: Metric) -> Series {
+/// The series of a metric without labels; for one with labels, a series in no registry.
+fn unlabelled(registry: &Registry, metric: Metric) -> Series {
     let spec = metric.spec();
-    let key = Key { name: spec.name.to_owned(), labels: Vec::new() };
-    let own = spec.labels.is_empty().then(|| registry.series(key, spec.kind)).flatten();
-    own.unwrap_or_else(|| Series::new(spec.kind))
+    let key = SeriesKey { name: spec.name.to_owned(), labels: Vec::new() };
+    let unlabelled = spec.labels.is_empty().then(|| registry.series(key, spec.kind)).flatten();
+    unlabelled.unwrap_or_else(|| Series::new(spec.kind))
 }
 
-/// What timings are recorded in.
+/// A duration in microseconds, the unit in which timings are recorded.
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -243,7 +253,7 @@ mod tests {
 
     #[test]
     fn metrics_with_and_without_labels_are_in_the_registry() {
-        let metrics = Metrics::kept();
+        let metrics = Metrics::in_process();
         metrics.count(Metric::TaskStarted, 2);
         metrics.count_of(Metric::SocketClose, &["1000", "client"], 1);
         metrics.count_of(Metric::SocketClose, &["1000", "client"], 1);

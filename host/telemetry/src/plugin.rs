@@ -1,53 +1,54 @@
-//! What a plugin measures itself.
+//! The measurements that a plugin makes itself.
 
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 use super::catalog::Metric;
-use super::memo::Memo;
+use super::handle_cache::HandleCache;
 use super::metrics::Metrics;
-use super::registry::{Key, Kind, Series};
+use super::registry::{Kind, Series, SeriesKey};
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Measurement {
-    /// Added to a counter.
+    /// A number to add to a counter.
     Count(i64),
-    /// The value of a gauge.
+    /// The new value of a gauge.
     Gauge(f64),
     /// A duration in milliseconds.
     TimingMs(f64),
-    /// One of some values.
+    /// A value of a histogram.
     Histogram(f64),
-    /// One of some names, each of which counts once.
+    /// A member of a set, which counts once.
     Set(SmolStr),
 }
 
-/// The series of a plugin, as `plugin.PLUGIN.NAME`.
+/// The series of a plugin; their names are `plugin.PLUGIN.NAME`.
 #[derive(Debug)]
 pub struct PluginMeters {
     metrics: Metrics,
     plugin: String,
-    series: Memo<Series>,
+    series: HandleCache<Series>,
 }
 
-/// Names of one plugin; what comes under further ones is left out.
+/// The most names of one plugin; measurements under further names are dropped.
 const MAX_NAMES: usize = 512;
 
-/// A name, and the value of a set, is cut after so many bytes.
+/// The limit of a name, and of a value of a set, in bytes; a longer one is cut.
 const MAX_NAME_BYTES: usize = 255;
 
 impl PluginMeters {
     /// The meters of a plugin.
     pub fn new(metrics: &Metrics, plugin: &str) -> Self {
         let plugin = plugin.to_owned();
-        Self { metrics: metrics.clone(), plugin, series: Memo::new(MAX_NAMES) }
+        Self { metrics: metrics.clone(), plugin, series: HandleCache::new(MAX_NAMES) }
     }
 
     fn record(&self, name: &str, measurement: &Measurement) {
         let new = || {
-            let key = Key { name: format!("plugin.{}.{name}", self.plugin), labels: Vec::new() };
+            let key =
+                SeriesKey { name: format!("plugin.{}.{name}", self.plugin), labels: Vec::new() };
             self.metrics.registry().series(key, measurement.kind())
         };
         let recorded = self.series.with(name, new, |series| measurement.record(series));
@@ -73,7 +74,7 @@ impl Measurement {
         }
     }
 
-    /// False for a series of another kind, and a set that is full.
+    /// Records the measurement. False if the series is of another type, or is a set that is full.
     fn record(&self, series: &Series) -> bool {
         match (series, self) {
             (Series::Counter(counter), Self::Count(delta)) => counter.add(*delta),
@@ -98,7 +99,7 @@ fn thousandths(value: f64) -> u64 {
     (value * 1000.0).round().max(0.0) as u64
 }
 
-/// What one call measures; recorded when it has ended, in whatever way.
+/// The measurements of one call, recorded when it has ended, in whatever way.
 #[derive(Debug)]
 pub struct CallMeasurements {
     meters: Arc<PluginMeters>,
@@ -108,19 +109,19 @@ pub struct CallMeasurements {
 }
 
 impl CallMeasurements {
-    /// At most `max` for each call.
+    /// Room for at most `max` measurements of one call.
     pub fn new(meters: Arc<PluginMeters>, max: usize) -> Self {
         Self { meters, max, taken: Vec::new(), dropped: 0 }
     }
 
-    /// Whether one more is not left out, which is counted if it is.
+    /// Whether there is room for one more measurement; if not, it is counted as dropped.
     pub fn has_room(&mut self) -> bool {
         let has_room = self.taken.len() < self.max;
         self.dropped += usize::from(!has_room);
         has_room
     }
 
-    /// Takes a measurement.
+    /// Takes a measurement, or counts it as dropped when there are `max`.
     pub fn take(&mut self, name: &str, measurement: Measurement) {
         if self.taken.len() >= self.max {
             self.dropped += 1;
@@ -129,12 +130,12 @@ impl CallMeasurements {
         self.taken.push((SmolStr::new(cut(name)), measurement));
     }
 
-    /// Takes a value of a set.
+    /// Takes a value of a set, likewise.
     pub fn take_set(&mut self, name: &str, value: &str) {
         self.take(name, Measurement::Set(SmolStr::new(cut(value))));
     }
 
-    /// Records what was taken.
+    /// Records the measurements that were taken.
     pub fn flush(&mut self) {
         for (name, measurement) in self.taken.drain(..) {
             self.meters.record(&name, &measurement);
@@ -146,7 +147,7 @@ impl CallMeasurements {
 }
 
 impl Drop for CallMeasurements {
-    /// The call may have been cut off.
+    /// A call that was cut off keeps its measurements, too.
     fn drop(&mut self) {
         self.flush();
     }
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     fn total(metrics: &Metrics, name: &str, labels: Vec<(&'static str, String)>) -> i64 {
-        let key = Key { name: name.to_owned(), labels };
+        let key = SeriesKey { name: name.to_owned(), labels };
         match metrics.registry().series(key, Kind::Counter) {
             Some(Series::Counter(counter)) => counter.total(),
             other => panic!("{other:?}"),
@@ -178,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_name_is_of_one_kind() {
-        let metrics = Metrics::kept();
+        let metrics = Metrics::in_process();
         let meters = Arc::new(PluginMeters::new(&metrics, "p"));
         let mut call = CallMeasurements::new(meters, 10);
         call.take("x", Measurement::Count(2));
@@ -191,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_call_measures_no_more_than_it_may() {
-        let metrics = Metrics::kept();
+        let metrics = Metrics::in_process();
         let meters = Arc::new(PluginMeters::new(&metrics, "p"));
         let mut call = CallMeasurements::new(meters, 3);
         for _ in 0..2 {

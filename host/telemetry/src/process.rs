@@ -1,11 +1,11 @@
-//! What the system says of this process.
+//! What the system knows about this process: processor time and memory.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::param::page_size;
 
-/// One who looks from time to time.
+/// The processor time of this process at one point in time.
 #[derive(Debug)]
 pub(super) struct Process {
     at: Instant,
@@ -17,7 +17,7 @@ impl Process {
         Self { at: Instant::now(), cpu: cpu_time() }
     }
 
-    /// The processor time since the last time, in percent of one core.
+    /// The processor time since the last call, in percent of one core.
     pub(super) fn cpu_percent(&mut self) -> f64 {
         let now = Self::new();
         let before = std::mem::replace(self, now);
@@ -26,14 +26,14 @@ impl Process {
     }
 }
 
-/// Resident memory in bytes; 0 where the system does not say.
+/// The resident memory (RSS) in bytes; 0 on systems without `/proc`.
 pub fn memory_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or_default() * page_size() as u64
 }
 
-/// User and system time of all threads.
+/// The user and system time of all threads.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));

@@ -1,4 +1,4 @@
-//! What users send, as far as logs may have it.
+//! Data of users in a form that may be logged.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde_json::Value;
 
 use millrace_wire::Payload;
 
-/// A payload for a log line: what is called a secret is `[FILTERED]`, as in
-/// Phoenix, and what is long is cut.
+/// A payload for a log line. The value of each key that looks like a secret's is `[FILTERED]`, as
+/// in Phoenix, and the text is cut after [`MAX_BYTES`].
 #[derive(Clone, Copy, Debug)]
 pub struct Redacted<'a>(pub &'a Payload);
 
-/// Parameters for a log line.
+/// The parameters of a URL for a log line, with secrets as in [`Redacted`].
 #[derive(Clone, Copy, Debug)]
 pub struct RedactedPairs<'a>(pub &'a [(String, String)]);
 
-/// A name with one of these in it, in any case, is that of a secret.
+/// A name that contains one of these words, in any case, is a secret's.
 const SECRETS: [&str; 3] = ["password", "token", "secret"];
 
-/// What stands for a secret.
+/// The text that replaces a secret.
 const FILTERED: &str = "[FILTERED]";
 
-/// A payload is cut after so many bytes.
+/// The limit of a payload in bytes; the rest is cut.
 const MAX_BYTES: usize = 1024;
 
 fn is_secret(name: &str) -> bool {
@@ -47,7 +47,7 @@ impl fmt::Display for Redacted<'_> {
             Payload::Json(text) => text,
             Payload::Binary(bytes) => return write!(f, "<{} bytes>", bytes.len()),
         };
-        // Deeper than serde_json goes, or with numbers it has no room for.
+        // The JSON is nested deeper than serde_json reads, or has numbers it has no room for.
         let Ok(mut value) = serde_json::from_str::<Value>(text) else {
             return write!(f, "<{} bytes of JSON>", text.len());
         };

@@ -1,4 +1,4 @@
-//! All series of a server by their names and labels.
+//! The registry: all series of a server by their names and labels.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,35 +7,35 @@ use arc_swap::ArcSwap;
 
 use super::series::{Counter, Gauge, Histogram, Set};
 
-/// A metric's name, and the values of its labels.
+/// The key of a series: a metric's name, and the values of its labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct SeriesKey {
     /// The metric's name, without the prefix.
     pub name: String,
-    /// The labels: names and values.
+    /// The names and values of the labels.
     pub labels: Vec<(&'static str, String)>,
 }
 
-/// What is recorded under a key.
+/// The values that are recorded under a key.
 #[derive(Clone, Debug)]
 pub enum Series {
-    /// What happened.
+    /// A sum of what happened; its growth is reported.
     Counter(Counter),
-    /// What is there: a sum that is reported as it is.
+    /// A sum of what exists now, reported as it is.
     Level(Counter),
-    /// What was set last.
+    /// The value that was set last.
     Gauge(Gauge),
     /// Durations in microseconds.
     Timing(Histogram),
-    /// Whole values.
+    /// Whole numbers.
     Distribution(Histogram),
-    /// Values in thousandths.
+    /// Numbers in thousandths.
     Histogram(Histogram),
-    /// Values, each once.
+    /// Different values, each of which counts once.
     Set(Set),
 }
 
-/// Kinds of series.
+/// The kind of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Counter,
@@ -47,26 +47,26 @@ pub enum Kind {
     Set,
 }
 
-/// Looked into without a lock; a new series makes a new map.
+/// All series of a server. They are read without a lock; a new series copies the map.
 #[derive(Debug, Default)]
 pub struct Registry {
     series: ArcSwap<All>,
-    /// Held while the map is made anew: those that nobody held at the last
-    /// [`Registry::sweep`].
-    changing: Mutex<HashSet<Arc<Key>>>,
+    /// Locked while the map is copied. It has the keys of the series that only the registry held at
+    /// the last [`Registry::sweep`].
+    changing: Mutex<HashSet<Arc<SeriesKey>>>,
 }
 
-/// All series.
-pub(crate) type All = HashMap<Arc<Key>, Series>;
+/// All series by their keys.
+pub(crate) type All = HashMap<Arc<SeriesKey>, Series>;
 
-/// Series of a server. Names and labels come from plugins too, and a server at
-/// the other end keeps a file for each.
+/// The most series of a server. Names and labels come from plugins too, and a StatsD server keeps a
+/// file for each series.
 const MAX_SERIES: usize = 4096;
 
 impl Registry {
-    /// The series of a key, made if it is new. `None` when there are
-    /// [`MAX_SERIES`], or when the name is taken by another kind.
-    pub fn series(&self, key: Key, kind: Kind) -> Option<Series> {
+    /// The series of a key, which is made if it is new. `None` when there are [`MAX_SERIES`], or
+    /// when the key has a series of another kind.
+    pub fn series(&self, key: SeriesKey, kind: Kind) -> Option<Series> {
         if let Some(series) = self.series.load().get(&key) {
             return (series.kind() == kind).then(|| series.clone());
         }
@@ -85,13 +85,13 @@ impl Registry {
         Some(series)
     }
 
-    /// All of them.
+    /// All series.
     pub fn all(&self) -> Arc<All> {
         self.series.load_full()
     }
 
-    /// Removes the series of versions that have gone: that nobody can add to any
-    /// more, and could not at the last time.
+    /// Removes the series of plugin versions that are gone: those that nobody can add to, neither
+    /// now nor at the last sweep.
     pub fn sweep(&self) {
         let mut alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.series.load_full();
@@ -107,15 +107,16 @@ impl Registry {
     }
 }
 
-impl Key {
-    /// Whether it is of something that is replaced while the server runs.
+impl SeriesKey {
+    /// Whether the series belongs to something that is replaced while the server runs: a plugin's
+    /// version.
     fn is_temporary(&self) -> bool {
         self.labels.iter().any(|(label, _)| *label == "version")
     }
 }
 
 impl Series {
-    /// One that nothing was recorded in.
+    /// An empty series.
     pub fn new(kind: Kind) -> Self {
         match kind {
             Kind::Counter => Self::Counter(Counter::new()),
@@ -140,7 +141,7 @@ impl Series {
         }
     }
 
-    /// Whether the registry alone holds it.
+    /// Whether only the registry holds the series, so that nobody can add to it.
     fn is_alone(&self) -> bool {
         match self {
             Self::Counter(counter) | Self::Level(counter) => counter.is_alone(),
@@ -152,7 +153,7 @@ impl Series {
 }
 
 impl Kind {
-    /// The word for it in the docs.
+    /// The word for the kind in the docs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -169,8 +170,8 @@ impl Kind {
 mod tests {
     use super::*;
 
-    fn key(name: &str) -> Key {
-        Key { name: name.to_owned(), labels: vec![("version", "1".to_owned())] }
+    fn key(name: &str) -> SeriesKey {
+        SeriesKey { name: name.to_owned(), labels: vec![("version", "1".to_owned())] }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is looked at from time to time, as it is not counted as it happens.
+//! Measurements that are taken from time to time, because nothing happens that could be counted.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use super::catalog::Metric;
 use super::metrics::Metrics;
 use super::process::{self, Process};
 
-/// Looks at the process, and at how late timers run.
+/// Measures the process, and how late timers run.
 #[derive(Debug)]
 pub struct Sampler {
     metrics: Metrics,
     process: Process,
-    /// How many pauses there were.
+    /// The number of pauses since the start.
     pauses: u32,
 }
 
-/// Between two looks.
+/// The time between two measurements of the process.
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two timers that are looked at; timers have milliseconds.
+/// The time between two timers whose delay is measured; timers have a resolution of milliseconds.
 const TICK: Duration = Duration::from_millis(50);
-/// How many pauses until series of versions that have gone are removed.
+/// The number of pauses after which the series of plugin versions that are gone are removed.
 const SWEEP_EVERY: u32 = 60;
 
-/// Looks at how late timers run on one more thread, until it is dropped; ends at once
-/// when nobody wants to know.
+/// Measures how late timers run on the thread that calls it, until it is dropped. It ends at once
+/// when nobody wants measurements.
 pub async fn watch_lag(metrics: Metrics) {
     while metrics.is_on() {
         tick(&metrics).await;
@@ -39,14 +39,14 @@ async fn tick(metrics: &Metrics) {
 }
 
 impl Sampler {
-    /// A sampler that has not looked yet.
+    /// A sampler, which measures the memory at once.
     pub fn new(metrics: Metrics) -> Self {
         let sampler = Self { metrics, process: Process::new(), pauses: 0 };
         sampler.look_at_memory();
         sampler
     }
 
-    /// Returns when it is time to look again, and has looked itself.
+    /// Waits until it is time to measure again, and measures.
     pub async fn pause(&mut self) {
         let until = Instant::now() + EVERY;
         while Instant::now() < until {

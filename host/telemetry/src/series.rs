@@ -1,8 +1,7 @@
-//! Values that many threads record and one reports.
+//! Series: values that many threads record and one thread reports.
 //!
-//! Each thread adds to a cell of its own, so recording is one uncontended atomic
-//! addition, without a lock. The reporter sums the cells up and sends what was
-//! added since the last time.
+//! Each thread adds to a cell of its own, so that recording is one uncontended atomic addition,
+//! without a lock. The reporter sums the cells up and sends what was added since the last time.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -11,7 +10,8 @@ use std::thread::available_parallelism;
 
 use smol_str::SmolStr;
 
-/// As many cells as threads that record at the same time, in powers of two.
+/// The number of cells of each value: that of the processors, rounded up to a power of two, 16 at
+/// most.
 static SHARDS: LazyLock<usize> =
     LazyLock::new(|| available_parallelism().map_or(1, usize::from).next_power_of_two().min(16));
 
@@ -22,13 +22,13 @@ thread_local! {
     };
 }
 
-/// How many parts a value has.
+/// The number of cells that a value has.
 pub(super) fn shards() -> usize {
     *SHARDS
 }
 
-/// This thread's part of a value; there is at least one.
-pub(super) fn own<T>(shards: &[T]) -> Option<&T> {
+/// This thread's cell of a value; `None` only if there are no cells.
+pub(super) fn local_shard<T>(shards: &[T]) -> Option<&T> {
     shards.get(SHARD.with(|shard| *shard))
 }
 
@@ -37,44 +37,43 @@ pub(super) fn own<T>(shards: &[T]) -> Option<&T> {
 #[repr(align(128))]
 struct Cell(AtomicI64);
 
-/// A sum: of what happened, or of what is there when it is taken off again.
+/// A sum of what happened; or of what exists, if it is subtracted again.
 #[derive(Clone, Debug)]
 pub struct Counter(Arc<[Cell]>);
 
-/// The last value that was set; no number until then.
+/// The value that was set last; not a number until then.
 #[derive(Clone, Debug)]
 pub struct Gauge(Arc<AtomicU64>);
 
-/// A distribution of values, none of them off by more than a sixty-fourth.
+/// A distribution of values, with a relative error of 1/64 at most.
 #[derive(Clone, Debug)]
 pub struct Histogram(Arc<[Buckets]>);
 
-/// How often a value fell into each bucket; made by the first of its thread.
+/// The number of values in each bucket; allocated by the first thread that records here.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Buckets(OnceLock<Box<[AtomicU32]>>);
 
-/// Which values there were, each once.
+/// The different values that there were.
 #[derive(Clone, Debug)]
 pub struct Set(Arc<[Values]>);
 
-/// The values of a thread, which nobody else locks but the reporter.
+/// The values of one thread. Only the reporter locks them, too.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Values(Mutex<HashSet<SmolStr>>);
 
-/// Values of a set between two reports, for each thread; further ones are left
-/// out.
+/// The most values of a set between two reports, for each thread; further values are dropped.
 const MAX_VALUES: usize = 1024;
 
-/// Buckets of one power of two.
+/// The number of buckets for each power of two.
 const STEPS: u64 = 32;
 const STEP_BITS: u32 = STEPS.trailing_zeros();
-/// Larger values count as this: 19 hours in microseconds.
+/// The largest value, 19 hours in microseconds; larger ones are recorded as this.
 const MAX_VALUE: u64 = (1 << 36) - 1;
 const BUCKETS: usize = bucket(MAX_VALUE) + 1;
 
-/// The bucket of a value: exact below [`STEPS`], then so many to each power of
+/// The index of a value's bucket: exact below [`STEPS`], then [`STEPS`] buckets for each power of
 /// two.
 #[expect(clippy::cast_possible_truncation, reason = "some hundreds at most")]
 const fn bucket(value: u64) -> usize {
@@ -85,7 +84,7 @@ const fn bucket(value: u64) -> usize {
     ((shift as u64 + 1) * STEPS + (value >> shift) - STEPS) as usize
 }
 
-/// The middle of a bucket.
+/// The value in the middle of a bucket.
 fn middle(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     if bucket < STEPS {
@@ -110,7 +109,7 @@ impl Counter {
 
     /// Adds to the cell of this thread.
     pub fn add(&self, delta: i64) {
-        if let Some(cell) = own(&self.0) {
+        if let Some(cell) = local_shard(&self.0) {
             cell.0.fetch_add(delta, Ordering::Relaxed);
         }
     }
@@ -120,7 +119,7 @@ impl Counter {
         self.0.iter().map(|cell| cell.0.load(Ordering::Relaxed)).fold(0, i64::wrapping_add)
     }
 
-    /// Whether there is only this handle.
+    /// Whether this is the only handle.
     pub(super) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -140,7 +139,7 @@ impl Gauge {
         value.is_finite().then_some(value)
     }
 
-    /// Whether there is only this handle.
+    /// Whether this is the only handle.
     pub(super) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -152,14 +151,14 @@ impl Histogram {
     }
 
     pub fn record(&self, value: u64) {
-        let Some(Buckets(buckets)) = own(&self.0) else { return };
+        let Some(Buckets(buckets)) = local_shard(&self.0) else { return };
         let buckets = buckets.get_or_init(|| (0..BUCKETS).map(|_| AtomicU32::new(0)).collect());
         if let Some(bucket) = buckets.get(bucket(value.min(MAX_VALUE))) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// What was recorded since `seen`, which is brought up to date.
+    /// The values that were recorded since `seen`, which is brought up to date.
     pub fn since(&self, seen: &mut Seen) -> Distribution {
         seen.0.resize_with(self.0.len(), Vec::new);
         let mut counts = vec![0; BUCKETS];
@@ -168,7 +167,7 @@ impl Histogram {
             seen.resize(BUCKETS, 0);
             for ((now, seen), count) in buckets.iter().zip(seen).zip(&mut counts) {
                 let now = now.load(Ordering::Relaxed);
-                // Counts of 32 bits may go round; differences do not mind.
+                // A count of 32 bits may wrap around; the difference is right all the same.
                 *count += u64::from(now.wrapping_sub(*seen));
                 *seen = now;
             }
@@ -176,7 +175,7 @@ impl Histogram {
         Distribution { counts }
     }
 
-    /// Whether there is only this handle.
+    /// Whether this is the only handle.
     pub(super) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -187,9 +186,9 @@ impl Set {
         Self((0..*SHARDS).map(|_| Values::default()).collect())
     }
 
-    /// False when there are too many.
+    /// Adds a value. False when there are [`MAX_VALUES`] others, and it is dropped.
     pub fn insert(&self, value: SmolStr) -> bool {
-        let Some(Values(values)) = own(&self.0) else { return false };
+        let Some(Values(values)) = local_shard(&self.0) else { return false };
         let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
         if values.len() >= MAX_VALUES && !values.contains(&value) {
             return false;
@@ -198,7 +197,7 @@ impl Set {
         true
     }
 
-    /// What came since the last time.
+    /// Takes the values that were added since the last time.
     pub fn take(&self) -> HashSet<SmolStr> {
         let take = |values: &Values| {
             std::mem::take(&mut *values.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -206,35 +205,35 @@ impl Set {
         self.0.iter().flat_map(take).collect()
     }
 
-    /// Whether there is only this handle.
+    /// Whether this is the only handle.
     pub(super) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
 }
 
-/// How far a histogram has been read, for each thread.
+/// The counts of a histogram that were read last, for each cell.
 #[derive(Clone, Debug, Default)]
 pub struct Seen(Vec<Vec<u32>>);
 
-/// What was recorded in some time.
+/// The distribution of the values that were recorded in some span of time.
 #[derive(Clone, Debug, Default)]
 pub struct Distribution {
     counts: Vec<u64>,
 }
 
 impl Distribution {
-    /// How many values there are.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// What all values come to.
+    /// The sum of all values.
     pub fn sum(&self) -> u64 {
         let sums = self.counts.iter().enumerate().map(|(bucket, count)| middle(bucket) * count);
         sums.fold(0, u64::saturating_add)
     }
 
-    /// Takes in what another has.
+    /// Adds the values of another distribution.
     pub fn add(&mut self, other: &Self) {
         self.counts.resize(BUCKETS, 0);
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
@@ -242,7 +241,7 @@ impl Distribution {
         }
     }
 
-    /// Up to `most` values that stand for all, in order: those at even ranks.
+    /// Up to `most` values that stand for all, in order: the values at equally spaced ranks.
     pub fn samples(&self, most: u64) -> Vec<u64> {
         let count = self.count();
         let many = count.min(most);
@@ -256,14 +255,14 @@ impl Distribution {
                 samples.push(middle(bucket));
             }
         }
-        // What rounding left over.
+        // Rounding may leave the last ones out.
         while let (true, Some(&last)) = ((samples.len() as u64) < many, samples.last()) {
             samples.push(last);
         }
         samples
     }
 
-    /// The value below which a share of all lies; 0 when there is none.
+    /// The value below which this share of all values lies, from 0 to 1; 0 when there are none.
     pub fn quantile(&self, share: f64) -> u64 {
         #[expect(clippy::cast_precision_loss, reason = "a rank needs no 53 bits")]
         let rank = share * self.count() as f64;

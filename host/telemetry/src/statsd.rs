@@ -1,4 +1,4 @@
-//! Sends what was recorded to a StatsD server, on a thread of its own.
+//! The reporter: sends what was recorded to a StatsD server, on a thread of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -9,30 +9,31 @@ use std::time::Duration;
 use super::catalog::Metric;
 use super::destination::Destination;
 use super::line::{self, Dialect, Sampled, Value};
-use super::registry::{Key, Kind, Registry, Series};
+use super::registry::{Kind, Registry, Series, SeriesKey};
 use super::series::Distribution;
 use super::window::{Reading, Window};
 
-/// `[statsd]`, as the reporter needs it.
+/// The settings of the section `[statsd]`, as the reporter needs them.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// `HOST:PORT`, or `unix:PATH`.
+    /// The address: `HOST:PORT`, or `unix:PATH`.
     pub address: String,
-    /// How labels are written.
+    /// The dialect in which lines are written.
     pub dialect: Dialect,
-    /// What every name begins with.
+    /// The prefix of all names.
     pub prefix: String,
-    /// The largest datagram.
+    /// The largest datagram in bytes.
     pub datagram_bytes: usize,
-    /// Between two reports.
+    /// The time between two reports.
     pub interval: Duration,
 }
 
-/// The thread that reports. It ends with its handle.
+/// The handle of the thread that reports; the thread ends with it.
 #[derive(Debug)]
 pub(crate) struct Reporter(Sender<Sender<()>>);
 
-/// Values of one distribution in one report; more are sampled, and say so.
+/// The most values of one distribution in one report; above it they are sampled, and their lines
+/// have the rate.
 const MAX_SAMPLES: u64 = 32;
 
 struct Report {
@@ -40,21 +41,26 @@ struct Report {
     destination: Destination,
     target: Target,
     window: Window,
-    /// Datagrams that could not be sent, as far as they were reported.
+    /// The number of lost datagrams that has been reported.
     lost: u64,
     lost_counter: Option<Series>,
     line: String,
-    /// Lines that go out together.
+    /// The lines of the next datagram.
     datagram: String,
 }
 
 impl Reporter {
-    /// Starts reporting; an error when the address of the target is none.
+    /// Starts the thread that reports.
+    ///
+    /// # Errors
+    ///
+    /// The address of the target is not valid, or the thread cannot be started.
     pub(crate) fn start(registry: Arc<Registry>, target: Target) -> io::Result<Self> {
         let destination = Destination::new(&target.address)?;
-        let lost = Key { name: Metric::StatsdLost.spec().name.to_owned(), labels: Vec::new() };
+        let lost =
+            SeriesKey { name: Metric::StatsdLost.spec().name.to_owned(), labels: Vec::new() };
         let lost_counter = registry.series(lost, Kind::Counter);
-        let (asked, asking) = channel();
+        let (sender, requests) = channel();
         let mut report = Report {
             registry,
             destination,
@@ -65,27 +71,27 @@ impl Reporter {
             line: String::new(),
             datagram: String::new(),
         };
-        thread::Builder::new().name("statsd".to_owned()).spawn(move || report.run(&asking))?;
-        Ok(Self(asked))
+        thread::Builder::new().name("statsd".to_owned()).spawn(move || report.run(&requests))?;
+        Ok(Self(sender))
     }
 
-    /// Reports now; returns once it is sent.
+    /// Reports now, and waits until it is sent, for a second at most.
     pub(crate) fn flush(&self) {
         let (done, reported) = channel();
         if self.0.send(done).is_ok() {
-            // An error when the thread has gone.
+            // An error means that the thread has ended, or is too slow.
             let _ = reported.recv_timeout(Duration::from_secs(1));
         }
     }
 }
 
 impl Report {
-    fn run(&mut self, asking: &Receiver<Sender<()>>) {
+    fn run(&mut self, requests: &Receiver<Sender<()>>) {
         loop {
-            match asking.recv_timeout(self.target.interval) {
+            match requests.recv_timeout(self.target.interval) {
                 Ok(done) => {
                     self.report();
-                    // Whoever asked may have stopped waiting.
+                    // The caller may have stopped waiting.
                     let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => self.report(),
@@ -114,14 +120,14 @@ impl Report {
         let all = self.destination.lost();
         let lost = i64::try_from(all - std::mem::replace(&mut self.lost, all));
         if let (Ok(lost @ 1..), Some(Series::Counter(counter))) = (lost, &self.lost_counter) {
-            // Said with the next report.
+            // The next report has it.
             counter.add(lost);
         }
     }
 
-    /// Some values that stand for all, each divided by `unit`.
+    /// Adds values that stand for all of a distribution, each divided by `unit`.
     #[expect(clippy::cast_precision_loss, reason = "counts and values need no 53 bits")]
-    fn samples(&mut self, key: &Key, sampled: Sampled, all: &Distribution, unit: f64) {
+    fn samples(&mut self, key: &SeriesKey, sampled: Sampled, all: &Distribution, unit: f64) {
         let samples = all.samples(MAX_SAMPLES);
         let rate = samples.len() as f64 / all.count().max(1) as f64;
         for sample in samples {
@@ -129,7 +135,7 @@ impl Report {
         }
     }
 
-    fn emit(&mut self, key: &Key, value: Value<'_>) {
+    fn emit(&mut self, key: &SeriesKey, value: Value<'_>) {
         let labels: Vec<_> = key.labels.iter().map(|(name, v)| (*name, v.as_str())).collect();
         self.line.clear();
         let Target { dialect, prefix, .. } = &self.target;
@@ -144,7 +150,7 @@ impl Report {
         self.datagram.push_str(&self.line);
     }
 
-    /// Sends the lines that are gathered.
+    /// Sends the lines of the datagram, if there are any.
     fn send(&mut self) {
         if !self.datagram.is_empty() {
             self.destination.send(&self.datagram);

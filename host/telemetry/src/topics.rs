@@ -1,62 +1,64 @@
-//! Which topics have most messages.
+//! Counts of messages by topic, for the topics that have most.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::series::{own, shards};
+use super::series::{local_shard, shards};
 
-/// Messages of each topic since the last look. Nothing is counted until
-/// somebody looks.
+/// The number of messages of each topic since the last look. Nothing is counted if nobody will
+/// look.
 #[derive(Debug)]
 pub struct TopicTally(Option<Box<[Shard]>>);
 
-/// What one thread has counted, which nobody else locks but the one who looks.
+/// The counts of one thread. Only the reader locks them, too.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard(Mutex<HashMap<Arc<str>, Tally>>);
 
-/// Messages of one topic.
+/// The number of messages of one topic.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     received: u64,
     delivered: u64,
 }
 
-/// Messages of one topic in one second.
+/// The messages of one topic per second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TopicRate {
     topic: String,
-    /// From clients.
+    /// Messages from clients per second.
     received: f64,
-    /// Of broadcasts, to subscribers.
+    /// Messages of broadcasts to subscribers per second.
     delivered: f64,
 }
 
-/// Topics of one thread between two looks. The half with fewest messages makes room
-/// for further ones, so that any number of topics with a few messages each cannot
-/// hide one with many: what has more than one in `MAX_TOPICS / 2` of all is found.
+/// The most topics of one thread between two looks. At the limit, the half with fewest messages is
+/// forgotten, so that any number of topics with a few messages each cannot hide one with many: a
+/// topic that has more than one in `MAX_TOPICS / 2` of all messages is found.
 const MAX_TOPICS: usize = 4096;
 
 impl TopicTally {
-    /// Counts if somebody will look.
+    /// Counts that are kept if `on`.
     pub fn new(on: bool) -> Self {
         Self(on.then(|| (0..shards()).map(|_| Shard::default()).collect()))
     }
 
-    /// A client's message was handled.
+    /// Counts a client's message that was handled.
     pub fn received(&self, topic: &Arc<str>) {
         self.count(topic, |tally| tally.received += 1);
     }
 
-    /// A broadcast reached so many.
+    /// Counts a broadcast that reached this number of subscribers.
     pub fn delivered(&self, topic: &Arc<str>, subscribers: usize) {
         self.count(topic, |tally| tally.delivered += subscribers as u64);
     }
 
     fn count(&self, topic: &Arc<str>, add: impl FnOnce(&mut Tally)) {
-        let Some(Shard(tallies)) = self.0.as_ref().and_then(|shards| own(shards)) else { return };
+        let Some(Shard(tallies)) = self.0.as_ref().and_then(|shards| local_shard(shards)) else {
+            return;
+        };
         let mut tallies = tallies.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tally) = tallies.get_mut(topic) {
             add(tally);
@@ -68,7 +70,8 @@ impl TopicTally {
         }
     }
 
-    /// The topics with most messages, over so many seconds.
+    /// Takes the counts, and returns the `most` topics with most messages, as rates over this
+    /// number of seconds.
     pub fn take(&self, most: usize, seconds: f64) -> Vec<TopicRate> {
         let mut all: HashMap<Arc<str>, Tally> = HashMap::new();
         for Shard(tallies) in self.0.iter().flatten() {
@@ -99,8 +102,8 @@ impl Tally {
     }
 }
 
-/// Forgets the half with fewest messages, and those that have as few: a walk over all
-/// for each two thousand that are new.
+/// Forgets the half of the topics with fewest messages, and all others with as few: one pass over
+/// all topics for each two thousand new ones.
 fn make_room(tallies: &mut HashMap<Arc<str>, Tally>) {
     let mut messages: Vec<u64> = tallies.values().map(|tally| tally.messages()).collect();
     let middle = messages.len() / 2;

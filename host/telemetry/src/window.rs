@@ -1,46 +1,46 @@
-//! What was recorded since the last look.
+//! Differences: what was recorded since the last reading.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::registry::{Key, Registry, Series};
+use super::registry::{Registry, Series, SeriesKey};
 use super::series::{Distribution, Seen};
 
-/// One who looks, from time to time.
+/// A reader of all series, who remembers the totals of the last reading.
 #[derive(Debug, Default)]
 pub struct Window {
-    totals: HashMap<Arc<Key>, i64>,
-    seen: HashMap<Arc<Key>, Seen>,
+    totals: HashMap<Arc<SeriesKey>, i64>,
+    seen: HashMap<Arc<SeriesKey>, Seen>,
 }
 
-/// What a series has to say.
+/// What a series has recorded since the last reading.
 #[derive(Clone, Debug)]
 pub enum Reading {
-    /// So much was added.
+    /// The number that was added.
     Added(i64),
-    /// It stands so.
+    /// The current value of a level or gauge.
     Level(f64),
-    /// These durations in microseconds were recorded.
+    /// The durations in microseconds that were recorded.
     Timing(Distribution),
-    /// These whole values.
+    /// The whole numbers that were recorded.
     Distribution(Distribution),
-    /// These thousandths.
+    /// The thousandths that were recorded.
     Histogram(Distribution),
 }
 
 impl Window {
-    /// All series to which something was added, and all that have a level. Sets
-    /// have no memory: who takes their values has them alone.
-    pub fn next(&mut self, registry: &Registry) -> Vec<(Arc<Key>, Reading)> {
+    /// Reads all series: those to which something was added, and all that have a level. Sets are
+    /// left out, because only one reader can take their values.
+    pub fn next(&mut self, registry: &Registry) -> Vec<(Arc<SeriesKey>, Reading)> {
         let all = registry.all();
-        // Those that were removed begin anew if they come back.
+        // A series that was removed begins anew if it comes back.
         self.totals.retain(|key, _| all.contains_key(key));
         self.seen.retain(|key, _| all.contains_key(key));
         let read = |(key, series)| Some((Arc::clone(key), self.read(key, series)?));
         all.iter().filter_map(read).collect()
     }
 
-    fn read(&mut self, key: &Arc<Key>, series: &Series) -> Option<Reading> {
+    fn read(&mut self, key: &Arc<SeriesKey>, series: &Series) -> Option<Reading> {
         let mut since = |histogram: &super::series::Histogram| {
             let all = histogram.since(self.seen.entry(Arc::clone(key)).or_default());
             (all.count() > 0).then_some(all)

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use millrace_telemetry::Leaky;
+use millrace_telemetry::LeakyBucket;
 
 use super::limits::OnFaults;
 use super::party::Party;
@@ -35,7 +35,7 @@ pub(super) struct Breaker {
 struct Books {
     hold: Option<Hold>,
     /// Where faults come from; at most [`MAX_SOURCES`].
-    sources: Vec<(u64, Leaky)>,
+    sources: Vec<(u64, LeakyBucket)>,
     /// When the first of these faults was.
     since: Option<Instant>,
 }
@@ -207,20 +207,20 @@ impl Books {
             return faults.add(MAX_FAULTS_OF_SOURCE, now);
         }
         if self.sources.len() >= MAX_SOURCES {
-            let level = |(_, faults): &(u64, Leaky)| faults.level(now);
-            let order = |a: &(usize, &(u64, Leaky)), b: &(usize, &(u64, Leaky))| {
+            let level = |(_, faults): &(u64, LeakyBucket)| faults.level(now);
+            let order = |a: &(usize, &(u64, LeakyBucket)), b: &(usize, &(u64, LeakyBucket))| {
                 level(a.1).total_cmp(&level(b.1))
             };
             if let Some((least, _)) = self.sources.iter().enumerate().min_by(order) {
                 self.sources.swap_remove(least);
             }
         }
-        self.sources.push((source, Leaky::at(1.0, now)));
+        self.sources.push((source, LeakyBucket::at(1.0, now)));
     }
 
     fn has_faulted(&self, source: u64, now: Instant) -> bool {
         let of_source =
-            |(known, faults): &(u64, Leaky)| *known == source && faults.since(now) < FORGIVEN;
+            |(known, faults): &(u64, LeakyBucket)| *known == source && faults.since(now) < FORGIVEN;
         self.sources.iter().any(of_source)
     }
 

@@ -328,7 +328,7 @@ mod tests {
     use millrace_telemetry::{Metric, Metrics};
 
     fn settings(grants: Grants) -> (Settings, Metrics) {
-        let metrics = Metrics::kept();
+        let metrics = Metrics::in_process();
         let http = crate::egress::EgressConfig::default();
         let settings = Settings::new("relay".to_owned(), Default::default(), http, metrics.clone());
         (settings.with_grants(grants), metrics)

@@ -6,67 +6,67 @@ use crate::egress::EgressConfig;
 /// About 0.1 seconds of computing.
 const FUEL: u64 = 200_000_000;
 
-/// Parsing JSON takes some tens of units a byte.
+/// Parsing JSON takes some tens of units for each byte.
 const FUEL_PER_BYTE: u64 = 100;
 
-/// Half a millisecond in which a pipeline stands still; `fair` takes a hundredth of it.
+/// About half a millisecond, in which the pipeline stands still; `fair` takes a hundredth of it.
 const DISPATCHER_FUEL: u64 = 1_000_000;
 
-/// A microsecond: those that come with the server take a tenth of it.
+/// About a microsecond; the dispatchers that come with the server take a tenth of it.
 const DISPATCHER_FUEL_PER_ROW: u64 = 2_000;
 
 /// A Rust plugin starts with little more than 1 MiB.
 const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Rust plugins keep large values in linear memory and need a tenth of it; interpreters
-/// need most of it.
+/// Rust plugins keep large values in linear memory and need a tenth of it; interpreters need most
+/// of it.
 const MAX_STACK_BYTES: usize = 192 * 1024;
 
-/// Room for the largest sixteen at once, or for all instances that need little.
+/// Sixteen instances of the largest size at once, or all instances if they need little.
 const MAX_TOTAL_MEMORY_BYTES: usize = 1024 * 1024 * 1024;
 
-/// Assigns are copied in and out of each call: larger state belongs elsewhere.
+/// Assigns are copied in and out of each call; larger state belongs elsewhere.
 const MAX_ASSIGNS_BYTES: usize = 64 * 1024;
 
-/// More than a handler for one message has a use for.
+/// More than a handler of one message needs.
 const MAX_EFFECTS: usize = 256;
 
-/// Fits an answer of the size of the largest message a client may send.
+/// Enough for an answer as large as the largest message of a client.
 const MAX_EFFECT_BYTES: usize = 16 * 1024 * 1024;
 
-/// More than a handler for one message has to say.
+/// More than a handler of one message has to measure.
 const MAX_METRICS: usize = 256;
 
-/// Calls and tasks of one plugin at the same time; further ones wait. An
-/// instance at rest is about 50 KiB, and one that waits in a call as much.
+/// Calls and tasks of one plugin at the same time; further ones wait. An idle instance takes about
+/// 50 KiB, and one that waits in a call as much.
 const MAX_INSTANCES: u32 = 2_048;
 
-/// Making one for each call costs more than the call: it is for those whose users
-/// must not share memory.
+/// An instance for each call costs more than the call itself; it is for plugins whose users must
+/// not share memory.
 const FRESH_INSTANCES: bool = false;
 
 /// As in Phoenix: a channel handles one message after the other.
 const MAX_CONCURRENCY: usize = 1;
 
-/// As long as phoenix.js waits for an answer before it tries again.
+/// The time that phoenix.js waits for an answer before it tries again.
 const JOIN_TIMEOUT_MS: u64 = 10_000;
 
-/// Longer than any client waits, so that only what hangs is cut off.
+/// Longer than any client waits, so that only calls that hang are cut off.
 const CALL_TIMEOUT_MS: u64 = 30_000;
 
-/// Tasks are for what takes long.
+/// Longer than a call, because tasks are for work that takes long.
 const TASK_TIMEOUT_MS: u64 = 60_000;
 
 /// Tasks of one plugin; those above `MAX_INSTANCES` wait.
 const MAX_TASKS: usize = 10_000;
 
-/// Longer than servers that will answer take.
+/// Longer than a server takes that answers at all.
 const HTTP_TIMEOUT_MS: u64 = 10_000;
 
-/// Of a request's and of a response's body: what an API has to say.
+/// The bodies of requests and of responses: as large as an API's usually are.
 const HTTP_BODY_BYTES: usize = 1024 * 1024;
 
-/// Requests of one plugin at the same time: more only wait at the other end.
+/// Requests of one plugin at the same time; more would only wait at the other end.
 const HTTP_MAX_CONCURRENT: usize = 256;
 
 /// Some hundred versions of plugins.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use millrace_session::channel::{NotARef, RefKey, SocketRef, Unsealed};
-use millrace_telemetry::{Metric, Metrics, Passed, PluginMeters, Seldom};
+use millrace_telemetry::{LogLimiter, Metric, Metrics, Passed, PluginMeters};
 use tracing::warn;
 
 use super::grants::{Denied, Grants, Need};
@@ -34,11 +34,11 @@ pub struct Settings {
     /// Seals socket refs; without it, it is given none.
     refs: Option<RefKey>,
     /// Its lines about what is no client's message: events, above all.
-    own_lines: Seldom,
+    own_lines: LogLimiter,
     /// All its lines.
-    lines: Seldom,
+    lines: LogLimiter,
     /// Those about what is withheld from it.
-    withheld: Seldom,
+    withheld: LogLimiter,
 }
 
 /// Enough to see what is wrong; one request may bring ten thousand events that fail.
@@ -61,9 +61,9 @@ impl Settings {
     ) -> Self {
         let meters = Arc::new(PluginMeters::new(&metrics, &name));
         let (egress, grants) = (Egress::new(&name, http), Grants::default());
-        let own_lines = Seldom::per_second(OWN_LINES_PER_SECOND);
-        let lines = Seldom::per_second(LINES_PER_SECOND);
-        let withheld = Seldom::per_second(WITHHELD_LINES_PER_SECOND);
+        let own_lines = LogLimiter::per_second(OWN_LINES_PER_SECOND);
+        let lines = LogLimiter::per_second(LINES_PER_SECOND);
+        let withheld = LogLimiter::per_second(WITHHELD_LINES_PER_SECOND);
         let (is_limited, refs) = (false, None);
         Self {
             name,
@@ -110,7 +110,7 @@ impl Settings {
     /// The same beside a server that listens on these ports itself.
     #[must_use]
     pub fn beside(self, own_ports: OwnPorts) -> Self {
-        Self { egress: self.egress.beside(own_ports), ..self }
+        Self { egress: self.egress.with_own_ports(own_ports), ..self }
     }
 
     /// The same on a server that seals socket refs with this key.

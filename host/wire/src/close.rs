@@ -1,7 +1,7 @@
-//! Why the server closes a connection, and the WebSocket close code for it.
+//! Reasons why the server closes a connection, and the WebSocket close code of each.
 
-/// Why the server closes a connection. Each has its close code; none is 1000,
-/// because phoenix.js stays away for good after a 1000.
+/// The reason why the server closes a connection, with its close code. None is 1000, because
+/// phoenix.js does not reconnect after a 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// The user was disconnected on purpose: 1001.
@@ -12,16 +12,15 @@ pub enum CloseReason {
     Idle,
     /// A message did not come whole in time (`socket.message_timeout_ms`): 1002.
     Unfinished,
-    /// A text frame that is not UTF-8: 1007.
+    /// A message was not received completely within `socket.message_timeout_ms`: 1002.
     InvalidUtf8,
-    /// A frame that is no message of the Phoenix protocol: 1007.
+    /// A text frame was not UTF-8: 1007.
     Malformed,
-    /// A message over `socket.max_frame_bytes`: 1009.
+    /// A frame was no message of the Phoenix protocol: 1007.
     TooBig,
-    /// The server is stopping or restarting; come back: 1012.
+    /// A message was larger than `socket.max_frame_bytes`: 1009.
     Restarting,
-    /// More than `socket.outbox_bytes` wait for a client that does not read, or it has
-    /// read nothing for `socket.read_timeout_ms`: 1013.
+    /// The server is stopping or restarting, and the client may connect again: 1012.
     Overloaded,
     /// The server has no memory for a large message (`memory.max_bytes`): 1013.
     OutOfMemory,
@@ -41,7 +40,7 @@ impl CloseReason {
         }
     }
 
-    /// One word for metrics.
+    /// The reason as one word, which metrics have as a label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,7 +57,7 @@ impl CloseReason {
         }
     }
 
-    /// The reason sent with the code when there is nothing more exact to say.
+    /// The text that is sent with the code when there is nothing more exact to say.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

@@ -7,9 +7,9 @@ use tungstenite::Utf8Bytes;
 /// encoded once and handed to every subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Opcode 1.
+    /// A text frame, opcode 1 (RFC 6455).
     Text(Utf8Bytes),
-    /// Opcode 2.
+    /// A binary frame, opcode 2.
     Binary(Bytes),
 }
 
@@ -23,7 +23,7 @@ impl Frame {
         }
     }
 
-    /// Whether there is no payload at all.
+    /// Whether the payload has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

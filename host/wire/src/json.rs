@@ -5,15 +5,16 @@ use std::fmt::Write;
 use super::DecodeError;
 use super::scan::{Scanner, plain_prefix};
 
-/// Whether `text` is exactly one JSON text (RFC 8259) that every parser can read.
+/// Whether `text` is exactly one JSON text (RFC 8259) that every parser can read: [`json_problem`]
+/// finds nothing wrong with it.
 #[must_use]
 pub fn is_json(text: &str) -> bool {
     let mut scanner = Scanner::new(text);
     scanner.value().is_ok() && scanner.peek().is_none() && scanner.take_flaw().is_none()
 }
 
-/// What is wrong with a text that [`is_json`] refuses, and what would be right; `None` if
-/// nothing is.
+/// What is wrong with a text that [`is_json`] refuses, and what would be right; `None` for a text
+/// that it accepts.
 #[must_use]
 pub fn json_problem(text: &str) -> Option<String> {
     let mut scanner = Scanner::new(text);

@@ -1,4 +1,4 @@
-//! What a frame carries.
+//! Messages: what a frame means, whatever version it is written in.
 
 use std::borrow::Cow;
 
@@ -10,22 +10,22 @@ use super::Ref;
 /// A message from the client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message<'a> {
-    /// The join this message belongs to, as far as the client says.
+    /// The ref of the join this message belongs to, as the client gives it.
     pub join_ref: Option<Ref>,
-    /// What a reply must carry.
+    /// The message's ref, which its reply carries again.
     pub reference: Option<Ref>,
     /// The topic, for example `room:lobby`.
     pub topic: Cow<'a, str>,
     /// The event, for example `phx_join` or `new_msg`; at most 255 bytes.
     pub event: Cow<'a, str>,
-    /// Shares the bytes of the frame.
+    /// The payload, which shares the memory of the frame.
     pub payload: Payload,
-    /// Why nobody gets the payload, if so: it is JSON that many parsers refuse. Its sender
-    /// is told.
+    /// What is wrong with a payload that is JSON and yet refused by many parsers. No plugin gets
+    /// such a payload; its sender is told this text.
     pub problem: Option<Box<str>>,
 }
 
-/// What a message carries, passed on as it is.
+/// A message's payload, passed on unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// One valid JSON text.
@@ -51,7 +51,8 @@ impl Payload {
         Self::Json(text.into())
     }
 
-    /// As [`Self::reason`], with the time after which trying again is worth it.
+    /// As [`Self::reason`], with a second key `retry_after_ms`: the time in milliseconds after
+    /// which another attempt makes sense.
     #[must_use]
     pub fn retry(reason: &str, retry_after_ms: u64) -> Self {
         let mut text = String::from("{\"reason\":");
@@ -60,7 +61,7 @@ impl Payload {
         Self::Json(text.into())
     }
 
-    /// Size in bytes.
+    /// The payload's size in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -85,11 +86,11 @@ impl Payload {
     }
 }
 
-/// Longer events are refused as malformed, whatever the version: one is kept as long
-/// as it is measured, and binary frames have room for no more either.
+/// The limit of an event in bytes. A longer one makes its frame malformed in every version: events
+/// are kept as long as they are measured, and binary frames have room for no more.
 const MAX_EVENT_BYTES: usize = 255;
 
-/// An event of a text frame, if it is short enough.
+/// The event of a text frame, or an error if it is longer than [`MAX_EVENT_BYTES`].
 pub(super) fn checked_event(event: Cow<'_, str>) -> Result<Cow<'_, str>, DecodeError> {
     match event.len() {
         0..=MAX_EVENT_BYTES => Ok(event),
@@ -105,18 +106,18 @@ pub(super) fn checked_event(event: Cow<'_, str>) -> Result<Cow<'_, str>, DecodeE
 #[error("malformed frame: {0}")]
 pub struct DecodeError(pub(super) String);
 
-/// A message that the chosen format has no room for.
+/// A message that the client's protocol version cannot express.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Version 1 has no binary frames.
+    /// Protocol version 1 has no binary frames.
     #[error("a binary payload needs a client of protocol version 2.0.0")]
     BinaryInV1,
     /// The header of a binary frame holds at most 255 bytes of each part.
     #[error("the {part} of a binary frame may have 255 bytes, found {len}")]
     TooLong {
-        /// Which part of the header.
+        /// The name of the header's part, for example `topic`.
         part: &'static str,
-        /// Its size in bytes.
+        /// The part's size in bytes.
         len: usize,
     },
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::scan::Scanner;
 
-/// Where something is in a JSON text: `/user/id`.
+/// A JSON pointer: where something is in a JSON text, for example `/user/id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer(Vec<String>);
 
@@ -14,7 +14,12 @@ pub struct Pointer(Vec<String>);
 pub struct PointerError(String);
 
 impl Pointer {
-    /// Reads a pointer other than the empty one, which leads to the whole text.
+    /// Reads a pointer.
+    ///
+    /// # Errors
+    ///
+    /// The text does not begin with `/`. That refuses the empty pointer, too, which would lead to
+    /// the whole text.
     pub fn parse(text: &str) -> Result<Self, PointerError> {
         let Some(steps) = text.strip_prefix('/') else {
             return Err(PointerError(text.to_owned()));
@@ -23,8 +28,8 @@ impl Pointer {
         Ok(Self(steps.split('/').map(step).collect()))
     }
 
-    /// The text of what is there; `None` too for what is no JSON. Of several members of one
-    /// name, the last counts.
+    /// The JSON text of the value that the pointer leads to. `None` if there is none, or if `json`
+    /// is no JSON. Of several members with the same name, the last counts.
     pub fn find<'a>(&self, json: &'a str) -> Option<&'a str> {
         let mut whole = Scanner::new(json);
         let mut found = whole.value().ok()?;
@@ -37,8 +42,8 @@ impl Pointer {
         Some(found)
     }
 
-    /// The string, number or truth that is there: a string's text, and numbers as they are
-    /// written, so that two that differ stay two.
+    /// The string, number or boolean that the pointer leads to: a string's text, and a number as it
+    /// is written, so that two numbers that are written differently stay different.
     pub fn text<'a>(&self, json: &'a str) -> Option<Cow<'a, str>> {
         let found = self.find(json)?;
         match found.as_bytes().first()? {
@@ -49,13 +54,13 @@ impl Pointer {
     }
 }
 
-/// One step into a valid JSON text.
+/// The value one step into a valid JSON text.
 fn below<'a>(json: &'a str, step: &str) -> Option<&'a str> {
     let mut scanner = Scanner::new(json);
     if scanner.eat(b'{') {
         return member(scanner, step);
     }
-    // An index has no sign, and no zero in front.
+    // RFC 6901: an index has no sign, and no leading zero.
     let is_index = step == "0" || (!step.starts_with('0') && step.bytes().all(is_digit));
     let index: usize = step.parse().ok().filter(|_| is_index)?;
     scanner.eat(b'[').then(|| element(scanner, index)).flatten()
@@ -87,8 +92,8 @@ fn element(mut array: Scanner<'_>, index: usize) -> Option<&str> {
     array.value().ok()
 }
 
-/// The text of a string in quotes. One with half of a surrogate pair has none: it is taken
-/// as it is written, so that it is told apart from others all the same.
+/// The text of a string in quotes. A string with half of a surrogate pair has no text: what is
+/// written between the quotes is taken instead, so that it still differs from other strings.
 fn unquoted(quoted: &str) -> Cow<'_, str> {
     let written = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let written = written.unwrap_or(quoted);

@@ -11,13 +11,16 @@ use super::{DecodeError, json};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ref(SmolStr);
 
-/// Longer refs are refused as malformed: a join ref is kept as long as its
-/// channel lives, and the binary format has room for no more either.
+/// The limit of a ref in bytes. A longer one makes its frame malformed: a join ref is kept as long
+/// as its channel lives, and the binary format has room for no more.
 const MAX_REF_BYTES: usize = 255;
 
 impl Ref {
-    /// Takes a ref from its JSON text. `Ok(None)` for `null`; an error for an
-    /// object, an array or more than 255 bytes.
+    /// Takes a ref from its JSON text; `Ok(None)` for `null`.
+    ///
+    /// # Errors
+    ///
+    /// The text is an object or an array, or has more than 255 bytes.
     pub fn from_json(raw: &str) -> Result<Option<Self>, DecodeError> {
         match raw.as_bytes().first() {
             Some(b'n') => Ok(None),
@@ -32,7 +35,7 @@ impl Ref {
         }
     }
 
-    /// Takes a ref from the header of a binary frame; empty means none.
+    /// Takes a ref from the header of a binary frame; an empty part means that there is none.
     pub(super) fn from_header(text: &str) -> Option<Self> {
         if text.is_empty() {
             return None;
@@ -42,14 +45,14 @@ impl Ref {
         Some(Self(SmolStr::new(quoted)))
     }
 
-    /// The JSON text.
+    /// The ref's JSON text.
     #[must_use]
     pub fn as_json(&self) -> &str {
         &self.0
     }
 
-    /// The text in the header of a binary frame: a string without its quotes,
-    /// anything else as its JSON text.
+    /// The ref as the header of a binary frame has it: a string without its quotes, and anything
+    /// else as its JSON text.
     pub(super) fn to_header(&self) -> SmolStr {
         let string = self.0.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         match string {

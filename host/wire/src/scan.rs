@@ -1,24 +1,23 @@
-//! Reads past JSON values without building them.
+//! A scanner that reads past JSON values without building them.
 //!
-//! Every payload is checked once on its way in and once on its way out of a
-//! plugin, so this is on the path of every message. It accepts exactly what
-//! `serde_json` accepts, and takes a quarter of the instructions. What is JSON and yet
-//! refused by many parsers is noted on the way: see [`Flaw`].
+//! Every payload is checked once on its way in and once on its way out of a plugin, so this is on
+//! the path of every message. It accepts exactly what `serde_json` accepts, with a quarter of the
+//! instructions. JSON that many parsers refuse is noted on the way: see [`Flaw`].
 
 use std::borrow::Cow;
 
 use super::DecodeError;
 
-/// A place in a JSON text.
+/// A JSON text, and the place in it up to which it has been read.
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
-    /// The first that was read past.
+    /// The first flaw in what was read, until it is taken.
     flaw: Option<Flaw>,
 }
 
-/// What the grammar of JSON allows and what no text or number stands for (RFC 8259,
-/// sections 6 and 8.2). Parsers differ in it, and many refuse all of a text that has one.
+/// A part of a text that the grammar of JSON allows, and that stands for no character or number
+/// (RFC 8259, sections 6 and 8.2). Parsers treat it differently, and many refuse the whole text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
     kind: FlawKind,
@@ -27,9 +26,9 @@ pub(super) struct Flaw {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FlawKind {
-    /// The escape of half of a surrogate pair.
+    /// An escape that is half of a surrogate pair.
     Surrogate,
-    /// A number beyond those of 64-bit floats.
+    /// A number outside the range of 64-bit floats.
     Number,
 }
 
@@ -38,17 +37,17 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0, flaw: None }
     }
 
-    /// The first flaw of what was read past, if there is one; it is forgotten then.
+    /// Takes the first flaw in what was read, if there was one; the scanner then has none.
     #[inline]
     pub(super) fn take_flaw(&mut self) -> Option<Flaw> {
         self.flaw.take()
     }
 
-    /// The next byte that is no whitespace; it is not read past.
+    /// The next byte that is no whitespace; the scanner stays in front of it.
     #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
         let byte = self.byte();
-        // All whitespace is below.
+        // All whitespace is below the space, or is the space.
         if byte.is_some_and(|byte| byte > b' ') { byte } else { self.peek_behind_whitespace() }
     }
 
@@ -60,14 +59,14 @@ impl<'a> Scanner<'a> {
         self.byte()
     }
 
-    /// Reads past `byte` if it is the next that is no whitespace.
+    /// Reads past `byte` if it is the next byte that is no whitespace; whether it was.
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    /// The text of the next value, whatever it is.
+    /// Reads past the next value, of any type, and returns its text.
     pub(super) fn value(&mut self) -> Result<&'a str, DecodeError> {
         self.peek();
         let start = self.at;
@@ -77,7 +76,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The next value, which has to be a string.
+    /// Reads the next value, which must be a string.
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         if !self.eat(b'"') {
             return Err(self.expected("a string"));
@@ -86,14 +85,14 @@ impl<'a> Scanner<'a> {
         let escaped = self.skip_string().map_err(|Expected(expected)| self.expected(expected))?;
         if escaped {
             let quoted = self.text.get(start - 1..self.at).unwrap_or_default();
-            // What is left to find wrong is half of a surrogate pair.
+            // The only mistake left to find is half of a surrogate pair.
             let text = serde_json::from_str(quoted).map_err(|e| DecodeError(e.to_string()))?;
             return Ok(Cow::Owned(text));
         }
         Ok(Cow::Borrowed(self.text.get(start..self.at - 1).unwrap_or_default()))
     }
 
-    /// An error at this place.
+    /// An error that says what was expected at this place, and what was found.
     pub(super) fn expected(&self, expected: &str) -> DecodeError {
         let found = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
             Some(found) => format!("{found:?}"),
@@ -135,7 +134,7 @@ impl<'a> Scanner<'a> {
                 Some(b'n') => self.skip_word("null")?,
                 _ => return Err(Expected("a JSON value")),
             }
-            // After a value: the next one of its container, or the end of it.
+            // After a value comes the next one of its container, or the container's end.
             loop {
                 let Some(in_object) = open.last() else { return Ok(()) };
                 match (self.peek(), in_object) {
@@ -167,8 +166,7 @@ impl<'a> Scanner<'a> {
         if self.eat(b':') { Ok(()) } else { Err(Expected("':'")) }
     }
 
-    /// From after the opening quote to after the closing one; whether there
-    /// are escapes in between.
+    /// Reads past a string whose opening quote was read; whether it has escapes.
     fn skip_string(&mut self) -> Result<bool, Expected> {
         self.skip_plain();
         if self.byte() == Some(b'"') {
@@ -178,7 +176,7 @@ impl<'a> Scanner<'a> {
         self.skip_escaped_string().map(|()| true)
     }
 
-    /// The same from the first escape on.
+    /// The rest of [`Self::skip_string`], from the first escape on.
     #[inline(never)]
     fn skip_escaped_string(&mut self) -> Result<(), Expected> {
         loop {
@@ -197,7 +195,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// To the first byte that does not stand for itself in a string.
+    /// Reads up to the first byte that does not stand for itself in a string.
     #[inline]
     fn skip_plain(&mut self) {
         let bytes = self.text.as_bytes();
@@ -235,8 +233,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Reads past the other half of a surrogate pair of which one was read, and notes it if
-    /// there is none.
+    /// Reads past the second half of a surrogate pair whose first half, `unit`, was read; notes a
+    /// flaw if there is no such half.
     #[cold]
     fn skip_pair(&mut self, unit: u32) {
         let rest = self.text.get(self.at..).unwrap_or_default();
@@ -283,7 +281,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Notes a number that was read past if no float is as large.
+    /// Notes a flaw if the number from `start` to here is outside the range of 64-bit floats.
     #[cold]
     fn check_range(&mut self, start: usize) {
         let number = self.text.get(start..self.at).and_then(|text| text.parse::<f64>().ok());
@@ -310,16 +308,16 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// What is no character of its own, but half of one: first the high ones, then the low.
+/// Code units that are only half of a character: first the high surrogates, then the low ones.
 const SURROGATES: std::ops::Range<u32> = 0xd800..0xe000;
 const LOW_SURROGATE: u32 = 0xdc00;
-/// `\u` and four digits.
+/// The size of an escape in bytes: `\u` and four digits.
 const ESCAPE_BYTES: usize = 6;
-/// As many digits are always in the range of a 64-bit float.
+/// A number with at most as many digits is always in the range of a 64-bit float.
 const MAX_FINITE_DIGITS: usize = 308;
 
 impl Flaw {
-    /// What is wrong with `text`, in which it was found, and what would be right.
+    /// What is wrong with `text`, in which the flaw was found, and what would be right.
     pub(super) fn describe(self, text: &str) -> String {
         let Self { kind, at } = self;
         match kind {
@@ -336,16 +334,16 @@ impl Flaw {
     }
 }
 
-/// What should have been at this place.
+/// What was expected at the scanner's place.
 struct Expected(&'static str);
 
-/// Which containers are open, a bit each: objects are set.
+/// The containers that are open, one bit each: 1 for an object, 0 for an array.
 #[derive(Default)]
 struct Containers {
-    /// The last `depth % 64` of them, or 64.
+    /// The innermost `depth % 64` containers, or 64 of them.
     bits: u64,
     depth: usize,
-    /// The others, 64 in each.
+    /// The other containers, 64 in each element.
     outer: Vec<u64>,
 }
 
@@ -371,21 +369,22 @@ impl Containers {
     }
 }
 
-/// How many bytes stand for themselves inside a JSON string: up to the first
-/// quote, backslash or control character. Eight at a time.
+/// How many bytes of a text stand for themselves inside a JSON string: those before the first
+/// quote, backslash or control character. Eight bytes are looked at together.
 pub(super) fn plain_prefix(text: &str) -> usize {
     let mut scanner = Scanner::new(text);
     scanner.skip_plain();
     scanner.at
 }
 
-/// Not zero if one of eight bytes does not stand for itself in a string; the lowest bit
-/// that is set is then the highest of the first such byte.
+/// Finds the bytes of a word that do not stand for themselves in a JSON string. 0 if there are
+/// none; otherwise the lowest bit that is set is the highest bit of the first such byte.
 #[inline]
 fn special(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
-    // A byte that is below another, both less than 0x80, borrows from its high bit.
+    // A byte below another one, both less than 0x80, borrows from its high bit when that is
+    // subtracted from it.
     let quotes = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
     let backslashes = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
     let controls = word.wrapping_sub(ONES * 0x20);

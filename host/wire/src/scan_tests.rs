@@ -12,7 +12,7 @@ fn serde_accepts(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Texts made of the pieces JSON is made of, most of them wrong somewhere.
+/// Texts made of pieces of JSON; most of them are wrong somewhere.
 fn pieces() -> impl Strategy<Value = String> {
     const PIECES: &[&str] = &[
         "{",
@@ -52,7 +52,7 @@ fn pieces() -> impl Strategy<Value = String> {
         .prop_map(|pieces| pieces.concat())
 }
 
-/// Valid values, nested.
+/// Nested values that are valid.
 fn values() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -111,7 +111,7 @@ fn half_a_surrogate_pair_is_no_string() {
     assert!(Scanner::new(r#""\ud800""#).string().is_err());
 }
 
-/// Where the first flaw of a value is.
+/// The place of the first flaw in a value.
 fn flaw(text: &str) -> Option<usize> {
     let mut scanner = Scanner::new(text);
     scanner.value().unwrap();
@@ -141,7 +141,7 @@ fn what_many_parsers_refuse_is_noted() {
 }
 
 proptest! {
-    /// `serde_json` refuses them when it makes values of them.
+    /// `serde_json` refuses flaws when it builds values.
     #[test]
     fn what_has_no_flaw_can_be_read(text in pieces()) {
         if accepts(&text) {

@@ -1,4 +1,4 @@
-//! The two protocol versions behind one face.
+//! The serializer: one interface to both versions of the protocol.
 
 use super::{DecodeError, EncodeError, Frame, Message, Payload, Ref, v1_json, v2_binary, v2_json};
 
@@ -12,8 +12,8 @@ pub enum Serializer {
 }
 
 impl Serializer {
-    /// The serializer for the `vsn` parameter: a full version number, 1.0.x or
-    /// 2.0.x. `None` for every other.
+    /// The serializer for the `vsn` parameter of a client's URL: a full version number, 1.0.x or
+    /// 2.0.x. `None` for every other text.
     #[must_use]
     pub fn for_vsn(vsn: &str) -> Option<Self> {
         let version = semver::Version::parse(vsn).ok()?;
@@ -24,8 +24,12 @@ impl Serializer {
         }
     }
 
-    /// Takes a client's frame apart. The message borrows from the frame; its
-    /// payload shares the frame's bytes.
+    /// Decodes a client's frame. The message borrows from the frame; its payload shares the frame's
+    /// bytes.
+    ///
+    /// # Errors
+    ///
+    /// The frame is no message of this version. The error's text is meant for the client.
     pub fn decode(self, frame: &Frame) -> Result<Message<'_>, DecodeError> {
         match (self, frame) {
             (Self::V1, Frame::Text(text)) => v1_json::decode(text),
@@ -37,7 +41,12 @@ impl Serializer {
         }
     }
 
-    /// An answer to a message.
+    /// Encodes a reply to a message.
+    ///
+    /// # Errors
+    ///
+    /// The payload is binary, and version 1 has no binary frames or a part of the header is longer
+    /// than 255 bytes. The same holds for [`Self::push`] and [`Self::broadcast`].
     pub fn reply(
         self,
         join_ref: Option<&Ref>,
@@ -58,7 +67,7 @@ impl Serializer {
         }
     }
 
-    /// A message to one channel.
+    /// Encodes a message to one channel of one client.
     pub fn push(
         self,
         join_ref: Option<&Ref>,
@@ -76,7 +85,7 @@ impl Serializer {
         }
     }
 
-    /// A message to every subscriber of a topic: the same for all of them.
+    /// Encodes a message to every subscriber of a topic; the frame is the same for all of them.
     pub fn broadcast(
         self,
         topic: &str,
@@ -89,8 +98,8 @@ impl Serializer {
         }
     }
 
-    /// The end of a channel, `phx_close` or `phx_error`: ref and join ref are
-    /// both the join ref.
+    /// Encodes the end of a channel, `phx_close` or `phx_error`: both its ref and its join ref are
+    /// the join ref, as in Phoenix.
     #[must_use]
     pub fn channel_end(
         self,

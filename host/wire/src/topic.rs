@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// Longer topics cannot be joined: a topic is kept by every subscription, and
-/// binary frames have room for no more.
+/// The limit of a topic in bytes; a longer one cannot be joined. Every subscription keeps its
+/// topic, and binary frames have room for no more.
 pub const MAX_TOPIC_BYTES: usize = 255;
 
-/// Why no plugin has a part in a topic, serves it, subscribes to it or broadcasts on it, if
-/// so it is.
+/// Why plugins may not use a topic: not serve it, subscribe to it or broadcast on it. `None` for a
+/// topic that they may use.
 pub fn reserved(topic: &str) -> Option<&'static str> {
     match topic {
         "phoenix" => Some("is reserved for heartbeats"),
@@ -17,20 +17,20 @@ pub fn reserved(topic: &str) -> Option<&'static str> {
     }
 }
 
-/// What the topics of the operators' pages begin with.
+/// The prefix of the topics of the operators' pages.
 const OPERATORS: &str = "millrace:";
 
-/// Which topics a channel serves: `lobby` (exactly that) or `room:*` (all that
+/// A pattern of the topics that a channel serves: `lobby` (that topic) or `room:*` (all topics that
 /// begin with `room:`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TopicPattern {
     /// The topic itself.
     Exact(String),
-    /// What stands before the `*`.
+    /// The prefix that stands before the `*`.
     Prefix(String),
 }
 
-/// Why a text is no topic pattern.
+/// The error for a text that is no topic pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("topic pattern {found:?} {problem}")]
 pub struct TopicPatternError {
@@ -39,8 +39,12 @@ pub struct TopicPatternError {
 }
 
 impl TopicPattern {
-    /// Reads a pattern. Errors: empty, `*` anywhere but at the end, more than
-    /// 255 bytes, or reserved: `phoenix`, and what begins with `millrace:`.
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    ///
+    /// The text is empty, has a `*` anywhere but at its end, has more than 255 bytes, or is
+    /// reserved: `phoenix`, and all that begins with `millrace:`.
     pub fn parse(text: &str) -> Result<Self, TopicPatternError> {
         let error = |problem| Err(TopicPatternError { found: text.to_owned(), problem });
         let (prefix, star) = match text.strip_suffix('*') {
@@ -71,8 +75,9 @@ impl TopicPattern {
         }
     }
 
-    /// Of two patterns that match a topic, the more specific one has the larger: a topic
-    /// itself, or else the longer beginning.
+    /// How specific the pattern is, to be compared: of two patterns that match a topic, the more
+    /// specific one has the larger value. An exact topic is above any prefix, a longer prefix above
+    /// a shorter one.
     pub fn specificity(&self) -> (bool, usize) {
         match self {
             Self::Exact(exact) => (true, exact.len()),

@@ -12,7 +12,7 @@ use super::scan::Scanner;
 use super::v2_json::share;
 use super::{DecodeError, Frame, Message, Ref};
 
-/// What a frame has.
+/// The keys that a message must have, for error texts.
 const KEYS: &str = r#"{"topic", "event", "payload", "ref"}"#;
 
 /// Reads one object. `topic`, `event`, `payload` and `ref` must be there,
@@ -38,7 +38,7 @@ pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
     })
 }
 
-/// What is wrong with an object that is no message, in words of its keys.
+/// What is wrong with an object that is no message, said in terms of the protocol's keys.
 fn problem(text: &str, error: &serde_json::Error) -> DecodeError {
     let said = error.to_string();
     let key_after = |before| said.strip_prefix(before).and_then(|rest| rest.split('`').next());

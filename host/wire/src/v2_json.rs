@@ -25,14 +25,14 @@ pub(super) fn decode(text: &Utf8Bytes) -> Result<Message<'_>, DecodeError> {
     Ok(Message { join_ref, reference, topic, event, payload, problem })
 }
 
-/// An array that is being read.
+/// An array that is being read, one element at a time.
 struct Array<'a> {
     scanner: Scanner<'a>,
     elements: usize,
 }
 
 impl<'a> Array<'a> {
-    /// The next element, which has to be there.
+    /// Reads the next element with `read`; an error if the array has no more.
     fn next<T>(
         &mut self,
         read: impl FnOnce(&mut Scanner<'a>) -> Result<T, DecodeError>,
@@ -45,7 +45,7 @@ impl<'a> Array<'a> {
         read(&mut self.scanner)
     }
 
-    /// Reads past the rest of the array, and of the frame.
+    /// Reads past the rest of the array, which must end the frame.
     fn end(mut self) -> Result<(), DecodeError> {
         while self.scanner.eat(b',') {
             self.scanner.value()?;
@@ -60,7 +60,7 @@ impl<'a> Array<'a> {
     }
 }
 
-/// The part of a frame that `raw` borrows, without a copy.
+/// The payload `raw`, a part of the frame `text`, without a copy.
 pub(super) fn share(text: &Utf8Bytes, raw: &str) -> Payload {
     let frame: &Bytes = text.as_ref();
     let slice = frame.slice_ref(raw.as_bytes());
@@ -103,9 +103,9 @@ pub(super) fn message(
     out.into()
 }
 
-/// Everything up to the topic, with room for `rest` more bytes. Exactly what
-/// a frame without escapes takes: text with room to spare is shared at the
-/// price of another allocation.
+/// Begins a frame: everything up to the topic, with room for `rest` more bytes. A frame without
+/// escapes fills the memory exactly: a text with room to spare would be allocated once more when it
+/// is shared.
 fn head(join_ref: Option<&Ref>, reference: Option<&Ref>, topic: &str, rest: usize) -> String {
     let join_ref = join_ref.map_or("null", Ref::as_json);
     let reference = reference.map_or("null", Ref::as_json);

@@ -23,7 +23,7 @@ pub use not_taken::NotTaken;
 use stages::{Seat, staged, started};
 
 use millrace_session::channel::{Effect, SocketRef};
-use millrace_telemetry::{Bucket, Metrics, Origin, PipelineMeters, Seldom};
+use millrace_telemetry::{LogLimiter, Metrics, Origin, PipelineMeters, TokenBucket};
 use millrace_wire::{Payload, Pointer};
 
 use super::core::{Core, CoreConfig, OnFull, Output, Totals};
@@ -86,7 +86,7 @@ pub struct Pipeline {
     dispatchers: Mutex<Vec<DispatcherSpec>>,
     meters: PipelineMeters,
     /// Lines about events that were given up, of which one request can cause thousands.
-    given_up: Seldom,
+    given_up: LogLimiter,
 }
 
 /// How many of those are logged in a second; each event is among the dead letters.
@@ -104,7 +104,7 @@ pub struct PipelineError {
 #[derive(Debug)]
 struct Inner {
     core: Core,
-    rate: Option<Bucket>,
+    rate: Option<TokenBucket>,
     /// No more events are taken.
     closed: bool,
 }
@@ -136,7 +136,8 @@ impl Pipeline {
             seats.push(seated);
         }
         let started = Instant::now();
-        let rate = spec.rate_per_second.map(|rate| Bucket::new(rate.into(), started.into_std()));
+        let rate =
+            spec.rate_per_second.map(|rate| TokenBucket::new(rate.into(), started.into_std()));
         Ok(Self {
             meters: PipelineMeters::new(metrics, &spec.name),
             name: spec.name.into(),
@@ -159,7 +160,7 @@ impl Pipeline {
             surroundings: OnceLock::new(),
             calls: TaskTracker::new(),
             dispatchers: Mutex::new(dispatchers),
-            given_up: Seldom::per_second(GIVEN_UP_LINES_PER_SECOND),
+            given_up: LogLimiter::per_second(GIVEN_UP_LINES_PER_SECOND),
         })
     }
 

@@ -10,7 +10,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioTimer;
-use millrace_telemetry::{Metric, Seldom};
+use millrace_telemetry::{LogLimiter, Metric};
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
@@ -178,7 +178,7 @@ async fn respond(
 }
 
 /// Lines that any stranger can cause.
-static STRANGERS: Seldom = Seldom::one_a_second();
+static STRANGERS: LogLimiter = LogLimiter::one_a_second();
 
 /// Whoever tries tokens is counted, and told of.
 fn tell_of_stranger(peer: SocketAddr, path: &str, node: &Node) {

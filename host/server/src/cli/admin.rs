@@ -1,4 +1,4 @@
-//! Asking a running server over its admin interface.
+//! The client of a running server's admin interface.
 
 use std::error::Error;
 use std::io;
@@ -48,24 +48,29 @@ pub(super) struct AdminArgs {
     pub(super) json: bool,
 }
 
-/// Where a server listens for operators by default.
+/// The admin interface's address by default.
 const DEFAULT_ADMIN: &str = "http://127.0.0.1:4001";
 
-/// Longer than any answer takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The time in which a request must be answered; longer than any answer takes.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl AdminArgs {
-    /// The server's address, without a `/` at its end.
+    /// The server's URL, without a `/` at its end.
     pub(super) fn url(&self) -> String {
         self.admin.to_string().trim_end_matches('/').to_owned()
     }
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.ask(Method::GET, path, None).await
+        self.request(Method::GET, path, None).await
     }
 
-    /// Asks, with a body of JSON if there is one.
-    pub(super) async fn ask(
+    /// Sends a request, with a JSON body if there is one, and returns the response's JSON.
+    ///
+    /// # Errors
+    ///
+    /// The server is not reached, does not answer within [`REQUEST_TIMEOUT`], or answers with an
+    /// error.
+    pub(super) async fn request(
         &self,
         method: Method,
         path: &str,
@@ -81,26 +86,27 @@ impl AdminArgs {
         }
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let request = request.body(Full::new(Bytes::from(body)))?;
-        let asking = async {
+        let answer = async {
             let client = client();
-            let response = client.request(request).await.map_err(|error| self.unreached(&error))?;
+            let response =
+                client.request(request).await.map_err(|error| self.unreachable(&error))?;
             let (head, body) = response.into_parts();
             let body = body.collect().await.with_context(|| format!("{url} broke off"))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
-        let patience = PATIENCE.as_secs();
-        let response: anyhow::Result<_> = tokio::time::timeout(PATIENCE, asking)
+        let timeout = REQUEST_TIMEOUT.as_secs();
+        let response: anyhow::Result<_> = tokio::time::timeout(REQUEST_TIMEOUT, answer)
             .await
-            .map_err(|_| anyhow!("{url} did not answer within {patience} s"))?;
-        understood(&url, &response?)
+            .map_err(|_| anyhow!("{url} did not answer within {timeout} s"))?;
+        parse_response(&url, &response?)
     }
 
-    /// Sends a component, and has each line of the answer told as it comes.
+    /// Uploads a component, and calls `on_line` with each line of the response as it comes.
     pub(super) async fn upload(
         &self,
         path: &str,
         component: Bytes,
-        mut told: impl FnMut(&Value),
+        mut on_line: impl FnMut(&Value),
     ) -> anyhow::Result<()> {
         let url = format!("{}{path}", self.url());
         let mut request = Request::post(&url).header(CONTENT_TYPE, "application/wasm");
@@ -109,11 +115,11 @@ impl AdminArgs {
         }
         let request = request.body(Full::new(component))?;
         let client = client();
-        let response = client.request(request).await.map_err(|error| self.unreached(&error))?;
+        let response = client.request(request).await.map_err(|error| self.unreachable(&error))?;
         let (head, mut body) = response.into_parts();
         if !head.status.is_success() {
             let body = body.collect().await.with_context(|| format!("{url} broke off"))?;
-            return understood(&url, &Response::from_parts(head, body.to_bytes())).map(|_| ());
+            return parse_response(&url, &Response::from_parts(head, body.to_bytes())).map(|_| ());
         }
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -121,14 +127,14 @@ impl AdminArgs {
             rest.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                told(&serde_json::from_slice(&line)?);
+                on_line(&serde_json::from_slice(&line)?);
             }
         }
         Ok(())
     }
 
-    fn unreached(&self, error: &legacy::Error) -> anyhow::Error {
-        if let Some(problem) = of_tls(error).and_then(|error| self.without_tls(error)) {
+    fn unreachable(&self, error: &legacy::Error) -> anyhow::Error {
+        if let Some(problem) = tls_cause(error).and_then(|error| self.without_tls(error)) {
             return anyhow!("{problem}");
         }
         let mut cause: &dyn Error = error;
@@ -142,7 +148,8 @@ impl AdminArgs {
         )
     }
 
-    /// What is wrong when TLS cannot be spoken with the server, and what to do.
+    /// What is wrong when TLS cannot be spoken with the server, and what to do about it; `None` for
+    /// other errors of TLS.
     fn without_tls(&self, error: &rustls::Error) -> Option<String> {
         let url = self.url();
         let untrusted = match error {
@@ -169,14 +176,14 @@ impl AdminArgs {
     }
 }
 
-/// What TLS says of it, somewhere among the causes of an error.
-fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+/// The error of TLS among the causes of an error, if there is one.
+fn tls_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = error;
     loop {
         if let Some(found) = cause.downcast_ref() {
             return Some(found);
         }
-        // One of I/O is that of which it is made, and names what is behind that.
+        // `source` of an I/O error skips the error that it wraps, so that one is taken.
         cause = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => inner,
             None => cause.source()?,
@@ -184,7 +191,7 @@ fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     }
 }
 
-/// Asks over HTTP, or over TLS with the machine's own root certificates (or those in
+/// A client for HTTP, and for TLS with the machine's own root certificates (or those in
 /// `SSL_CERT_FILE`).
 fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     let https = HttpsConnectorBuilder::new().with_tls_config(tls_config());
@@ -192,13 +199,15 @@ fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build(https)
 }
 
-/// The JSON of an answer, or what went wrong.
-fn understood(url: &str, response: &Response<Bytes>) -> anyhow::Result<Value> {
+/// The JSON of a successful response. The error says what went wrong.
+fn parse_response(url: &str, response: &Response<Bytes>) -> anyhow::Result<Value> {
     let (status, body) = (response.status(), response.body());
     let json = serde_json::from_slice::<Value>(body);
     match (status.is_success(), json) {
         (true, Ok(json)) => Ok(json),
-        (false, Ok(problem)) => bail!("{url} answered {status}: {}", told(status, &problem)),
+        (false, Ok(problem)) => {
+            bail!("{url} answered {status}: {}", problem_text(status, &problem))
+        }
         (_, Err(_)) => bail!(
             "{url} answered {status} with no JSON: {:?}; is this the admin interface? The server \
              prints its address at its start",
@@ -207,8 +216,8 @@ fn understood(url: &str, response: &Response<Bytes>) -> anyhow::Result<Value> {
     }
 }
 
-/// What a problem says: what was found, and what to do.
-fn told(status: StatusCode, problem: &Value) -> String {
+/// The text of a problem: what was found, and what to do.
+fn problem_text(status: StatusCode, problem: &Value) -> String {
     let text = |name: &str| problem.get(name).and_then(Value::as_str);
     let detail = text("detail").or(status.canonical_reason()).unwrap_or_default();
     match text("advice") {
@@ -217,9 +226,9 @@ fn told(status: StatusCode, problem: &Value) -> String {
     }
 }
 
-/// Reads where to ask.
+/// Reads the address of an admin interface.
 fn admin_url(text: &str) -> Result<Uri, String> {
-    // An empty variable is none.
+    // An empty environment variable counts as not set.
     let text = if text.is_empty() { DEFAULT_ADMIN } else { text };
     let expected = || format!("{text:?} is no address; one such as 127.0.0.1:4001 is expected");
     let (scheme, host) = match text.split_once("://") {
@@ -234,13 +243,14 @@ fn admin_url(text: &str) -> Result<Uri, String> {
     plain.then_some(uri).ok_or_else(expected)
 }
 
-/// Reads where a server listens for operators, in the words of those who ask it.
+/// Reads the address on which a server listens for operators, in the forms that [`admin_url`]
+/// takes.
 pub(super) fn listen_for_operators(text: &str) -> Result<SocketAddr, String> {
     let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     super::args::listen_address(plain)
 }
 
-/// A name in `millrace.toml`.
+/// Reads a name of `millrace.toml`.
 pub(super) fn name(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !text.is_empty() && text.chars().all(plain) {

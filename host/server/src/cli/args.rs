@@ -48,12 +48,12 @@ pub(super) struct DevArgs {
 }
 
 impl ServeArgs {
-    /// The app for `millrace dev`, which has the admin interface anyway.
+    /// The app for `millrace dev`, which always has the admin interface.
     pub(super) fn load_for_dev(&self) -> Result<App, ConfigError> {
         let environment = Environment::of_process(true);
         let mut app = self.load_with(&environment)?;
         let admin = app.admin.get_or_insert_default();
-        // A second app beside the first has the same default.
+        // A second app beside the first has the same default port, and takes another one.
         admin.any_port = self.admin.is_none() && !environment.has("MILLRACE_ADMIN");
         self.set_token(admin);
         Ok(app)
@@ -89,13 +89,13 @@ impl ServeArgs {
     }
 }
 
-/// Reads where to listen for clients.
+/// Reads an address to listen on for clients.
 fn listen_at(text: &str) -> Result<ListenAddress, String> {
     if !text.starts_with("unix:") {
         return listen_address(text).map(ListenAddress::Tcp);
     }
     match ListenAddress::parse(text)? {
-        // Where this command was given, and not where the app is.
+        // A relative path begins where the command was given, and not in the app's folder.
         ListenAddress::Unix(path) => {
             let path = std::path::absolute(path).map_err(|error| error.to_string())?;
             Ok(ListenAddress::Unix(path))
@@ -104,7 +104,7 @@ fn listen_at(text: &str) -> Result<ListenAddress, String> {
     }
 }
 
-/// Reads an address of TCP.
+/// Reads a TCP address; `:PORT` is on 127.0.0.1.
 pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
     full.parse().map_err(|_| {

@@ -11,8 +11,7 @@ use millrace_wasm::{Component, Engine, EngineLimits, Inspection, PluginLimits, S
 use super::say;
 use crate::config::{CacheConfig, EgressConfig};
 
-/// Prints what the component exports, imports and serves; an error when this
-/// host cannot run it.
+/// Prints what the component exports, imports and serves. An error if this host cannot run it.
 pub(super) async fn run(plugin: &Path) -> anyhow::Result<()> {
     let path = plugin.display();
     let wasm = std::fs::read(plugin).with_context(|| format!("failed to read {path}"))?;
@@ -40,7 +39,7 @@ pub(super) async fn run(plugin: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compiles, links and asks it as a server would.
+/// Compiles and links the component, and asks it for its topics, as a server would.
 async fn load(wasm: &[u8]) -> anyhow::Result<Component> {
     let limits = PluginLimits::default();
     let PluginLimits { max_memory_bytes, max_stack_bytes, .. } = limits;

@@ -1,4 +1,4 @@
-//! `millrace compile`: a plugin's code, for a server to load.
+//! `millrace compile`: compiles a plugin's code, for a server to load.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -42,15 +42,15 @@ pub(super) struct CompileArgs {
     beside: bool,
 }
 
-/// The niceness beside a server: what is ready to run goes before, nearly always.
-const BESIDE: i32 = 15;
+/// The niceness of a compiler beside a server: nearly always, all other work goes first.
+const NICENESS_BESIDE_SERVER: i32 = 15;
 
-/// Compiles.
+/// Runs the command.
 pub(super) fn run(args: &CompileArgs) -> anyhow::Result<()> {
     let to_stdout = args.output.as_deref().is_some_and(is_standard);
     if is_standard(&args.plugin) && to_stdout {
-        // For whoever has started it, and tells what its end means.
-        args.bound_this_process().context("failed to bound what compiling may take")?;
+        // In a process that a server has started, which reports its result.
+        args.limit_this_process().context("failed to bound what compiling may take")?;
         let wasm = read(&args.plugin).context("failed to read stdin")?;
         return Ok(write(Path::new("-"), &precompile(&wasm, args.reservation)?.code)?);
     }
@@ -69,13 +69,13 @@ pub(super) fn run(args: &CompileArgs) -> anyhow::Result<()> {
 }
 
 impl CompileArgs {
-    /// Where the code is kept.
+    /// The cache in which the code is stored.
     fn cache(&self) -> CacheConfig {
         let dir = self.cache_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
         CacheConfig { dir, ..CacheConfig::default() }
     }
 
-    /// As a server compiles it, with the same words for what is wrong.
+    /// Compiles as a server does, with the same error texts.
     fn in_its_own_process(&self, wasm: &[u8]) -> Result<Precompiled, LoadError> {
         let &Self { max_memory_bytes, timeout_ms, reservation, .. } = self;
         let config = CompileConfig { max_memory_bytes, timeout_ms, program: this_program() };
@@ -85,23 +85,25 @@ impl CompileArgs {
         Precompiled::of(code, reservation)
     }
 
-    /// Whatever the file makes of the compiler, it ends within these bounds.
-    fn bound_this_process(&self) -> io::Result<()> {
+    /// Limits memory, processor time and threads of this process, whatever the file makes the
+    /// compiler do.
+    fn limit_this_process(&self) -> io::Result<()> {
         let at_most = |most| Rlimit { current: Some(most), maximum: Some(most) };
         setrlimit(Resource::Data, at_most(self.max_memory_bytes))?;
         let cores = if self.beside { 1 } else { available_parallelism().map_or(1, usize::from) };
-        // Rounded up, and some more: whoever waits for it looks at the clock itself.
+        // Rounded up, and a second more: the process that waits for this one has a timeout of its
+        // own.
         let seconds = self.timeout_ms.div_ceil(1000).saturating_mul(cores as u64);
         setrlimit(Resource::Cpu, at_most(seconds.saturating_add(1)))?;
-        // There is nothing in it that a dump would tell.
+        // A core dump would help nobody.
         setrlimit(Resource::Core, at_most(0))?;
         if self.beside {
-            setpriority_process(None, BESIDE)?;
+            setpriority_process(None, NICENESS_BESIDE_SERVER)?;
             let one = rayon::ThreadPoolBuilder::new().num_threads(1).build_global();
             one.map_err(io::Error::other)?;
         }
         if is_standard(&self.plugin) {
-            // Whoever reads its answer ends, and it does.
+            // Ends this process when the one that reads its output ends.
             set_parent_process_death_signal(Some(Signal::KILL))?;
         }
         Ok(())

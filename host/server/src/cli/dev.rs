@@ -14,30 +14,30 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use super::args::DevArgs;
-use super::bench::Bench;
-use super::serve::{AtHangup, Signals};
+use super::dev_session::DevSession;
+use super::serve::{HangupAction, Signals};
 
-/// What is logged unless `RUST_LOG` says otherwise: also what plugins print.
+/// The default of `RUST_LOG` for `millrace dev`: also the lines that plugins print.
 pub(super) const LOG: &str = "info,millrace::prints=debug";
 
-/// Serves until the process is told to stop, and keeps up with the sources.
+/// Serves until the process is told to stop, and follows the changes of the sources.
 pub(super) async fn run(args: &DevArgs) -> anyhow::Result<()> {
     // Before the address is printed: whoever reads it may stop the server at once.
-    let mut signals = Signals::new(AtHangup::Stop)?;
-    let mut bench = tokio::select! {
-        bench = Bench::new(args) => bench?,
+    let mut signals = Signals::new(HangupAction::Stop)?;
+    let mut session = tokio::select! {
+        session = DevSession::new(args) => session?,
         () = signals.next() => return Ok(()),
     };
     loop {
         let server = tokio::select! {
-            server = bench.start() => server?,
+            server = session.start() => server?,
             () = signals.next() => return Ok(()),
         };
         let (swapper, stop) = (server.swapper(), Notify::new());
         let mut running = pin!(server.run(stop.notified()));
         let goes_on = tokio::select! {
             () = &mut running => false,
-            () = bench.keep_up(&swapper) => true,
+            () = session.follow_changes(&swapper) => true,
             () = signals.next() => {
                 info!("stopping; a second Ctrl-C or SIGTERM ends it at once");
                 false
@@ -51,7 +51,7 @@ pub(super) async fn run(args: &DevArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Lets a server stop in good order, until the next signal.
+/// Waits until the server has stopped. A second signal is an error, and ends it at once.
 async fn end(
     running: Pin<&mut impl Future<Output = ()>>,
     signals: &mut Signals,

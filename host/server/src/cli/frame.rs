@@ -1,31 +1,31 @@
-//! What `millrace top` shows: a snapshot as lines of text.
+//! The frames of `millrace top`: a snapshot as lines of text.
 
 use serde_json::Value;
 
 use super::table::{Table, printable};
 use super::value::{decimal, list, number, text};
 
-/// What there is to show.
+/// The data of one frame.
 #[derive(Debug)]
 pub(super) struct View<'a> {
-    /// The server's address.
+    /// The server's URL.
     pub(super) url: &'a str,
-    /// Its `GET /health`.
+    /// The response to `GET /health`.
     pub(super) health: &'a Value,
-    /// Its `GET /snapshot`.
+    /// The response to `GET /snapshot`.
     pub(super) snapshot: &'a Value,
-    /// Seconds since the Unix epoch.
+    /// The time in seconds since the Unix epoch.
     pub(super) now: f64,
 }
 
-/// Faults that are shown.
+/// The most faults that are shown.
 const MAX_FAULTS: usize = 8;
 
 impl View<'_> {
-    /// All of it, line by line.
+    /// The whole frame, line by line.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = self.summary();
-        // It stands out by its first column, and not by a colour.
+        // What is unusual is marked by its first column, and not by a colour.
         let unusual = list(self.snapshot, &["unusual"]).iter();
         lines.extend(unusual.map(|unusual| format!("! {}", text(unusual, &["text"]))));
         for table in [self.plugins(), self.pipelines(), self.faults()] {
@@ -113,7 +113,7 @@ impl View<'_> {
             let [plugin, cause, topic] = ["plugin", "cause", "topic"].map(|n| text(fault, &[n]));
             let times = number(fault, &["count"]).to_string();
             let message = reason(&text(fault, &["message"]));
-            table.row([plugin, cause, topic, passed(ago), times, message]);
+            table.row([plugin, cause, topic, age(ago), times, message]);
         }
         table
     }
@@ -127,7 +127,7 @@ impl View<'_> {
     }
 }
 
-/// The median, and what one in a hundred exceeds.
+/// The median and the 99th percentile.
 fn quantiles(value: &Value, path: &[&str]) -> (String, String) {
     let of = |name| {
         let found = decimal(value, &[path, &[name]].concat());
@@ -136,11 +136,11 @@ fn quantiles(value: &Value, path: &[&str]) -> (String, String) {
     (of("p50"), of("p99"))
 }
 
-/// Milliseconds, down to microseconds: whole ones are measured.
+/// A time in milliseconds as text. It is measured in whole microseconds.
 fn milliseconds(ms: f64) -> String {
     match ms {
         seconds if seconds >= 1000.0 => format!("{:.1} s", seconds / 1000.0),
-        // 999.6 µs are no 1000.
+        // 999.6 µs would be rounded to 1000 µs.
         ms if ms >= 0.9995 => format!("{ms:.1} ms"),
         ms if ms >= 0.0005 => format!("{:.0} µs", ms * 1000.0),
         _ => "<1 µs".to_owned(),
@@ -169,8 +169,8 @@ fn bytes(bytes: f64) -> String {
     }
 }
 
-/// How long ago something was.
-fn passed(seconds: f64) -> String {
+/// A time span as text, in its largest unit.
+fn age(seconds: f64) -> String {
     match seconds.max(0.0) {
         hours if hours >= 3600.0 => format!("{:.0} h", hours / 3600.0),
         minutes if minutes >= 60.0 => format!("{:.0} min", minutes / 60.0),
@@ -178,7 +178,7 @@ fn passed(seconds: f64) -> String {
     }
 }
 
-/// What a fault says in one line: of a panic what it says, not where.
+/// The message of a fault in one line. For a panic it is what the panic says, not its place.
 fn reason(message: &str) -> String {
     let mut lines = message.lines();
     let first = lines.next().unwrap_or_default();
@@ -186,7 +186,7 @@ fn reason(message: &str) -> String {
     said.unwrap_or(first).to_owned()
 }
 
-/// What of the lines a terminal has room for.
+/// The part of the lines that fits into a terminal.
 pub(super) fn fit(lines: Vec<String>, columns: usize, rows: usize) -> Vec<String> {
     let fit = |line: String| printable(&line).chars().take(columns).collect();
     lines.into_iter().take(rows).map(fit).collect()
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!([5.0, 2048.0, 1.5 * 1048576.0].map(bytes), ["5 B", "2.0 KiB", "1.5 MiB"]);
         let times = [0.0, 0.0004, 0.041, 0.9996, 12.34, 2100.0].map(milliseconds);
         assert_eq!(times, ["<1 µs", "<1 µs", "41 µs", "1.0 ms", "12.3 ms", "2.1 s"]);
-        assert_eq!([3.2, 65.0, 7300.0].map(passed), ["3 s", "1 min", "2 h"]);
+        assert_eq!([3.2, 65.0, 7300.0].map(age), ["3 s", "1 min", "2 h"]);
     }
 
     #[test]

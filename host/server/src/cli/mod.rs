@@ -1,12 +1,12 @@
-//! The command line.
+//! The command line of `millrace`.
 
 mod admin;
 mod args;
-mod bench;
 mod build;
 mod check;
 mod compile;
 mod dev;
+mod dev_session;
 mod frame;
 mod pipelines;
 mod plugins;
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use millrace_telemetry::{LogFormat, init_log, metrics_table, tell};
+use millrace_telemetry::{LogFormat, init_log, metrics_table, write_line};
 
 use self::admin::AdminArgs;
 use self::args::{DevArgs, ServeArgs};
@@ -253,18 +253,18 @@ Examples:
     Metrics,
 }
 
-/// Runs the program. Exit code 0 after a clean stop, 1 when something failed, 2
-/// for a command line that makes no sense.
+/// Runs the program. The exit code is 0 after a clean stop, 1 when something failed, and 2 for
+/// invalid arguments.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // The last lines are written when it goes.
+    // The guard of the log, which writes the last lines when it is dropped, lives until the end.
     let default = if matches!(cli.command, Command::Dev(_)) { dev::LOG } else { "info" };
     let format = match log_format(cli.log) {
         Ok(format) => format,
         Err(problem) => Cli::command().error(ErrorKind::InvalidValue, problem).exit(),
     };
-    // Before there is a second thread, as it changes the environment.
+    // This changes the environment, so there may be no second thread yet.
     let inherited = match cli.command {
         Command::Serve(_) => Inherited::take(),
         _ => Ok(Inherited::default()),
@@ -276,7 +276,7 @@ pub fn main() -> ExitCode {
     match run(&cli.command, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("error: {error:#}"));
+            write_line(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -312,7 +312,7 @@ fn run(command: &Command, inherited: io::Result<Inherited>) -> anyhow::Result<()
     }
 }
 
-/// How log lines look: as the option says, or else `MILLRACE_LOG`.
+/// The format of log lines: that of the option, or else of `MILLRACE_LOG`.
 fn log_format(option: Option<LogFormat>) -> Result<LogFormat, String> {
     let variable = std::env::var("MILLRACE_LOG").unwrap_or_default();
     match option {
@@ -323,14 +323,14 @@ fn log_format(option: Option<LogFormat>) -> Result<LogFormat, String> {
     }
 }
 
-/// A line on stdout, for people and for scripts.
+/// Prints a line on stdout, for people and for scripts.
 fn say(line: &str) {
     use std::io::Write;
-    // Whoever reads may have gone.
+    // The reader of stdout may have gone.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A table on stdout, or words in its place if it is empty.
+/// Prints a table on stdout, or a text in its place if it is empty.
 fn print(table: &Table, if_empty: &str) {
     if table.is_empty() {
         return say(if_empty);

@@ -1,5 +1,5 @@
-//! `millrace pipelines`, `swap-dispatcher` and `dead-letters`: what became of
-//! events, and what to do about it.
+//! `millrace pipelines`, `swap-dispatcher` and `dead-letters`: what became of events, and what to
+//! do about it.
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -47,7 +47,7 @@ impl Which {
     }
 }
 
-/// `millrace pipelines`.
+/// Runs `millrace pipelines`.
 pub(super) async fn show(server: &AdminArgs) -> anyhow::Result<()> {
     let pipelines = server.get("/pipelines").await?;
     if server.json {
@@ -87,7 +87,7 @@ pub(super) async fn show(server: &AdminArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `millrace swap-dispatcher`.
+/// Runs `millrace swap-dispatcher`.
 pub(super) async fn swap_dispatcher(
     server: &AdminArgs,
     pipeline: &str,
@@ -95,12 +95,12 @@ pub(super) async fn swap_dispatcher(
     stage: Option<usize>,
 ) -> anyhow::Result<()> {
     if dispatcher.ends_with(".wasm") {
-        let plugin = dispatching(server, pipeline, stage).await?;
+        let plugin = dispatcher_plugin(server, pipeline, stage).await?;
         return swap(server, &SwapArgs::at_once(plugin, dispatcher.into())).await;
     }
     let wanted = json!({ "dispatcher": dispatcher, "stage": stage });
     let path = format!("/pipelines/{pipeline}/dispatcher");
-    let view = server.ask(Method::POST, &path, Some(wanted)).await?;
+    let view = server.request(Method::POST, &path, Some(wanted)).await?;
     if server.json {
         say(&view.to_string());
     } else {
@@ -109,8 +109,8 @@ pub(super) async fn swap_dispatcher(
     Ok(())
 }
 
-/// The plugin that is the dispatcher of a stage, or of the last one.
-async fn dispatching(
+/// The plugin that is the dispatcher of this stage, or of the last one.
+async fn dispatcher_plugin(
     server: &AdminArgs,
     pipeline: &str,
     stage: Option<usize>,
@@ -123,7 +123,7 @@ async fn dispatching(
         bail!("--stage is {stage}; the last stage of the pipeline {pipeline} is {last}");
     };
     let dispatcher = text(dispatcher, &[]);
-    // A plugin's version stands behind its name.
+    // A plugin's name is followed by its version; built-in dispatchers have none.
     match dispatcher.split_once(' ') {
         Some((plugin, _)) => Ok(plugin.to_owned()),
         None => bail!(
@@ -133,7 +133,7 @@ async fn dispatching(
     }
 }
 
-/// `millrace dead-letters`.
+/// Runs `millrace dead-letters`.
 pub(super) async fn dead_letters(server: &AdminArgs, what: &DeadLetters) -> anyhow::Result<()> {
     let (method, path, which) = match what {
         DeadLetters::List { pipeline, from } => return list_letters(server, pipeline, *from).await,
@@ -141,19 +141,19 @@ pub(super) async fn dead_letters(server: &AdminArgs, what: &DeadLetters) -> anyh
         DeadLetters::Purge(which) => (Method::DELETE, "dead-letters", which),
     };
     let path = format!("/pipelines/{}/{path}", which.pipeline);
-    let told = server.ask(method, &path, Some(which.body())).await?;
+    let response = server.request(method, &path, Some(which.body())).await?;
     if server.json {
-        say(&told.to_string());
-    } else if told.get("purged").is_some() {
-        say(&format!("{} purged", number(&told, &["purged"])));
+        say(&response.to_string());
+    } else if response.get("purged").is_some() {
+        say(&format!("{} purged", number(&response, &["purged"])));
     } else {
-        let (replayed, stay) = (number(&told, &["replayed"]), number(&told, &["rejected"]));
+        let (replayed, stay) = (number(&response, &["replayed"]), number(&response, &["rejected"]));
         say(&format!("{replayed} replayed, {stay} found no room and stay"));
     }
     Ok(())
 }
 
-/// Page by page.
+/// Prints the dead letters from this number on, page by page.
 async fn list_letters(server: &AdminArgs, pipeline: &str, mut from: u64) -> anyhow::Result<()> {
     let columns = [">NUMBER", ">ATTEMPTS", ">STAGE", "KEY", "REASON", "PAYLOAD"];
     let mut table = Table::new(&columns);

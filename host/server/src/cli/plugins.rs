@@ -1,4 +1,4 @@
-//! `millrace plugins`: what a server has loaded.
+//! `millrace plugins`: the plugins that a server has loaded.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::table::Table;
 use super::value::{number, text, texts};
 use super::{print, say};
 
-/// A table of all, or JSON.
+/// Prints all plugins as a table, or as JSON.
 pub(super) async fn show(server: &AdminArgs) -> anyhow::Result<()> {
     let plugins = server.get("/plugins").await?;
     let plugins = plugins.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) async fn show(server: &AdminArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// By cause, and whether that was too many.
+/// The number of faults by cause, and whether there were so many that the plugin is held back.
 fn faults(plugin: &Value) -> String {
     let causes = plugin.get("faults").and_then(Value::as_object).into_iter().flatten();
     let mut all: Vec<_> = causes.map(|(cause, count)| format!("{count} {cause}")).collect();

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 
-/// How long threads that block have when the program ends: those that finish something, as
-/// a file that is written, take less.
-const LAST_BLOCKING: Duration = Duration::from_secs(1);
+/// The time that blocking threads have to end when the program ends. Those that will end, such as
+/// one that writes a file, take less.
+const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs to the end of `work`.
+/// Runs `work` to its end.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(work);
-    // What blocks a thread for ever does not hold up the end.
-    runtime.shutdown_timeout(LAST_BLOCKING);
+    // A thread that blocks for ever must not delay the end.
+    runtime.shutdown_timeout(BLOCKING_TIMEOUT);
     result
 }

@@ -1,4 +1,4 @@
-//! `millrace serve`: an app as it was built.
+//! `millrace serve`: serves an app as it was built.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use crate::server::Rereading;
 pub(super) async fn run(mut app: App, inherited: Inherited) -> anyhow::Result<()> {
     app.compile.program = this_program();
     // Before the address is printed: whoever reads it may stop the server at once.
-    let mut signals = Signals::new(AtHangup::GoOn)?;
+    let mut signals = Signals::new(HangupAction::Reload)?;
     raise_file_limit(&mut app.socket);
     let unbuilt: Vec<&Source> = app
         .plugins
@@ -37,50 +37,50 @@ pub(super) async fn run(mut app: App, inherited: Inherited) -> anyhow::Result<()
         () = signals.next() => return Ok(()),
     };
     announce(&server, &app);
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
     let watched = watchdog();
     let ended = signals.serve(server).await;
     drop(watched);
     ended
 }
 
-/// Tells systemd, if it has started this process and wants to know.
-fn tell(state: &[NotifyState<'_>]) {
+/// Notifies systemd of a state, if systemd has started this process.
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         debug!(%error, "failed to tell the service manager");
     }
 }
 
-/// Tells systemd again and again that the process is alive, if it wants to know
-/// (`WatchdogSec`): as long as tasks are run.
+/// Notifies systemd again and again that the process is alive, if it has asked for that
+/// (`WatchdogSec`). It stops when tasks are not run any more.
 fn watchdog() -> Option<AbortOnDropHandle<()>> {
-    let patience = sd_notify::watchdog_enabled()?;
-    let mut due = tokio::time::interval(patience / 2);
+    let timeout = sd_notify::watchdog_enabled()?;
+    let mut due = tokio::time::interval(timeout / 2);
     Some(AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
             due.tick().await;
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
         }
     })))
 }
 
-/// What plugins are compiled by: this program's own file, whatever has been put in its place
-/// since it was started.
+/// The program that compiles plugins: this program's own file, even if another one has replaced it
+/// since the start.
 pub(super) fn this_program() -> Option<PathBuf> {
     let linux = PathBuf::from("/proc/self/exe");
     if linux.exists() { Some(linux) } else { std::env::current_exe().ok() }
 }
 
-/// The allocator asks for huge pages, of which it then uses little: without them a server
-/// at rest has half the memory, and messages cost the same. Not before cargo was run,
-/// as children inherit it.
+/// Turns huge pages off. The allocator asks for them and then uses little of each: without them a
+/// server without clients takes half the memory, and messages cost the same. It is done after cargo
+/// was run, because child processes inherit it.
 fn use_small_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         debug!("huge pages are used: {error}");
     }
 }
 
-/// Says where to go.
+/// Prints and logs the addresses of the server.
 pub(super) fn announce(server: &Server, app: &App) {
     for (pattern, plugin) in server.routes() {
         info!("{pattern} is served by {plugin}");
@@ -100,10 +100,10 @@ pub(super) fn announce(server: &Server, app: &App) {
     if let Some(admin) = server.admin_address() {
         let scheme =
             if app.admin.as_ref().is_some_and(|admin| admin.tls) { "https" } else { "http" };
-        // In one line with nothing else that scripts look for.
+        // Scripts look for this line, so it has nothing else in it.
         say(&format!("admin {scheme}://{admin}"));
     }
-    // By way of a proxy, or themselves.
+    // The address at which others reach the server, through a proxy or directly.
     let open_to_others = listening.iter().find(|listener| !listener.address.is_local());
     let address = || open_to_others.map(|listener| listener.address.to_string());
     let reached = app.server.public_url.clone().or_else(address);
@@ -126,43 +126,43 @@ pub(super) fn announce(server: &Server, app: &App) {
     }
 }
 
-/// Ctrl-C and SIGTERM, which stop the server, and SIGHUP.
+/// The signals that stop the server, Ctrl-C and SIGTERM, and SIGHUP.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
-    at_hangup: AtHangup,
-    /// What SIGHUP has read anew, once there is a server.
+    hangup_action: HangupAction,
+    /// The files that SIGHUP makes the server read again, once there is a server.
     rereading: Option<Rereading>,
 }
 
-/// What SIGHUP does: it is sent when a terminal is closed, and by hand to have a server read
-/// its configuration anew.
+/// The effect of SIGHUP. It is sent when a terminal is closed, and by hand to make a server read
+/// its configuration again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AtHangup {
-    /// The server outlives its terminal, and reads its certificate and its secrets anew.
-    GoOn,
-    /// Nobody is left to look.
+pub(super) enum HangupAction {
+    /// The server goes on without its terminal, and reads its certificate and its secrets again.
+    Reload,
+    /// The server stops, because nobody is left to watch it.
     Stop,
 }
 
 impl Signals {
-    /// From now on they are waited for, and do not end the process.
-    pub(super) fn new(at_hangup: AtHangup) -> std::io::Result<Self> {
+    /// Catches the signals, which end the process no longer.
+    pub(super) fn new(hangup_action: HangupAction) -> std::io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         let (terminate, hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-        Ok(Self { interrupt, terminate, hangup, at_hangup, rereading: None })
+        Ok(Self { interrupt, terminate, hangup, hangup_action, rereading: None })
     }
 
-    /// Runs the server until the first of them, and lets it stop in good order
-    /// until the second: an error then.
+    /// Runs the server until the first signal, and then lets it stop in good order. A second signal
+    /// is an error, and ends it at once.
     pub(super) async fn serve(mut self, server: Server) -> anyhow::Result<()> {
         let stop = Notify::new();
         self.rereading = Some(server.rereading());
         let twice = async {
             self.next().await;
             info!("stopping; a second Ctrl-C or SIGTERM ends it at once");
-            tell(&[NotifyState::Stopping]);
+            notify(&[NotifyState::Stopping]);
             stop.notify_one();
             self.next().await;
         };
@@ -172,54 +172,54 @@ impl Signals {
         }
     }
 
-    /// What SIGHUP asks a server for; other signals are heard meanwhile.
+    /// Reads files again because of SIGHUP, in a task, so that other signals are noticed meanwhile.
     fn reread(&self) {
         if let Some(rereading) = self.rereading.clone() {
             tokio::spawn(reread(rereading));
         }
     }
 
-    /// Ready when one of them says that the server is to stop.
+    /// Waits for a signal to stop the server.
     pub(super) async fn next(&mut self) {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
-                _ = self.hangup.recv() => match self.at_hangup {
-                    AtHangup::Stop => return,
-                    AtHangup::GoOn => self.reread(),
+                _ = self.hangup.recv() => match self.hangup_action {
+                    HangupAction::Stop => return,
+                    HangupAction::Reload => self.reread(),
                 },
             }
         }
     }
 }
 
-/// Reads everything anew that can be, and tells of it.
+/// Reads all files again that can change, and reports the result.
 async fn reread(rereading: Rereading) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
-        tell(&[NotifyState::Reloading, now]);
+        notify(&[NotifyState::Reloading, now]);
     }
-    // Files may be on a disk that does not answer.
+    // Reading a file may block, if its disk does not answer.
     let wrong = tokio::task::spawn_blocking(move || rereading.now()).await;
     match wrong {
         Ok(0) => info!(
             "SIGHUP: the certificate and secrets in files are as they are there now; all else \
             is read at the start; SIGTERM stops the server"
         ),
-        // It has been told which, now or before.
+        // The log already has the names of these files.
         _ => warn!(
             files = wrong.unwrap_or_default(),
             "SIGHUP: not every file is in order, and the server goes on with what it had of them"
         ),
     }
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
-/// Descriptors that are left to operators, monitors, those who are turned away, and files.
+/// The number of file descriptors for operators, monitors, refused connections and files.
 const OTHER_DESCRIPTORS: u64 = 512;
 
-/// Each connection needs a file descriptor: takes all the system allows, and lets no more
-/// clients in than there are for.
+/// Raises the limit of open files to what the system allows, as each connection needs one; lowers
+/// `max_connections` if that is still too few.
 pub(super) fn raise_file_limit(socket: &mut SocketConfig) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -238,7 +238,7 @@ pub(super) fn raise_file_limit(socket: &mut SocketConfig) {
     }
 }
 
-/// How many clients may connect with so many descriptors.
+/// The number of clients that can connect with this number of file descriptors.
 fn for_clients(descriptors: u64) -> usize {
     let clients = descriptors - OTHER_DESCRIPTORS.min(descriptors / 2);
     usize::try_from(clients).unwrap_or(usize::MAX)

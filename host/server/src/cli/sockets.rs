@@ -1,4 +1,4 @@
-//! `millrace sockets` and `millrace disconnect`: who is connected to a server.
+//! `millrace sockets` and `millrace disconnect`: the connections of a server.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::table::Table;
 use super::value::{list, number, text};
 use super::{print, say};
 
-/// A table of all, or of one user's, page by page.
+/// Prints all connections, or those of one user, page by page.
 pub(super) async fn show(server: &AdminArgs, user: Option<&str>) -> anyhow::Result<()> {
     let columns = ["ID", "PEER", "USER", ">CHANNELS", ">WAITING BYTES"];
     let mut table = Table::new(&columns);
@@ -36,12 +36,13 @@ pub(super) async fn show(server: &AdminArgs, user: Option<&str>) -> anyhow::Resu
 
 /// Closes all connections of a user.
 pub(super) async fn disconnect(server: &AdminArgs, user: &str) -> anyhow::Result<()> {
-    let told = server.ask(Method::POST, "/disconnect", Some(json!({ "user": user }))).await?;
+    let response =
+        server.request(Method::POST, "/disconnect", Some(json!({ "user": user }))).await?;
     if server.json {
-        say(&told.to_string());
+        say(&response.to_string());
         return Ok(());
     }
-    match number(&told, &["closed"]) {
+    match number(&response, &["closed"]) {
         0 => say(&format!("{user:?} has no connection")),
         1 => say(&format!("1 connection of {user:?} was told to close")),
         closed => say(&format!("{closed} connections of {user:?} were told to close")),

@@ -1,5 +1,5 @@
-//! `millrace swap` and its kin: another version of a plugin while clients stay
-//! connected.
+//! `millrace swap`, `rollback`, `promote` and `history`: another version of a plugin while clients
+//! stay connected.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -37,13 +37,13 @@ pub(super) struct SwapArgs {
 }
 
 impl SwapArgs {
-    /// For all connections at once, with the server's own watch.
+    /// A swap for all connections at once, watched for as long as the server does by default.
     pub(super) fn at_once(name: String, file: PathBuf) -> Self {
         Self { name, file, canary: None, watch: None }
     }
 }
 
-/// Uploads a component, and tells what is done with it.
+/// Uploads a component, and prints each step of the exchange.
 pub(super) async fn swap(server: &AdminArgs, args: &SwapArgs) -> anyhow::Result<()> {
     let SwapArgs { name, file, canary, watch } = args;
     let read = |path: &Path| std::fs::read(path);
@@ -82,12 +82,12 @@ pub(super) async fn swap(server: &AdminArgs, args: &SwapArgs) -> anyhow::Result<
     ended(server, name, &last)
 }
 
-/// Makes the version before live again, or withdraws the canary; or makes the
-/// canary live.
+/// Makes the version before live again or withdraws the canary (`rollback`), or makes the canary
+/// live (`promote`).
 pub(super) async fn exchange(server: &AdminArgs, name: &str, what: &str) -> anyhow::Result<()> {
     let query = Serializer::new(String::new()).append_pair("by", &by()).finish();
     let path = format!("/plugins/{name}/{what}?{query}");
-    let swapped = server.ask(Method::POST, &path, None).await?;
+    let swapped = server.request(Method::POST, &path, None).await?;
     if server.json {
         say(&swapped.to_string());
         return Ok(());
@@ -96,7 +96,7 @@ pub(super) async fn exchange(server: &AdminArgs, name: &str, what: &str) -> anyh
     Ok(())
 }
 
-/// What became of the last exchanges.
+/// Prints the last exchanges and their outcomes.
 pub(super) async fn history(server: &AdminArgs, name: &str) -> anyhow::Result<()> {
     let exchanges = server.get(&format!("/plugins/{name}/history")).await?;
     let exchanges = exchanges.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -119,7 +119,7 @@ pub(super) async fn history(server: &AdminArgs, name: &str) -> anyhow::Result<()
     Ok(())
 }
 
-/// One step that was done.
+/// The line for one step that was done.
 fn step(line: &Value) -> String {
     let took = line.get("took_ms").and_then(Value::as_f64).unwrap_or_default();
     let detail = line.get("detail").and_then(Value::as_str);
@@ -129,7 +129,7 @@ fn step(line: &Value) -> String {
 
 fn ended(server: &AdminArgs, name: &str, last: &Value) -> anyhow::Result<()> {
     let detail = last.get("detail").and_then(Value::as_str).unwrap_or_default();
-    let told = match last.get("outcome").and_then(Value::as_str) {
+    let line = match last.get("outcome").and_then(Value::as_str) {
         Some("live") => format!("{name}: {} is live", short(last, "to")),
         Some("canary") => {
             format!("{name}: {} is a canary; promote it or roll it back", short(last, "to"))
@@ -142,17 +142,17 @@ fn ended(server: &AdminArgs, name: &str, last: &Value) -> anyhow::Result<()> {
         }
     };
     if !server.json {
-        say(&told);
+        say(&line);
     }
     Ok(())
 }
 
-/// The first digits of a hash.
+/// The first eight digits of a hash.
 fn short(value: &Value, name: &str) -> String {
     text(value, &[name]).chars().take(8).collect()
 }
 
-/// For the history.
+/// The name of the user, for the history.
 fn by() -> String {
     std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())
 }
@@ -161,7 +161,7 @@ fn when(at_ms: u64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(at_ms))
 }
 
-/// Reads `30s`, `500ms` or `2m`.
+/// Reads a time such as `30s`, `500ms` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("{text:?} is no time; one such as 30s, 500ms or 2m is expected");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -1,28 +1,29 @@
-//! Rows in columns, for people.
+//! Tables for people.
 
-/// Rows in columns as wide as what is in them.
+/// Rows of cells, in columns as wide as their widest cell.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table with these columns; those whose names begin with `>` hold numbers.
+    /// A table with these columns. A name that begins with `>` is that of a column of numbers,
+    /// which are aligned to the right.
     pub(super) fn new(columns: &[&str]) -> Self {
         Self { rows: vec![columns.iter().map(|name| (*name).to_owned()).collect()] }
     }
 
-    /// Adds a row of as many cells as there are columns.
+    /// Adds a row, which has a cell for each column.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
     }
 
-    /// Whether there is no row.
+    /// Whether the table has no rows.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.len() < 2
     }
 
-    /// The names of the columns, and the rows, without spaces at their ends.
+    /// The names of the columns and the rows, without spaces at their ends.
     pub(super) fn lines(&self) -> Vec<String> {
         let Some(head) = self.rows.first() else { return Vec::new() };
         let numbers: Vec<bool> = head.iter().map(|name| name.starts_with('>')).collect();
@@ -44,7 +45,7 @@ impl Table {
     }
 }
 
-/// What clients and plugins said, without what a terminal would obey.
+/// A text of clients or plugins without the control characters that a terminal would obey.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

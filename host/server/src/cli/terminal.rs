@@ -1,4 +1,4 @@
-//! The terminal while `millrace top` has it.
+//! The terminal of `millrace top`.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::thread;
@@ -8,7 +8,7 @@ use rustix::termios::{
 };
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// The terminal, with a screen of its own; dropping it gives everything back.
+/// The terminal in raw mode, with a screen of its own. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
     before: Termios,
@@ -17,19 +17,19 @@ pub(super) struct Terminal {
 
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
-/// Where a screen's size is not known.
+/// The size in columns and rows if the system does not know it.
 const SIZE: (usize, usize) = (80, 24);
 
 impl Terminal {
-    /// Takes it; `None` when input or output is something else.
+    /// Takes the terminal; `None` when stdin or stdout is something else.
     pub(super) fn take() -> io::Result<Option<Self>> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(None);
         }
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
-        // Keys come at once and are not shown. Ctrl-C stays a signal; Ctrl-Z would
-        // leave the screen as it is.
+        // Keys come at once and are not shown. Ctrl-C stays a signal; Ctrl-Z would leave the screen
+        // as it is.
         raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
         for (index, value) in [
             (SpecialCodeIndex::VMIN, 1),
@@ -44,7 +44,7 @@ impl Terminal {
         Ok(Some(terminal))
     }
 
-    /// Columns and rows.
+    /// The size in columns and rows.
     pub(super) fn size() -> (usize, usize) {
         match tcgetwinsize(io::stdout()) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
@@ -54,9 +54,9 @@ impl Terminal {
         }
     }
 
-    /// Shows these lines, the first of them bold, and nothing else.
+    /// Shows only these lines, the first of them in bold.
     pub(super) fn show(&self, lines: &[String]) -> io::Result<()> {
-        // From the top, each line cleared behind its end: nothing flickers.
+        // Written from the top, each line cleared behind its end, so that nothing flickers.
         let mut screen = "\x1b[H".to_owned();
         for (number, line) in lines.iter().enumerate() {
             let newline = if number == 0 { "" } else { "\n" };
@@ -67,7 +67,7 @@ impl Terminal {
         write(&screen)
     }
 
-    /// Ready when `q` is pressed, or the terminal has gone.
+    /// Waits until `q` is pressed, or the terminal has gone.
     pub(super) async fn quit(&mut self) {
         while let Some(key) = self.keys.recv().await {
             if matches!(key, b'q' | b'Q') {
@@ -79,7 +79,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may have gone.
+        // The terminal may have gone.
         let _ = write(LEAVE);
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
@@ -91,8 +91,7 @@ fn write(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// What is typed. The thread waits in a read that nothing ends; it goes with the
-/// process.
+/// The keys that are typed. The thread waits in a read that nothing ends, until the process ends.
 fn keys() -> Receiver<u8> {
     let (typed, keys) = channel(16);
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! `millrace top`: how a server does, once a second.
+//! `millrace top`: the state of a server, once a second.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,15 +9,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::admin::AdminArgs;
 use super::frame::{View, fit};
 use super::say;
-use super::serve::{AtHangup, Signals};
+use super::serve::{HangupAction, Signals};
 use super::terminal::Terminal;
 
-const EVERY: Duration = Duration::from_secs(1);
-/// A server has a snapshot a second after its start.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of attempts for the first snapshot, which a server has a second after its start.
 const FIRST_TRIES: usize = 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Shows it until `q` or Ctrl-C; one frame with `once`.
+/// Shows the state until `q` or Ctrl-C; only one frame with `once`.
 pub(super) async fn run(server: &AdminArgs, once: bool) -> anyhow::Result<()> {
     let first = first(server).await?;
     if server.json {
@@ -28,11 +28,11 @@ pub(super) async fn run(server: &AdminArgs, once: bool) -> anyhow::Result<()> {
         first.lines(server).iter().for_each(|line| say(line));
         return Ok(());
     }
-    let mut signals = Signals::new(AtHangup::Stop)?;
+    let mut signals = Signals::new(HangupAction::Stop)?;
     let Some(mut terminal) = Terminal::take()? else {
         bail!("top needs a terminal; --once prints one frame");
     };
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(REFRESH_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut lines = first.lines(server);
     loop {
@@ -44,9 +44,9 @@ pub(super) async fn run(server: &AdminArgs, once: bool) -> anyhow::Result<()> {
             () = signals.next() => return Ok(()),
         }
         lines = tokio::select! {
-            seen = Seen::look(server) => match seen {
-                Ok(seen) => seen.lines(server),
-                // It may come back.
+            status = Status::fetch(server) => match status {
+                Ok(status) => status.lines(server),
+                // The server may come back.
                 Err(error) => with_error(lines, &error),
             },
             () = terminal.quit() => return Ok(()),
@@ -55,14 +55,14 @@ pub(super) async fn run(server: &AdminArgs, once: bool) -> anyhow::Result<()> {
     }
 }
 
-/// What a server said.
-struct Seen {
+/// The responses of a server.
+struct Status {
     health: Value,
     snapshot: Value,
 }
 
-impl Seen {
-    async fn look(server: &AdminArgs) -> anyhow::Result<Self> {
+impl Status {
+    async fn fetch(server: &AdminArgs) -> anyhow::Result<Self> {
         let snapshot = server.get("/snapshot").await?;
         Ok(Self { health: server.get("/health").await?, snapshot })
     }
@@ -75,20 +75,20 @@ impl Seen {
     }
 }
 
-/// The first look, at a server that may just have started.
-async fn first(server: &AdminArgs) -> anyhow::Result<Seen> {
-    // An error that trying again would not help is told at once.
+/// The first responses of a server, which may just have started.
+async fn first(server: &AdminArgs) -> anyhow::Result<Status> {
+    // An error that another attempt would not mend ends the command at once.
     server.get("/health").await?;
     for _ in 1..FIRST_TRIES {
-        if let Ok(seen) = Seen::look(server).await {
-            return Ok(seen);
+        if let Ok(status) = Status::fetch(server).await {
+            return Ok(status);
         }
         sleep(FIRST_PAUSE).await;
     }
-    Seen::look(server).await
+    Status::fetch(server).await
 }
 
-/// The last lines, under what went wrong since.
+/// The last lines, with the error in place of the first one.
 fn with_error(mut lines: Vec<String>, error: &anyhow::Error) -> Vec<String> {
     if let Some(first) = lines.first_mut() {
         *first = format!("{error:#}");

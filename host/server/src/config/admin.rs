@@ -1,4 +1,4 @@
-//! `[admin]`: where operators ask the server, and who may.
+//! `[admin]`: the admin interface, through which operators ask the server.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,33 +11,34 @@ use super::listen::NO_NAMES;
 use super::{OriginPattern, defaults};
 use crate::secret::Secret;
 
-/// What is expected of `listen`.
+/// The expected value of `listen`, for error texts.
 const ADDRESS: &str = "an address and a port such as \"127.0.0.1:4001\"";
 
-/// `[admin]`: the admin interface, which is there when the section is.
+/// `[admin]`: the admin interface. It exists if the section does.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
-    /// Where it listens; never where clients do.
+    /// The address it listens on, which may be none of those for clients.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
-    /// What one has to know: `authorization: Bearer …`. Off loopback there has to
-    /// be one.
+    /// The secret of operators, sent as `authorization: Bearer …`. It is required unless the
+    /// interface listens on loopback.
     pub token: Option<Secret>,
-    /// Whether it speaks TLS, with the certificate of `[tls]`.
+    /// Whether the interface speaks TLS, with the certificate of `[tls]`.
     pub tls: bool,
-    /// Pages that may ask from a browser; by default none may.
+    /// The pages that may send requests from a browser; by default none may.
     pub allow_origin: Vec<OriginPattern>,
-    /// Connections at the same time; a further one gets 503.
+    /// The most connections at the same time; a further one gets 503.
     pub max_connections: usize,
-    /// A connection that has not sent a whole request by then is closed.
+    /// The time in milliseconds within which a connection must send a whole request; otherwise it
+    /// is closed.
     pub timeout_ms: u64,
-    /// Another port will do when that of `listen` is taken: `millrace dev`.
+    /// Whether another port will do when that of `listen` is taken, as in `millrace dev`.
     #[serde(skip)]
     pub any_port: bool,
 }
 
-/// Reads where it listens.
+/// Reads the address to listen on.
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     struct Address;
 
@@ -58,7 +59,11 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 }
 
 impl AdminConfig {
-    /// What the types cannot say.
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    ///
+    /// A value is not allowed; the text begins with the key and says what is.
     pub(super) fn check(&self) -> Result<(), String> {
         for (key, value) in
             [("max_connections", self.max_connections as u64), ("timeout_ms", self.timeout_ms)]
@@ -70,7 +75,7 @@ impl AdminConfig {
         no_empty_token("admin.token", self.token.as_ref())
     }
 
-    /// Whether whoever reaches the address may ask without a token.
+    /// Whether anybody who reaches the address may send requests without a token.
     #[must_use]
     pub fn is_open_to_others(&self) -> bool {
         self.token.is_none() && !self.listen.ip().is_loopback()

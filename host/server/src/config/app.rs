@@ -19,87 +19,91 @@ use super::{
 use super::{listen, wording};
 use crate::plugin::Source;
 
-/// Everything there is to know before a server starts.
+/// The configuration of an app: everything that is known before a server starts.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// Where paths begin.
+    /// The folder that relative paths begin in.
     pub folder: PathBuf,
-    /// Where clients come in.
+    /// The listeners for clients.
     pub listen: Vec<ListenConfig>,
-    /// How the server is reached.
+    /// `[server]`: how clients reach the server.
     pub server: ServerConfig,
-    /// The certificate of listeners that speak TLS.
+    /// `[tls]`: the certificate of listeners that speak TLS.
     pub tls: Option<TlsConfig>,
-    /// Compiled code on disk.
+    /// `[cache]`: the compiled code on disk.
     pub cache: CacheConfig,
-    /// One connection and its channels.
+    /// `[socket]`: the limits of one connection and its channels.
     pub socket: SocketConfig,
-    /// What plugins have unless they have their own.
+    /// `[limits]`: the limits of plugins that have none of their own.
     pub limits: PluginLimits,
-    /// In the order of their names.
+    /// The plugins, in the order of their names.
     pub plugins: Vec<AppPlugin>,
-    /// The page.
+    /// `[static]`: the app's page.
     pub static_files: StaticFiles,
-    /// Where measurements go.
+    /// `[statsd]`: the receiver of measurements.
     pub statsd: Option<StatsdConfig>,
-    /// What is told apart in them.
+    /// `[metrics]`: the events that are measured separately.
     pub metrics: MetricsConfig,
-    /// The page for operators.
+    /// `[dashboard]`: the page for operators.
     pub dashboard: DashboardConfig,
-    /// How the server stops.
+    /// `[drain]`: how the server stops.
     pub drain: DrainConfig,
-    /// What the server may have of memory.
+    /// `[memory]`: the memory that the server may use.
     pub memory: MemoryConfig,
-    /// How versions of its plugins are exchanged.
+    /// `[swap]`: how versions of plugins are exchanged.
     pub swap: SwapConfig,
-    /// What compiling one of its plugins may take.
+    /// `[compile]`: the limits of compiling a plugin.
     pub compile: CompileConfig,
-    /// Its pipelines, by name.
+    /// `[pipelines]`: the pipelines by their names.
     pub pipelines: BTreeMap<String, PipelineConfig>,
-    /// Where operators ask, if anywhere.
+    /// `[admin]`: the admin interface, if there is one.
     pub admin: Option<AdminConfig>,
-    /// Somebody develops its plugins (`millrace dev`).
+    /// Whether the app is being developed (`millrace dev`).
     pub is_dev: bool,
 }
 
-/// Why there is no app at a path.
+/// The error of reading an app.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Nothing is there, or it cannot be read.
+    /// The path does not exist, or cannot be read.
     #[error(
         "failed to read {path}: {cause}; an app's folder, its millrace.toml or a .wasm file is \
          expected"
     )]
     Read {
-        /// What was to be read.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         cause: std::io::Error,
     },
-    /// There is a folder, and nothing to serve in it.
+    /// The folder has neither a configuration nor a plugin's package.
     #[error("{0} is no app; a millrace.toml, or a plugin's Cargo.toml, is expected in it")]
     NoApp(PathBuf),
-    /// It is not what it should be.
+    /// The configuration is not valid.
     #[error("{path}: {problem}")]
     Invalid {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// What was found, and what is allowed.
         problem: String,
     },
 }
 
-/// The file's name in an app's folder.
+/// The name of the configuration file in an app's folder.
 pub(crate) const CONFIG_FILE: &str = "millrace.toml";
 
 impl App {
-    /// Reads the app at `path`: a folder, a `millrace.toml`, or a `.wasm` file,
-    /// which becomes a plugin of that name with every setting at its default.
+    /// Reads the app at `path`: a folder, a `millrace.toml`, or a `.wasm` file. The latter becomes
+    /// a plugin with the file's name and every setting at its default.
+    ///
+    /// # Errors
+    ///
+    /// There is no app, it cannot be read, or its configuration is not valid.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_with(path, &Environment::default())
     }
 
-    /// The same with what the environment sets.
+    /// As [`Self::load`], with the keys that the environment sets.
     pub(crate) fn load_with(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let metadata = fs::metadata(path)
             .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
@@ -117,7 +121,7 @@ impl App {
         Self::of_plugin(path, folder_of(path), AppPlugin::plain(name_of(path), source), environment)
     }
 
-    /// A folder that is nothing but a plugin's package.
+    /// An app from a folder that is only a plugin's package.
     fn package(folder: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         if !folder.join("Cargo.toml").is_file() {
             return Err(ConfigError::NoApp(folder.to_owned()));
@@ -127,7 +131,7 @@ impl App {
         Self::of_plugin(folder, folder.to_owned(), AppPlugin::plain(name, source), environment)
     }
 
-    /// One plugin, and nothing but what the environment sets.
+    /// An app of one plugin, with only those settings that the environment sets.
     fn of_plugin(
         path: &Path,
         folder: PathBuf,
@@ -137,7 +141,7 @@ impl App {
         let invalid = |problem| ConfigError::Invalid { path: path.to_owned(), problem };
         let mut app = Self::parse_with(folder, "", environment).map_err(invalid)?;
         app.plugins.push(AppPlugin { limits: app.limits, ..plugin });
-        app.settle_secrets().map_err(invalid)?;
+        app.resolve_secrets().map_err(invalid)?;
         Ok(app)
     }
 
@@ -146,39 +150,39 @@ impl App {
         let text = fs::read_to_string(path)
             .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
         let mut app = Self::parse_with(folder_of(path), &text, environment).map_err(invalid)?;
-        app.settle_secrets().map_err(invalid)?;
+        app.resolve_secrets().map_err(invalid)?;
         app.static_files.hidden.push(path.to_owned());
         app.static_files.check(&app.folder).map_err(invalid)?;
         Ok(app)
     }
 
-    /// Reads the text of a `millrace.toml`; the error says what was found and
-    /// what is allowed. Secrets that are elsewhere are not read.
+    /// Reads the text of a `millrace.toml`. Secrets that are elsewhere are not read. The error says
+    /// what was found and what is allowed.
     #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn parse(folder: PathBuf, text: &str) -> Result<Self, String> {
         Self::parse_with(folder, text, &Environment::default())
     }
 
-    /// The same with what the environment sets.
+    /// As [`Self::parse`], with the keys that the environment sets.
     pub(super) fn parse_with(
         folder: PathBuf,
         text: &str,
         environment: &Environment,
     ) -> Result<Self, String> {
-        // First for what is wrong in it, with the line.
-        let explained = |error: toml::de::Error| wording::explained(text, &error);
-        let _: ConfigFile = toml::from_str(text).map_err(explained)?;
-        let mut table: toml::Table = toml::from_str(text).map_err(explained)?;
+        // The text is read for its own mistakes first, whose texts have the line.
+        let explain = |error: toml::de::Error| wording::explain(text, &error);
+        let _: ConfigFile = toml::from_str(text).map_err(explain)?;
+        let mut table: toml::Table = toml::from_str(text).map_err(explain)?;
         environment.apply(&mut table)?;
         let mut file = ConfigFile::deserialize(table.clone())
-            .map_err(|error| wording::explained_below("", &error))?;
+            .map_err(|error| wording::explain_below("", &error))?;
         check(&file)?;
         let (has_tls, has_proxies) = (file.tls.is_some(), !file.server.trusted_proxies.is_empty());
         for listener in &mut file.listen.0 {
-            listener.settle(&folder, has_tls, has_proxies)?;
+            listener.resolve(&folder, has_tls, has_proxies)?;
         }
         listen::check_once(&file.listen.0, file.admin.as_ref())?;
-        // For plugins to differ from the limits that were given.
+        // The limits as they are given, so that plugins can differ from them.
         let limits = match table.remove("limits") {
             Some(toml::Value::Table(limits)) => limits,
             _ => toml::Table::new(),
@@ -191,7 +195,8 @@ impl App {
         Ok(Self::new(folder, file, plugins))
     }
 
-    /// Listens there, and as otherwise at none of `listen`.
+    /// Listens at these addresses instead of those of `listen`; each has the settings of a plain
+    /// entry.
     pub(crate) fn listen_at(&mut self, addresses: &[ListenAddress]) {
         let has_tls = self.tls.is_some();
         let listen = addresses.iter().cloned().map(|address| ListenConfig::plain(address, has_tls));
@@ -208,7 +213,7 @@ impl App {
             hidden: components.collect(),
         };
         let mut socket = file.socket;
-        // What is no URL was refused when the file was read.
+        // An invalid URL was refused when the file was read.
         socket.hosts.extend(file.server.public_host().ok().flatten());
         Self {
             listen: file.listen.0,
@@ -255,7 +260,7 @@ mod tests {
     use crate::config::pipeline::unloaded;
     use millrace_pipeline::{StageSpec, WorkerSpec};
 
-    /// The one place that reads a config in these tests.
+    /// Reads a configuration; the only place in these tests that does.
     fn load(text: &str) -> Result<App, String> {
         App::parse(PathBuf::from("/app"), text)
     }

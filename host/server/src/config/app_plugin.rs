@@ -16,23 +16,23 @@ use crate::secret::Secret;
 /// One plugin of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppPlugin {
-    /// Its name in logs and metrics.
+    /// The plugin's name in logs and metrics.
     pub name: String,
-    /// Where its component comes from.
+    /// The source of its component.
     pub source: Source,
-    /// What it gets from `config.get`.
+    /// The values that it reads with `config.get`.
     pub config: BTreeMap<String, Secret>,
-    /// Its bounds: `[limits]`, and what it has of its own.
+    /// Its limits: `[limits]`, and those of its own.
     pub limits: PluginLimits,
-    /// Which requests it may make.
+    /// The requests it may make to other servers.
     pub http: EgressConfig,
-    /// What else it may do.
+    /// Its other permissions.
     pub grants: Grants,
-    /// Which components it may be.
+    /// The components that are accepted as this plugin.
     pub trust: Trust,
 }
 
-/// `limits` is the table `[limits]`, as far as it was given.
+/// Makes a plugin from its section. `limits` is the table `[limits]` with only the given keys.
 pub(super) fn app_plugin(
     folder: &Path,
     name: &str,
@@ -67,7 +67,7 @@ pub(super) fn app_plugin(
     merged.extend(plugin.limits.clone());
     let below = format!("plugins.{name}.limits");
     let limits = PluginLimits::deserialize(merged);
-    let limits = limits.map_err(|error| wording::explained_below(&below, &error))?;
+    let limits = limits.map_err(|error| wording::explain_below(&below, &error))?;
     check_limits(&limits).map_err(|problem| format!("{below}.{problem}"))?;
     let http = plugin.http.clone();
     let trust = Trust { pins: plugin.sha256.clone(), keys: keys.to_vec() };
@@ -75,7 +75,8 @@ pub(super) fn app_plugin(
     Ok(AppPlugin { name: name.to_owned(), source, config, limits, http, grants, trust })
 }
 
-/// What the plugin gets: a text as it is, what is elsewhere, or else TOML.
+/// A value of the plugin's configuration: a string as it is, a secret that is elsewhere, or any
+/// other value as TOML.
 fn setting(value: &toml::Value) -> Secret {
     match value {
         toml::Value::String(text) => Secret::new(text.as_str()),

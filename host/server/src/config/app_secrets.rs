@@ -1,10 +1,10 @@
-//! Where an app has secrets.
+//! The secrets of an app.
 
 use super::{App, AppPlugin};
 use crate::secret::Secret;
 
 impl App {
-    /// All secrets, by their keys.
+    /// All secrets, each with its key.
     fn secrets(&mut self) -> Vec<(String, &mut Secret)> {
         let admin = self.admin.iter_mut().filter_map(|admin| admin.token.as_mut());
         let dashboard = self.dashboard.token.iter_mut();
@@ -21,15 +21,15 @@ impl App {
         all
     }
 
-    /// Reads those that are elsewhere.
-    pub(super) fn settle_secrets(&mut self) -> Result<(), String> {
+    /// Reads the secrets that are in the environment or in files. The error begins with the key.
+    pub(super) fn resolve_secrets(&mut self) -> Result<(), String> {
         let folder = self.folder.clone();
         self.secrets().into_iter().try_for_each(|(key, secret)| {
             secret.settle(&folder).map_err(|why| format!("{key} {why}"))
         })
     }
 
-    /// The secrets that are in files, by their keys.
+    /// The secrets that are in files, each with its key.
     pub(crate) fn secrets_in_files(&self) -> Vec<(String, Secret)> {
         let mut app = self.clone();
         let all = app.secrets().into_iter().filter(|(_, secret)| secret.is_in_file());

@@ -1,12 +1,14 @@
-//! Values that would let nothing through, or that contradict each other.
+//! Checks for values that would let nothing through, or that contradict each other.
 
 use super::file::ConfigFile;
 use super::{EgressConfig, MemoryConfig};
 
-/// Twice what a server takes that serves nobody.
+/// The least that `memory.max_bytes` may be, in bytes: twice the memory of a server without
+/// clients.
 const MIN_SERVER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Those of `[memory]` and `[drain]`, and of each plugin but for its limits.
+/// Checks `[memory]`, `[drain]`, and each plugin except for its limits. The error begins with the
+/// key.
 pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     let MemoryConfig { max_bytes } = file.memory;
     if (1..MIN_SERVER_BYTES).contains(&max_bytes) {

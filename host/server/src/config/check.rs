@@ -1,4 +1,4 @@
-//! What the types of `millrace.toml` cannot say.
+//! Checks of what the types of `millrace.toml` cannot express.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,7 +11,8 @@ use super::file::ConfigFile;
 use super::{AdminConfig, PipelineConfig, SocketConfig, TlsConfig, bounds};
 use crate::secret::Secret;
 
-/// Every key that has a bound, and every name that has to be of something.
+/// Checks every key that has limits, and every name that must exist elsewhere. The error says what
+/// was found and what is allowed.
 pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     check_socket(&file.socket)?;
     if let Some(statsd) = &file.statsd {
@@ -57,7 +58,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     Ok(())
 }
 
-/// `[socket]`.
+/// Checks `[socket]`.
 fn check_socket(socket: &SocketConfig) -> Result<(), String> {
     let path = &socket.path;
     if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', '*', ':']) {
@@ -96,7 +97,7 @@ fn check_socket(socket: &SocketConfig) -> Result<(), String> {
     Ok(())
 }
 
-/// A secret that everybody knows.
+/// An error for an empty token, which everybody knows.
 pub(super) fn no_empty_token(key: &str, token: Option<&Secret>) -> Result<(), String> {
     match token {
         Some(token) if token.is_nothing() => {
@@ -106,7 +107,7 @@ pub(super) fn no_empty_token(key: &str, token: Option<&Secret>) -> Result<(), St
     }
 }
 
-/// What a token may have besides letters and digits (RFC 9110, section 5.6.2).
+/// The characters that a token may have besides letters and digits (RFC 9110, section 5.6.2).
 const TOKEN_SIGNS: &str = "!#$%&'*+-.^_`|~";
 
 fn is_token(text: &str) -> bool {
@@ -135,17 +136,20 @@ fn check_grants(
     }
 }
 
-/// Some instances of most plugins.
+/// The least memory of a plugin's instances together, in bytes: enough for some instances of most
+/// plugins.
 const MIN_TOTAL_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
-/// As much as any plugin needs at least, and what leaves address space for the stacks of
-/// all calls at once.
+/// The allowed stack of a call in bytes: at least what any plugin needs, and at most what leaves
+/// address space for the stacks of all calls at once.
 const STACK_BYTES: RangeInclusive<usize> = 64 * 1024..=16 * 1024 * 1024;
 
-/// A page of Wasm, and what its addresses reach.
+/// The allowed memory of an instance in bytes: from one page of Wasm to all that its addresses
+/// reach.
 const MEMORY_BYTES: RangeInclusive<usize> = 64 * 1024..=u32::MAX as usize;
 
-/// Bounds that would let nothing through, or more than there can be.
+/// Checks limits of plugins: none may let nothing through, or be above what is possible. The error
+/// begins with the key.
 pub(super) fn check_limits(limits: &PluginLimits) -> Result<(), String> {
     for (key, value) in [
         ("fuel", limits.fuel),

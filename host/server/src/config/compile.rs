@@ -1,4 +1,4 @@
-//! `[compile]`: what compiling a plugin may take.
+//! `[compile]`: the limits of compiling a plugin.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,27 +7,27 @@ use serde::Deserialize;
 
 use super::defaults;
 
-/// `[compile]`: the bounds of compiling one plugin.
+/// `[compile]`: the limits of compiling one plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompileConfig {
-    /// Memory of the process that compiles.
+    /// The memory of the process that compiles, in bytes.
     pub max_memory_bytes: u64,
-    /// A plugin that has not been compiled by then is refused.
+    /// The time in milliseconds within which a plugin must be compiled; otherwise it is refused.
     pub timeout_ms: u64,
-    /// The `millrace` program, which compiles in a process of its own; without one, plugins
-    /// are compiled in this process, and nothing bounds it.
+    /// The `millrace` program, which compiles in a process of its own. Without one, plugins are
+    /// compiled in this process, without any limit.
     #[serde(skip)]
     pub program: Option<PathBuf>,
 }
 
 impl CompileConfig {
-    /// How long compiling a plugin may take.
+    /// The time within which a plugin must be compiled.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }
 
-    /// Checks what the types cannot say; an error begins with the key.
+    /// Checks what the types cannot; an error begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
         for (key, value) in
             [("max_memory_bytes", self.max_memory_bytes), ("timeout_ms", self.timeout_ms)]

@@ -6,24 +6,25 @@ use super::defaults;
 
 /// `[drain]`: how the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "Given")]
+#[serde(from = "RawDrainConfig")]
 pub struct DrainConfig {
-    /// The connections are closed in batches over this time; up to 100 at once.
+    /// The time in milliseconds over which connections are closed in batches; up to 100 connections
+    /// are closed at once.
     pub over_ms: u64,
-    /// What has not ended by then is cut off.
+    /// The time in milliseconds after which everything that has not ended is cut off.
     pub timeout_ms: u64,
 }
 
-/// What of it a file has.
+/// The keys as they are given in the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Given {
+struct RawDrainConfig {
     over_ms: Option<u64>,
     timeout_ms: Option<u64>,
 }
 
-impl From<Given> for DrainConfig {
-    fn from(given: Given) -> Self {
+impl From<RawDrainConfig> for DrainConfig {
+    fn from(given: RawDrainConfig) -> Self {
         let timeout_ms = given.timeout_ms.unwrap_or(defaults::DRAIN_TIMEOUT_MS);
         let over_ms = given.over_ms.unwrap_or(defaults::DRAIN_OVER_MS.min(timeout_ms));
         Self { over_ms, timeout_ms }
@@ -31,7 +32,7 @@ impl From<Given> for DrainConfig {
 }
 
 impl DrainConfig {
-    /// Checks what the types cannot say; an error begins with the key.
+    /// Checks what the types cannot; an error begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { over_ms, timeout_ms } = *self;
         if over_ms <= timeout_ms {

@@ -1,8 +1,8 @@
-//! Keys of `millrace.toml` from the environment.
+//! Keys of `millrace.toml` that are set by environment variables.
 //!
-//! `MILLRACE_SECTION_KEY` is `section.key`, for each key of each section with a name of its
-//! own; `MILLRACE_LISTEN` is `listen`. A value is taken as text, and where that is not
-//! allowed as TOML: `true`, `5`, `["a"]`. What is empty is as if it were not set.
+//! `MILLRACE_SECTION_KEY` sets `section.key`, for each key of each section with a fixed name;
+//! `MILLRACE_LISTEN` sets `listen`. A value is read as a string, and where a string is not allowed
+//! as TOML: `true`, `5`, `["a"]`. A variable that is empty counts as not set.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,22 +14,22 @@ use tracing::{info, warn};
 use super::file::ConfigFile;
 use super::wording;
 
-/// The variables that are set, by name.
+/// The variables of the environment that concern this program, by their names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
-    /// Where `PORT` listens.
+    /// The address on which the port of `PORT` is opened; without one, `PORT` is ignored.
     port_host: Option<Ipv4Addr>,
-    /// There is an admin interface in any case: `millrace dev`.
+    /// Whether there is an admin interface in any case, as in `millrace dev`.
     has_admin: bool,
 }
 
-/// What the names of all but `PORT` begin with.
+/// The prefix of all variables' names but `PORT`.
 const PREFIX: &str = "MILLRACE_";
-/// Which port to listen on: container platforms set it.
+/// The variable with the port to listen on, which container platforms set.
 const PORT: &str = "PORT";
 const LISTEN: &str = "listen";
-/// Sections of the file with a name of their own.
+/// The sections of the file with a fixed name.
 const SECTIONS: [&str; 15] = [
     "admin",
     "cache",
@@ -47,24 +47,25 @@ const SECTIONS: [&str; 15] = [
     "tls",
     "trust",
 ];
-/// Keys by another name, which is shorter.
-const SHORT: [(&str, &str, &str); 2] =
+/// Variables with a shorter name: the name, the section, the key.
+const ALIASES: [(&str, &str, &str); 2] =
     [("ADMIN", "admin", "listen"), ("STATSD", "statsd", "address")];
-/// Sections that are not there unless they are given, and the key by which they are: a token
-/// that an operator's own commands need opens nothing.
-const ON_DEMAND: [(&str, &str); 2] = [("admin", "listen"), ("statsd", "address")];
-/// What the command line reads itself.
-const OF_THE_COMMANDS: [&str; 1] = ["LOG"];
-/// What Kubernetes and links of Docker tell of a service that is called like this program.
-const OF_SERVICES: [&str; 2] = ["_SERVICE_HOST", "_SERVICE_PORT"];
-/// The same of its ports: `MILLRACE_PORT_4000_TCP_ADDR`.
-const OF_PORTS: [&str; 2] = ["_TCP", "_UDP"];
+/// Optional sections, each with the key that makes it exist. A variable for another of its keys is
+/// not enough: a token that an operator has set for the commands must not open an interface.
+const OPTIONAL_SECTIONS: [(&str, &str); 2] = [("admin", "listen"), ("statsd", "address")];
+/// Variables that the commands read themselves.
+const READ_BY_COMMANDS: [&str; 1] = ["LOG"];
+/// Parts of the variables that Kubernetes and Docker's links set for a service with this program's
+/// name.
+const SERVICE_PARTS: [&str; 2] = ["_SERVICE_HOST", "_SERVICE_PORT"];
+/// The same for its ports: `MILLRACE_PORT_4000_TCP_ADDR`.
+const PORT_PARTS: [&str; 2] = ["_TCP", "_UDP"];
 
 impl Environment {
-    /// That of the process, for `millrace dev` or a server in use.
+    /// The environment of the process, for `millrace dev` or for a server in use.
     pub(crate) fn of_process(is_dev: bool) -> Self {
         let port_host = if is_dev { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-        // What is no text sets no key.
+        // A variable that is not UTF-8 sets no key.
         let all = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
@@ -77,47 +78,47 @@ impl Environment {
         Self { variables, port_host: None, has_admin: false }
     }
 
-    /// Whether a variable is set, and not empty.
+    /// Whether a variable is set and not empty.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.variables.contains_key(name)
     }
 
-    /// Sets what the variables say. The error says which one is wrong.
+    /// Sets the keys in `file`. The error names the variable that is wrong.
     pub(super) fn apply(&self, file: &mut Table) -> Result<(), String> {
         self.listen(file)?;
         let mut set = Vec::new();
         for (variable, text) in &self.variables {
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             let Some((section, key)) = key(name) else {
-                tell_of_stray(variable, text, "there is no such section");
+                warn_of_unknown(variable, text, "there is no such section");
                 continue;
             };
-            let is_address = ON_DEMAND.contains(&(section, &*key)) && section == "admin";
-            let text = if is_address { in_full(text) } else { text.clone() };
+            let is_address = OPTIONAL_SECTIONS.contains(&(section, &*key)) && section == "admin";
+            let text = if is_address { full_address(text) } else { text.clone() };
             match value(section, &key, &text) {
-                Found::Value(value) => set.push((variable, section, key, value)),
-                Found::NoKey(problem) => tell_of_stray(variable, &text, &problem),
-                Found::Wrong(problem) => return Err(format!("{variable} is {text:?}: {problem}")),
+                Parsed::Value(value) => set.push((variable, section, key, value)),
+                Parsed::NoKey(problem) => warn_of_unknown(variable, &text, &problem),
+                Parsed::Wrong(problem) => return Err(format!("{variable} is {text:?}: {problem}")),
             }
         }
-        for (section, key) in ON_DEMAND {
+        for (section, key) in OPTIONAL_SECTIONS {
             let is_given = file.contains_key(section)
                 || set.iter().any(|(_, found, name, _)| *found == section && name == key);
             set.retain(|(variable, found, name, _)| {
-                let is_kept = *found != section || is_given || self.has_admin && section == "admin";
-                // An operator has a token for the commands.
-                if !is_kept && name != "token" {
+                let stays = *found != section || is_given || self.has_admin && section == "admin";
+                // An operator may have set a token for the commands.
+                if !stays && name != "token" {
                     warn!(
                         "{variable} sets nothing, as there is no [{section}]; set {section}.{key}"
                     );
                 }
-                is_kept
+                stays
             });
         }
         for (variable, section, key, value) in set {
             info!("{section}.{key} is set by {variable}");
             let section = file.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            // Another thing in place of a section is told of when the file is read.
+            // If the section is something else, reading the file will say so.
             if let Value::Table(section) = section {
                 section.insert(key, value);
             }
@@ -125,13 +126,14 @@ impl Environment {
         Ok(())
     }
 
-    /// `MILLRACE_LISTEN`, or else `PORT`.
+    /// Sets `listen` from `MILLRACE_LISTEN`, or else from `PORT`.
     fn listen(&self, file: &mut Table) -> Result<(), String> {
         if let Some(text) = self.variables.get("MILLRACE_LISTEN") {
-            let value = match one_of(&in_full(text), |value| try_file(&[(LISTEN, value)])) {
-                Ok(value) => value,
-                Err(problem) => return Err(format!("MILLRACE_LISTEN is {text:?}: {problem}")),
-            };
+            let value =
+                match text_or_toml(&full_address(text), |value| try_file(&[(LISTEN, value)])) {
+                    Ok(value) => value,
+                    Err(problem) => return Err(format!("MILLRACE_LISTEN is {text:?}: {problem}")),
+                };
             info!("{LISTEN} is set by MILLRACE_LISTEN");
             file.insert(LISTEN.to_owned(), value);
         } else if let (Some(text), Some(host)) = (self.variables.get(PORT), self.port_host) {
@@ -146,16 +148,16 @@ impl Environment {
     }
 }
 
-/// An address as the options of the commands take it: `:4000` is on loopback, and that of
-/// the admin interface may be a URL, as for those who ask it.
-fn in_full(text: &str) -> String {
+/// The full form of an address, written as in the options of the commands: `:4000` is on loopback,
+/// and that of the admin interface may be a URL.
+fn full_address(text: &str) -> String {
     let text = text.strip_prefix("http://").map_or(text, |rest| rest.trim_end_matches('/'));
     if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() }
 }
 
-/// The section and key that a variable is of, by its name.
+/// The section and the key that a variable's name means.
 fn key(name: &str) -> Option<(&'static str, String)> {
-    if let Some((_, section, key)) = SHORT.iter().find(|(short, ..)| *short == name) {
+    if let Some((_, section, key)) = ALIASES.iter().find(|(short, ..)| *short == name) {
         return Some((section, (*key).to_owned()));
     }
     let (section, key) = name.split_once('_')?;
@@ -164,10 +166,11 @@ fn key(name: &str) -> Option<(&'static str, String)> {
     is_plain.then(|| (*section, key.to_ascii_lowercase()))
 }
 
-/// A variable that sets nothing may have been meant to.
-fn tell_of_stray(variable: &str, text: &str, problem: &str) {
+/// Warns of a variable that sets nothing, and may have been meant to.
+fn warn_of_unknown(variable: &str, text: &str, problem: &str) {
     let name = variable.strip_prefix(PREFIX).unwrap_or(variable);
-    if name != "LISTEN" && !OF_THE_COMMANDS.contains(&name) && !is_of_a_service(variable, text) {
+    if name != "LISTEN" && !READ_BY_COMMANDS.contains(&name) && !is_set_for_service(variable, text)
+    {
         warn!(
             "{variable} is no key of millrace.toml, and sets nothing: {problem}; the name is \
              MILLRACE_SECTION_KEY, and MILLRACE_LISTEN or PORT says where to listen"
@@ -175,42 +178,47 @@ fn tell_of_stray(variable: &str, text: &str, problem: &str) {
     }
 }
 
-/// Whether Kubernetes or Docker has set it, as it does for each service.
-fn is_of_a_service(variable: &str, text: &str) -> bool {
+/// Whether Kubernetes or Docker has set the variable, as it does for each service.
+fn is_set_for_service(variable: &str, text: &str) -> bool {
     let is_of_a_port = |part: &str| {
         let before = variable.split(part).next().unwrap_or_default();
         let port = before.rsplit_once("_PORT_").map_or("", |(_, port)| port);
         before != variable && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
     };
-    OF_SERVICES.iter().any(|part| variable.contains(part))
-        || OF_PORTS.into_iter().any(is_of_a_port)
+    SERVICE_PARTS.iter().any(|part| variable.contains(part))
+        || PORT_PARTS.into_iter().any(is_of_a_port)
         || text.starts_with("tcp://")
         || text.starts_with("udp://")
 }
 
-/// What a variable's text is for a key.
-enum Found {
+/// The result of reading a variable's text as the value of a key.
+enum Parsed {
     Value(Value),
-    /// There is no such key; which there are.
+    /// There is no such key; the text lists the keys that exist.
     NoKey(String),
-    /// It is not allowed there.
+    /// The value is not allowed; the text says why.
     Wrong(String),
 }
 
-fn value(section: &'static str, key: &str, text: &str) -> Found {
+fn value(section: &'static str, key: &str, text: &str) -> Parsed {
     let in_section = |value| Value::Table(Table::from_iter([(key.to_owned(), value)]));
-    match one_of(text, |value| try_file(&[(section, in_section(value))])) {
-        Ok(value) => Found::Value(value),
+    match text_or_toml(text, |value| try_file(&[(section, in_section(value))])) {
+        Ok(value) => Parsed::Value(value),
         Err(problem) if problem.starts_with(&format!("{section}.{key} is no key")) => {
-            Found::NoKey(problem)
+            Parsed::NoKey(problem)
         }
-        Err(problem) => Found::Wrong(problem),
+        Err(problem) => Parsed::Wrong(problem),
     }
 }
 
-/// The text as it is, or else as TOML: what is allowed.
-fn one_of(text: &str, is_allowed: impl Fn(Value) -> Result<(), String>) -> Result<Value, String> {
-    // What looks like a list or a table is one, also where a text would do: a secret.
+/// The text as a string, or else as TOML, whichever is allowed. The error is that of the string,
+/// unless no string is allowed there.
+fn text_or_toml(
+    text: &str,
+    is_allowed: impl Fn(Value) -> Result<(), String>,
+) -> Result<Value, String> {
+    // A text that looks like a list or a table is read as one even where a string is allowed, as
+    // for a secret.
     if text.starts_with(['[', '{'])
         && let Some(value) = as_toml(text)
     {
@@ -224,7 +232,7 @@ fn one_of(text: &str, is_allowed: impl Fn(Value) -> Result<(), String>) -> Resul
     let Some(value) = as_toml(text) else { return Err(problem) };
     match is_allowed(value.clone()) {
         Ok(()) => Ok(value),
-        // No text at all is allowed there.
+        // No string at all is allowed for this key.
         Err(of_value) if problem.contains(" is the string ") => Err(of_value),
         Err(_) => Err(problem),
     }
@@ -235,15 +243,15 @@ fn as_toml(text: &str) -> Option<Value> {
     table.remove("value").filter(|_| table.is_empty())
 }
 
-/// Whether a file with nothing but this can be read.
+/// Whether a file with only these entries can be read; the error says why not.
 fn try_file(entries: &[(&str, Value)]) -> Result<(), String> {
     let entries = entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let file = ConfigFile::deserialize(Table::from_iter(entries));
     match file {
         Ok(_) => Ok(()),
-        // The other keys of the section may be in the file.
+        // The file may have the other keys of the section.
         Err(error) if error.to_string().contains("missing field") => Ok(()),
-        Err(error) => Err(wording::explained_below("", &error)),
+        Err(error) => Err(wording::explain_below("", &error)),
     }
 }
 
@@ -330,7 +338,7 @@ mod tests {
             ("MILLRACE_SOCKET_TCP_NODELAY", "true", false),
             ("MILLRACE_SOCKET_PORT_X_TCP", "1", false),
         ] {
-            assert_eq!(is_of_a_service(name, text), expected, "{name}");
+            assert_eq!(is_set_for_service(name, text), expected, "{name}");
         }
     }
 
@@ -352,7 +360,7 @@ mod tests {
 
     #[test]
     fn every_section_with_a_name_of_its_own_is_known() {
-        // What it is not is told with all that it may be.
+        // The error for a key that does not exist lists the keys that do.
         let error = load("no_such = 1", &[]).unwrap_err();
         let (_, fields) = error.split_once("allowed are").unwrap();
         for field in fields.split('`').skip(1).step_by(2) {

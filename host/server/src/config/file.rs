@@ -1,4 +1,4 @@
-//! The keys of `millrace.toml`.
+//! The keys of `millrace.toml`, as serde reads them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use super::{
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::secret::Secret;
 
-/// The whole file. Unknown keys are refused everywhere.
+/// The whole file. Unknown keys are refused in all sections.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConfigFile {
@@ -47,128 +47,128 @@ pub(super) struct ConfigFile {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SocketConfig {
-    /// Where sockets are mounted; the WebSocket is at `PATH/websocket`.
+    /// The path at which sockets are mounted; the WebSocket is at `PATH/websocket`.
     pub path: String,
-    /// Which pages may connect.
+    /// The pages that may connect.
     pub check_origin: CheckOrigin,
-    /// The names under which clients reach the server, by way of a proxy for example. Pages
-    /// of them may connect with `check_origin = true`, and on loopback they are served
-    /// besides this machine's own.
+    /// The hosts under which clients reach the server, for example through a proxy. With
+    /// `check_origin = true` their pages may connect. On loopback, requests for them are served,
+    /// besides those for this machine's own names.
     pub hosts: Vec<HostName>,
-    /// Subprotocols that are spoken besides `phoenix`; the first that a client offers is
-    /// named in the answer.
+    /// The subprotocols that are spoken besides `phoenix`; the answer has the first one that a
+    /// client offers.
     pub subprotocols: Vec<String>,
-    /// A connection that sends nothing for so long is closed with 1002.
+    /// The time in milliseconds after which a connection that sends nothing is closed with 1002.
     pub idle_timeout_ms: u64,
-    /// A larger message closes its connection with 1009.
+    /// The largest message in bytes; a larger one closes its connection with 1009.
     pub max_frame_bytes: usize,
-    /// Topics one connection may have joined; a further join is refused with
-    /// `too many channels joined`.
+    /// The most topics that one connection may have joined; a further join is refused with `too
+    /// many channels joined`.
     pub max_channels: usize,
-    /// Messages that may wait in one channel; a further one is answered with
-    /// the error `overloaded`.
+    /// The most messages that may wait in one channel; a further one is answered with the error
+    /// `overloaded`.
     pub max_pending: usize,
-    /// What may wait in a connection, in bytes: messages that came and are not
-    /// handled, or only in part; calls and tasks that wait; what the client has not
-    /// taken. Above it, its socket is not read.
+    /// The most bytes that may wait in a connection: messages that are not handled or not received
+    /// completely, calls and tasks that wait, and data that the client has not read. Above it, its
+    /// socket is not read.
     pub max_pending_bytes: usize,
-    /// A message has to come whole within this time, and a second more for each
-    /// 16 KiB of it; otherwise its connection is closed with 1002.
+    /// The time in milliseconds within which a message must be received completely, plus a second
+    /// for each 16 KiB of it; otherwise its connection is closed with 1002.
     pub message_timeout_ms: u64,
-    /// Topics that all channels of a connection may subscribe to besides their own;
-    /// further ones are left out.
+    /// The most topics that all channels of a connection may subscribe to besides their own;
+    /// further subscriptions are left out.
     pub max_subscriptions: usize,
-    /// What may wait for a client that does not take it; more closes its connection
-    /// with 1013. Its own answers only stop the reading of its socket.
+    /// The most bytes that may wait for a client to read them; more closes its connection with
+    /// 1013. Answers to its own messages do not count: for them, its socket is only not read.
     pub outbox_bytes: usize,
-    /// A client that takes nothing of what waits for it for so long is closed with
-    /// 1013.
+    /// The time in milliseconds after which a client that reads nothing of what waits for it is
+    /// closed with 1013.
     pub stall_timeout_ms: u64,
-    /// What a client that is turned away is told to wait (`retry_after_ms` in
-    /// the error replies `overloaded`).
+    /// The time in milliseconds that a refused client is asked to wait (`retry_after_ms` in the
+    /// error replies `overloaded`).
     pub retry_after_ms: u64,
-    /// Tasks of one connection at the same time; the message that wanted to
-    /// start a further one gets the error `overloaded`.
+    /// The most tasks of one connection at the same time; the message that would start a further
+    /// one gets the error `overloaded`.
     pub max_tasks: usize,
-    /// Calls of one connection that may trap; one is forgiven each second. Above
-    /// it, its messages and joins get the error `unavailable`, and no plugin is
-    /// called for them.
+    /// The most calls of one connection that may trap, of which one is forgiven each second. Above
+    /// it, its messages and joins get the error `unavailable`, and no plugin is called for them.
     pub max_faults: u32,
-    /// What happens when `outbox_bytes` wait, by topic; the first pattern that
-    /// matches counts, and without one the connection is closed.
+    /// What happens at `outbox_bytes`, by topic. The first pattern that matches counts; without one
+    /// the connection is closed.
     pub outbox_policies: Vec<OutboxPolicy>,
-    /// Messages of one client in a second; above it, its socket is not read for
-    /// a while. 0 is without bound.
+    /// The most messages of one client per second; above it, its socket is not read for a while. 0
+    /// means no limit.
     pub max_messages_per_second: u32,
-    /// Their bytes, likewise.
+    /// The most bytes of one client's messages per second, with the same effect.
     pub max_bytes_per_second: u64,
-    /// Connections of the server; a further one gets 503.
+    /// The most connections of the server; a further one gets 503.
     pub max_connections: usize,
-    /// Connections of one address (of IPv6, of one /64); a further one gets 503.
-    /// 0 is without bound.
+    /// The most connections of one address (of IPv6, of one /64); a further one gets 503. 0 means
+    /// no limit.
     pub max_connections_per_address: usize,
-    /// New connections of the server in a second; further ones get 503 with
-    /// `Retry-After`. 0 is without bound.
+    /// The most new connections of the server per second; further ones get 503 with `Retry-After`.
+    /// 0 means no limit.
     pub max_connects_per_second: u32,
-    /// Those of one address (of IPv6, of one /64). 0 is without bound; none is half of
-    /// `max_connects_per_second`, and without bound for this machine's own clients.
+    /// The most new connections of one address (of IPv6, of one /64) per second; further ones get
+    /// 503. 0 means no limit. Without a value it is half of `max_connects_per_second`, and this
+    /// machine's own clients have no limit.
     pub max_connects_per_second_per_address: Option<u32>,
-    /// Joins of the server in a second, of which one connection may have a tenth, or
-    /// `max_channels` if that is more; further ones get the error `overloaded`.
-    /// 0 is without bound.
+    /// The most joins of the server per second, of which one connection may have a tenth, or
+    /// `max_channels` if that is more; further ones get the error `overloaded`. 0 means no limit.
     pub max_joins_per_second: u32,
-    /// A connection that has not sent its first request whole by then is closed.
+    /// The time in milliseconds within which a connection must send its first request completely;
+    /// otherwise it is closed.
     pub handshake_timeout_ms: u64,
-    /// A connection over HTTP that does not send another request for so long is closed.
+    /// The time in milliseconds after which an HTTP connection that sends no further request is
+    /// closed.
     pub keep_alive_timeout_ms: u64,
 }
 
-/// `[[socket.outbox_policies]]`: what gives way for a slow client.
+/// `[[socket.outbox_policies]]`: the overflow policy of some topics.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutboxPolicy {
-    /// A topic, or the beginning of some with a trailing `*`.
+    /// A topic, or a prefix of topics with a `*` at its end.
     pub topics: String,
-    /// What gives way.
+    /// What happens to their messages when the outbox is full.
     pub policy: Overflow,
 }
 
-/// `[memory]`: what the server may have of it.
+/// `[memory]`: the memory that the server may use.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryConfig {
-    /// Of all together. At nine tenths of it new connections get 503; at all of it,
-    /// messages of more than 64 KiB close their connection with 1013, and so do
-    /// clients that do not read. 0 is four fifths of what the machine or the container
-    /// has.
+    /// The limit in bytes for the whole process. At nine tenths of it new connections get 503. At
+    /// the limit, messages of more than 64 KiB close their connection with 1013, and so do clients
+    /// that do not read. 0 means four fifths of what the machine or the container has.
     pub max_bytes: u64,
 }
 
-/// `[statsd]`: where measurements go.
+/// `[statsd]`: the receiver of measurements.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StatsdConfig {
-    /// `HOST:PORT`, over UDP, or `unix:PATH` of a datagram socket.
+    /// The address: `HOST:PORT`, over UDP, or `unix:PATH` of a datagram socket.
     pub address: String,
-    /// What the server there understands.
+    /// The dialect that the receiving server understands.
     pub dialect: Dialect,
-    /// What every name begins with.
+    /// The prefix of all names.
     pub prefix: String,
-    /// The largest datagram: 512 for the internet, 1432 for Ethernet, 8932 for
-    /// jumbo frames.
+    /// The largest datagram in bytes: 512 for the internet, 1432 for Ethernet, 8932 for jumbo
+    /// frames.
     pub datagram_bytes: usize,
-    /// Between two reports.
+    /// The time between two reports in milliseconds.
     pub interval_ms: u64,
 }
 
-/// `[metrics]`: what is told apart.
+/// `[metrics]`: the events that are measured separately.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
-    /// The events that get a series of their own; without a list, the first
-    /// `max_events` of each topic pattern do. Others are counted as `other`.
+    /// The events that get a series of their own. Without a list, the first `max_events` of each
+    /// topic pattern do. All others are counted as `other`.
     pub events: Option<Vec<String>>,
-    /// How many there are without a list.
+    /// The most events of each topic pattern that get a series of their own without a list.
     pub max_events: usize,
 }
 
@@ -176,30 +176,30 @@ pub struct MetricsConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DashboardConfig {
-    /// Whether there is one; `millrace dev` has it anyway.
+    /// Whether the page is served; `millrace dev` always serves it.
     pub enabled: bool,
-    /// What one has to know to look: `/dashboard?token=…`. Without it, everybody
-    /// may who reaches the server.
+    /// The secret that opens the page: `/dashboard?token=…`. Without it, everybody who reaches the
+    /// server may see the page.
     pub token: Option<Secret>,
 }
 
-/// `[plugins.NAME]`.
+/// `[plugins.NAME]`: one plugin.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PluginConfig {
-    /// A Cargo package, relative to the file.
+    /// The folder of its Cargo package, relative to the file.
     pub(super) path: Option<PathBuf>,
-    /// A `.wasm` file, relative to the file.
+    /// Its `.wasm` file, relative to the file.
     pub(super) component: Option<PathBuf>,
-    /// What the plugin gets from `config.get`.
+    /// The values that it reads with `config.get`.
     pub(super) config: BTreeMap<String, toml::Value>,
-    /// The SHA-256 sums of the components it may be.
+    /// The SHA-256 sums of the components that are accepted; without any, all are.
     pub(super) sha256: Vec<String>,
-    /// What differs from `[limits]`.
+    /// The keys of `[limits]` that differ for this plugin.
     pub(super) limits: toml::Table,
-    /// Which requests it may make.
+    /// The requests it may make to other servers.
     pub(super) http: EgressConfig,
-    /// What else it may do.
+    /// Its other permissions.
     pub(super) grants: Grants,
 }
 
@@ -207,11 +207,11 @@ pub(super) struct PluginConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StaticConfig {
-    /// Served at `/`.
+    /// The folder that is served at `/`.
     pub(super) dir: Option<PathBuf>,
-    /// Single files by their URL path.
+    /// Single files by their URL paths.
     pub(super) files: BTreeMap<String, PathBuf>,
-    /// More headers of each answer.
+    /// Additional headers of each response.
     pub(super) headers: BTreeMap<String, String>,
 }
 
@@ -309,10 +309,10 @@ impl Default for SocketConfig {
 }
 
 impl SocketConfig {
-    /// What gives way for slow clients, by topic.
+    /// The overflow policies of slow clients' outboxes, by topic.
     #[must_use]
     pub fn overflow_policies(&self) -> OverflowPolicies {
-        // What is no pattern was refused when the file was read.
+        // An invalid pattern was refused when the file was read.
         let policies = self.outbox_policies.iter().filter_map(|policy| {
             let pattern = TopicPattern::parse(&policy.topics).ok()?;
             Some((pattern, policy.policy))
@@ -320,7 +320,7 @@ impl SocketConfig {
         OverflowPolicies::new(policies.collect())
     }
 
-    /// The bounds of one session.
+    /// The limits of one session.
     #[must_use]
     pub fn session_limits(&self) -> Limits {
         let Self { max_channels, max_pending, max_pending_bytes, .. } = *self;

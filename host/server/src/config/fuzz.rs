@@ -1,10 +1,10 @@
-//! `millrace.toml` as anybody may write it.
+//! The fuzz target of `millrace.toml`.
 
 use std::path::PathBuf;
 
 use crate::config::App;
 
-/// It is an app, or the error has words.
+/// Any text is either an app or an error with a text.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match App::parse(PathBuf::from("/nowhere"), text) {
@@ -12,7 +12,7 @@ pub fn config(bytes: &[u8]) {
             for plugin in &app.plugins {
                 assert!(plugin.limits.fuel > 0 && plugin.limits.max_instances > 0);
             }
-            // What a handshake and a page make of it.
+            // A handshake uses it with any origin and host.
             for origin in [text, "https://example.com", "null", ""] {
                 let _ = app.socket.check_origin.allows(Some(origin), Some(text), &app.socket.hosts);
             }

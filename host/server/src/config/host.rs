@@ -4,17 +4,17 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// A host, or with `*.` before it also all below it, at any depth: the rule of Phoenix.
+/// A host. With `*.` in front it also means all hosts below it, at any depth, as in Phoenix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName {
-    /// As [`normal`] writes it.
+    /// The name as [`normal`] writes it.
     name: String,
     has_subdomains: bool,
 }
 
 impl HostName {
-    /// Reads `example.com`, `*.example.com`, `10.0.0.1` or `[::1]`. The error is what is
-    /// wrong with it.
+    /// Reads `example.com`, `*.example.com`, `10.0.0.1` or `[::1]`. The error says what is wrong
+    /// with the text.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let (name, has_subdomains) = match text.strip_prefix("*.") {
             Some(name) => (name, true),
@@ -33,7 +33,7 @@ impl HostName {
         Ok(Self { name: normal(name), has_subdomains })
     }
 
-    /// Whether it is this host; IPv6 in brackets.
+    /// Whether the pattern means this host. An IPv6 address has brackets.
     pub(crate) fn matches(&self, host: &str) -> bool {
         let host = normal(host);
         let is_below = || host.strip_suffix(&self.name).is_some_and(|left| left.ends_with('.'));
@@ -53,8 +53,7 @@ impl<'de> Deserialize<'de> for HostName {
     }
 }
 
-/// A host and its port as they stand in a URL, an `Origin` or a `Host`. `None` for what is
-/// no port.
+/// The host and the port of a URL, an `Origin` or a `Host`. `None` if the port is not valid.
 pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     // An IPv6 address has colons of its own, inside its brackets.
     match text.rsplit_once(':') {
@@ -74,8 +73,8 @@ pub(crate) fn host_of(header: &str) -> &str {
     }
 }
 
-/// Whether a name or address, IPv6 in brackets, is this machine's own: `localhost`, what is
-/// below it (RFC 6761, 6.3), or an address of the loopback.
+/// Whether a name or address (IPv6 in brackets) is this machine's own: `localhost`, a name below it
+/// (RFC 6761, section 6.3), or a loopback address.
 pub(crate) fn is_loopback_name(host: &str) -> bool {
     let address = bracketed(host).unwrap_or(host).parse::<IpAddr>();
     let name = host.to_ascii_lowercase();
@@ -84,8 +83,8 @@ pub(crate) fn is_loopback_name(host: &str) -> bool {
         || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// The same text for the same host: names in lower case, IPv6 addresses as browsers write
-/// them.
+/// The normal form of a host, equal for equal hosts: names in lower case, IPv6 addresses as
+/// browsers write them.
 pub(super) fn normal(host: &str) -> String {
     match bracketed(host).and_then(|inner| inner.parse::<Ipv6Addr>().ok()) {
         Some(address) => format!("[{address}]"),

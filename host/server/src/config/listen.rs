@@ -1,4 +1,4 @@
-//! `listen`: where clients come in.
+//! `listen`: the listeners for clients.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,17 +9,17 @@ use serde::{Deserialize, de::Error as _};
 
 use super::{AdminConfig, defaults};
 
-/// Where clients come in: one entry of `listen`.
+/// One entry of `listen`: a listener for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenConfig {
-    /// Where.
+    /// The address to listen on.
     pub address: ListenAddress,
-    /// Whether TLS is spoken there; by default it is over TCP if there is `[tls]`.
+    /// Whether the listener speaks TLS. Without a value it does over TCP if there is `[tls]`.
     pub tls: Option<bool>,
     /// Whether each connection begins with a header of the PROXY protocol, which only
     /// `server.trusted_proxies` may send.
     pub proxy_protocol: bool,
-    /// Who may open a Unix socket, as `chmod` has it.
+    /// The file mode of a Unix socket, which says who may open it.
     pub mode: u32,
 }
 
@@ -32,25 +32,25 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// All of `listen`: one entry, or a list of them.
+/// All of `listen`: one entry, or a list of entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListenList(pub(super) Vec<ListenConfig>);
 
-/// What a Unix socket's path begins with.
+/// The prefix of a Unix socket's path.
 const UNIX: &str = "unix:";
-/// What is expected.
+/// The expected forms of an address, for error texts.
 const FORMS: &str = "an address and a port such as \"127.0.0.1:4000\" or \"[::]:4000\", or \
                      \"unix:/run/millrace.sock\"";
 
-/// What an address is not.
+/// The hint that names are not allowed as addresses, for error texts.
 pub(super) const NO_NAMES: &str = "names such as localhost are not looked up";
 
-/// An error if two listeners are to be at one address.
+/// Checks that no two listeners have the same address.
 pub(super) fn check_once(
     listen: &[ListenConfig],
     admin: Option<&AdminConfig>,
 ) -> Result<(), String> {
-    // The system chooses another each time.
+    // Port 0 makes the system choose another port each time.
     let is_fixed = |address: &ListenAddress| address.port() != Some(0);
     for (at, ListenConfig { address, .. }) in listen.iter().enumerate() {
         let mut before = listen.iter().take(at);
@@ -77,7 +77,7 @@ impl ListenAddress {
         Ok(Self::Tcp(text.parse().map_err(no_address)?))
     }
 
-    /// Its port, if it has one.
+    /// The port; `None` for a Unix socket.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         match self {
@@ -86,7 +86,7 @@ impl ListenAddress {
         }
     }
 
-    /// Whether only this machine reaches it.
+    /// Whether only this machine can reach the address.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
@@ -118,14 +118,15 @@ impl From<SocketAddr> for ListenConfig {
 }
 
 impl ListenConfig {
-    /// One with every setting at its default.
+    /// A listener at this address with all other settings at their defaults.
     pub(super) fn plain(address: ListenAddress, has_tls: bool) -> Self {
         let tls = Some(has_tls && address.port().is_some());
         Self { tls, ..address.into() }
     }
 
-    /// What the types cannot say, and where a relative path begins.
-    pub(super) fn settle(
+    /// Checks what the types cannot, sets the default of `tls`, and makes the path of a Unix socket
+    /// one below `folder`.
+    pub(super) fn resolve(
         &mut self,
         folder: &Path,
         has_tls: bool,
@@ -159,7 +160,7 @@ impl ListenConfig {
         Ok(())
     }
 
-    /// What browsers call it; none reaches a Unix socket.
+    /// The listener's URL. Browsers cannot reach a Unix socket, whose address is returned instead.
     #[must_use]
     pub fn url(&self) -> String {
         match (&self.address, self.is_encrypted()) {
@@ -169,7 +170,7 @@ impl ListenConfig {
         }
     }
 
-    /// Whether TLS is spoken there.
+    /// Whether the listener speaks TLS.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.tls == Some(true)
@@ -182,7 +183,7 @@ impl<'de> Deserialize<'de> for ListenAddress {
     }
 }
 
-/// An entry with more than its address.
+/// An entry that is a table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -194,7 +195,7 @@ struct Table {
     mode: Option<u32>,
 }
 
-/// Reads the mode of a file as `chmod` takes it.
+/// Reads a file mode in octal digits, as `chmod` takes it.
 fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let text = String::deserialize(deserializer)?;
     match u32::from_str_radix(&text, 8) {

@@ -1,5 +1,5 @@
-//! What an operator decides: `millrace.toml`, its defaults, and where an app's
-//! parts are.
+//! The configuration: `millrace.toml`, the environment, the defaults, and where the parts of an app
+//! are.
 
 mod admin;
 mod app;
@@ -47,7 +47,7 @@ pub use millrace_wasm::egress::{EgressConfig, HostPattern, Network};
 pub use origin::{CheckOrigin, OriginPattern};
 pub(crate) use pipeline::dispatcher;
 pub use pipeline::{
-    BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig, Tells,
+    Backpressure, BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig,
     WorkerConfig,
 };
 pub use server::{ServerConfig, TlsConfig};

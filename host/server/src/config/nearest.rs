@@ -1,22 +1,22 @@
-//! What was meant by a name that there is not.
+//! Suggestions for a name that does not exist.
 
-/// A difference for each so many letters is a slip.
-const LETTERS_OF_A_SLIP: usize = 3;
+/// The number of letters for each of which one difference counts as a typing error.
+const LETTERS_PER_TYPO: usize = 3;
 
-/// The one of `names` that was most likely meant by `found`, if any was.
+/// The one of `names` that was most likely meant by `found`; `None` if none is close enough.
 pub(super) fn nearest<'a>(
     found: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let found = found.to_ascii_lowercase().replace('-', "_");
-    let most = (found.len() / LETTERS_OF_A_SLIP).max(1);
+    let most = (found.len() / LETTERS_PER_TYPO).max(1);
     let names: Vec<_> = names.into_iter().collect();
     let with_distance = names.iter().map(|name| (strsim::osa_distance(&found, name), *name));
-    let slip = with_distance.filter(|(distance, _)| *distance <= most).min();
-    // Or its unit was left out.
+    let typo = with_distance.filter(|(distance, _)| *distance <= most).min();
+    // Or the unit at its end was left out.
     let begins = format!("{found}_");
     let mut longer = names.iter().copied().filter(|name| name.starts_with(&begins));
-    slip.map(|(_, name)| name).or_else(|| match (longer.next(), longer.next()) {
+    typo.map(|(_, name)| name).or_else(|| match (longer.next(), longer.next()) {
         (Some(name), None) => Some(name),
         _ => None,
     })

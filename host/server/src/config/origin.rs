@@ -1,4 +1,4 @@
-//! Which pages may open a socket: `check_origin`, with the rules of Phoenix.
+//! `check_origin`: which pages may open a socket, with the rules of Phoenix.
 
 use std::fmt;
 
@@ -6,29 +6,29 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use super::host::{HostName, host_and_port, host_of, normal};
 
-/// Which pages may connect. A request without an `Origin` header, which no
-/// browser sends, always may.
+/// The pages that may connect. A request without an `Origin` header, which browsers always send,
+/// may always connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckOrigin {
-    /// `true`: those of the host the request is for, and of `socket.hosts`.
+    /// `true`: the pages of the host that the request is for, and of `socket.hosts`.
     SameHost,
-    /// `false`: all.
+    /// `false`: all pages.
     Any,
-    /// Those that match one of the list.
+    /// A list: the pages that match one of its entries.
     List(Vec<OriginPattern>),
 }
 
-/// One entry of the list: `https://example.com`, `//example.com:888` or
-/// `//*.example.com`. What is left out matches anything; `*.example.com` matches
-/// `example.com` itself and any depth below it. Pages without a host have `file://`, or
-/// `null` if they are of no origin at all.
+/// One entry of the list: `https://example.com`, `//example.com:888` or `//*.example.com`. A part
+/// that is left out matches anything; `*.example.com` matches `example.com` itself and all hosts
+/// below it, at any depth. Pages without a host have the origin `file://`, or `null` if the browser
+/// keeps their origin private.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Null,
-    /// A scheme with no host behind it.
+    /// A scheme without a host.
     Hostless(String),
     Host {
         scheme: Option<String>,
@@ -54,7 +54,7 @@ impl<'a> Origin<'a> {
         if scheme.is_empty() || !scheme.chars().all(is_scheme) {
             return None;
         }
-        // Browsers send no path; some apps do.
+        // Browsers send no path here, but some apps do.
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (host, port) = host_and_port(authority)?;
         let is_host = !host.contains(['@', ' ', '\\']);
@@ -63,8 +63,8 @@ impl<'a> Origin<'a> {
 }
 
 impl CheckOrigin {
-    /// Whether a page of `origin` may connect to the host in the `Host` header, or to one of
-    /// those that are known to lead here.
+    /// Whether a page of `origin` may connect to the host in the `Host` header, or to one of the
+    /// `known` hosts, which are names of this server too.
     #[must_use]
     pub fn allows(&self, origin: Option<&str>, host: Option<&str>, known: &[HostName]) -> bool {
         let Some(origin) = origin else { return true };
@@ -81,7 +81,7 @@ impl CheckOrigin {
         }
     }
 
-    /// Whether the operator has named a host, with any scheme and port.
+    /// Whether the operator has named this host, with any scheme and port.
     pub(crate) fn names(&self, host: &str) -> bool {
         let is_named = |pattern: &OriginPattern| match &pattern.0 {
             Kind::Host { host: named, .. } => named.matches(host),
@@ -96,7 +96,7 @@ impl CheckOrigin {
 }
 
 impl OriginPattern {
-    /// Reads one entry. The error says what would be one.
+    /// Reads one entry of the list. The error says what was found and what is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let error = |problem: &str| {
             format!(
@@ -124,7 +124,7 @@ impl OriginPattern {
         Ok(Self(Kind::Host { scheme, host, port }))
     }
 
-    /// Whether it is one of a page's `Origin` header.
+    /// Whether the value of an `Origin` header matches this entry.
     pub(crate) fn matches_header(&self, origin: &str) -> bool {
         Origin::parse(origin).is_some_and(|origin| self.matches(&origin))
     }

@@ -1,16 +1,16 @@
-//! The list of all keys in `host/docs/configuration.md` is one, and says what the defaults
-//! are.
+//! `host/docs/configuration.md` lists every key, with its default.
 
 use super::App;
 use super::pipeline::unloaded;
 
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
-/// What is there only if it is named; all else is the same in an empty file.
+/// Sections that exist only if they are named; all other keys have the same values in an empty
+/// file.
 const NAMED: &str = "[plugins.room]\npath = \".\"\n[pipelines.NAME]\nworker.plugin = \"room\"\n\
                      http = {}\n[statsd]\n[admin]\n";
 
-/// Sections whose keys have to be there.
+/// The sections whose keys the list must have.
 const SECTIONS: [&str; 27] = [
     "",
     "[server]",
@@ -45,14 +45,14 @@ fn load(text: &str) -> Result<App, String> {
     App::parse("/app".into(), text)
 }
 
-/// The list, as somebody would copy it.
+/// The list as a reader would copy it.
 fn listed() -> &'static str {
     let (_, behind) = PAGE.split_once("\n## Every key with its default\n").unwrap();
     let (_, behind) = behind.split_once("```toml\n").unwrap();
     behind.split_once("```\n").unwrap().0
 }
 
-/// What it means: the pipeline as it is run, and all else.
+/// The meaning of a text: the pipeline as it is run, and all other settings.
 fn meaning(text: &str) -> (String, String) {
     let mut app = load(text).unwrap();
     let pipeline = app.pipelines.remove("NAME").unwrap();

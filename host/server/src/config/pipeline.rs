@@ -1,4 +1,4 @@
-//! `[pipelines.NAME]`.
+//! `[pipelines.NAME]`: one pipeline.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,37 +15,38 @@ use super::check::no_empty_token;
 use super::{TimerConfig, defaults};
 use crate::secret::Secret;
 
-/// One pipeline.
+/// `[pipelines.NAME]`: one pipeline.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PipelineConfig {
-    /// Who works on its events; or `workers`.
+    /// The only worker; or else `workers` has them.
     pub worker: Option<WorkerConfig>,
-    /// Several, each of which gets all events that it selects (`dispatcher =
-    /// "broadcast"`), or a share of them.
+    /// Several workers, each of which gets all events that it selects (`dispatcher = "broadcast"`),
+    /// or a share of them.
     pub workers: Vec<WorkerConfig>,
-    /// Stages before the workers: what they forward goes on.
+    /// The stages before the workers; the events that they forward go on to the next stage.
     pub transforms: Vec<WorkerConfig>,
-    /// Who decides which consumer gets which event: `demand`, `broadcast`,
-    /// `partition`, or a plugin.
+    /// The dispatcher, which decides which consumer gets which event: `demand`, `broadcast`,
+    /// `partition`, or the name of a plugin.
     pub dispatcher: Option<String>,
-    /// Where the key of an event is in its JSON, as a JSON pointer.
+    /// The JSON pointer to an event's key in its payload.
     pub partition_by: Option<String>,
-    /// Whether an event starts only when the one before it of its key has ended.
+    /// Whether an event starts only after the event before it with the same key has ended.
     pub ordered: bool,
-    /// How old an event may be when a worker starts on it; older ones are dropped.
+    /// The age in milliseconds up to which a worker may start on an event; older events are
+    /// dropped.
     pub deadline_ms: Option<u64>,
-    /// Events that may start in a second; further ones wait.
+    /// The most events that may start per second; further ones wait.
     pub rate_per_second: Option<u32>,
-    /// Where events wait.
+    /// The buffer in which events wait.
     pub buffer: BufferConfig,
-    /// How what failed is tried again.
+    /// The rules for repeating failed events.
     pub retry: RetryConfig,
-    /// What was given up.
+    /// The store of events that were given up.
     pub dead_letters: DeadLettersConfig,
-    /// Events that come over HTTP.
+    /// The events that come over HTTP.
     pub http: Option<IngestConfig>,
-    /// Events that come by themselves.
+    /// The events that a timer makes.
     pub timer: Option<TimerConfig>,
 }
 
@@ -53,85 +54,85 @@ pub struct PipelineConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerConfig {
-    /// The plugin.
+    /// The worker's plugin.
     pub plugin: String,
-    /// Consumers, each with a demand of its own.
+    /// The number of consumers, each with a demand of its own.
     pub consumers: Option<u32>,
-    /// The most events a consumer has at a time.
+    /// The most events that a consumer has at a time.
     pub max_demand: Option<u32>,
-    /// It asks for more once it has so many.
+    /// The number of events at which a consumer asks for more.
     pub min_demand: Option<u32>,
     /// The most events of one call.
     pub batch_size: Option<u32>,
-    /// How long to wait for a batch to fill.
+    /// The time in milliseconds to wait for a batch to fill.
     pub batch_timeout_ms: u64,
-    /// The most calls of a consumer at a time.
+    /// The most calls of one consumer at a time.
     pub concurrency: Option<u32>,
-    /// A call that takes longer comes to nothing.
+    /// The time in milliseconds after which a call fails.
     pub timeout_ms: Option<u64>,
-    /// Of a broadcast: JSON pointers, each with the values that are wanted there.
+    /// With `dispatcher = "broadcast"`: JSON pointers, each with the values that select an event.
     pub select: BTreeMap<String, Vec<String>>,
-    /// Of a transform: who decides which of its consumers gets which event.
+    /// For a transform: the dispatcher among its consumers.
     pub dispatcher: Option<String>,
 }
 
-/// `[pipelines.NAME.buffer]`.
+/// `[pipelines.NAME.buffer]`: the buffer in which events wait.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BufferConfig {
-    /// Events that may wait.
+    /// The most events that may wait.
     pub size: usize,
-    /// All payloads in hand.
+    /// The most bytes of the payloads of all events that are buffered or in flight.
     pub max_bytes: usize,
-    /// One payload; a larger one is refused.
+    /// The largest payload in bytes; a larger one is refused.
     pub max_event_bytes: usize,
-    /// Events of one key that may wait; further ones are refused or dropped.
+    /// The most events of one key that may wait; further ones are refused or dropped.
     pub max_per_key: Option<usize>,
-    /// Drops the newest (`first`) or the oldest (`last`) when it is full.
+    /// The events that stay when the buffer is full; the others are dropped.
     pub keep: Option<Keep>,
-    /// Or tells the producer.
-    pub on_full: Option<Tells>,
+    /// What happens to a producer's events instead when the buffer is full.
+    pub on_full: Option<Backpressure>,
 }
 
-/// What a full buffer keeps.
+/// The events that a full buffer keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
-    /// What came first.
+    /// The oldest events: a new one is dropped.
     First,
-    /// What came last.
+    /// The newest events: the oldest one is dropped.
     Last,
 }
 
-/// What a full buffer tells the producer.
+/// What a full buffer does to a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tells {
-    /// That it refuses the event.
+pub enum Backpressure {
+    /// The event is refused.
     Reject,
-    /// Nothing, until there is room; a producer that cannot wait is refused.
+    /// The producer waits for room; one that cannot wait is refused.
     Wait,
 }
 
-/// `[pipelines.NAME.retry]`.
+/// `[pipelines.NAME.retry]`: the rules for repeating failed events.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
-    /// How often an event is tried in all.
+    /// The number of attempts for an event in all.
     pub max_attempts: u16,
-    /// Before the second attempt; twice as long before each further one.
+    /// The time in milliseconds before the second attempt; it doubles before each further one.
     pub backoff_ms: u64,
-    /// The longest wait.
+    /// The longest time in milliseconds before an attempt.
     pub max_backoff_ms: u64,
 }
 
-/// `[pipelines.NAME.dead_letters]`.
+/// `[pipelines.NAME.dead_letters]`: the store of events that were given up.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLettersConfig {
-    /// How many are kept; the oldest gives way.
+    /// The most dead letters that are stored; at the limit, the oldest is dropped.
     pub size: usize,
-    /// Whether events that were dropped are kept too.
+    /// Whether dropped events are stored too.
     pub dropped: bool,
 }
 
@@ -139,15 +140,16 @@ pub struct DeadLettersConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IngestConfig {
-    /// What a producer has to know: `authorization: Bearer …`.
+    /// The secret of producers, sent as `authorization: Bearer …`.
     pub token: Option<Secret>,
-    /// A request's body; a larger one is refused.
+    /// The largest body of a request in bytes; a larger one is refused.
     pub max_body_bytes: usize,
-    /// A request's events; one with more is refused.
+    /// The most events of a request; a request with more is refused.
     pub max_events: usize,
-    /// A body that has not come by then is given up.
+    /// The time in milliseconds within which a body must be received; otherwise the request is
+    /// given up.
     pub timeout_ms: u64,
-    /// How long a request waits for room, with `on_full = "wait"`.
+    /// The time in milliseconds that a request waits for room, with `on_full = "wait"`.
     pub wait_ms: u64,
 }
 
@@ -194,18 +196,18 @@ impl Default for IngestConfig {
 
 // === checking ===
 
-/// Finds what a plugin can be by its name.
+/// Finds the roles that a plugin can have, by its name.
 type Find<'a> = &'a dyn Fn(&str) -> Option<Roles>;
 
 impl PipelineConfig {
-    /// Checks what the types cannot say; the plugins it names have to be among
-    /// `plugins`.
+    /// Checks what the types cannot; every plugin that the pipeline names must be one of `plugins`.
     pub(super) fn check(&self, name: &str, plugins: &[&str]) -> Result<(), String> {
         let find = |plugin: &str| plugins.contains(&plugin).then(unloaded);
         self.spec(name, &find).map(|_| ()).map_err(|problem| format!("pipelines.{name}{problem}"))
     }
 
-    /// The pipeline; an error begins with the key behind the pipeline's name.
+    /// The pipeline's specification. An error begins with the key, which follows the pipeline's
+    /// name.
     pub(crate) fn spec(&self, name: &str, find: Find<'_>) -> Result<PipelineSpec, String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if name.is_empty() || !name.chars().all(plain) {
@@ -252,7 +254,7 @@ impl PipelineConfig {
     }
 }
 
-/// What stands for a plugin while the plugins are not loaded yet.
+/// The roles of a plugin as long as the plugins are not loaded.
 pub(super) fn unloaded() -> Roles {
     Roles { worker: Native::idle(), dispatcher: DispatcherSpec::Demand }
 }
@@ -272,10 +274,10 @@ fn stage(
     Ok(StageSpec { dispatcher, workers })
 }
 
-/// One bit for each in the selection of a broadcast.
+/// The most workers of a stage: the selection of a broadcast has one bit for each.
 const MAX_WORKERS: usize = 64;
 
-/// A dispatcher by its name, `demand` without one; an error begins with the key.
+/// The dispatcher with this name; `demand` without a name. An error begins with the key.
 pub(crate) fn dispatcher(name: Option<&str>, find: Find<'_>) -> Result<DispatcherSpec, String> {
     Ok(match name.unwrap_or("demand") {
         "demand" => DispatcherSpec::Demand,
@@ -310,8 +312,7 @@ impl WorkerConfig {
                 demand.max_batch()
             ));
         }
-        // Events of a partition are handled one after the other, so that they keep
-        // their order.
+        // Events of a partition are handled one after the other, so that they keep their order.
         let calls = if matches!(dispatcher, DispatcherSpec::Partition) { 1 } else { max };
         if let Some((pointer, _)) = self.select.iter().find(|(_, values)| values.is_empty()) {
             return Err(format!(
@@ -343,8 +344,8 @@ impl WorkerConfig {
 impl BufferConfig {
     fn spec(&self) -> Result<BufferSpec, String> {
         let on_full = match (self.keep, self.on_full) {
-            (None, None | Some(Tells::Reject)) => OnFull::Reject,
-            (None, Some(Tells::Wait)) => OnFull::Wait,
+            (None, None | Some(Backpressure::Reject)) => OnFull::Reject,
+            (None, Some(Backpressure::Wait)) => OnFull::Wait,
             (Some(Keep::First), None) => OnFull::KeepFirst,
             (Some(Keep::Last), None) => OnFull::KeepLast,
             (Some(_), Some(_)) => {

@@ -1,4 +1,4 @@
-//! `[server]` and `[tls]`: how clients reach the server, and by way of whom.
+//! `[server]` and `[tls]`: how clients reach the server, also through proxies.
 
 use std::path::PathBuf;
 
@@ -8,19 +8,19 @@ use serde::Deserialize;
 
 use super::{HostName, Network, defaults, host_of};
 
-/// `[server]`: how the server is reached.
+/// `[server]`: how clients reach the server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
-    /// Under which URL clients reach it. Its host is known, as those of `socket.hosts` are.
+    /// The URL under which clients reach the server. Its host counts as one of `socket.hosts`.
     pub public_url: Option<String>,
-    /// Addresses of proxies, whose `forwarded_header` is believed. Whoever opens a Unix
-    /// socket is believed anyway.
+    /// The addresses of proxies whose `forwarded_header` is believed. Whoever connects to a Unix
+    /// socket is believed, too.
     pub trusted_proxies: Vec<Network>,
-    /// The header in which they say whom they ask for: `forwarded` (RFC 7239), or one with a
-    /// list of addresses, of which the last was added last.
+    /// The header in which proxies name the client: `forwarded` (RFC 7239), or one with a list of
+    /// addresses, to whose end each proxy adds one.
     pub forwarded_header: String,
-    /// How often files of certificates and secrets are looked at.
+    /// The time in milliseconds between two checks of the files of certificates and secrets.
     pub reread_ms: u64,
 }
 
@@ -28,19 +28,20 @@ pub struct ServerConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// PEM: the certificate, and those that it was issued by.
+    /// The PEM file of the certificate, and of those that it was issued by.
     pub certificate: PathBuf,
-    /// PEM: its private key.
+    /// The PEM file of the private key.
     pub key: PathBuf,
-    /// A connection whose handshake has not ended by then is closed.
+    /// The time in milliseconds within which a handshake must end; otherwise its connection is
+    /// closed.
     #[serde(default = "default_handshake_timeout")]
     pub handshake_timeout_ms: u64,
-    /// Handshakes at the same time, an eighth of them of one address; a further connection
-    /// is closed.
+    /// The most handshakes at the same time, of which one address may have an eighth; a further
+    /// connection is closed.
     #[serde(default = "default_handshakes")]
     pub max_handshakes: usize,
-    /// Handshakes of the server in a second, half of them of one address but this machine's
-    /// own; a further connection is closed. 0 is without bound.
+    /// The most handshakes of the server per second, of which one address may have half, except for
+    /// this machine's own; a further connection is closed. 0 means no limit.
     #[serde(default = "default_handshakes_per_second")]
     pub max_handshakes_per_second: u32,
 }
@@ -69,7 +70,7 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// Checks what the types cannot say; an error begins with the key.
+    /// Checks what the types cannot; an error begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Some(url) = &self.public_url {
             self.public_host().map_err(|problem| {
@@ -92,7 +93,7 @@ impl ServerConfig {
         }
     }
 
-    /// The host that clients know.
+    /// The host of `public_url`; the error says what is wrong with the URL.
     pub(super) fn public_host(&self) -> Result<Option<HostName>, &'static str> {
         let Some(url) = &self.public_url else { return Ok(None) };
         let url: Uri = url.parse().map_err(|_| "which is no URL")?;
@@ -108,7 +109,7 @@ impl ServerConfig {
 }
 
 impl TlsConfig {
-    /// Checks what the types cannot say; an error begins with the key.
+    /// Checks what the types cannot; an error begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.handshake_timeout_ms == 0 {
             return Err("handshake_timeout_ms is 0; at least 1 is allowed".to_owned());

@@ -1,4 +1,4 @@
-//! `[static]`: what is served over plain HTTP.
+//! `[static]`: the files that are served over plain HTTP.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 use super::CONFIG_FILE;
 use crate::plugin::BUILT_FOLDER;
 
-/// What is served over plain HTTP.
+/// The files that are served over plain HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticFiles {
-    /// Served at `/`, but for what begins with a dot.
+    /// The folder that is served at `/`, without names that begin with a dot.
     pub dir: Option<PathBuf>,
-    /// Single files by their URL path.
+    /// Single files by their URL paths.
     pub files: BTreeMap<String, PathBuf>,
-    /// Headers of each answer, in place of or besides those it has anyway.
+    /// The headers of each response, in place of or in addition to those it has anyway.
     pub headers: BTreeMap<String, String>,
-    /// What the app is made of: nobody gets it by way of `dir`.
+    /// The files of the app itself, which are never served from `dir`.
     pub hidden: Vec<PathBuf>,
 }
 
 impl StaticFiles {
-    /// Refuses a folder with an app in it: its configuration has tokens, and its
-    /// components are nobody's business.
+    /// Refuses a folder with an app in it: its configuration has tokens, and nobody may read its
+    /// components.
     pub(super) fn check(&self, app: &Path) -> Result<(), String> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let real = |path: &Path| fs::canonicalize(path).ok();
-        // One that is not there yet may be built first: see `check_there`.
+        // A folder that does not exist yet may be made by building: see `check_there`.
         let (Some(dir), Some(app)) = (real(dir), real(app)) else { return Ok(()) };
         let holds = match [CONFIG_FILE, BUILT_FOLDER].into_iter().find(|n| dir.join(n).exists()) {
             Some(name) => name,
@@ -40,8 +40,8 @@ impl StaticFiles {
         ))
     }
 
-    /// Checks that the folder is there, which is asked when the server starts: building may
-    /// have made it. Of single files that are not there, what to tell the operator.
+    /// Checks that the folder exists. That is done when the server starts, because building may
+    /// make the folder. Returns a text for the operator about each single file that does not exist.
     pub(crate) fn check_there(&self) -> Result<Vec<String>, String> {
         if let Some(dir) = self.dir.as_deref().filter(|dir| !dir.is_dir()) {
             let found = if dir.exists() { "is no folder" } else { "is not there" };

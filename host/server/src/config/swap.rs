@@ -1,5 +1,4 @@
-//! `[swap]` and `[trust]`: how versions of plugins are exchanged, and which are
-//! trusted.
+//! `[swap]` and `[trust]`: how versions of plugins are exchanged, and which are trusted.
 
 use std::path::PathBuf;
 
@@ -8,30 +7,30 @@ use serde::Deserialize;
 use super::defaults;
 use crate::plugin::PublicKey;
 
-/// `[swap]`: how a version takes another's place.
+/// `[swap]`: how one version of a plugin replaces another.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SwapConfig {
-    /// A component that is uploaded; a larger one is refused.
+    /// The largest component in bytes that may be uploaded; a larger one is refused.
     pub max_upload_bytes: usize,
-    /// Uploads in a minute, of all plugins together; further ones are refused.
+    /// The most uploads per minute, of all plugins together; further ones are refused.
     pub max_uploads_per_minute: u32,
-    /// The share of a watched version's calls that may come to nothing before it is
+    /// The share of a watched version's calls that may fail, from 0 to 1; above it, the version is
     /// rolled back.
     pub max_fault_rate: f64,
-    /// The share that may answer their clients with an error. What is too much, only
-    /// the plugin's author knows.
+    /// The share of its calls that may answer their clients with an error, from 0 to 1. Only the
+    /// plugin's author knows what is too much.
     pub max_error_rate: f64,
-    /// It is not judged before it has had so many calls.
+    /// The number of calls before which a version is not judged.
     pub min_calls: u64,
-    /// Channels on whose assigns `migrate` is tried before a version goes live.
+    /// The number of channels on whose assigns `migrate` is tried before a version goes live.
     pub samples: usize,
-    /// Versions of a plugin that are kept on disk.
+    /// The number of versions of a plugin that are stored on disk.
     pub keep: usize,
-    /// Where they are; by default below the app's own folder.
+    /// The folder in which they are stored; by default one below the app's own folder.
     pub dir: Option<PathBuf>,
-    /// Whether the version that is live is so after a restart; `millrace dev` builds
-    /// its own anew.
+    /// Whether a restart forgets which version was live, as in `millrace dev`, which builds its own
+    /// anew.
     #[serde(skip)]
     pub is_forgotten: bool,
 }
@@ -40,14 +39,14 @@ pub struct SwapConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrustConfig {
-    /// Ed25519 keys, one of which has to have signed each component; none: anybody.
+    /// The Ed25519 keys, one of which must have signed each component; without any, nobody has to.
     pub keys: Vec<PublicKey>,
 }
 
-/// What the admin interface reads of a body, whatever is configured.
+/// The largest body that the admin interface reads, in bytes, whatever is configured.
 const MAX_UPLOAD_BYTES: usize = 256 * 1024 * 1024;
 
-/// More only make the exchange wait.
+/// The most samples; more would only delay the exchange.
 const MAX_SAMPLES: usize = 10_000;
 
 impl Default for SwapConfig {
@@ -67,7 +66,7 @@ impl Default for SwapConfig {
 }
 
 impl SwapConfig {
-    /// Checks what the types cannot say; an error begins with the key.
+    /// Checks what the types cannot; an error begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
         let rates =
             [("max_fault_rate", self.max_fault_rate), ("max_error_rate", self.max_error_rate)];

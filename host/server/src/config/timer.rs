@@ -1,23 +1,23 @@
-//! `[pipelines.NAME.timer]`.
+//! `[pipelines.NAME.timer]`: an event at regular times.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// An event that comes again and again.
+/// An event that is made again and again.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimerConfig {
-    /// Between two.
+    /// The time between two events in milliseconds.
     pub every_ms: u64,
-    /// What it carries, as JSON. Dates and times are strings there.
+    /// The event's payload, as JSON. Dates and times of TOML become strings.
     #[serde(deserialize_with = "json", default = "nothing")]
     pub payload: Value,
-    /// What it belongs to.
+    /// The event's key.
     pub key: Option<String>,
 }
 
-/// An empty object: what a timer carries that says nothing.
+/// An empty object: the payload of a timer that has none.
 fn nothing() -> Value {
     Value::Object(serde_json::Map::new())
 }

@@ -1,36 +1,35 @@
-//! What is wrong in a `millrace.toml`, in words of its keys and values rather than of the
-//! types that they become.
+//! Error texts for a `millrace.toml`, in terms of its keys and values rather than of Rust types.
 
 use toml::de::{DeTable, DeValue, Error};
 
 use super::nearest::nearest;
 
-/// What is wrong with a text, for which key, and where.
-pub(super) fn explained(text: &str, error: &Error) -> String {
+/// What is wrong with a text, for which key, and in which line.
+pub(super) fn explain(text: &str, error: &Error) -> String {
     let table = match DeTable::parse(text) {
         Ok(table) => table,
-        Err(syntax) => return placed(format!("this is no TOML: {}", syntax.message()), error),
+        Err(syntax) => return with_place(format!("this is no TOML: {}", syntax.message()), error),
     };
     let key = error.span().and_then(|span| key_at(table.get_ref(), span.start));
     let key = key.unwrap_or_default().join(".");
-    let said = worded(&key, error.message());
-    // Its line would show it.
-    if is_secret(&key) { said } else { placed(said, error) }
+    let said = rephrase(&key, error.message());
+    // The line would show the secret.
+    if is_secret(&key) { said } else { with_place(said, error) }
 }
 
-/// The same of a table that was read before; its keys are those below `key`.
-pub(super) fn explained_below(key: &str, error: &Error) -> String {
+/// The same for a table that was parsed before, and whose keys are below `key`.
+pub(super) fn explain_below(key: &str, error: &Error) -> String {
     let shown = error.to_string();
     let below = shown.trim_end().rsplit_once("\nin `").and_then(|(_, key)| key.strip_suffix('`'));
     match below {
-        Some(below) if key.is_empty() => worded(below, error.message()),
-        Some(below) => worded(&format!("{key}.{below}"), error.message()),
-        None => worded(key, error.message()),
+        Some(below) if key.is_empty() => rephrase(below, error.message()),
+        Some(below) => rephrase(&format!("{key}.{below}"), error.message()),
+        None => rephrase(key, error.message()),
     }
 }
 
-/// With where it is, and the line itself as the parser shows it.
-fn placed(said: String, error: &Error) -> String {
+/// Adds the place, and the line itself as the parser shows it.
+fn with_place(said: String, error: &Error) -> String {
     let shown = error.to_string();
     let shown = shown.trim_end().strip_prefix("TOML parse error at ");
     let shown = shown.and_then(|shown| shown.strip_suffix(error.message().trim_end()));
@@ -40,7 +39,7 @@ fn placed(said: String, error: &Error) -> String {
     }
 }
 
-/// The key at a place of the text, or the key whose value is there; the innermost.
+/// The innermost key that is at this place of the text, or whose value is.
 fn key_at(table: &DeTable<'_>, at: usize) -> Option<Vec<String>> {
     table.iter().find_map(|(key, value)| {
         let name = || key.get_ref().to_string();
@@ -61,8 +60,8 @@ fn below(value: &DeValue<'_>, at: usize) -> Option<Vec<String>> {
     }
 }
 
-/// A message of the parser about a key.
-fn worded(key: &str, message: &str) -> String {
+/// A message of the parser about a key, rephrased.
+fn rephrase(key: &str, message: &str) -> String {
     let of_type = message.strip_prefix("invalid type: ");
     let of_value = message.strip_prefix("invalid value: ");
     let found_and_expected = of_type.or(of_value).and_then(|m| m.rsplit_once(", expected "));
@@ -87,12 +86,12 @@ fn worded(key: &str, message: &str) -> String {
     }
 }
 
-/// The one key that is in no section.
-const OF_NO_SECTION: &str = "listen";
+/// The only key that is in no section.
+const TOP_LEVEL_KEY: &str = "listen";
 
-/// A key that there is not: which was meant, and which there are.
+/// The text for a key that does not exist: which one was meant, and which ones exist.
 fn no_key(key: &str, name: &str, rest: &str) -> String {
-    if name == OF_NO_SECTION && key != name {
+    if name == TOP_LEVEL_KEY && key != name {
         return format!("{key} is no key; {name} stands above the first [section]");
     }
     let allowed = allowed(rest);
@@ -105,7 +104,7 @@ fn no_key(key: &str, name: &str, rest: &str) -> String {
     }
 }
 
-/// What to add, where it is not plain.
+/// A hint what to add, where that is not obvious.
 fn advice(missing: &str) -> &'static str {
     match missing {
         "tls.certificate" => "; add it: the PEM file of the certificate",
@@ -114,7 +113,7 @@ fn advice(missing: &str) -> &'static str {
     }
 }
 
-/// Whether what stands there is for nobody's eyes.
+/// Whether the value of a key is a secret.
 fn is_secret(key: &str) -> bool {
     key.rsplit('.').next() == Some("token") || key.contains(".config.")
 }
@@ -123,7 +122,7 @@ fn named(key: &str) -> &str {
     if key.is_empty() { "the text" } else { key }
 }
 
-/// A key of the table `key`; the parser may have found it itself.
+/// A key of the table `key`; the parser may have included it already.
 fn below_key(key: &str, name: &str) -> String {
     match key.rsplit('.').next() {
         _ if key.is_empty() => name.to_owned(),
@@ -132,12 +131,12 @@ fn below_key(key: &str, name: &str) -> String {
     }
 }
 
-/// What stands in backticks after `before`, and what comes behind it.
+/// The text between `before`, which ends in a backtick, and the next backtick; and the rest.
 fn quoted<'a>(message: &'a str, before: &str) -> Option<(&'a str, &'a str)> {
     message.strip_prefix(before)?.split_once('`')
 }
 
-/// `, expected one of …` and its kin.
+/// The names in a rest such as `, expected one of …`.
 fn allowed(rest: &str) -> String {
     let names = rest.strip_prefix(", expected ").map(|n| n.strip_prefix("one of ").unwrap_or(n));
     match names {
@@ -146,7 +145,7 @@ fn allowed(rest: &str) -> String {
     }
 }
 
-/// What was found, as it is called in TOML.
+/// The value that was found, in terms of TOML.
 fn value(found: &str) -> String {
     let bare = |prefix: &str| found.strip_prefix(prefix).and_then(|v| v.strip_suffix('`'));
     let scalar =
@@ -160,7 +159,7 @@ fn value(found: &str) -> String {
     }
 }
 
-/// What was expected of a key.
+/// The value that a key expects, in terms of TOML.
 fn expected_at(key: &str, expected: &str) -> String {
     match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" if key.ends_with("_ms") => {
@@ -170,7 +169,7 @@ fn expected_at(key: &str, expected: &str) -> String {
     }
 }
 
-/// What was expected, as it is called in TOML.
+/// An expected type of Rust, in terms of TOML.
 fn kind(expected: &str) -> String {
     let whole = |most: u64| format!("a whole number from 0 to {most}");
     match expected {
@@ -185,7 +184,7 @@ fn kind(expected: &str) -> String {
         "a string" | "string" | "a string key" => "a text in quotes".to_owned(),
         "a sequence" => "a list, as in [\"a\", \"b\"],".to_owned(),
         "a map" => "a table".to_owned(),
-        // Of a section, and of one of a choice.
+        // The types of a section, and of a value with some choices.
         other if other.starts_with("struct ") => "a table".to_owned(),
         other if other.starts_with("enum ") => "a text in quotes".to_owned(),
         other => other.to_owned(),
@@ -196,7 +195,7 @@ fn kind(expected: &str) -> String {
 mod tests {
     use crate::config::App;
 
-    /// What is told of each text, and that it is not in words of Rust.
+    /// Checks the text for each of these inputs, and that it has no terms of Rust.
     fn check(told: &[(&str, &str)]) {
         for (text, told) in told {
             let error = App::parse("/app".into(), text).unwrap_err();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use millrace_pipeline::Pipeline;
-use millrace_telemetry::{Distribution, Key, Metrics, Reading, TopicRate, Window};
+use millrace_telemetry::{Distribution, Metrics, Reading, SeriesKey, TopicRate, Window};
 use serde::Serialize;
 
 use super::pipelines::PipelineRow;
@@ -167,7 +167,7 @@ struct View {
 }
 
 impl View {
-    fn take(&mut self, key: &Key, reading: Reading) {
+    fn take(&mut self, key: &SeriesKey, reading: Reading) {
         match reading {
             Reading::Added(added) => self.added(key, added),
             Reading::Level(level) => self.level(key, level),
@@ -177,7 +177,7 @@ impl View {
         }
     }
 
-    fn added(&mut self, key: &Key, added: i64) {
+    fn added(&mut self, key: &SeriesKey, added: i64) {
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
         let rate = added as f64 / self.seconds;
         let sample = &mut self.snapshot.sample;
@@ -199,7 +199,7 @@ impl View {
         }
     }
 
-    fn level(&mut self, key: &Key, level: f64) {
+    fn level(&mut self, key: &SeriesKey, level: f64) {
         let sample = &mut self.snapshot.sample;
         match key.name.as_str() {
             "socket.open" => sample.connections = level,
@@ -219,7 +219,7 @@ impl View {
         }
     }
 
-    fn distribution(&mut self, key: &Key, all: &Distribution, unit: f64) {
+    fn distribution(&mut self, key: &SeriesKey, all: &Distribution, unit: f64) {
         #[expect(clippy::cast_precision_loss, reason = "counts need no 53 bits")]
         let count = all.count() as f64;
         let quantiles = Quantiles::of(all, unit);
@@ -247,13 +247,13 @@ impl View {
         }
     }
 
-    fn pipeline(&mut self, key: &Key) -> &mut PipelineRow {
+    fn pipeline(&mut self, key: &SeriesKey) -> &mut PipelineRow {
         let pipeline = label(key, "pipeline");
         let row = self.pipelines.entry(pipeline.clone());
         row.or_insert_with(|| PipelineRow::new(pipeline))
     }
 
-    fn plugin(&mut self, key: &Key) -> &mut PluginRow {
+    fn plugin(&mut self, key: &SeriesKey) -> &mut PluginRow {
         let (plugin, version) = (label(key, "plugin"), label(key, "version"));
         let new = || PluginRow {
             plugin: plugin.clone(),
@@ -299,7 +299,7 @@ impl Quantiles {
     }
 }
 
-fn label(key: &Key, label: &str) -> String {
+fn label(key: &SeriesKey, label: &str) -> String {
     let found = key.labels.iter().find(|(name, _)| *name == label);
     found.map_or_else(String::new, |(_, value)| value.clone())
 }
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_has_what_is_unusual_in_it() {
-        let metrics = Metrics::kept();
+        let metrics = Metrics::in_process();
         let mut viewer = Viewer::default();
         let mut look = |faults_a_second| -> Value {
             metrics.count_of(Metric::WasmFault, &["room", "trap"], faults_a_second);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use millrace_session::channel::RefKey;
-use millrace_telemetry::{Metric, Metrics, Wanted};
+use millrace_telemetry::{Metric, Metrics, MetricsOptions};
 use millrace_wasm::egress::OwnPorts;
 use millrace_wasm::{Component, Engine, EngineLimits, LoadError, Settings, sha256};
 use tracing::{debug, warn};
@@ -47,12 +47,12 @@ impl Loader {
         let max_instances = instances.saturating_add(spare);
         let limits = EngineLimits { max_instances, max_memory_bytes, max_stack_bytes };
         let engine = Engine::new(limits, Some(&app.cache))?;
-        let wanted = Wanted {
+        let options = MetricsOptions {
             statsd: app.statsd.as_ref().map(StatsdConfig::target),
-            kept: app.dashboard.enabled || app.admin.is_some(),
+            in_process: app.dashboard.enabled || app.admin.is_some(),
             events: app.metrics.event_names(),
         };
-        let metrics = Metrics::new(wanted).map_err(|cause| {
+        let metrics = Metrics::new(options).map_err(|cause| {
             let address = app.statsd.as_ref().map(|statsd| statsd.address.clone());
             StartError::Statsd { address: address.unwrap_or_default(), cause }
         })?;

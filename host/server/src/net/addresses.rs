@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use millrace_telemetry::Bucket;
+use millrace_telemetry::TokenBucket;
 
 /// A connect that came too soon after others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct TooSoon {
 /// How often something may be done: in total, and by one address.
 #[derive(Debug)]
 pub(crate) struct Rates {
-    all: Mutex<Bucket>,
+    all: Mutex<TokenBucket>,
     /// By one address in a second; 0 is without bound.
     rate: u32,
     /// Whether it is of this machine's own clients, too: proxies and benchmarks.
@@ -29,7 +29,7 @@ pub(crate) struct Rates {
 
 #[derive(Debug)]
 struct Buckets {
-    of: HashMap<IpAddr, Bucket>,
+    of: HashMap<IpAddr, TokenBucket>,
     /// When those that are full again were forgotten.
     swept: Instant,
 }
@@ -62,7 +62,7 @@ impl Rates {
         let rate = of_one.unwrap_or(of_all.div_ceil(2));
         let now = Instant::now();
         let buckets = Mutex::new(Buckets { of: HashMap::new(), swept: now });
-        let all = Mutex::new(Bucket::new(f64::from(of_all), now));
+        let all = Mutex::new(TokenBucket::new(f64::from(of_all), now));
         Self { all, rate, of_loopback: of_one.is_some(), buckets }
     }
 
@@ -87,7 +87,7 @@ impl Rates {
         if buckets.of.len() >= MAX_ADDRESSES {
             return Ok(());
         }
-        let bucket = Bucket::new(f64::from(self.rate), now);
+        let bucket = TokenBucket::new(f64::from(self.rate), now);
         buckets.of.entry(address).or_insert(bucket).take(now)
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_telemetry::Seldom;
+use millrace_telemetry::LogLimiter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::warn;
@@ -36,7 +36,7 @@ pub(crate) fn unserved_places() -> Places {
 }
 
 /// Without descriptors, each try fails.
-static FAILED: Seldom = Seldom::one_a_second();
+static FAILED: LogLimiter = LogLimiter::one_a_second();
 
 /// The next connection, and where it comes from.
 pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {

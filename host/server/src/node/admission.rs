@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use millrace_telemetry::Bucket;
+use millrace_telemetry::TokenBucket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::SocketConfig;
@@ -23,7 +23,7 @@ pub struct Admission {
     max_connections: u32,
     addresses: Arc<Addresses>,
     connects: Rates,
-    joins: Mutex<Bucket>,
+    joins: Mutex<TokenBucket>,
 }
 
 /// One connection that may be there. Dropping it makes room for another.
@@ -57,7 +57,7 @@ impl Admission {
         let max = config.max_connections.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let max_connections = u32::try_from(max).unwrap_or(u32::MAX);
         let addresses = Addresses::new(config.max_connections_per_address);
-        let bucket = |rate| Mutex::new(Bucket::new(f64::from(rate), Instant::now()));
+        let bucket = |rate| Mutex::new(TokenBucket::new(f64::from(rate), Instant::now()));
         Self {
             permits: Arc::new(Semaphore::new(max)),
             max_connections,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use millrace_telemetry::Leaky;
+use millrace_telemetry::LeakyBucket;
 
 use crate::net::network;
 
@@ -24,7 +24,7 @@ pub(crate) struct FaultSources {
 
 #[derive(Debug, Default)]
 struct Levels {
-    of: HashMap<NonZeroU64, Leaky>,
+    of: HashMap<NonZeroU64, LeakyBucket>,
     /// When those without faults were last taken out.
     swept: Option<Instant>,
 }
@@ -101,7 +101,7 @@ impl Levels {
     }
 
     fn make_room(&mut self, now: Instant) {
-        let level = |faults: &Leaky| faults.level(now);
+        let level = |faults: &LeakyBucket| faults.level(now);
         let least = self.of.iter().min_by(|a, b| level(a.1).total_cmp(&level(b.1)));
         if let Some(key) = least.map(|(key, _)| *key) {
             self.of.remove(&key);

@@ -108,7 +108,7 @@ impl Node {
             pubsub: PubSub::new(Box::new(LocalOnly), metrics.clone()),
             connections: Connections::default(),
             metrics: metrics.clone(),
-            waiting: Arc::new(Waiting(metrics.own_counter(Metric::ChannelWaiting))),
+            waiting: Arc::new(Waiting(metrics.unlabelled_counter(Metric::ChannelWaiting))),
             id,
             tasks: TaskTracker::new(),
             runtime: Handle::current(),

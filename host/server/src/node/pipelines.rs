@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millrace_pipeline::{DropReason, NewEvent, Pipeline, Roles, Standby, Surroundings, Totals};
 use millrace_session::channel::{Broadcast, Deferred, Effect, SocketRef};
-use millrace_telemetry::{Metric, Metrics, Origin, wall_ms};
+use millrace_telemetry::{Metric, Metrics, Origin, unix_ms};
 use millrace_wasm::{Component, Fault, GuestStandby};
 use millrace_wire::Payload;
 use tokio::time::{MissedTickBehavior, interval};
@@ -139,7 +139,7 @@ impl Node {
     /// Hands an event of a plugin to a pipeline. Who waits for it is told if it is
     /// not taken.
     pub(crate) fn enqueue(&self, pipeline: &str, mut event: NewEvent) {
-        event.stamped_ms = wall_ms();
+        event.stamped_ms = unix_ms();
         let Some(found) = self.pipelines.get(pipeline) else {
             error!(pipeline, "a plugin enqueued an event, and there is no such pipeline");
             if let Some(to) = event.reply_to {
@@ -275,7 +275,7 @@ async fn tick(node: Weak<Node>, pipeline: Arc<Pipeline>, timer: TimerConfig) {
             return;
         }
         let (key, payload) = (key.as_deref().map(Into::into), payload.clone().into());
-        let event = NewEvent { payload, key, stamped_ms: wall_ms(), ..NewEvent::default() };
+        let event = NewEvent { payload, key, stamped_ms: unix_ms(), ..NewEvent::default() };
         pipeline.enqueue(vec![event]);
     }
 }

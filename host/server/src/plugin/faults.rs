@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use millrace_telemetry::{Passed, Seldom};
+use millrace_telemetry::{LogLimiter, Passed};
 use serde::Serialize;
 
 use millrace_wasm::Fault;
@@ -28,7 +28,7 @@ pub(crate) struct RecentFault {
 pub(crate) struct RecentFaults {
     last: Mutex<VecDeque<RecentFault>>,
     /// By plugin.
-    lines: Mutex<HashMap<String, Seldom>>,
+    lines: Mutex<HashMap<String, LogLimiter>>,
 }
 
 /// How many are kept.
@@ -45,7 +45,7 @@ impl RecentFaults {
         if let Some(lines) = lines.get(plugin) {
             return lines.pass();
         }
-        let new = || Seldom::per_second(LINES_PER_SECOND);
+        let new = || LogLimiter::per_second(LINES_PER_SECOND);
         lines.entry(plugin.to_owned()).or_insert_with(new).pass()
     }
 

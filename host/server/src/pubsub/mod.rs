@@ -18,7 +18,7 @@ pub use registry::{Delivery, Subscriber};
 use std::sync::Arc;
 
 use millrace_session::channel::{Broadcast, ChannelId};
-use millrace_telemetry::{Metric, Metrics, Origin, Published, Stamp};
+use millrace_telemetry::{Metric, Metrics, Monotonic, Origin, Published};
 use registry::Registry;
 
 /// The server's PubSub.
@@ -72,7 +72,7 @@ impl PubSub {
         from: Option<ChannelId>,
         origin: Option<Arc<Origin>>,
     ) -> usize {
-        let published = || Published { at: Stamp::now(), origin };
+        let published = || Published { at: Monotonic::now(), origin };
         let reached = self.dispatch(broadcast, from, self.metrics.is_on().then(published).as_ref());
         self.metrics.count(Metric::BroadcastSent, 1);
         self.metrics.record(Metric::BroadcastFanout, reached as u64);

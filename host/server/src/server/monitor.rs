@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use millrace_session::channel::Broadcast;
-use millrace_telemetry::{Metric, Reached, Sampler, dropped_lines};
+use millrace_telemetry::{LimitLog, Metric, Sampler, dropped_lines};
 use millrace_wire::Payload;
 use tracing::{info, warn};
 
@@ -19,13 +19,13 @@ pub(super) async fn run(node: Arc<Node>) {
     }
     let mut sampler = Sampler::new(node.metrics.clone());
     let (mut viewer, mut looked) = (Viewer::default(), Instant::now());
-    let mut reached = Reached::default();
+    let mut reached = LimitLog::default();
     loop {
         sampler.pause().await;
         look_at_outboxes(&node);
         node.metrics.count(Metric::LogDropped, dropped_lines());
         node.pipelines.count(&node.metrics);
-        reached.tell(node.metrics.registry());
+        reached.log(node.metrics.registry());
         if node.dashboard.is_some() || node.admin.is_some() {
             show(&node, &mut viewer, &mut looked);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace_telemetry::{Metric, wall_ms};
+use millrace_telemetry::{Metric, unix_ms};
 use millrace_wasm::{Pool, sha256};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -217,7 +217,7 @@ impl Swapper {
         self.node.metrics.count_of(Metric::PluginExchanged, &[name, outcome], 1);
         let Ok(swaps) = self.swaps() else { return };
         let exchange = Exchange {
-            at_ms: wall_ms(),
+            at_ms: unix_ms(),
             plugin: name.to_owned(),
             from: from.to_owned(),
             to: to.to_owned(),

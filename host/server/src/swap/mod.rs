@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use millrace_telemetry::Bucket;
+use millrace_telemetry::TokenBucket;
 use millrace_wasm::{Component, Pool};
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
@@ -37,7 +37,7 @@ pub(crate) struct Swaps {
     loader: Loader,
     kept: Arc<Kept>,
     plugins: HashMap<String, Slot>,
-    uploads: Mutex<Bucket>,
+    uploads: Mutex<TokenBucket>,
 }
 
 /// One plugin.
@@ -160,7 +160,7 @@ pub(crate) enum Outcome {
 
 impl Swaps {
     pub(crate) fn new(config: SwapConfig, loader: Loader, kept: Kept) -> Self {
-        let uploads = Bucket::per_minute(config.max_uploads_per_minute, Instant::now());
+        let uploads = TokenBucket::per_minute(config.max_uploads_per_minute, Instant::now());
         let uploads = Mutex::new(uploads);
         Self { config, loader, kept: Arc::new(kept), plugins: HashMap::new(), uploads }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millrace_session::Identity;
 use millrace_session::channel::{Caller, Deferred, Effect, Progress, Standing};
-use millrace_telemetry::{Bucket, Leaky, Metric};
+use millrace_telemetry::{LeakyBucket, Metric, TokenBucket};
 use millrace_wasm::{Fault, FaultKind};
 use tokio::sync::oneshot;
 use tracing::{debug, error};
@@ -31,9 +31,9 @@ pub(crate) struct Account {
     faulty: AtomicBool,
     /// Begins with those of its source: what a new connection does is not held
     /// against it, but it has no faults left where others had them before.
-    faults: Mutex<Leaky>,
+    faults: Mutex<LeakyBucket>,
     /// What is left of its share of the server's joins.
-    joins: Mutex<Bucket>,
+    joins: Mutex<TokenBucket>,
 }
 
 /// The share of `socket.max_joins_per_second` that one connection may have.
@@ -55,9 +55,9 @@ impl Account {
         let (address, user_id) = (identity.peer.ip(), identity.user_id.as_deref());
         let source = node.fault_sources.source(address, user_id);
         let max = f64::from(node.socket.max_faults);
-        let faults = Leaky::at(node.fault_sources.level(source, now).min(max), now);
+        let faults = LeakyBucket::at(node.fault_sources.level(source, now).min(max), now);
         let faults = Mutex::new(faults);
-        let joins = Mutex::new(Bucket::new(joins_per_second(&node.socket), now));
+        let joins = Mutex::new(TokenBucket::new(joins_per_second(&node.socket), now));
         Self { node, outbox, tasks, source, task_bytes, faulty, faults, joins }
     }
 
@@ -153,7 +153,7 @@ impl Account {
         self.faulty.store(true, Ordering::Relaxed);
     }
 
-    fn faults(&self) -> MutexGuard<'_, Leaky> {
+    fn faults(&self) -> MutexGuard<'_, LeakyBucket> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -244,7 +244,7 @@ mod tests {
     fn faults_above_the_bound_are_paid_for_in_seconds() {
         assert_eq!(admit(20.0, 20.0), Ok(()));
         assert_eq!(admit(21.0, 20.0), Err(Duration::from_secs(1)));
-        let (mut faults, now) = (Leaky::default(), Instant::now());
+        let (mut faults, now) = (LeakyBucket::default(), Instant::now());
         for _ in 0..1000 {
             faults.add(20.0 + MOST_ABOVE, now);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millrace_session::channel::{Callback, ChannelId, Completion, Failure, Progress};
 use millrace_session::{Call, Turn};
-use millrace_telemetry::{Metrics, Redacted, Seldom};
+use millrace_telemetry::{LogLimiter, Metrics, Redacted};
 use millrace_wasm::{Calling, Fault, Pool};
 use smol_str::SmolStr;
 use tracing::field::display;
@@ -68,7 +68,7 @@ impl Called {
 
     /// Logs the error that its client is answered with, if it is one.
     pub(super) fn tell_error(&self, is_dev: bool) {
-        static LINES: Seldom = Seldom::per_second(ERRORS_PER_SECOND);
+        static LINES: LogLimiter = LogLimiter::per_second(ERRORS_PER_SECOND);
         let is_told = is_dev || tracing::enabled!(tracing::Level::DEBUG);
         let error = self.result.as_ref().ok().filter(|_| is_told).and_then(Completion::error);
         let Some(error) = error else { return };

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use tracing::info;
 
-use millrace_telemetry::Seldom;
+use millrace_telemetry::LogLimiter;
 
 /// Lines that any stranger can cause.
-static ORIGINS: Seldom = Seldom::one_a_second();
-static VERSIONS: Seldom = Seldom::one_a_second();
+static ORIGINS: LogLimiter = LogLimiter::one_a_second();
+static VERSIONS: LogLimiter = LogLimiter::one_a_second();
 /// What is worth knowing of an origin or a host.
 const MAX_ORIGIN_BYTES: usize = 200;
 /// What is worth knowing of a version.

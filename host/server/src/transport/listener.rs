@@ -9,7 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioTimer;
-use millrace_telemetry::{Metric, Seldom};
+use millrace_telemetry::{LogLimiter, Metric};
 use tracing::{debug, warn};
 
 use super::requests;
@@ -138,7 +138,7 @@ fn tell_of_turned(peer: Peer, turned: Turned, node: &Node) {
 }
 
 /// Whoever has made a mistake with a proxy wants to know; anybody else can cause it.
-static SHUT: Seldom = Seldom::one_a_second();
+static SHUT: LogLimiter = LogLimiter::one_a_second();
 
 fn tell_of_shut(peer: Peer, shut: &Shut, node: &Node) {
     let (peer, reason) = (peer.address, shut.as_str());

@@ -10,7 +10,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use millrace_pipeline::{Bounds, Format, Handover, IngestError, NotTaken, Pipeline};
-use millrace_telemetry::{Metric, wall_ms};
+use millrace_telemetry::{Metric, unix_ms};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -121,7 +121,7 @@ async fn hand_over(
             decoded.map_err(|error| Failed::Coding(coding, error, max_bytes))?.into()
         }
     };
-    let events = format.events(&body, bounds, wall_ms()).map_err(Failed::Ingest)?;
+    let events = format.events(&body, bounds, unix_ms()).map_err(Failed::Ingest)?;
     drop(body);
     let count = events.len();
     let handed = pipeline.enqueue_whole(events, patience).await;

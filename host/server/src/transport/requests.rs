@@ -11,7 +11,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use millrace_session::Realm;
-use millrace_telemetry::{Metric, Seldom};
+use millrace_telemetry::{LogLimiter, Metric};
 use tracing::{info, warn};
 
 use super::forbidden::cut;
@@ -32,8 +32,8 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 pub(super) const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
 
 /// Lines that any stranger can cause.
-static HOSTS: Seldom = Seldom::one_a_second();
-static LONG_POLLS: Seldom = Seldom::one_a_second();
+static HOSTS: LogLimiter = LogLimiter::one_a_second();
+static LONG_POLLS: LogLimiter = LogLimiter::one_a_second();
 
 /// What to do for a host that is not known.
 const UNKNOWN_HOST: &str = "if clients use this name, set it as server.public_url or in \

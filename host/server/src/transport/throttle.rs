@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use millrace_telemetry::Bucket;
+use millrace_telemetry::TokenBucket;
 
 /// Stops the reading of a socket that sends too much, until its buckets are
 /// paid for. What the client sends meanwhile waits in its own buffers: nothing
 /// is lost, and nobody else notices.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    messages: Bucket,
-    bytes: Bucket,
+    messages: TokenBucket,
+    bytes: TokenBucket,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Throttle {
     /// A throttle for so much in a second; 0 is without bound.
     pub(super) fn new(messages: u32, bytes: u64, now: Instant) -> Self {
-        let messages = Bucket::new(f64::from(messages), now.into_std());
+        let messages = TokenBucket::new(f64::from(messages), now.into_std());
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
-        let bytes = Bucket::new(bytes as f64, now.into_std());
+        let bytes = TokenBucket::new(bytes as f64, now.into_std());
         Self { messages, bytes, pause: None }
     }
 

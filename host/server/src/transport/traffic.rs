@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use millrace_telemetry::{Metric, Metrics, Published, Stamp, wall_ms};
+use millrace_telemetry::{Metric, Metrics, Monotonic, Published, unix_ms};
 
 thread_local! {
     static TALLY: Cell<Tally> = const { Cell::new(Tally::NONE) };
@@ -59,10 +59,10 @@ impl Traffic {
         if self.unwritten.is_empty() {
             return;
         }
-        let now = Stamp::now();
+        let now = Monotonic::now();
         for Published { at, origin } in self.unwritten.drain(..) {
             metrics.time(Metric::BroadcastDelivery, now.since(at));
-            origin.inspect(|origin| origin.delivered(wall_ms()));
+            origin.inspect(|origin| origin.delivered(unix_ms()));
         }
         self.unwritten.shrink_to(KEPT);
     }
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn frames_are_counted_when_there_are_many_and_when_the_thread_waits() {
-        let (metrics, mut traffic) = (Metrics::kept(), Traffic::default());
+        let (metrics, mut traffic) = (Metrics::in_process(), Traffic::default());
         let so_far = || {
             let metrics_of =
                 [Metric::SocketFramesIn, Metric::SocketBytesIn, Metric::SocketFramesOut];

@@ -1,16 +1,16 @@
-//! The fields of an event as text.
+//! The fields of a log event as text.
 //!
-//! An event is one line, and only what the server itself has written is more: the field
-//! `details` (a backtrace, the output of a tool) stands below it, each line indented. In all
-//! else, and within those lines, control characters are escaped: a topic with a line break
-//! in it does not begin a line, and a terminal is not told to do anything.
+//! An event is one line. Only the field `details`, which the server itself writes (a backtrace, the
+//! output of a tool), adds lines below it, each of them indented. In all other text, and within
+//! those lines, control characters are escaped: a topic with a line break in it cannot begin a
+//! line, and no text can control a terminal.
 
 use std::fmt::{self, Debug, Write};
 
 use tracing::field::Field;
 use tracing_subscriber::fmt::format::Writer;
 
-/// What stands below the line.
+/// The field that is written below the line.
 const DETAILS: &str = "details";
 
 /// Writes one field.
@@ -33,10 +33,10 @@ pub(super) fn write(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -
     }
 }
 
-/// Writes on, with control characters escaped.
+/// A writer that passes text on with control characters escaped.
 struct Escaping<'a, W> {
     out: &'a mut W,
-    /// What a line break becomes, if not an escape.
+    /// The text that replaces a line break; without one it is escaped as others are.
     line_break: Option<&'static str>,
 }
 
@@ -58,8 +58,8 @@ impl<W: Write> Write for Escaping<'_, W> {
     }
 }
 
-/// Whether it could look like the end of a line, or like something else than what it is:
-/// control characters, the separators of Unicode, and what turns the direction of text.
+/// Whether a character could look like the end of a line, or hide what a text is: control
+/// characters, the separators of Unicode, and characters that change the direction of text.
 fn is_dangerous(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -4,19 +4,19 @@
 //! threads ──line──▶ Queue (bounded, never waited for) ──thread `log`──▶ stderr
 //! ```
 //!
-//! Whoever reads stderr may stall or go away, and whoever is served is not to notice:
-//! lines that find no room are counted and left out, and a write that fails is forgotten.
-//! What clients and plugins have a say in cannot look like a line of its own ([`fields`]),
-//! and lines that they cause are told [`Seldom`].
+//! The reader of stderr may be slow or go away, and that must not slow the server down: lines for
+//! which there is no room are counted and dropped, and errors of writing are ignored. Text of
+//! clients and plugins cannot look like a line of its own ([`fields`]), and lines that they cause
+//! are limited ([`LogLimiter`]).
 
 mod fields;
+mod limiter;
 mod panics;
 mod queue;
-mod seldom;
 
+pub use limiter::{LogLimiter, Passed};
 pub use queue::LogGuard;
-pub use queue::{dropped_lines, tell};
-pub use seldom::{Passed, Seldom};
+pub use queue::{dropped_lines, write_line};
 
 use std::io::{self, IsTerminal};
 
@@ -26,7 +26,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For reading.
@@ -36,8 +36,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging, which ends with the guard. `RUST_LOG` chooses what (`default` unless set, and
-/// not empty), in the syntax of tracing's `EnvFilter`. An error when there can be no thread for it.
+/// Starts logging, which ends when the guard is dropped. `RUST_LOG` chooses the lines in the syntax
+/// of tracing's `EnvFilter`; if it is not set or empty, `default` does.
+///
+/// # Errors
+///
+/// The thread that writes cannot be started.
 pub fn init(format: LogFormat, default: &str) -> io::Result<LogGuard> {
     let guard = queue::start()?;
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
@@ -63,8 +67,8 @@ pub fn init(format: LogFormat, default: &str) -> io::Result<LogGuard> {
     Ok(guard)
 }
 
-/// The filter that is asked for, and what is wrong with that: what says nothing of this
-/// program would turn its log off.
+/// The filter for the text `asked`, and what is wrong with that text. A text that names no part of
+/// this program would turn its whole log off, so `default` is added to it.
 fn filter(asked: &str, default: &str) -> (EnvFilter, Option<String>) {
     let of_millrace = |directive: &str| {
         let directive = directive.trim();
@@ -84,8 +88,8 @@ fn filter(asked: &str, default: &str) -> (EnvFilter, Option<String>) {
     }
 }
 
-/// Directives in which a level alone is one of this program: of what it is built with,
-/// parsers and compilers tell of each step at `debug`, and that is for whoever names them.
+/// Limits directives that are only a level to this program: at `debug`, the parsers and compilers
+/// it is built with log each step, and whoever wants that can name them.
 fn of_this_program(directives: &str) -> String {
     let narrowed = directives.split(',').map(|directive| match directive.trim().parse() {
         Ok(level) => format!("{},millrace={level}", LevelFilter::INFO.min(level)),

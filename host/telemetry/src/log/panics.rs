@@ -1,5 +1,5 @@
-//! Panics go the way of other lines: what is said about them on stderr by default would
-//! wait for its reader, and panic once more without one.
+//! Panics are logged as other lines are. The standard hook would wait for a slow reader of stderr,
+//! and panic once more if stderr is closed.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic;
@@ -8,7 +8,8 @@ use std::thread;
 use tracing::error;
 use tracing::field::display;
 
-/// From now on, panics are logged. `RUST_BACKTRACE` says whether with their backtraces.
+/// Installs a hook that logs all panics from now on. `RUST_BACKTRACE` says whether their backtraces
+/// are logged, too.
 pub(super) fn log_them() {
     panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();

@@ -1,4 +1,4 @@
-//! What waits to be written to stderr, and the thread that writes it.
+//! The queue of lines for stderr, and the thread that writes them.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-/// Lines that wait for a reader of stderr, in bytes; further ones are left out. Some thousand
-/// lines: a reader that is slow for a moment misses nothing.
+/// The limit of waiting lines in bytes; further lines are dropped and counted. It is some thousand
+/// lines, so a reader that is slow for a moment misses none.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// How long the end of the program waits for a reader of the last lines.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long the end of the program waits until the last lines are written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is kept of the memory of a burst.
-const KEPT_BYTES: usize = 64 * 1024;
+/// The memory in bytes that stays allocated after a burst.
+const RETAINED_BYTES: usize = 64 * 1024;
 
 static QUEUE: Queue = Queue::new(MAX_BYTES);
 
-/// Lines that were left out and have not been counted.
+/// The number of lines that were dropped and are not in the metrics yet.
 static DROPPED: AtomicI64 = AtomicI64::new(0);
 
 /// Starts the thread that writes.
@@ -29,27 +29,27 @@ pub(super) fn start() -> io::Result<LogGuard> {
     Ok(LogGuard(()))
 }
 
-/// A line that comes neither from an event nor from a panic: why the program ends.
-pub fn tell(line: &str) {
+/// Writes a line that belongs to no event, for example why the program ends.
+pub fn write_line(line: &str) {
     QUEUE.push(format!("{line}\n").as_bytes());
 }
 
-/// How many lines have been left out since this was asked last.
+/// The number of lines that were dropped since the last call.
 pub fn dropped_lines() -> i64 {
     DROPPED.swap(0, Ordering::Relaxed)
 }
 
-/// While it is there, lines are written. Dropping it waits a moment for the last ones.
+/// The guard of the log. Dropping it waits until the last lines are written, for a second at most.
 #[derive(Debug)]
 pub struct LogGuard(());
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        QUEUE.flush(LAST_LINES);
+        QUEUE.flush(FLUSH_TIMEOUT);
     }
 }
 
-/// Takes an event, which the formatter writes in one piece.
+/// The writer of one event, which the formatter writes in one piece.
 pub(super) struct Line(());
 
 impl Line {
@@ -69,21 +69,21 @@ impl Write for Line {
     }
 }
 
-/// Lines on their way.
+/// A bounded queue of lines.
 struct Queue {
     waiting: Mutex<Waiting>,
-    /// Something waits.
+    /// Signalled when a line was added.
     grown: Condvar,
-    /// All is written.
+    /// Signalled when all lines are written.
     written: Condvar,
     max_bytes: usize,
 }
 
 struct Waiting {
     bytes: Vec<u8>,
-    /// What was taken last is being written.
+    /// Whether the lines that were taken last are still being written.
     is_writing: bool,
-    /// Lines that were left out since the reader was told.
+    /// The number of lines that were dropped since the log last said so.
     dropped: i64,
 }
 
@@ -94,7 +94,7 @@ impl Queue {
         Self { waiting: Mutex::new(waiting), grown, written, max_bytes }
     }
 
-    /// Adds a line, or counts it. Never waits for a reader.
+    /// Adds a line, or drops and counts it when there is no room. Never waits for the reader.
     fn push(&self, line: &[u8]) {
         let mut waiting = self.lock();
         if waiting.bytes.len() + line.len() > self.max_bytes {
@@ -107,22 +107,22 @@ impl Queue {
         self.grown.notify_one();
     }
 
-    /// Writes for as long as the program runs.
+    /// Writes lines for as long as the program runs.
     fn write_to(&self, mut out: impl Write) {
         let mut bytes = Vec::new();
         loop {
             let dropped = self.take(&mut bytes);
-            // Whoever reads may have gone, and may come back.
+            // The reader may have gone, and may come back.
             let _ = out.write_all(&bytes);
             bytes.clear();
-            bytes.shrink_to(KEPT_BYTES);
+            bytes.shrink_to(RETAINED_BYTES);
             if dropped > 0 {
                 warn!(dropped, "log lines were left out, as they were not read in time");
             }
         }
     }
 
-    /// Waits for something to write; how many lines were left out behind it.
+    /// Waits for lines to write, and takes them; returns how many were dropped since the last time.
     fn take(&self, bytes: &mut Vec<u8>) -> i64 {
         let mut waiting = self.lock();
         waiting.is_writing = false;
@@ -135,9 +135,9 @@ impl Queue {
         std::mem::take(&mut waiting.dropped)
     }
 
-    /// Waits until all is written, but not longer than this.
-    fn flush(&self, patience: Duration) {
-        let until = Instant::now() + patience;
+    /// Waits until all lines are written, but not longer than `timeout`.
+    fn flush(&self, timeout: Duration) {
+        let until = Instant::now() + timeout;
         let mut waiting = self.lock();
         while waiting.is_writing || !waiting.bytes.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a write when it is told to.
+    /// A reader that reads one write each time it is told to.
     struct Reader {
         turns: Receiver<io::Result<()>>,
         read: Sender<Vec<u8>>,
@@ -193,7 +193,7 @@ mod tests {
         while !queue.lock().is_writing {
             thread::yield_now();
         }
-        // The writer waits for its reader; nobody waits for the writer.
+        // The thread that writes waits for its reader; nobody waits for that thread.
         for line in ["second\n", "third\n", "4\n"] {
             queue.push(line.as_bytes());
         }

@@ -1,4 +1,4 @@
-//! Which addresses plugins may connect to.
+//! The addresses that plugins may connect to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
@@ -7,33 +7,32 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// An address, or a network as `ADDRESS/PREFIX`.
+/// An address, or a network written as `ADDRESS/PREFIX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// What a plugin may connect to: public addresses, and what its configuration
-/// lists.
+/// The addresses that a plugin may connect to: public ones, and those that its configuration lists.
 #[derive(Clone, Debug)]
-pub(super) struct Allowed {
-    /// Whose requests they are.
+pub(super) struct AddressPolicy {
+    /// The plugin's name.
     pub(super) plugin: Arc<str>,
     listed: Vec<Network>,
-    /// Whether those of this machine are left out, whatever is listed.
-    not_here: bool,
+    /// Whether this machine's own addresses are refused, even if they are listed.
+    denies_own: bool,
 }
 
-/// A host has only addresses that are not allowed.
+/// The error for a host that has only addresses that are not allowed.
 #[derive(Clone, Debug)]
-pub(super) struct Refused {
+pub(super) struct AddressDenied {
     plugin: Arc<str>,
     host: String,
     address: IpAddr,
     why: &'static str,
-    /// What of its configuration would allow it.
+    /// The key of the plugin's configuration that would allow the address.
     key: &'static str,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for AddressDenied {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { plugin, host, address, why, key } = self;
         write!(
@@ -44,56 +43,56 @@ impl std::fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for AddressDenied {}
 
 impl Network {
-    /// Whether an address is in it; `::ffff:10.0.0.1` is 10.0.0.1.
+    /// Whether an address is in the network; `::ffff:10.0.0.1` counts as 10.0.0.1.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-impl Allowed {
+impl AddressPolicy {
     pub(super) fn new(plugin: &str, listed: Vec<Network>) -> Self {
-        Self { plugin: plugin.into(), listed, not_here: false }
+        Self { plugin: plugin.into(), listed, denies_own: false }
     }
 
-    /// The same for a port that the server itself listens on.
-    pub(super) fn not_here(&self) -> Self {
-        Self { not_here: true, ..self.clone() }
+    /// The same policy, but for a port that the server itself listens on: this machine's own
+    /// addresses are refused.
+    pub(super) fn without_own(&self) -> Self {
+        Self { denies_own: true, ..self.clone() }
     }
 
-    /// Whether a host may have an address.
-    pub(super) fn check(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
-        // `::ffff:127.0.0.1` is 127.0.0.1.
+    /// Checks whether the plugin may connect to an address of a host.
+    pub(super) fn check(&self, host: &str, address: IpAddr) -> Result<(), AddressDenied> {
+        // `::ffff:127.0.0.1` counts as 127.0.0.1.
         let canonical = address.to_canonical();
         let is_listed = || self.listed.iter().any(|network| network.contains(canonical));
         let (why, key) = if !is_public(canonical) && !is_listed() {
             ("not public", "addresses")
-        } else if self.not_here && is_here(canonical) {
+        } else if self.denies_own && is_own_address(canonical) {
             ("this machine's, and the port is the server's own", "own_listeners")
         } else {
             return Ok(());
         };
         let (plugin, host) = (Arc::clone(&self.plugin), host.to_owned());
-        Err(Refused { plugin, host, address, why, key })
+        Err(AddressDenied { plugin, host, address, why, key })
     }
 }
 
-/// Whether this machine has an address: only then can it be bound.
-fn is_here(address: IpAddr) -> bool {
+/// Whether an address is this machine's own: only such an address can be bound.
+fn is_own_address(address: IpAddr) -> bool {
     address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// Networks without public hosts, as IANA lists them in its registries of
-/// special-purpose addresses.
+/// The IPv4 networks without public hosts, from the registry of special-purpose addresses of IANA.
 const SPECIAL_V4: [Ipv4Net; 17] = [
     v4([0, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
     v4([100, 64, 0, 0], 10),
     v4([127, 0, 0, 0], 8),
-    // What a machine in Azure is told by, and asked by: not IANA's.
+    // The address of Azure's platform services, which is not in the registry.
     v4([168, 63, 129, 16], 32),
     v4([169, 254, 0, 0], 16),
     v4([172, 16, 0, 0], 12),
@@ -109,11 +108,11 @@ const SPECIAL_V4: [Ipv4Net; 17] = [
     v4([240, 0, 0, 0], 4),
 ];
 
-/// All of IPv6 that is public is in here.
+/// The only IPv6 network with public addresses.
 const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0], 3);
 
-/// Networks in [`GLOBAL_V6`] without public hosts, or with the IPv4 addresses
-/// of others inside (6to4, Teredo).
+/// The networks in [`GLOBAL_V6`] without public hosts, or whose addresses contain IPv4 addresses of
+/// other machines (6to4, Teredo).
 const SPECIAL_V6: [Ipv6Net; 4] = [
     v6([0x2001, 0, 0], 23),
     v6([0x2001, 0xdb8, 0], 32),
@@ -159,23 +158,23 @@ mod tests {
 
     fn contains(listed: &[&str], address: &str) -> bool {
         let listed = listed.iter().map(|n| Network(n.parse().unwrap())).collect();
-        Allowed::new("room", listed).check("a.com", address.parse().unwrap()).is_ok()
+        AddressPolicy::new("room", listed).check("a.com", address.parse().unwrap()).is_ok()
     }
 
     #[test]
     fn the_servers_own_listeners_are_left_out_whatever_is_listed() {
         let all = vec![Network("0.0.0.0/0".parse().unwrap()), Network("::/0".parse().unwrap())];
-        let allowed = Allowed::new("room", all);
+        let allowed = AddressPolicy::new("room", all);
         for here in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0"] {
             let here = here.parse().unwrap();
             assert!(allowed.check("a.com", here).is_ok(), "{here}");
-            let refused = allowed.not_here().check("a.com", here).unwrap_err().to_string();
+            let refused = allowed.without_own().check("a.com", here).unwrap_err().to_string();
             assert!(
                 refused.contains("plugins.room.http.own_listeners would allow it"),
                 "{refused}"
             );
         }
-        assert!(allowed.not_here().check("a.com", "192.0.2.1".parse().unwrap()).is_ok());
+        assert!(allowed.without_own().check("a.com", "192.0.2.1".parse().unwrap()).is_ok());
     }
 
     #[test]

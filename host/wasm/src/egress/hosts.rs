@@ -1,23 +1,23 @@
-//! Which hosts plugins may send to.
+//! The hosts that plugins may send requests to.
 
 use std::fmt;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// A host with its ports, as the configuration lists it.
+/// A host and its ports, as the configuration lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern {
-    /// In lower case, without the `*.`.
+    /// The name in lower case, without the `*.`.
     name: String,
-    /// Whether all hosts below the name are meant, and not the name itself.
+    /// Whether the pattern means all hosts below the name, and not the name itself.
     below: bool,
     ports: Ports,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ports {
-    /// 80 for `http`, 443 for `https`.
+    /// The scheme's own port: 80 for `http`, 443 for `https`.
     Default,
     One(u16),
     Any,
@@ -57,8 +57,7 @@ impl HostPattern {
         Ok(Self { name: normal(name), below, ports })
     }
 
-    /// Whether a request to `host` is allowed; `scheme_port` is the one its
-    /// scheme has without a port in the URL.
+    /// Whether a request to this host and port is allowed; `scheme_port` is the scheme's own port.
     pub(super) fn allows(&self, host: &str, port: u16, scheme_port: u16) -> bool {
         let host = normal(host);
         let name_fits = match host.strip_suffix(&self.name) {
@@ -75,7 +74,7 @@ impl HostPattern {
     }
 }
 
-/// Names are the same in any case, and with the root's dot at the end.
+/// The normal form of a name: in lower case, and without the dot of the root at its end.
 fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

@@ -1,14 +1,13 @@
-//! Requests of plugins to other servers.
+//! Egress: the requests of plugins to other servers.
 //!
 //! ```text
 //! plugin ──▶ Egress: host allowed? ──▶ resolver: addresses allowed? ──▶ connection
 //! ```
 //!
-//! A name that is allowed may lead anywhere, so the addresses it has are looked
-//! at when the connection is made, in the same step: what was looked at is what
-//! is connected to. Its own listeners the server has nobody connect to by way of it:
-//! what comes from this machine may be trusted there. Redirects are not followed, as each would need a decision
-//! of the plugin.
+//! A host that is allowed may have any address. So its addresses are checked in the same step in
+//! which the connection is made: only an address that was checked is connected to. The server's own
+//! listeners are refused, because they may trust connections that come from this machine. Redirects
+//! are not followed, because the plugin has to decide about each of them.
 
 mod addresses;
 mod hosts;
@@ -34,43 +33,43 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use addresses::{Allowed, Refused};
+use addresses::{AddressDenied, AddressPolicy};
 use resolve::Resolver;
 
-/// `[plugins.NAME.http]`: which requests a plugin may make. Without it, none.
+/// `[plugins.NAME.http]`: the requests that a plugin may make. Without the section it may make
+/// none.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EgressConfig {
-    /// The hosts it may send to: `api.example.com` (ports 80 and 443),
-    /// `*.example.com` (all below it), with `:PORT` or `:*` for other ports.
+    /// The hosts that requests may go to: `api.example.com` (ports 80 and 443), `*.example.com`
+    /// (all hosts below it), with `:PORT` or `:*` for other ports.
     pub hosts: Vec<HostPattern>,
-    /// Addresses and networks besides the public ones that the hosts may have:
-    /// `127.0.0.1`, `10.0.0.0/8`.
+    /// The addresses and networks, besides the public ones, that these hosts may have: `127.0.0.1`,
+    /// `10.0.0.0/8`.
     pub addresses: Vec<Network>,
-    /// Whether it may connect to this server's own listeners, the admin interface
-    /// among them, where they have such an address.
+    /// Whether requests may go to this server's own listeners, including the admin interface, at
+    /// such an address.
     pub own_listeners: bool,
-    /// A request that takes longer fails with `timeout`.
+    /// The time in milliseconds after which a request fails with `timeout`.
     pub timeout_ms: u64,
-    /// A request with a larger body fails with `invalid`.
+    /// The largest body of a request in bytes; a request with a larger one fails with `invalid`.
     pub max_request_bytes: usize,
-    /// A response with a larger body fails with `too-large`.
+    /// The largest body of a response in bytes; a request for a larger one fails with `too-large`.
     pub max_response_bytes: usize,
-    /// Requests of the plugin at the same time; a further one fails with
-    /// `overloaded`.
+    /// The most requests of the plugin at the same time; a further one fails with `overloaded`.
     pub max_concurrent: usize,
 }
 
-/// The client of one plugin. It shares no connection with others, as they may
+/// The HTTP client of one plugin. It shares no connections with those of other plugins, which may
 /// be allowed other addresses.
 pub struct Egress {
     config: EgressConfig,
-    allowed: Arc<Allowed>,
-    /// None without hosts: the root certificates are some megabytes.
+    allowed: Arc<AddressPolicy>,
+    /// The client; `None` if no host is allowed, because the root certificates take some megabytes.
     client: Option<HttpClient>,
-    /// The server's own ports, and what requests to one of them go by.
+    /// The server's own ports, and the policy and client for requests to one of them.
     own_ports: OwnPorts,
-    beside: OnceLock<(Allowed, HttpClient)>,
+    own_ports_client: OnceLock<(AddressPolicy, HttpClient)>,
     slots: Semaphore,
 }
 
@@ -79,38 +78,38 @@ pub struct Egress {
 pub struct OwnPorts(Arc<OnceLock<Vec<u16>>>);
 
 impl OwnPorts {
-    /// Known from now on.
+    /// Sets the ports, once the server listens.
     pub fn set(&self, ports: Vec<u16>) {
-        // Once for each server.
+        // It is called once for each server.
         let _ = self.0.set(ports);
     }
 
-    fn have(&self, port: u16) -> bool {
+    fn contains(&self, port: u16) -> bool {
         self.0.get().is_some_and(|ports| ports.contains(&port))
     }
 }
 
 type HttpClient = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
 
-/// Why there is no response.
+/// The reason why a request has no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EgressError {
-    /// The host or its address is not allowed.
+    /// The plugin's configuration does not allow the request; the text says why.
     Denied(String),
-    /// The request is none, or too large.
+    /// The request is not valid; the text says why.
     Invalid(String),
-    /// No connection came about, or it broke.
+    /// The server could not be reached, or the connection failed; the text says why.
     Unreachable(String),
-    /// The answer took longer than `timeout_ms`.
+    /// There was no response within `timeout_ms`, or the request's own limit.
     Timeout,
-    /// The response has more than `max_response_bytes`.
+    /// The response's body is larger than `max_response_bytes`.
     TooLarge,
-    /// The plugin has `max_concurrent` requests under way.
+    /// There are `max_concurrent` requests already.
     Overloaded,
 }
 
 impl EgressError {
-    /// One word for metrics.
+    /// The reason as one word, which metrics have as a label.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Denied(_) => "denied",
@@ -123,12 +122,12 @@ impl EgressError {
     }
 }
 
-/// A connection that is not used for so long is closed.
-const IDLE: Duration = Duration::from_secs(30);
-/// The head of a response; hyper takes no more than 100 headers, either.
+/// The time after which an idle connection is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest head of a response in bytes; hyper also accepts at most 100 headers.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// The machine's root certificates, read once.
+/// The configuration of TLS with this machine's root certificates, which are read once.
 static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     let builder =
         ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -144,48 +143,56 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     }
 });
 
-/// TLS as a client that trusts whom this machine trusts.
+/// The configuration of TLS for a client that trusts this machine's root certificates.
 pub fn tls_config() -> ClientConfig {
     TLS.clone()
 }
 
 impl Egress {
-    /// That of `plugin`.
+    /// The client of `plugin`.
     pub fn new(plugin: &str, config: EgressConfig) -> Self {
-        let allowed = Arc::new(Allowed::new(plugin, config.addresses.clone()));
+        let allowed = Arc::new(AddressPolicy::new(plugin, config.addresses.clone()));
         let client = (!config.hosts.is_empty()).then(|| client(&allowed));
         let slots = Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS));
-        let (own_ports, beside) = (OwnPorts::default(), OnceLock::new());
-        Self { config, allowed, client, own_ports, beside, slots }
+        let (own_ports, own_ports_client) = (OwnPorts::default(), OnceLock::new());
+        Self { config, allowed, client, own_ports, own_ports_client, slots }
     }
 
-    /// The same beside a server that listens on these ports itself.
-    pub fn beside(self, own_ports: OwnPorts) -> Self {
+    /// The same client for a server that listens on these ports.
+    pub fn with_own_ports(self, own_ports: OwnPorts) -> Self {
         Self { own_ports, ..self }
     }
 
-    /// Sends a request and waits for the whole response.
+    /// Sends a request, and waits for the whole response.
+    ///
+    /// # Errors
+    ///
+    /// As documented at [`EgressConfig`]: `max_concurrent` requests are under way, the request is
+    /// not allowed or not valid, the server is not reached, or the time or the response's limit is
+    /// exceeded.
     pub async fn send(&self, request: Request) -> Result<Response, EgressError> {
         let _slot = self.slots.try_acquire().map_err(|_| EgressError::Overloaded)?;
         let longest = Duration::from_millis(self.config.timeout_ms);
         let limit = request.timeout.map_or(longest, |limit| limit.min(longest));
-        let is_own = request.port().is_some_and(|port| self.own_ports.have(port));
+        let is_own = request.port().is_some_and(|port| self.own_ports.contains(port));
         let (allowed, client) = match is_own && !self.config.own_listeners {
             true => {
-                let (allowed, client) = self.beside.get_or_init(|| self.not_here());
+                let (allowed, client) =
+                    self.own_ports_client.get_or_init(|| self.own_ports_client());
                 (allowed, Some(client))
             }
             false => (&*self.allowed, self.client.as_ref()),
         };
         let request = request.checked(&self.config, allowed)?;
-        // Without hosts, the check has denied all of them.
+        // If no host is allowed, the check above has denied the request.
         let Some(client) = client else { return Err(EgressError::Denied(String::new())) };
         timeout(limit, self.exchange(client, request)).await.unwrap_or(Err(EgressError::Timeout))
     }
 
-    /// A client of its own, as a resolver is not told the port.
-    fn not_here(&self) -> (Allowed, HttpClient) {
-        let allowed = self.allowed.not_here();
+    /// The policy and client for the server's own ports. It is a client of its own because a
+    /// resolver does not know the port.
+    fn own_ports_client(&self) -> (AddressPolicy, HttpClient) {
+        let allowed = self.allowed.without_own();
         let client = client(&Arc::new(allowed.clone()));
         (allowed, client)
     }
@@ -208,18 +215,18 @@ impl Egress {
         Ok(Response::new(&head, body.to_bytes()))
     }
 
-    /// The bound of a request's body.
+    /// The largest body of a request in bytes.
     pub fn max_request_bytes(&self) -> usize {
         self.config.max_request_bytes
     }
 
-    /// The bound of a response's.
+    /// The largest body of a response in bytes.
     pub fn max_response_bytes(&self) -> usize {
         self.config.max_response_bytes
     }
 }
 
-fn client(allowed: &Arc<Allowed>) -> HttpClient {
+fn client(allowed: &Arc<AddressPolicy>) -> HttpClient {
     let mut http = HttpConnector::new_with_resolver(Resolver::new(Arc::clone(allowed)));
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -227,7 +234,7 @@ fn client(allowed: &Arc<Allowed>) -> HttpClient {
     let https = https.https_or_http().enable_http1().wrap_connector(http);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .http1_max_buf_size(MAX_HEAD_BYTES)
         .build(https)
 }
@@ -235,12 +242,12 @@ fn client(allowed: &Arc<Allowed>) -> HttpClient {
 fn failed(error: &hyper_util::client::legacy::Error) -> EgressError {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref::<Refused>() {
+        if let Some(refused) = error.downcast_ref::<AddressDenied>() {
             return EgressError::Denied(refused.to_string());
         }
-        // An io error hides what it was made of from `source`.
+        // `source` of an I/O error skips the error that it wraps.
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<Refused>()) {
+        if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<AddressDenied>()) {
             return EgressError::Denied(refused.to_string());
         }
         cause = error.source();
@@ -248,7 +255,7 @@ fn failed(error: &hyper_util::client::legacy::Error) -> EgressError {
     EgressError::Unreachable(chain(error))
 }
 
-/// An error with its causes, as many of them say nothing themselves.
+/// The text of an error and of all its causes, as many errors say little themselves.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

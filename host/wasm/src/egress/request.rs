@@ -1,4 +1,4 @@
-//! A plugin's request, checked, and what it gets back.
+//! Requests of plugins and their responses.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{Method, Uri};
 
-use super::addresses::Allowed;
+use super::addresses::AddressPolicy;
 use super::{EgressConfig, EgressError};
 
-/// What a plugin wants to send.
+/// A request as the plugin gives it, before it is checked.
 #[derive(Debug)]
 pub struct Request {
     /// The method, such as `GET`.
@@ -27,7 +27,7 @@ pub struct Request {
     pub timeout: Option<Duration>,
 }
 
-/// What came back.
+/// The response that the plugin gets.
 #[derive(Debug)]
 pub struct Response {
     /// The status code.
@@ -38,8 +38,9 @@ pub struct Response {
     pub body: Bytes,
 }
 
-/// Headers that say how a connection is used; the host sends them itself.
-const OF_THE_CONNECTION: [&str; 10] = [
+/// Headers that concern the connection (RFC 9110, section 7.6.1, and some more); the host sets them
+/// itself.
+const CONNECTION_HEADERS: [&str; 10] = [
     "connection",
     "content-length",
     "expect",
@@ -53,16 +54,20 @@ const OF_THE_CONNECTION: [&str; 10] = [
 ];
 
 impl Request {
-    /// The request, if the configuration allows it.
+    /// Checks the request, and converts it.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` if the configuration does not allow it, `Invalid` if it is not valid.
     pub(super) fn checked(
         self,
         config: &EgressConfig,
-        allowed: &Allowed,
+        allowed: &AddressPolicy,
     ) -> Result<hyper::Request<Full<Bytes>>, EgressError> {
         let uri = self.uri()?;
         allow(&uri, config, allowed)?;
         let method = match Method::from_bytes(self.method.as_bytes()) {
-            // A tunnel would lead anywhere.
+            // CONNECT would make a tunnel, which could lead anywhere.
             Ok(Method::CONNECT) | Err(_) => {
                 return Err(invalid("method", &self.method, "one such as GET is expected"));
             }
@@ -81,7 +86,7 @@ impl Request {
         Ok(request)
     }
 
-    /// Where it goes, if it can be seen already.
+    /// The port that the request goes to; `None` if its URL is not valid.
     pub(super) fn port(&self) -> Option<u16> {
         self.uri().ok().map(|uri| uri.port_u16().unwrap_or(scheme_port(&uri)))
     }
@@ -101,7 +106,7 @@ fn scheme_port(uri: &Uri) -> u16 {
     if uri.scheme_str() == Some("https") { 443 } else { 80 }
 }
 
-fn allow(uri: &Uri, config: &EgressConfig, allowed: &Allowed) -> Result<(), EgressError> {
+fn allow(uri: &Uri, config: &EgressConfig, allowed: &AddressPolicy) -> Result<(), EgressError> {
     let host = uri.host().unwrap_or_default();
     let scheme_port = scheme_port(uri);
     let port = uri.port_u16().unwrap_or(scheme_port);
@@ -114,15 +119,15 @@ fn allow(uri: &Uri, config: &EgressConfig, allowed: &Allowed) -> Result<(), Egre
             allowed.plugin
         )));
     }
-    // What is an address already is resolved by nobody.
+    // An address is not resolved, so it is checked here.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let Ok(address) = bare.parse::<IpAddr>() else { return Ok(()) };
     allowed.check(host, address).map_err(|refused| EgressError::Denied(refused.to_string()))
 }
 
-/// Headers of a request: more than any server takes.
+/// The most headers of a request: more than servers accept.
 const MAX_HEADERS: usize = 100;
-/// Their names and values together: half of what servers take, as a rule.
+/// The most bytes of their names and values together: half of what servers usually accept.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, EgressError> {
@@ -140,12 +145,12 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, EgressError> {
     for (name, value) in pairs {
         let found = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| invalid("header", name, "letters, digits and `-` are expected"))?;
-        if OF_THE_CONNECTION.contains(&found.as_str()) {
+        if CONNECTION_HEADERS.contains(&found.as_str()) {
             return Err(invalid("header", name, "it belongs to the connection"));
         }
         let value = HeaderValue::from_str(value)
             .map_err(|_| invalid("header", name, "its value has control characters"))?;
-        // An error where `append` would panic.
+        // `append` would panic at the map's own limit.
         headers
             .try_append(found, value)
             .map_err(|_| too_many("fields", pairs.len(), MAX_HEADERS))?;
@@ -179,7 +184,7 @@ mod tests {
         };
         edit(&mut request);
         let text = "hosts = [\"a.com\", \"127.0.0.1:*\", \"[::1]:*\"]\nmax_request_bytes = 3";
-        request.checked(&toml::from_str(text).unwrap(), &Allowed::new("room", Vec::new()))
+        request.checked(&toml::from_str(text).unwrap(), &AddressPolicy::new("room", Vec::new()))
     }
 
     #[test]

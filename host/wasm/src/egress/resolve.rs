@@ -1,4 +1,4 @@
-//! Names to addresses, without those a plugin may not connect to.
+//! The resolver: finds the addresses of a host, without those that a plugin may not connect to.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,17 +8,17 @@ use std::task::{Context, Poll};
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower_service::Service;
 
-use super::addresses::Allowed;
+use super::addresses::AddressPolicy;
 
-/// The system's resolver, and a look at what it says.
+/// The system's resolver, with a check of the addresses that it finds.
 #[derive(Clone)]
 pub(super) struct Resolver {
     system: GaiResolver,
-    allowed: Arc<Allowed>,
+    allowed: Arc<AddressPolicy>,
 }
 
 impl Resolver {
-    pub(super) fn new(allowed: Arc<Allowed>) -> Self {
+    pub(super) fn new(allowed: Arc<AddressPolicy>) -> Self {
         Self { system: GaiResolver::new(), allowed }
     }
 }
@@ -37,16 +37,16 @@ impl Service<Name> for Resolver {
         let (answer, allowed) = (self.system.call(name), Arc::clone(&self.allowed));
         Box::pin(async move {
             let addresses: Vec<SocketAddr> = answer.await?.collect();
-            let (mut kept, mut refused) = (Vec::new(), None);
+            let (mut permitted, mut refused) = (Vec::new(), None);
             for address in addresses {
                 match allowed.check(&host, address.ip()) {
-                    Ok(()) => kept.push(address),
+                    Ok(()) => permitted.push(address),
                     Err(why) => refused = refused.or(Some(why)),
                 }
             }
-            match refused.filter(|_| kept.is_empty()) {
+            match refused.filter(|_| permitted.is_empty()) {
                 Some(why) => Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, why)),
-                None => Ok(kept.into_iter()),
+                None => Ok(permitted.into_iter()),
             }
         })
     }

@@ -1,19 +1,19 @@
-//! Which limits were reached lately, for the log: an operator without StatsD sees it, too.
+//! Log lines about limits that were reached lately: operators without StatsD see them, too.
 
 use tracing::warn;
 
-use super::registry::{Key, Registry};
+use super::registry::{Registry, SeriesKey};
 use super::window::{Reading, Window};
 
-/// A counter that rises when a limit is reached.
+/// A limit, and the counter that rises when it is reached.
 #[derive(Debug)]
 struct Limit {
     /// The counter's name, and the value of one of its labels if only that one counts.
     counter: &'static str,
     label: Option<&'static str>,
-    /// Its keys in `millrace.toml`.
+    /// The limit's keys in `millrace.toml`.
     keys: &'static str,
-    /// What happens.
+    /// What happens at the limit.
     what: &'static str,
 }
 
@@ -93,39 +93,39 @@ const fn any(counter: &'static str, keys: &'static str, what: &'static str) -> L
 }
 
 impl Limit {
-    fn counts(&self, key: &Key) -> bool {
+    fn counts(&self, key: &SeriesKey) -> bool {
         let has = |wanted: &str| key.labels.iter().any(|(_, value)| value == wanted);
         key.name == self.counter && self.label.is_none_or(has)
     }
 }
 
-/// Looks now and then which limits were reached, and logs each in one line.
+/// Checks now and then which limits were reached, and logs each of them in one line.
 #[derive(Debug, Default)]
-pub struct Reached {
+pub struct LimitLog {
     window: Window,
-    /// Looks without a look.
+    /// The number of calls since the last check.
     skipped: u32,
 }
 
-/// Of so many calls, one looks: they come about once a second.
-const EVERY: u32 = 10;
+/// One of this many calls of [`LimitLog::log`] checks.
+const CHECK_EVERY: u32 = 10;
 
-impl Reached {
-    /// To be called about once a second.
-    pub fn tell(&mut self, registry: &Registry) {
+impl LimitLog {
+    /// Checks and logs every tenth time. To be called about once a second.
+    pub fn log(&mut self, registry: &Registry) {
         self.skipped += 1;
-        if self.skipped < EVERY {
+        if self.skipped < CHECK_EVERY {
             return;
         }
         self.skipped = 0;
-        for (limit, times) in self.look(registry) {
+        for (limit, times) in self.check(registry) {
             let Limit { keys, what, counter, .. } = limit;
             warn!(limit = keys, times, counter, "a limit was reached: {what}");
         }
     }
 
-    /// The limits that were reached since the last look, and how often.
-    fn look(&mut self, registry: &Registry) -> Vec<(&'static Limit, i64)> {
+    /// The limits that were reached since the last check, and how often.
+    fn check(&mut self, registry: &Registry) -> Vec<(&'static Limit, i64)> {
         let mut times = vec![0; LIMITS.len()];
         for (key, reading) in self.window.next(registry) {
             let Reading::Added(added) = reading else { continue };
@@ -140,7 +140,7 @@ impl Reached {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventNames, Metric, Metrics, Wanted};
+    use crate::{EventNames, Metric, Metrics, MetricsOptions};
 
     #[test]
     fn every_limit_has_a_counter_that_there_is() {
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// What the pages for operators say of a line, and where its keys and counters are.
+    /// Each log line is described in the operators' pages, and its keys and counters exist.
     #[test]
     fn every_limit_is_in_the_pages_for_operators() {
         let pages = concat!(
@@ -187,19 +187,20 @@ mod tests {
 
     #[test]
     fn a_limit_is_told_once_for_all_the_times_it_was_reached() {
-        let wanted = Wanted { statsd: None, kept: true, events: EventNames::default() };
-        let metrics = Metrics::new(wanted).unwrap();
-        let mut reached = Reached::default();
-        assert!(reached.look(metrics.registry()).is_empty());
+        let options =
+            MetricsOptions { statsd: None, in_process: true, events: EventNames::default() };
+        let metrics = Metrics::new(options).unwrap();
+        let mut reached = LimitLog::default();
+        assert!(reached.check(metrics.registry()).is_empty());
         metrics.count_of(Metric::SocketRefused, &["full"], 2);
         metrics.count_of(Metric::SocketRefused, &["origin"], 5);
         metrics.count_of(Metric::WasmFault, &["room", "held"], 1);
         metrics.count_of(Metric::WasmFault, &["chat", "held"], 3);
         metrics.count_of(Metric::WasmFault, &["chat", "trap"], 3);
-        let told = reached.look(metrics.registry());
+        let told = reached.check(metrics.registry());
         let told: Vec<_> = told.into_iter().map(|(limit, times)| (limit.keys, times)).collect();
         let expected = [("socket.max_connections", 2), ("socket.max_faults, limits.on_faults", 4)];
         assert_eq!(told, expected);
-        assert!(reached.look(metrics.registry()).is_empty());
+        assert!(reached.check(metrics.registry()).is_empty());
     }
 }

@@ -1,58 +1,60 @@
-//! Log lines that others can cause, and that are therefore bounded.
+//! A limit for log lines that clients or plugins can cause.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::bucket::Bucket;
+use crate::bucket::TokenBucket;
 
-/// Lets so many lines of a kind through in a second, and counts the others.
+/// Limits log lines of one kind to a number per second, and counts those that it drops.
 #[derive(Debug)]
-pub struct Seldom {
+pub struct LogLimiter {
     per_second: u32,
     state: Mutex<Option<State>>,
 }
 
 #[derive(Debug)]
 struct State {
-    bucket: Bucket,
+    bucket: TokenBucket,
     left_out: u64,
 }
 
-/// A line that may be written.
+/// The permission to write a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed(u64);
 
 impl Passed {
-    /// How many of its kind were left out since the last one, if any.
+    /// The number of lines of its kind that were dropped since the last one; `None` if none was.
     pub fn left_out(self) -> Option<u64> {
         (self.0 > 0).then_some(self.0)
     }
 }
 
-impl Seldom {
-    /// At most so many in a second.
+impl LogLimiter {
+    /// A limit of this many lines per second.
     pub const fn per_second(per_second: u32) -> Self {
         Self { per_second, state: Mutex::new(None) }
     }
 
-    /// At most one in a second.
+    /// A limit of one line per second.
     pub const fn one_a_second() -> Self {
         Self::per_second(1)
     }
 
-    /// Whether a line may be written now.
+    /// The permission to write a line now; `None` if the limit is reached, and the line is counted
+    /// as dropped.
     pub fn pass(&self) -> Option<Passed> {
         self.pass_at(1, Instant::now())
     }
 
-    /// The same of one that is as long as so many.
+    /// As [`Self::pass`], for an entry that is as long as this number of lines.
     pub fn pass_for(&self, lines: u32) -> Option<Passed> {
         self.pass_at(lines, Instant::now())
     }
 
     fn pass_at(&self, lines: u32, now: Instant) -> Option<Passed> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || State { bucket: Bucket::new(f64::from(self.per_second), now), left_out: 0 };
+        let new =
+            || State { bucket: TokenBucket::new(f64::from(self.per_second), now), left_out: 0 };
         let state = state.get_or_insert_with(new);
         match state.bucket.take(now) {
             Ok(()) => {
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_with_the_next_line() {
-        let (seldom, now) = (Seldom::per_second(2), Instant::now());
+        let (seldom, now) = (LogLimiter::per_second(2), Instant::now());
         let passed: Vec<_> = (0..5).map(|_| seldom.pass_at(1, now)).collect();
         assert_eq!(passed, [Some(Passed(0)), Some(Passed(0)), None, None, None]);
         let next = seldom.pass_at(1, now + Duration::from_secs(1)).unwrap();
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_paid_for_as_many() {
-        let (seldom, now) = (Seldom::per_second(2), Instant::now());
+        let (seldom, now) = (LogLimiter::per_second(2), Instant::now());
         assert_eq!(seldom.pass_at(4, now), Some(Passed(0)));
         assert_eq!(seldom.pass_at(1, now + Duration::from_millis(1_400)), None);
         assert!(seldom.pass_at(1, now + Duration::from_millis(1_600)).is_some());

@@ -1,4 +1,4 @@
-//! Names seen so far, and what belongs to each.
+//! A cache of handles by name.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use smol_str::SmolStr;
 
-/// Looked into without a lock, as it soon has all there is to know. A fast hash
-/// is enough: there are only so many names.
+/// The handles of the names seen so far, up to a limit. It is read without a lock, as all names are
+/// known soon; a new name copies the map. A fast hash is enough, because the number of names is
+/// limited.
 #[derive(Debug)]
-pub(crate) struct Memo<T> {
+pub(crate) struct HandleCache<T> {
     known: ArcSwap<Known<T>>,
     adding: Mutex<()>,
     max: usize,
@@ -17,19 +18,19 @@ pub(crate) struct Memo<T> {
 
 type Known<T> = HashMap<SmolStr, T, foldhash::fast::RandomState>;
 
-impl<T: Clone> Memo<T> {
-    /// Room for `max` names.
+impl<T: Clone> HandleCache<T> {
+    /// An empty cache for at most `max` names.
     pub(crate) fn new(max: usize) -> Self {
         Self { known: ArcSwap::default(), adding: Mutex::default(), max }
     }
 
-    /// Does something with what belongs to a name; `None` for a new one.
+    /// Calls `f` with the handle of a name; `None` for a name that is not known.
     pub(crate) fn known<R>(&self, name: &str, f: impl FnOnce(&T) -> R) -> Option<R> {
         self.known.load().get(name).map(f)
     }
 
-    /// The same with what `make` makes for a new name. `None` when there are too many,
-    /// or `make` made none.
+    /// The same, but for a new name `make` makes the handle. `None` when there are `max` names
+    /// already, or when `make` returns `None`.
     pub(crate) fn with<R>(
         &self,
         name: &str,
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn names_are_made_once_and_no_more_than_that() {
-        let memo = Memo::new(2);
+        let memo = HandleCache::new(2);
         assert_eq!(memo.with("a", || Some(1), |n| *n), Some(1));
         assert_eq!(memo.with("a", || Some(2), |n| *n), Some(1));
         assert_eq!(memo.with("b", || None, |n: &i32| *n), None);

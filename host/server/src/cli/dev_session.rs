@@ -1,4 +1,4 @@
-//! What `millrace dev` works on: an app that is read, built and served again and again.
+//! The session of `millrace dev`: an app that is read, built and served again and again.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,44 +17,47 @@ use crate::node::StartError;
 use crate::plugin::{BuildError, BuildFor, Trust, Watch, build, inputs};
 use crate::swap::Swapper;
 
-/// An app that is being worked on.
-pub(super) struct Bench<'a> {
+/// An app that is being developed.
+pub(super) struct DevSession<'a> {
     args: &'a DevArgs,
     watch: Watch,
-    /// As it is served, or is to be next.
+    /// The app as it is served, or as it will be served next.
     app: Arc<App>,
-    /// As it was served before, until it is known that the next one can be.
+    /// The app as it was served before, until it is known that the next one can be served.
     before: Option<Arc<App>>,
-    /// Where cargo says what it has read.
+    /// The files in which cargo lists the sources of each build.
     dep_infos: Vec<PathBuf>,
     /// The components that are served, by their SHA-256.
     served: Vec<Option<String>>,
-    listens: Option<Listens>,
+    listening: Option<ListenAddresses>,
 }
 
-/// Where clients come in, and operators.
-type Places = (Vec<ListenConfig>, Option<SocketAddr>);
+/// The listeners for clients, and the address for operators.
+type Addresses = (Vec<ListenConfig>, Option<SocketAddr>);
 
-/// Where the last server listened.
-struct Listens {
-    asked: Places,
-    found: Places,
+/// The addresses of the last server.
+struct ListenAddresses {
+    configured: Addresses,
+    bound: Addresses,
 }
 
-impl<'a> Bench<'a> {
-    /// The first app that can be read and built. An error if there is none at the path, or
-    /// no tool to build it with.
+impl<'a> DevSession<'a> {
+    /// Waits for the first app that can be read and built.
+    ///
+    /// # Errors
+    ///
+    /// There is no app at the path, or no tool to build it with.
     pub(super) async fn new(args: &'a DevArgs) -> anyhow::Result<Self> {
         let mut watch = Watch::new(args.poll_ms.map(Duration::from_millis));
-        let app = Arc::new(readable(args, &mut watch).await?);
-        let (before, dep_infos, served, listens) = Default::default();
-        let mut bench = Self { args, watch, app, before, dep_infos, served, listens };
-        bench.buildable().await?;
-        Ok(bench)
+        let app = Arc::new(wait_until_readable(args, &mut watch).await?);
+        let (before, dep_infos, served, listening) = Default::default();
+        let mut session = Self { args, watch, app, before, dep_infos, served, listening };
+        session.wait_until_buildable().await?;
+        Ok(session)
     }
 
     /// Waits until the app can be built.
-    async fn buildable(&mut self) -> anyhow::Result<()> {
+    async fn wait_until_buildable(&mut self) -> anyhow::Result<()> {
         loop {
             match self.build().await {
                 Ok(()) => return Ok(()),
@@ -62,15 +65,19 @@ impl<'a> Bench<'a> {
                 Err(error) => error!("{error}"),
             }
             wait(&mut self.watch).await;
-            self.app = Arc::new(readable(self.args, &mut self.watch).await?);
+            self.app = Arc::new(wait_until_readable(self.args, &mut self.watch).await?);
         }
     }
 
-    /// A server of the app, or of the one before if that cannot be served, as soon as there
-    /// can be one. An error if this machine has no place for it.
+    /// Starts a server for the app, or for the app before it if this one cannot be served; waits
+    /// until that is possible.
+    ///
+    /// # Errors
+    ///
+    /// The app is not the cause, so no change of it would help: an address is taken, for example.
     pub(super) async fn start(&mut self) -> anyhow::Result<Server> {
         loop {
-            let app = self.in_the_same_place();
+            let app = self.at_same_addresses();
             let error = match Server::bind(&app).await {
                 Ok(server) => {
                     self.started(&server, &app);
@@ -81,29 +88,29 @@ impl<'a> Bench<'a> {
             if let Some(before) = self.before.take() {
                 error!(details = %error, "not applied; it goes on as it was before");
                 self.app = before;
-            } else if is_of_the_app(&error) {
+            } else if is_caused_by_app(&error) {
                 error!(details = %error, "not served");
                 wait(&mut self.watch).await;
-                self.app = Arc::new(readable(self.args, &mut self.watch).await?);
-                self.buildable().await?;
+                self.app = Arc::new(wait_until_readable(self.args, &mut self.watch).await?);
+                self.wait_until_buildable().await?;
             } else {
                 return Err(error.into());
             }
         }
     }
 
-    /// The app, to be served where clients and operators know it to be: also at a port that
-    /// the system has chosen.
-    fn in_the_same_place(&self) -> App {
+    /// The app with the addresses of the last server, also those whose port the system has chosen,
+    /// so that clients and operators find it again.
+    fn at_same_addresses(&self) -> App {
         let mut app = App::clone(&self.app);
         raise_file_limit(&mut app.socket);
-        let asked = asked(&app);
-        if let Some(Listens { asked: before, found }) = &self.listens {
-            if before.0 == asked.0 {
-                app.listen.clone_from(&found.0);
+        let configured = configured(&app);
+        if let Some(ListenAddresses { configured: before, bound }) = &self.listening {
+            if before.0 == configured.0 {
+                app.listen.clone_from(&bound.0);
             }
-            if let (Some(admin), Some(address)) = (&mut app.admin, found.1)
-                && before.1 == asked.1
+            if let (Some(admin), Some(address)) = (&mut app.admin, bound.1)
+                && before.1 == configured.1
             {
                 admin.listen = address;
             }
@@ -114,17 +121,17 @@ impl<'a> Bench<'a> {
     fn started(&mut self, server: &Server, app: &App) {
         self.served = components(app);
         self.before = None;
-        let found = (server.listening().to_vec(), server.admin_address());
-        match self.listens.as_ref().is_some_and(|before| before.found == found) {
+        let bound = (server.listening().to_vec(), server.admin_address());
+        match self.listening.as_ref().is_some_and(|before| before.bound == bound) {
             true => info!("serving it as it is now; clients come back"),
             false => announce(server, app),
         }
-        self.listens = Some(Listens { asked: asked(&self.app), found });
+        self.listening = Some(ListenAddresses { configured: configured(&self.app), bound });
     }
 
-    /// Has each change of the sources served. Ends when the configuration has changed, and
-    /// another server has to be started with it.
-    pub(super) async fn keep_up(&mut self, swapper: &Swapper) {
+    /// Serves each change of the sources. Ends when the configuration has changed, and another
+    /// server must be started with it.
+    pub(super) async fn follow_changes(&mut self, swapper: &Swapper) {
         loop {
             let changed = self.watch.changed().await;
             info!(changed = %names(&changed), "sources have changed");
@@ -153,8 +160,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Makes the components that were built anew the live versions. Whatever fails leaves
-    /// the version before it running.
+    /// Makes the components that were built the live versions. If one fails, the version before it
+    /// goes on.
     async fn reload(&mut self, swapper: &Swapper) {
         let built = components(&self.app);
         let plugins = self.app.plugins.iter().zip(built).zip(&mut self.served);
@@ -175,7 +182,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Builds the app, and watches what that has read.
+    /// Builds the app, and watches the files that the build has read.
     async fn build(&mut self) -> Result<(), BuildError> {
         self.watch.go_on(self.inputs());
         let app = Arc::clone(&self.app);
@@ -190,7 +197,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// What the app is made of.
+    /// The files that the app is made of.
     fn inputs(&self) -> BTreeSet<PathBuf> {
         let sources = self.app.plugins.iter().map(|plugin| &plugin.source);
         let mut all = inputs(&self.app.folder, sources, &self.dep_infos);
@@ -200,9 +207,9 @@ impl<'a> Bench<'a> {
 }
 
 /// Waits until there is an app that can be read. An error if there is nothing at the path.
-async fn readable(args: &DevArgs, watch: &mut Watch) -> anyhow::Result<App> {
+async fn wait_until_readable(args: &DevArgs, watch: &mut Watch) -> anyhow::Result<App> {
     loop {
-        // Before it is read, so that no change after that is missed.
+        // Watched before it is read, so that no change after that is missed.
         watch.also(configuration(&args.serve.app));
         match read(args) {
             Ok(app) => return Ok(app),
@@ -221,35 +228,35 @@ async fn wait(watch: &mut Watch) {
     info!(changed = %names(&changed), "sources have changed");
 }
 
-/// Reads the app, for trying out.
+/// Reads the app, with the settings of `millrace dev`.
 fn read(args: &DevArgs) -> Result<App, ConfigError> {
     let mut app = args.serve.load_for_dev()?;
     app.dashboard.enabled = true;
     app.is_dev = true;
     app.swap.is_forgotten = true;
     app.compile.program = this_program();
-    // The page comes back when another server is there, and not in its turn.
+    // The page should come back as soon as another server is there, and not be spread over time.
     app.drain.over_ms = 0;
     for plugin in &mut app.plugins {
         plugin.trust = Trust::default();
-        // What a plugin keeps in its memory is gone with the next call, as it may be on a
-        // busy server.
+        // With an instance for each call, a plugin that keeps something in its memory fails here,
+        // as it might on a busy server.
         plugin.limits.fresh_instances = true;
     }
     Ok(app)
 }
 
-/// The file with the app's configuration, which may not be there.
+/// The file with the app's configuration, which may not exist.
 fn configuration(app: &Path) -> PathBuf {
     if app.is_dir() { app.join(CONFIG_FILE) } else { app.to_owned() }
 }
 
-fn asked(app: &App) -> Places {
+fn configured(app: &App) -> Addresses {
     (app.listen.clone(), app.admin.as_ref().map(|admin| admin.listen))
 }
 
-/// Whether the app is to blame, and another version of it may do.
-fn is_of_the_app(error: &StartError) -> bool {
+/// Whether the app is the cause, so that a changed one may be served.
+fn is_caused_by_app(error: &StartError) -> bool {
     match error {
         StartError::Engine(_)
         | StartError::Random(_)
@@ -277,7 +284,7 @@ fn components(app: &App) -> Vec<Option<String>> {
     app.plugins.iter().map(|plugin| hash(plugin.source.component())).collect()
 }
 
-/// The first few, for the log.
+/// The names of the first few files, for the log.
 fn names(paths: &[PathBuf]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<_> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
