@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::ReusableBoxFuture;
 
-use millrace_session::channel::Effect;
+use millrace_session::channel::ServerEffect;
 
 use super::core::{Batch, CallEnd};
 use super::event::Verdict;
@@ -59,7 +59,7 @@ pub struct Work {
     /// Verdicts on some of the events, by their place in the batch.
     pub verdicts: Vec<(u32, Verdict)>,
     /// Effects to be applied in order.
-    pub effects: Vec<Effect>,
+    pub effects: Vec<ServerEffect>,
 }
 
 /// How a call of a worker ended.
@@ -68,7 +68,7 @@ pub struct Worked {
     /// What becomes of the batch.
     pub end: CallEnd,
     /// Effects to be applied in order; none when the call came to nothing.
-    pub effects: Vec<Effect>,
+    pub effects: Vec<ServerEffect>,
     /// How long the call took, if that is measured.
     pub took: Duration,
 }

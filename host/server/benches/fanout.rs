@@ -10,7 +10,7 @@ use divan::counter::ItemsCount;
 use millrace::bench::{Joint, outbox};
 use millrace::outbox::{Outbox, Overflow};
 use millrace::pubsub::{Delivery, LocalOnly, PubSub, Subscriber};
-use millrace_session::channel::{Broadcast, Effect};
+use millrace_session::channel::{Broadcast, ChannelEffect, Effect};
 use millrace_telemetry::Metrics;
 use millrace_wire::{Frame, Payload, Serializer};
 
@@ -41,7 +41,7 @@ fn broadcast(bencher: Bencher<'_, '_>, subscribers: usize) {
     let broadcast = Arc::new(Broadcast { topic, event: "shout".into(), payload: payload() });
     let mut taken = VecDeque::new();
     bencher.counter(ItemsCount::new(subscribers)).bench_local(|| {
-        assert_eq!(pubsub.broadcast(&broadcast, None), subscribers);
+        assert_eq!(pubsub.broadcast(&broadcast, None, None), subscribers);
         for outbox in &outboxes {
             let context = &mut Context::from_waker(Waker::noop());
             let ready = outbox.poll_take(context, &mut taken, 1 << 20);
@@ -56,8 +56,9 @@ fn broadcast(bencher: Bencher<'_, '_>, subscribers: usize) {
 fn effects(bencher: Bencher<'_, '_>, pushes: usize) {
     let mut joint = Joint::new().unwrap();
     let message = Frame::from(r#"["1","17","room:a","ping",{}]"#.to_owned());
-    let push = || Effect::Push { event: "pushed".to_owned(), payload: payload() };
-    let reply = || Effect::Reply { status: "ok".into(), payload: payload() };
+    let push =
+        || Effect::from(ChannelEffect::Push { event: "pushed".to_owned(), payload: payload() });
+    let reply = || Effect::from(ChannelEffect::Reply { status: "ok".into(), payload: payload() });
     let effects = || std::iter::once(reply()).chain((0..pushes).map(|_| push())).collect();
     bencher.with_inputs(effects).bench_local_values(|effects: Vec<_>| {
         let call = joint.receive(&message).unwrap();

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_pipeline::{NewEvent, Pipeline, PipelineError, Roles, Surroundings, Totals};
-use millrace_session::channel::{Effect, SocketRef};
+use millrace_session::channel::{ServerEffect, SocketRef};
 use millrace_telemetry::{Metrics, Origin, unix_ms};
 use millrace_wasm::Fault;
 use millrace_wire::Payload;
@@ -88,7 +88,7 @@ pub struct TestBroadcast {
 
 #[derive(Debug, Default)]
 struct Notes {
-    effects: Mutex<Vec<Effect>>,
+    effects: Mutex<Vec<ServerEffect>>,
     replies: Mutex<Vec<(SocketRef, String, Payload)>>,
     faults: Mutex<Vec<Fault>>,
 }
@@ -197,10 +197,10 @@ impl TestPipeline {
     /// What was broadcast, in order.
     #[must_use]
     pub fn broadcasts(&self) -> Vec<TestBroadcast> {
-        let broadcast = |effect: Effect| match effect {
-            Effect::Broadcast { topic, event, payload, .. } => {
-                let payload = payload_value(&payload);
-                Some(TestBroadcast { topic: topic.unwrap_or_default(), event, payload })
+        let broadcast = |effect: ServerEffect| match effect {
+            ServerEffect::Broadcast { broadcast, .. } => {
+                let (topic, event) = (broadcast.topic.to_string(), broadcast.event.to_string());
+                Some(TestBroadcast { topic, event, payload: payload_value(&broadcast.payload) })
             }
             _ => None,
         };
@@ -210,8 +210,8 @@ impl TestPipeline {
     /// What was handed to other pipelines, in order: their names, and the events.
     #[must_use]
     pub fn enqueued(&self) -> Vec<(String, NewEvent)> {
-        let enqueued = |effect: Effect| match effect {
-            Effect::Enqueue { pipeline, event } => Some((pipeline, event)),
+        let enqueued = |effect: ServerEffect| match effect {
+            ServerEffect::Enqueue { pipeline, event } => Some((pipeline, event)),
             _ => None,
         };
         self.effects().into_iter().filter_map(enqueued).collect()
@@ -219,7 +219,7 @@ impl TestPipeline {
 
     /// All that workers asked for, in order.
     #[must_use]
-    pub fn effects(&self) -> Vec<Effect> {
+    pub fn effects(&self) -> Vec<ServerEffect> {
         locked(&self.notes.effects).clone()
     }
 
@@ -238,7 +238,7 @@ impl TestPipeline {
 }
 
 impl Surroundings for Notes {
-    fn apply(&self, effects: Vec<Effect>, _: Option<Arc<Origin>>) {
+    fn apply(&self, effects: Vec<ServerEffect>, _: Option<Arc<Origin>>) {
         locked(&self.effects).extend(effects);
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use millrace_wire::{Frame, Payload};
 use smallvec::SmallVec;
 
-use crate::channel::{
-    Assigns, Broadcast, Callback, Caller, ChannelId, Context, NewEvent, SocketRef,
-};
+use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, ServerEffect};
 
 /// One thing for the connection's task to do, in order.
 #[derive(Debug)]
@@ -26,6 +24,17 @@ pub enum Action<P> {
     /// Call a plugin, and hand the result with its ticket to
     /// [`super::Session::complete`].
     Call(Box<Call<P>>),
+    /// Change what the server holds for a channel.
+    Channel(ChannelAction<P>),
+    /// Have the server apply an effect.
+    Server(ServerEffect),
+    /// Add one to a counter of the server.
+    Count(Count),
+}
+
+/// A change of what the server holds for a channel.
+#[derive(Debug)]
+pub enum ChannelAction<P> {
     /// Give up the calls in flight of a channel that has gone: their results
     /// would come to nothing.
     EndCalls(ChannelId),
@@ -57,13 +66,6 @@ pub enum Action<P> {
         /// To what.
         topic: Arc<str>,
     },
-    /// Broadcast to all subscribers of a topic.
-    Broadcast {
-        /// What goes where.
-        broadcast: Arc<Broadcast>,
-        /// The channel that is left out.
-        from: Option<ChannelId>,
-    },
     /// Hand [`super::Session::timer`] this name later.
     StartTimer {
         /// Whose timer it is.
@@ -85,35 +87,6 @@ pub enum Action<P> {
         /// What it gets.
         payload: Payload,
     },
-    /// Answer an earlier message, of this connection or another.
-    ReplyTo {
-        /// Which one.
-        socket_ref: Box<SocketRef>,
-        /// The status.
-        status: String,
-        /// The response.
-        payload: Payload,
-    },
-    /// Push to the client of an earlier message.
-    PushTo {
-        /// Which one.
-        socket_ref: Box<SocketRef>,
-        /// Its event.
-        event: String,
-        /// What it carries.
-        payload: Payload,
-    },
-    /// Hand an event to a pipeline.
-    Enqueue {
-        /// The pipeline's name.
-        pipeline: String,
-        /// What it is to handle.
-        event: NewEvent,
-    },
-    /// Close the connections of a user id.
-    Disconnect(String),
-    /// Add one to a counter of the server.
-    Count(Count),
 }
 
 /// One call of a plugin.

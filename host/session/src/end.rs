@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millrace_wire::{Payload, Ref};
 
-use super::{Action, Call, Routing, Session, Ticket, Turn};
+use super::{Action, Call, ChannelAction, Routing, Session, Ticket, Turn};
 use crate::channel::{Callback, Caller, Channel, Context, Letter, ReplyTo, State, TerminateReason};
 
 impl<P: Clone> Session<P> {
@@ -107,12 +107,15 @@ impl<P: Clone> Session<P> {
         self.subscriptions -= channel.subscriptions.len();
         let id = channel.context.channel;
         if channel.running > 0 {
-            actions.push(Action::EndCalls(id));
+            actions.push(Action::Channel(ChannelAction::EndCalls(id)));
         }
         let (context, plugin) = (Arc::clone(&channel.context), P::clone(&channel.plugin));
-        actions.push(Action::Leave { context, plugin });
+        actions.push(Action::Channel(ChannelAction::Leave { context, plugin }));
         for topic in &channel.subscriptions {
-            actions.push(Action::Unsubscribe { channel: id, topic: Arc::clone(topic) });
+            actions.push(Action::Channel(ChannelAction::Unsubscribe {
+                channel: id,
+                topic: Arc::clone(topic),
+            }));
         }
         Some(channel)
     }

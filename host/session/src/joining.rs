@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use millrace_wire::{MAX_TOPIC_BYTES, Payload, Ref};
 use tracing::debug;
 
-use super::{Action, Call, Count, Routing, Session, Ticket, Turn};
+use super::{Action, Call, ChannelAction, Count, Routing, Session, Ticket, Turn};
 use crate::channel::{
     Callback, Caller, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
     kept_bytes,
@@ -150,7 +150,7 @@ impl<P: Clone> Session<P> {
                 // The reply is queued but not yet written, so whoever learns of
                 // the join finds the channel subscribed.
                 let context = Arc::clone(&ticket.caller.context);
-                actions.push(Action::Join { context, plugin });
+                actions.push(Action::Channel(ChannelAction::Join { context, plugin }));
                 self.apply(&ticket.caller, outcome, routes, actions);
             }
             refused => {

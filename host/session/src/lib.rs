@@ -36,7 +36,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Call, Calls, Count, Ticket, Turn};
+pub use action::{Action, Call, Calls, ChannelAction, Count, Ticket, Turn};
 pub use realm::Realm;
 pub use routes::{Route, Routes, Routing};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use millrace_wire::{EncodeError, Frame, Payload, Ref, TopicPattern};
 use tracing::warn;
 
-use super::{Action, Count, Identity, Routing, Session, Ticket, Turn};
+use super::{Action, ChannelAction, Count, Identity, Routing, Session, Ticket, Turn};
 use crate::channel::{
-    Assigns, Broadcast, Caller, Completion, Context, Deferred, Effect, Failure, Outcome, SocketRef,
-    State, TerminateReason,
+    Assigns, Caller, ChannelEffect, Completion, Context, Deferred, Effect, Failure, Outcome,
+    ServerEffect, SocketRef, State, TerminateReason,
 };
 
 impl<P: Clone> Session<P> {
@@ -140,54 +140,53 @@ impl<P: Clone> Session<P> {
         effects: Vec<Effect>,
         actions: &mut Vec<Action<P>>,
     ) -> bool {
-        let Caller { context, reply_to, .. } = caller;
-        let mut stop = false;
+        let mut stops = false;
         for effect in effects {
             match effect {
-                Effect::Reply { status, payload } => {
-                    let reference = reply_to.as_ref().and_then(|r| r.reference.as_ref());
-                    let join_ref = context.join_ref.as_ref();
-                    actions.extend(self.reply(
-                        join_ref,
-                        reference,
-                        &context.topic,
-                        &status,
-                        &payload,
-                    ));
-                }
-                Effect::Push { event, payload } => {
-                    actions.extend(self.push(context, event, &payload));
-                }
-                Effect::Broadcast { topic, event, payload, from } => {
-                    let topic = topic.map_or_else(|| Arc::clone(&context.topic), Arc::from);
-                    let broadcast = Arc::new(Broadcast { topic, event: event.into(), payload });
-                    let from = from.then_some(context.channel);
-                    actions.push(Action::Broadcast { broadcast, from });
-                }
-                Effect::Subscribe(topic) => self.subscribe(context, topic.into(), actions),
-                Effect::Unsubscribe(topic) => self.unsubscribe(context, &topic, actions),
-                Effect::SendAfter { after_ms, name } => {
-                    let context = Arc::clone(context);
-                    actions.push(Action::StartTimer { context, after_ms, name });
-                }
-                Effect::ReplyTo { socket_ref, status, payload } => {
+                Effect::Channel(effect) => stops |= self.apply_own(caller, effect, actions),
+                Effect::Server(ServerEffect::ReplyTo { socket_ref, status, payload }) => {
                     self.reply_to(socket_ref, status, payload, actions);
                 }
-                Effect::PushTo { socket_ref, event, payload } => {
-                    let socket_ref = Box::new(socket_ref);
-                    actions.push(Action::PushTo { socket_ref, event, payload });
-                }
-                Effect::Enqueue { pipeline, event } => {
-                    actions.push(Action::Enqueue { pipeline, event });
-                }
-                Effect::StartTask { name, payload } => {
-                    actions.push(self.start_task(caller, name, payload));
-                }
-                Effect::Disconnect(user_id) => actions.push(Action::Disconnect(user_id)),
-                Effect::Stop => stop = true,
+                Effect::Server(effect) => actions.push(Action::Server(effect)),
             }
         }
-        stop
+        stops
+    }
+
+    /// Applies an effect of a channel's own call; true when it ends the channel.
+    fn apply_own(
+        &mut self,
+        caller: &Caller,
+        effect: ChannelEffect,
+        actions: &mut Vec<Action<P>>,
+    ) -> bool {
+        let Caller { context, reply_to, .. } = caller;
+        match effect {
+            ChannelEffect::Reply { status, payload } => {
+                let reference = reply_to.as_ref().and_then(|r| r.reference.as_ref());
+                let (join_ref, topic) = (context.join_ref.as_ref(), &context.topic);
+                actions.extend(self.reply(join_ref, reference, topic, &status, &payload));
+            }
+            ChannelEffect::Push { event, payload } => {
+                actions.extend(self.push(context, event, &payload));
+            }
+            ChannelEffect::Broadcast { topic, event, payload, exclude_self } => {
+                let broadcast = context.broadcast(topic, event, payload, exclude_self);
+                actions.push(Action::Server(broadcast));
+            }
+            ChannelEffect::Subscribe(topic) => self.subscribe(context, topic.into(), actions),
+            ChannelEffect::Unsubscribe(topic) => self.unsubscribe(context, &topic, actions),
+            ChannelEffect::SendAfter { after_ms, name } => {
+                let context = Arc::clone(context);
+                let timer = ChannelAction::StartTimer { context, after_ms, name };
+                actions.push(Action::Channel(timer));
+            }
+            ChannelEffect::StartTask { name, payload } => {
+                actions.push(self.start_task(caller, name, payload));
+            }
+            ChannelEffect::Stop => return true,
+        }
+        false
     }
 
     /// What a channel that has gone starts would outlive it.
@@ -196,7 +195,12 @@ impl<P: Clone> Session<P> {
         match self.channels.get(topic).filter(|c| c.context.channel == *channel) {
             Some(channel) => {
                 let plugin = P::clone(&channel.plugin);
-                Action::StartTask { caller: Box::new(caller.clone()), plugin, name, payload }
+                Action::Channel(ChannelAction::StartTask {
+                    caller: Box::new(caller.clone()),
+                    plugin,
+                    name,
+                    payload,
+                })
             }
             None => Action::Count(Count::TaskRefused),
         }
@@ -206,17 +210,17 @@ impl<P: Clone> Session<P> {
     /// the other effects.
     fn reply_to(
         &self,
-        socket_ref: SocketRef,
+        socket_ref: Box<SocketRef>,
         status: String,
         payload: Payload,
         actions: &mut Vec<Action<P>>,
     ) {
         let Identity { server, connection, .. } = self.identity;
         if (socket_ref.server, socket_ref.connection) != (server, connection) {
-            let socket_ref = Box::new(socket_ref);
-            return actions.push(Action::ReplyTo { socket_ref, status, payload });
+            let effect = ServerEffect::ReplyTo { socket_ref, status, payload };
+            return actions.push(Action::Server(effect));
         }
-        let SocketRef { topic, channel, reference, .. } = socket_ref;
+        let SocketRef { topic, channel, reference, .. } = *socket_ref;
         match self.channels.get(&topic).filter(|c| c.context.channel == channel) {
             Some(channel) => {
                 let (join_ref, reference) = (channel.context.join_ref.as_ref(), Some(&reference));
@@ -242,7 +246,10 @@ impl<P: Clone> Session<P> {
         }
         channel.subscriptions.insert(Arc::clone(&topic));
         self.subscriptions += 1;
-        actions.push(Action::Subscribe { context: Arc::clone(context), topic });
+        actions.push(Action::Channel(ChannelAction::Subscribe {
+            context: Arc::clone(context),
+            topic,
+        }));
     }
 
     fn unsubscribe(&mut self, context: &Arc<Context>, topic: &str, actions: &mut Vec<Action<P>>) {
@@ -252,7 +259,10 @@ impl<P: Clone> Session<P> {
         };
         if let Some(topic) = channel.subscriptions.take(topic) {
             self.subscriptions -= 1;
-            actions.push(Action::Unsubscribe { channel: context.channel, topic });
+            actions.push(Action::Channel(ChannelAction::Unsubscribe {
+                channel: context.channel,
+                topic,
+            }));
         }
     }
 

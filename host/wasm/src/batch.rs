@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use millrace_session::channel::{Assigns, Caller, Completion, Effect, Outcome, Progress};
+use millrace_session::channel::{
+    Assigns, Caller, ChannelEffect, Completion, Effect, Outcome, Progress,
+};
 use millrace_wire::Payload;
 use smol_str::SmolStr;
 use tracing::{debug, error};
@@ -359,7 +361,8 @@ fn report(
     let withheld = current.budget.take_withheld();
     withheld::tell(&withheld, store.data().settings(), About::Message(&current.caller));
     let spent = current.budget.spent_bytes();
-    let stops = outcome.effects.iter().any(|effect| matches!(effect, Effect::Stop));
+    let stops =
+        outcome.effects.iter().any(|effect| matches!(effect, Effect::Channel(ChannelEffect::Stop)));
     let left = store.get_fuel()?;
     let state = store.data_mut();
     state.tell_prints(Some(current.caller.message()));

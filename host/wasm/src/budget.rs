@@ -1,8 +1,12 @@
 //! What a call may return: every limit and every grant, on everything that comes back.
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 use millrace_pipeline::NewEvent;
-use millrace_session::channel::{Effect, Joined, Outcome, SocketRef};
+use millrace_session::channel::{
+    Broadcast, ChannelEffect, Effect, Joined, Outcome, ServerEffect, SocketRef,
+};
 use millrace_wire::Payload;
 use smol_str::SmolStr;
 
@@ -114,7 +118,8 @@ impl Budget {
             Some(handed) if handed.as_bytes() == data => Payload::Json(handed.clone()),
             _ => json(data.to_vec())?,
         };
-        let effects = vec![Effect::Reply { status: SmolStr::new_static("ok"), payload }];
+        let effects =
+            vec![ChannelEffect::Reply { status: SmolStr::new_static("ok"), payload }.into()];
         Ok(Outcome { effects, assigns: None })
     }
 
@@ -169,19 +174,24 @@ impl Budget {
         Ok(Some(match effect {
             types::Effect::Reply(types::Reply { status, payload }) => {
                 name("the status of a reply", &status)?;
-                Effect::Reply { status: status.into(), payload: self.payload(payload)? }
+                ChannelEffect::Reply { status: status.into(), payload: self.payload(payload)? }
+                    .into()
             }
             types::Effect::Push(types::PushResult { event, payload }) => {
                 name("the event of a push", &event)?;
-                Effect::Push { event, payload: self.payload(payload)? }
+                ChannelEffect::Push { event, payload: self.payload(payload)? }.into()
             }
             types::Effect::Broadcast(broadcast) => self.broadcast(broadcast, false)?,
             types::Effect::BroadcastFrom(broadcast) => self.broadcast(broadcast, true)?,
-            types::Effect::Subscribe(topic) => Effect::Subscribe(checked_topic(topic)?),
-            types::Effect::Unsubscribe(topic) => Effect::Unsubscribe(checked_topic(topic)?),
+            types::Effect::Subscribe(topic) => {
+                ChannelEffect::Subscribe(checked_topic(topic)?).into()
+            }
+            types::Effect::Unsubscribe(topic) => {
+                ChannelEffect::Unsubscribe(checked_topic(topic)?).into()
+            }
             types::Effect::SendAfter(types::Timer { after_ms, name }) => {
                 self.spend(name.len())?;
-                Effect::SendAfter { after_ms, name }
+                ChannelEffect::SendAfter { after_ms, name }.into()
             }
             types::Effect::ReplyTo(types::LateReply { socket_ref, reply }) => {
                 let types::Reply { status, payload } = reply;
@@ -190,7 +200,8 @@ impl Budget {
                 let Some(socket_ref) = self.unsealed(&socket_ref, settings) else {
                     return Ok(None);
                 };
-                Effect::ReplyTo { socket_ref, status, payload }
+                let socket_ref = Box::new(socket_ref);
+                ServerEffect::ReplyTo { socket_ref, status, payload }.into()
             }
             types::Effect::PushTo(types::LatePush { socket_ref, push }) => {
                 let types::PushResult { event, payload } = push;
@@ -199,18 +210,19 @@ impl Budget {
                 let Some(socket_ref) = self.unsealed(&socket_ref, settings) else {
                     return Ok(None);
                 };
-                Effect::PushTo { socket_ref, event, payload }
+                let socket_ref = Box::new(socket_ref);
+                ServerEffect::PushTo { socket_ref, event, payload }.into()
             }
             types::Effect::Enqueue(enqueue) => self.enqueue(enqueue, settings)?,
             types::Effect::StartTask(types::Task { name: task, payload }) => {
                 name("the name of a task", &task)?;
-                Effect::StartTask { name: task, payload: self.payload(payload)? }
+                ChannelEffect::StartTask { name: task, payload: self.payload(payload)? }.into()
             }
             types::Effect::Disconnect(user_id) => {
                 name("the user id to disconnect", &user_id)?;
-                Effect::Disconnect(user_id)
+                ServerEffect::Disconnect(user_id).into()
             }
-            types::Effect::Stop => Effect::Stop,
+            types::Effect::Stop => ChannelEffect::Stop.into(),
         }))
     }
 
@@ -269,12 +281,20 @@ impl Budget {
     fn broadcast(
         &mut self,
         broadcast: types::BroadcastResult,
-        from: bool,
+        exclude_self: bool,
     ) -> Result<Effect, Fault> {
         let types::BroadcastResult { topic, event, payload } = broadcast;
         name("the event of a broadcast", &event)?;
         let topic = topic.map(checked_topic).transpose()?;
-        Ok(Effect::Broadcast { topic, event, payload: self.payload(payload)?, from })
+        let payload = self.payload(payload)?;
+        Ok(match topic {
+            Some(topic) if !exclude_self => {
+                let (topic, event) = (topic.into(), event.into());
+                let broadcast = Arc::new(Broadcast { topic, event, payload });
+                ServerEffect::Broadcast { broadcast, except: None }.into()
+            }
+            topic => ChannelEffect::Broadcast { topic, event, payload, exclude_self }.into(),
+        })
     }
 
     fn enqueue(&mut self, enqueue: types::Enqueue, settings: &Settings) -> Result<Effect, Fault> {
@@ -291,7 +311,7 @@ impl Budget {
             reply_to: reply_to.map(Box::new),
             ..NewEvent::default()
         };
-        Ok(Effect::Enqueue { pipeline, event })
+        Ok(ServerEffect::Enqueue { pipeline, event }.into())
     }
 
     pub(super) fn payload(&mut self, payload: types::PayloadResult) -> Result<Payload, Fault> {
@@ -378,7 +398,9 @@ mod tests {
         let mut budget = budget.handed(Some(&handed));
         let (all, _) = settings(Grants::default());
         let effects = budget.effects(vec![push("e", b"{\"a\":1}")], &all).unwrap();
-        let [Effect::Push { payload, .. }] = &effects[..] else { panic!("{effects:?}") };
+        let [Effect::Channel(ChannelEffect::Push { payload, .. })] = &effects[..] else {
+            panic!("{effects:?}")
+        };
         assert_eq!(payload, &handed);
         let error = budget.effects(vec![push("e", b"{\"a\":")], &all).unwrap_err();
         assert!(error.message.contains("is not JSON"), "{error}");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use millrace_choices::Choices;
 use millrace_pipeline::Verdict;
-use millrace_session::channel::{Assigns, Effect, Outcome, RefKey, SocketRef};
+use millrace_session::channel::{
+    Assigns, ChannelEffect, Effect, Outcome, RefKey, ServerEffect, SocketRef,
+};
 use millrace_telemetry::Metrics;
 use millrace_wire::{MAX_TOPIC_BYTES, Payload, is_json};
 
@@ -107,7 +109,10 @@ fn check_work(input: &mut Choices<'_>, limits: &PluginLimits) {
             check_payload(payload);
         }
     }
-    check_outcome(&Outcome { effects: work.effects, assigns: None }, limits);
+    check_outcome(
+        &Outcome { effects: work.effects.into_iter().map(Effect::from).collect(), assigns: None },
+        limits,
+    );
 }
 
 fn check_connected(input: &mut Choices<'_>, limits: &PluginLimits) {
@@ -136,28 +141,48 @@ fn check_outcome(outcome: &Outcome, limits: &PluginLimits) {
     assigns.iter().for_each(|assigns| check_assigns(assigns, limits));
     for effect in effects {
         match effect {
-            Effect::Reply { status, payload } => {
-                check_payload(payload);
-                check_name(status);
-            }
-            Effect::Push { event: text, payload }
-            | Effect::StartTask { name: text, payload }
-            | Effect::ReplyTo { status: text, payload, .. }
-            | Effect::PushTo { event: text, payload, .. } => {
-                check_payload(payload);
-                check_name(text);
-            }
-            Effect::Broadcast { topic, event, payload, .. } => {
-                check_payload(payload);
-                check_name(event);
-                topic.iter().for_each(|topic| check_topic(topic));
-            }
-            Effect::Subscribe(topic) | Effect::Unsubscribe(topic) => check_topic(topic),
-            Effect::Enqueue { pipeline, .. } => check_name(pipeline),
-            Effect::Disconnect(user_id) => check_name(user_id),
-            Effect::SendAfter { name, .. } => assert!(name.len() <= limits.max_effect_bytes),
-            Effect::Stop => {}
+            Effect::Channel(effect) => check_channel_effect(effect, limits),
+            Effect::Server(effect) => check_server_effect(effect),
         }
+    }
+}
+
+fn check_channel_effect(effect: &ChannelEffect, limits: &PluginLimits) {
+    match effect {
+        ChannelEffect::Reply { status, payload } => {
+            check_payload(payload);
+            check_name(status);
+        }
+        ChannelEffect::Push { event: text, payload }
+        | ChannelEffect::StartTask { name: text, payload } => {
+            check_payload(payload);
+            check_name(text);
+        }
+        ChannelEffect::Broadcast { topic, event, payload, .. } => {
+            check_payload(payload);
+            check_name(event);
+            topic.iter().for_each(|topic| check_topic(topic));
+        }
+        ChannelEffect::Subscribe(topic) | ChannelEffect::Unsubscribe(topic) => check_topic(topic),
+        ChannelEffect::SendAfter { name, .. } => assert!(name.len() <= limits.max_effect_bytes),
+        ChannelEffect::Stop => {}
+    }
+}
+
+fn check_server_effect(effect: &ServerEffect) {
+    match effect {
+        ServerEffect::Broadcast { broadcast, .. } => {
+            check_payload(&broadcast.payload);
+            check_name(&broadcast.event);
+            check_topic(&broadcast.topic);
+        }
+        ServerEffect::ReplyTo { status: text, payload, .. }
+        | ServerEffect::PushTo { event: text, payload, .. } => {
+            check_payload(payload);
+            check_name(text);
+        }
+        ServerEffect::Enqueue { pipeline, .. } => check_name(pipeline),
+        ServerEffect::Disconnect(user_id) => check_name(user_id),
     }
 }
 

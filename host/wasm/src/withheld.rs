@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use millrace_session::channel::{Caller, Effect};
+use millrace_session::channel::{Caller, ChannelEffect, Effect, ServerEffect};
 use millrace_wire::{Payload, reserved};
 use tracing::field::display;
 use tracing::warn;
@@ -62,34 +62,43 @@ pub(super) fn tell(withheld: &[Withheld], settings: &Settings, about: About<'_>)
 /// Why an effect is left out; `None` for one that happens, which nearly all do.
 #[inline]
 pub(super) fn withheld(effect: &Effect, settings: &Settings) -> Option<Withheld> {
-    if let Effect::Broadcast { topic: Some(topic), .. } | Effect::Subscribe(topic) = effect
+    if let Some(topic) = topic_of(effect)
         && let Some(problem) = reserved(topic)
     {
-        return Some(Withheld::Reserved { topic: topic.clone(), problem });
+        return Some(Withheld::Reserved { topic: topic.to_owned(), problem });
     }
     if !settings.is_limited {
         return None;
     }
     let need = match effect {
-        Effect::Broadcast { topic: Some(topic), .. } => Need::Publish(topic.clone()),
-        Effect::Enqueue { pipeline, .. } => Need::Enqueue(pipeline.clone()),
-        Effect::Subscribe(topic) => Need::Subscribe(topic.clone()),
-        Effect::Disconnect(user_id) => Need::Disconnect(user_id.clone()),
-        _ => return None,
+        Effect::Channel(ChannelEffect::Subscribe(topic)) => Need::Subscribe(topic.clone()),
+        Effect::Server(ServerEffect::Enqueue { pipeline, .. }) => Need::Enqueue(pipeline.clone()),
+        Effect::Server(ServerEffect::Disconnect(user_id)) => Need::Disconnect(user_id.clone()),
+        _ => Need::Publish(topic_of(effect)?.to_owned()),
     };
     settings.check(&need).err().map(Withheld::Denied)
+}
+
+/// The topic that an effect names, if it names one: that of a broadcast or subscription.
+fn topic_of(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Server(ServerEffect::Broadcast { broadcast, .. }) => Some(&broadcast.topic),
+        Effect::Channel(ChannelEffect::Broadcast { topic, .. }) => topic.as_deref(),
+        Effect::Channel(ChannelEffect::Subscribe(topic)) => Some(topic),
+        _ => None,
+    }
 }
 
 /// What happens in the place of an effect that is left out: who waits for an answer to it
 /// gets one.
 #[cold]
 pub(super) fn in_its_place(effect: Effect, why: &Withheld) -> Option<Effect> {
-    let (Effect::Enqueue { event, .. }, Withheld::Denied(denied)) = (effect, why) else {
+    let (Effect::Server(ServerEffect::Enqueue { event, .. }), Withheld::Denied(denied)) =
+        (effect, why)
+    else {
         return None;
     };
-    event.reply_to.map(|socket_ref| Effect::ReplyTo {
-        socket_ref: *socket_ref,
-        status: "error".to_owned(),
-        payload: Payload::reason(&denied.to_string()),
-    })
+    let socket_ref = event.reply_to?;
+    let (status, payload) = ("error".to_owned(), Payload::reason(&denied.to_string()));
+    Some(ServerEffect::ReplyTo { socket_ref, status, payload }.into())
 }

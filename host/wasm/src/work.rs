@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use millrace_pipeline::{Batch, StageName, Verdict, Work};
+use millrace_session::channel::Effect;
 
 use super::bindings::exports::millrace::plugin::worker;
 use super::bindings::millrace::plugin::types;
@@ -73,7 +74,12 @@ impl Budget {
         events: usize,
         settings: &Settings,
     ) -> Result<Work, Fault> {
-        let effects = self.effects(answer.effects, settings)?;
+        let effects =
+            self.effects(answer.effects, settings)?.into_iter().map(|effect| match effect {
+                Effect::Server(effect) => Ok(effect),
+                Effect::Channel(_) => Err(Fault::bad_return("a worker has no channel".to_owned())),
+            });
+        let effects = effects.collect::<Result<_, _>>()?;
         let mut named = vec![false; if answer.verdicts.is_empty() { 0 } else { events }];
         let mut verdicts = Vec::with_capacity(answer.verdicts.len());
         for worker::Judged { index, verdict } in answer.verdicts {

@@ -22,7 +22,7 @@ use inbox::Inbox;
 pub use not_taken::NotTaken;
 use stages::{Seat, staged, started};
 
-use millrace_session::channel::{Effect, SocketRef};
+use millrace_session::channel::{ServerEffect, SocketRef};
 use millrace_telemetry::{LogLimiter, Metrics, Origin, PipelineMeters, TokenBucket};
 use millrace_wire::{Payload, Pointer};
 
@@ -37,7 +37,7 @@ use super::spec::{BufferSpec, DispatcherSpec, PipelineSpec, StageSpec};
 pub trait Surroundings: Debug + Send + Sync {
     /// Applies the effects of a worker, in order. What it broadcasts is for an event
     /// that came about then.
-    fn apply(&self, effects: Vec<Effect>, origin: Option<Arc<Origin>>);
+    fn apply(&self, effects: Vec<ServerEffect>, origin: Option<Arc<Origin>>);
 
     /// Answers whoever waits for an event.
     fn reply(&self, to: SocketRef, status: String, payload: Payload);
@@ -51,7 +51,7 @@ pub trait Surroundings: Debug + Send + Sync {
 pub struct Nowhere;
 
 impl Surroundings for Nowhere {
-    fn apply(&self, _: Vec<Effect>, _: Option<Arc<Origin>>) {}
+    fn apply(&self, _: Vec<ServerEffect>, _: Option<Arc<Origin>>) {}
 
     fn reply(&self, _: SocketRef, _: String, _: Payload) {}
 

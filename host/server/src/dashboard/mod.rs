@@ -22,7 +22,7 @@ pub(crate) use snapshot::{SlowClient, Sources, Viewer};
 
 use std::sync::Arc;
 
-use millrace_session::channel::{Callback, Completion, Effect, Joined, Outcome};
+use millrace_session::channel::{Callback, ChannelEffect, Completion, Joined, Outcome};
 use millrace_wasm::sha256;
 use millrace_wire::Payload;
 
@@ -108,7 +108,7 @@ impl NativeChannel for Dashboard {
             }
             Callback::HandleIn { .. } => {
                 let payload = Payload::reason("the dashboard takes no messages");
-                let refused = Effect::Reply { status: "error".into(), payload };
+                let refused = ChannelEffect::Reply { status: "error".into(), payload }.into();
                 Completion::Handled(Outcome { effects: vec![refused], assigns: None })
             }
             Callback::HandleOut(_) | Callback::HandleInfo(_) | Callback::Terminate(_) => {

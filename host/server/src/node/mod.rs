@@ -3,6 +3,7 @@
 mod admission;
 mod client;
 mod connections;
+mod effects;
 mod error;
 mod fault_sources;
 mod hosts;
@@ -29,9 +30,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use millrace_session::channel::{Deferred, SocketRef};
 use millrace_telemetry::{Metric, Metrics, OutboxMeters};
-use millrace_wire::{CloseReason, Payload};
+use millrace_wire::CloseReason;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -40,7 +40,7 @@ use tracing::info;
 use crate::config::{AdminConfig, App, IngestConfig, SocketConfig, StaticFiles};
 use crate::dashboard::History;
 use crate::net::Proxies;
-use crate::outbox::{OverflowPolicies, Request};
+use crate::outbox::OverflowPolicies;
 use crate::plugin::{RecentFaults, Registry};
 use crate::pubsub::{LocalOnly, PubSub};
 
@@ -141,30 +141,10 @@ impl Node {
         self.connection_ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Answers an earlier message; a counted no-op when its client has gone.
-    pub(crate) fn reply_to(&self, socket_ref: SocketRef, status: String, payload: Payload) {
-        let SocketRef { server, connection, channel, topic, reference } = socket_ref;
-        let outbox = (server == self.id).then(|| self.connections.outbox(connection)).flatten();
-        let reply =
-            Request::Deferred(Deferred::Reply { topic, channel, reference, status, payload });
-        if outbox.is_none_or(|outbox| outbox.ask(reply).is_err()) {
-            self.metrics.count(Metric::LateGone, 1);
-        }
-    }
-
     /// Closes a connection with 1001.
     pub(crate) fn close(&self, client: &Client) {
         client.outbox.close(CloseReason::Disconnected);
         info!(connection = client.connection, "disconnected");
         self.metrics.count(Metric::SocketDisconnected, 1);
-    }
-
-    /// Closes every connection of a user with 1001; how many there are.
-    pub(crate) fn disconnect(&self, user_id: &str) -> usize {
-        let connections = self.connections.disconnect(user_id);
-        info!(user_id, connections, "disconnected");
-        self.metrics
-            .count(Metric::SocketDisconnected, i64::try_from(connections).unwrap_or(i64::MAX));
-        connections
     }
 }

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use millrace_pipeline::{DropReason, NewEvent, Pipeline, Roles, Standby, Surroundings, Totals};
-use millrace_session::channel::{Broadcast, Deferred, Effect, SocketRef};
+use millrace_session::Realm;
+use millrace_session::channel::{ServerEffect, SocketRef};
 use millrace_telemetry::{Metric, Metrics, Origin, unix_ms};
 use millrace_wasm::{Component, Fault, GuestStandby};
 use millrace_wire::Payload;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{Node, Stage, StartError};
 use crate::config::{PipelineConfig, TimerConfig};
-use crate::outbox::Request;
 use crate::plugin::FaultSink;
 
 /// The pipelines of a server, by name; none until the plugins are loaded.
@@ -135,65 +135,12 @@ impl Node {
         }
         Ok(())
     }
-
-    /// Hands an event of a plugin to a pipeline. Who waits for it is told if it is
-    /// not taken.
-    pub(crate) fn enqueue(&self, pipeline: &str, mut event: NewEvent) {
-        event.stamped_ms = unix_ms();
-        let Some(found) = self.pipelines.get(pipeline) else {
-            error!(pipeline, "a plugin enqueued an event, and there is no such pipeline");
-            if let Some(to) = event.reply_to {
-                let payload = Payload::reason("no such pipeline");
-                self.reply_to(*to, "error".to_owned(), payload);
-            }
-            return;
-        };
-        if let Err(event) = found.post(event) {
-            self.refused(found, event);
-        }
-    }
-
-    /// Pushes to the client of an earlier message; a counted no-op when it has
-    /// gone.
-    pub(crate) fn push_to(&self, socket_ref: SocketRef, event: String, payload: Payload) {
-        let SocketRef { server, connection, channel, topic, .. } = socket_ref;
-        let outbox = (server == self.id).then(|| self.connections.outbox(connection)).flatten();
-        let push = Request::Deferred(Deferred::Push { topic, channel, event, payload });
-        if outbox.is_none_or(|outbox| outbox.ask(push).is_err()) {
-            self.metrics.count(Metric::LateGone, 1);
-        }
-    }
 }
 
 impl Surroundings for Node {
-    fn apply(&self, effects: Vec<Effect>, origin: Option<Arc<Origin>>) {
+    fn apply(&self, effects: Vec<ServerEffect>, origin: Option<Arc<Origin>>) {
         for effect in effects {
-            match effect {
-                Effect::Broadcast { topic: Some(topic), event, payload, .. } => {
-                    let (topic, event) = (topic.into(), event.into());
-                    let broadcast = Arc::new(Broadcast { topic, event, payload });
-                    self.pubsub.broadcast_for(&broadcast, origin.clone());
-                }
-                Effect::ReplyTo { socket_ref, status, payload } => {
-                    Node::reply_to(self, socket_ref, status, payload);
-                }
-                Effect::PushTo { socket_ref, event, payload } => {
-                    self.push_to(socket_ref, event, payload);
-                }
-                Effect::Enqueue { pipeline, event } => Node::enqueue(self, &pipeline, event),
-                Effect::Disconnect(user_id) => {
-                    self.disconnect(&user_id);
-                }
-                // Faults of a worker's call.
-                Effect::Broadcast { topic: None, .. }
-                | Effect::Reply { .. }
-                | Effect::Push { .. }
-                | Effect::Subscribe(_)
-                | Effect::Unsubscribe(_)
-                | Effect::SendAfter { .. }
-                | Effect::StartTask { .. }
-                | Effect::Stop => {}
-            }
+            Node::apply(self, Realm::App, effect, origin.clone());
         }
     }
 
@@ -202,19 +149,7 @@ impl Surroundings for Node {
     }
 
     fn refused(&self, pipeline: &Pipeline, event: NewEvent) {
-        let bytes = event.payload.len();
-        let payload = match bytes > pipeline.max_event_bytes() {
-            true => {
-                let problem = format!("the event has {}", pipeline.too_large(bytes));
-                let pipeline = pipeline.name();
-                warn!(pipeline, "a plugin's event was refused: {problem}");
-                Payload::reason(&problem)
-            }
-            false => Payload::retry("overloaded", self.socket.retry_after_ms),
-        };
-        if let Some(to) = event.reply_to {
-            self.reply_to(*to, "error".to_owned(), payload);
-        }
+        self.refuse_for(pipeline, event);
     }
 }
 

@@ -86,10 +86,11 @@ impl Handler {
 /// What the probe app does with `ping`, compiled into the host.
 #[cfg(feature = "bench-native")]
 fn native(callback: &Callback) -> Option<Completion> {
-    use millrace_session::channel::{Effect, Outcome};
+    use millrace_session::channel::{ChannelEffect, Outcome};
     let Callback::HandleIn { event, payload, .. } = callback else { return None };
     (event == "ping").then(|| {
-        let effect = Effect::Reply { status: "ok".into(), payload: payload.clone() };
+        let payload = payload.clone();
+        let effect = ChannelEffect::Reply { status: "ok".into(), payload }.into();
         Completion::Handled(Outcome { effects: vec![effect], assigns: None })
     })
 }

@@ -47,17 +47,17 @@ impl PubSub {
         self.registry.remove(topic, channel);
     }
 
-    /// Sends to every subscriber on every server, except to channel `from`.
+    /// Sends to every subscriber on every server, except to the channel `except`. The
+    /// broadcast is for the event of a pipeline with this `origin`, if it is for one.
     /// Returns the number of subscribers reached on this server.
-    pub fn broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
+    pub fn broadcast(
+        &self,
+        broadcast: &Arc<Broadcast>,
+        except: Option<ChannelId>,
+        origin: Option<Arc<Origin>>,
+    ) -> usize {
         self.adapter.publish(broadcast);
-        self.local_broadcast(broadcast, from)
-    }
-
-    /// As [`Self::broadcast`], for an event of a pipeline.
-    pub(crate) fn broadcast_for(&self, broadcast: &Arc<Broadcast>, origin: Option<Arc<Origin>>) {
-        self.adapter.publish(broadcast);
-        self.measured(broadcast, None, origin);
+        self.measured(broadcast, except, origin)
     }
 
     /// Sends to the subscribers on this server alone; what an adapter calls for

@@ -15,7 +15,8 @@ use account::TaskSlot;
 
 use std::sync::Arc;
 
-use millrace_session::channel::{Broadcast, Caller, Deferred, Effect, SocketRef, kept_bytes};
+use millrace_session::Realm;
+use millrace_session::channel::{Caller, ChannelEffect, Deferred, Effect, SocketRef, kept_bytes};
 use millrace_telemetry::Metric;
 use millrace_wasm::{Calling, Fault, FaultKind};
 use millrace_wire::Payload;
@@ -91,45 +92,49 @@ pub(crate) fn apply(
     caller: &Caller,
     effects: Vec<Effect>,
 ) {
-    let node = &account.node;
-    let context = &caller.context;
     for effect in effects {
         match effect {
-            Effect::ReplyTo { socket_ref, status, payload } => {
-                node.reply_to(socket_ref, status, payload);
-            }
-            Effect::Push { event, payload } => {
-                let (topic, channel) = (Arc::clone(&context.topic), context.channel);
-                account.deferred(Deferred::Push { topic, channel, event, payload });
-            }
-            Effect::Broadcast { topic, event, payload, from } => {
-                let topic = topic.map_or_else(|| Arc::clone(&context.topic), Arc::from);
-                let broadcast = Arc::new(Broadcast { topic, event: event.into(), payload });
-                node.pubsub.broadcast(&broadcast, from.then_some(context.channel));
-            }
-            Effect::StartTask { name, payload } => {
-                let Some(plugin) = plugin.map(Arc::clone) else { continue };
-                let asked = Start { caller: caller.clone(), plugin, name, payload };
-                if start(account, asked).is_err() {
-                    let retry_after_ms = node.socket.retry_after_ms;
-                    refuse(account, caller, Payload::retry("overloaded", retry_after_ms));
-                }
-            }
-            Effect::PushTo { socket_ref, event, payload } => {
-                node.push_to(socket_ref, event, payload);
-            }
-            Effect::Enqueue { pipeline, event } => node.enqueue(&pipeline, event),
-            Effect::Disconnect(user_id) => {
-                node.disconnect(&user_id);
-            }
-            // Only a flush whose connection has ended gets here with these:
-            // there is nobody to reply to, and nothing to subscribe.
-            Effect::Reply { .. } => node.metrics.count(Metric::LateGone, 1),
-            Effect::Subscribe(_)
-            | Effect::Unsubscribe(_)
-            | Effect::SendAfter { .. }
-            | Effect::Stop => {}
+            Effect::Channel(effect) => apply_own(account, plugin, caller, effect),
+            Effect::Server(effect) => account.node.apply(Realm::App, effect, None),
         }
+    }
+}
+
+fn apply_own(
+    account: &Arc<Account>,
+    plugin: Option<&Arc<Plugin>>,
+    caller: &Caller,
+    effect: ChannelEffect,
+) {
+    let (node, context) = (&account.node, &caller.context);
+    match (effect, plugin) {
+        (ChannelEffect::Push { event, payload }, _) => {
+            let (topic, channel) = (Arc::clone(&context.topic), context.channel);
+            account.deferred(Deferred::Push { topic, channel, event, payload });
+        }
+        (ChannelEffect::Broadcast { topic, event, payload, exclude_self }, _) => {
+            let effect = context.broadcast(topic, event, payload, exclude_self);
+            node.apply(Realm::App, effect, None);
+        }
+        (ChannelEffect::StartTask { name, payload }, Some(plugin)) => {
+            let plugin = Arc::clone(plugin);
+            let asked = Start { caller: caller.clone(), plugin, name, payload };
+            if start(account, asked).is_err() {
+                let retry_after_ms = node.socket.retry_after_ms;
+                refuse(account, caller, Payload::retry("overloaded", retry_after_ms));
+            }
+        }
+        // Only a flush whose connection has ended gets here with these: the channel that
+        // they are for has gone.
+        (ChannelEffect::StartTask { .. }, None) => node.metrics.count(Metric::TaskRefused, 1),
+        (
+            ChannelEffect::Reply { .. }
+            | ChannelEffect::Subscribe(_)
+            | ChannelEffect::Unsubscribe(_)
+            | ChannelEffect::SendAfter { .. }
+            | ChannelEffect::Stop,
+            _,
+        ) => node.metrics.count(Metric::LateGone, 1),
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use millrace_session::channel::{Caller, ChannelId, Notice, TerminateReason};
-use millrace_session::{Action, Call, Calls, Count, Identity, Routing, Session};
+use millrace_session::{Action, Call, Calls, ChannelAction, Count, Identity, Routing, Session};
 use millrace_telemetry::{Metric, Redacted};
 use millrace_wasm::Pool;
 use millrace_wire::{CloseReason, DecodeError, Frame};
@@ -330,7 +330,12 @@ impl Channels {
                     }
                     Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
                     Action::Call(call) => self.begin(call, cx),
-                    other => self.publish(other),
+                    Action::Channel(action) => self.change(action),
+                    Action::Server(effect) => {
+                        let realm = self.session.identity().realm;
+                        self.node().apply(realm, effect, None);
+                    }
+                    Action::Count(count) => self.node().metrics.count(metric(count), 1),
                 }
             }
             ACTIONS.with(|spares| spares.put(actions));
@@ -373,10 +378,11 @@ impl Channels {
         self.session.complete(ticket, completion, &routes, &mut self.actions);
     }
 
-    fn publish(&mut self, action: Action<Arc<Handler>>) {
+    /// Changes what the server holds for a channel.
+    fn change(&mut self, action: ChannelAction<Arc<Handler>>) {
         let pubsub = self.account.node.pubsub_of(self.session.identity().realm);
         match action {
-            Action::Join { context, plugin } => {
+            ChannelAction::Join { context, plugin } => {
                 let serializer = self.session.identity().serializer;
                 plugin.meters.opened(1);
                 self.client.joined(&context.topic);
@@ -384,24 +390,21 @@ impl Channels {
                 let delivery = Delivery::Fastlane { serializer, intercepts };
                 pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
             }
-            Action::Leave { context, plugin } => {
+            ChannelAction::Leave { context, plugin } => {
                 plugin.meters.opened(-1);
                 self.client.left(&context.topic);
                 self.kept.remove(&context.channel);
                 self.timers.forget(context.channel);
                 pubsub.unsubscribe(&context.topic, context.channel);
             }
-            Action::Subscribe { context, topic } => {
+            ChannelAction::Subscribe { context, topic } => {
                 pubsub.subscribe(&topic, self.subscriber(&context, Delivery::Info));
             }
-            Action::Unsubscribe { channel, topic } => pubsub.unsubscribe(&topic, channel),
-            Action::Broadcast { broadcast, from } => {
-                pubsub.broadcast(&broadcast, from);
-            }
-            Action::StartTimer { context, after_ms, name } => {
+            ChannelAction::Unsubscribe { channel, topic } => pubsub.unsubscribe(&topic, channel),
+            ChannelAction::StartTimer { context, after_ms, name } => {
                 self.timers.start(Duration::from_millis(after_ms), Timer { context, name });
             }
-            Action::StartTask { caller, plugin, name, payload } => {
+            ChannelAction::StartTask { caller, plugin, name, payload } => {
                 // The dashboard starts none.
                 let Some(plugin) = plugin.plugin().map(Arc::clone) else { return };
                 let asked = Start { caller: Caller::clone(&caller), plugin, name, payload };
@@ -409,20 +412,7 @@ impl Channels {
                     self.session.no_room(&caller, &mut self.actions);
                 }
             }
-            Action::ReplyTo { socket_ref, status, payload } => {
-                self.node().reply_to(*socket_ref, status, payload);
-            }
-            Action::PushTo { socket_ref, event, payload } => {
-                self.node().push_to(*socket_ref, event, payload);
-            }
-            Action::Enqueue { pipeline, event } => self.node().enqueue(&pipeline, event),
-            Action::Disconnect(user_id) => {
-                self.node().disconnect(&user_id);
-            }
-            Action::Count(count) => self.node().metrics.count(metric(count), 1),
-            Action::EndCalls(channel) => self.end_calls(channel),
-            // Carried out by `act`.
-            Action::Send(_) | Action::Push { .. } | Action::Call(_) => {}
+            ChannelAction::EndCalls(channel) => self.end_calls(channel),
         }
     }
 

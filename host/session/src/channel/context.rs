@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use millrace_wire::Ref;
+use millrace_wire::{Payload, Ref};
+
+use super::{Broadcast, ServerEffect};
 
 /// Unique among the joins of a server since it started.
 pub type ChannelId = u64;
@@ -28,4 +30,20 @@ pub struct Context {
     pub join_message_ref: Option<Ref>,
     /// Who connected, as far as a plugin said.
     pub user_id: Option<Arc<str>>,
+}
+
+impl Context {
+    /// The message that a call of the channel broadcasts; without a topic, on its own.
+    #[must_use]
+    pub fn broadcast(
+        &self,
+        topic: Option<String>,
+        event: String,
+        payload: Payload,
+        exclude_self: bool,
+    ) -> ServerEffect {
+        let topic = topic.map_or_else(|| Arc::clone(&self.topic), Arc::from);
+        let broadcast = Arc::new(Broadcast { topic, event: event.into(), payload });
+        ServerEffect::Broadcast { broadcast, except: exclude_self.then_some(self.channel) }
+    }
 }

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use millrace_wire::Payload;
-use smol_str::SmolStr;
 
-use super::{NewEvent, SocketRef};
+use super::{ChannelEffect, Effect};
 
 /// A plugin's state for one channel. Cloning shares the bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,104 +21,6 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
     /// `None` leaves them as they were.
     pub assigns: Option<Assigns>,
-}
-
-/// One thing for the host to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Answer the message being handled.
-    Reply {
-        /// `ok`, `error`, or the plugin's own word.
-        status: SmolStr,
-        /// The response.
-        payload: Payload,
-    },
-    /// A message to this client.
-    Push {
-        /// Its event.
-        event: String,
-        /// What it carries.
-        payload: Payload,
-    },
-    /// A message to every subscriber of a topic.
-    Broadcast {
-        /// `None` is the channel's own.
-        topic: Option<String>,
-        /// Its event.
-        event: String,
-        /// What it carries.
-        payload: Payload,
-        /// Whether this channel is left out.
-        from: bool,
-    },
-    /// Broadcasts on this topic go to `handle-info`.
-    Subscribe(String),
-    /// They no longer do.
-    Unsubscribe(String),
-    /// Calls `handle-info` later.
-    SendAfter {
-        /// In so many milliseconds.
-        after_ms: u64,
-        /// Its name.
-        name: String,
-    },
-    /// Answer an earlier message.
-    ReplyTo {
-        /// Which one.
-        socket_ref: SocketRef,
-        /// `ok`, `error`, or the plugin's own word.
-        status: String,
-        /// The response.
-        payload: Payload,
-    },
-    /// A message to the client of an earlier message.
-    PushTo {
-        /// Which one.
-        socket_ref: SocketRef,
-        /// Its event.
-        event: String,
-        /// What it carries.
-        payload: Payload,
-    },
-    /// An event for a pipeline.
-    Enqueue {
-        /// The pipeline's name.
-        pipeline: String,
-        /// What it is to handle.
-        event: NewEvent,
-    },
-    /// Run a task on another instance.
-    StartTask {
-        /// Its name.
-        name: String,
-        /// What it gets.
-        payload: Payload,
-    },
-    /// Close every connection of a user id.
-    Disconnect(String),
-    /// The channel ends.
-    Stop,
-}
-
-impl Effect {
-    /// Its payload in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Reply { payload, .. }
-            | Self::Push { payload, .. }
-            | Self::Broadcast { payload, .. }
-            | Self::ReplyTo { payload, .. }
-            | Self::PushTo { payload, .. }
-            | Self::StartTask { payload, .. } => payload.len(),
-            Self::Enqueue { event, .. } => event.payload.len(),
-            Self::Subscribe(_)
-            | Self::Unsubscribe(_)
-            | Self::SendAfter { .. }
-            | Self::Disconnect(_)
-            | Self::Stop => 0,
-        }
-    }
 }
 
 /// An accepted join.
@@ -186,7 +87,9 @@ impl Completion {
         match self {
             Self::Join(joined) => joined.as_ref().as_ref().err(),
             Self::Handled(outcome) => outcome.effects.iter().find_map(|effect| match effect {
-                Effect::Reply { status, payload } if status == "error" => Some(payload),
+                Effect::Channel(ChannelEffect::Reply { status, payload }) if status == "error" => {
+                    Some(payload)
+                }
                 _ => None,
             }),
         }

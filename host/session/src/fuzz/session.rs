@@ -11,10 +11,13 @@ use serde_json::Value;
 
 use crate::Realm;
 use crate::channel::{
-    Assigns, Completion, Deferred, Effect, Failure, Joined, Outcome, SocketRef, TerminateReason,
+    Assigns, ChannelEffect, Completion, Deferred, Effect, Failure, Joined, Outcome, ServerEffect,
+    SocketRef, TerminateReason,
 };
 use crate::channel::{Broadcast, Notice};
-use crate::{Action, Calls, Identity, Limits, Route, Routes, Routing, Session, Turn};
+use crate::{
+    Action, Calls, ChannelAction, Identity, Limits, Route, Routes, Routing, Session, Turn,
+};
 
 const MAX_CHANNELS: usize = 3;
 const MAX_PENDING: usize = 4;
@@ -219,14 +222,10 @@ impl Run {
                     self.channels = self.channels.max(call.ticket.caller.context.channel);
                     self.calls.push(call);
                 }
-                Action::EndCalls(channel) => {
+                Action::Channel(ChannelAction::EndCalls(channel)) => {
                     self.calls.retain(|call| call.ticket.caller.context.channel != channel);
                 }
-                Action::StartTask { caller, .. } => {
-                    // Its answer is the task's.
-                    drop(caller);
-                }
-                _ => {}
+                Action::Channel(_) | Action::Server(_) | Action::Count(_) => {}
             }
         }
     }
@@ -311,31 +310,35 @@ fn effects(input: &mut Choices<'_>, turn: Turn) -> Vec<Effect> {
     let mut replied = turn != Turn::Message;
     let mut effects = Vec::new();
     for _ in 0..input.below(4) {
-        effects.push(match input.below(9) {
+        let effect = match input.below(9) {
             0 if !std::mem::replace(&mut replied, true) => {
-                Effect::Reply { status: input.name().into(), payload: payload(input) }
+                ChannelEffect::Reply { status: input.name().into(), payload: payload(input) }
             }
-            1 => Effect::Push { event: input.name(), payload: payload(input) },
-            2 => Effect::Broadcast {
+            1 => ChannelEffect::Push { event: input.name(), payload: payload(input) },
+            2 => ChannelEffect::Broadcast {
                 topic: input.bool().then(|| input.name()),
                 event: input.name(),
                 payload: payload(input),
-                from: input.bool(),
+                exclude_self: input.bool(),
             },
-            3 => Effect::Subscribe(input.one_of(&TOPICS).to_owned()),
-            4 => Effect::Unsubscribe(input.one_of(&TOPICS).to_owned()),
-            5 => Effect::SendAfter { after_ms: input.number(), name: input.name() },
-            6 => Effect::StartTask { name: input.name(), payload: payload(input) },
+            3 => ChannelEffect::Subscribe(input.one_of(&TOPICS).to_owned()),
+            4 => ChannelEffect::Unsubscribe(input.one_of(&TOPICS).to_owned()),
+            5 => ChannelEffect::SendAfter { after_ms: input.number(), name: input.name() },
+            6 => ChannelEffect::StartTask { name: input.name(), payload: payload(input) },
             7 => match Ref::from_json("\"nobody's\"") {
                 Ok(Some(reference)) => {
                     let (server, connection, channel, topic) = (1, 1, 1, "room:a".into());
                     let socket_ref = SocketRef { server, connection, channel, topic, reference };
-                    Effect::ReplyTo { socket_ref, status: input.name(), payload: payload(input) }
+                    let (socket_ref, status) = (Box::new(socket_ref), input.name());
+                    let payload = payload(input);
+                    effects.push(ServerEffect::ReplyTo { socket_ref, status, payload }.into());
+                    continue;
                 }
-                _ => Effect::Stop,
+                _ => ChannelEffect::Stop,
             },
-            _ => Effect::Stop,
-        });
+            _ => ChannelEffect::Stop,
+        };
+        effects.push(effect.into());
     }
     effects
 }

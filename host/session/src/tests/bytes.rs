@@ -48,7 +48,7 @@ fn a_message_is_counted_from_its_coming_to_the_end_of_its_call() {
     assert!(one > 12, "{one}");
     desk.send(r#"["11","3","room:a","two","1234567890"]"#);
     assert_eq!(desk.session.pending_bytes(), 2 * one);
-    desk.end_with(Vec::new());
+    desk.end_with(Vec::<Effect>::new());
     assert_eq!(desk.session.pending_bytes(), one);
     desk.end(Err(Failure::TimedOut));
     assert_eq!(desk.session.pending_bytes(), 0);
@@ -65,7 +65,7 @@ fn a_second_leave_is_answered_at_once_and_takes_no_room() {
         assert_eq!(told, [format!(r#"["11","4","room:a",{OK}"#)]);
     }
     assert_eq!(desk.session.pending_bytes(), before);
-    let told = desk.end_with(Vec::new());
+    let told = desk.end_with(Vec::<Effect>::new());
     assert_eq!(told[0], format!(r#"["11","3","room:a",{OK}"#));
 }
 
@@ -81,11 +81,12 @@ fn broadcasts_for_a_handler_are_left_out_when_too_much_waits() {
 fn subscriptions_are_bounded() {
     let mut desk = joined();
     desk.send(r#"["11","2","room:a","more",{}]"#);
-    let topics = ["x", "y", "x", "z"].map(|topic| Effect::Subscribe(topic.to_owned()));
+    let topics = ["x", "y", "x", "z"].map(|topic| ChannelEffect::Subscribe(topic.to_owned()));
     let told = desk.end_with(topics.into());
     assert_eq!(told, ["subscribe x", "subscribe y", "count SubscriptionRefused"]);
     desk.send(r#"["11","3","room:a","fewer",{}]"#);
-    let effects = vec![Effect::Unsubscribe("x".to_owned()), Effect::Subscribe("z".to_owned())];
+    let effects =
+        vec![ChannelEffect::Unsubscribe("x".to_owned()), ChannelEffect::Subscribe("z".to_owned())];
     assert_eq!(desk.end_with(effects), ["unsubscribe x", "subscribe z"]);
 }
 
@@ -129,10 +130,14 @@ fn end(desk: &mut Desk, how: u8) {
         (1, _) => Err(Failure::TimedOut),
         (2, true) => Ok(Completion::Join(Box::new(Err(Payload::empty())))),
         (_, true) => Ok(Completion::Join(Box::new(Ok(Joined::default())))),
-        (2, false) => Ok(handled(vec![Effect::Stop])),
+        (2, false) => Ok(handled(vec![ChannelEffect::Stop.into()])),
         (3, false) => Ok(handled(vec![reply("1")])),
-        (4, false) => Ok(handled(["x", "y", "z"].map(|t| Effect::Subscribe(t.to_owned())).into())),
-        (_, false) => Ok(handled(["y", "z"].map(|t| Effect::Unsubscribe(t.to_owned())).into())),
+        (4, false) => Ok(handled(
+            ["x", "y", "z"].map(|t| ChannelEffect::Subscribe(t.to_owned()).into()).into(),
+        )),
+        (_, false) => {
+            Ok(handled(["y", "z"].map(|t| ChannelEffect::Unsubscribe(t.to_owned()).into()).into()))
+        }
     };
     desk.end(result);
 }

@@ -18,7 +18,7 @@ fn messages_that_wait_can_follow_the_one_before_them() {
     let mut desk = with_waiting(&["second", "phx_leave"]);
     assert_eq!(desk.follow(9), ["call handle_in first", "call handle_in second"]);
     assert!(desk.calls[0].assigns.is_some() && desk.calls[1].assigns.is_none());
-    let reply = || vec![Effect::Reply { status: "ok".into(), payload: Payload::empty() }];
+    let reply = || vec![ChannelEffect::Reply { status: "ok".into(), payload: Payload::empty() }];
     let answer = |reference| {
         format!(r#"["1","{reference}","room:a","phx_reply",{{"status":"ok","response":{{}}}}]"#)
     };
@@ -48,7 +48,7 @@ fn what_was_not_made_waits_again_in_its_place() {
     let behind = desk.calls.drain(1..).collect();
     desk.session.put_back(behind);
     for next in ["second", "third"] {
-        assert_eq!(desk.end_with(Vec::new()), [format!("call handle_in {next}")]);
+        assert_eq!(desk.end_with(Vec::<Effect>::new()), [format!("call handle_in {next}")]);
     }
 }
 

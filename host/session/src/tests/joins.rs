@@ -59,7 +59,7 @@ fn leaving_replies_closes_and_terminates() {
             "call terminate left".to_owned(),
         ]
     );
-    let push = Effect::Push { event: "bye".to_owned(), payload: Payload::Json("{}".into()) };
+    let push = ChannelEffect::Push { event: "bye".to_owned(), payload: Payload::Json("{}".into()) };
     assert_eq!(desk.end_with(vec![push]), [r#"["11",null,"room:a","bye",{}]"#]);
 }
 
@@ -117,7 +117,7 @@ fn the_end_of_the_connection_ends_what_is_joined_after_its_messages() {
     let mut actions = Vec::new();
     desk.session.close(TerminateReason::Closed, &desk.routes, &mut actions);
     assert!(desk.told(actions).is_empty(), "both channels are busy");
-    let told = desk.end_with(Vec::new());
+    let told = desk.end_with(Vec::<Effect>::new());
     assert_eq!(told, ["unsubscribe room:a", "call terminate closed"]);
     let told = desk.accept_join();
     assert_eq!(told[2..], ["unsubscribe room:b", "call terminate closed"]);

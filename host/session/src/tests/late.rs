@@ -15,15 +15,15 @@ fn socket_ref(channel: u64) -> SocketRef {
 fn a_message_is_answered_later_by_its_socket_ref_in_the_order_of_effects() {
     let mut desk = joined();
     desk.send(r#"["11","2","room:a","later",{}]"#);
-    desk.end_with(Vec::new());
+    desk.end_with(Vec::<Effect>::new());
     desk.send(r#"["11","3","room:a","now",{}]"#);
     let channel = desk.calls[0].ticket.caller.context.channel;
-    let later = |channel| Effect::ReplyTo {
-        socket_ref: socket_ref(channel),
+    let later = |channel| ServerEffect::ReplyTo {
+        socket_ref: Box::new(socket_ref(channel)),
         status: "ok".to_owned(),
         payload: Payload::empty(),
     };
-    let told = desk.end_with(vec![later(channel), reply("3"), later(channel + 1)]);
+    let told = desk.end_with(vec![later(channel).into(), reply("3"), later(channel + 1).into()]);
     assert_eq!(
         told,
         [
@@ -39,7 +39,7 @@ fn what_comes_late_reaches_its_own_join_alone() {
     let mut desk = joined();
     desk.send(r#"["11","2","room:a","now",{}]"#);
     let caller = desk.calls[0].ticket.caller.clone();
-    desk.end_with(Vec::new());
+    desk.end_with(Vec::<Effect>::new());
     let push = |channel| Deferred::Push {
         topic: "room:a".into(),
         channel,
@@ -54,8 +54,8 @@ fn what_comes_late_reaches_its_own_join_alone() {
     let channel = caller.context.channel;
     assert_eq!(late(push(channel)), [r#"["11",null,"room:a","done",{}]"#]);
     assert_eq!(late(push(channel + 1)), ["count DeferredGone"]);
-    let task = Effect::StartTask { name: "t".to_owned(), payload: Payload::empty() };
-    let effects = vec![reply("2"), task];
+    let task = ChannelEffect::StartTask { name: "t".to_owned(), payload: Payload::empty() };
+    let effects = vec![reply("2"), task.into()];
     let mut actions = Vec::new();
     desk.session.flushed(&caller, effects, &mut actions);
     let told = desk.told(actions);

@@ -60,7 +60,7 @@ fn a_trap_ends_its_channel_alone() {
 fn stopping_replies_first() {
     let mut desk = joined();
     desk.send(r#"["11","2","room:a","stop",{}]"#);
-    let told = desk.end_with(vec![Effect::Stop, reply("{}")]);
+    let told = desk.end_with(vec![ChannelEffect::Stop.into(), reply("{}")]);
     assert_eq!(
         told,
         [
@@ -80,7 +80,7 @@ fn a_concurrent_channel_runs_several_calls_and_ends_after_all_of_them() {
     assert_eq!(desk.send(r#"["11","2","room:a","one",{}]"#), ["call handle_in one"]);
     assert_eq!(desk.send(r#"["11","3","room:a","two",{}]"#), ["call handle_in two"]);
     assert_eq!(desk.send(r#"["11","4","room:a","phx_leave",{}]"#), [""; 0]);
-    assert_eq!(desk.end_with(Vec::new()), [""; 0], "the leave waits for the other call");
+    assert_eq!(desk.end_with(Vec::<Effect>::new()), [""; 0], "the leave waits for the other call");
     let told = desk.end_with(vec![reply("2")]);
     assert_eq!(told[0], r#"["11","3","room:a","phx_reply",{"status":"ok","response":2}]"#);
     assert_eq!(told[1], format!(r#"["11","4","room:a",{OK}"#));

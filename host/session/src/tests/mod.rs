@@ -13,7 +13,10 @@ use millrace_wire::{Frame, Payload, Serializer, TopicPattern};
 
 use super::*;
 use crate::action::{Action, Calls};
-use crate::channel::{Callback, Completion, Deferred, Effect, Failure, Joined, Outcome, SocketRef};
+use crate::channel::{
+    Callback, ChannelEffect, Completion, Deferred, Effect, Failure, Joined, Outcome, ServerEffect,
+    SocketRef,
+};
 
 /// A client of a session, and the plugin's side of it.
 struct Desk {
@@ -86,7 +89,8 @@ impl Desk {
         self.end(Ok(Completion::Join(Box::new(Ok(Joined::default())))))
     }
 
-    fn end_with(&mut self, effects: Vec<Effect>) -> Vec<String> {
+    fn end_with<E: Into<Effect>>(&mut self, effects: Vec<E>) -> Vec<String> {
+        let effects = effects.into_iter().map(Into::into).collect();
         self.end(Ok(Completion::Handled(Outcome { effects, assigns: None })))
     }
 
@@ -104,26 +108,36 @@ impl Desk {
                     self.calls.push(call);
                     word
                 }
-                Action::EndCalls(_) => "end calls".to_owned(),
-                Action::Join { .. } => "join".to_owned(),
-                Action::Leave { context, .. } => format!("unsubscribe {}", context.topic),
-                Action::Subscribe { topic, .. } => format!("subscribe {topic}"),
-                Action::Unsubscribe { topic, .. } => format!("unsubscribe {topic}"),
-                Action::Broadcast { broadcast, from } => {
-                    format!("broadcast {} {:?}", broadcast.event, from.is_some())
-                }
-                Action::StartTimer { name, .. } => format!("timer {name}"),
-                Action::StartTask { name, .. } => format!("task {name}"),
-                Action::ReplyTo { socket_ref, .. } => format!("reply to {socket_ref:?}"),
-                Action::PushTo { socket_ref, event, .. } => {
-                    format!("push {event} to {socket_ref:?}")
-                }
-                Action::Enqueue { pipeline, .. } => format!("enqueue into {pipeline}"),
-                Action::Disconnect(user_id) => format!("disconnect {user_id}"),
+                Action::Channel(action) => told_of_channel(&action),
+                Action::Server(effect) => told_of_server(&effect),
                 Action::Count(what) => format!("count {what:?}"),
             });
         }
         told
+    }
+}
+
+fn told_of_channel(action: &ChannelAction<&'static str>) -> String {
+    match action {
+        ChannelAction::EndCalls(_) => "end calls".to_owned(),
+        ChannelAction::Join { .. } => "join".to_owned(),
+        ChannelAction::Leave { context, .. } => format!("unsubscribe {}", context.topic),
+        ChannelAction::Subscribe { topic, .. } => format!("subscribe {topic}"),
+        ChannelAction::Unsubscribe { topic, .. } => format!("unsubscribe {topic}"),
+        ChannelAction::StartTimer { name, .. } => format!("timer {name}"),
+        ChannelAction::StartTask { name, .. } => format!("task {name}"),
+    }
+}
+
+fn told_of_server(effect: &ServerEffect) -> String {
+    match effect {
+        ServerEffect::Broadcast { broadcast, except } => {
+            format!("broadcast {} {:?}", broadcast.event, except.is_some())
+        }
+        ServerEffect::ReplyTo { socket_ref, .. } => format!("reply to {socket_ref:?}"),
+        ServerEffect::PushTo { socket_ref, event, .. } => format!("push {event} to {socket_ref:?}"),
+        ServerEffect::Enqueue { pipeline, .. } => format!("enqueue into {pipeline}"),
+        ServerEffect::Disconnect(user_id) => format!("disconnect {user_id}"),
     }
 }
 
@@ -138,7 +152,7 @@ fn word(callback: &Callback) -> String {
 }
 
 fn reply(payload: &'static str) -> Effect {
-    Effect::Reply { status: "ok".into(), payload: Payload::Json(payload.into()) }
+    ChannelEffect::Reply { status: "ok".into(), payload: Payload::Json(payload.into()) }.into()
 }
 
 /// A desk whose client has joined `room:a` with join ref 11.
