@@ -10,6 +10,30 @@ use crate::channel::{
     Assigns, Callback, Caller, Channel, Context, Info, Letter, Notice, ReplyTo, State, kept_bytes,
 };
 
+/// What of the messages before it a message has to come after. What it is for is done in
+/// the session, while those before it may still be with plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing: it waits in its channel for its turn.
+    Any,
+    /// They have been handled: it is answered at once, and their answers come first.
+    AfterCalls,
+    /// Their results have been applied: joining again ends what its calls came to.
+    AfterResults,
+}
+
+impl Order {
+    /// What a message of the client has to come after.
+    #[must_use]
+    pub fn of(message: &Message<'_>) -> Self {
+        match &*message.event {
+            "phx_join" => Self::AfterResults,
+            event if event.starts_with("phx_") || message.topic == "phoenix" => Self::AfterCalls,
+            _ => Self::Any,
+        }
+    }
+}
+
 impl<P: Clone> Session<P> {
     /// Takes a message of the client.
     pub fn receive(

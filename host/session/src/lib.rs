@@ -37,6 +37,7 @@ mod routes;
 mod tests;
 
 pub use action::{Action, Call, Calls, ChannelAction, Count, Ticket, Turn};
+pub use inbound::Order;
 pub use realm::Realm;
 pub use routes::{Route, Routes, Routing};
 

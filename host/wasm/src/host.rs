@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_session::channel::{Caller, Effect, MessageId, Progress};
 use millrace_telemetry::{CallMeasurements, Metric};
 use tracing::field::display;
-use tracing::{Level, debug, enabled, error, info, trace, warn};
+use tracing::{Level, Span, debug, debug_span, enabled, error, info, trace, warn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -192,8 +192,17 @@ impl State {
         true
     }
 
+    /// The span of the call that runs, whichever way its message came: lines of one
+    /// message can be asked for (`RUST_LOG=[call{id=1-2}]=debug`).
+    fn span(&self) -> Span {
+        let Some(Current { caller, .. }) = &self.current else { return Span::none() };
+        debug_span!("call", id = %caller.message(), topic = &*caller.context.topic)
+    }
+
     /// Writes a line.
     pub(super) fn log(&self, level: log::Level, message: &str) {
+        let span = self.span();
+        let _in_call = span.enter();
         let plugin = self.settings.name.as_str();
         let text = cut(message, MAX_LINE_BYTES);
         let is_written = match level {

@@ -44,6 +44,21 @@ async fn one_message_is_followed_by_its_id_from_frame_to_reply() {
 }
 
 #[tokio::test]
+async fn the_lines_of_one_message_can_be_asked_for() {
+    let server = TestServer::start_with(logging("warn,[call{id=1-2}]=info"), &["--log", "json"]);
+    let mut client = server.client().await;
+    client.join("slow:a").await;
+    for value in ["wanted", "unwanted"] {
+        let order = json!({ "value": value });
+        client.expect_answer("slow:a", "log", order, "ok", json!({})).await;
+    }
+    assert_eq!(server.terminate().code(), Some(0));
+    let lines = lines(&server);
+    let said: Vec<_> = lines.iter().map(|line| &line["fields"]["message"]).collect();
+    assert!(said.contains(&&json!("wanted")) && !said.contains(&&json!("unwanted")), "{said:?}");
+}
+
+#[tokio::test]
 async fn a_plugins_lines_have_the_id_without_debugging_too() {
     let server = TestServer::start_with(logging("info"), &["--log", "json"]);
     let mut client = server.client().await;

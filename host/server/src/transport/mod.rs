@@ -12,7 +12,7 @@
 //! [`Session`](millrace_session::Session) says, and writes what is in its outbox; its
 //! messages are handled together with those of the thread's other connections.
 
-mod called;
+mod batcher;
 mod channels;
 mod coding;
 mod conditions;
@@ -21,17 +21,14 @@ mod echo;
 mod files;
 mod forbidden;
 mod frames;
-mod gathered;
 mod handshake;
-mod held;
 mod listener;
 mod pace;
-mod pending;
 mod pipelines;
 mod read_ahead;
 mod requests;
-mod returns;
 mod round;
+mod round_results;
 mod slice;
 mod spare;
 mod threads;

@@ -32,12 +32,12 @@ use millrace_wasm::{BatchMessage, Fault, Handled, Pool, Progressed, SLICE_FUEL, 
 use tokio::task::yield_now;
 use tracing::error;
 
-use super::called::{Called, PendingCall};
-use super::returns::{Rest, Returned, Returns};
+use super::channels::{FinishedCall, PendingCall};
+use super::round_results::{RoundResults, RunResults, Unfinished};
 use crate::plugin::Handler;
 
 /// Messages handed over in one call.
-pub(super) const MOST_MESSAGES: usize = 64;
+pub(super) const MAX_MESSAGES: usize = 64;
 
 thread_local! {
     static ROUND: RefCell<Round> = const {
@@ -47,20 +47,20 @@ thread_local! {
 
 struct Round {
     /// Of connections that have not used up their turn.
-    first: VecDeque<Run>,
+    first: VecDeque<ChannelRun>,
     /// Of those that have, whose next turn comes after those.
-    last: VecDeque<Run>,
+    last: VecDeque<ChannelRun>,
     /// Of the task that handles them, if this thread has one.
     waker: Option<Waker>,
 }
 
 /// Messages of one channel, of which each starts from what the one before left.
-pub(super) struct Run {
+pub(super) struct ChannelRun {
     /// At least one.
     pub(super) calls: Calls<Arc<Handler>>,
     /// Where flushed effects go.
     pub(super) progress: Arc<dyn Progress>,
-    pub(super) returns: Arc<Returns>,
+    pub(super) results: Arc<RoundResults>,
     /// Of the connection, until it is woken.
     pub(super) waker: Option<Waker>,
 }
@@ -78,7 +78,7 @@ pub(super) async fn run() {
 /// Ready when there is more to do.
 fn one_turn(cx: &mut Context<'_>) -> Poll<()> {
     ROUND.with_borrow_mut(|round| round.waker = Some(cx.waker().clone()));
-    // What was in hand comes back as lost, see `Drop for Run`. Nothing else is
+    // What was in hand comes back as lost, see `Drop for ChannelRun`. Nothing else is
     // half done: runs are taken out of the round before anything is done with them.
     let has_more = catch_unwind(AssertUnwindSafe(|| turn(cx))).unwrap_or_else(|_| {
         error!("the server panicked between the calls of a round, which goes on");
@@ -97,7 +97,7 @@ impl Drop for Running {
 }
 
 /// Adds messages to the round. False when somebody has to call [`handle`].
-pub(super) fn add(run: Run) -> bool {
+pub(super) fn add(run: ChannelRun) -> bool {
     ROUND.with_borrow_mut(|round| {
         let is_first = round.is_empty();
         round.add(run);
@@ -133,7 +133,7 @@ fn turn(cx: &mut Context<'_>) -> bool {
 }
 
 /// Has a run handled, and those after it that can be handled with it; the fuel it took.
-fn call_together(first: Run, is_of_last: bool, cx: &mut Context<'_>) -> u64 {
+fn call_together(first: ChannelRun, is_of_last: bool, cx: &mut Context<'_>) -> u64 {
     // Chosen only now, and for many: to count its users costs more than one message
     // gains.
     let Some(version) = first.version() else {
@@ -154,8 +154,8 @@ fn call_together(first: Run, is_of_last: bool, cx: &mut Context<'_>) -> u64 {
 
 /// Has runs handled by their version in one call. What could not be begun comes back,
 /// and the fuel that was used.
-fn call(version: Arc<Pool>, runs: Vec<Run>, cx: &mut Context<'_>) -> (Vec<Run>, u64) {
-    let messages = runs.iter().flat_map(Run::messages);
+fn call(version: Arc<Pool>, runs: Vec<ChannelRun>, cx: &mut Context<'_>) -> (Vec<ChannelRun>, u64) {
+    let messages = runs.iter().flat_map(ChannelRun::messages);
     let progressed = version.handle_all(messages, cx);
     let mut runs = runs.into_iter();
     let Some(Progressed { handled, mut waits }) = progressed else {
@@ -181,15 +181,15 @@ impl Round {
         self.first.is_empty() && self.last.is_empty()
     }
 
-    fn add(&mut self, run: Run) {
-        let queue = if run.returns.has_used_up() { &mut self.last } else { &mut self.first };
+    fn add(&mut self, run: ChannelRun) {
+        let queue = if run.results.has_used_up() { &mut self.last } else { &mut self.first };
         queue.push_back(run);
     }
 
     /// The next of a connection that has not used up its turn.
-    fn next(&mut self) -> Option<Run> {
+    fn next(&mut self) -> Option<ChannelRun> {
         while let Some(run) = self.first.pop_front() {
-            if !run.returns.has_used_up() {
+            if !run.results.has_used_up() {
                 return Some(run);
             }
             self.last.push_back(run);
@@ -198,21 +198,21 @@ impl Round {
     }
 
     /// The next of the others, whose turn begins.
-    fn next_of_last(&mut self) -> Option<Run> {
+    fn next_of_last(&mut self) -> Option<ChannelRun> {
         let run = self.last.pop_front()?;
-        run.returns.begin_turn();
+        run.results.begin_turn();
         Some(run)
     }
 
     /// Adds to `together` what can be handled with it. A turn of one that has used up
     /// the one before is its own.
-    fn gather(&mut self, together: &mut Vec<Run>, version: &Arc<Pool>, is_of_last: bool) {
+    fn gather(&mut self, together: &mut Vec<ChannelRun>, version: &Arc<Pool>, is_of_last: bool) {
         let Some(first) = together.first() else { return };
-        let (returns, mut messages) = (Arc::clone(&first.returns), first.calls.len());
+        let (results, mut messages) = (Arc::clone(&first.results), first.calls.len());
         let queue = if is_of_last { &mut self.last } else { &mut self.first };
         while let Some(next) = queue.pop_front_if(|next| {
-            messages + next.calls.len() <= MOST_MESSAGES
-                && (!is_of_last || Arc::ptr_eq(&next.returns, &returns))
+            messages + next.calls.len() <= MAX_MESSAGES
+                && (!is_of_last || Arc::ptr_eq(&next.results, &results))
                 && next.is_for(version)
         }) {
             messages += next.calls.len();
@@ -222,9 +222,9 @@ impl Round {
 
     /// Takes back what was not begun: it stays in front, or comes last if it is of the
     /// connection that has used up its turn.
-    fn put_back(&mut self, left: Vec<Run>, is_of_last: bool) {
-        let (used_up, rest): (Vec<Run>, Vec<Run>) =
-            left.into_iter().partition(|run| run.returns.has_used_up());
+    fn put_back(&mut self, left: Vec<ChannelRun>, is_of_last: bool) {
+        let (used_up, rest): (Vec<ChannelRun>, Vec<ChannelRun>) =
+            left.into_iter().partition(|run| run.results.has_used_up());
         self.last.extend(used_up);
         let queue = if is_of_last { &mut self.last } else { &mut self.first };
         for run in rest.into_iter().rev() {
@@ -233,7 +233,7 @@ impl Round {
     }
 }
 
-impl Run {
+impl ChannelRun {
     /// The version that serves its connection, if it can take its messages together.
     fn version(&self) -> Option<Arc<Pool>> {
         let call = self.calls.first()?;
@@ -253,28 +253,32 @@ impl Run {
     /// Takes of `handled` what its messages came to, and `waits` if it is for one of them.
     fn returned(mut self, handled: &mut vec::IntoIter<Handled>, waits: &mut Option<Waits>) {
         let mut calls = std::mem::take(&mut self.calls).into_iter();
-        let returns = Arc::clone(&self.returns);
+        let results = Arc::clone(&self.results);
         self.give_back(|returned| {
             returned.make_room();
             while calls.len() > 0
                 && let Some(Handled { result, took, fuel }) = handled.next()
                 && let Some(call) = calls.next()
             {
-                returns.use_up(fuel);
-                returned.called.push(Called { call, result, took, kept: None });
+                results.use_up(fuel);
+                returned.finished.push(FinishedCall { call, result, took, pinned: None });
             }
             let waits = waits.take_if(|_| calls.len() > 0).and_then(|waits| {
                 let call = calls.next()?;
-                returns.use_up(SLICE_FUEL);
+                results.use_up(SLICE_FUEL);
                 let channel = call.ticket.caller.context.channel;
                 let future = Box::pin(async move {
                     let Handled { result, took, .. } = waits.await;
-                    Called { call, result, took, kept: None }
+                    FinishedCall { call, result, took, pinned: None }
                 });
                 Some(PendingCall { channel, future })
             });
             if waits.is_some() || calls.len() > 0 {
-                returned.rest.push(Rest { waits, alone: None, not_made: calls.collect() });
+                returned.unfinished.push(Unfinished {
+                    pending: waits,
+                    alone: None,
+                    not_made: calls.collect(),
+                });
             }
         });
     }
@@ -283,12 +287,16 @@ impl Run {
         let mut calls = std::mem::take(&mut self.calls).into_iter();
         self.give_back(|returned| {
             let alone = calls.next();
-            returned.rest.push(Rest { alone, not_made: calls.collect(), waits: None });
+            returned.unfinished.push(Unfinished {
+                alone,
+                not_made: calls.collect(),
+                pending: None,
+            });
         });
     }
 
-    fn give_back(&mut self, add: impl FnOnce(&mut Returned)) {
-        let mut returned = self.returns.lock();
+    fn give_back(&mut self, add: impl FnOnce(&mut RunResults)) {
+        let mut returned = self.results.lock();
         add(&mut returned);
         returned.runs += 1;
         drop(returned);
@@ -304,22 +312,22 @@ impl Run {
             };
             let (caller, progress) = (&call.ticket.caller, &self.progress);
             let (assigns, wants_reply) = (call.assigns.as_ref(), *wants_reply);
-            let used = self.returns.used();
+            let used = self.results.used();
             Some(BatchMessage { caller, progress, assigns, event, payload, wants_reply, used })
         })
     }
 }
 
-impl Drop for Run {
+impl Drop for ChannelRun {
     /// The connection waits for messages that were not given back: the server panicked
     /// while it handled them, or ends.
     fn drop(&mut self) {
         if !self.calls.is_empty() {
             let calls = std::mem::take(&mut self.calls).into_iter();
             self.give_back(|returned| {
-                returned.called.extend(calls.map(|call| {
+                returned.finished.extend(calls.map(|call| {
                     let (result, took) = (Err(Fault::lost()), Duration::ZERO);
-                    Called { call, result, took, kept: None }
+                    FinishedCall { call, result, took, pinned: None }
                 }));
             });
         }

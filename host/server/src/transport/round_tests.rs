@@ -53,16 +53,16 @@ fn call(event: &str) -> Call<Arc<Handler>> {
     }
 }
 
-fn run(events: &[&str], returns: &Arc<Returns>) -> Run {
-    Run {
+fn run(events: &[&str], results: &Arc<RoundResults>) -> ChannelRun {
+    ChannelRun {
         calls: events.iter().map(|event| Box::new(call(event))).collect(),
         progress: Arc::new(Nothing),
-        returns: Arc::clone(returns),
+        results: Arc::clone(results),
         waker: Some(Waker::noop().clone()),
     }
 }
 
-fn first_event(run: &Run) -> String {
+fn first_event(run: &ChannelRun) -> String {
     let event = run.messages().next().map(|message| message.event.to_string());
     event.unwrap_or_default()
 }
@@ -70,7 +70,7 @@ fn first_event(run: &Run) -> String {
 #[test]
 fn what_is_left_of_a_turn_comes_after_all_others() {
     let mut round = Round { first: VecDeque::new(), last: VecDeque::new(), waker: None };
-    let (greedy, modest) = (Arc::<Returns>::default(), Arc::<Returns>::default());
+    let (greedy, modest) = (Arc::<RoundResults>::default(), Arc::<RoundResults>::default());
     for event in ["greedy 1", "greedy 2", "greedy 3"] {
         round.add(run(&[event], &greedy));
     }
@@ -78,7 +78,7 @@ fn what_is_left_of_a_turn_comes_after_all_others() {
     let mut order = Vec::new();
     while let Some(next) = round.next() {
         order.push(first_event(&next));
-        next.returns.use_up(if order.len() == 1 { SLICE_FUEL } else { 1 });
+        next.results.use_up(if order.len() == 1 { SLICE_FUEL } else { 1 });
         if order.len() == 2 {
             // Of one that comes meanwhile.
             round.add(run(&["modest 2"], &modest));
@@ -93,7 +93,7 @@ fn what_is_left_of_a_turn_comes_after_all_others() {
 #[test]
 fn what_was_not_begun_keeps_its_place() {
     let mut round = Round { first: VecDeque::new(), last: VecDeque::new(), waker: None };
-    let (greedy, modest) = (Arc::<Returns>::default(), Arc::<Returns>::default());
+    let (greedy, modest) = (Arc::<RoundResults>::default(), Arc::<RoundResults>::default());
     round.add(run(&["behind"], &modest));
     greedy.use_up(SLICE_FUEL);
     let left = vec![run(&["greedy"], &greedy), run(&["a"], &modest), run(&["b"], &modest)];
@@ -106,29 +106,29 @@ fn what_was_not_begun_keeps_its_place() {
 
 #[test]
 fn what_was_used_above_a_turn_comes_off_the_next() {
-    let returns = Returns::default();
-    returns.use_up(SLICE_FUEL + 7);
-    returns.begin();
-    assert!(returns.has_used_up(), "new messages do not make it forgotten");
-    returns.begin_turn();
-    assert_eq!(returns.used(), 7);
-    returns.begin();
-    assert_eq!(returns.used(), 0);
+    let results = RoundResults::default();
+    results.use_up(SLICE_FUEL + 7);
+    results.begin();
+    assert!(results.has_used_up(), "new messages do not make it forgotten");
+    results.begin_turn();
+    assert_eq!(results.used(), 7);
+    results.begin();
+    assert_eq!(results.used(), 0);
 }
 
 #[test]
 fn a_connection_does_not_wait_for_messages_that_were_lost() {
-    let returns = Arc::<Returns>::default();
-    let run = run(&["first", "second"], &returns);
+    let results = Arc::<RoundResults>::default();
+    let run = run(&["first", "second"], &results);
     let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _run = run;
         panic!("while it is handled");
     }));
     assert!(handled.is_err());
-    let returned = returns.take();
-    let events = returned.called.iter().filter_map(|called| called.event().map(|e| &**e));
+    let returned = results.take();
+    let events = returned.finished.iter().filter_map(|called| called.event().map(|e| &**e));
     assert_eq!((returned.runs, events.collect::<Vec<_>>()), (1, vec!["first", "second"]));
-    for called in returned.called {
+    for called in returned.finished {
         let failure = called.result.as_ref().map_err(Fault::failure).unwrap_err();
         assert!(matches!(failure, Failure::Crashed), "{failure:?}");
     }
@@ -147,7 +147,7 @@ fn a_round_goes_on_after_a_panic_between_its_calls() {
     let _running = Running;
     let mut cx = Context::from_waker(Waker::noop());
     assert!(one_turn(&mut cx).is_pending());
-    let (first, second) = (Arc::<Returns>::default(), Arc::<Returns>::default());
+    let (first, second) = (Arc::<RoundResults>::default(), Arc::<RoundResults>::default());
     let mut broken = run(&["first"], &first);
     broken.waker = Some(Arc::new(Panics).into());
     assert!(add(broken) && add(run(&["second"], &second)));

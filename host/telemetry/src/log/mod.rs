@@ -61,7 +61,7 @@ pub fn init(format: LogFormat, default: &str) -> io::Result<LogGuard> {
     if let Some(problem) = problem {
         warn!(
             "RUST_LOG is {asked:?}, which {problem}, and {default:?} is taken; levels are error, \
-             warn, info, debug, trace and off, alone or of a part: \"info,millrace::session=trace\""
+             warn, info, debug, trace and off, alone or of a part: \"info,millrace_session=trace\""
         );
     }
     Ok(guard)
@@ -107,7 +107,7 @@ mod tests {
         for (asked, problem) in [
             ("", false),
             ("debug", false),
-            ("millrace::wire=trace", false),
+            ("millrace_wire=trace", false),
             ("[call{id=1-2}]=debug", false),
             ("hyper=debug,WARN", false),
             ("wran", true),
@@ -131,7 +131,7 @@ mod tests {
             ("warn", "warn,millrace=warn"),
             ("off", "off,millrace=off"),
             ("debug,wit_parser=debug", "info,millrace=debug,wit_parser=debug"),
-            ("millrace::session=trace,info", "millrace::session=trace,info,millrace=info"),
+            ("millrace_session=trace,info", "millrace_session=trace,info,millrace=info"),
             ("[call{id=1-2}]=debug", "[call{id=1-2}]=debug"),
         ] {
             assert_eq!(of_this_program(asked), expected);

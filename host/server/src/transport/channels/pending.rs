@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use millrace_session::channel::ChannelId;
 
-use super::called::{Called, PendingCall};
+use super::{FinishedCall, PendingCall};
 
 /// All of them. Few connections have any at an instant, and those that have none take no
 /// memory for it: a set that is empty has two hundred bytes of its own.
@@ -33,7 +33,7 @@ impl PendingCalls {
     }
 
     /// The next that ends; `None` when there is none.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Called>> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<FinishedCall>> {
         let Some(calls) = &mut self.0 else { return Poll::Ready(None) };
         let next = ready!(calls.poll_next_unpin(cx));
         self.0.take_if(|calls| calls.is_empty());

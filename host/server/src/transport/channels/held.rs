@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use super::called::Called;
-use super::channels::Channels;
+use super::{Channels, FinishedCall};
 
 /// What results of one connection may ask to be sent in one turn, in bytes; the one that
 /// goes past it is the last.
@@ -14,7 +13,7 @@ const TURN_EFFECT_BYTES: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Held {
     /// Each with what it asks to be sent, in bytes.
-    calls: VecDeque<(Called, usize)>,
+    calls: VecDeque<(FinishedCall, usize)>,
     /// The sum of these.
     bytes: usize,
     /// So much waits for the client that nothing more is to be said to it.
@@ -43,13 +42,13 @@ impl Held {
         self.is_congested || self.turn_bytes >= TURN_EFFECT_BYTES
     }
 
-    fn put(&mut self, called: Called) {
+    fn put(&mut self, called: FinishedCall) {
         let bytes = called.result.as_ref().map_or(0, |completion| completion.effect_bytes());
         self.bytes += bytes;
         self.calls.push_back((called, bytes));
     }
 
-    fn take(&mut self) -> Option<Called> {
+    fn take(&mut self) -> Option<FinishedCall> {
         let (called, bytes) = self.calls.pop_front()?;
         self.bytes -= bytes;
         Some(called)
@@ -58,16 +57,20 @@ impl Held {
 
 impl Channels {
     /// Another turn begins.
-    pub(super) fn begin_turn(&mut self) {
+    pub(in crate::transport) fn begin_turn(&mut self) {
         self.held.turn_bytes = 0;
     }
 
     /// Goes on with the calls that have ended, unless the client has to read first. False
     /// when some are left for the next turn: what one client's messages send to others
     /// does not go to them faster than they are written to.
-    pub(super) fn settle(&mut self, is_congested: bool, cx: &mut Context<'_>) -> bool {
+    pub(in crate::transport) fn settle(
+        &mut self,
+        is_congested: bool,
+        cx: &mut Context<'_>,
+    ) -> bool {
         self.held.is_congested = is_congested;
-        self.take_returned(cx);
+        self.take_results(cx);
         while let Poll::Ready(Some(called)) = self.calls.poll_next(cx) {
             self.held.put(called);
         }
@@ -75,19 +78,19 @@ impl Channels {
             && let Some(called) = self.held.take()
         {
             self.completed(called);
-            self.act(cx);
+            self.run_actions(cx);
         }
         self.is_settled()
     }
 
     /// Whether no result waits.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(in crate::transport) fn is_settled(&self) -> bool {
         self.held.is_empty()
     }
 
     /// Takes a call that ended: at once if there is room in this turn and nothing is
     /// before it.
-    pub(super) fn ended(&mut self, called: Called) {
+    pub(super) fn ended(&mut self, called: FinishedCall) {
         if self.held.is_empty() && !self.held.is_over() {
             self.completed(called);
         } else {
@@ -99,7 +102,7 @@ impl Channels {
     pub(super) fn apply_held(&mut self, cx: &mut Context<'_>) {
         while let Some(called) = self.held.take() {
             self.completed(called);
-            self.act(cx);
+            self.run_actions(cx);
         }
     }
 }

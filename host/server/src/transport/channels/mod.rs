@@ -1,54 +1,53 @@
 //! The channels of one connection: its session, and the carrying out of what
 //! the session says.
 
+mod actions;
+mod calls;
+mod held;
+mod pending;
+mod rounds;
+
+pub(super) use calls::{FinishedCall, PendingCall};
+
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use millrace_session::channel::{Caller, ChannelId, Notice, TerminateReason};
-use millrace_session::{Action, Call, Calls, ChannelAction, Count, Identity, Routing, Session};
+use millrace_session::channel::{ChannelId, Notice, TerminateReason};
+use millrace_session::{Action, Call, Identity, Order, Routing, Session};
 use millrace_telemetry::{Metric, Redacted};
 use millrace_wasm::Pool;
 use millrace_wire::{CloseReason, DecodeError, Frame};
 use tracing::debug;
 
-use super::called::Called;
-use super::held::Held;
-use super::pending::PendingCalls;
-use super::returns::Returns;
-use super::round::MOST_MESSAGES;
+use held::Held;
+use pending::PendingCalls;
+
+use super::batcher::Batcher;
 use super::spare::Spares;
 use super::timers::{Timer, Timers};
 use crate::node::{Client, Node, RealmRoutes};
-use crate::outbox::{Outbox, Outgoing, Overflow, Request};
+use crate::outbox::{Outbox, Outgoing, Request};
 use crate::plugin::Handler;
-use crate::pubsub::{Delivery, Subscriber};
-use crate::tasks::{self, Account, Start};
+use crate::tasks::Account;
 
 /// The channels of one connection.
 pub(super) struct Channels {
     pub(super) session: Session<Arc<Handler>>,
-    pub(super) account: Arc<Account>,
+    account: Arc<Account>,
     /// The connection as operators see it.
     client: Arc<Client>,
     pub(super) timers: Timers,
     /// Calls that were not ready at once.
-    pub(super) calls: PendingCalls,
+    calls: PendingCalls,
     /// The versions that keep channels whose assigns no other can take over.
-    pub(super) kept: HashMap<ChannelId, Arc<Pool>>,
-    /// Messages for plugins, until what has been read has been taken.
-    pub(super) gathered: Calls<Arc<Handler>>,
-    /// Runs of messages that were handed over and have not come back.
-    pub(super) in_round: usize,
-    pub(super) returns: Arc<Returns>,
-    /// Frames that were taken since they were handled last.
-    pub(super) unflushed: usize,
-    /// There may be replies to what came back from a round.
-    pub(super) has_replies: bool,
+    pinned: HashMap<ChannelId, Arc<Pool>>,
+    /// Messages that are handled together with those of others.
+    batcher: Batcher,
     /// Calls that ended, whose results wait for the next turn or for the client.
-    pub(super) held: Held,
+    held: Held,
     /// What waits to be handled, as operators know it.
     noted_bytes: usize,
     /// What the session asked for; empty between two events.
@@ -111,12 +110,8 @@ impl Channels {
             client,
             timers,
             calls: PendingCalls::default(),
-            kept: HashMap::new(),
-            gathered: Calls::new(),
-            in_round: 0,
-            returns: Arc::default(),
-            unflushed: 0,
-            has_replies: false,
+            pinned: HashMap::new(),
+            batcher: Batcher::default(),
             held: Held::default(),
             noted_bytes: 0,
             actions: Vec::new(),
@@ -135,10 +130,7 @@ impl Channels {
 
     /// Whether no call is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty()
-            && self.gathered.is_empty()
-            && self.in_round == 0
-            && self.held.is_empty()
+        self.calls.is_empty() && !self.batcher.is_behind() && self.held.is_empty()
     }
 
     /// Whether tasks of it run, which may answer.
@@ -160,14 +152,9 @@ impl Channels {
         }
     }
 
-    /// Whether there may be replies to what came back from a round since this was asked.
-    pub(super) fn take_has_replies(&mut self) -> bool {
-        std::mem::take(&mut self.has_replies)
-    }
-
-    /// Whether messages of it are being handled with those of others.
-    pub(super) fn is_in_round(&self) -> bool {
-        self.in_round > 0
+    /// Messages that are handled together with those of others.
+    pub(super) fn batcher(&mut self) -> &mut Batcher {
+        &mut self.batcher
     }
 
     pub(super) fn node(&self) -> &Arc<Node> {
@@ -180,7 +167,7 @@ impl Channels {
     }
 
     /// Takes a frame of the client. False if it has to wait until what came before it
-    /// has been handled, which takes its turns ([`Self::is_behind`]).
+    /// has been handled, which takes its turns ([`Batcher::is_behind`]).
     pub(super) fn receive(
         &mut self,
         frame: &Frame,
@@ -191,42 +178,36 @@ impl Channels {
             // The rest of the frame would stay in memory as long as its payload does.
             message.payload = message.payload.to_own();
         }
-        if message.event.starts_with("phx_") || message.topic == "phoenix" {
-            // What came before it is answered before it.
+        let order = Order::of(&message);
+        if order != Order::Any {
             self.flush(cx);
-            if self.is_behind() {
+            if self.batcher.is_behind() {
                 return Ok(false);
             }
-            if message.event == "phx_join" {
-                // Joining again ends what its calls came to.
-                self.apply_held(cx);
-            }
+        }
+        if order == Order::AfterResults {
+            self.apply_held(cx);
         }
         debug!(id = %self.session.coming_message(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
         self.make_room();
         let routes = routes(&self.account, &self.session);
         self.session.receive(message, &routes, &mut self.actions);
-        self.act(cx);
-        self.unflushed += 1;
+        self.run_actions(cx);
+        self.batcher.count_frame();
         Ok(true)
-    }
-
-    /// Whether messages that were taken for a round have not all been handled.
-    pub(super) fn is_behind(&self) -> bool {
-        self.in_round > 0 || self.has_gathered()
     }
 
     /// Whether those that were taken have to be handled before more are read.
     pub(super) fn has_enough(&self) -> bool {
-        self.unflushed >= self.node().socket.max_pending.min(MOST_MESSAGES)
+        self.batcher.has_enough(self.node().socket.max_pending)
     }
 
     /// Takes a broadcast that a channel has to see.
     pub(super) fn notice(&mut self, notice: Notice, cx: &mut Context<'_>) {
         let routes = routes(&self.account, &self.session);
         self.session.notice(notice, &routes, &mut self.actions);
-        self.act(cx);
+        self.run_actions(cx);
     }
 
     /// Takes a timer that ran out.
@@ -235,7 +216,7 @@ impl Channels {
         let routes = routes(&self.account, &self.session);
         let (topic, channel) = (&context.topic, context.channel);
         self.session.timer(topic, channel, name, &routes, &mut self.actions);
-        self.act(cx);
+        self.run_actions(cx);
     }
 
     /// Does what another task asks for. Frames go to the front of `taken`, as they have
@@ -261,7 +242,7 @@ impl Channels {
         for frame in frames.into_iter().rev() {
             taken.push_front(Outgoing::Frame(frame.into()));
         }
-        self.act(cx);
+        self.run_actions(cx);
     }
 
     fn requested(&mut self, request: Request) {
@@ -304,7 +285,7 @@ impl Channels {
 
     fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            self.act(cx);
+            self.run_actions(cx);
             self.flush_now(cx);
             if !self.held.is_empty() {
                 self.apply_held(cx);
@@ -317,35 +298,6 @@ impl Channels {
         }
     }
 
-    /// Carries out what the session asked for, and what follows from it.
-    ///
-    /// Never waits: a call that is not ready at once goes to `self.calls`.
-    pub(super) fn act(&mut self, cx: &mut Context<'_>) {
-        while !self.actions.is_empty() {
-            let mut actions = std::mem::take(&mut self.actions);
-            for action in actions.drain(..) {
-                match action {
-                    Action::Send(frame) => {
-                        self.outbox().push_own(frame);
-                    }
-                    Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
-                    Action::Call(call) => self.begin(call, cx),
-                    Action::Channel(action) => self.change(action),
-                    Action::Server(effect) => {
-                        let realm = self.session.identity().realm;
-                        self.node().apply(realm, effect, None);
-                    }
-                    Action::Count(count) => self.node().metrics.count(metric(count), 1),
-                }
-            }
-            ACTIONS.with(|spares| spares.put(actions));
-        }
-        if self.actions.capacity() > 0 {
-            let actions = std::mem::take(&mut self.actions);
-            ACTIONS.with(|spares| spares.put(actions));
-        }
-    }
-
     /// What the session is to add its actions to.
     fn make_room(&mut self) {
         if self.actions.capacity() == 0 {
@@ -353,15 +305,15 @@ impl Channels {
         }
     }
 
-    pub(super) fn completed(&mut self, called: Called) {
+    pub(super) fn completed(&mut self, called: FinishedCall) {
         let Call { plugin, ticket, .. } = &*called.call;
         debug!(id = %ticket.caller.message(), topic = %ticket.caller.context.topic,
             turn = ?ticket.turn, event = called.event().map(AsRef::<str>::as_ref),
             took = ?called.took, ok = called.is_ok(), "handled");
         called.tell_error(self.node().is_dev);
         called.measure(&self.node().metrics);
-        if let Some(kept) = called.kept {
-            self.kept.insert(ticket.caller.context.channel, kept);
+        if let Some(pinned) = called.pinned {
+            self.pinned.insert(ticket.caller.context.channel, pinned);
         }
         let completion = match called.result {
             Ok(completion) => {
@@ -376,74 +328,5 @@ impl Channels {
         self.make_room();
         let routes = routes(&self.account, &self.session);
         self.session.complete(ticket, completion, &routes, &mut self.actions);
-    }
-
-    /// Changes what the server holds for a channel.
-    fn change(&mut self, action: ChannelAction<Arc<Handler>>) {
-        let pubsub = self.account.node.pubsub_of(self.session.identity().realm);
-        match action {
-            ChannelAction::Join { context, plugin } => {
-                let serializer = self.session.identity().serializer;
-                plugin.meters.opened(1);
-                self.client.joined(&context.topic);
-                let intercepts = plugin.intercepts();
-                let delivery = Delivery::Fastlane { serializer, intercepts };
-                pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
-            }
-            ChannelAction::Leave { context, plugin } => {
-                plugin.meters.opened(-1);
-                self.client.left(&context.topic);
-                self.kept.remove(&context.channel);
-                self.timers.forget(context.channel);
-                pubsub.unsubscribe(&context.topic, context.channel);
-            }
-            ChannelAction::Subscribe { context, topic } => {
-                pubsub.subscribe(&topic, self.subscriber(&context, Delivery::Info));
-            }
-            ChannelAction::Unsubscribe { channel, topic } => pubsub.unsubscribe(&topic, channel),
-            ChannelAction::StartTimer { context, after_ms, name } => {
-                self.timers.start(Duration::from_millis(after_ms), Timer { context, name });
-            }
-            ChannelAction::StartTask { caller, plugin, name, payload } => {
-                // The dashboard starts none.
-                let Some(plugin) = plugin.plugin().map(Arc::clone) else { return };
-                let asked = Start { caller: Caller::clone(&caller), plugin, name, payload };
-                if tasks::start(&self.account, asked).is_err() {
-                    self.session.no_room(&caller, &mut self.actions);
-                }
-            }
-            ChannelAction::EndCalls(channel) => self.end_calls(channel),
-        }
-    }
-
-    fn push(&self, frame: Frame, topic: &Arc<str>, event: &str) {
-        match self.node().overflow.of(topic) {
-            Overflow::Close => self.outbox().push_own(frame),
-            overflow => self.outbox().push_under(overflow, frame.into(), topic, &event.into()),
-        };
-    }
-
-    fn subscriber(
-        &self,
-        context: &millrace_session::channel::Context,
-        delivery: Delivery,
-    ) -> Subscriber {
-        let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.account.outbox));
-        let overflow = self.node().overflow.of(&topic);
-        Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
-    }
-}
-
-/// Where a session's counts go.
-fn metric(count: Count) -> Metric {
-    match count {
-        Count::MessageRefused => Metric::MessageRefused,
-        Count::ChannelRefused => Metric::ChannelRefused,
-        Count::JoinRefused => Metric::JoinRefused,
-        Count::ChannelOverloaded => Metric::ChannelOverloaded,
-        Count::NoticeDropped => Metric::ChannelNoticesDropped,
-        Count::SubscriptionRefused => Metric::SubscriptionRefused,
-        Count::TaskRefused => Metric::TaskRefused,
-        Count::DeferredGone => Metric::LateGone,
     }
 }

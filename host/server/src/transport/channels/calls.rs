@@ -11,50 +11,50 @@ use millrace_telemetry::{LogLimiter, Metrics, Redacted};
 use millrace_wasm::{Calling, Fault, Pool};
 use smol_str::SmolStr;
 use tracing::field::display;
-use tracing::{Instrument, debug, debug_span, info};
+use tracing::{debug, info};
 
-use super::channels::Channels;
+use super::Channels;
 use crate::plugin::{Answered, Handler};
 
 /// Enough for whoever tries something; clients may cause as many as they like.
 const ERRORS_PER_SECOND: u32 = 100;
 
-type StartedCall = Pin<Box<dyn Future<Output = Called> + Send>>;
+type StartedCall = Pin<Box<dyn Future<Output = FinishedCall> + Send>>;
 
 /// A call that was not ready at once.
-pub(super) struct PendingCall {
-    pub(super) channel: ChannelId,
-    pub(super) future: StartedCall,
+pub(in crate::transport) struct PendingCall {
+    pub(in crate::transport) channel: ChannelId,
+    pub(in crate::transport) future: StartedCall,
 }
 
 impl Future for PendingCall {
-    type Output = Called;
+    type Output = FinishedCall;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Called> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FinishedCall> {
         self.future.as_mut().poll(cx)
     }
 }
 
 /// A call that ended.
-pub(super) struct Called {
-    pub(super) call: Box<Call<Arc<Handler>>>,
-    pub(super) result: Result<Completion, Fault>,
-    pub(super) took: Duration,
+pub(in crate::transport) struct FinishedCall {
+    pub(in crate::transport) call: Box<Call<Arc<Handler>>>,
+    pub(in crate::transport) result: Result<Completion, Fault>,
+    pub(in crate::transport) took: Duration,
     /// The version the channel stays with, if it does.
-    pub(super) kept: Option<Arc<Pool>>,
+    pub(in crate::transport) pinned: Option<Arc<Pool>>,
 }
 
-impl Called {
+impl FinishedCall {
     /// What came to this without a plugin.
-    pub(super) fn at_once(
+    pub(in crate::transport) fn at_once(
         call: Box<Call<Arc<Handler>>>,
         result: Result<Completion, Fault>,
     ) -> Self {
-        Self { call, result, took: Duration::ZERO, kept: None }
+        Self { call, result, took: Duration::ZERO, pinned: None }
     }
 
     /// What was handled, if it was a message.
-    pub(super) fn event(&self) -> Option<&SmolStr> {
+    pub(in crate::transport) fn event(&self) -> Option<&SmolStr> {
         match &self.call.callback {
             Callback::HandleIn { event, .. } => Some(event),
             _ => None,
@@ -62,12 +62,12 @@ impl Called {
     }
 
     /// Whether it came to its end, and not to an error that its client is answered with.
-    pub(super) fn is_ok(&self) -> bool {
+    pub(in crate::transport) fn is_ok(&self) -> bool {
         self.result.as_ref().is_ok_and(|completion| !completion.is_error())
     }
 
     /// Logs the error that its client is answered with, if it is one.
-    pub(super) fn tell_error(&self, is_dev: bool) {
+    pub(in crate::transport) fn tell_error(&self, is_dev: bool) {
         static LINES: LogLimiter = LogLimiter::per_second(ERRORS_PER_SECOND);
         let is_told = is_dev || tracing::enabled!(tracing::Level::DEBUG);
         let error = self.result.as_ref().ok().filter(|_| is_told).and_then(Completion::error);
@@ -85,7 +85,7 @@ impl Called {
     }
 
     /// Says how long it took.
-    pub(super) fn measure(&self, metrics: &Metrics) {
+    pub(in crate::transport) fn measure(&self, metrics: &Metrics) {
         if !metrics.is_on() {
             return;
         }
@@ -109,16 +109,24 @@ impl Called {
 
 impl Channels {
     /// Has a call answered by the server itself, in a round, or for itself.
-    pub(super) fn begin(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
+    pub(in crate::transport) fn begin(
+        &mut self,
+        call: Box<Call<Arc<Handler>>>,
+        cx: &mut Context<'_>,
+    ) {
         match call.plugin.answer(&call.callback) {
-            Some(completion) => self.ended(Called::at_once(call, Ok(completion))),
-            None if matches!(call.callback, Callback::HandleIn { .. }) => self.gather(call),
+            Some(completion) => self.ended(FinishedCall::at_once(call, Ok(completion))),
+            None if matches!(call.callback, Callback::HandleIn { .. }) => self.batcher.add(call),
             None => self.call(call, cx),
         }
     }
 
     /// Calls a plugin.
-    pub(super) fn call(&mut self, call: Box<Call<Arc<Handler>>>, cx: &mut Context<'_>) {
+    pub(in crate::transport) fn call(
+        &mut self,
+        call: Box<Call<Arc<Handler>>>,
+        cx: &mut Context<'_>,
+    ) {
         let channel = call.ticket.caller.context.channel;
         let mut future = self.start(call);
         match future.as_mut().poll(cx) {
@@ -128,7 +136,7 @@ impl Channels {
     }
 
     /// Each loses its instance, which its client has to answer for.
-    pub(super) fn end_calls(&mut self, channel: ChannelId) {
+    pub(in crate::transport) fn end_calls(&mut self, channel: ChannelId) {
         let ended = self.calls.drop_of(channel);
         self.account.cut_off(ended);
     }
@@ -138,24 +146,21 @@ impl Channels {
         let assigns = call.assigns.take().unwrap_or_default();
         let ticket = &call.ticket;
         let admitted = self.account.admit();
-        let kept = self.kept.get(&ticket.caller.context.channel).map(Arc::clone);
-        let span = debug_span!("call", id = %ticket.caller.message(),
-            topic = %ticket.caller.context.topic);
-        let made = async move {
+        let pinned = self.pinned.get(&ticket.caller.context.channel).map(Arc::clone);
+        Box::pin(async move {
             let plugin = match (admitted, call.plugin.plugin()) {
                 (Ok(()), Some(plugin)) => plugin,
                 (Err(retry_after), _) => {
-                    return Called::at_once(call, Err(Fault::held(retry_after)));
+                    return FinishedCall::at_once(call, Err(Fault::held(retry_after)));
                 }
                 // What the server answers itself does not come here.
-                (Ok(()), None) => return Called::at_once(call, Err(Fault::lost())),
+                (Ok(()), None) => return FinishedCall::at_once(call, Err(Fault::lost())),
             };
             let calling = Calling { caller: call.ticket.caller.clone(), progress };
-            let answered = plugin.call(kept, &calling, &assigns, &call.callback).await;
-            let Answered { result, took, kept } = answered;
-            Called { call, result, took, kept }
-        };
-        if span.is_disabled() { Box::pin(made) } else { Box::pin(made.instrument(span)) }
+            let answered = plugin.call(pinned, &calling, &assigns, &call.callback).await;
+            let Answered { result, took, kept: pinned } = answered;
+            FinishedCall { call, result, took, pinned }
+        })
     }
 }
 

@@ -6,46 +6,46 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millrace_session::{Call, Calls};
 use millrace_wasm::SLICE_FUEL;
 
-use super::called::{Called, PendingCall};
+use super::channels::{FinishedCall, PendingCall};
 use super::spare::Spares;
 use crate::plugin::Handler;
 
 thread_local! {
-    static CALLED: Spares<Called> = const { Spares::new() };
+    static FINISHED: Spares<FinishedCall> = const { Spares::new() };
 }
 
 /// What became of the messages of one connection.
 #[derive(Default)]
-pub(super) struct Returns {
-    returned: Mutex<Returned>,
+pub(super) struct RoundResults {
+    results: Mutex<RunResults>,
     /// Fuel that its messages have used in its turn. Only its thread counts it.
     used: AtomicU64,
 }
 
 /// What became of runs.
 #[derive(Default)]
-pub(super) struct Returned {
+pub(super) struct RunResults {
     /// How many came back.
     pub(super) runs: usize,
     /// Their messages that were handled, those of each run from its first.
-    pub(super) called: Vec<Called>,
+    pub(super) finished: Vec<FinishedCall>,
     /// Of those that were not handled whole.
-    pub(super) rest: Vec<Rest>,
+    pub(super) unfinished: Vec<Unfinished>,
 }
 
 /// What was not over at once.
-pub(super) struct Rest {
+pub(super) struct Unfinished {
     /// The one after them, if it waits.
-    pub(super) waits: Option<PendingCall>,
+    pub(super) pending: Option<PendingCall>,
     /// The first, if it has to be made for itself.
     pub(super) alone: Option<Box<Call<Arc<Handler>>>>,
     /// Those behind them.
     pub(super) not_made: Calls<Arc<Handler>>,
 }
 
-impl Returns {
+impl RoundResults {
     /// What has come since the last time.
-    pub(super) fn take(&self) -> Returned {
+    pub(super) fn take(&self) -> RunResults {
         std::mem::take(&mut *self.lock())
     }
 
@@ -75,20 +75,20 @@ impl Returns {
         self.used.load(Ordering::Relaxed)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Returned> {
-        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, RunResults> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Returned {
+impl RunResults {
     pub(super) fn make_room(&mut self) {
-        if self.called.capacity() == 0 {
-            self.called = CALLED.with(Spares::take);
+        if self.finished.capacity() == 0 {
+            self.finished = FINISHED.with(Spares::take);
         }
     }
 }
 
 /// Keeps the room of what came back, for others.
-pub(super) fn keep_room(called: Vec<Called>) {
-    CALLED.with(|spares| spares.put(called));
+pub(super) fn keep_room(finished: Vec<FinishedCall>) {
+    FINISHED.with(|spares| spares.put(finished));
 }

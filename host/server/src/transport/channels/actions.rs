@@ -1,0 +1,117 @@
+//! What a session asks for, carried out.
+
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use millrace_session::channel::Caller;
+use millrace_session::{Action, ChannelAction, Count};
+use millrace_telemetry::Metric;
+use millrace_wire::Frame;
+
+use super::{ACTIONS, Channels};
+use crate::outbox::Overflow;
+use crate::plugin::Handler;
+use crate::pubsub::{Delivery, Subscriber};
+use crate::tasks::{self, Start};
+use crate::transport::timers::Timer;
+
+impl Channels {
+    /// Carries out what the session asked for, and what follows from it.
+    ///
+    /// Never waits: a call that is not ready at once goes to `self.calls`.
+    pub(super) fn run_actions(&mut self, cx: &mut Context<'_>) {
+        while !self.actions.is_empty() {
+            let mut actions = std::mem::take(&mut self.actions);
+            for action in actions.drain(..) {
+                match action {
+                    Action::Send(frame) => {
+                        self.outbox().push_own(frame);
+                    }
+                    Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
+                    Action::Call(call) => self.begin(call, cx),
+                    Action::Channel(action) => self.change(action),
+                    Action::Server(effect) => {
+                        let realm = self.session.identity().realm;
+                        self.node().apply(realm, effect, None);
+                    }
+                    Action::Count(count) => self.node().metrics.count(metric(count), 1),
+                }
+            }
+            ACTIONS.with(|spares| spares.put(actions));
+        }
+        if self.actions.capacity() > 0 {
+            let actions = std::mem::take(&mut self.actions);
+            ACTIONS.with(|spares| spares.put(actions));
+        }
+    }
+
+    /// Changes what the server holds for a channel.
+    fn change(&mut self, action: ChannelAction<Arc<Handler>>) {
+        let pubsub = self.account.node.pubsub_of(self.session.identity().realm);
+        match action {
+            ChannelAction::Join { context, plugin } => {
+                let serializer = self.session.identity().serializer;
+                plugin.meters.opened(1);
+                self.client.joined(&context.topic);
+                let intercepts = plugin.intercepts();
+                let delivery = Delivery::Fastlane { serializer, intercepts };
+                pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
+            }
+            ChannelAction::Leave { context, plugin } => {
+                plugin.meters.opened(-1);
+                self.client.left(&context.topic);
+                self.pinned.remove(&context.channel);
+                self.timers.forget(context.channel);
+                pubsub.unsubscribe(&context.topic, context.channel);
+            }
+            ChannelAction::Subscribe { context, topic } => {
+                pubsub.subscribe(&topic, self.subscriber(&context, Delivery::Info));
+            }
+            ChannelAction::Unsubscribe { channel, topic } => pubsub.unsubscribe(&topic, channel),
+            ChannelAction::StartTimer { context, after_ms, name } => {
+                self.timers.start(Duration::from_millis(after_ms), Timer { context, name });
+            }
+            ChannelAction::StartTask { caller, plugin, name, payload } => {
+                // The dashboard starts none.
+                let Some(plugin) = plugin.plugin().map(Arc::clone) else { return };
+                let asked = Start { caller: Caller::clone(&caller), plugin, name, payload };
+                if tasks::start(&self.account, asked).is_err() {
+                    self.session.no_room(&caller, &mut self.actions);
+                }
+            }
+            ChannelAction::EndCalls(channel) => self.end_calls(channel),
+        }
+    }
+
+    fn push(&self, frame: Frame, topic: &Arc<str>, event: &str) {
+        match self.node().overflow.of(topic) {
+            Overflow::Close => self.outbox().push_own(frame),
+            overflow => self.outbox().push_under(overflow, frame.into(), topic, &event.into()),
+        };
+    }
+
+    fn subscriber(
+        &self,
+        context: &millrace_session::channel::Context,
+        delivery: Delivery,
+    ) -> Subscriber {
+        let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.account.outbox));
+        let overflow = self.node().overflow.of(&topic);
+        Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
+    }
+}
+
+/// Where a session's counts go.
+fn metric(count: Count) -> Metric {
+    match count {
+        Count::MessageRefused => Metric::MessageRefused,
+        Count::ChannelRefused => Metric::ChannelRefused,
+        Count::JoinRefused => Metric::JoinRefused,
+        Count::ChannelOverloaded => Metric::ChannelOverloaded,
+        Count::NoticeDropped => Metric::ChannelNoticesDropped,
+        Count::SubscriptionRefused => Metric::SubscriptionRefused,
+        Count::TaskRefused => Metric::TaskRefused,
+        Count::DeferredGone => Metric::LateGone,
+    }
+}

@@ -1,0 +1,85 @@
+//! Messages of the client, on their way to plugins and back.
+
+use std::sync::Arc;
+use std::task::Context;
+
+use millrace_session::channel::Progress;
+use millrace_session::{Call, Calls};
+
+use super::Channels;
+use crate::plugin::Handler;
+use crate::transport::round::{self, MAX_MESSAGES};
+use crate::transport::round_results::{self, RunResults, Unfinished};
+
+impl Channels {
+    /// Hands over the messages that were read, and those that wait behind them. What
+    /// comes of them is there at the next [`Self::take_results`].
+    pub(in crate::transport) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.batcher.begin();
+        while self.batcher.has_read() {
+            let mut is_for_others = true;
+            for first in self.batcher.take_read() {
+                if self.goes_alone(&first) {
+                    self.call(first, cx);
+                } else {
+                    is_for_others &= self.hand_over(first, cx);
+                }
+            }
+            if !is_for_others {
+                round::handle(cx);
+                self.take_results(cx);
+            }
+            self.run_actions(cx);
+        }
+        self.batcher.note_handled();
+    }
+
+    /// The same, with what comes of them.
+    pub(super) fn flush_now(&mut self, cx: &mut Context<'_>) {
+        self.flush(cx);
+        while self.batcher.is_in_round() {
+            round::handle(cx);
+            self.take_results(cx);
+            self.flush(cx);
+        }
+    }
+
+    /// Goes on with what came of messages.
+    pub(super) fn take_results(&mut self, cx: &mut Context<'_>) {
+        let Some(RunResults { mut finished, mut unfinished, .. }) = self.batcher.take_results()
+        else {
+            return;
+        };
+        for unfinished in &mut unfinished {
+            // Before the channel ends, if it does.
+            self.session.put_back(std::mem::take(&mut unfinished.not_made));
+        }
+        for call in finished.drain(..) {
+            self.ended(call);
+        }
+        round_results::keep_room(finished);
+        for Unfinished { pending, alone, .. } in unfinished {
+            pending.into_iter().for_each(|call| self.calls.push(call));
+            if let Some(alone) = alone {
+                self.call(alone, cx);
+            }
+        }
+        self.run_actions(cx);
+        self.batcher.note_handled();
+    }
+
+    /// Whether a message cannot be handled together with those of others.
+    fn goes_alone(&self, call: &Call<Arc<Handler>>) -> bool {
+        self.pinned.contains_key(&call.ticket.caller.context.channel)
+            || !call.plugin.plugin().is_some_and(|plugin| plugin.takes_many())
+            || self.account.admit().is_err()
+    }
+
+    fn hand_over(&mut self, first: Box<Call<Arc<Handler>>>, cx: &Context<'_>) -> bool {
+        let mut calls = Calls::new();
+        self.session.follow(&first.ticket.caller.context, MAX_MESSAGES - 1, &mut calls);
+        calls.insert(0, first);
+        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        self.batcher.hand_over(calls, progress, cx.waker().clone())
+    }
+}

@@ -1,0 +1,78 @@
+//! What is in the outbox, to the client.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Connection, Event};
+use crate::outbox::{Outgoing, Queued};
+use crate::transport::websocket::End;
+
+/// Frames taken from the outbox at once, in bytes.
+const WRITE_BATCH_BYTES: usize = 64 * 1024;
+
+impl Connection {
+    /// Writes what is in the outbox. Ready when there is something else to do
+    /// first.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let mut is_all = false;
+        loop {
+            while let Some(outgoing) = self.taken.pop_front() {
+                let queued = match outgoing {
+                    Outgoing::Notice(notice) => return Poll::Ready(Event::Notice(notice)),
+                    Outgoing::Request(request) => return Poll::Ready(Event::Request(request)),
+                    Outgoing::Frame(queued) | Outgoing::Droppable(queued) => queued,
+                    Outgoing::Conflated(conflated) => conflated.queued,
+                };
+                match self.socket.poll_ready(cx) {
+                    Poll::Ready(ready) => {
+                        let Queued { frame, published } = queued;
+                        self.traffic.queued(frame.len(), published);
+                        if let Err(end) = ready.and_then(|()| self.socket.queue(frame)) {
+                            return Poll::Ready(Event::End(end));
+                        }
+                    }
+                    Poll::Pending => {
+                        self.taken.push_front(Outgoing::Frame(queued));
+                        return self.poll_stalled(cx);
+                    }
+                }
+            }
+            if is_all {
+                break;
+            }
+            match self.channels.outbox().poll_take(cx, &mut self.taken, WRITE_BATCH_BYTES) {
+                Poll::Ready(Ok(all)) => is_all = all,
+                Poll::Ready(Err(reason)) => {
+                    return Poll::Ready(Event::End(End::by_server(reason)));
+                }
+                Poll::Pending => break,
+            }
+        }
+        match self.socket.poll_flush(cx) {
+            Poll::Ready(Err(end)) => Poll::Ready(Event::End(end)),
+            Poll::Ready(Ok(())) => {
+                if self.stalled.take().is_some() {
+                    self.has_answered = false;
+                    self.channels.timers.taken_by(None);
+                }
+                self.traffic.written(&self.channels.node().metrics);
+                Poll::Pending
+            }
+            Poll::Pending => self.poll_stalled(cx),
+        }
+    }
+
+    /// While the system takes nothing, only a close can be more urgent. It takes nothing
+    /// while the client does not read.
+    pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let written = self.socket.written();
+        if self.stalled != Some(written) {
+            self.stalled = Some(written);
+            let timeout = Duration::from_millis(self.channels.node().socket.stall_timeout_ms);
+            self.channels.timers.taken_by(Some(Instant::now() + timeout));
+        }
+        self.channels.outbox().poll_closed(cx).map(|reason| Event::End(End::by_server(reason)))
+    }
+}
