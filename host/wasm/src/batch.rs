@@ -29,14 +29,14 @@ use super::bindings::exports::millrace::plugin::batch;
 use super::bindings::millrace::plugin::types;
 use super::budget::{Budget, CallKind};
 use super::caught::poll_caught;
-use super::encoded::Encoded;
+use super::encoded::EncodedBatch;
 use super::fuel::{self, of_bytes};
 use super::host::{Current, State};
-use super::instance::{EPOCHS_AT_ONCE, Instance, SLICE_FUEL};
+use super::idle::PooledInstance;
+use super::instance::{EPOCHS_PER_SLICE, Instance, SLICE_FUEL};
+use super::instance_limit::InstanceHold;
 use super::ledger::{Ledger, Reported, Upcoming};
-use super::room::Hold;
-use super::shelf::Taken;
-use super::turns::Tick;
+use super::scheduler::Tick;
 use super::withheld::{self, About};
 use super::{Fault, Pool};
 
@@ -61,7 +61,7 @@ pub struct BatchMessage<'a> {
 
 /// What came of a message.
 #[derive(Debug)]
-pub struct Handled {
+pub struct HandledMessage {
     /// What the plugin answered, or why there is no answer.
     pub result: Result<Completion, Fault>,
     /// How long the call took, if that is measured.
@@ -72,7 +72,7 @@ pub struct Handled {
 
 /// What became of a batch.
 enum Attempt {
-    Progressed(Progressed),
+    Progressed(BatchProgress),
     /// Nothing, and none of its messages is known to be the reason.
     Undone(Fault),
 }
@@ -80,29 +80,29 @@ enum Attempt {
 /// What the messages of a batch have together at most. What a batch saves, a few
 /// microseconds a message, is nothing to a larger one; and a copy of it is kept for as
 /// long as its last message waits.
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// Of what an instance may have, as lowering, parsing and answers take several times as
 /// much as the messages.
-const MEMORY_SHARE: usize = 16;
+const MEMORY_DIVISOR: usize = 16;
 /// A fault, and the fuel and memory that were used.
 type Failed = (Fault, (u64, usize));
 
 /// How far a batch got. The messages that are in neither were not begun.
-pub struct Progressed {
+pub struct BatchProgress {
     /// Of the first messages.
-    pub handled: Vec<Handled>,
+    pub handled: Vec<HandledMessage>,
     /// Of the message after them, if it waits.
-    pub waits: Option<Waits>,
+    pub waits: Option<PendingMessage>,
 }
 
-impl std::fmt::Debug for Progressed {
+impl std::fmt::Debug for BatchProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Progressed").field("handled", &self.handled).finish_non_exhaustive()
+        f.debug_struct("BatchProgress").field("handled", &self.handled).finish_non_exhaustive()
     }
 }
 
 /// The end of a message that waits.
-pub type Waits = Pin<Box<dyn Future<Output = Handled> + Send>>;
+pub type PendingMessage = Pin<Box<dyn Future<Output = HandledMessage> + Send>>;
 
 impl Pool {
     /// Whether messages can be handled together.
@@ -119,7 +119,7 @@ impl Pool {
     /// be a call of its own. An instance has to find room for all of them before it
     /// handles the first, and for what each of them leads to.
     pub fn most_bytes(&self) -> usize {
-        MOST_BYTES.min(self.component().limits().max_memory_bytes / MEMORY_SHARE)
+        MAX_BATCH_BYTES.min(self.component().limits().max_memory_bytes / MEMORY_DIVISOR)
     }
 
     /// Has messages handled in one call, as far as none of them waits; `None` when no
@@ -131,7 +131,7 @@ impl Pool {
         self: Arc<Self>,
         messages: impl Iterator<Item = BatchMessage<'a>> + Clone,
         cx: &mut Context<'_>,
-    ) -> Option<Progressed> {
+    ) -> Option<BatchProgress> {
         match Arc::clone(&self).attempt(messages.clone(), cx)? {
             Attempt::Progressed(progressed) => Some(progressed),
             Attempt::Undone(fault) => {
@@ -151,10 +151,10 @@ impl Pool {
         messages: impl Iterator<Item = BatchMessage<'a>>,
         cx: &mut Context<'_>,
     ) -> Option<Attempt> {
-        let (begun, tick) = (self.meters.call_clock(), self.component().engine.turns.tick());
-        let taken = self.take_for_many()?;
+        let (begun, tick) = (self.meters.call_clock(), self.component().engine.scheduler.tick());
+        let pooled = self.take_for_batch()?;
         let ledger = Arc::new(Ledger::default());
-        let mut encoded = Encoded::new();
+        let mut encoded = EncodedBatch::new();
         {
             let (mut entries, most) = (ledger.entries(), self.most_bytes());
             for message in messages {
@@ -163,12 +163,12 @@ impl Pool {
                     break;
                 }
                 encoded.push(&message);
-                entries.upcoming.push_back(taken.instance.upcoming(&message, bytes));
+                entries.upcoming.push_back(pooled.instance.upcoming(&message, bytes));
             }
         }
         let messages = encoded.rows.len();
-        let instance = taken.instance.number();
-        let call = Arc::clone(&self).make(taken, encoded, Arc::clone(&ledger));
+        let instance = pooled.instance.number();
+        let call = Arc::clone(&self).make(pooled, encoded, Arc::clone(&ledger));
         let mut call = Box::pin(call);
         let polled = poll_caught(&self.component().settings.name, call.as_mut(), cx);
         let polled = polled.map(|ended| ended.unwrap_or_else(|fault| Err((fault, (0, 0)))));
@@ -195,30 +195,30 @@ impl Pool {
             Poll::Pending => {
                 ledger.entries().upcoming.clear();
                 let hold = self.hold(&ledger.went_well().2);
-                let end: Waits =
+                let end: PendingMessage =
                     Box::pin(self.wait_for(call, ledger, last, (hold, instance, tick)));
                 waits = Some(end);
             }
         }
-        Some(Attempt::Progressed(Progressed { handled, waits }))
+        Some(Attempt::Progressed(BatchProgress { handled, waits }))
     }
 
     async fn make(
         self: Arc<Self>,
-        mut taken: Box<Taken>,
-        encoded: Encoded,
+        mut pooled: Box<PooledInstance>,
+        encoded: EncodedBatch,
         ledger: Arc<Ledger>,
     ) -> Result<(), Failed> {
-        match taken.instance.handle_all(&encoded, Arc::clone(&ledger)).await {
+        match pooled.instance.handle_all(&encoded, Arc::clone(&ledger)).await {
             Ok(()) => {
                 let (messages, has_blameless, _) = ledger.went_well();
-                self.give_back_after(messages, has_blameless, taken);
+                self.give_back_after(messages, has_blameless, pooled);
                 Ok(())
             }
             Err(fault) => {
                 let (messages, has_blameless, _) = ledger.went_well();
                 self.succeeded(messages, has_blameless);
-                Err((fault, taken.instance.used()))
+                Err((fault, pooled.instance.used()))
             }
         }
     }
@@ -229,12 +229,12 @@ impl Pool {
         mut call: Pin<Box<impl Future<Output = Result<(), Failed>>>>,
         ledger: Arc<Ledger>,
         since: Option<Instant>,
-        (_hold, instance, begun): (Hold, u64, Tick),
-    ) -> Handled {
+        (_hold, instance, begun): (InstanceHold, u64, Tick),
+    ) -> HandledMessage {
         let limit = Duration::from_millis(self.component().limits().call_timeout_ms);
         let name = &self.component().settings.name;
         let caught = pin!(poll_fn(|cx| poll_caught(name, call.as_mut(), cx)));
-        match self.component().engine.turns.slowly(limit, begun, caught).await {
+        match self.component().engine.scheduler.run_in_turns(limit, begun, caught).await {
             // It has ended, so it has reported.
             Some(Ok(Ok(()))) => self.reported(&ledger, since).0.pop().unwrap_or_else(unreported),
             Some(Ok(Err(failed))) => self.failed(failed, &ledger, since),
@@ -246,12 +246,17 @@ impl Pool {
                 };
                 self.faulted(&fault, &ledger.went_well().2);
                 let took = since.map_or(Duration::ZERO, |since| since.elapsed());
-                Handled { result: Err(fault), took, fuel: 0 }
+                HandledMessage { result: Err(fault), took, fuel: 0 }
             }
         }
     }
 
-    fn failed(&self, (fault, used): Failed, ledger: &Ledger, since: Option<Instant>) -> Handled {
+    fn failed(
+        &self,
+        (fault, used): Failed,
+        ledger: &Ledger,
+        since: Option<Instant>,
+    ) -> HandledMessage {
         self.faulted(&fault, &ledger.went_well().2);
         let (fuel, memory_bytes) = used;
         let mut took = Duration::ZERO;
@@ -259,11 +264,15 @@ impl Pool {
             took = since.elapsed();
             self.meters.called(took, fuel, memory_bytes);
         }
-        Handled { result: Err(fault), took, fuel }
+        HandledMessage { result: Err(fault), took, fuel }
     }
 
     /// What was reported since the last time, and when the last of it was.
-    fn reported(&self, ledger: &Ledger, since: Option<Instant>) -> (Vec<Handled>, Option<Instant>) {
+    fn reported(
+        &self,
+        ledger: &Ledger,
+        since: Option<Instant>,
+    ) -> (Vec<HandledMessage>, Option<Instant>) {
         let reported = std::mem::take(&mut ledger.entries().reported);
         let mut last = since;
         let handled = reported.into_iter().map(|reported| {
@@ -278,16 +287,16 @@ impl Pool {
             if completion.is_error() {
                 self.answered_error();
             }
-            Handled { result: Ok(completion), took, fuel }
+            HandledMessage { result: Ok(completion), took, fuel }
         });
         (handled.collect(), last)
     }
 }
 
-fn unreported() -> Handled {
+fn unreported() -> HandledMessage {
     let message = "`batch.handle-in` returned before it reported a message through `batched`";
     let result = Err(Fault::bad_return(message.to_owned()));
-    Handled { result, took: Duration::ZERO, fuel: 0 }
+    HandledMessage { result, took: Duration::ZERO, fuel: 0 }
 }
 
 impl BatchMessage<'_> {
@@ -311,7 +320,11 @@ impl Instance {
         }
     }
 
-    async fn handle_all(&mut self, encoded: &Encoded, ledger: Arc<Ledger>) -> Result<(), Fault> {
+    async fn handle_all(
+        &mut self,
+        encoded: &EncodedBatch,
+        ledger: Arc<Ledger>,
+    ) -> Result<(), Fault> {
         let Some(guest) = &self.batch else {
             return Err(Fault::bad_return("the plugin does not export `batch`".to_owned()));
         };
@@ -321,7 +334,7 @@ impl Instance {
         state.batch = Some(ledger);
         state.fuel = fuel;
         state.slice.begin(fuel);
-        self.store.set_epoch_deadline(EPOCHS_AT_ONCE);
+        self.store.set_epoch_deadline(EPOCHS_PER_SLICE);
         let messages = batch::Messages { data: &encoded.data, rows: encoded.rows.as_flattened() };
         let returned = match self.store.set_fuel(fuel) {
             Ok(()) => guest.call_handle_in(&mut self.store, messages).await,
@@ -365,7 +378,7 @@ fn report(
         outcome.effects.iter().any(|effect| matches!(effect, Effect::Channel(ChannelEffect::Stop)));
     let left = store.get_fuel()?;
     let state = store.data_mut();
-    state.tell_prints(Some(current.caller.message()));
+    state.log_prints(Some(current.caller.message()));
     state.call_ended();
     let Some(ledger) = &state.batch else { return Err(not_in_a_batch()) };
     let mut entries = ledger.entries();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use millrace_telemetry::LeakyBucket;
 
 use super::limits::OnFaults;
-use super::party::Party;
+use super::owner::CallOwner;
 
 /// Weighs faults against good calls.
 #[derive(Debug)]
@@ -28,11 +28,11 @@ pub(super) struct Breaker {
     /// since `began`; 0 is never. Noted only while there are faults.
     served_well: AtomicU64,
     began: Instant,
-    books: Mutex<Books>,
+    state: Mutex<FaultState>,
 }
 
 #[derive(Debug, Default)]
-struct Books {
+struct FaultState {
     hold: Option<Hold>,
     /// Where faults come from; at most [`MAX_SOURCES`].
     sources: Vec<(u64, LeakyBucket)>,
@@ -82,22 +82,22 @@ impl Breaker {
             holds: AtomicBool::new(false),
             served_well: AtomicU64::new(0),
             began: Instant::now(),
-            books: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
     /// Whether a call may be made; if not, when it is worth trying again.
-    pub(super) fn admit(&self, party: &Party) -> Result<(), Duration> {
+    pub(super) fn admit(&self, owner: &CallOwner) -> Result<(), Duration> {
         if !self.is_holding() {
             return Ok(());
         }
-        self.admit_at(party, Instant::now())
+        self.admit_at(owner, Instant::now())
     }
 
-    fn admit_at(&self, party: &Party, now: Instant) -> Result<(), Duration> {
-        let mut books = self.books();
-        let is_blameless = !party.has_faulted && !books.has_faulted(party.source, now);
-        let Some(hold) = &mut books.hold else { return Ok(()) };
+    fn admit_at(&self, owner: &CallOwner, now: Instant) -> Result<(), Duration> {
+        let mut state = self.state();
+        let is_blameless = !owner.has_faulted && !state.has_faulted(owner.source, now);
+        let Some(hold) = &mut state.hold else { return Ok(()) };
         if self.policy == OnFaults::Closed {
             return Err(MAX_BACKOFF);
         }
@@ -129,10 +129,10 @@ impl Breaker {
 
     fn succeeded_at(&self, messages: u64, has_blameless: bool, now: Instant) {
         if self.is_holding() {
-            let mut books = self.books();
+            let mut state = self.state();
             self.score.store(0, Ordering::Relaxed);
             self.holds.store(false, Ordering::Relaxed);
-            *books = Books::default();
+            *state = FaultState::default();
             return;
         }
         if has_blameless {
@@ -144,44 +144,44 @@ impl Breaker {
     }
 
     /// A call of a party came to nothing; true when this holds the plugin back.
-    pub(super) fn faulted(&self, party: &Party) -> bool {
-        self.faulted_at(party, Instant::now())
+    pub(super) fn faulted(&self, owner: &CallOwner) -> bool {
+        self.faulted_at(owner, Instant::now())
     }
 
-    fn faulted_at(&self, party: &Party, now: Instant) -> bool {
-        let mut books = self.books();
+    fn faulted_at(&self, owner: &CallOwner, now: Instant) -> bool {
+        let mut state = self.state();
         let add = |score: u32| Some((score + FAULT).min(MAX_SCORE));
         let before = self.score.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         let before = before.unwrap_or(MAX_SCORE);
         if before == 0 {
-            books.since = Some(now);
+            state.since = Some(now);
         }
-        books.add(party.source, now);
+        state.add(owner.source, now);
         if before + FAULT < MAX_SCORE || self.policy == OnFaults::Open {
             return false;
         }
-        let backoff = match books.hold {
-            None if !books.is_plugins_doing(self.is_serving(now), now) => return false,
+        let backoff = match state.hold {
+            None if !state.is_plugins_doing(self.is_serving(now), now) => return false,
             None => FIRST_BACKOFF,
             Some(Hold { trying: true, backoff, .. }) => (backoff * 2).min(MAX_BACKOFF),
             // It was under way when the breaker tripped, and says nothing new.
             Some(Hold { trying: false, .. }) => return false,
         };
-        books.hold = Some(Hold { until: now + backoff, backoff, trying: false });
+        state.hold = Some(Hold { until: now + backoff, backoff, trying: false });
         self.holds.store(true, Ordering::Relaxed);
         true
     }
 
     /// Of how many sources faults came lately, and until when the plugin is held back.
     pub(super) fn held(&self) -> (usize, String) {
-        let books = self.books();
-        let until = match (self.policy, books.hold) {
+        let state = self.state();
+        let until = match (self.policy, state.hold) {
             (OnFaults::Reload, Some(hold)) => {
                 format!("for {} ms, then one call is tried", hold.backoff.as_millis())
             }
             _ => "until another version is swapped in, or a restart".to_owned(),
         };
-        (books.sources.len(), until)
+        (state.sources.len(), until)
     }
 
     /// Whether somebody is served well who has made no fault.
@@ -194,12 +194,12 @@ impl Breaker {
         millis(now.saturating_duration_since(self.began)).max(1)
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, FaultState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
+impl FaultState {
     fn add(&mut self, source: u64, now: Instant) {
         self.sources.retain(|(_, faults)| faults.since(now) < FORGIVEN);
         let known = self.sources.iter_mut().find(|(known, _)| *known == source);
@@ -240,8 +240,8 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const CULPRIT: Party = Party { number: 1, source: 1, has_faulted: true };
-    const OTHER: Party = Party { number: 2, source: 2, has_faulted: false };
+    const CULPRIT: CallOwner = CallOwner { number: 1, source: 1, has_faulted: true };
+    const OTHER: CallOwner = CallOwner { number: 2, source: 2, has_faulted: false };
 
     /// Of one client that is alone.
     fn tripped(policy: OnFaults, now: Instant) -> Breaker {
@@ -287,9 +287,9 @@ mod tests {
         let now = Instant::now();
         let breaker = tripped(OnFaults::Reload, now);
         let due = now + 100 * TIME_TO_SERVE + FIRST_BACKOFF;
-        let again = Party { number: 3, has_faulted: false, ..CULPRIT };
-        for party in [CULPRIT, again] {
-            assert_eq!(breaker.admit_at(&party, due), Err(FOR_THE_BLAMELESS), "{party:?}");
+        let again = CallOwner { number: 3, has_faulted: false, ..CULPRIT };
+        for owner in [CULPRIT, again] {
+            assert_eq!(breaker.admit_at(&owner, due), Err(FOR_THE_BLAMELESS), "{owner:?}");
         }
         assert_eq!(breaker.admit_at(&CULPRIT, due + FOR_THE_BLAMELESS), Ok(()));
     }
@@ -313,10 +313,10 @@ mod tests {
         for (sources, trips) in [(1, false), (4, false), (5, true), (1_000, true)] {
             let (breaker, now) = (Breaker::new(OnFaults::Reload), Instant::now());
             let tripped = (0..10_000_u64).any(|fault| {
-                let party = Party { source: fault % sources, ..CULPRIT };
+                let owner = CallOwner { source: fault % sources, ..CULPRIT };
                 let at = now + Duration::from_micros(100) * fault as u32;
                 breaker.succeeded_at(1, true, at);
-                breaker.faulted_at(&party, at)
+                breaker.faulted_at(&owner, at)
             });
             assert_eq!(tripped, trips, "{sources} sources");
         }

@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use super::bindings::exports::millrace::plugin::channel;
 use super::bindings::millrace::plugin::types;
 use super::convert::{assigns_back, checked_topic, json, name};
-use super::withheld::{Withheld, in_its_place, withheld};
+use super::withheld::{Withheld, replacement, withheld};
 use super::{Fault, PluginLimits};
 use crate::Settings;
 
@@ -156,7 +156,7 @@ impl Budget {
             match withheld(&effect, settings) {
                 None => checked.push(effect),
                 Some(why) => {
-                    checked.extend(in_its_place(effect, &why));
+                    checked.extend(replacement(effect, &why));
                     self.withheld.push(why);
                 }
             }

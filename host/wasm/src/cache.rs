@@ -56,7 +56,7 @@ impl Cache {
     /// Opens the folder. `None`, and a line in the log, when there is none that is private to
     /// this user.
     pub(super) fn open(config: &CacheConfig, fingerprint: u64) -> Option<Self> {
-        let Some(path) = config.dir.clone().or_else(of_this_user) else {
+        let Some(path) = config.dir.clone().or_else(user_folder) else {
             warn!(
                 "compiled code will not be kept, as there is no folder for it; set cache.dir, \
                  XDG_CACHE_HOME or HOME"
@@ -98,7 +98,7 @@ impl Cache {
     /// Keeps the compiled form of `wasm`; whether it could. A failure costs only time later.
     pub(super) fn put(&self, wasm: &[u8], code: &[u8]) -> bool {
         let name = self.name(wasm);
-        let written = self.write(&name, code).and_then(|()| self.give_way(&name));
+        let written = self.write(&name, code).and_then(|()| self.evict(&name));
         if let Err(error) = &written {
             warn!(folder = %self.path.display(), %error, "compiled code was not kept; {SET_DIR}");
         }
@@ -156,7 +156,7 @@ impl Cache {
     }
 
     /// Removes what was used least lately, until all fits; but not what was just written.
-    fn give_way(&self, newest: &str) -> io::Result<()> {
+    fn evict(&self, newest: &str) -> io::Result<()> {
         let (mut files, mut bytes) = (Vec::new(), 0);
         for entry in Dir::read_from(&self.folder)? {
             let entry = entry?;
@@ -191,7 +191,7 @@ impl Cache {
 }
 
 /// `$XDG_CACHE_HOME/millrace` or `~/.cache/millrace`.
-fn of_this_user() -> Option<PathBuf> {
+fn user_folder() -> Option<PathBuf> {
     in_cache(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))
 }
 

@@ -52,7 +52,7 @@ impl GuestDispatcher {
     /// Starts one, which asks it what it wants to know.
     pub fn new(component: &Component) -> Result<Self, Broken> {
         let name = format!("{} {}", component.settings.name, component.version());
-        let instance = at_once(&name, Instance::endless(component))?.map_err(failed)?;
+        let instance = poll_once(&name, Instance::uninterrupted(component))?.map_err(failed)?;
         let (nothing, asks) = (Wants::default(), Vec::new());
         let mut dispatcher = Self { name, instance, wants: nothing, asks, waiting: 0 };
         let init = dispatcher.call(0, 0, async |guest, store| guest.call_init(store).await)?;
@@ -78,7 +78,7 @@ impl GuestDispatcher {
                 "it does not export `dispatcher`; name a plugin that does".to_owned(),
             ));
         };
-        let result = at_once(&self.name, call(guest, &mut self.instance.store))?;
+        let result = poll_once(&self.name, call(guest, &mut self.instance.store))?;
         self.instance.ended(result).map_err(failed)
     }
 }
@@ -161,7 +161,7 @@ impl Dispatcher for GuestDispatcher {
         // What it writes out is what waits.
         let fuel = self.instance.limits.dispatcher_fuel_for(self.waiting, 0, self.waiting);
         self.instance.refuel_with(fuel).ok()?;
-        let state = at_once(&self.name, guest.call_snapshot(&mut self.instance.store)).ok()?;
+        let state = poll_once(&self.name, guest.call_snapshot(&mut self.instance.store)).ok()?;
         self.instance.ended(state).ok()
     }
 
@@ -169,13 +169,13 @@ impl Dispatcher for GuestDispatcher {
         let Some(guest) = self.instance.dispatcher_state.clone() else { return Ok(()) };
         let fuel = self.instance.limits.dispatcher_fuel_for(0, state.len(), self.waiting);
         self.instance.refuel_with(fuel).map_err(failed)?;
-        let restored = at_once(&self.name, guest.call_restore(&mut self.instance.store, state))?;
+        let restored = poll_once(&self.name, guest.call_restore(&mut self.instance.store, state))?;
         self.instance.ended(restored).map_err(failed)
     }
 }
 
 /// What a call may take, whatever its fuel: its pipeline stands still meanwhile.
-pub(super) const LONGEST_CALL: Duration = Duration::from_millis(100);
+pub(super) const MAX_CALL_TIME: Duration = Duration::from_millis(100);
 
 fn wants(columns: interface::Columns) -> Wants {
     let wanted = |column| columns.contains(column);
@@ -191,7 +191,7 @@ fn wants(columns: interface::Columns) -> Wants {
 }
 
 /// What a call gives that does not wait.
-fn at_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, Broken> {
+fn poll_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, Broken> {
     match poll_caught(name, pin!(call), &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value.map_err(failed),
         Poll::Pending => Err(Broken::Failed("it waited, which a dispatcher may not".to_owned())),

@@ -10,7 +10,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Wasm
 use super::cache::{Cache, CacheConfig};
 use super::host::{self, State};
 use super::limits::MAX_TABLE_ELEMENTS;
-use super::{PluginLimits, Turns};
+use super::{CpuScheduler, PluginLimits};
 
 /// Compiles and links components. Cloning shares it.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
     pub(super) linker: Arc<Linker<State>>,
     pub(super) cache: Option<Arc<Cache>>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) scheduler: Arc<CpuScheduler>,
 }
 
 /// Why there is no engine: this machine cannot run Wasm as it is configured.
@@ -74,9 +74,9 @@ impl Engine {
         host::add_to_linker(&mut linker).map_err(EngineError)?;
         let cache =
             cache.and_then(|cache| Cache::open(cache, fingerprint(&wasmtime))).map(Arc::new);
-        let turns = Arc::new(Turns::new());
-        start_epochs(&wasmtime, &turns).map_err(EngineError)?;
-        Ok(Self { wasmtime, linker: Arc::new(linker), cache, turns })
+        let scheduler = Arc::new(CpuScheduler::new());
+        start_epochs(&wasmtime, &scheduler).map_err(EngineError)?;
+        Ok(Self { wasmtime, linker: Arc::new(linker), cache, scheduler })
     }
 
     /// Address space for each memory, which its code relies on.
@@ -87,7 +87,7 @@ impl Engine {
 
 /// An engine for nothing but compiling: whose code fits one with this reservation, and which
 /// reserves none itself.
-pub(super) fn that_compiles(reservation: u64) -> wasmtime::Result<wasmtime::Engine> {
+pub(super) fn compiling_engine(reservation: u64) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = config(PluginLimits::default().max_stack_bytes);
     config.memory_reservation(reservation);
     wasmtime::Engine::new(&config)
@@ -99,13 +99,13 @@ pub(super) fn that_compiles(reservation: u64) -> wasmtime::Result<wasmtime::Engi
 pub(super) const EPOCH: Duration = Duration::from_millis(10);
 
 /// Begins epochs one after the other, for as long as there is the engine.
-fn start_epochs(engine: &wasmtime::Engine, turns: &Arc<Turns>) -> wasmtime::Result<()> {
-    let (engine, turns) = (engine.weak(), Arc::downgrade(turns));
+fn start_epochs(engine: &wasmtime::Engine, scheduler: &Arc<CpuScheduler>) -> wasmtime::Result<()> {
+    let (engine, scheduler) = (engine.weak(), Arc::downgrade(scheduler));
     let run = move || {
-        while let (Some(engine), Some(turns)) = (engine.upgrade(), turns.upgrade()) {
+        while let (Some(engine), Some(scheduler)) = (engine.upgrade(), scheduler.upgrade()) {
             engine.increment_epoch();
-            turns.begin_tick();
-            drop((engine, turns));
+            scheduler.begin_tick();
+            drop((engine, scheduler));
             std::thread::sleep(EPOCH);
         }
     };

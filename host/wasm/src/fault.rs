@@ -202,7 +202,7 @@ impl Fault {
     }
 
     /// The same of a dispatcher, which has fuel of its own.
-    pub(super) fn of_dispatcher(self) -> Self {
+    pub(super) fn for_dispatcher(self) -> Self {
         Self { message: "the call used up its fuel (limits.dispatcher_fuel)".to_owned(), ..self }
     }
 
@@ -227,7 +227,7 @@ impl Fault {
             ),
             (Some(Trap::Interrupt), _) => (FaultKind::Deadline, interrupted()),
             (_, Some(refused)) => (FaultKind::OutOfMemory, format!("the plugin {refused}")),
-            (trap, None) => (FaultKind::Trap, said(output, trap, error)),
+            (trap, None) => (FaultKind::Trap, trap_message(output, trap, error)),
         };
         let backtrace = error.downcast_ref::<WasmBacktrace>().map_or_else(String::new, functions);
         Self { kind, message, backtrace }
@@ -236,7 +236,7 @@ impl Fault {
 
 /// Only dispatchers are: others go on after they have let others go first.
 fn interrupted() -> String {
-    let limit = super::dispatch::LONGEST_CALL.as_millis();
+    let limit = super::dispatch::MAX_CALL_TIME.as_millis();
     format!("the call computed for more than {limit} ms, while its pipeline stood still")
 }
 
@@ -260,7 +260,7 @@ fn functions(backtrace: &WasmBacktrace) -> String {
 }
 
 /// What the plugin said before it trapped, or else what wasmtime says.
-fn said(output: &str, trap: Option<&Trap>, error: &wasmtime::Error) -> String {
+fn trap_message(output: &str, trap: Option<&Trap>, error: &wasmtime::Error) -> String {
     // Advice of Rust's panic handler that means nothing here.
     let advice = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
     let output = output.trim().trim_end_matches(advice).trim_end();

@@ -10,7 +10,7 @@ use std::task::Poll;
 use wasmtime::{StoreContextMut, Trap};
 
 use super::host::State;
-use super::instance::{EPOCHS_AT_ONCE, SLICE_FUEL};
+use super::instance::{EPOCHS_PER_SLICE, SLICE_FUEL};
 
 /// Any import: the way out of the sandbox and back, and a look at a clock or a table.
 pub(super) const CALL: u64 = 200;
@@ -48,7 +48,7 @@ pub(super) struct Slice {
     /// Fuel that was left when it was last set.
     set: u64,
     /// It runs to its end, as nobody else can go first.
-    pub(super) is_endless: bool,
+    pub(super) is_uninterrupted: bool,
 }
 
 impl Slice {
@@ -69,7 +69,7 @@ impl Slice {
         if is_over {
             self.began = after;
         }
-        is_over && !self.is_endless
+        is_over && !self.is_uninterrupted
     }
 }
 
@@ -95,8 +95,8 @@ pub(super) fn waited(store: &mut StoreContextMut<'_, State>) -> wasmtime::Result
     let left = store.get_fuel()?;
     let slice = &mut store.data_mut().slice;
     slice.begin(left);
-    if !slice.is_endless {
-        store.set_epoch_deadline(EPOCHS_AT_ONCE);
+    if !slice.is_uninterrupted {
+        store.set_epoch_deadline(EPOCHS_PER_SLICE);
     }
     Ok(())
 }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn one_that_runs_to_its_end_has_no_slices() {
         let mut slice = slice();
-        slice.is_endless = true;
+        slice.is_uninterrupted = true;
         assert!(!slice.pay(FUEL, 0));
     }
 }

@@ -16,10 +16,10 @@ use super::bindings::millrace::plugin::{http, log, types};
 use super::budget::Budget;
 use super::fuel::Slice;
 use super::imports;
+use super::instance_limit::InstanceLimit;
 use super::ledger::Ledger;
 use super::limits::{MemoryLimiter, PluginLimits};
 use super::output::{OutputTail, Written};
-use super::room::Room;
 use super::uptime::Uptime;
 use super::withheld::{self, About};
 use crate::Settings;
@@ -69,7 +69,7 @@ impl State {
     pub(super) fn new(
         settings: Arc<Settings>,
         limits: &PluginLimits,
-        room: Option<Arc<Room>>,
+        instance_limit: Option<Arc<InstanceLimit>>,
     ) -> Self {
         let output = OutputTail::default();
         let mut wasi = WasiCtxBuilder::new();
@@ -79,7 +79,7 @@ impl State {
             wasi,
             table: ResourceTable::new(),
             output,
-            limiter: MemoryLimiter::new(limits.max_memory_bytes, room),
+            limiter: MemoryLimiter::new(limits.max_memory_bytes, instance_limit),
             measured: CallMeasurements::new(Arc::clone(&settings.meters), limits.max_metrics),
             settings,
             current: None,
@@ -98,14 +98,14 @@ impl State {
 
     /// Tells the log what the plugin has printed since the last time, in a call for this
     /// message if it is for one.
-    pub(super) fn tell_prints(&mut self, id: Option<MessageId>) {
+    pub(super) fn log_prints(&mut self, id: Option<MessageId>) {
         if let Some(written) = self.output.take() {
             self.tell(&written, id);
         }
     }
 
     /// The same, for the message of the call that runs.
-    pub(super) fn tell_own_prints(&mut self) {
+    pub(super) fn log_own_prints(&mut self) {
         if let Some(written) = self.output.take() {
             let current = self.current.take();
             self.tell(&written, current.as_ref().map(|current| current.caller.message()));
@@ -145,7 +145,7 @@ impl State {
 impl Drop for State {
     /// Its call was cut off, and what it has printed may say why.
     fn drop(&mut self) {
-        self.tell_own_prints();
+        self.log_own_prints();
     }
 }
 
@@ -220,7 +220,7 @@ impl State {
     pub(super) fn flushed(
         &mut self,
         effects: Vec<types::Effect>,
-    ) -> wasmtime::Result<(Flushed, usize)> {
+    ) -> wasmtime::Result<(FlushedEffects, usize)> {
         let Some(current) = &mut self.current else {
             return Err(wasmtime::format_err!("`flush` needs a call of a channel or a task"));
         };
@@ -234,7 +234,7 @@ impl State {
         }
         let bytes = current.budget.spent_bytes() - before;
         let (progress, caller) = (Arc::clone(&current.progress), current.caller.clone());
-        Ok((Flushed { progress, caller, effects }, bytes))
+        Ok((FlushedEffects { progress, caller, effects }, bytes))
     }
 
     /// Sends a request, and waits for the whole response.
@@ -271,13 +271,13 @@ impl State {
 }
 
 /// Effects that happen while their call goes on.
-pub(super) struct Flushed {
+pub(super) struct FlushedEffects {
     progress: Arc<dyn Progress>,
     caller: Caller,
     effects: Vec<Effect>,
 }
 
-impl Flushed {
+impl FlushedEffects {
     /// Has them applied.
     pub(super) async fn apply(self) {
         self.progress.flush(self.caller, self.effects).await;

@@ -8,10 +8,10 @@ use super::bindings::exports::millrace::plugin::{
     batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
     tasks, worker,
 };
-use super::dispatch::LONGEST_CALL;
+use super::dispatch::MAX_CALL_TIME;
 use super::engine::EPOCH;
 use super::host::State;
-use super::room::Room;
+use super::instance_limit::InstanceLimit;
 use super::{Component, Fault, FaultKind, PluginLimits};
 use crate::Need;
 
@@ -39,15 +39,15 @@ pub const SLICE_FUEL: u64 = 100_000;
 
 /// Epochs after which a call lets others run, whatever its fuel: the first is the one
 /// it began in, so at least one whole.
-pub(super) const EPOCHS_AT_ONCE: u64 = 2;
+pub(super) const EPOCHS_PER_SLICE: u64 = 2;
 /// Epochs after which a call traps that never lets others run.
 #[expect(clippy::cast_possible_truncation, reason = "some ten")]
-const EPOCHS_ENDLESS: u64 = (LONGEST_CALL.as_millis() / EPOCH.as_millis()) as u64 + 1;
+const EPOCHS_UNINTERRUPTED: u64 = (MAX_CALL_TIME.as_millis() / EPOCH.as_millis()) as u64 + 1;
 
 /// An instance whose memory has grown by more than this since it was made is not used
 /// again, as memory never shrinks. What it was made with a new one would have, too: those
 /// of interpreters begin with tens of megabytes.
-const KEPT_GROWTH_BYTES: usize = 8 * 1024 * 1024;
+const MAX_REUSED_GROWTH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Resource handles of WASI in one instance.
 const MAX_HANDLES: usize = 256;
@@ -57,40 +57,40 @@ impl Instance {
     /// room of its pool, if it is of one.
     pub(super) async fn new(
         component: &Component,
-        room: Option<&Arc<Room>>,
+        instance_limit: Option<&Arc<InstanceLimit>>,
     ) -> Result<Self, Fault> {
-        Self::made(component, room, Some(SLICE_FUEL)).await
+        Self::instantiate(component, instance_limit, Some(SLICE_FUEL)).await
     }
 
     /// The same for one whose calls run to their end at once: they never wait for their
     /// turn, and one that takes too long traps.
-    pub(super) async fn endless(component: &Component) -> Result<Self, Fault> {
-        Self::made(component, None, None).await
+    pub(super) async fn uninterrupted(component: &Component) -> Result<Self, Fault> {
+        Self::instantiate(component, None, None).await
     }
 
-    async fn made(
+    async fn instantiate(
         component: &Component,
-        room: Option<&Arc<Room>>,
+        instance_limit: Option<&Arc<InstanceLimit>>,
         slice: Option<u64>,
     ) -> Result<Self, Fault> {
         let limits = component.limits;
-        let state = State::new(component.settings.clone(), &limits, room.map(Arc::clone));
+        let state = State::new(component.settings.clone(), &limits, instance_limit.map(Arc::clone));
         let mut store = Store::new(&component.engine.wasmtime, state);
         store.limiter_async(|state| &mut state.limiter);
         let largest_request = component.settings.egress.max_request_bytes();
         store.set_hostcall_fuel(hostcall_fuel(&limits, largest_request));
         store.set_max_component_handles(MAX_HANDLES);
         let started = async {
-            store.data_mut().slice.is_endless = slice.is_none();
+            store.data_mut().slice.is_uninterrupted = slice.is_none();
             store.fuel_async_yield_interval(slice)?;
             store.set_fuel(limits.fuel)?;
             // Where no fuel is used: it is the time that ends a slice, or the call.
             if slice.is_some() {
-                store.epoch_deadline_async_yield_and_update(EPOCHS_AT_ONCE);
-                store.set_epoch_deadline(EPOCHS_AT_ONCE);
+                store.epoch_deadline_async_yield_and_update(EPOCHS_PER_SLICE);
+                store.set_epoch_deadline(EPOCHS_PER_SLICE);
             } else {
                 store.epoch_deadline_trap();
-                store.set_epoch_deadline(EPOCHS_ENDLESS);
+                store.set_epoch_deadline(EPOCHS_UNINTERRUPTED);
             }
             let instance = component.pre.instantiate_async(&mut store).await?;
             Exported::load(component, &mut store, &instance)
@@ -99,7 +99,7 @@ impl Instance {
             Ok(exported) => {
                 let state = store.data_mut();
                 state.limiter.begun();
-                state.tell_prints(None);
+                state.log_prints(None);
                 Ok(exported.of(store, limits))
             }
             Err(error) => {
@@ -169,8 +169,12 @@ impl Instance {
         let state = self.store.data_mut();
         state.fuel = fuel;
         state.slice.begin(fuel);
-        let is_endless = state.slice.is_endless;
-        self.store.set_epoch_deadline(if is_endless { EPOCHS_ENDLESS } else { EPOCHS_AT_ONCE });
+        let is_uninterrupted = state.slice.is_uninterrupted;
+        self.store.set_epoch_deadline(if is_uninterrupted {
+            EPOCHS_UNINTERRUPTED
+        } else {
+            EPOCHS_PER_SLICE
+        });
         self.store.set_fuel(fuel).map_err(|error| fault(&mut self.store, &error))
     }
 
@@ -178,7 +182,7 @@ impl Instance {
     pub(super) fn ended<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, Fault> {
         let state = self.store.data_mut();
         if result.is_ok() {
-            state.tell_own_prints();
+            state.log_own_prints();
         }
         state.call_ended();
         result.map_err(|error| fault(&mut self.store, &error))
@@ -193,7 +197,7 @@ impl Instance {
     /// Whether it may serve another call after one that went well.
     pub(super) fn is_reusable(&self) -> bool {
         let grown = self.store.data().limiter.grown_bytes();
-        grown <= KEPT_GROWTH_BYTES && !self.limits.fresh_instances
+        grown <= MAX_REUSED_GROWTH_BYTES && !self.limits.fresh_instances
     }
 
     /// What of its memory counts in its room.
@@ -289,7 +293,7 @@ fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
     );
     let refused = state.limiter.refused().filter(|_| unreachable);
     let fault = Fault::of_call(error, &output.text, refused);
-    let is_dispatchers = fault.kind == FaultKind::OutOfFuel && state.slice.is_endless;
+    let is_dispatchers = fault.kind == FaultKind::OutOfFuel && state.slice.is_uninterrupted;
     if fault.kind != FaultKind::Trap {
         // It says nothing of what the plugin has printed.
         let state = store.data_mut();
@@ -297,5 +301,5 @@ fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
         state.tell(&output, current.as_ref().map(|current| current.caller.message()));
         state.current = current;
     }
-    if is_dispatchers { fault.of_dispatcher() } else { fault }
+    if is_dispatchers { fault.for_dispatcher() } else { fault }
 }

@@ -8,7 +8,7 @@ use millrace_session::channel::Outcome;
 
 use super::host::Current;
 use super::instance::SLICE_FUEL;
-use super::party::Party;
+use super::owner::CallOwner;
 
 /// Fuel that a thread may use up for plugins before it looks for what else is ready:
 /// some 200 microseconds.
@@ -25,7 +25,7 @@ pub(super) struct Entries {
     /// How many there were in all.
     pub(super) messages: u64,
     /// Whose message is being handled.
-    party: Party,
+    owner: CallOwner,
     /// Whether one that was reported was of a connection that has made no fault.
     has_blameless: bool,
     /// Fuel of all of them.
@@ -58,7 +58,7 @@ impl Entries {
     /// A message was handled, and has used so much.
     pub(super) fn use_up(&mut self, fuel: u64) {
         self.is_in_hand = false;
-        self.has_blameless |= !self.party.has_faulted;
+        self.has_blameless |= !self.owner.has_faulted;
         self.fuel = self.fuel.saturating_add(fuel);
         self.used = self.used.saturating_add(fuel);
     }
@@ -86,8 +86,8 @@ impl Entries {
         self.is_in_hand = true;
         let Current { caller, progress, .. } = &next.current;
         // Mostly it is the same connection's.
-        if self.party.number != caller.context.connection {
-            self.party = Party::connection(caller, &**progress);
+        if self.owner.number != caller.context.connection {
+            self.owner = CallOwner::connection(caller, &**progress);
         }
         Some(next)
     }
@@ -101,9 +101,9 @@ impl Ledger {
 
     /// How many messages went well, whether one was of a connection that has made no
     /// fault, and whose is the one after them.
-    pub(super) fn went_well(&self) -> (u64, bool, Party) {
+    pub(super) fn went_well(&self) -> (u64, bool, CallOwner) {
         let entries = self.entries();
-        (entries.messages, entries.has_blameless, entries.party)
+        (entries.messages, entries.has_blameless, entries.owner)
     }
 
     pub(super) fn entries(&self) -> MutexGuard<'_, Entries> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use wasmtime::{ResourceLimiterAsync, Result};
 
-use super::room::Room;
+use super::instance_limit::InstanceLimit;
 
 /// `[limits]`: the bounds of one plugin and of each of its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -143,7 +143,7 @@ pub(super) struct MemoryLimiter {
     refused: Option<TooMuch>,
     /// Where memory is counted together with that of others, unless the instance is of
     /// no pool.
-    room: Option<Arc<Room>>,
+    instance_limit: Option<Arc<InstanceLimit>>,
     /// What it has of that.
     charged_bytes: usize,
     /// What it began with, once it has been made: what it wants from then on it uses.
@@ -175,11 +175,11 @@ const MOSTLY_UNTOUCHED_BYTES: usize = 2 * 1024 * 1024;
 const TOUCHED_PART: usize = 16;
 
 impl MemoryLimiter {
-    pub(super) fn new(max_bytes: usize, room: Option<Arc<Room>>) -> Self {
+    pub(super) fn new(max_bytes: usize, instance_limit: Option<Arc<InstanceLimit>>) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let (used_bytes, charged_bytes, refused, began_bytes) = Default::default();
-        Self { number, max_bytes, used_bytes, refused, room, charged_bytes, began_bytes }
+        Self { number, max_bytes, used_bytes, refused, instance_limit, charged_bytes, began_bytes }
     }
 
     /// The number of its instance.
@@ -228,19 +228,19 @@ impl MemoryLimiter {
     }
 
     async fn charge(&mut self, bytes: usize) -> bool {
-        let Some(room) = &self.room else { return true };
+        let Some(instance_limit) = &self.instance_limit else { return true };
         let untouched =
             if self.began_bytes.is_some() { 0 } else { bytes.min(MOSTLY_UNTOUCHED_BYTES) };
         let counted = bytes - untouched + untouched / TOUCHED_PART;
         let charged = self.charged_bytes.saturating_add(counted);
-        if let Err(allowed) = room.memory.fits(charged) {
+        if let Err(allowed) = instance_limit.memory.fits(charged) {
             let key = "max_total_memory_bytes";
             self.refused = Some(TooMuch { wanted: charged, allowed, key });
             return false;
         }
-        if !room.memory.take(counted, charged) {
-            let make_room = || room.end_idle();
-            room.memory.wait(counted, charged, self.number, make_room).await;
+        if !instance_limit.memory.take(counted, charged) {
+            let make_room = || instance_limit.end_idle();
+            instance_limit.memory.wait(counted, charged, self.number, make_room).await;
         }
         self.charged_bytes = charged;
         true
@@ -249,8 +249,8 @@ impl MemoryLimiter {
 
 impl Drop for MemoryLimiter {
     fn drop(&mut self) {
-        if let Some(room) = &self.room {
-            room.gave_back_memory(self.charged_bytes);
+        if let Some(instance_limit) = &self.instance_limit {
+            instance_limit.release_memory(self.charged_bytes);
         }
     }
 }
@@ -309,15 +309,15 @@ mod tests {
         assert_eq!(limiter.used_bytes(), 100);
     }
 
-    fn room(max_total_memory_bytes: usize) -> Arc<Room> {
+    fn instance_limit(max_total_memory_bytes: usize) -> Arc<InstanceLimit> {
         let limits = PluginLimits { max_total_memory_bytes, ..Default::default() };
-        Room::new(&limits, &WasmMeters::new(&Metrics::none(), "p", "v"))
+        InstanceLimit::new(&limits, &WasmMeters::new(&Metrics::none(), "p", "v"))
     }
 
     #[tokio::test]
     async fn what_an_instance_begins_with_counts_in_part() {
-        let room = room(1 << 30);
-        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
+        let instance_limit = instance_limit(1 << 30);
+        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&instance_limit)));
         assert!(limiter.memory_growing(0, 3 << 20, None).await.unwrap());
         assert_eq!(limiter.charged_bytes(), (1 << 20) + (2 << 20) / 16);
         limiter.begun();
@@ -339,8 +339,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_it_can_never_have_is_refused_and_not_waited_for() {
-        let room = room(1 << 20);
-        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
+        let instance_limit = instance_limit(1 << 20);
+        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&instance_limit)));
         limiter.begun();
         assert!(!limiter.memory_growing(0, 2 << 20, None).await.unwrap());
         let refused = limiter.refused().unwrap().to_string();
@@ -352,26 +352,26 @@ mod tests {
         /// left of it.
         #[test]
         fn all_is_given_back(steps in proptest::collection::vec((0..8_usize, 0..50_000_usize), 1..60)) {
-            let room = room(100_000);
+            let instance_limit = instance_limit(100_000);
             let mut limiters: [Option<MemoryLimiter>; 8] = Default::default();
             for (at, bytes) in steps {
                 if bytes % 5 == 0 {
                     limiters[at] = None;
                     continue;
                 }
-                let new = || MemoryLimiter::new(usize::MAX, Some(Arc::clone(&room)));
+                let new = || MemoryLimiter::new(usize::MAX, Some(Arc::clone(&instance_limit)));
                 let limiter = limiters[at].get_or_insert_with(new);
                 limiter.begun();
                 let growing = limiter.memory_growing(0, bytes, None);
                 // At once, or not at all.
                 let _ = growing.now_or_never();
                 let charged: usize = limiters.iter().flatten().map(|l| l.charged_bytes()).sum();
-                prop_assert_eq!(charged, room.memory.used());
+                prop_assert_eq!(charged, instance_limit.memory.used());
                 prop_assert!(charged <= 100_000);
             }
             drop(limiters);
-            prop_assert_eq!(room.memory.used(), 0);
-            prop_assert!(!room.memory.is_wanted());
+            prop_assert_eq!(instance_limit.memory.used(), 0);
+            prop_assert!(!instance_limit.memory.is_wanted());
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) struct Memory {
     /// The same, as it is measured.
     level: Counter,
     /// What the last new instance began with.
-    fresh: AtomicUsize,
+    new_instance_bytes: AtomicUsize,
     given_back: Notify,
     /// How many instances wait for more.
     wanted: AtomicUsize,
@@ -32,9 +32,9 @@ const SMALL_BYTES: usize = 4 * 1024 * 1024;
 
 impl Memory {
     pub(super) fn new(max: usize, level: Counter) -> Self {
-        let (used, fresh, wanted) = Default::default();
+        let (used, new_instance_bytes, wanted) = Default::default();
         let (given_back, waiting) = (Notify::new(), Mutex::default());
-        Self { max, used, level, fresh, given_back, wanted, waiting }
+        Self { max, used, level, new_instance_bytes, given_back, wanted, waiting }
     }
 
     /// How much an instance of this size may find used after it has grown.
@@ -71,7 +71,7 @@ impl Memory {
         instance: u64,
         make_room: impl Fn() -> bool,
     ) {
-        let _waits = Waits::new(self, instance);
+        let _waiting = WaitingInstance::new(self, instance);
         loop {
             let mut given_back = pin!(self.given_back.notified());
             given_back.as_mut().enable();
@@ -108,14 +108,14 @@ impl Memory {
     }
 
     /// Whether a new instance would find what the last one began with.
-    pub(super) fn has_for_fresh(&self) -> bool {
+    pub(super) fn fits_new_instance(&self) -> bool {
         let used = self.used.load(Ordering::Relaxed);
-        used.saturating_add(self.fresh.load(Ordering::Relaxed)) <= self.max
+        used.saturating_add(self.new_instance_bytes.load(Ordering::Relaxed)) <= self.max
     }
 
     /// An instance begins with so much.
     pub(super) fn began_with(&self, bytes: usize) {
-        self.fresh.store(bytes, Ordering::Relaxed);
+        self.new_instance_bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<u64>> {
@@ -124,9 +124,9 @@ impl Memory {
 }
 
 /// One instance waits.
-struct Waits<'a>(&'a Memory, u64);
+struct WaitingInstance<'a>(&'a Memory, u64);
 
-impl<'a> Waits<'a> {
+impl<'a> WaitingInstance<'a> {
     fn new(memory: &'a Memory, instance: u64) -> Self {
         memory.waiting().push(instance);
         memory.wanted.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +134,7 @@ impl<'a> Waits<'a> {
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for WaitingInstance<'_> {
     fn drop(&mut self) {
         let Self(memory, instance) = self;
         memory.wanted.fetch_sub(1, Ordering::Relaxed);

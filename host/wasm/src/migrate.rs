@@ -4,9 +4,9 @@ use millrace_session::channel::{Assigns, Callback, Completion};
 
 use super::bindings::millrace::plugin::types;
 use super::component::Schemas;
+use super::fair_queue::WorkKind;
 use super::instance::Instance;
-use super::line::Kind;
-use super::party::Party;
+use super::owner::CallOwner;
 use super::{Component, Fault, FaultKind, Pool, convert};
 
 impl Component {
@@ -58,23 +58,23 @@ impl Pool {
         if self.component().reads(topic, assigns) {
             return Ok(());
         }
-        let mut watch = self.watch();
-        let stake = self.stake(Party::SERVER, Kind::Call);
-        let mut taken = self.start(&mut watch, &stake).await?;
-        let result = taken.instance.migrate(topic, assigns).await;
+        let mut timer = self.timer();
+        let claim = self.claim(CallOwner::SERVER, WorkKind::Call);
+        let mut pooled = self.start(&mut timer, &claim).await?;
+        let result = pooled.instance.migrate(topic, assigns).await;
         if result.is_ok() {
-            self.give_back(taken, &Party::SERVER);
+            self.give_back(pooled, &CallOwner::SERVER);
         }
         result.map(|_| ())
     }
 
     /// Has the version test itself; well if it has no test.
     pub async fn self_test(&self) -> Result<(), Fault> {
-        let mut watch = self.watch();
-        let stake = self.stake(Party::SERVER, Kind::Call);
-        let mut taken = self.start(&mut watch, &stake).await?;
-        taken.instance.self_test().await?;
-        self.give_back(taken, &Party::SERVER);
+        let mut timer = self.timer();
+        let claim = self.claim(CallOwner::SERVER, WorkKind::Call);
+        let mut pooled = self.start(&mut timer, &claim).await?;
+        pooled.instance.self_test().await?;
+        self.give_back(pooled, &CallOwner::SERVER);
         Ok(())
     }
 }

@@ -14,14 +14,14 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// A panic message with its location fits many times over.
-const KEPT_BYTES: usize = 8 * 1024;
+const MAX_KEPT_BYTES: usize = 8 * 1024;
 
 /// Keeps the end of what is written to it. Never full, never blocks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OutputTail(Arc<Kept>);
+pub(super) struct OutputTail(Arc<Buffer>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Buffer {
     /// Whether something was written, as mostly nothing is.
     is_written: AtomicBool,
     tail: Mutex<Tail>,
@@ -59,9 +59,9 @@ impl OutputTail {
     fn append(&self, bytes: &[u8]) {
         let mut tail = self.lock();
         // No more than is kept, however much it is.
-        let from = bytes.len().saturating_sub(KEPT_BYTES);
+        let from = bytes.len().saturating_sub(MAX_KEPT_BYTES);
         tail.bytes.extend(bytes.get(from..).unwrap_or_default());
-        let excess = tail.bytes.len().saturating_sub(KEPT_BYTES);
+        let excess = tail.bytes.len().saturating_sub(MAX_KEPT_BYTES);
         tail.bytes.drain(..excess);
         tail.lost += from + excess;
         self.0.is_written.store(true, Ordering::Relaxed);
@@ -104,7 +104,7 @@ impl OutputStream for OutputTail {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(KEPT_BYTES)
+        Ok(MAX_KEPT_BYTES)
     }
 }
 
@@ -135,10 +135,10 @@ mod tests {
     fn only_the_end_is_kept() {
         let tail = OutputTail::default();
         assert_eq!(tail.take(), None);
-        tail.append(&vec![b'a'; KEPT_BYTES]);
+        tail.append(&vec![b'a'; MAX_KEPT_BYTES]);
         tail.append(b"panicked");
         let kept = tail.take().unwrap();
-        assert_eq!((kept.text.len(), kept.lost), (KEPT_BYTES, 8));
+        assert_eq!((kept.text.len(), kept.lost), (MAX_KEPT_BYTES, 8));
         assert!(kept.text.ends_with("apanicked"));
         assert_eq!(tail.take(), None);
     }

@@ -16,7 +16,7 @@ pub struct Precompiled {
 /// for each memory ([`super::Engine::reservation`]).
 pub fn precompile(wasm: &[u8], reservation: u64) -> Result<Precompiled, LoadError> {
     check::check(wasm).map_err(LoadError::Mismatch)?;
-    let engine = engine::that_compiles(reservation).map_err(LoadError::Compile)?;
+    let engine = engine::compiling_engine(reservation).map_err(LoadError::Compile)?;
     let code = engine.precompile_component(wasm).map_err(LoadError::Compile)?;
     Ok(Precompiled { code, engine })
 }
@@ -24,7 +24,7 @@ pub fn precompile(wasm: &[u8], reservation: u64) -> Result<Precompiled, LoadErro
 impl Precompiled {
     /// Code that was compiled in another process for such an engine.
     pub fn of(code: Vec<u8>, reservation: u64) -> Result<Self, LoadError> {
-        let engine = engine::that_compiles(reservation).map_err(LoadError::Compile)?;
+        let engine = engine::compiling_engine(reservation).map_err(LoadError::Compile)?;
         Ok(Self { code, engine })
     }
 

@@ -17,8 +17,8 @@ async fn instance(wat: &str) -> Result<Instance, Fault> {
 
 async fn instance_within(limits: PluginLimits, wat: &str) -> Result<Instance, Fault> {
     let PluginLimits { max_memory_bytes, max_stack_bytes, .. } = limits;
-    let room = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
-    let engine = Engine::new(room, None).unwrap();
+    let engine_limits = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
+    let engine = Engine::new(engine_limits, None).unwrap();
     let wasm = wat::parse_str(wat).unwrap();
     let compiled = Compiled::from_binary(&engine.wasmtime, &wasm).unwrap();
     let (name, http) = ("shape".to_owned(), EgressConfig::default());
@@ -50,8 +50,8 @@ async fn a_table_may_have_all_the_entries_that_the_limit_says() {
     let wasm = wat::parse_str(component(100_001)).unwrap();
     let limits = PluginLimits::default();
     let PluginLimits { max_memory_bytes, max_stack_bytes, .. } = limits;
-    let room = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
-    let engine = Engine::new(room, None).unwrap();
+    let engine_limits = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
+    let engine = Engine::new(engine_limits, None).unwrap();
     let error = Compiled::from_binary(&engine.wasmtime, &wasm).err().unwrap();
     assert!(format!("{error:#}").contains("exceeds the limit of 100000"), "{error:#}");
 }

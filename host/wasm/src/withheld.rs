@@ -92,7 +92,7 @@ fn topic_of(effect: &Effect) -> Option<&str> {
 /// What happens in the place of an effect that is left out: who waits for an answer to it
 /// gets one.
 #[cold]
-pub(super) fn in_its_place(effect: Effect, why: &Withheld) -> Option<Effect> {
+pub(super) fn replacement(effect: Effect, why: &Withheld) -> Option<Effect> {
     let (Effect::Server(ServerEffect::Enqueue { event, .. }), Withheld::Denied(denied)) =
         (effect, why)
     else {

@@ -22,7 +22,7 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use millrace_pipeline::{Batch, StageName, Work};
 use millrace_session::channel::{Assigns, Callback, Completion, Effect};
 use millrace_wasm::{
-    Calling, Component, ConnectRequest, Connected, Fault, FaultKind, OnMigrate, Pool, Refusal,
+    CallContext, Component, ConnectRequest, Connected, Fault, FaultKind, OnMigrate, Pool, Refusal,
 };
 use millrace_wire::Payload;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -165,7 +165,7 @@ impl Plugin {
     pub(crate) async fn call(
         &self,
         mut kept: Option<Arc<Pool>>,
-        calling: &Calling,
+        calling: &CallContext,
         assigns: &Assigns,
         callback: &Callback,
     ) -> Answered {
@@ -205,7 +205,7 @@ impl Plugin {
     /// Runs a task to its end, on the version that serves its connection.
     pub(crate) async fn run_task(
         &self,
-        calling: &Calling,
+        calling: &CallContext,
         name: &str,
         payload: &Payload,
     ) -> Result<Vec<Effect>, Fault> {

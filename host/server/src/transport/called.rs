@@ -8,7 +8,7 @@ use std::time::Duration;
 use millrace_session::channel::{Callback, ChannelId, Completion, Failure, Progress};
 use millrace_session::{Call, Turn};
 use millrace_telemetry::{LogLimiter, Metrics, Redacted};
-use millrace_wasm::{Calling, Fault, Pool};
+use millrace_wasm::{CallContext, Fault, Pool};
 use smol_str::SmolStr;
 use tracing::field::display;
 use tracing::{Instrument, debug, debug_span, info};
@@ -150,8 +150,8 @@ impl Channels {
                 // What the server answers itself does not come here.
                 (Ok(()), None) => return Called::at_once(call, Err(Fault::lost())),
             };
-            let calling = Calling { caller: call.ticket.caller.clone(), progress };
-            let answered = plugin.call(kept, &calling, &assigns, &call.callback).await;
+            let context = CallContext { caller: call.ticket.caller.clone(), progress };
+            let answered = plugin.call(kept, &context, &assigns, &call.callback).await;
             let Answered { result, took, kept } = answered;
             Called { call, result, took, kept }
         };

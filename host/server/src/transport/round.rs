@@ -28,7 +28,9 @@ use std::vec;
 
 use millrace_session::channel::{Callback, Progress};
 use millrace_session::{Call, Calls};
-use millrace_wasm::{BatchMessage, Fault, Handled, Pool, Progressed, SLICE_FUEL, TURN_FUEL, Waits};
+use millrace_wasm::{
+    BatchMessage, BatchProgress, Fault, HandledMessage, PendingMessage, Pool, SLICE_FUEL, TURN_FUEL,
+};
 use tokio::task::yield_now;
 use tracing::error;
 
@@ -158,7 +160,7 @@ fn call(version: Arc<Pool>, runs: Vec<Run>, cx: &mut Context<'_>) -> (Vec<Run>, 
     let messages = runs.iter().flat_map(Run::messages);
     let progressed = version.handle_all(messages, cx);
     let mut runs = runs.into_iter();
-    let Some(Progressed { handled, mut waits }) = progressed else {
+    let Some(BatchProgress { handled, mut waits }) = progressed else {
         // The others may be luckier.
         if let Some(run) = runs.next() {
             run.alone();
@@ -251,13 +253,17 @@ impl Run {
     }
 
     /// Takes of `handled` what its messages came to, and `waits` if it is for one of them.
-    fn returned(mut self, handled: &mut vec::IntoIter<Handled>, waits: &mut Option<Waits>) {
+    fn returned(
+        mut self,
+        handled: &mut vec::IntoIter<HandledMessage>,
+        waits: &mut Option<PendingMessage>,
+    ) {
         let mut calls = std::mem::take(&mut self.calls).into_iter();
         let returns = Arc::clone(&self.returns);
         self.give_back(|returned| {
             returned.make_room();
             while calls.len() > 0
-                && let Some(Handled { result, took, fuel }) = handled.next()
+                && let Some(HandledMessage { result, took, fuel }) = handled.next()
                 && let Some(call) = calls.next()
             {
                 returns.use_up(fuel);
@@ -268,7 +274,7 @@ impl Run {
                 returns.use_up(SLICE_FUEL);
                 let channel = call.ticket.caller.context.channel;
                 let future = Box::pin(async move {
-                    let Handled { result, took, .. } = waits.await;
+                    let HandledMessage { result, took, .. } = waits.await;
                     Called { call, result, took, kept: None }
                 });
                 Some(PendingCall { channel, future })

@@ -4,93 +4,93 @@ use std::collections::{HashMap, VecDeque};
 
 /// What waits together: the calls, or the tasks, of one party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(super) struct QueueKey {
     /// The party's number.
-    pub(super) party: u64,
-    pub(super) kind: Kind,
+    pub(super) owner: u64,
+    pub(super) kind: WorkKind,
 }
 
 /// Tasks have not all instances, so that calls do not wait for tasks to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum WorkKind {
     Call,
     Task,
 }
 
 /// A queue for each place, which are served in turns.
 #[derive(Debug)]
-pub(super) struct Line<W> {
+pub(super) struct FairQueue<W> {
     /// None of them empty.
-    queues: HashMap<Place, VecDeque<W>>,
+    queues: HashMap<QueueKey, VecDeque<W>>,
     /// Each of them once.
-    turns: VecDeque<Place>,
+    turns: VecDeque<QueueKey>,
 }
 
 /// What somebody said to an offer.
-pub(super) enum Offered<W> {
+pub(super) enum OfferReply<W> {
     /// They have it, or have gone.
-    Taken,
+    Accepted,
     /// It is not for them, but may be for another place.
-    Passed(W),
+    Declined(W),
     /// Nothing is left to be offered.
-    Over(W),
+    Exhausted(W),
 }
 
-impl<W> Default for Line<W> {
+impl<W> Default for FairQueue<W> {
     fn default() -> Self {
         Self { queues: HashMap::new(), turns: VecDeque::new() }
     }
 }
 
-impl<W> Line<W> {
+impl<W> FairQueue<W> {
     pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 
-    pub(super) fn push(&mut self, place: Place, who: W) {
-        let queue = self.queues.entry(place).or_insert_with(|| {
-            self.turns.push_back(place);
+    pub(super) fn push(&mut self, key: QueueKey, who: W) {
+        let queue = self.queues.entry(key).or_insert_with(|| {
+            self.turns.push_back(key);
             VecDeque::new()
         });
         queue.push_back(who);
     }
 
     /// Offers something to the first of each place in turn, until nobody takes it.
-    pub(super) fn serve(&mut self, mut offer: impl FnMut(Place, W) -> Offered<W>) {
-        let mut passed = 0;
-        while passed < self.turns.len() {
-            let Some(place) = self.turns.pop_front() else { return };
-            let Some(queue) = self.queues.get_mut(&place) else { continue };
+    pub(super) fn serve(&mut self, mut offer: impl FnMut(QueueKey, W) -> OfferReply<W>) {
+        let mut declined = 0;
+        while declined < self.turns.len() {
+            let Some(key) = self.turns.pop_front() else { return };
+            let Some(queue) = self.queues.get_mut(&key) else { continue };
             let Some(first) = queue.pop_front() else { continue };
-            match offer(place, first) {
-                Offered::Taken if queue.is_empty() => {
-                    self.queues.remove(&place);
-                    passed = 0;
+            match offer(key, first) {
+                OfferReply::Accepted if queue.is_empty() => {
+                    self.queues.remove(&key);
+                    declined = 0;
                 }
-                Offered::Taken => {
-                    self.turns.push_back(place);
-                    passed = 0;
+                OfferReply::Accepted => {
+                    self.turns.push_back(key);
+                    declined = 0;
                 }
-                Offered::Passed(who) => {
+                OfferReply::Declined(who) => {
                     queue.push_front(who);
-                    self.turns.push_back(place);
-                    passed += 1;
+                    self.turns.push_back(key);
+                    declined += 1;
                 }
-                Offered::Over(who) => {
+                OfferReply::Exhausted(who) => {
                     queue.push_front(who);
-                    return self.turns.push_front(place);
+                    return self.turns.push_front(key);
                 }
             }
         }
     }
 
     /// Takes out those of a place that are meant.
-    pub(super) fn leave(&mut self, place: Place, is_meant: impl Fn(&W) -> bool) {
-        let Some(queue) = self.queues.get_mut(&place) else { return };
+    pub(super) fn leave(&mut self, key: QueueKey, is_meant: impl Fn(&W) -> bool) {
+        let Some(queue) = self.queues.get_mut(&key) else { return };
         queue.retain(|who| !is_meant(who));
         if queue.is_empty() {
-            self.queues.remove(&place);
-            self.turns.retain(|turn| *turn != place);
+            self.queues.remove(&key);
+            self.turns.retain(|turn| *turn != key);
         }
     }
 
@@ -103,7 +103,7 @@ impl<W> Line<W> {
             }
         }
         self.queues.retain(|_, queue| !queue.is_empty());
-        self.turns.retain(|place| self.queues.contains_key(place));
+        self.turns.retain(|key| self.queues.contains_key(key));
         meant
     }
 }
@@ -114,51 +114,51 @@ mod tests {
 
     use super::*;
 
-    fn place(party: u64) -> Place {
-        Place { party, kind: Kind::Call }
+    fn key(owner: u64) -> QueueKey {
+        QueueKey { owner, kind: WorkKind::Call }
     }
 
     /// So many are served; who they were.
-    fn served(line: &mut Line<(u64, usize)>, mut many: usize) -> Vec<(u64, usize)> {
+    fn served(queue: &mut FairQueue<(u64, usize)>, mut many: usize) -> Vec<(u64, usize)> {
         let mut served = Vec::new();
-        line.serve(|_, who| {
+        queue.serve(|_, who| {
             if many == 0 {
-                return Offered::Over(who);
+                return OfferReply::Exhausted(who);
             }
             many -= 1;
             served.push(who);
-            Offered::Taken
+            OfferReply::Accepted
         });
         served
     }
 
     #[test]
     fn one_that_brings_many_has_one_turn_as_everybody() {
-        let mut line = Line::default();
-        (0..100).for_each(|n| line.push(place(1), (1, n)));
-        line.push(place(2), (2, 0));
-        line.push(place(3), (3, 0));
-        assert_eq!(served(&mut line, 4), [(1, 0), (2, 0), (3, 0), (1, 1)]);
-        assert_eq!(served(&mut line, 1), [(1, 2)]);
+        let mut queue = FairQueue::default();
+        (0..100).for_each(|n| queue.push(key(1), (1, n)));
+        queue.push(key(2), (2, 0));
+        queue.push(key(3), (3, 0));
+        assert_eq!(served(&mut queue, 4), [(1, 0), (2, 0), (3, 0), (1, 1)]);
+        assert_eq!(served(&mut queue, 1), [(1, 2)]);
     }
 
     #[test]
     fn who_may_not_have_it_holds_up_nobody() {
-        let mut line = Line::default();
-        (0..3).for_each(|n| line.push(place(1), n));
-        line.push(place(2), 3);
+        let mut queue = FairQueue::default();
+        (0..3).for_each(|n| queue.push(key(1), n));
+        queue.push(key(2), 3);
         let mut taken = Vec::new();
-        line.serve(|place, who| match place.party {
-            1 => Offered::Passed(who),
+        queue.serve(|key, who| match key.owner {
+            1 => OfferReply::Declined(who),
             _ => {
                 taken.push(who);
-                Offered::Taken
+                OfferReply::Accepted
             }
         });
         assert_eq!(taken, [3]);
-        line.leave(place(1), |who| *who == 1);
-        assert_eq!(line.extract(|_| true), [0, 2]);
-        assert!(line.is_empty());
+        queue.leave(key(1), |who| *who == 1);
+        assert_eq!(queue.extract(|_| true), [0, 2]);
+        assert!(queue.is_empty());
     }
 
     proptest! {
@@ -166,10 +166,10 @@ mod tests {
         /// while another waits who has come no later.
         #[test]
         fn turns_are_fair(parties in proptest::collection::vec(0..5_u64, 1..100)) {
-            let mut line = Line::default();
-            parties.iter().enumerate().for_each(|(n, party)| line.push(place(*party), (*party, n)));
-            let all = served(&mut line, usize::MAX);
-            prop_assert!(line.is_empty());
+            let mut queue = FairQueue::default();
+            parties.iter().enumerate().for_each(|(n, owner)| queue.push(key(*owner), (*owner, n)));
+            let all = served(&mut queue, usize::MAX);
+            prop_assert!(queue.is_empty());
             prop_assert_eq!(all.len(), parties.len());
             let turn = |who: &(u64, usize)| {
                 all.iter().filter(|other| other.0 == who.0 && other.1 < who.1).count()

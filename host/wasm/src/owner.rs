@@ -7,7 +7,7 @@ use millrace_session::channel::{Caller, Progress, Standing};
 
 /// A connection, or what stands for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Party {
+pub(super) struct CallOwner {
     /// Calls of one number take their turns together.
     pub(super) number: u64,
     /// Whose faults count together.
@@ -20,7 +20,7 @@ pub(super) struct Party {
 /// What is no connection has numbers above theirs.
 const NO_CONNECTION: u64 = 1 << 63;
 
-impl Party {
+impl CallOwner {
     /// The server's own calls: it tries a version out.
     pub(super) const SERVER: Self =
         Self { number: NO_CONNECTION, source: NO_CONNECTION, has_faulted: true };

@@ -21,7 +21,7 @@ use super::engine::EPOCH;
 
 /// The turns of a server's calls.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct CpuScheduler {
     cores: Semaphore,
     /// Counts epochs: a clock that costs nothing to read.
     ticks: AtomicU64,
@@ -31,7 +31,7 @@ pub(super) struct Turns {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tick(u64);
 
-impl Turns {
+impl CpuScheduler {
     pub(super) fn new() -> Self {
         Self::of(available_parallelism().map_or(1, usize::from))
     }
@@ -57,32 +57,32 @@ impl Turns {
 
     /// Waits for `call`, but no longer than `limit`; `None` when it took
     /// longer. A timer starts, and turns are taken, only if it is not ready
-    /// at once; `goes_on` is told.
+    /// at once; `on_pending` is called then.
     pub(super) async fn within<F: Future>(
         &self,
         limit: Duration,
         mut call: Pin<&mut F>,
-        goes_on: impl FnOnce(),
+        on_pending: impl FnOnce(),
     ) -> Option<F::Output> {
         let begun = self.tick();
         let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         if let Poll::Ready(value) = first {
             return Some(value);
         }
-        goes_on();
+        on_pending();
         // Boxed, as few calls get here and all would have room for it.
-        Box::pin(self.slowly(limit, begun, call)).await
+        Box::pin(self.run_in_turns(limit, begun, call)).await
     }
 
     /// As [`Self::within`], for a call that was not ready at once.
-    pub(super) async fn slowly<F: Future>(
+    pub(super) async fn run_in_turns<F: Future>(
         &self,
         limit: Duration,
         begun: Tick,
         call: Pin<&mut F>,
     ) -> Option<F::Output> {
         let left = limit.saturating_sub(self.since(begun));
-        let (mut rest, mut deadline) = (pin!(self.rest(call)), pin!(sleep(left)));
+        let (mut rest, mut deadline) = (pin!(self.finish_in_turns(call)), pin!(sleep(left)));
         poll_fn(|cx| match rest.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
             Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
@@ -91,7 +91,7 @@ impl Turns {
     }
 
     /// Slice after slice.
-    async fn rest<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
+    async fn finish_in_turns<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
         let mut computes = false;
         loop {
             // The semaphore is never closed; without a turn it would go on too.
@@ -100,10 +100,10 @@ impl Turns {
                 // Behind all that is ready.
                 yield_now().await;
             }
-            match poll_fn(|cx| Poll::Ready(slice(call.as_mut(), cx))).await {
-                Slice::Ended(value) => return value,
-                Slice::Computes => computes = true,
-                Slice::Waits => {
+            match poll_fn(|cx| Poll::Ready(poll_slice(call.as_mut(), cx))).await {
+                SlicePoll::Ended(value) => return value,
+                SlicePoll::Computes => computes = true,
+                SlicePoll::Waits => {
                     computes = false;
                     drop(turn);
                     until_woken().await;
@@ -114,20 +114,20 @@ impl Turns {
 }
 
 /// What a call did when it was polled.
-enum Slice<T> {
+enum SlicePoll<T> {
     Ended(T),
     /// It could go on at once.
     Computes,
     Waits,
 }
 
-fn slice<F: Future>(call: Pin<&mut F>, cx: &mut Context<'_>) -> Slice<F::Output> {
+fn poll_slice<F: Future>(call: Pin<&mut F>, cx: &mut Context<'_>) -> SlicePoll<F::Output> {
     let woken = Arc::new(Woken { inner: cx.waker().clone(), yet: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&woken));
     match call.poll(&mut Context::from_waker(&waker)) {
-        Poll::Ready(value) => Slice::Ended(value),
-        Poll::Pending if woken.yet.load(Ordering::Relaxed) => Slice::Computes,
-        Poll::Pending => Slice::Waits,
+        Poll::Ready(value) => SlicePoll::Ended(value),
+        Poll::Pending if woken.yet.load(Ordering::Relaxed) => SlicePoll::Computes,
+        Poll::Pending => SlicePoll::Waits,
     }
 }
 
@@ -168,12 +168,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_too_long_is_given_up() {
-        let (turns, short) = (Turns::new(), Duration::from_millis(1));
-        assert_eq!(turns.within(LONG, pin!(ready(1)), || ()).await, Some(1));
-        assert_eq!(turns.within(LONG, pin!(yield_now()), || ()).await, Some(()));
-        assert_eq!(turns.within(short, pin!(pending::<()>()), || ()).await, None);
+        let (scheduler, short) = (CpuScheduler::new(), Duration::from_millis(1));
+        assert_eq!(scheduler.within(LONG, pin!(ready(1)), || ()).await, Some(1));
+        assert_eq!(scheduler.within(LONG, pin!(yield_now()), || ()).await, Some(()));
+        assert_eq!(scheduler.within(short, pin!(pending::<()>()), || ()).await, None);
         let used = AtomicUsize::new(0);
-        assert_eq!(turns.within(short, pin!(compute(usize::MAX, &used)), || ()).await, None);
+        assert_eq!(scheduler.within(short, pin!(compute(usize::MAX, &used)), || ()).await, None);
     }
 
     /// Like a call that uses up `slices` slices of fuel.
@@ -193,10 +193,10 @@ mod tests {
     async fn those_that_compute_let_others_go_first() {
         const CALLS: usize = 20;
         const SLICES: usize = 10_000;
-        let (turns, used) = (Arc::new(Turns::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduler, used) = (Arc::new(CpuScheduler::new()), Arc::new(AtomicUsize::new(0)));
         let call = || {
-            let (turns, used) = (Arc::clone(&turns), Arc::clone(&used));
-            async move { turns.within(LONG, pin!(compute(SLICES, &used)), || ()).await }
+            let (scheduler, used) = (Arc::clone(&scheduler), Arc::clone(&used));
+            async move { scheduler.within(LONG, pin!(compute(SLICES, &used)), || ()).await }
         };
         let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(call())).collect();
         yield_now().await;
@@ -219,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_waits_leaves_its_turn_to_others() {
-        let (turns, used) = (Turns::of(1), AtomicUsize::new(0));
+        let (scheduler, used) = (CpuScheduler::of(1), AtomicUsize::new(0));
         let (wake, woken) = tokio::sync::oneshot::channel();
         let waits = async {
             compute(5, &used).await;
@@ -231,7 +231,8 @@ mod tests {
         };
         let (waits, computes) = (pin!(waits), pin!(computes));
         let both =
-            join(turns.within(LONG, waits, || ()), turns.within(LONG, computes, || ())).await;
+            join(scheduler.within(LONG, waits, || ()), scheduler.within(LONG, computes, || ()))
+                .await;
         assert_eq!(both, (Some(Ok(())), Some(Ok(()))));
     }
 }
