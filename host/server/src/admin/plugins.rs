@@ -63,7 +63,7 @@ fn view(plugin: &Plugin, node: &Node) -> Value {
         "canary": plugin.canary().map(|(canary, share)| {
             json!({ "version": canary.component().version(), "share": share.to_string() })
         }),
-        "previous": plugin.previous().as_ref().map(|pool| pool.component().version().to_owned()),
+        "previous": plugin.previous().as_ref().map(|version| version.component().version().to_owned()),
         "topics": topics,
         "exports": component.exports(),
         "limits": component.limits(),

@@ -14,13 +14,13 @@ use super::Plugin;
 #[derive(Debug)]
 pub struct Handler {
     pattern: TopicPattern,
-    serves: Serves,
+    kind: HandlerKind,
     pub(crate) meters: ChannelMeters,
 }
 
 /// Who handles messages.
 #[derive(Clone, Debug)]
-pub(crate) enum Serves {
+pub(crate) enum HandlerKind {
     /// A plugin's live version.
     Plugin(Arc<Plugin>),
     /// The server itself.
@@ -37,9 +37,9 @@ pub(crate) trait NativeChannel: Debug + Send + Sync {
 }
 
 impl Handler {
-    pub(crate) fn new(pattern: TopicPattern, serves: Serves, metrics: &Metrics) -> Self {
+    pub(crate) fn new(pattern: TopicPattern, kind: HandlerKind, metrics: &Metrics) -> Self {
         let meters = ChannelMeters::new(metrics, pattern.to_string());
-        Self { pattern, serves, meters }
+        Self { pattern, kind, meters }
     }
 
     /// Whether it is of this plugin and pattern.
@@ -49,30 +49,30 @@ impl Handler {
 
     /// What the server answers itself; `None` when the plugin has to be called.
     pub(crate) fn answer(&self, callback: &Callback) -> Option<Completion> {
-        match &self.serves {
-            Serves::Native(native) => Some(native.answer(callback)),
+        match &self.kind {
+            HandlerKind::Native(native) => Some(native.answer(callback)),
             #[cfg(feature = "bench-native")]
-            Serves::Plugin(_) => native(callback),
+            HandlerKind::Plugin(_) => native(callback),
             #[cfg(not(feature = "bench-native"))]
-            Serves::Plugin(_) => None,
+            HandlerKind::Plugin(_) => None,
         }
     }
 
     /// The plugin, if it is one.
     #[must_use]
     pub fn plugin(&self) -> Option<&Arc<Plugin>> {
-        match &self.serves {
-            Serves::Plugin(plugin) => Some(plugin),
-            Serves::Native(_) => None,
+        match &self.kind {
+            HandlerKind::Plugin(plugin) => Some(plugin),
+            HandlerKind::Native(_) => None,
         }
     }
 
     /// The name of who handles messages.
     #[must_use]
     pub fn name(&self) -> &str {
-        match &self.serves {
-            Serves::Plugin(plugin) => plugin.name(),
-            Serves::Native(native) => native.name(),
+        match &self.kind {
+            HandlerKind::Plugin(plugin) => plugin.name(),
+            HandlerKind::Native(native) => native.name(),
         }
     }
 

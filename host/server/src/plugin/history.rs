@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::kept::write_whole;
+use super::store::write_whole;
 
 /// Some three thousand exchanges; then the older half gives way.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -40,12 +40,12 @@ pub(super) struct ExchangeLog {
     path: PathBuf,
     max_bytes: u64,
     /// Whether it was said that some of it cannot be read.
-    told: AtomicBool,
+    has_warned: AtomicBool,
 }
 
 impl ExchangeLog {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, max_bytes: MAX_BYTES, told: AtomicBool::new(false) }
+        Self { path, max_bytes: MAX_BYTES, has_warned: AtomicBool::new(false) }
     }
 
     /// Adds an exchange, which is on the disk then. One at a time.
@@ -81,14 +81,14 @@ impl ExchangeLog {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
             Err(error) => {
-                self.tell(&error);
+                self.warn_once(&error);
                 return Vec::new();
             }
         };
         let lines = text.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let exchanges = lines.filter_map(|line| {
             let exchange = serde_json::from_slice::<Exchange>(line);
-            exchange.inspect_err(|error| self.tell(error)).ok()
+            exchange.inspect_err(|error| self.warn_once(error)).ok()
         });
         exchanges.filter(|exchange| exchange.plugin == plugin).take(most).collect()
     }
@@ -108,8 +108,8 @@ impl ExchangeLog {
     }
 
     /// Once: it is the same each time.
-    fn tell(&self, problem: &dyn std::error::Error) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+    fn warn_once(&self, problem: &dyn std::error::Error) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
             let path = self.path.display();
             warn!(%path, "some of the history of exchanges cannot be read: {problem}");
         }
@@ -173,6 +173,6 @@ mod tests {
         for (exchange, number) in kept.iter().zip((0..200).rev()) {
             assert_eq!(exchange.to, number.to_string());
         }
-        assert!(!log.told.load(Ordering::Relaxed));
+        assert!(!log.has_warned.load(Ordering::Relaxed));
     }
 }

@@ -30,8 +30,8 @@ impl BuildFor {
         let variable =
             |key: &str| format!("CARGO_PROFILE_RELEASE_{}", key.to_uppercase().replace('-', "_"));
         let chosen = match self {
-            Self::Serving => Chosen::by_author_of(folder),
-            Self::Trying => Chosen::default(),
+            Self::Serving => AuthorProfile::by_author_of(folder),
+            Self::Trying => AuthorProfile::default(),
         };
         let keys: &[(&str, &str)] = if self == Self::Serving { &SERVING } else { &TRYING };
         let open = keys.iter().filter(|(key, _)| !chosen.has(key));
@@ -43,9 +43,9 @@ impl BuildFor {
 
 /// Keys of the release profile that the author has set.
 #[derive(Debug, Default)]
-struct Chosen(Vec<toml::Table>);
+struct AuthorProfile(Vec<toml::Table>);
 
-impl Chosen {
+impl AuthorProfile {
     fn by_author_of(folder: &Path) -> Self {
         let configs = folder.ancestors().flat_map(|folder| {
             ["config.toml", "config"].map(|name| folder.join(".cargo").join(name))

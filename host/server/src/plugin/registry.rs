@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use millrace_session::{Route, Routes};
 use millrace_telemetry::Metrics;
-use millrace_wasm::Pool;
 use millrace_wire::TopicPattern;
 
-use super::versions::Replaced;
-use super::{Handler, Plugin, Serves};
+use super::versions::{PluginVersion, Replaced};
+use super::{Handler, HandlerKind, Plugin};
 
 /// All plugins of a server.
 #[derive(Debug)]
@@ -107,22 +106,26 @@ impl Registry {
     pub(crate) fn replace(
         &self,
         plugin: &Plugin,
-        pool: &Arc<Pool>,
+        version: &Arc<PluginVersion>,
     ) -> Result<Replaced, RegistryError> {
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check(plugin, pool)?;
-        let replaced = plugin.replace(pool);
+        self.check(plugin, version)?;
+        let replaced = plugin.replace(version);
         let routes = routes(self.plugins(), &self.routes.load(), &self.metrics);
         self.routes.store(Arc::new(routes));
         Ok(replaced)
     }
 
     /// Whether a version of a plugin goes with the other plugins.
-    pub(crate) fn check(&self, plugin: &Plugin, pool: &Pool) -> Result<(), RegistryError> {
-        check_topics(self.plugins(), plugin.name(), pool.component().topics())?;
+    pub(crate) fn check(
+        &self,
+        plugin: &Plugin,
+        version: &PluginVersion,
+    ) -> Result<(), RegistryError> {
+        check_topics(self.plugins(), plugin.name(), version.component().topics())?;
         let other = self.socket().filter(|other| other.name() != plugin.name());
         match other {
-            Some(other) if pool.component().has_socket() => {
+            Some(other) if version.component().has_socket() => {
                 let (other, own) = (other.name().to_owned(), plugin.name().to_owned());
                 Err(RegistryError::TwoSockets(other, own))
             }
@@ -157,8 +160,8 @@ fn routes(
 ) -> Routes<Arc<Handler>> {
     let handler = |plugin: &Arc<Plugin>, pattern: &TopicPattern| {
         let old = before.iter().map(|route| &route.plugin).find(|old| old.is(plugin, pattern));
-        let serves = || Serves::Plugin(Arc::clone(plugin));
-        let new = || Arc::new(Handler::new(pattern.clone(), serves(), metrics));
+        let kind = || HandlerKind::Plugin(Arc::clone(plugin));
+        let new = || Arc::new(Handler::new(pattern.clone(), kind(), metrics));
         old.map_or_else(new, Arc::clone)
     };
     let of = |plugin: &Arc<Plugin>| {

@@ -34,11 +34,11 @@ pub(crate) struct Watch {
 }
 
 /// The files there are, and what they look like.
-type Snapshot = BTreeMap<PathBuf, Look>;
+type Snapshot = BTreeMap<PathBuf, FileStamp>;
 
 /// What changes whenever a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
+struct FileStamp {
     modified: (i64, i64),
     len: u64,
     inode: u64,
@@ -76,10 +76,10 @@ impl Watch {
         self.seen.retain(|path, _| {
             before.contains_key(path) || !is_of(path, &watched) || is_written_by_builds(path)
         });
-        let looks = before.into_iter();
-        let looks =
-            looks.filter(|(path, _)| is_of(path, &self.inputs) && !is_written_by_builds(path));
-        self.seen.extend(looks);
+        let stamps = before.into_iter();
+        let stamps =
+            stamps.filter(|(path, _)| is_of(path, &self.inputs) && !is_written_by_builds(path));
+        self.seen.extend(stamps);
     }
 
     /// Waits until some have changed; which.
@@ -157,25 +157,25 @@ fn is_of(path: &Path, inputs: &BTreeSet<PathBuf>) -> bool {
 fn snapshot(inputs: &BTreeSet<PathBuf>) -> Snapshot {
     let mut all = Snapshot::new();
     for path in inputs {
-        look(path, &mut all);
+        add_files(path, &mut all);
     }
     all
 }
 
 /// Adds a file, or what is in a folder.
-fn look(path: &Path, all: &mut Snapshot) {
+fn add_files(path: &Path, all: &mut Snapshot) {
     if all.len() >= MAX_FILES {
         return;
     }
     let Ok(found) = fs::metadata(path) else { return };
     if !found.is_dir() {
-        all.insert(path.to_owned(), Look::of(&found));
+        all.insert(path.to_owned(), FileStamp::of(&found));
         return;
     }
     let Ok(entries) = fs::read_dir(path) else { return };
     for entry in entries.flatten() {
         if is_source(&entry.path()) && entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
-            look(&entry.path(), all);
+            add_files(&entry.path(), all);
         }
     }
 }
@@ -197,7 +197,7 @@ fn differences(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
     all.into_iter().filter(differs).cloned().collect()
 }
 
-impl Look {
+impl FileStamp {
     fn of(found: &Metadata) -> Self {
         let modified = (found.mtime(), found.mtime_nsec());
         Self { modified, len: found.len(), inode: found.ino() }
@@ -209,10 +209,10 @@ mod tests {
     use super::*;
 
     const POLL: Option<Duration> = Some(Duration::from_millis(5));
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     async fn next(watch: &mut Watch) -> Vec<String> {
-        let changed = tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap();
+        let changed = tokio::time::timeout(TIMEOUT, watch.changed()).await.unwrap();
         let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
         changed.iter().map(name).collect()
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use millrace_session::channel::{Callback, ChannelId, Completion, Failure, Progress};
 use millrace_session::{Call, Turn};
 use millrace_telemetry::{LogLimiter, Metrics, Redacted};
-use millrace_wasm::{CallContext, Fault, Pool};
+use millrace_wasm::{CallContext, Fault};
 use smol_str::SmolStr;
 use tracing::field::display;
 use tracing::{Instrument, debug, debug_span, info};
 
 use super::channels::Channels;
-use crate::plugin::{Answered, Handler};
+use crate::plugin::{CallOutcome, Handler, PluginVersion};
 
 /// Enough for whoever tries something; clients may cause as many as they like.
 const ERRORS_PER_SECOND: u32 = 100;
@@ -41,7 +41,7 @@ pub(super) struct Called {
     pub(super) result: Result<Completion, Fault>,
     pub(super) took: Duration,
     /// The version the channel stays with, if it does.
-    pub(super) kept: Option<Arc<Pool>>,
+    pub(super) pinned: Option<Arc<PluginVersion>>,
 }
 
 impl Called {
@@ -50,7 +50,7 @@ impl Called {
         call: Box<Call<Arc<Handler>>>,
         result: Result<Completion, Fault>,
     ) -> Self {
-        Self { call, result, took: Duration::ZERO, kept: None }
+        Self { call, result, took: Duration::ZERO, pinned: None }
     }
 
     /// What was handled, if it was a message.
@@ -138,7 +138,7 @@ impl Channels {
         let assigns = call.assigns.take().unwrap_or_default();
         let ticket = &call.ticket;
         let admitted = self.account.admit();
-        let kept = self.kept.get(&ticket.caller.context.channel).map(Arc::clone);
+        let pinned = self.pinned.get(&ticket.caller.context.channel).map(Arc::clone);
         let span = debug_span!("call", id = %ticket.caller.message(),
             topic = %ticket.caller.context.topic);
         let made = async move {
@@ -151,9 +151,9 @@ impl Channels {
                 (Ok(()), None) => return Called::at_once(call, Err(Fault::lost())),
             };
             let context = CallContext { caller: call.ticket.caller.clone(), progress };
-            let answered = plugin.call(kept, &context, &assigns, &call.callback).await;
-            let Answered { result, took, kept } = answered;
-            Called { call, result, took, kept }
+            let answered = plugin.call(pinned, &context, &assigns, &call.callback).await;
+            let CallOutcome { result, took, pinned } = answered;
+            Called { call, result, took, pinned }
         };
         if span.is_disabled() { Box::pin(made) } else { Box::pin(made.instrument(span)) }
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use millrace_session::channel::{Caller, ChannelId, Notice, TerminateReason};
 use millrace_session::{Action, Call, Calls, ChannelAction, Count, Identity, Routing, Session};
 use millrace_telemetry::{Metric, Redacted};
-use millrace_wasm::Pool;
 use millrace_wire::{CloseReason, DecodeError, Frame};
 use tracing::debug;
 
@@ -23,7 +22,7 @@ use super::spare::Spares;
 use super::timers::{Timer, Timers};
 use crate::node::{Client, Node, RealmRoutes};
 use crate::outbox::{Outbox, Outgoing, Overflow, Request};
-use crate::plugin::Handler;
+use crate::plugin::{Handler, PluginVersion};
 use crate::pubsub::{Delivery, Subscriber};
 use crate::tasks::{self, Account, Start};
 
@@ -37,7 +36,7 @@ pub(super) struct Channels {
     /// Calls that were not ready at once.
     pub(super) calls: PendingCalls,
     /// The versions that keep channels whose assigns no other can take over.
-    pub(super) kept: HashMap<ChannelId, Arc<Pool>>,
+    pub(super) pinned: HashMap<ChannelId, Arc<PluginVersion>>,
     /// Messages for plugins, until what has been read has been taken.
     pub(super) gathered: Calls<Arc<Handler>>,
     /// Runs of messages that were handed over and have not come back.
@@ -111,7 +110,7 @@ impl Channels {
             client,
             timers,
             calls: PendingCalls::default(),
-            kept: HashMap::new(),
+            pinned: HashMap::new(),
             gathered: Calls::new(),
             in_round: 0,
             returns: Arc::default(),
@@ -360,8 +359,8 @@ impl Channels {
             took = ?called.took, ok = called.is_ok(), "handled");
         called.tell_error(self.node().is_dev);
         called.measure(&self.node().metrics);
-        if let Some(kept) = called.kept {
-            self.kept.insert(ticket.caller.context.channel, kept);
+        if let Some(pinned) = called.pinned {
+            self.pinned.insert(ticket.caller.context.channel, pinned);
         }
         let completion = match called.result {
             Ok(completion) => {
@@ -393,7 +392,7 @@ impl Channels {
             ChannelAction::Leave { context, plugin } => {
                 plugin.meters.opened(-1);
                 self.client.left(&context.topic);
-                self.kept.remove(&context.channel);
+                self.pinned.remove(&context.channel);
                 self.timers.forget(context.channel);
                 pubsub.unsubscribe(&context.topic, context.channel);
             }

@@ -91,7 +91,7 @@ impl Channels {
 
     /// Whether a message cannot be handled together with those of others.
     fn goes_alone(&self, call: &Call<Arc<Handler>>) -> bool {
-        self.kept.contains_key(&call.ticket.caller.context.channel)
+        self.pinned.contains_key(&call.ticket.caller.context.channel)
             || !call.plugin.plugin().is_some_and(|plugin| plugin.takes_many())
             || self.account.admit().is_err()
             // Each call has a span of its own then.

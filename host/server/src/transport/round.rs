@@ -29,14 +29,14 @@ use std::vec;
 use millrace_session::channel::{Callback, Progress};
 use millrace_session::{Call, Calls};
 use millrace_wasm::{
-    BatchMessage, BatchProgress, Fault, HandledMessage, PendingMessage, Pool, SLICE_FUEL, TURN_FUEL,
+    BatchMessage, BatchProgress, Fault, HandledMessage, PendingMessage, SLICE_FUEL, TURN_FUEL,
 };
 use tokio::task::yield_now;
 use tracing::error;
 
 use super::called::{Called, PendingCall};
 use super::returns::{Rest, Returned, Returns};
-use crate::plugin::Handler;
+use crate::plugin::{Handler, PluginVersion};
 
 /// Messages handed over in one call.
 pub(super) const MOST_MESSAGES: usize = 64;
@@ -156,7 +156,7 @@ fn call_together(first: Run, is_of_last: bool, cx: &mut Context<'_>) -> u64 {
 
 /// Has runs handled by their version in one call. What could not be begun comes back,
 /// and the fuel that was used.
-fn call(version: Arc<Pool>, runs: Vec<Run>, cx: &mut Context<'_>) -> (Vec<Run>, u64) {
+fn call(version: Arc<PluginVersion>, runs: Vec<Run>, cx: &mut Context<'_>) -> (Vec<Run>, u64) {
     let messages = runs.iter().flat_map(Run::messages);
     let progressed = version.handle_all(messages, cx);
     let mut runs = runs.into_iter();
@@ -208,7 +208,7 @@ impl Round {
 
     /// Adds to `together` what can be handled with it. A turn of one that has used up
     /// the one before is its own.
-    fn gather(&mut self, together: &mut Vec<Run>, version: &Arc<Pool>, is_of_last: bool) {
+    fn gather(&mut self, together: &mut Vec<Run>, version: &Arc<PluginVersion>, is_of_last: bool) {
         let Some(first) = together.first() else { return };
         let (returns, mut messages) = (Arc::clone(&first.returns), first.calls.len());
         let queue = if is_of_last { &mut self.last } else { &mut self.first };
@@ -237,14 +237,14 @@ impl Round {
 
 impl Run {
     /// The version that serves its connection, if it can take its messages together.
-    fn version(&self) -> Option<Arc<Pool>> {
+    fn version(&self) -> Option<Arc<PluginVersion>> {
         let call = self.calls.first()?;
         let version = call.plugin.plugin()?.version_for(call.ticket.caller.context.connection);
         takes(&version, call).then_some(version)
     }
 
     /// Whether this version serves its connection, and can take its messages together.
-    fn is_for(&self, version: &Arc<Pool>) -> bool {
+    fn is_for(&self, version: &Arc<PluginVersion>) -> bool {
         self.calls.first().is_some_and(|call| {
             let connection = call.ticket.caller.context.connection;
             let serves = call.plugin.plugin().is_some_and(|p| p.is_served_by(connection, version));
@@ -267,7 +267,7 @@ impl Run {
                 && let Some(call) = calls.next()
             {
                 returns.use_up(fuel);
-                returned.called.push(Called { call, result, took, kept: None });
+                returned.called.push(Called { call, result, took, pinned: None });
             }
             let waits = waits.take_if(|_| calls.len() > 0).and_then(|waits| {
                 let call = calls.next()?;
@@ -275,7 +275,7 @@ impl Run {
                 let channel = call.ticket.caller.context.channel;
                 let future = Box::pin(async move {
                     let HandledMessage { result, took, .. } = waits.await;
-                    Called { call, result, took, kept: None }
+                    Called { call, result, took, pinned: None }
                 });
                 Some(PendingCall { channel, future })
             });
@@ -325,14 +325,14 @@ impl Drop for Run {
             self.give_back(|returned| {
                 returned.called.extend(calls.map(|call| {
                     let (result, took) = (Err(Fault::lost()), Duration::ZERO);
-                    Called { call, result, took, kept: None }
+                    Called { call, result, took, pinned: None }
                 }));
             });
         }
     }
 }
 
-fn takes(version: &Pool, call: &Call<Arc<Handler>>) -> bool {
+fn takes(version: &PluginVersion, call: &Call<Arc<Handler>>) -> bool {
     let topic = &call.ticket.caller.context.topic;
     call.assigns.as_ref().is_some_and(|assigns| version.takes(topic, assigns))
 }

@@ -24,19 +24,19 @@ use super::history::{Exchange, ExchangeLog};
 
 /// The versions of an app's plugins on disk.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct VersionStore {
     folder: PathBuf,
     /// Of one plugin; the oldest goes.
     most: usize,
     log: ExchangeLog,
     /// Held while something is written. The file is locked from the first time on:
     /// the folder is this server's.
-    own: Mutex<Option<File>>,
+    lock: Mutex<Option<File>>,
 }
 
 /// A version that was made live.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct KeptVersion {
+pub(crate) struct StoredVersion {
     pub(crate) path: PathBuf,
     /// What it was when it was put here.
     pub(crate) sha256: String,
@@ -45,7 +45,7 @@ pub(crate) struct KeptVersion {
 
 /// Which version is live.
 #[derive(Debug, Serialize, Deserialize)]
-struct Live {
+struct LiveRecord {
     sha256: String,
     /// Of the file that is configured: once another one is, it is live.
     configured: String,
@@ -58,12 +58,12 @@ struct Live {
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-impl Kept {
+impl VersionStore {
     /// Those of an app, in `versions` of the folder for them.
-    pub(crate) fn new(kept: &Path, most: usize) -> Self {
-        let folder = kept.join("versions");
+    pub(crate) fn new(app_folder: &Path, most: usize) -> Self {
+        let folder = app_folder.join("versions");
         let log = ExchangeLog::new(folder.join("history.jsonl"));
-        Self { folder, most, log, own: Mutex::default() }
+        Self { folder, most, log, lock: Mutex::default() }
     }
 
     /// Where they are.
@@ -73,8 +73,8 @@ impl Kept {
 
     /// The version that was made live in place of the configured one, if there is
     /// one.
-    pub(crate) fn live(&self, plugin: &str, configured: &str) -> Option<KeptVersion> {
-        let live = self.pointed(plugin)?;
+    pub(crate) fn live(&self, plugin: &str, configured: &str) -> Option<StoredVersion> {
+        let live = self.live_record(plugin)?;
         if live.configured != configured {
             info!(plugin, "another file is configured than before the last exchange");
             return None;
@@ -83,15 +83,15 @@ impl Kept {
     }
 
     /// A version that was put here, if it has not been forgotten since.
-    pub(crate) fn version(&self, plugin: &str, sha256: &str) -> KeptVersion {
+    pub(crate) fn version(&self, plugin: &str, sha256: &str) -> StoredVersion {
         let path = self.component(plugin, sha256);
         let signature = fs::read(path.with_extension("sig")).ok();
-        KeptVersion { path, sha256: sha256.to_owned(), signature }
+        StoredVersion { path, sha256: sha256.to_owned(), signature }
     }
 
     /// In whose place a version of a plugin went live last; its SHA-256.
-    pub(crate) fn before(&self, plugin: &str, sha256: &str) -> Option<String> {
-        let live = self.pointed(plugin).filter(|live| live.sha256 == sha256);
+    pub(crate) fn version_before(&self, plugin: &str, sha256: &str) -> Option<String> {
+        let live = self.live_record(plugin).filter(|live| live.sha256 == sha256);
         let from_history = || {
             let mut exchanges = self.history(plugin, usize::MAX).into_iter();
             exchanges.find(|e| e.outcome == "live" && e.to == sha256).map(|e| e.from)
@@ -108,7 +108,7 @@ impl Kept {
         wasm: &[u8],
         signature: Option<&[u8]>,
     ) -> io::Result<()> {
-        let _own = self.own()?;
+        let _lock = self.lock()?;
         let path = self.component(plugin, sha256);
         self.prepare(path.parent().unwrap_or(&self.folder))?;
         if let Some(signature) = signature {
@@ -121,14 +121,14 @@ impl Kept {
 
     /// Makes a version that was put here the live one after a restart; the configured
     /// one if it is that. `before` is the one that a rollback makes live again.
-    pub(crate) fn point(
+    pub(crate) fn set_live(
         &self,
         plugin: &str,
         sha256: &str,
         configured: &str,
         before: Option<&str>,
     ) -> io::Result<()> {
-        let _own = self.own()?;
+        let _lock = self.lock()?;
         let path = self.folder.join(plugin).join("live.json");
         if sha256 == configured && before.is_none() {
             return match fs::remove_file(path) {
@@ -137,7 +137,7 @@ impl Kept {
             };
         }
         self.prepare(&self.folder.join(plugin))?;
-        let live = Live {
+        let live = LiveRecord {
             sha256: sha256.to_owned(),
             configured: configured.to_owned(),
             before: before.map(str::to_owned),
@@ -149,7 +149,7 @@ impl Kept {
 
     /// Notes what became of an exchange.
     pub(crate) fn note(&self, exchange: &Exchange) -> io::Result<()> {
-        let _own = self.own()?;
+        let _lock = self.lock()?;
         self.log.note(exchange)
     }
 
@@ -159,11 +159,11 @@ impl Kept {
     }
 
     /// What `live.json` says.
-    fn pointed(&self, plugin: &str) -> Option<Live> {
+    fn live_record(&self, plugin: &str) -> Option<LiveRecord> {
         let path = self.folder.join(plugin).join("live.json");
         let read = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            read => read.and_then(|text| Ok(serde_json::from_slice::<Live>(&text)?)),
+            read => read.and_then(|text| Ok(serde_json::from_slice::<LiveRecord>(&text)?)),
         };
         let path = path.display();
         match read {
@@ -185,10 +185,10 @@ impl Kept {
     }
 
     /// The folder is this server's while it runs: an error if it is another's.
-    fn own(&self) -> io::Result<MutexGuard<'_, Option<File>>> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        if own.is_some() {
-            return Ok(own);
+    fn lock(&self) -> io::Result<MutexGuard<'_, Option<File>>> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_some() {
+            return Ok(lock);
         }
         self.prepare(&self.folder)?;
         let mut options = OpenOptions::new();
@@ -208,8 +208,8 @@ impl Kept {
                 warn!(%path, %error, "cannot be locked; no other server may use it");
             }
         }
-        *own = Some(file);
-        Ok(own)
+        *lock = Some(file);
+        Ok(lock)
     }
 
     fn prepare(&self, folder: &Path) -> io::Result<()> {
@@ -227,8 +227,8 @@ impl Kept {
     /// nor that before it.
     fn forget_oldest(&self, plugin: &str, newest: &str) {
         let Ok(entries) = fs::read_dir(self.folder.join(plugin)) else { return };
-        let live = self.pointed(plugin).map(|live| live.sha256);
-        let before = live.as_deref().and_then(|live| self.before(plugin, live));
+        let live = self.live_record(plugin).map(|live| live.sha256);
+        let before = live.as_deref().and_then(|live| self.version_before(plugin, live));
         let stays =
             |stem: &str| [Some(newest), live.as_deref(), before.as_deref()].contains(&Some(stem));
         let (mut stay, mut others) = (0, Vec::new());
