@@ -37,6 +37,7 @@ mod convert;
 mod defaults;
 mod denied;
 mod dispatch;
+mod effects;
 mod encoded;
 mod engine;
 mod fair_queue;

@@ -117,7 +117,6 @@ pub(super) const LONG_FILES: &[(&str, usize, &str)] = &[
     ("host/server/src/outbox/mod.rs", 409, "older than the rule"),
     ("host/server/src/transport/channels.rs", 459, "older than the rule"),
     ("host/server/src/transport/connection.rs", 408, "older than the rule"),
-    ("host/wasm/src/budget.rs", 507, "older than the rule"),
     ("host/wire/src/scan.rs", 401, "older than the rule"),
 ];
 
