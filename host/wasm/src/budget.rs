@@ -1,4 +1,7 @@
-//! What a call may return: every limit and every grant, on everything that comes back.
+//! The limits of one call: how many effects it may return, how many bytes, and how large its
+//! assigns may be.
+//!
+//! What is above a limit is a fault of the call; an effect without a grant is left out.
 
 use bytestring::ByteString;
 use millrace_session::channel::{ChannelEffect, Effect, Joined, Outcome};
@@ -12,41 +15,44 @@ use super::withheld::{Withheld, replacement, withheld};
 use super::{Fault, PluginLimits};
 use crate::Settings;
 
-/// What is left of a call's limits while its effects are checked.
+/// The limits of one call, and what is left of them while its effects are checked.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
+    /// The value of `limits.max_effects`.
     max_effects: usize,
+    /// The value of `limits.max_effect_bytes`.
     max_bytes: usize,
+    /// The value of `limits.max_assigns_bytes`.
     max_assigns_bytes: usize,
-    /// What is left of `max_effects`.
+    /// The number of effects that are left of `max_effects`.
     effects: usize,
-    /// What is left of `max_bytes`.
+    /// The bytes that are left of `max_bytes`.
     bytes: usize,
     pub(super) call: CallKind,
-    /// Whether the plugin has tasks to start.
+    /// Whether the plugin exports `tasks`; if not, starting one is a fault.
     pub(super) tasks: bool,
-    /// JSON the call was handed: what comes back as it was needs no check, and
-    /// shares its memory. Channels pass on most of what they get.
+    /// The JSON that the call was handed. A payload that is the same bytes needs no check and
+    /// shares its memory; channels pass on most of what they get.
     handed: Option<ByteString>,
-    /// What was left out.
+    /// The effects that were left out since [`Self::take_withheld`] was last called.
     pub(super) withheld: Vec<Withheld>,
 }
 
-/// What kind of call has effects.
+/// The kinds of calls: each may have other effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallKind {
-    /// Handles a message of the client, and may reply to it.
+    /// A call that handles a message of the client, and may reply to it.
     Message,
-    /// Another callback of a channel.
+    /// Another callback of a channel, which has no message to reply to.
     Other,
-    /// Runs beside the channels.
+    /// A task, which runs beside the channels.
     Task,
-    /// Works on events of a pipeline.
+    /// A worker's call, for events of a pipeline.
     Worker,
 }
 
 impl Budget {
-    /// The limits of one call. `tasks` says whether the plugin exports any.
+    /// The whole limits of one call. `tasks` says whether the plugin exports `tasks`.
     pub(super) fn new(limits: &PluginLimits, call: CallKind, tasks: bool) -> Self {
         let &PluginLimits { max_effects, max_effect_bytes, max_assigns_bytes, .. } = limits;
         Self {
@@ -62,12 +68,12 @@ impl Budget {
         }
     }
 
-    /// What was left out of what it checked, since this was last asked.
+    /// Takes the effects that were left out since the last call of this.
     pub(super) fn take_withheld(&mut self) -> Vec<Withheld> {
         std::mem::take(&mut self.withheld)
     }
 
-    /// The same for a call that is handed `payload`.
+    /// This budget, for a call that is handed `payload`.
     pub(super) fn handed(mut self, payload: Option<&Payload>) -> Self {
         if let Some(Payload::Json(text)) = payload {
             self.handed = Some(text.clone());
@@ -75,6 +81,7 @@ impl Budget {
         self
     }
 
+    /// Checks the answer to a join: accepted with an outcome, or refused with a payload.
     pub(super) fn joined(
         &mut self,
         joined: Result<channel::Joined, types::PayloadResult>,
@@ -90,11 +97,12 @@ impl Budget {
         }
     }
 
-    /// The bytes of what it has been given so far.
+    /// The bytes of all that was checked so far.
     pub(super) fn spent_bytes(&self) -> usize {
         self.max_bytes - self.bytes
     }
 
+    /// Checks an outcome: its effects, and the size of its assigns.
     pub(super) fn outcome(
         &mut self,
         outcome: types::Outcome,
@@ -105,7 +113,8 @@ impl Budget {
         Ok(Outcome { effects, assigns: assigns.transpose()? })
     }
 
-    /// An outcome that is nothing but a reply with the status `ok` and this JSON.
+    /// Checks an outcome that is only a reply with the status `ok` and this JSON (`batched.replied`
+    /// in `wit/v0.1/batch.wit`).
     pub(super) fn replied(&mut self, data: &[u8]) -> Result<Outcome, Fault> {
         self.effects = self.effects.checked_sub(1).ok_or_else(|| self.too_many(1))?;
         self.spend(data.len())?;
@@ -118,6 +127,7 @@ impl Budget {
         Ok(Outcome { effects, assigns: None })
     }
 
+    /// The fault of a call that has `more` effects than are left.
     fn too_many(&self, more: usize) -> Fault {
         let (found, allowed) = (more + (self.max_effects - self.effects), self.max_effects);
         Fault::bad_return(format!(
@@ -125,7 +135,12 @@ impl Budget {
         ))
     }
 
-    /// Effects of a call that goes on.
+    /// Checks effects that are applied while their call goes on (`call.flush`).
+    ///
+    /// # Errors
+    ///
+    /// A fault as of [`Self::effects`], and if there is a `stop` among them: it ends the channel,
+    /// so it can only be returned.
     pub(super) fn flushed(
         &mut self,
         effects: Vec<types::Effect>,
@@ -137,7 +152,12 @@ impl Budget {
         self.effects(effects, settings)
     }
 
-    /// Those of a plugin that may do what its settings grant.
+    /// Checks effects. Those for which `settings` have no grant are left out, which is no fault.
+    ///
+    /// # Errors
+    ///
+    /// A fault if there are more than `limits.max_effects` or more bytes than
+    /// `limits.max_effect_bytes` in the whole call, or if one does not belong to this kind of call.
     pub(super) fn effects(
         &mut self,
         effects: Vec<types::Effect>,
@@ -159,6 +179,7 @@ impl Budget {
         Ok(checked)
     }
 
+    /// Checks a payload and takes its bytes off the budget. JSON has to be valid UTF-8 and JSON.
     pub(super) fn payload(&mut self, payload: types::PayloadResult) -> Result<Payload, Fault> {
         let (types::PayloadResult::Json(data) | types::PayloadResult::Binary(data)) = &payload;
         self.spend(data.len())?;
@@ -171,6 +192,7 @@ impl Budget {
         }
     }
 
+    /// Takes bytes off the budget; a fault if there are fewer left.
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
         match self.bytes.checked_sub(bytes) {
             Some(left) => {

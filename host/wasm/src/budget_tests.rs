@@ -1,4 +1,4 @@
-//! Which limit and which grant stops what a call returns.
+//! The limits and the grants that stop what a call returns.
 
 use super::*;
 use crate::Grants;

@@ -1,5 +1,5 @@
-//! Calling a plugin: an instance from the pool, its fuel, the call on a fiber,
-//! the result checked.
+//! Calls of a plugin: an instance from the pool, its fuel, the call on a fiber, and the check of
+//! what it returns.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -26,28 +26,28 @@ use super::withheld::{self, About};
 use super::{Fault, Pool};
 use crate::Settings;
 
-/// What every call of a channel's or a task's has.
+/// The context of a call of a channel or a task.
 #[derive(Clone, Debug)]
 pub struct CallContext {
-    /// Whose call it is.
+    /// The channel and the message that the call is for.
     pub caller: Caller,
-    /// Where its flushed effects go.
+    /// The receiver of the effects that the call flushes.
     pub progress: Arc<dyn Progress>,
 }
 
 impl CallContext {
+    /// The connection that the call is for.
     fn owner(&self) -> CallOwner {
         CallOwner::connection(&self.caller, &*self.progress)
     }
 }
 
 impl Pool {
-    /// Makes one call of the `channel` or `outgoing` interface; what came of it,
-    /// and how long it took if that is measured.
+    /// Makes one call of the `channel` or `outgoing` interface. Returns what it came to, and how
+    /// long it took (zero if calls are not measured).
     ///
-    /// Most calls are ready at the first poll. One that waits, or has used a
-    /// slice of its fuel, is pending and holds no thread. Dropping the future
-    /// ends its instance.
+    /// Most calls are ready at the first poll. A call that waits, or has used a slice of its fuel,
+    /// is pending and holds no thread. Dropping the future ends its instance.
     pub async fn call(
         &self,
         call_context: CallContext,
@@ -67,7 +67,7 @@ impl Pool {
         let call = async {
             let mut pooled = self.start(&mut timer, &claim).await?;
             let result = match moves {
-                // Boxed, as few calls need it and all would have room for it.
+                // Boxed: few calls need it, and the future of each call would be larger by it.
                 true => {
                     Box::pin(pooled.instance.call_migrated(call_context, assigns, callback)).await
                 }
@@ -86,7 +86,12 @@ impl Pool {
         (result, timer.took())
     }
 
-    /// Runs a task to its end.
+    /// Runs a task to its end, and returns its effects.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the call: it trapped, broke a limit, took longer than `limits.task_timeout_ms`,
+    /// or was not made.
     pub async fn run_task(
         &self,
         call_context: CallContext,
@@ -105,6 +110,10 @@ impl Pool {
     }
 
     /// Asks the plugin whether somebody may connect.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the call. A refusal is no fault.
     pub async fn connect(
         &self,
         request: &ConnectRequest,
@@ -120,7 +129,9 @@ impl Pool {
         self.within(deadline, &claim, pin!(call)).await
     }
 
-    /// Makes a call under a deadline in milliseconds, which comes with its key.
+    /// Makes a call under a deadline: its milliseconds, and the configuration key that they come
+    /// from. A call that is over its time is dropped, which ends its instance; the fault is
+    /// `Overloaded` if it has mostly waited, and else `Deadline`.
     pub(super) async fn within<T>(
         &self,
         (limit, key): (u64, &str),
@@ -146,12 +157,12 @@ impl Pool {
         }
     }
 
-    /// For one call.
+    /// A timer for one call.
     pub(super) fn timer(&self) -> CallTimer {
         CallTimer::new(&self.meters)
     }
 
-    /// An instance for a call.
+    /// Gets an instance for a call: an idle one, a new one, or the next that comes back.
     pub(super) async fn start(
         &self,
         timer: &mut CallTimer,
@@ -161,14 +172,14 @@ impl Pool {
             claim.begin(pooled.instance.number());
             return Ok(pooled);
         }
-        // Boxed, as few calls need it and all would have room for it.
+        // Boxed: few calls need it, and the future of each call would be larger by it.
         let pooled = Box::pin(self.make_or_wait(claim)).await?;
         claim.begin_after_wait(pooled.instance.number());
         timer.started = self.meters.call_clock();
         Ok(pooled)
     }
 
-    /// Keeps the instance of a call that went well.
+    /// Ends a call: measures it, and gives its instance back if it went well.
     pub(super) fn ended<T>(
         &self,
         pooled: Box<PooledInstance>,
@@ -189,8 +200,8 @@ impl Pool {
     }
 }
 
-/// When a call began, started in its instance and ended; all `None` when
-/// nobody wants to know.
+/// The times at which a call began, started in its instance and ended; all `None` if calls are not
+/// measured.
 #[derive(Debug)]
 pub(super) struct CallTimer {
     begun: Option<Instant>,
@@ -204,16 +215,17 @@ impl CallTimer {
         Self { begun: now, started: now, ended: None }
     }
 
+    /// The duration of the call; zero if calls are not measured.
     pub(super) fn took(&self) -> Duration {
         let Some(begun) = self.begun else { return Duration::ZERO };
-        // One that was cut off has not ended.
+        // A call that was cut off has no end of its own.
         self.ended.unwrap_or_else(Instant::now).duration_since(begun)
     }
 }
 
 impl Instance {
-    /// As [`Self::call`], on assigns of another schema: what they became is what the
-    /// channel has from then on.
+    /// As [`Self::call`], on assigns of another schema: they are migrated first, and the channel
+    /// has the migrated ones from then on.
     async fn call_migrated(
         &mut self,
         call_context: CallContext,
@@ -281,7 +293,7 @@ impl Instance {
         self.checked(|budget, settings| budget.effects(effects, settings))
     }
 
-    /// Tells the imports whose call it is.
+    /// Sets the current call, which the imports work for.
     fn begin(&mut self, call_context: CallContext, kind: CallKind, handed: Option<&Payload>) {
         let CallContext { caller, progress } = call_context;
         let budget = Budget::new(&self.limits, kind, self.tasks.is_some()).handed(handed);
@@ -356,13 +368,14 @@ impl Instance {
     }
 }
 
-/// What a call returned, still in the interface's types.
+/// The answer of a call, still in the interface's types.
 enum Answer {
     Join(Result<channel::Joined, channel::PayloadResult>),
     Outcome(channel::Outcome),
 }
 
-/// Routes lead only to plugins that export what is called.
+/// The fault for an interface that is not exported; routes lead only to plugins that export what is
+/// called.
 fn missing(interface: &str) -> Fault {
     Fault::bad_return(format!("the plugin does not export `{interface}`"))
 }

@@ -1,4 +1,4 @@
-//! What one call has of its plugin's room.
+//! A call's claim to an instance: that it waits, has a permit, or holds an instance.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,20 +8,20 @@ use super::fair_queue::{QueueKey, WorkKind};
 use super::instance_limit::{InstanceHold, InstanceLimit};
 use super::owner::CallOwner;
 
-/// A call, as the others see it: it waits, then it has an instance, and if it is not
-/// over at once, it holds that until this is dropped.
+/// The claim of one call to an instance. It waits, then it has an instance; if it is not over at
+/// once, it holds the instance until this is dropped.
 pub(super) struct InstanceClaim<'a> {
     instance_limit: &'a Arc<InstanceLimit>,
     pub(super) owner: CallOwner,
     kind: WorkKind,
-    /// The number of the instance in which it has begun, if it has.
+    /// The number of the instance in which the call has begun; 0 before that, or [`HAS_PERMIT`].
     instance: AtomicU64,
-    /// When it began, if it had to wait before.
+    /// The time at which the call began, if it had to wait for that.
     began_late: OnceLock<Instant>,
     hold: Mutex<Option<InstanceHold>>,
 }
 
-/// It has a seat, and is in no instance yet.
+/// The value of `instance` while the call has a permit and its instance is being made.
 const HAS_PERMIT: u64 = u64::MAX;
 
 impl<'a> InstanceClaim<'a> {
@@ -34,11 +34,12 @@ impl<'a> InstanceClaim<'a> {
         Self { instance_limit, owner, kind, instance, began_late, hold }
     }
 
+    /// The queue in which the call waits.
     pub(super) fn key(&self) -> QueueKey {
         QueueKey { owner: self.owner.number, kind: self.kind }
     }
 
-    /// A task holds its instance from the start.
+    /// Whether it is a task, which holds its instance from the start.
     pub(super) fn is_task(&self) -> bool {
         self.kind == WorkKind::Task
     }
@@ -47,40 +48,41 @@ impl<'a> InstanceClaim<'a> {
         self.hold().is_some()
     }
 
-    /// It has to wait for an instance after all.
+    /// Gives the hold up: the call has to wait for an instance.
     pub(super) fn release_hold(&self) {
         let hold = self.hold().take();
         drop(hold);
     }
 
-    /// It has a seat for an instance.
+    /// Notes that the call has a permit for an instance.
     pub(super) fn got_permit(&self) {
         self.instance.store(HAS_PERMIT, Ordering::Relaxed);
     }
 
-    /// It begins in the instance of this number.
+    /// Notes that the call begins in the instance of this number.
     pub(super) fn begin(&self, instance: u64) {
         self.instance.store(instance, Ordering::Relaxed);
     }
 
-    /// The same of one that has waited.
+    /// Notes that the call begins in this instance after it has waited.
     pub(super) fn begin_after_wait(&self, instance: u64) {
         self.begin(instance);
-        // A call begins once.
+        // It is set only once, as a call begins only once.
         let _ = self.began_late.set(Instant::now());
     }
 
-    /// Whether most of a time that is over went by before it began, or it still waits.
+    /// Whether the call has waited for more than half of `time`, which is over now: it began late,
+    /// or still waits.
     pub(super) fn has_waited_most_of(&self, time: Duration) -> bool {
         self.is_waiting() || self.began_late.get().is_some_and(|began| began.elapsed() < time / 2)
     }
 
-    /// What it was granted with its instance.
+    /// Keeps the hold that came with the instance.
     pub(super) fn set_hold(&self, hold: InstanceHold) {
         *self.hold() = Some(hold);
     }
 
-    /// It is not over at once: from now on it holds its instance, if it has one.
+    /// Notes that the call is not over at once: from now on it holds its instance, if it has one.
     pub(super) fn hold_instance(&self) {
         if self.instance.load(Ordering::Relaxed) == 0 {
             return;
@@ -91,7 +93,7 @@ impl<'a> InstanceClaim<'a> {
         }
     }
 
-    /// Whether it waits for an instance, or for memory.
+    /// Whether the call waits for an instance, or its instance for memory.
     pub(super) fn is_waiting(&self) -> bool {
         match self.instance.load(Ordering::Relaxed) {
             0 | HAS_PERMIT => true,

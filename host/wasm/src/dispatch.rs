@@ -15,16 +15,16 @@ use super::{Component, Fault};
 
 /// A dispatcher in an instance of its own.
 ///
-/// Its calls are made under the pipeline's lock: they run to their end, one that would
-/// wait is a fault, and they have fuel and time of their own, much less than other calls
+/// Its calls are made under the pipeline's lock: they run to their end, one that would wait is a
+/// fault, and they have fuel and time of their own, much less than other calls
 /// (`limits.dispatcher_fuel`).
 pub struct GuestDispatcher {
     name: String,
     instance: Instance,
     wants: Wants,
-    /// For the next call.
+    /// The demand of consumers, for the next call.
     asks: Vec<interface::Ask>,
-    /// Events it was offered that it has not assigned.
+    /// The number of events that it was offered and has not assigned.
     waiting: usize,
 }
 
@@ -49,7 +49,11 @@ impl Standby for GuestStandby {
 }
 
 impl GuestDispatcher {
-    /// Starts one, which asks it what it wants to know.
+    /// Starts a dispatcher; its `init` says which columns it wants.
+    ///
+    /// # Errors
+    ///
+    /// The dispatcher is not exported, its instance could not be made, or its `init` failed.
     pub fn new(component: &Component) -> Result<Self, Broken> {
         let name = format!("{} {}", component.settings.name, component.version());
         let instance = poll_once(&name, Instance::uninterrupted(component))?.map_err(failed)?;
@@ -61,7 +65,7 @@ impl GuestDispatcher {
         Ok(dispatcher)
     }
 
-    /// Makes one call, which is handed so many rows, and other bytes.
+    /// Makes one call that is handed `rows` rows and `bytes` other bytes, which add to its fuel.
     fn call<T>(
         &mut self,
         rows: usize,
@@ -158,7 +162,7 @@ impl Dispatcher for GuestDispatcher {
 
     fn snapshot(&mut self) -> Option<Vec<u8>> {
         let guest = self.instance.dispatcher_state.clone()?;
-        // What it writes out is what waits.
+        // It writes out the events that wait, so these are its rows.
         let fuel = self.instance.limits.dispatcher_fuel_for(self.waiting, 0, self.waiting);
         self.instance.refuel_with(fuel).ok()?;
         let state = poll_once(&self.name, guest.call_snapshot(&mut self.instance.store)).ok()?;
@@ -174,7 +178,8 @@ impl Dispatcher for GuestDispatcher {
     }
 }
 
-/// What a call may take, whatever its fuel: its pipeline stands still meanwhile.
+/// The longest time of a call, whatever its fuel: its pipeline stands still meanwhile. One that
+/// takes longer traps.
 pub(super) const MAX_CALL_TIME: Duration = Duration::from_millis(100);
 
 fn wants(columns: interface::Columns) -> Wants {
@@ -190,7 +195,7 @@ fn wants(columns: interface::Columns) -> Wants {
     }
 }
 
-/// What a call gives that does not wait.
+/// Polls a call once; one that would wait is an error.
 fn poll_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, Broken> {
     match poll_caught(name, pin!(call), &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value.map_err(failed),

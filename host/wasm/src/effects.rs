@@ -14,7 +14,8 @@ use super::withheld::Withheld;
 use crate::Settings;
 
 impl Budget {
-    /// `None` for an answer to whom the plugin may not answer.
+    /// Checks one effect; `None` if it is an answer that the plugin may not give, or to a client
+    /// that is gone.
     pub(super) fn effect(
         &mut self,
         effect: types::Effect,
@@ -76,7 +77,8 @@ impl Budget {
         }))
     }
 
-    /// Whom a text reaches, if the plugin may reach them.
+    /// The socket ref in a sealed text, if the plugin may use it; otherwise the effect is noted as
+    /// left out.
     fn unsealed(&mut self, text: &str, settings: &Settings) -> Option<SocketRef> {
         settings.unsealed(text).unwrap_or_else(|denied| {
             self.withheld.push(Withheld::Denied(denied));
@@ -84,7 +86,7 @@ impl Budget {
         })
     }
 
-    /// Some effects need a message, some a channel.
+    /// A fault if an effect does not fit this kind of call: some need a message, some a channel.
     fn belongs(&self, effect: &types::Effect) -> Result<(), Fault> {
         let problem = match (self.call, effect) {
             (CallKind::Other, types::Effect::Reply(_)) => {
@@ -152,7 +154,7 @@ impl Budget {
         name("the name of a pipeline", &pipeline)?;
         name("the key of an event", key.as_deref().unwrap_or_default())?;
         self.spend(payload.len())?;
-        // The event is wanted, whoever waits for it.
+        // The event is accepted even if the plugin may not use its socket ref.
         let reply_to = socket_ref.and_then(|text| self.unsealed(&text, settings));
         let event = NewEvent {
             payload: payload.into(),

@@ -1,22 +1,22 @@
-//! Messages as they go across to `batch.handle-in`.
+//! The encoding of the messages of a batch for `batch.handle-in` (`wit/v0.1/batch.wit`).
 
 use millrace_wire::Payload;
 
 use super::batch::BatchMessage;
 
-/// What goes across.
+/// The arguments of one call: all texts and payloads, and a row of numbers for each message.
 pub(super) struct EncodedBatch {
     pub(super) data: Vec<u8>,
     pub(super) rows: Vec<[u64; 9]>,
 }
 
-/// What the third number of a row is made of.
+/// The bits of the third number of a row.
 const WANTS_REPLY: u64 = 1;
 const BINARY: u64 = 2;
 const HAS_USER_ID: u64 = 4;
 const SAME_CHANNEL: u64 = 8;
 
-/// Room for the messages of most rounds, which need not grow then.
+/// The capacity to begin with, in bytes and messages: most rounds need no more.
 const USUAL_BYTES: usize = 2048;
 const USUAL_MESSAGES: usize = 16;
 
@@ -26,6 +26,7 @@ impl EncodedBatch {
         Self { data, rows }
     }
 
+    /// Adds a message. Without assigns it is of the same channel as the message before.
     pub(super) fn push(&mut self, message: &BatchMessage<'_>) {
         let context = &message.caller.context;
         let mut flags = 0;

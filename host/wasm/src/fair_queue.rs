@@ -1,38 +1,39 @@
-//! Calls that wait, in turns by party.
+//! A queue of calls that wait, in which the owners take turns.
 
 use std::collections::{HashMap, VecDeque};
 
-/// What waits together: the calls, or the tasks, of one party.
+/// The key of one queue: the calls, or the tasks, of one owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct QueueKey {
-    /// The party's number.
+    /// The number of the owner ([`super::owner::CallOwner::number`]).
     pub(super) owner: u64,
     pub(super) kind: WorkKind,
 }
 
-/// Tasks have not all instances, so that calls do not wait for tasks to end.
+/// The kinds of work that are queued apart: tasks may not have all instances, so that calls do not
+/// wait for tasks to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WorkKind {
     Call,
     Task,
 }
 
-/// A queue for each place, which are served in turns.
+/// A queue for each key; the queues are served in turns (round-robin).
 #[derive(Debug)]
 pub(super) struct FairQueue<W> {
-    /// None of them empty.
+    /// The queues; none is empty.
     queues: HashMap<QueueKey, VecDeque<W>>,
-    /// Each of them once.
+    /// The keys of all queues in the order of their turns, each once.
     turns: VecDeque<QueueKey>,
 }
 
-/// What somebody said to an offer.
+/// The answer to an offer.
 pub(super) enum OfferReply<W> {
-    /// They have it, or have gone.
+    /// The offer was accepted, or whoever waited has gone.
     Accepted,
-    /// It is not for them, but may be for another place.
+    /// The offer was declined; another key may accept it.
     Declined(W),
-    /// Nothing is left to be offered.
+    /// There is nothing left to offer.
     Exhausted(W),
 }
 
@@ -55,7 +56,8 @@ impl<W> FairQueue<W> {
         queue.push_back(who);
     }
 
-    /// Offers something to the first of each place in turn, until nobody takes it.
+    /// Offers something to the first of each queue in turn, until each queue has declined or there
+    /// is nothing left.
     pub(super) fn serve(&mut self, mut offer: impl FnMut(QueueKey, W) -> OfferReply<W>) {
         let mut declined = 0;
         while declined < self.turns.len() {
@@ -84,7 +86,7 @@ impl<W> FairQueue<W> {
         }
     }
 
-    /// Takes out those of a place that are meant.
+    /// Removes the entries of a queue for which `is_meant` is true.
     pub(super) fn leave(&mut self, key: QueueKey, is_meant: impl Fn(&W) -> bool) {
         let Some(queue) = self.queues.get_mut(&key) else { return };
         queue.retain(|who| !is_meant(who));
@@ -94,7 +96,8 @@ impl<W> FairQueue<W> {
         }
     }
 
-    /// Takes out all that are meant, in the order in which they came to their places.
+    /// Takes out the entries of all queues for which `is_meant` is true, in the order of each
+    /// queue.
     pub(super) fn extract(&mut self, is_meant: impl Fn(&W) -> bool) -> Vec<W> {
         let mut meant = Vec::new();
         for queue in self.queues.values_mut() {
@@ -118,7 +121,7 @@ mod tests {
         QueueKey { owner, kind: WorkKind::Call }
     }
 
-    /// So many are served; who they were.
+    /// Serves `many` entries and returns them.
     fn served(queue: &mut FairQueue<(u64, usize)>, mut many: usize) -> Vec<(u64, usize)> {
         let mut served = Vec::new();
         queue.serve(|_, who| {
@@ -162,8 +165,8 @@ mod tests {
     }
 
     proptest! {
-        /// Everybody is served once, those of a place in their order, and nobody twice
-        /// while another waits who has come no later.
+        /// Everybody is served once, in the order of their queue, and nobody twice while another
+        /// waits who has come no later.
         #[test]
         fn turns_are_fair(parties in proptest::collection::vec(0..5_u64, 1..100)) {
             let mut queue = FairQueue::default();

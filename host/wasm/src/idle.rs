@@ -1,4 +1,4 @@
-//! Instances of one version that wait for a call.
+//! The idle instances of one version of a plugin.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,40 +6,41 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::instance::Instance;
 use super::instance_limit::InstancePermit;
 
-/// Idle instances. The last one a thread returned goes out to it first, as its
-/// memory is still warm in that core's caches.
+/// The idle instances of one version. A thread gets the one that it returned last, as its memory is
+/// still in that core's caches.
 #[derive(Default)]
 pub(super) struct IdleInstances {
-    /// By thread, so that threads seldom meet; never empty.
+    /// The shards: each thread has one, so that threads seldom wait for each other's lock.
     shards: [Shard; SHARDS],
 }
 
-/// Instances that wait for a call, in cache lines of their own.
+/// One shard, in cache lines of its own.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard(Mutex<IdleShard>);
 
+/// What is in one shard.
 #[derive(Default)]
 pub(super) struct IdleShard {
     #[expect(clippy::vec_box, reason = "each call moves one in and out")]
     pub(super) instances: Vec<Box<PooledInstance>>,
-    /// Calls that went well.
+    /// The number of calls that went well, of those that gave their instance back to this shard.
     pub(super) succeeded: u64,
 }
 
-/// An instance out of the pool. Dropping it ends the instance, which is right
-/// for one whose call trapped or was cut off.
+/// An instance out of the pool. Dropping it ends the instance, which is right if its call trapped
+/// or was cut off.
 pub(super) struct PooledInstance {
     pub(super) instance: Instance,
-    /// Given back after the instance's memory.
+    /// The permit; dropped after the instance, whose memory is then free.
     pub(super) _permit: InstancePermit,
 }
 
-/// As many as cores that share a server's load, in powers of two.
+/// The number of shards: a power of two that is about the number of cores.
 const SHARDS: usize = 16;
 
 thread_local! {
-    /// The shard a thread looks into first.
+    /// The number of the shard that a thread looks into first.
     static OWN_SHARD: usize = {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS
@@ -47,7 +48,7 @@ thread_local! {
 }
 
 impl IdleInstances {
-    /// One that waits, from this thread's shard or else from another's.
+    /// Takes an idle instance from this thread's shard, or else from another's.
     pub(super) fn pop(&self) -> Option<Box<PooledInstance>> {
         let own_shard = OWN_SHARD.with(|own_shard| *own_shard);
         (own_shard..own_shard + SHARDS).find_map(|shard| self.shard(shard).instances.pop())
@@ -58,7 +59,7 @@ impl IdleInstances {
         self.shard(OWN_SHARD.with(|own_shard| *own_shard))
     }
 
-    /// One shard after the other.
+    /// All shards, one after the other; each is locked only while the iterator is at it.
     pub(super) fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, IdleShard>> {
         (0..SHARDS).map(|number| self.shard(number))
     }

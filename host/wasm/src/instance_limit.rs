@@ -1,11 +1,11 @@
-//! How many instances of a plugin may live, its versions together, and who gets the
-//! next one.
+//! The limit of the live instances of a plugin, all its versions together, and who gets the next
+//! one.
 //!
-//! A call that finds an idle instance touches nothing here. Those that are not over at
-//! once *hold* an instance, by party; a party may have a further one only as long as it
-//! holds fewer than are left: alone it has at most half of all, two of them a third
-//! each, and the last ones are for those that hold none. What may not have one, or
-//! finds none, waits in turns by party.
+//! A call that finds an idle instance touches nothing here. Calls that are not over at once *hold*
+//! an instance, which is counted by owner. An owner may have a further one only while it holds
+//! fewer than are left: one that is alone has at most half of all, two of them a third each, and
+//! the last ones are for owners that hold none. A call that may not have one, or finds none, waits;
+//! owners take turns.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,66 +19,68 @@ use super::fair_queue::{FairQueue, OfferReply, QueueKey, WorkKind};
 use super::idle::{IdleInstances, PooledInstance};
 use super::memory::Memory;
 
-/// Room for the instances of one plugin (`limits.max_instances`).
+/// The limit of the instances of one plugin (`limits.max_instances`).
 pub(super) struct InstanceLimit {
     max: usize,
-    /// Of these, those of tasks (`limits.max_task_instances`).
+    /// The number of instances that tasks may hold (`limits.max_task_instances`).
     max_tasks: usize,
     pub(super) memory: Memory,
     meters: WasmMeters,
-    /// Somebody waits who may have the next one.
+    /// Whether a call waits that may have the next instance.
     awaited: AtomicBool,
     waiting: AtomicUsize,
-    /// Calls and tasks that hold an instance.
+    /// The number of calls and tasks that hold an instance.
     held: AtomicUsize,
-    /// Idle instances are being ended.
+    /// Whether a thread is ending idle instances; a second one need not.
     ends_idle: AtomicBool,
     state: Mutex<LimitState>,
 }
 
+/// What is changed under the lock.
 #[derive(Default)]
 struct LimitState {
-    /// Seats.
+    /// The number of live instances, which is that of the permits.
     live: usize,
-    /// Tasks that hold an instance.
+    /// The number of tasks that hold an instance.
     tasks: usize,
-    /// How many each party holds.
+    /// The number of instances that each owner holds, by the number of the owner.
     shares: HashMap<u64, usize>,
     queue: FairQueue<Waiter>,
-    /// Of the versions.
+    /// The idle instances of each version.
     versions: Vec<Weak<IdleInstances>>,
 }
 
-/// One part in so many is left to parties that hold no instance: of many that come one
-/// after the other, each has half of what is left, which soon is nothing.
+/// The part of the instances (one in so many) that is left to owners that hold none. Without it
+/// each of many owners that come one after the other would take half of what is left, which soon is
+/// nothing.
 const FOR_NEWCOMERS: usize = 16;
 
 /// A call that waits for an instance of a version.
 struct Waiter {
     idle: Arc<IdleInstances>,
-    /// Whether it is made on another version that takes this one's place.
+    /// Whether the call goes to the next version when this one is superseded.
     moves: bool,
     sender: oneshot::Sender<Granted>,
 }
 
-/// What a call has waited for.
+/// The end of a call's wait.
 pub(super) enum Granted {
     Instance(Box<PooledInstance>, InstanceHold),
     Permit(InstancePermit, InstanceHold),
-    /// Nothing: another version is live now.
+    /// No instance: another version is live now.
     Superseded,
 }
 
-/// One of a room's; dropping it makes room for another instance.
+/// The permit for one live instance; dropping it allows another.
 pub(super) struct InstancePermit(Arc<InstanceLimit>);
 
-/// A call or task that holds an instance, until it is dropped.
+/// A call or task that holds an instance, until this is dropped.
 pub(super) struct InstanceHold {
     instance_limit: Arc<InstanceLimit>,
     key: QueueKey,
 }
 
-/// A call that waits; it has gone when this is dropped.
+/// A call that waits; when this is dropped, it waits no more.
 struct Waiting<'a> {
     instance_limit: &'a Arc<InstanceLimit>,
     key: QueueKey,
@@ -100,7 +102,7 @@ impl InstanceLimit {
         })
     }
 
-    /// The idle instances of one more version.
+    /// Adds a version, and returns the place for its idle instances.
     pub(super) fn add_version(&self) -> Arc<IdleInstances> {
         let idle = Arc::<IdleInstances>::default();
         let mut state = self.state();
@@ -109,34 +111,34 @@ impl InstanceLimit {
         idle
     }
 
-    /// How many instances live.
+    /// The number of live instances of all versions.
     pub(super) fn live_count(&self) -> usize {
         self.state().live
     }
 
-    /// How many calls wait.
+    /// The number of calls that wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody waits who comes first.
+    /// Whether a call waits that comes before new ones.
     pub(super) fn is_awaited(&self) -> bool {
         self.awaited.load(Ordering::Relaxed)
     }
 
-    /// Whether so many are held that not everybody may have a further one.
+    /// Whether half of the instances or more are held, so that an owner may have no further one.
     pub(super) fn is_crowded(&self) -> bool {
         self.held.load(Ordering::Relaxed) * 2 >= self.max
     }
 
-    /// Whether a call may have a further instance.
+    /// Whether the owner of a call may hold a further instance.
     pub(super) fn may_have(&self, key: QueueKey) -> bool {
         let held = self.held.load(Ordering::Relaxed);
         self.state().may_have(key, self, held)
     }
 
-    /// A seat for somebody who may have one, or has a hold, if there is one and nobody
-    /// comes first.
+    /// A permit, if the owner may have one or the call has a hold; `None` if there is none left or
+    /// others wait for one.
     pub(super) fn try_permit(
         self: &Arc<Self>,
         key: QueueKey,
@@ -157,13 +159,13 @@ impl InstanceLimit {
         Some(InstancePermit(Arc::clone(self)))
     }
 
-    /// A call or task goes on that has an instance.
+    /// Counts a call or task that goes on and has an instance.
     pub(super) fn hold(self: &Arc<Self>, key: QueueKey) -> InstanceHold {
         self.take_hold(&mut self.state(), key)
     }
 
-    /// The same for a task that has no instance yet, if it may have one and nobody
-    /// comes first.
+    /// Counts a task that has no instance yet; `None` if its owner may not have one, or others wait
+    /// for one.
     pub(super) fn try_hold(self: &Arc<Self>, key: QueueKey) -> Option<InstanceHold> {
         let mut state = self.state();
         let held = self.held.load(Ordering::Relaxed);
@@ -178,8 +180,8 @@ impl InstanceLimit {
         InstanceHold { instance_limit: Arc::clone(self), key }
     }
 
-    /// Waits for the turn of a place. `moves` when it is made on another version that
-    /// takes this one's place, which is so if `is_superseded`.
+    /// Waits for an instance or a permit. With `moves`, the call goes to the next version as soon
+    /// as this one is superseded, which may be so already (`is_superseded`).
     pub(super) async fn wait(
         self: &Arc<Self>,
         key: QueueKey,
@@ -188,7 +190,7 @@ impl InstanceLimit {
         is_superseded: impl Fn() -> bool,
     ) -> Granted {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        // Dropped after the receiver, and what that may have been granted.
+        // It is dropped after the receiver and what that may have been granted.
         let _waiting = Waiting { instance_limit: self, key };
         let (sender, receiver) = oneshot::channel();
         {
@@ -199,53 +201,54 @@ impl InstanceLimit {
             state.queue.push(key, Waiter { idle: Arc::clone(idle), moves, sender });
             self.serve(state);
         }
-        // An error if the line were gone, which this call is in.
+        // It cannot fail: the queue has the sender for as long as this call waits.
         receiver.await.unwrap_or(Granted::Superseded)
     }
 
-    /// An instance is idle now, put where waiting calls look under a lock: one that
-    /// looked too early is seen to wait here.
+    /// Serves those that wait after an instance was put among the idle ones. A call that looked
+    /// there too early is in the queue by now, as both happen under locks.
     pub(super) fn returned(self: &Arc<Self>) {
         if self.is_awaited() {
             self.serve(self.state());
         }
     }
 
-    /// Another version is live: calls that wait go to that one.
+    /// Sends the calls that wait for this version to the one that is live now.
     pub(super) fn supersede(self: &Arc<Self>, idle: &Arc<IdleInstances>) {
         let mut state = self.state();
         let moved = state.queue.extract(|waiter| waiter.moves && Arc::ptr_eq(&waiter.idle, idle));
         self.serve(state);
         for waiter in moved {
-            // An error if it has been given up.
+            // An error says that the call has been given up meanwhile.
             let _ = waiter.sender.send(Granted::Superseded);
         }
     }
 
-    /// Memory was given back.
+    /// Gives memory back, in bytes, and serves those that wait.
     pub(super) fn release_memory(self: &Arc<Self>, bytes: usize) {
         self.memory.give_back(bytes);
         self.returned();
     }
 
-    /// Ends an idle instance of any version; false when there is none.
+    /// Ends an idle instance of any version; false if there is none.
     pub(super) fn end_idle(&self) -> bool {
         let versions: Vec<_> = self.state().versions.iter().filter_map(Weak::upgrade).collect();
         let idle = versions.iter().find_map(|idle| idle.pop());
-        // Not under the lock: it gives its seat back.
+        // It is dropped without the lock, which it needs to give its permit back.
         idle.is_some()
     }
 
-    /// Gives what there is to those who wait.
+    /// Grants the instances and permits that there are to the calls that wait.
     fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, LimitState>) {
         if state.queue.is_empty() {
             return self.awaited.store(false, Ordering::Relaxed);
         }
-        // Before anything is looked at: whoever returns something after that is told.
+        // This is set before anything is looked at, so whoever returns something later comes here
+        // too.
         self.awaited.store(true, Ordering::Relaxed);
         let mut queue = std::mem::take(&mut state.queue);
         let (mut is_awaited, mut refused) = (false, Vec::new());
-        // Versions that have no idle instance.
+        // The versions that have no idle instance.
         let mut empty: Vec<*const IdleInstances> = Vec::new();
         queue.serve(|key, waiter| {
             if waiter.sender.is_closed() {
@@ -285,7 +288,7 @@ impl InstanceLimit {
         let lacks_memory = is_awaited && state.live < self.max;
         drop(state);
         drop(refused);
-        // What nobody uses gives way. Each that ends comes by here again.
+        // Idle instances give way if memory is short. Each that ends comes by here again.
         if lacks_memory && !self.ends_idle.swap(true, Ordering::Relaxed) {
             while self.is_awaited() && !self.memory.fits_new_instance() && self.end_idle() {}
             self.ends_idle.store(false, Ordering::Relaxed);
@@ -298,6 +301,7 @@ impl InstanceLimit {
 }
 
 impl LimitState {
+    /// Whether the owner may hold a further instance, when `held` are held in all.
     fn may_have(&self, key: QueueKey, instance_limit: &InstanceLimit, held: usize) -> bool {
         let own = self.shares.get(&key.owner).copied().unwrap_or_default();
         let has_share = |left: usize, most: usize, max: usize| {
@@ -306,7 +310,7 @@ impl LimitState {
         let left = instance_limit.max.saturating_sub(held);
         let of_tasks = || {
             let left = instance_limit.max_tasks.saturating_sub(self.tasks);
-            // Of these there are fewer, and one client may want many: two thirds.
+            // There are fewer of them, and one client may want many: it has up to two thirds.
             has_share(left, 2 * left, instance_limit.max_tasks)
         };
         has_share(left, left, instance_limit.max) && (key.kind == WorkKind::Call || of_tasks())

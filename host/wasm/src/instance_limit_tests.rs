@@ -1,4 +1,4 @@
-//! Who gets the next instance.
+//! Tests of who gets the next instance.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -21,7 +21,7 @@ fn task(owner: u64) -> QueueKey {
     QueueKey { owner, kind: WorkKind::Task }
 }
 
-/// As many as the place may have.
+/// Holds as many as the owner may have.
 fn holds(instance_limit: &Arc<InstanceLimit>, key: QueueKey) -> Vec<InstanceHold> {
     std::iter::from_fn(|| instance_limit.try_hold(key)).collect()
 }
@@ -97,7 +97,7 @@ fn tasks_leave_a_quarter_to_calls() {
 
 type Wait = Pin<Box<dyn Future<Output = Granted>>>;
 
-/// Polls those that wait once; the parties of those that have what they waited for.
+/// Polls those that wait once; returns what was granted, with the owners.
 fn granted(waiting: &mut [(u64, Wait, bool)]) -> Vec<(u64, Granted)> {
     let mut granted = Vec::new();
     for (owner, future, is_done) in waiting.iter_mut().filter(|(_, _, is_done)| !is_done) {
@@ -122,7 +122,7 @@ fn those_that_wait_take_turns_and_who_has_gone_takes_none() {
     let mut waiting: Vec<_> = [1, 1, 1, 2, 3].map(wait).into_iter().collect();
     assert!(granted(&mut waiting).is_empty());
     assert!(instance_limit.is_awaited() && instance_limit.waiting() == 5);
-    // One that waited longest gives up.
+    // The call that waited longest gives up.
     drop(waiting.remove(0));
     let mut order = Vec::new();
     for _ in 0..4 {
@@ -191,8 +191,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever begins, ends and gives up: no more than there are, no task too many,
-    /// nobody waits who may have what is there, and at last all is given back.
+    /// Whatever begins, ends and gives up: there are never too many instances or tasks, nobody
+    /// waits who may have what is there, and in the end all is given back.
     #[test]
     fn seats_are_neither_lost_nor_doubled(max in 1..9_u32, steps in steps()) {
         let instance_limit = instance_limit(max);

@@ -5,10 +5,10 @@
 //! one a server     one a plugin version       one a running call
 //! ```
 //!
-//! A [`Component`] is compiled, checked against the interface in `wit/` and
-//! linked once. An [`Instance`] serves one call at a time, on a fiber, with its
-//! own fuel; it holds nothing between two calls, so the [`Pool`] hands any
-//! instance to any call. A trap ends its instance, never anything else.
+//! A [`Component`] is compiled, checked against the interface in `wit/` and linked once. An
+//! `Instance` serves one call at a time, on a fiber, with its own fuel. It holds nothing
+//! between two calls, so the [`Pool`] gives any instance to any call.
+//! A trap ends its instance, never anything else.
 
 #![cfg_attr(
     not(test),
@@ -24,6 +24,7 @@
 pub mod egress;
 
 mod batch;
+mod batched;
 mod bindings;
 mod breaker;
 mod budget;
@@ -54,6 +55,7 @@ mod instance;
 mod instance_limit;
 mod ledger;
 mod limits;
+mod load_error;
 mod memory;
 mod migrate;
 mod output;
@@ -73,7 +75,7 @@ pub use cache::CacheConfig;
 pub use call::CallContext;
 pub use check::{Inspection, inspect};
 pub use component::sha256;
-pub use component::{Component, LoadError, Loading};
+pub use component::{Component, Loading};
 pub use convert::{ConnectRequest, Connected, Refusal};
 pub use dispatch::{GuestDispatcher, GuestStandby};
 pub use engine::FULL_RESERVATION;
@@ -83,6 +85,7 @@ pub use grants::{Denied, Grants, Need};
 pub use instance::SLICE_FUEL;
 pub use ledger::TURN_FUEL;
 pub use limits::{OnFaults, OnMigrate, PluginLimits};
+pub use load_error::LoadError;
 pub use pool::Health;
 pub use pool::{Instances, Pool};
 pub use precompile::{Precompiled, precompile};

@@ -1,4 +1,4 @@
-//! Instances of one component that wait for a call.
+//! The pool of the instances of one component, which is one version of a plugin.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,45 +14,45 @@ use super::instance_limit::{Granted, InstanceHold, InstanceLimit, InstancePermit
 use super::owner::CallOwner;
 use super::{Breaker, Component, Fault, FaultKind};
 
-/// Hands out instances, makes new ones when none is free, and lets calls wait
-/// when there may be no more.
+/// Hands out instances, makes new ones if none is idle, and lets calls wait if there may be no
+/// more.
 pub struct Pool {
     component: Component,
     idle: Arc<IdleInstances>,
     instance_limit: Arc<InstanceLimit>,
     breaker: Breaker,
     pub(super) meters: WasmMeters,
-    /// Another version is live: what is returned is not kept.
+    /// Whether another version is live: instances that come back are ended then.
     retired: AtomicBool,
-    /// Calls that came to nothing through the plugin's doing.
+    /// The number of calls that failed through the fault of the plugin.
     faults: AtomicU64,
-    /// Calls that answered with an error, which is no fault.
+    /// The number of calls that answered with an error, which is no fault.
     errors: AtomicU64,
 }
 
-/// How the calls of a version went.
+/// The number of calls of a version, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// That went well.
+    /// Calls that went well.
     pub succeeded: u64,
-    /// That did not, through the plugin's doing.
+    /// Calls that failed through the fault of the plugin.
     pub faults: u64,
-    /// Of those that went well: that answered their client with an error.
+    /// Calls that went well and answered their client with an error.
     pub errors: u64,
 }
 
-/// Instances that a version keeps that may be live again: for the first calls
+/// The idle instances that a version keeps that is not live but may be again: for its first calls
 /// then.
 const STANDBY_INSTANCES: usize = 2;
 
-/// How the instances of a plugin stand.
+/// The number of instances of a plugin, by what they do.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Instances {
-    /// Those of its other versions too, which finish their calls.
+    /// Live instances of all versions of the plugin; versions that are not live finish their calls.
     live: usize,
-    /// Of this version.
+    /// Idle instances of this version.
     idle: usize,
-    /// Calls that wait for one.
+    /// Calls that wait for an instance.
     waiting: usize,
     max: u32,
 }
@@ -66,13 +66,14 @@ impl Pool {
         Self::with_limit(component, meters, instance_limit)
     }
 
-    /// A pool for another version of `old`, in the same room.
+    /// A pool for another version of the plugin of `old`, under the same limit of instances.
     #[must_use]
     pub fn successor(component: Component, old: &Self) -> Self {
         let meters = component.meters();
         Self::with_limit(component, meters, Arc::clone(&old.instance_limit))
     }
 
+    /// A pool whose instances count in this limit.
     fn with_limit(
         component: Component,
         meters: WasmMeters,
@@ -84,13 +85,13 @@ impl Pool {
         Self { component, idle, instance_limit, breaker, meters, retired, faults, errors }
     }
 
-    /// What the instances are of.
+    /// The component of the instances.
     #[must_use]
     pub fn component(&self) -> &Component {
         &self.component
     }
 
-    /// How its instances stand.
+    /// The number of its instances, by what they do.
     #[must_use]
     pub fn instances(&self) -> Instances {
         let idle = self.idle.shards().map(|shard| shard.instances.len()).sum();
@@ -98,31 +99,32 @@ impl Pool {
         Instances { live, idle, waiting, max: self.component.limits.max_instances }
     }
 
-    /// Whether the plugin is held back, as too many of its calls trap.
+    /// Whether the plugin is held back because too many of its calls trap.
     pub fn is_held(&self) -> bool {
         self.breaker.is_holding()
     }
 
-    /// Another version is live: calls that wait go to that one.
+    /// Notes that another version is live: calls that wait go to that one.
     pub fn supersede(&self) {
         self.retired.store(true, Ordering::Relaxed);
         self.instance_limit.supersede(&self.idle);
     }
 
-    /// Keeps no instance any more, unless it is live (again). Takes as long as to
-    /// unmap their memory.
+    /// Ends all idle instances, and those that come back, unless the version is live (again).
+    /// Unmapping their memory takes time.
     pub fn retire(&self) {
         self.trim_idle(0);
     }
 
-    /// As [`Self::retire`], but it may be live again: keeps what its first calls need
-    /// then.
+    /// As [`Self::retire`], but keeps a few instances for the first calls of a version that may be
+    /// live again.
     pub fn stand_by(&self) {
-        // Not so many that the live version has no room.
+        // At most a quarter, so that the live version has instances.
         let quarter = self.component.limits.max_instances as usize / 4;
         self.trim_idle(STANDBY_INSTANCES.min(quarter));
     }
 
+    /// Ends all idle instances but `keep`, unless this version is live again.
     fn trim_idle(&self, mut keep: usize) {
         for mut shard in self.idle.shards() {
             if !self.retired.load(Ordering::Relaxed) {
@@ -136,12 +138,16 @@ impl Pool {
         }
     }
 
-    /// It is live (again).
+    /// Notes that this version is live (again).
     pub fn activate(&self) {
         self.retired.store(false, Ordering::Relaxed);
     }
 
-    /// Makes an instance for the first call, if there is room.
+    /// Makes an instance for the first call, if the limits allow one.
+    ///
+    /// # Errors
+    ///
+    /// The fault of making it.
     pub async fn warm(&self) -> Result<(), Fault> {
         let key = QueueKey { owner: CallOwner::SERVER.number, kind: WorkKind::Call };
         let Some(permit) = self.instance_limit.try_permit(key, false) else { return Ok(()) };
@@ -150,7 +156,7 @@ impl Pool {
         Ok(())
     }
 
-    /// How its calls went so far.
+    /// The number of its calls so far, by how they ended.
     pub fn health(&self) -> Health {
         let succeeded = self.idle.shards().map(|shard| shard.succeeded).sum();
         let (faults, errors) = (&self.faults, &self.errors);
@@ -158,8 +164,11 @@ impl Pool {
         Health { succeeded, faults: count(faults), errors: count(errors) }
     }
 
-    /// An instance for one call, if one is there; an error while the breaker
-    /// holds the plugin back.
+    /// An idle instance for one call; `None` if there is none or the owner of the call has to wait.
+    ///
+    /// # Errors
+    ///
+    /// A fault while the breaker holds the plugin back.
     pub(super) fn take(
         &self,
         claim: &InstanceClaim<'_>,
@@ -170,7 +179,7 @@ impl Pool {
             claim.set_hold(hold);
             return Ok(self.idle.pop());
         }
-        // Those that wait come first.
+        // Calls that wait come first.
         if self.instance_limit.is_awaited()
             || (self.instance_limit.is_crowded() && !self.instance_limit.may_have(claim.key()))
         {
@@ -179,8 +188,8 @@ impl Pool {
         Ok(self.idle.pop())
     }
 
-    /// An instance for messages of many connections, if one is there and nobody has
-    /// to be asked whose turn it is.
+    /// An idle instance for messages of many connections; `None` if there is none, the plugin is
+    /// held back, or owners have to take turns.
     pub(super) fn take_for_batch(&self) -> Option<Box<PooledInstance>> {
         if self.breaker.is_holding()
             || self.instance_limit.is_awaited()
@@ -191,8 +200,8 @@ impl Pool {
         self.idle.pop()
     }
 
-    /// An instance for one call when none was there: a new one, or, as soon as
-    /// there may be no more, the next that is returned.
+    /// An instance for one call when none was idle: a new one, or, if there may be no more, the
+    /// next one that comes back.
     pub(super) async fn make_or_wait(
         &self,
         claim: &InstanceClaim<'_>,
@@ -202,7 +211,7 @@ impl Pool {
                 claim.got_permit();
                 return self.instantiate(permit, &claim.owner).await;
             }
-            // It waits for its turn like everybody.
+            // The call waits for its turn like all others.
             claim.release_hold();
         }
         let since = self.meters.now();
@@ -222,24 +231,25 @@ impl Pool {
         }
     }
 
+    /// Waits for an instance or a permit.
     async fn wait(&self, key: QueueKey) -> Granted {
         let is_retired = || self.retired.load(Ordering::Relaxed);
-        // A channel may be kept on a version that is not live any more.
+        // A channel may be pinned to a version that is not live any more; its calls stay here.
         let was_live = !is_retired();
         self.instance_limit.wait(key, &self.idle, was_live, is_retired).await
     }
 
-    /// A call of many messages is not over at once: it holds its instance.
+    /// Counts a batch that is not over at once: it holds its instance.
     pub(super) fn hold(&self, owner: &CallOwner) -> InstanceHold {
         self.instance_limit.hold(QueueKey { owner: owner.number, kind: WorkKind::Call })
     }
 
-    /// Whether an instance waits for memory.
+    /// Whether the instance of this number waits for memory.
     pub(super) fn lacks_memory(&self, instance: u64) -> bool {
         self.instance_limit.memory.is_awaited_by(instance)
     }
 
-    /// Of one call.
+    /// The claim of one call.
     pub(super) fn claim(&self, owner: CallOwner, kind: WorkKind) -> InstanceClaim<'_> {
         InstanceClaim::new(&self.instance_limit, owner, kind)
     }
@@ -269,7 +279,8 @@ impl Pool {
         self.give_back_after(1, !owner.has_faulted, pooled);
     }
 
-    /// Takes back an instance that has handled so many messages well.
+    /// Takes back an instance that has handled `messages` messages well. `has_blameless` says
+    /// whether one of them was of an owner that has caused no fault.
     pub(super) fn give_back_after(
         &self,
         messages: u64,
@@ -279,8 +290,8 @@ impl Pool {
         self.breaker.succeeded(messages, has_blameless);
         let mut shard = self.idle.own_shard();
         shard.succeeded += messages;
-        // Looked at under the lock, under which `rest` clears the shard. One is enough
-        // where memory is wanted.
+        // This is decided under the lock under which `trim_idle` clears the shard. While memory is
+        // short, one idle instance in a shard is enough.
         let keep = pooled.instance.is_reusable()
             && !self.retired.load(Ordering::Relaxed)
             && (!self.instance_limit.memory.is_wanted() || shard.instances.is_empty());
@@ -295,18 +306,19 @@ impl Pool {
         self.instance_limit.returned();
     }
 
-    /// Counts an error that a client was answered with.
+    /// Counts a call that answered its client with an error.
     pub(super) fn answered_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts messages that were handled well before one that was not.
+    /// Counts the messages of a batch that were handled well before one that failed.
     pub(super) fn succeeded(&self, messages: u64, has_blameless: bool) {
         self.breaker.succeeded(messages, has_blameless);
         self.idle.own_shard().succeeded += messages;
     }
 
-    /// Counts a fault against the plugin, if it is to blame, in a call of a party.
+    /// Counts a fault of a call against the plugin, if it is to blame, and against the owner of the
+    /// call.
     pub(super) fn faulted(&self, fault: &Fault, owner: &CallOwner) {
         if fault.is_plugins() || matches!(fault.kind, FaultKind::Deadline | FaultKind::Migration) {
             self.faults.fetch_add(1, Ordering::Relaxed);

@@ -1,9 +1,8 @@
 //! Calls with a deadline, and calls that compute for long.
 //!
-//! A call is polled until it has used up a slice of its fuel. Most have ended by
-//! then. The others go on in turns, as many at once as there are cores, each
-//! after everything else that is ready: whoever pings meanwhile waits for one
-//! slice at most, however many calls compute.
+//! A call is polled until it has used up a slice of its fuel. Most have ended by then. The others
+//! go on in turns, as many at once as there are cores, each after all tasks that are ready: however
+//! many calls compute, other tasks wait for one slice at most.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,15 +18,16 @@ use tokio::time::sleep;
 
 use super::engine::EPOCH;
 
-/// The turns of a server's calls.
+/// The scheduler of calls that compute for longer than one slice; one for a server.
 #[derive(Debug)]
 pub(super) struct CpuScheduler {
+    /// One permit for each core.
     cores: Semaphore,
-    /// Counts epochs: a clock that costs nothing to read.
+    /// The number of epochs so far: a clock that costs nothing to read.
     ticks: AtomicU64,
 }
 
-/// When a call began, to an epoch.
+/// The time at which a call began, as the number of its epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tick(u64);
 
@@ -40,24 +40,25 @@ impl CpuScheduler {
         Self { cores: Semaphore::new(cores), ticks: AtomicU64::new(0) }
     }
 
-    /// Now.
+    /// The current tick.
     pub(super) fn tick(&self) -> Tick {
         Tick(self.ticks.load(Ordering::Relaxed))
     }
 
-    /// Another epoch begins.
+    /// Counts one more epoch; called every [`EPOCH`].
     pub(super) fn begin_tick(&self) {
         self.ticks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The time since a tick, to an epoch.
     fn since(&self, Tick(begun): Tick) -> Duration {
         let ticks = self.ticks.load(Ordering::Relaxed).saturating_sub(begun);
         EPOCH.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
-    /// Waits for `call`, but no longer than `limit`; `None` when it took
-    /// longer. A timer starts, and turns are taken, only if it is not ready
-    /// at once; `on_pending` is called then.
+    /// Waits for `call`, but no longer than `limit`; `None` if it took longer. If it is not ready
+    /// at the first poll, `on_pending` is called, a timer starts, and the call takes turns with
+    /// others.
     pub(super) async fn within<F: Future>(
         &self,
         limit: Duration,
@@ -70,11 +71,11 @@ impl CpuScheduler {
             return Some(value);
         }
         on_pending();
-        // Boxed, as few calls get here and all would have room for it.
+        // Boxed: few calls get here, and the future of each call would be larger by it.
         Box::pin(self.run_in_turns(limit, begun, call)).await
     }
 
-    /// As [`Self::within`], for a call that was not ready at once.
+    /// As [`Self::within`], for a call that began at `begun` and was not ready at the first poll.
     pub(super) async fn run_in_turns<F: Future>(
         &self,
         limit: Duration,
@@ -90,14 +91,14 @@ impl CpuScheduler {
         .await
     }
 
-    /// Slice after slice.
+    /// Polls a call slice after slice until it has ended.
     async fn finish_in_turns<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
         let mut computes = false;
         loop {
-            // The semaphore is never closed; without a turn it would go on too.
+            // The semaphore is never closed; if it were, the call would go on without a turn.
             let turn = if computes { self.cores.acquire().await.ok() } else { None };
             if turn.is_some() {
-                // Behind all that is ready.
+                // The tasks that are ready go first.
                 yield_now().await;
             }
             match poll_fn(|cx| Poll::Ready(poll_slice(call.as_mut(), cx))).await {
@@ -113,14 +114,15 @@ impl CpuScheduler {
     }
 }
 
-/// What a call did when it was polled.
+/// The end of one poll of a call.
 enum SlicePoll<T> {
     Ended(T),
-    /// It could go on at once.
+    /// The call was woken during the poll: it computes, and could go on at once.
     Computes,
     Waits,
 }
 
+/// Polls a call once, for one slice.
 fn poll_slice<F: Future>(call: Pin<&mut F>, cx: &mut Context<'_>) -> SlicePoll<F::Output> {
     let woken = Arc::new(Woken { inner: cx.waker().clone(), yet: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&woken));
@@ -131,14 +133,14 @@ fn poll_slice<F: Future>(call: Pin<&mut F>, cx: &mut Context<'_>) -> SlicePoll<F
     }
 }
 
-/// Ready when polled again: by the waker that was handed out before.
+/// Pending once, and ready at the second poll, which comes when the call wakes its waker.
 async fn until_woken() {
     let mut polled = false;
     poll_fn(|_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending })
         .await;
 }
 
-/// Remembers whether it was used.
+/// A waker that remembers whether it was used.
 struct Woken {
     inner: Waker,
     yet: AtomicBool,
@@ -176,7 +178,7 @@ mod tests {
         assert_eq!(scheduler.within(short, pin!(compute(usize::MAX, &used)), || ()).await, None);
     }
 
-    /// Like a call that uses up `slices` slices of fuel.
+    /// A call that uses up `slices` slices of fuel.
     async fn compute(slices: usize, used: &AtomicUsize) {
         for _ in 0..slices {
             used.fetch_add(1, Ordering::Relaxed);

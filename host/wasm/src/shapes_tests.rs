@@ -1,4 +1,4 @@
-//! Components in the shapes that toolchains give them, made small.
+//! Tests of components in the shapes that toolchains give them, made small.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use millrace_telemetry::Metrics;
 use wasmtime::ResourceLimiterAsync as _;
 
 use super::*;
-use crate::EngineLimits;
 use crate::egress::EgressConfig;
+use crate::{EngineLimits, Fault};
 
-/// An instance of a component, on an engine with room for one of them, as `check` has and a
-/// server with `max_instances = 1`.
+/// An instance of a component, on an engine for one instance, as `check` has and a server with
+/// `max_instances = 1`.
 async fn instance(wat: &str) -> Result<Instance, Fault> {
     instance_within(PluginLimits::default(), wat).await
 }
@@ -68,7 +68,7 @@ async fn an_instance_that_begins_large_is_kept_until_it_grows() {
     assert!(!large.is_reusable());
 }
 
-/// ComponentizeJS has it unless told otherwise.
+/// ComponentizeJS makes such components by default.
 #[tokio::test]
 async fn what_the_host_does_not_offer_of_wasi_is_linked_and_traps() {
     let component = |call: &str| {

@@ -18,11 +18,10 @@ use super::{Fault, Pool};
 use crate::Settings;
 
 impl Pool {
-    /// Has a batch worked on; what came of it, and how long it took if that is
-    /// measured.
+    /// Calls the worker with a batch of events. Returns the worker's answer, and how long the call
+    /// took (zero if calls are not measured).
     ///
-    /// Most calls are ready at the first poll. Dropping the future ends its
-    /// instance.
+    /// Most calls are ready at the first poll. Dropping the future ends its instance.
     pub async fn work(
         &self,
         stage: &StageName,
@@ -67,7 +66,8 @@ impl Instance {
 }
 
 impl Budget {
-    /// The answer of a worker that had so many events.
+    /// Checks the answer of a worker that was handed `events` events. Each verdict has to be for
+    /// one of them, and no two for the same one.
     pub(super) fn work(
         &mut self,
         answer: worker::Answer,
