@@ -1,8 +1,7 @@
-//! Plugins by name: where they come from, which version is live, which topics
-//! they serve.
+//! Plugins by name: their sources, their versions, and the topics they serve.
 //!
 //! ```text
-//! sources ──build──▶ .wasm ──load──▶ Pool (one version) ──swap──▶ Plugin (live)
+//! sources ──build──▶ .wasm ──load──▶ PluginVersion ──swap──▶ Plugin (live)
 //! ```
 
 mod build;

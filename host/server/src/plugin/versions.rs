@@ -32,25 +32,25 @@ use super::Share;
 /// A loaded version of a plugin: a component, and the pool of its instances.
 pub type PluginVersion = Pool;
 
-/// A plugin under its name. Its version may change; calls in flight finish on
-/// the version they began with.
+/// A plugin under its name. Its live version may change; calls in flight finish on the version that
+/// they began on.
 #[derive(Debug)]
 pub struct Plugin {
     name: String,
     live: ArcSwap<PluginVersion>,
-    /// Where the live version is, to compare with: to borrow it costs more.
+    /// The address of the live version, to compare with: loading `live` costs more.
     live_ptr: AtomicPtr<PluginVersion>,
-    /// Whether the live version takes many messages in one call.
+    /// Whether the live version takes many messages in one call (`batch`).
     takes_many: AtomicBool,
     canary: ArcSwapOption<Canary>,
-    /// Whether there is a canary, as nearly always there is none.
+    /// Whether there is a canary. There nearly never is one, and this is cheaper to ask.
     has_canary: AtomicBool,
     previous: Mutex<Option<Arc<PluginVersion>>>,
-    /// Room for tasks of all versions (`limits.max_tasks`).
+    /// One permit for each task of all versions (`limits.max_tasks`).
     tasks: Arc<Semaphore>,
 }
 
-/// A version on trial.
+/// A version on trial, which serves a share of the connections.
 #[derive(Debug)]
 struct Canary {
     version: Arc<PluginVersion>,
@@ -64,11 +64,11 @@ pub(crate) enum ChosenVersion {
     Canary(Arc<PluginVersion>),
 }
 
-/// What came of a channel's call.
+/// The end of a call of a channel.
 pub(crate) struct CallOutcome {
     pub(crate) result: Result<Completion, Fault>,
     pub(crate) took: Duration,
-    /// The version the channel stays with, if it does.
+    /// The version that the channel is pinned to from now on, if it is (`limits.on_migrate`).
     pub(crate) pinned: Option<Arc<PluginVersion>>,
 }
 
@@ -83,7 +83,7 @@ impl Deref for ChosenVersion {
     }
 }
 
-/// One part in so many of `limits.max_tasks` is left to connections that have no task.
+/// The part (one in so many) of `limits.max_tasks` that is left to connections that have no task.
 const TASKS_FOR_NEWCOMERS: usize = 16;
 
 impl Plugin {
@@ -104,14 +104,15 @@ impl Plugin {
         }
     }
 
-    /// The name in `millrace.toml`.
+    /// The name of the plugin in `millrace.toml`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Room for one more task of a connection that has `own`, if there is any. None has
-    /// more than there is left for the others, and the last are for those that have none.
+    /// The permit for one more task of a connection that has `own` already. `None` if all are
+    /// taken, the connection has as many as are left for others, or only those are left that are
+    /// for connections without a task.
     #[must_use]
     pub fn task_slot(&self, own: usize) -> Option<OwnedSemaphorePermit> {
         let left = self.tasks.available_permits();
@@ -130,8 +131,8 @@ impl Plugin {
 
     // === calls ===
 
-    /// The version for a connection, or for a batch of events: the same for the same
-    /// number, as long as no version comes or goes.
+    /// The version for a connection, or for a batch of events: the same for the same number, until
+    /// the live version or the canary changes.
     pub(crate) fn choose(&self, number: u64) -> ChosenVersion {
         if self.has_canary.load(Ordering::Relaxed)
             && let Some(canary) = self.canary.load().as_ref()
@@ -142,7 +143,7 @@ impl Plugin {
         ChosenVersion::Live(self.live.load())
     }
 
-    /// The version for messages of a connection, to hand it many in one call.
+    /// The version for a connection, to hand it many messages in one call.
     pub(crate) fn version_for(&self, connection: u64) -> Arc<PluginVersion> {
         match self.choose(connection) {
             ChosenVersion::Live(live) => Arc::clone(&live),
@@ -155,7 +156,7 @@ impl Plugin {
         self.takes_many.load(Ordering::Relaxed)
     }
 
-    /// Whether this is the version for a connection.
+    /// Whether a connection is served by this version.
     pub(crate) fn is_served_by(&self, connection: u64, version: &Arc<PluginVersion>) -> bool {
         if self.has_canary.load(Ordering::Relaxed) {
             return std::ptr::eq(&*self.choose(connection), Arc::as_ptr(version));
@@ -163,8 +164,10 @@ impl Plugin {
         std::ptr::eq(self.live_ptr.load(Ordering::Relaxed), Arc::as_ptr(version))
     }
 
-    /// Makes a call of a channel on the version that serves its connection, or on
-    /// that which `kept` it.
+    /// Makes a call of a channel on the version that serves its connection, or on the one that the
+    /// channel is `pinned` to. A call that was superseded before it began is made on the next
+    /// version. If the assigns cannot be migrated, the version that can read them makes the call,
+    /// if `limits.on_migrate` says so.
     pub(crate) async fn call(
         &self,
         mut pinned: Option<Arc<PluginVersion>>,
@@ -193,7 +196,7 @@ impl Plugin {
         }
     }
 
-    /// A version that can read assigns as they are and is to go on with them
+    /// The version that can read assigns as they are, if channels may be pinned to it
     /// (`limits.on_migrate`).
     fn reader(&self, topic: &str, assigns: &Assigns) -> Option<Arc<PluginVersion>> {
         let live = self.live.load_full();
@@ -220,7 +223,8 @@ impl Plugin {
         }
     }
 
-    /// Has a batch of events worked on. A canary gets a share of the batches.
+    /// Calls the worker with a batch of events; returns its answer, and how long that took. A
+    /// canary gets a share of the batches.
     pub(crate) async fn work(
         &self,
         stage: &StageName,
@@ -237,6 +241,10 @@ impl Plugin {
     }
 
     /// Asks the live version whether somebody may connect.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the call. A refusal is no fault.
     pub(crate) async fn connect(
         &self,
         request: &ConnectRequest,
@@ -251,30 +259,30 @@ impl Plugin {
 
     // === exchange ===
 
-    /// The version on trial.
+    /// The version on trial, and its share of the connections.
     pub(crate) fn canary(&self) -> Option<(Arc<PluginVersion>, Share)> {
         self.canary.load().as_ref().map(|canary| (Arc::clone(&canary.version), canary.share))
     }
 
-    /// The version that was live before.
+    /// The version that was live before, which a rollback makes live again.
     pub(crate) fn previous(&self) -> MutexGuard<'_, Option<Arc<PluginVersion>>> {
         self.previous.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a share of the connections served by another version.
+    /// Has a share of the connections served by another version, as a canary.
     pub(crate) fn start_canary(&self, version: Arc<PluginVersion>, share: Share) {
         self.canary.store(Some(Arc::new(Canary { version, share })));
         self.has_canary.store(true, Ordering::Relaxed);
     }
 
-    /// Ends a trial; the version that was on it.
+    /// Ends the trial, and returns the version that was on it.
     pub(crate) fn end_canary(&self) -> Option<Arc<PluginVersion>> {
         self.has_canary.store(false, Ordering::Relaxed);
         let canary = self.canary.swap(None)?;
         Some(Arc::clone(&canary.version))
     }
 
-    /// Makes another version the live one. The registry has one made live at a time.
+    /// Makes another version the live one. The registry makes sure that this is done one at a time.
     pub(super) fn replace(&self, version: &Arc<PluginVersion>) -> Replaced {
         version.activate();
         let before = self.live.swap(Arc::clone(version));
@@ -282,13 +290,13 @@ impl Plugin {
         self.takes_many.store(version.takes_many(), Ordering::Relaxed);
         before.supersede();
         let gone = self.previous().replace(Arc::clone(&before));
-        // After a rollback it is the one that is live now.
+        // After a rollback the version before is the one that is live now.
         let gone = gone.filter(|gone| !Arc::ptr_eq(gone, version));
         Replaced { before, gone }
     }
 }
 
-/// Versions that are not live any more, and still have their instances.
+/// Versions that are not live any more, and still have idle instances.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Replaced {
@@ -297,8 +305,8 @@ pub(crate) struct Replaced {
 }
 
 impl Replaced {
-    /// Gives the instances up, as far as they are not needed for going back. Takes its
-    /// time: not for a thread that others wait for.
+    /// Ends their idle instances, except a few for a rollback. This takes time: do not call it on a
+    /// thread that others wait for.
     pub(crate) fn unload(self) {
         self.before.stand_by();
         if let Some(gone) = self.gone {
@@ -308,8 +316,10 @@ impl Replaced {
 }
 
 impl Canary {
+    /// Whether the canary serves this number.
     fn takes(&self, number: u64) -> bool {
-        // Other connections each time: not always the same ones bear the risk.
+        // The seed makes it other connections for each version, so that not always the same ones
+        // bear the risk.
         let seed = self.version.component().sha256();
         let hasher = foldhash::fast::FixedState::with_seed(0);
         let lot = hasher.hash_one(HashInput { seed, number });
@@ -317,6 +327,7 @@ impl Canary {
     }
 }
 
+/// What is hashed to choose the version: the version and a number.
 #[derive(Hash)]
 struct HashInput<'a> {
     seed: &'a str,

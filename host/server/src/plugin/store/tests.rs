@@ -1,4 +1,4 @@
-//! What stays, what goes, and who may write.
+//! Tests of which versions stay, which are removed, and who may write.
 
 use super::*;
 
