@@ -9,10 +9,10 @@ use super::snapshot::{Sample, Snapshot};
 
 /// The samples of the last minutes and the last snapshot, shared by all who look at the page.
 #[derive(Debug, Default)]
-pub(crate) struct History(Mutex<Kept>);
+pub(crate) struct History(Mutex<Recent>);
 
 #[derive(Debug, Default, Serialize)]
-struct Kept {
+struct Recent {
     /// The samples, the oldest first, about one a second.
     samples: VecDeque<Sample>,
     now: Option<Snapshot>,
@@ -24,12 +24,12 @@ const MAX_SAMPLES: usize = 300;
 impl History {
     /// Adds a snapshot.
     pub(crate) fn push(&self, snapshot: Snapshot) {
-        let mut kept = self.lock();
-        if kept.samples.len() >= MAX_SAMPLES {
-            kept.samples.pop_front();
+        let mut recent = self.lock();
+        if recent.samples.len() >= MAX_SAMPLES {
+            recent.samples.pop_front();
         }
-        kept.samples.push_back(snapshot.sample.clone());
-        kept.now = Some(snapshot);
+        recent.samples.push_back(snapshot.sample.clone());
+        recent.now = Some(snapshot);
     }
 
     /// The samples and the last snapshot as JSON.
@@ -43,7 +43,7 @@ impl History {
         self.lock().now.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Recent> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
