@@ -168,12 +168,12 @@ mod tests {
         /// Everybody is served once, in the order of their queue, and nobody twice while another
         /// waits who has come no later.
         #[test]
-        fn turns_are_fair(parties in proptest::collection::vec(0..5_u64, 1..100)) {
+        fn turns_are_fair(owners in proptest::collection::vec(0..5_u64, 1..100)) {
             let mut queue = FairQueue::default();
-            parties.iter().enumerate().for_each(|(n, owner)| queue.push(key(*owner), (*owner, n)));
+            owners.iter().enumerate().for_each(|(n, owner)| queue.push(key(*owner), (*owner, n)));
             let all = served(&mut queue, usize::MAX);
             prop_assert!(queue.is_empty());
-            prop_assert_eq!(all.len(), parties.len());
+            prop_assert_eq!(all.len(), owners.len());
             let turn = |who: &(u64, usize)| {
                 all.iter().filter(|other| other.0 == who.0 && other.1 < who.1).count()
             };
