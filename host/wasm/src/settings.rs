@@ -41,15 +41,17 @@ pub struct Settings {
     withheld: LogLimiter,
 }
 
-/// The number is enough to see what is wrong; one request may bring ten thousand events that fail.
+/// Log lines a second that are for no message of a client: enough to see what is wrong, while one
+/// request may bring ten thousand events that fail.
 const OWN_LINES_PER_SECOND: u32 = 100;
-/// The number of lines of all kinds: a client may have each of its messages cause as many as a call
+/// Log lines a second of all kinds: a client may have each of its messages cause as many as a call
 /// may log.
 const LINES_PER_SECOND: u32 = 1_000;
 /// The bytes of a line that count as one; a longer line counts as several. That is half a megabyte
 /// in a second.
 const LINE_BYTES: usize = 512;
-/// The number is low: a client can make a plugin ask for too much all the time.
+/// Log lines a second about withheld effects: few, as a client can make a plugin ask for too much
+/// all the time.
 const WITHHELD_LINES_PER_SECOND: u32 = 1;
 
 impl Settings {
@@ -135,7 +137,8 @@ impl Settings {
         self.withheld.pass()
     }
 
-    /// The sealed text of a socket ref, which only this plugin may use; `None` without a key.
+    /// The sealed text of a socket ref for this plugin, which others may use with a grant only;
+    /// `None` without a key.
     pub fn sealed(&self, socket_ref: &SocketRef) -> Option<String> {
         Some(self.refs.as_ref()?.seal(socket_ref, &self.name))
     }
