@@ -9,7 +9,7 @@ use millrace_pipeline::Roles;
 use millrace_session::channel::{Assigns, Completion, Effect, Joined, Outcome};
 use millrace_session::{Action, Call, Identity, Limits, Realm, Route, Routes, Session};
 use millrace_telemetry::{Metrics, OutboxMeters};
-use millrace_wasm::{BatchMessage, Calling, Fault};
+use millrace_wasm::{BatchMessage, CallContext, Fault};
 use millrace_wire::{Frame, Payload, Serializer, TopicPattern};
 use smol_str::SmolStr;
 
@@ -27,12 +27,12 @@ pub fn outbox(capacity_bytes: usize) -> Outbox {
 /// `None` before it has an instance.
 pub async fn together(
     plugin: &Plugin,
-    calling: &Calling,
+    context: &CallContext,
     assigns: &Assigns,
     payload: &Payload,
     messages: usize,
 ) -> Option<usize> {
-    let Calling { caller, progress } = calling;
+    let CallContext { caller, progress } = context;
     let (event, wants_reply) = (SmolStr::new_static("ping"), true);
     poll_fn(|cx| {
         let messages = (0..messages).map(|number| {

@@ -1,11 +1,10 @@
-//! Holds back a plugin that traps again and again.
+//! A circuit breaker: holds back a plugin that traps again and again.
 //!
-//! Each trap costs an instance, and making one costs more than a call. A plugin
-//! of whose calls more than a third trap is not called for a while, if that is the
-//! plugin's doing and not some client's: many sources see faults, or nobody who has
-//! caused none is served well. A client that causes traps while others are served
-//! trips nothing here, however often it comes again, and is held back alone
-//! (`socket.max_faults`).
+//! Each trap costs an instance, and making one costs more than a call. A plugin of whose calls more
+//! than a third trap is not called for a while, if that is the plugin's fault and not some
+//! client's: many sources see faults, or nobody who has caused none is served well. A client that
+//! causes traps while others are served trips nothing here, however often it comes again, and is
+//! held back alone (`socket.max_faults`).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,64 +13,69 @@ use std::time::{Duration, Instant};
 use millrace_telemetry::LeakyBucket;
 
 use super::limits::OnFaults;
-use super::party::Party;
+use super::owner::CallOwner;
 
-/// Weighs faults against good calls.
+/// Weighs faults against calls that go well.
 #[derive(Debug)]
 pub(super) struct Breaker {
     policy: OnFaults,
-    /// Each fault adds [`FAULT`], each good call takes one off; at most [`MAX_SCORE`].
+    /// The score: each fault adds [`FAULT`], each good call takes 1 off; at most [`MAX_SCORE`].
     score: AtomicU32,
-    /// Whether the plugin is held back, for a call to know at a glance.
+    /// Whether the plugin is held back; a copy of `hold` that is read without the lock.
     holds: AtomicBool,
-    /// When somebody who has made no fault was last served well, in milliseconds
-    /// since `began`; 0 is never. Noted only while there are faults.
+    /// The time at which an owner that has caused no fault was last served well, in milliseconds
+    /// since `began`; 0 is never. It is noted only while there are faults.
     served_well: AtomicU64,
     began: Instant,
-    books: Mutex<Books>,
+    state: Mutex<FaultState>,
 }
 
+/// What is changed under the lock.
 #[derive(Debug, Default)]
-struct Books {
+struct FaultState {
     hold: Option<Hold>,
-    /// Where faults come from; at most [`MAX_SOURCES`].
+    /// The sources of faults, with how many they caused lately; at most [`MAX_SOURCES`].
     sources: Vec<(u64, LeakyBucket)>,
-    /// When the first of these faults was.
+    /// The time of the first of these faults.
     since: Option<Instant>,
 }
 
-/// A plugin is not called.
+/// The time for which the plugin is held back.
 #[derive(Clone, Copy, Debug)]
 struct Hold {
-    /// One call is let through after this, to see whether it goes well.
+    /// The time after which one call is let through, to see whether it goes well.
     until: Instant,
-    /// How long it was this time.
+    /// The length of this hold.
     backoff: Duration,
-    /// Whether that call is under way.
+    /// Whether that call has been let through.
     trying: bool,
 }
 
-/// What a fault weighs, in good calls.
+/// The weight of a fault, in good calls.
 const FAULT: u32 = 2;
-/// The score that trips it: a hundred faults in a row.
+/// The score that trips the breaker: a hundred faults in a row.
 const MAX_SCORE: u32 = 100 * FAULT;
-/// As many faults of one source count at most; one is forgotten each second.
+/// The number of faults of one source that count at most; one is forgotten each second.
 const MAX_FAULTS_OF_SOURCE: f64 = 20.0;
-/// More than this is the plugin's doing, whoever is served well: at least five sources.
+/// More faults than this are the plugin's fault, even if others are served well: they are of at
+/// least five sources.
 const MANY_FAULTS: f64 = 4.0 * MAX_FAULTS_OF_SOURCE;
-/// Sources that are told apart. Those that fault least give way.
+/// The number of sources that are counted apart; of more, those with the fewest faults are
+/// forgotten.
 const MAX_SOURCES: usize = 256;
-/// Nobody is served well when it was longer ago than this.
+/// The time after which somebody who was served well does not count any more.
 const SERVED_WELL: Duration = Duration::from_secs(5);
-/// Nor before they had so long for it.
+/// The time after the first fault in which others may still be served well, before it counts that
+/// none was.
 const TIME_TO_SERVE: Duration = Duration::from_millis(50);
-/// How long a plugin is held back the first time.
+/// The length of the first hold.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// Twice as long each time, up to this.
+/// The longest hold; each is twice as long as the one before.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
-/// As long only those are let through who have not faulted, then anybody.
+/// The time after a hold in which only calls of owners without a fault are let through; after that,
+/// all are.
 const FOR_THE_BLAMELESS: Duration = Duration::from_secs(1);
-/// A source without a fault for so long has not faulted.
+/// The time without a fault after which a source counts as one without faults.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
 impl Breaker {
@@ -82,31 +86,35 @@ impl Breaker {
             holds: AtomicBool::new(false),
             served_well: AtomicU64::new(0),
             began: Instant::now(),
-            books: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
-    /// Whether a call may be made; if not, when it is worth trying again.
-    pub(super) fn admit(&self, party: &Party) -> Result<(), Duration> {
+    /// Whether a call may be made.
+    ///
+    /// # Errors
+    ///
+    /// The time after which it is worth trying again.
+    pub(super) fn admit(&self, owner: &CallOwner) -> Result<(), Duration> {
         if !self.is_holding() {
             return Ok(());
         }
-        self.admit_at(party, Instant::now())
+        self.admit_at(owner, Instant::now())
     }
 
-    fn admit_at(&self, party: &Party, now: Instant) -> Result<(), Duration> {
-        let mut books = self.books();
-        let is_blameless = !party.has_faulted && !books.has_faulted(party.source, now);
-        let Some(hold) = &mut books.hold else { return Ok(()) };
+    fn admit_at(&self, owner: &CallOwner, now: Instant) -> Result<(), Duration> {
+        let mut state = self.state();
+        let is_blameless = !owner.has_faulted && !state.has_faulted(owner.source, now);
+        let Some(hold) = &mut state.hold else { return Ok(()) };
         if self.policy == OnFaults::Closed {
             return Err(MAX_BACKOFF);
         }
-        // Not whoever causes the faults is to show whether it goes well again.
+        // Whoever causes the faults is not the one to show whether calls go well again.
         let due = if is_blameless { hold.until } else { hold.until + FOR_THE_BLAMELESS };
         match due.checked_duration_since(now) {
             Some(left) if !left.is_zero() => Err(left),
             _ => {
-                // If nothing is heard of it, another follows.
+                // If that call never ends, another one is let through after this time.
                 hold.until = now + hold.backoff;
                 hold.trying = true;
                 Ok(())
@@ -114,13 +122,13 @@ impl Breaker {
         }
     }
 
-    /// Whether it holds the plugin back.
+    /// Whether the plugin is held back.
     pub(super) fn is_holding(&self) -> bool {
         self.holds.load(Ordering::Relaxed)
     }
 
-    /// So many messages were handled well, some for a connection that has made no
-    /// fault, or all for others.
+    /// Counts `messages` that were handled well. `has_blameless` says whether one of them was of an
+    /// owner that has caused no fault. While the plugin is held back, this ends the hold.
     pub(super) fn succeeded(&self, messages: u64, has_blameless: bool) {
         if self.score.load(Ordering::Relaxed) > 0 {
             self.succeeded_at(messages, has_blameless, Instant::now());
@@ -129,10 +137,10 @@ impl Breaker {
 
     fn succeeded_at(&self, messages: u64, has_blameless: bool, now: Instant) {
         if self.is_holding() {
-            let mut books = self.books();
+            let mut state = self.state();
             self.score.store(0, Ordering::Relaxed);
             self.holds.store(false, Ordering::Relaxed);
-            *books = Books::default();
+            *state = FaultState::default();
             return;
         }
         if has_blameless {
@@ -143,63 +151,66 @@ impl Breaker {
         let _ = self.score.fetch_update(Ordering::Relaxed, Ordering::Relaxed, paid);
     }
 
-    /// A call of a party came to nothing; true when this holds the plugin back.
-    pub(super) fn faulted(&self, party: &Party) -> bool {
-        self.faulted_at(party, Instant::now())
+    /// Counts a fault in a call of this owner; true if the plugin is held back from now on.
+    pub(super) fn faulted(&self, owner: &CallOwner) -> bool {
+        self.faulted_at(owner, Instant::now())
     }
 
-    fn faulted_at(&self, party: &Party, now: Instant) -> bool {
-        let mut books = self.books();
+    fn faulted_at(&self, owner: &CallOwner, now: Instant) -> bool {
+        let mut state = self.state();
         let add = |score: u32| Some((score + FAULT).min(MAX_SCORE));
         let before = self.score.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         let before = before.unwrap_or(MAX_SCORE);
         if before == 0 {
-            books.since = Some(now);
+            state.since = Some(now);
         }
-        books.add(party.source, now);
+        state.add(owner.source, now);
         if before + FAULT < MAX_SCORE || self.policy == OnFaults::Open {
             return false;
         }
-        let backoff = match books.hold {
-            None if !books.is_plugins_doing(self.is_serving(now), now) => return false,
+        let backoff = match state.hold {
+            None if !state.is_plugins_doing(self.is_serving(now), now) => return false,
             None => FIRST_BACKOFF,
             Some(Hold { trying: true, backoff, .. }) => (backoff * 2).min(MAX_BACKOFF),
-            // It was under way when the breaker tripped, and says nothing new.
+            // The call was under way when the breaker tripped, and says nothing new.
             Some(Hold { trying: false, .. }) => return false,
         };
-        books.hold = Some(Hold { until: now + backoff, backoff, trying: false });
+        state.hold = Some(Hold { until: now + backoff, backoff, trying: false });
         self.holds.store(true, Ordering::Relaxed);
         true
     }
 
-    /// Of how many sources faults came lately, and until when the plugin is held back.
+    /// The number of sources of recent faults, and, for the log, until when the plugin is held
+    /// back.
     pub(super) fn held(&self) -> (usize, String) {
-        let books = self.books();
-        let until = match (self.policy, books.hold) {
+        let state = self.state();
+        let until = match (self.policy, state.hold) {
             (OnFaults::Reload, Some(hold)) => {
                 format!("for {} ms, then one call is tried", hold.backoff.as_millis())
             }
             _ => "until another version is swapped in, or a restart".to_owned(),
         };
-        (books.sources.len(), until)
+        (state.sources.len(), until)
     }
 
-    /// Whether somebody is served well who has made no fault.
+    /// Whether an owner that has caused no fault was served well in the last [`SERVED_WELL`].
     fn is_serving(&self, now: Instant) -> bool {
         let last = self.served_well.load(Ordering::Relaxed);
         last > 0 && last + millis(SERVED_WELL) > self.millis(now)
     }
 
+    /// The milliseconds since `began`, at least 1.
     fn millis(&self, now: Instant) -> u64 {
         millis(now.saturating_duration_since(self.began)).max(1)
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, FaultState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
+impl FaultState {
+    /// Counts a fault of a source.
     fn add(&mut self, source: u64, now: Instant) {
         self.sources.retain(|(_, faults)| faults.since(now) < FORGIVEN);
         let known = self.sources.iter_mut().find(|(known, _)| *known == source);
@@ -224,7 +235,7 @@ impl Books {
         self.sources.iter().any(of_source)
     }
 
-    /// Whether faults that are many are the plugin's doing, not some client's.
+    /// Whether so many faults are the plugin's fault, not some client's.
     fn is_plugins_doing(&self, is_serving: bool, now: Instant) -> bool {
         let faults: f64 = self.sources.iter().map(|(_, faults)| faults.level(now)).sum();
         let had_time = self.since.is_none_or(|since| now - since >= TIME_TO_SERVE);
@@ -240,10 +251,10 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const CULPRIT: Party = Party { number: 1, source: 1, has_faulted: true };
-    const OTHER: Party = Party { number: 2, source: 2, has_faulted: false };
+    const CULPRIT: CallOwner = CallOwner { number: 1, source: 1, has_faulted: true };
+    const OTHER: CallOwner = CallOwner { number: 2, source: 2, has_faulted: false };
 
-    /// Of one client that is alone.
+    /// A breaker after a hundred faults of one client that is alone.
     fn tripped(policy: OnFaults, now: Instant) -> Breaker {
         let breaker = Breaker::new(policy);
         let mut at = now;
@@ -287,9 +298,9 @@ mod tests {
         let now = Instant::now();
         let breaker = tripped(OnFaults::Reload, now);
         let due = now + 100 * TIME_TO_SERVE + FIRST_BACKOFF;
-        let again = Party { number: 3, has_faulted: false, ..CULPRIT };
-        for party in [CULPRIT, again] {
-            assert_eq!(breaker.admit_at(&party, due), Err(FOR_THE_BLAMELESS), "{party:?}");
+        let again = CallOwner { number: 3, has_faulted: false, ..CULPRIT };
+        for owner in [CULPRIT, again] {
+            assert_eq!(breaker.admit_at(&owner, due), Err(FOR_THE_BLAMELESS), "{owner:?}");
         }
         assert_eq!(breaker.admit_at(&CULPRIT, due + FOR_THE_BLAMELESS), Ok(()));
     }
@@ -313,10 +324,10 @@ mod tests {
         for (sources, trips) in [(1, false), (4, false), (5, true), (1_000, true)] {
             let (breaker, now) = (Breaker::new(OnFaults::Reload), Instant::now());
             let tripped = (0..10_000_u64).any(|fault| {
-                let party = Party { source: fault % sources, ..CULPRIT };
+                let owner = CallOwner { source: fault % sources, ..CULPRIT };
                 let at = now + Duration::from_micros(100) * fault as u32;
                 breaker.succeeded_at(1, true, at);
-                breaker.faulted_at(&party, at)
+                breaker.faulted_at(&owner, at)
             });
             assert_eq!(tripped, trips, "{sources} sources");
         }

@@ -1,9 +1,8 @@
-//! Compiled code on disk, so that a plugin is compiled once.
+//! The cache of compiled code on disk, so that a plugin is compiled once.
 //!
-//! Compiled code is trusted as the server itself is, so it never comes from
-//! outside: the folder belongs to this user alone and so does each file, which is
-//! asked of what is open, not of a name that somebody may give to something else; and
-//! a file that fails its checksum is compiled anew.
+//! Compiled code is trusted as the server itself is, so it never comes from outside: the folder
+//! belongs to this user alone and so does each file. That is asked of the open file, not of its
+//! name, which somebody may give to another file. A file that fails its checksum is compiled anew.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
@@ -21,12 +20,12 @@ use sha2::{Digest, Sha256};
 use tracing::{debug, info, warn};
 use wasmtime::component::Component;
 
-/// A folder of compiled components, named by their content and the engine.
+/// A folder of compiled components, which are named by their content and the engine.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// Held open: whatever is called so later is another.
+    /// The open folder: another one that gets its name later is not used.
     folder: OwnedFd,
-    /// What it was called, for people.
+    /// Its path, for messages to people.
     path: PathBuf,
     fingerprint: u64,
     max_bytes: u64,
@@ -36,27 +35,28 @@ pub(super) struct Cache {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
-    /// Where; by default in the user's cache folder.
+    /// The folder; by default it is in the user's cache folder.
     pub dir: Option<PathBuf>,
-    /// What was used least lately gives way to what would be more.
+    /// The bytes of all files together; above that, the files that were used least recently are
+    /// removed.
     pub max_bytes: u64,
 }
 
-/// What to do when the folder cannot be used.
+/// The advice for a folder that cannot be used.
 const SET_DIR: &str = "set cache.dir to a folder that the server's user alone may write to";
 
-/// Size of the checksum in front of the code.
+/// The bytes of the checksum (SHA-256) in front of the code.
 const DIGEST_BYTES: usize = 32;
-/// What the names of compiled code end with.
+/// The suffix of files of compiled code.
 const SUFFIX: &str = ".cwasm";
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
 impl Cache {
-    /// Opens the folder. `None`, and a line in the log, when there is none that is private to
-    /// this user.
+    /// Opens the folder. If there is none that is private to this user, it is `None`, and the log
+    /// says why.
     pub(super) fn open(config: &CacheConfig, fingerprint: u64) -> Option<Self> {
-        let Some(path) = config.dir.clone().or_else(of_this_user) else {
+        let Some(path) = config.dir.clone().or_else(user_folder) else {
             warn!(
                 "compiled code will not be kept, as there is no folder for it; set cache.dir, \
                  XDG_CACHE_HOME or HOME"
@@ -74,7 +74,8 @@ impl Cache {
         }
     }
 
-    /// The compiled form of `wasm`, if it is here and unharmed.
+    /// The compiled form of `wasm`; `None` if it is not here, is damaged, or does not fit this
+    /// engine.
     pub(super) fn get(&self, engine: &wasmtime::Engine, wasm: &[u8]) -> Option<Component> {
         let name = self.name(wasm);
         let code = match self.read(&name) {
@@ -95,22 +96,24 @@ impl Cache {
         }
     }
 
-    /// Keeps the compiled form of `wasm`; whether it could. A failure costs only time later.
+    /// Writes the compiled form of `wasm`; false if it could not. A failure only costs time later.
     pub(super) fn put(&self, wasm: &[u8], code: &[u8]) -> bool {
         let name = self.name(wasm);
-        let written = self.write(&name, code).and_then(|()| self.give_way(&name));
+        let written = self.write(&name, code).and_then(|()| self.evict(&name));
         if let Err(error) = &written {
             warn!(folder = %self.path.display(), %error, "compiled code was not kept; {SET_DIR}");
         }
         written.is_ok()
     }
 
+    /// The name of the file for `wasm` and this engine.
     fn name(&self, wasm: &[u8]) -> String {
         let digest = Sha256::digest(wasm);
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{hex}-{:016x}{SUFFIX}", self.fingerprint)
     }
 
+    /// Reads a file and checks its owner, its mode and its checksum.
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let denied = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned());
         let mut file = File::from(openat(&self.folder, name, FILE, Mode::empty())?);
@@ -128,7 +131,7 @@ impl Cache {
         if Sha256::digest(code).as_slice() != digest {
             return Err(damaged());
         }
-        // It is in use: others give way first. An error costs only time later.
+        // It is in use, so others are removed before it. An error only costs time later.
         let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let same = rustix::fs::Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let _ = futimens(&file, &Timestamps { last_access: same, last_modification: now });
@@ -136,10 +139,10 @@ impl Cache {
         Ok(bytes)
     }
 
-    /// Writes under another name first: a reader never sees half a file.
+    /// Writes under another name first, so that a reader never sees half a file.
     fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
         let partial = format!("{name}.{}.partial", std::process::id());
-        // Of an earlier process of this number.
+        // It may be left of an earlier process with this number.
         let _ = unlinkat(&self.folder, &partial, AtFlags::empty());
         let flags = FILE.union(OFlags::WRONLY).union(OFlags::CREATE).union(OFlags::EXCL);
         let file = openat(&self.folder, &partial, flags, Mode::RUSR.union(Mode::WUSR))?;
@@ -155,8 +158,8 @@ impl Cache {
         })
     }
 
-    /// Removes what was used least lately, until all fits; but not what was just written.
-    fn give_way(&self, newest: &str) -> io::Result<()> {
+    /// Removes the files that were used least recently until all fit, but not the `newest`.
+    fn evict(&self, newest: &str) -> io::Result<()> {
         let (mut files, mut bytes) = (Vec::new(), 0);
         for entry in Dir::read_from(&self.folder)? {
             let entry = entry?;
@@ -190,12 +193,13 @@ impl Cache {
     }
 }
 
-/// `$XDG_CACHE_HOME/millrace` or `~/.cache/millrace`.
-fn of_this_user() -> Option<PathBuf> {
+/// The default folder: `$XDG_CACHE_HOME/millrace` or `~/.cache/millrace`.
+fn user_folder() -> Option<PathBuf> {
     in_cache(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))
 }
 
-/// What is relative is ignored, as the XDG specification has it, and so is what is empty.
+/// The default folder for these variables. A relative or empty path is ignored, as the XDG Base
+/// Directory Specification says.
 fn in_cache(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     let cache = xdg.and_then(absolute).or_else(|| Some(home.and_then(absolute)?.join(".cache")))?;
@@ -211,8 +215,8 @@ pub(super) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::R
     unsafe { Component::deserialize(engine, code) }
 }
 
-/// Makes the folder if need be, and opens it, if only this user can write to it and
-/// only this user and root can put another in its place.
+/// Makes the folder if need be, and opens it, if only this user can write to it, and only this user
+/// and root can put another in its place.
 fn private_folder(path: &Path) -> io::Result<OwnedFd> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let path = path.canonicalize()?;
@@ -230,10 +234,10 @@ fn private_folder(path: &Path) -> io::Result<OwnedFd> {
     ))
 }
 
-/// Whether others can exchange what is in a folder.
+/// An error if others can replace `part` in the folder that was `found`.
 fn check_parent(found: &Stat, part: &OsStr) -> io::Result<()> {
     let is_trusted = found.st_uid == 0 || found.st_uid == own_uid();
-    // In a sticky folder everybody has names of their own.
+    // In a sticky folder nobody can rename files of others.
     let is_shut = found.st_mode & 0o002 == 0 || found.st_mode & 0o1000 != 0;
     if is_trusted && is_shut {
         return Ok(());
@@ -246,6 +250,7 @@ fn check_parent(found: &Stat, part: &OsStr) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
 }
 
+/// Whether a file belongs to this user and no other may write to it.
 fn is_own(found: &Stat) -> bool {
     found.st_uid == own_uid() && found.st_mode & 0o022 == 0
 }
@@ -285,7 +290,7 @@ mod tests {
         (parent, Cache { folder, path, fingerprint: 7, max_bytes })
     }
 
-    /// What is read of the code of `a`.
+    /// Reads the code of `a`.
     fn read(cache: &Cache) -> Result<Vec<u8>, String> {
         cache.read(&cache.name(b"a")).map_err(|error| error.to_string())
     }

@@ -1,5 +1,5 @@
-//! Calling a plugin: an instance from the pool, its fuel, the call on a fiber,
-//! the result checked.
+//! Calls of a plugin: an instance from the pool, its fuel, the call on a fiber, and the check of
+//! what it returns.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -15,42 +15,42 @@ use millrace_wire::Payload;
 use super::bindings::exports::millrace::plugin::{channel, outgoing, socket};
 use super::budget::{Budget, CallKind};
 use super::caught::poll_caught;
+use super::claim::InstanceClaim;
 use super::convert::{self, ConnectRequest, Connected, Refusal};
+use super::fair_queue::WorkKind;
 use super::host::Current;
+use super::idle::PooledInstance;
 use super::instance::Instance;
-use super::line::Kind;
-use super::party::Party;
-use super::shelf::Taken;
-use super::stake::Stake;
+use super::owner::CallOwner;
 use super::withheld::{self, About};
 use super::{Fault, Pool};
 use crate::Settings;
 
-/// What every call of a channel's or a task's has.
+/// The context of a call of a channel or a task.
 #[derive(Clone, Debug)]
-pub struct Calling {
-    /// Whose call it is.
+pub struct CallContext {
+    /// The channel and the message that the call is for.
     pub caller: Caller,
-    /// Where its flushed effects go.
+    /// The receiver of the effects that the call flushes.
     pub progress: Arc<dyn Progress>,
 }
 
-impl Calling {
-    fn party(&self) -> Party {
-        Party::connection(&self.caller, &*self.progress)
+impl CallContext {
+    /// The connection that the call is for.
+    fn owner(&self) -> CallOwner {
+        CallOwner::connection(&self.caller, &*self.progress)
     }
 }
 
 impl Pool {
-    /// Makes one call of the `channel` or `outgoing` interface; what came of it,
-    /// and how long it took if that is measured.
+    /// Makes one call of the `channel` or `outgoing` interface. Returns what it came to, and how
+    /// long it took (zero if calls are not measured).
     ///
-    /// Most calls are ready at the first poll. One that waits, or has used a
-    /// slice of its fuel, is pending and holds no thread. Dropping the future
-    /// ends its instance.
+    /// Most calls are ready at the first poll. A call that waits, or has used a slice of its fuel,
+    /// is pending and holds no thread. Dropping the future ends its instance.
     pub async fn call(
         &self,
-        calling: Calling,
+        call_context: CallContext,
         assigns: &Assigns,
         callback: &Callback,
     ) -> (Result<Completion, Fault>, Duration) {
@@ -59,17 +59,19 @@ impl Pool {
             Callback::Join { .. } => (limits.join_timeout_ms, "join_timeout_ms"),
             _ => (limits.call_timeout_ms, "call_timeout_ms"),
         };
-        let mut watch = Watch::new(&self.meters);
+        let mut timer = CallTimer::new(&self.meters);
         let component = self.component();
-        let context = Arc::clone(&calling.caller.context);
+        let context = Arc::clone(&call_context.caller.context);
         let moves = component.has_to_migrate(&context.topic, assigns, callback);
-        let stake = self.stake(calling.party(), Kind::Call);
+        let claim = self.claim(call_context.owner(), WorkKind::Call);
         let call = async {
-            let mut taken = self.start(&mut watch, &stake).await?;
+            let mut pooled = self.start(&mut timer, &claim).await?;
             let result = match moves {
-                // Boxed, as few calls need it and all would have room for it.
-                true => Box::pin(taken.instance.call_migrated(calling, assigns, callback)).await,
-                false => taken.instance.call(calling, assigns, callback).await,
+                // Boxed: few calls need it, and the future of each call would be larger by it.
+                true => {
+                    Box::pin(pooled.instance.call_migrated(call_context, assigns, callback)).await
+                }
+                false => pooled.instance.call(call_context, assigns, callback).await,
             };
             let result = result.map(|mut completion| {
                 component.adopt(&context.topic, assigns, &mut completion);
@@ -78,148 +80,161 @@ impl Pool {
                 }
                 completion
             });
-            self.ended(taken, &mut watch, &stake.party, result)
+            self.ended(pooled, &mut timer, &claim.owner, result)
         };
-        let result = self.within(deadline, &stake, pin!(call)).await;
-        (result, watch.took())
+        let result = self.within(deadline, &claim, pin!(call)).await;
+        (result, timer.took())
     }
 
-    /// Runs a task to its end.
+    /// Runs a task to its end, and returns its effects.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the call: it trapped, broke a limit, took longer than `limits.task_timeout_ms`,
+    /// or was not made.
     pub async fn run_task(
         &self,
-        calling: Calling,
+        call_context: CallContext,
         name: &str,
         payload: &Payload,
     ) -> Result<Vec<Effect>, Fault> {
         let deadline = (self.component().limits().task_timeout_ms, "task_timeout_ms");
-        let mut watch = Watch::new(&self.meters);
-        let stake = self.stake(calling.party(), Kind::Task);
+        let mut timer = CallTimer::new(&self.meters);
+        let claim = self.claim(call_context.owner(), WorkKind::Task);
         let call = async {
-            let mut taken = self.start(&mut watch, &stake).await?;
-            let result = taken.instance.run_task(calling, name, payload).await;
-            self.ended(taken, &mut watch, &stake.party, result)
+            let mut pooled = self.start(&mut timer, &claim).await?;
+            let result = pooled.instance.run_task(call_context, name, payload).await;
+            self.ended(pooled, &mut timer, &claim.owner, result)
         };
-        self.within(deadline, &stake, pin!(call)).await
+        self.within(deadline, &claim, pin!(call)).await
     }
 
     /// Asks the plugin whether somebody may connect.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the call. A refusal is no fault.
     pub async fn connect(
         &self,
         request: &ConnectRequest,
     ) -> Result<Result<Connected, Refusal>, Fault> {
         let deadline = (self.component().limits().join_timeout_ms, "join_timeout_ms");
-        let mut watch = Watch::new(&self.meters);
-        let stake = self.stake(Party::peer(&request.peer), Kind::Call);
+        let mut timer = CallTimer::new(&self.meters);
+        let claim = self.claim(CallOwner::peer(&request.peer), WorkKind::Call);
         let call = async {
-            let mut taken = self.start(&mut watch, &stake).await?;
-            let result = taken.instance.connect(request).await;
-            self.ended(taken, &mut watch, &stake.party, result)
+            let mut pooled = self.start(&mut timer, &claim).await?;
+            let result = pooled.instance.connect(request).await;
+            self.ended(pooled, &mut timer, &claim.owner, result)
         };
-        self.within(deadline, &stake, pin!(call)).await
+        self.within(deadline, &claim, pin!(call)).await
     }
 
-    /// Makes a call under a deadline in milliseconds, which comes with its key.
+    /// Makes a call under a deadline: its milliseconds, and the configuration key that they come
+    /// from. A call that is over its time is dropped, which ends its instance; the fault is
+    /// `Overloaded` if it has mostly waited, and else `Deadline`.
     pub(super) async fn within<T>(
         &self,
         (limit, key): (u64, &str),
-        stake: &Stake<'_>,
+        claim: &InstanceClaim<'_>,
         call: Pin<&mut impl Future<Output = Result<T, Fault>>>,
     ) -> Result<T, Fault> {
         let limit = Duration::from_millis(limit);
-        let (turns, name) = (&self.component().engine.turns, &self.component().settings.name);
+        let (scheduler, name) =
+            (&self.component().engine.scheduler, &self.component().settings.name);
         let mut call = call;
         let caught = pin!(poll_fn(|cx| poll_caught(name, call.as_mut(), cx)));
-        match turns.within(limit, caught, || stake.goes_on()).await {
+        match scheduler.within(limit, caught, || claim.hold_instance()).await {
             Some(Ok(result)) => result,
             Some(Err(fault)) => Err(fault),
             None => {
-                let fault = match stake.has_waited_most_of(limit) {
+                let fault = match claim.has_waited_most_of(limit) {
                     true => Fault::overloaded(limit, key),
                     false => Fault::deadline(limit, key),
                 };
-                self.faulted(&fault, &stake.party);
+                self.faulted(&fault, &claim.owner);
                 Err(fault)
             }
         }
     }
 
-    /// For one call.
-    pub(super) fn watch(&self) -> Watch {
-        Watch::new(&self.meters)
+    /// A timer for one call.
+    pub(super) fn timer(&self) -> CallTimer {
+        CallTimer::new(&self.meters)
     }
 
-    /// An instance for a call.
+    /// Gets an instance for a call: an idle one, a new one, or the next that comes back.
     pub(super) async fn start(
         &self,
-        watch: &mut Watch,
-        stake: &Stake<'_>,
-    ) -> Result<Box<Taken>, Fault> {
-        if let Some(taken) = self.take(stake)? {
-            stake.begins(taken.instance.number());
-            return Ok(taken);
+        timer: &mut CallTimer,
+        claim: &InstanceClaim<'_>,
+    ) -> Result<Box<PooledInstance>, Fault> {
+        if let Some(pooled) = self.take(claim)? {
+            claim.begin(pooled.instance.number());
+            return Ok(pooled);
         }
-        // Boxed, as few calls need it and all would have room for it.
-        let taken = Box::pin(self.make_or_wait(stake)).await?;
-        stake.begins_late(taken.instance.number());
-        watch.started = self.meters.call_clock();
-        Ok(taken)
+        // Boxed: few calls need it, and the future of each call would be larger by it.
+        let pooled = Box::pin(self.make_or_wait(claim)).await?;
+        claim.begin_after_wait(pooled.instance.number());
+        timer.started = self.meters.call_clock();
+        Ok(pooled)
     }
 
-    /// Keeps the instance of a call that went well.
+    /// Ends a call: measures it, and gives its instance back if it went well.
     pub(super) fn ended<T>(
         &self,
-        taken: Box<Taken>,
-        watch: &mut Watch,
-        party: &Party,
+        pooled: Box<PooledInstance>,
+        timer: &mut CallTimer,
+        owner: &CallOwner,
         result: Result<T, Fault>,
     ) -> Result<T, Fault> {
-        watch.ended = self.meters.call_clock();
-        if let (Some(started), Some(ended)) = (watch.started, watch.ended) {
-            let (fuel, memory_bytes) = taken.instance.used();
+        timer.ended = self.meters.call_clock();
+        if let (Some(started), Some(ended)) = (timer.started, timer.ended) {
+            let (fuel, memory_bytes) = pooled.instance.used();
             self.meters.called(ended.duration_since(started), fuel, memory_bytes);
         }
         match &result {
-            Ok(_) => self.give_back(taken, party),
-            Err(fault) => self.faulted(fault, party),
+            Ok(_) => self.give_back(pooled, owner),
+            Err(fault) => self.faulted(fault, owner),
         }
         result
     }
 }
 
-/// When a call began, started in its instance and ended; all `None` when
-/// nobody wants to know.
+/// The times at which a call began, started in its instance and ended; all `None` if calls are not
+/// measured.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct CallTimer {
     begun: Option<Instant>,
     started: Option<Instant>,
     ended: Option<Instant>,
 }
 
-impl Watch {
+impl CallTimer {
     fn new(meters: &WasmMeters) -> Self {
         let now = meters.call_clock();
         Self { begun: now, started: now, ended: None }
     }
 
+    /// The duration of the call; zero if calls are not measured.
     pub(super) fn took(&self) -> Duration {
         let Some(begun) = self.begun else { return Duration::ZERO };
-        // One that was cut off has not ended.
+        // A call that was cut off has no end of its own.
         self.ended.unwrap_or_else(Instant::now).duration_since(begun)
     }
 }
 
 impl Instance {
-    /// As [`Self::call`], on assigns of another schema: what they became is what the
-    /// channel has from then on.
+    /// As [`Self::call`], on assigns of another schema: they are migrated first, and the channel
+    /// has the migrated ones from then on.
     async fn call_migrated(
         &mut self,
-        calling: Calling,
+        call_context: CallContext,
         assigns: &Assigns,
         callback: &Callback,
     ) -> Result<Completion, Fault> {
-        let topic = Arc::clone(&calling.caller.context.topic);
+        let topic = Arc::clone(&call_context.caller.context.topic);
         let migrated = self.migrate(&topic, assigns).await?;
-        let mut completion = self.call(calling, &migrated, callback).await?;
+        let mut completion = self.call(call_context, &migrated, callback).await?;
         if let Completion::Handled(outcome) = &mut completion {
             outcome.assigns.get_or_insert(migrated);
         }
@@ -228,18 +243,18 @@ impl Instance {
 
     async fn call(
         &mut self,
-        calling: Calling,
+        call_context: CallContext,
         assigns: &Assigns,
         callback: &Callback,
     ) -> Result<Completion, Fault> {
-        let size = convert::size(&calling.caller.context, callback);
+        let size = convert::size(&call_context.caller.context, callback);
         self.refuel(assigns.data.len() + size)?;
         let kind = match callback {
             Callback::HandleIn { .. } => CallKind::Message,
             _ => CallKind::Other,
         };
-        let context = Arc::clone(&calling.caller.context);
-        self.begin(calling, kind, convert::handed(callback));
+        let context = Arc::clone(&call_context.caller.context);
+        self.begin(call_context, kind, convert::handed(callback));
         let answer = match callback {
             Callback::HandleOut(broadcast) => {
                 let Some(guest) = &self.outgoing else { return Err(missing("outgoing")) };
@@ -264,13 +279,13 @@ impl Instance {
 
     async fn run_task(
         &mut self,
-        calling: Calling,
+        call_context: CallContext,
         name: &str,
         payload: &Payload,
     ) -> Result<Vec<Effect>, Fault> {
-        self.refuel(calling.caller.context.topic.len() + name.len() + payload.len())?;
-        let context = Arc::clone(&calling.caller.context);
-        self.begin(calling, CallKind::Task, Some(payload));
+        self.refuel(call_context.caller.context.topic.len() + name.len() + payload.len())?;
+        let context = Arc::clone(&call_context.caller.context);
+        self.begin(call_context, CallKind::Task, Some(payload));
         let Some(guest) = &self.tasks else { return Err(missing("tasks")) };
         let (socket, payload) = (convert::socket(&context), convert::payload(payload));
         let effects = guest.call_run(&mut self.store, socket, name, payload).await;
@@ -278,9 +293,9 @@ impl Instance {
         self.checked(|budget, settings| budget.effects(effects, settings))
     }
 
-    /// Tells the imports whose call it is.
-    fn begin(&mut self, calling: Calling, kind: CallKind, handed: Option<&Payload>) {
-        let Calling { caller, progress } = calling;
+    /// Sets the current call, which the imports work for.
+    fn begin(&mut self, call_context: CallContext, kind: CallKind, handed: Option<&Payload>) {
+        let CallContext { caller, progress } = call_context;
         let budget = Budget::new(&self.limits, kind, self.tasks.is_some()).handed(handed);
         self.store.data_mut().current = Some(Current { caller, progress, budget });
     }
@@ -353,13 +368,14 @@ impl Instance {
     }
 }
 
-/// What a call returned, still in the interface's types.
+/// The answer of a call, still in the interface's types.
 enum Answer {
     Join(Result<channel::Joined, channel::PayloadResult>),
     Outcome(channel::Outcome),
 }
 
-/// Routes lead only to plugins that export what is called.
+/// The fault for an interface that is not exported; routes lead only to plugins that export what is
+/// called.
 fn missing(interface: &str) -> Fault {
     Fault::bad_return(format!("the plugin does not export `{interface}`"))
 }

@@ -1,5 +1,5 @@
-//! A panic of the server in the middle of a call costs that call and its instance, and
-//! nobody else's.
+//! Panics of the server in a call of a plugin: they cost that call and its instance, and nobody
+//! else's.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,16 +10,15 @@ use tracing::error;
 
 use super::Fault;
 
-/// Polls a call of a plugin. What it was doing when the server panicked is gone with
-/// it: the call must not be polled again.
+/// Polls a call of a plugin, and turns a panic of the server into a fault. After a panic the call
+/// must not be polled again.
 pub(super) fn poll_caught<F: Future>(
     plugin: &str,
     call: Pin<&mut F>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<F::Output, Fault>> {
-    // Nothing is seen half done: the instance is the call's own, and locks that others
-    // share say nothing of a panic (`PoisonError::into_inner`), as nothing under them
-    // calls a plugin.
+    // Nobody sees anything half done: the instance is the call's own, and locks that others share
+    // are not poisoned (`PoisonError::into_inner`), as nothing under them calls a plugin.
     match catch_unwind(AssertUnwindSafe(|| call.poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(panic) => {

@@ -1,5 +1,5 @@
-//! Whether a file is a plugin for this host, before it is compiled: which of its
-//! functions differ from the interface in `wit/`, and how.
+//! The check of a file before it is compiled: whether it is a plugin for this host, and which of
+//! its functions differ from the interface in `wit/`, and how.
 
 use wit_parser::decoding::DecodedWasm;
 use wit_parser::{Resolve, SourceMap, World, WorldItem};
@@ -7,25 +7,25 @@ use wit_parser::{Resolve, SourceMap, World, WorldItem};
 use super::denied::is_denied;
 use super::signature::signature;
 
-/// What a component exports and imports, as far as the host cares.
+/// The exports and imports of a component, as far as the host cares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
     /// The names of its exported interfaces and functions.
     pub exports: Vec<String>,
-    /// The names of its imported ones.
+    /// The names of its imported interfaces and functions.
     pub imports: Vec<String>,
-    /// Those of them that this host does not offer: calls of them trap.
+    /// The imported interfaces that this host does not offer: calls of them trap.
     pub denied: Vec<String>,
-    /// What its calls may wait for.
+    /// The things that its calls may wait for.
     pub waits: Vec<String>,
-    /// Why this host cannot run it, each in one line or more; empty when it can.
+    /// The reasons why this host cannot run it, each in one line or more; empty if it can.
     pub problems: Vec<String>,
 }
 
-/// The package all interfaces of the host are in.
+/// The package of all interfaces of the host.
 const PACKAGE: &str = "millrace:plugin";
 
-/// Its sources, so that a check needs no files.
+/// The sources of that package, so that a check needs no files.
 const SOURCES: [(&str, &str); 11] = [
     ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
     ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
@@ -40,19 +40,23 @@ const SOURCES: [(&str, &str); 11] = [
     ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
 ];
 
-/// Interfaces of which a plugin has to export one.
+/// The interfaces of which a plugin has to export at least one.
 const SERVES: [&str; 4] = ["channel", "socket", "worker", "dispatcher"];
 
-/// The functions of the host that a call may wait in: their interfaces, their
-/// names, and what for.
+/// The functions of the host that a call may wait in: the interface, the function, and what is
+/// waited for.
 const WAITS: [(&str, &str, &str); 3] = [
     ("clock", "sleep-ms", "time to pass"),
     ("http", "send", "other servers, as far as [plugins.NAME.http] allows them"),
     ("call", "flush", "its effects to be applied"),
 ];
 
-/// Looks at the bytes of a `.wasm` file. An error when it is no component at
-/// all.
+/// Inspects the bytes of a `.wasm` file.
+///
+/// # Errors
+///
+/// The file is no component at all, or has too many functions. What keeps the host from running a
+/// component is in [`Inspection::problems`].
 pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
     refuse_other_files(wasm)?;
     let (resolve, world) = match wit_parser::decoding::decode(wasm) {
@@ -76,8 +80,8 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
     Ok(plugin.inspect(&host))
 }
 
-/// Functions of a component's interfaces, WASI's included: ten times as many as any
-/// plugin has had. Each costs the check something.
+/// The most functions of a component's interfaces, WASI's included: ten times as many as any plugin
+/// has had. Each costs the check something.
 const MAX_FUNCTIONS: usize = 2_000;
 
 fn functions_of(resolve: &Resolve, world: &World) -> usize {
@@ -91,14 +95,13 @@ fn functions_of(resolve: &Resolve, world: &World) -> usize {
     functions.sum()
 }
 
-/// As [`inspect`], but everything that keeps the host from running it is an
-/// error.
+/// As [`inspect`], but all problems are an error, with one or more lines for each.
 pub(super) fn check(wasm: &[u8]) -> Result<(), String> {
     let Inspection { problems, .. } = inspect(wasm)?;
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
-/// What the parser says, and what to do about what toolchains make unless told otherwise.
+/// The text of a parser's error, with advice for what some toolchains build by default.
 pub(super) fn explained(error: &dyn std::fmt::Display) -> String {
     let said = format!("{error:#}");
     match said.contains("component model async") {
@@ -110,7 +113,7 @@ pub(super) fn explained(error: &dyn std::fmt::Display) -> String {
     }
 }
 
-/// Files people hand in by mistake.
+/// An error for files that people hand in by mistake.
 fn refuse_other_files(wasm: &[u8]) -> Result<(), String> {
     match wasm {
         [] => Err("is empty".to_owned()),
@@ -123,7 +126,7 @@ fn refuse_other_files(wasm: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The interface of the host.
+/// The interface of the host, parsed.
 struct Host {
     resolve: Resolve,
     world: wit_parser::WorldId,
@@ -158,7 +161,7 @@ impl Host {
     }
 }
 
-/// A plugin's component.
+/// The component of a plugin, decoded.
 struct Plugin<'a> {
     resolve: &'a Resolve,
     world: &'a World,
@@ -196,7 +199,7 @@ impl Plugin<'_> {
         inspection
     }
 
-    /// What calls of the plugin may wait for in an imported interface.
+    /// The things that calls of the plugin may wait for in an imported interface.
     fn waits(&self, name: &str, item: &WorldItem) -> Vec<String> {
         let WorldItem::Interface { id, .. } = item else { return Vec::new() };
         let Some(interface) = self.resolve.interfaces.get(*id) else { return Vec::new() };
@@ -207,6 +210,7 @@ impl Plugin<'_> {
         waits.map(|(of, function, what)| format!("{what} ({of}.{function})")).collect()
     }
 
+    /// Adds a problem for each function of an interface that does not fit the host's.
     fn compare(
         &self,
         name: &str,
@@ -256,6 +260,7 @@ impl Plugin<'_> {
     }
 }
 
+/// The problem of an interface that the host does not have.
 fn unknown_interface(name: &str, imports: bool, host: &Host) -> String {
     let verb = if imports { "imports" } else { "exports" };
     let base = name.split('@').next().unwrap_or(name);

@@ -1,11 +1,10 @@
-//! One version of a plugin: compiled, checked and linked, ready to be
-//! instantiated.
+//! A version of a plugin: compiled, checked and linked, ready to be instantiated.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use millrace_telemetry::WasmMeters;
-use millrace_wire::{TopicPattern, TopicPatternError};
+use millrace_wire::TopicPattern;
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
@@ -17,10 +16,10 @@ use super::bindings::exports::millrace::plugin::{
 use super::cache::deserialize;
 use super::host::State;
 use super::instance::Instance;
-use super::{Engine, Fault, PluginLimits, check, denied, initial};
+use super::{Engine, LoadError, PluginLimits, check, denied, initial};
 use crate::{Need, Settings};
 
-/// A plugin that can be called.
+/// A plugin of which instances can be made.
 #[derive(Clone)]
 pub struct Component {
     pub(super) engine: Engine,
@@ -28,7 +27,7 @@ pub struct Component {
     pub(super) exports: Exports,
     pub(super) settings: Arc<Settings>,
     pub(super) limits: PluginLimits,
-    /// In hexadecimal digits.
+    /// The SHA-256 of its file, in hexadecimal digits.
     sha256: SmolStr,
     topics: Vec<TopicPattern>,
     pub(super) schemas: Schemas,
@@ -36,18 +35,18 @@ pub struct Component {
     needs: Vec<Need>,
 }
 
-/// The schemas of the assigns it reads and writes.
+/// The schemas of the assigns that a plugin reads and writes.
 #[derive(Clone, Debug)]
 pub(super) enum Schemas {
-    /// Any: it does not export `migration`.
+    /// Any schema: it does not export `migration`.
     Any,
-    /// One for all topics.
+    /// The same schema for all topics.
     One(u32),
-    /// One for each of its topic patterns.
+    /// A schema for each of its topic patterns, in their order.
     Each(Vec<u32>),
 }
 
-/// Which interfaces it exports.
+/// The interfaces that a component exports.
 #[derive(Clone)]
 pub(super) struct Exports {
     pub(super) channel: Option<channel::GuestIndices>,
@@ -63,93 +62,17 @@ pub(super) struct Exports {
     pub(super) needs: Option<needs::GuestIndices>,
 }
 
-/// Why a file is no plugin for this server.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Not a component, or one for another world. The text says what differs.
-    #[error("{0}")]
-    Mismatch(String),
-    /// It cannot be compiled.
-    #[error("failed to compile: {}", check::explained(.0))]
-    Compile(wasmtime::Error),
-    /// It cannot be compiled, says the process that was to do it.
-    #[error("{0}")]
-    Refused(String),
-    /// An instance of it could not be made.
-    #[error(
-        "begins with {needed} bytes of memory, allowed are {allowed}; raise limits.max_memory_bytes"
-    )]
-    Memory {
-        /// What it begins with.
-        needed: u64,
-        /// What an instance may have.
-        allowed: usize,
-    },
-    /// There is no process to compile it.
-    #[error("was not compiled: the compiler cannot be run: {0}")]
-    NoProcess(std::io::Error),
-    /// Compiling it took too long.
-    #[error("takes longer than {timeout_ms} ms to compile (compile.timeout_ms)")]
-    TooLong {
-        /// How long it may take.
-        timeout_ms: u64,
-    },
-    /// Compiling it took too much memory.
-    #[error("takes more than {max_memory_bytes} bytes to compile (compile.max_memory_bytes)")]
-    TooMuchMemory {
-        /// How much it may take.
-        max_memory_bytes: u64,
-    },
-    /// The compiler crashed over it.
-    #[error("was not compiled: the compiler ended with {status}: {said}")]
-    Crashed {
-        /// How its process ended.
-        status: String,
-        /// Its last words.
-        said: String,
-    },
-    /// It cannot be linked, although its interface fits.
-    #[error("failed to link: {0:#}")]
-    Link(wasmtime::Error),
-    /// It trapped, or broke a limit, when first called.
-    #[error("failed in its first call: {0}")]
-    FirstCall(Fault),
-    /// It serves a topic that is no topic pattern.
-    #[error(transparent)]
-    Topics(#[from] TopicPatternError),
-    /// It serves a topic twice.
-    #[error("names the topic pattern {0:?} more than once in its `topics`; once is expected")]
-    TopicTwice(String),
-    /// The server stopped while it was being compiled.
-    #[error("was not compiled: the server is stopping")]
-    Stopped,
-    /// It does not say of which schemas its assigns are.
-    #[error(
-        "exports `migration`, whose `schemas` returned {found} for {topics} topics; one for each \
-         is expected"
-    )]
-    Schemas {
-        /// How many it named.
-        found: usize,
-        /// How many topics it serves.
-        topics: usize,
-    },
-    /// It needs what it is not granted.
-    #[error("needs what it is not granted: {0}")]
-    NotGranted(String),
-    /// It serves no topic.
-    #[error(
-        "exports `channel`, but its `topics` returned none; name at least one, such as `room:*`"
-    )]
-    NoTopics,
-}
-
 impl Engine {
-    /// Makes a component of the bytes of a `.wasm` file: checks it against the
-    /// interface, compiles it (or takes it from the cache), links it, and asks
-    /// it for its topics.
+    /// Makes a component of the bytes of a `.wasm` file: checks it against the interface, compiles
+    /// it (or takes it from the cache), and links it. [`Loading::finish`] then asks it for its
+    /// topics.
     ///
-    /// Compiling blocks for as long as seconds: call it on a thread for that.
+    /// Compiling blocks for seconds: call it on a thread for that.
+    ///
+    /// # Errors
+    ///
+    /// The file is no component for this interface, needs too much memory, or cannot be compiled or
+    /// linked.
     pub fn compile(
         &self,
         wasm: &[u8],
@@ -167,7 +90,11 @@ impl Engine {
         self.linked(&compiled, wasm, settings, limits)
     }
 
-    /// The same of what has been compiled before; `None` if it has not.
+    /// Makes a component of compiled code in the cache; `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::compile`].
     pub fn cached(
         &self,
         wasm: &[u8],
@@ -181,7 +108,11 @@ impl Engine {
         self.linked(&compiled, wasm, Arc::clone(settings), limits).map(Some)
     }
 
-    /// The same of code that another process of this program has compiled and checked.
+    /// Makes a component of code that another process of this program has checked and compiled.
+    ///
+    /// # Errors
+    ///
+    /// The code is not for this engine, or cannot be linked.
     pub fn compiled(
         &self,
         code: &[u8],
@@ -235,12 +166,17 @@ impl Engine {
     }
 }
 
-/// A component that has not been asked yet what it serves.
+/// A linked component that has not been called yet, so its topics are not known.
 #[derive(Debug)]
 pub struct Loading(Component);
 
 impl Loading {
-    /// Asks it, which is its first call.
+    /// Asks it for its needs, topics, intercepted events and schemas, which are its first calls.
+    ///
+    /// # Errors
+    ///
+    /// One of the calls failed, it needs what it is not granted, or what it says does not fit
+    /// together.
     pub async fn finish(self) -> Result<Component, LoadError> {
         let mut component = self.0;
         let mut instance = Instance::new(&component, None).await.map_err(LoadError::FirstCall)?;
@@ -277,50 +213,49 @@ impl Loading {
 }
 
 impl Component {
-    /// Where its calls are measured.
+    /// The meters of its calls.
     pub(super) fn meters(&self) -> WasmMeters {
         let Settings { name, metrics, .. } = &*self.settings;
         WasmMeters::new(metrics, name, self.version())
     }
 
-    /// What it is called among the versions of its plugin: the first eight
-    /// digits of its SHA-256.
+    /// The name of the version: the first eight digits of its SHA-256.
     #[must_use]
     pub fn version(&self) -> &str {
         self.sha256.get(..8).unwrap_or(&self.sha256)
     }
 
-    /// Its SHA-256 in hexadecimal digits.
+    /// The SHA-256 of its file, in hexadecimal digits.
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// The topics it serves, in its own order.
+    /// The topic patterns that it serves, in its own order.
     #[must_use]
     pub fn topics(&self) -> &[TopicPattern] {
         &self.topics
     }
 
-    /// The events whose broadcasts it wants to see first.
+    /// The events whose broadcasts it intercepts (`outgoing.handle-out`).
     #[must_use]
     pub fn intercepts(&self) -> &Arc<[SmolStr]> {
         &self.intercepts
     }
 
-    /// What it says that it cannot do without.
+    /// The grants that it says it cannot do without.
     #[must_use]
     pub fn needs(&self) -> &[Need] {
         &self.needs
     }
 
-    /// Its bounds.
+    /// The limits of the plugin.
     #[must_use]
     pub fn limits(&self) -> &PluginLimits {
         &self.limits
     }
 
-    /// The interfaces it exports.
+    /// The names of the interfaces that it exports.
     #[must_use]
     pub fn exports(&self) -> Vec<&'static str> {
         let Exports { channel, batch, outgoing, socket, tasks, worker, .. } = &self.exports;
@@ -342,30 +277,30 @@ impl Component {
         all.iter().filter(|(_, exported)| *exported).map(|(name, _)| *name).collect()
     }
 
-    /// Whether it takes many messages in one call.
+    /// Whether it exports `batch`, so takes many messages in one call.
     pub(super) fn has_batch(&self) -> bool {
         self.exports.batch.is_some()
     }
 
-    /// Whether it serves topics.
+    /// Whether it exports `channel`, so serves topics.
     #[must_use]
     pub fn has_channel(&self) -> bool {
         self.exports.channel.is_some()
     }
 
-    /// Whether it works on events of pipelines.
+    /// Whether it exports `worker`, so works on events of pipelines.
     #[must_use]
     pub fn has_worker(&self) -> bool {
         self.exports.worker.is_some()
     }
 
-    /// Whether it decides which consumer gets which event.
+    /// Whether it exports `dispatcher`, so decides which consumer gets which event.
     #[must_use]
     pub fn has_dispatcher(&self) -> bool {
         self.exports.dispatcher.is_some()
     }
 
-    /// Whether it decides who may connect.
+    /// Whether it exports `socket`, so decides who may connect.
     #[must_use]
     pub fn has_socket(&self) -> bool {
         self.exports.socket.is_some()

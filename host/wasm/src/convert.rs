@@ -1,5 +1,5 @@
-//! The interface's types ⇄ the host's own, value by value; what a call returns as a
-//! whole goes through its `Budget`.
+//! Conversions between the interface's types and the host's own, value by value. What a call
+//! returns as a whole goes through its `Budget`.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -13,11 +13,11 @@ use super::{Fault, PluginLimits};
 /// The request that opens a connection.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectRequest {
-    /// The query, decoded, in order.
+    /// The parameters of the query, decoded, in their order.
     pub params: Vec<(String, String)>,
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The peer's address.
+    /// The address of the peer, as `IP:PORT`.
     pub peer: String,
     /// The token of a bearer subprotocol.
     pub auth_token: Option<String>,
@@ -26,23 +26,23 @@ pub struct ConnectRequest {
 /// An accepted connection.
 #[derive(Clone, Debug, Default)]
 pub struct Connected {
-    /// Names the user.
+    /// The id of the user, if the plugin gives one.
     pub user_id: Option<String>,
-    /// What every channel starts with.
+    /// The assigns that every channel starts with.
     pub assigns: Assigns,
 }
 
-/// A refused one.
+/// A refused connection.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// An HTTP status from 400 to 599.
+    /// The HTTP status, from 400 to 599; any other becomes 403.
     pub status: u16,
     /// The body of the response.
     pub reason: String,
 }
 
-/// Events, statuses and user ids may have so many bytes: what fits the header
-/// of a binary frame.
+/// The most bytes of an event, a status or a user id: what fits into the header of a binary frame
+/// of Phoenix.
 const MAX_NAME_BYTES: usize = 255;
 
 // === to the plugin ===
@@ -79,7 +79,7 @@ pub(super) fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
     pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// The payload a callback hands to the plugin.
+/// The payload that a callback hands to the plugin.
 pub(super) fn handed(callback: &Callback) -> Option<&Payload> {
     match callback {
         Callback::Join { params: payload } | Callback::HandleIn { payload, .. } => Some(payload),
@@ -90,7 +90,7 @@ pub(super) fn handed(callback: &Callback) -> Option<&Payload> {
     }
 }
 
-/// What a callback hands to the plugin besides the assigns, in bytes.
+/// The bytes that a callback hands to the plugin besides the assigns.
 pub(super) fn size(context: &Context, callback: &Callback) -> usize {
     let names = match callback {
         Callback::HandleIn { event, .. } => event.len(),
@@ -104,7 +104,7 @@ pub(super) fn size(context: &Context, callback: &Callback) -> usize {
 }
 
 impl ConnectRequest {
-    /// Its size in bytes.
+    /// The bytes of its parameters and headers.
     pub(super) fn size(&self) -> usize {
         self.params.iter().chain(&self.headers).map(|(name, value)| name.len() + value.len()).sum()
     }
@@ -112,6 +112,7 @@ impl ConnectRequest {
 
 // === from the plugin ===
 
+/// Checks the answer of `socket.connect`.
 pub(super) fn connected(
     answer: Result<socket::Connected, socket::Refusal>,
     limits: &PluginLimits,
@@ -132,6 +133,7 @@ pub(super) fn connected(
     }
 }
 
+/// Checks returned assigns; more than `allowed` bytes are a fault.
 pub(super) fn assigns_back(
     assigns: types::AssignsResult,
     allowed: usize,
@@ -145,6 +147,7 @@ pub(super) fn assigns_back(
     Ok(Assigns { schema: assigns.schema, data: Bytes::from(assigns.data) })
 }
 
+/// Checks a returned JSON payload, which has to be readable for all clients.
 pub(super) fn json(data: Vec<u8>) -> Result<Payload, Fault> {
     let text = String::from_utf8(data)
         .map_err(|error| Fault::bad_return(format!("a JSON payload is not UTF-8: {error}")))?;
@@ -156,6 +159,7 @@ pub(super) fn json(data: Vec<u8>) -> Result<Payload, Fault> {
     Ok(Payload::Json(ByteString::from(text)))
 }
 
+/// Checks the length of a returned topic.
 pub(super) fn checked_topic(topic: String) -> Result<String, Fault> {
     match topic.len() {
         1..=MAX_TOPIC_BYTES => Ok(topic),
@@ -165,6 +169,7 @@ pub(super) fn checked_topic(topic: String) -> Result<String, Fault> {
     }
 }
 
+/// Checks the length of a returned name; `what` says in the fault what it is.
 pub(super) fn name(what: &str, name: &str) -> Result<(), Fault> {
     match name.len() {
         0..=MAX_NAME_BYTES => Ok(()),

@@ -1,4 +1,4 @@
-//! Every default of plugins and of the cache, and why it is what it is.
+//! The defaults of plugins and of the cache, each with its reason.
 
 use super::{CacheConfig, OnFaults, OnMigrate, PluginLimits};
 use crate::egress::EgressConfig;

@@ -1,6 +1,6 @@
-//! What of WASI plugins may import and this host does not offer: it is linked, so that a
-//! plugin loads whose toolchain puts it into every component, and a call of it traps and
-//! says so.
+//! Interfaces of WASI that plugins may import and this host does not offer. They are linked, so
+//! that plugins load whose toolchain puts them into every component; a call of them traps and says
+//! so.
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceType, Val};
@@ -21,7 +21,8 @@ pub(super) fn is_denied(interface: &str) -> bool {
     !OFFERED.contains(&package)
 }
 
-/// The linker of a component: all there is, and what is denied of its imports.
+/// A linker for a component that imports denied interfaces: all that is offered, and functions that
+/// trap. `None` if it imports none.
 pub(super) fn linker_for(
     component: &Component,
     engine: &Engine,
@@ -32,7 +33,7 @@ pub(super) fn linker_for(
         return Ok(None);
     }
     let mut linker = offered.clone();
-    // Those of interfaces so far, which interfaces behind them use.
+    // The resources of the interfaces so far, which later interfaces may use.
     let mut resources = Vec::new();
     for (name, import) in component.imports(engine) {
         let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
@@ -59,9 +60,10 @@ pub(super) fn linker_for(
     Ok(Some(linker))
 }
 
-/// A resource of an interface that is denied: there is none.
+/// The type of the resources of denied interfaces, of which there is never a value.
 struct Denied;
 
+/// The fault of a call of a denied function.
 fn call_of(interface: &str, function: &str) -> Fault {
     let instead = match interface.starts_with("wasi:http/") {
         true => "; requests are sent with `millrace:plugin/http`",

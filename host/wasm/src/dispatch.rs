@@ -15,16 +15,16 @@ use super::{Component, Fault};
 
 /// A dispatcher in an instance of its own.
 ///
-/// Its calls are made under the pipeline's lock: they run to their end, one that would
-/// wait is a fault, and they have fuel and time of their own, much less than other calls
+/// Its calls are made under the pipeline's lock: they run to their end, one that would wait is a
+/// fault, and they have fuel and time of their own, much less than other calls
 /// (`limits.dispatcher_fuel`).
 pub struct GuestDispatcher {
     name: String,
     instance: Instance,
     wants: Wants,
-    /// For the next call.
+    /// The demand of consumers, for the next call.
     asks: Vec<interface::Ask>,
-    /// Events it was offered that it has not assigned.
+    /// The number of events that it was offered and has not assigned.
     waiting: usize,
 }
 
@@ -49,10 +49,14 @@ impl Standby for GuestStandby {
 }
 
 impl GuestDispatcher {
-    /// Starts one, which asks it what it wants to know.
+    /// Starts a dispatcher; its `init` says which columns it wants.
+    ///
+    /// # Errors
+    ///
+    /// The dispatcher is not exported, its instance could not be made, or its `init` failed.
     pub fn new(component: &Component) -> Result<Self, Broken> {
         let name = format!("{} {}", component.settings.name, component.version());
-        let instance = at_once(&name, Instance::endless(component))?.map_err(failed)?;
+        let instance = poll_once(&name, Instance::uninterrupted(component))?.map_err(failed)?;
         let (nothing, asks) = (Wants::default(), Vec::new());
         let mut dispatcher = Self { name, instance, wants: nothing, asks, waiting: 0 };
         let init = dispatcher.call(0, 0, async |guest, store| guest.call_init(store).await)?;
@@ -61,7 +65,7 @@ impl GuestDispatcher {
         Ok(dispatcher)
     }
 
-    /// Makes one call, which is handed so many rows, and other bytes.
+    /// Makes one call that is handed `rows` rows and `bytes` other bytes, which add to its fuel.
     fn call<T>(
         &mut self,
         rows: usize,
@@ -78,7 +82,7 @@ impl GuestDispatcher {
                 "it does not export `dispatcher`; name a plugin that does".to_owned(),
             ));
         };
-        let result = at_once(&self.name, call(guest, &mut self.instance.store))?;
+        let result = poll_once(&self.name, call(guest, &mut self.instance.store))?;
         self.instance.ended(result).map_err(failed)
     }
 }
@@ -158,10 +162,10 @@ impl Dispatcher for GuestDispatcher {
 
     fn snapshot(&mut self) -> Option<Vec<u8>> {
         let guest = self.instance.dispatcher_state.clone()?;
-        // What it writes out is what waits.
+        // It writes out the events that wait, so these are its rows.
         let fuel = self.instance.limits.dispatcher_fuel_for(self.waiting, 0, self.waiting);
         self.instance.refuel_with(fuel).ok()?;
-        let state = at_once(&self.name, guest.call_snapshot(&mut self.instance.store)).ok()?;
+        let state = poll_once(&self.name, guest.call_snapshot(&mut self.instance.store)).ok()?;
         self.instance.ended(state).ok()
     }
 
@@ -169,13 +173,14 @@ impl Dispatcher for GuestDispatcher {
         let Some(guest) = self.instance.dispatcher_state.clone() else { return Ok(()) };
         let fuel = self.instance.limits.dispatcher_fuel_for(0, state.len(), self.waiting);
         self.instance.refuel_with(fuel).map_err(failed)?;
-        let restored = at_once(&self.name, guest.call_restore(&mut self.instance.store, state))?;
+        let restored = poll_once(&self.name, guest.call_restore(&mut self.instance.store, state))?;
         self.instance.ended(restored).map_err(failed)
     }
 }
 
-/// What a call may take, whatever its fuel: its pipeline stands still meanwhile.
-pub(super) const LONGEST_CALL: Duration = Duration::from_millis(100);
+/// The longest time of a call, whatever its fuel: its pipeline stands still meanwhile. One that
+/// takes longer traps.
+pub(super) const MAX_CALL_TIME: Duration = Duration::from_millis(100);
 
 fn wants(columns: interface::Columns) -> Wants {
     let wanted = |column| columns.contains(column);
@@ -190,8 +195,8 @@ fn wants(columns: interface::Columns) -> Wants {
     }
 }
 
-/// What a call gives that does not wait.
-fn at_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, Broken> {
+/// Polls a call once; one that would wait is an error.
+fn poll_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, Broken> {
     match poll_caught(name, pin!(call), &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value.map_err(failed),
         Poll::Pending => Err(Broken::Failed("it waited, which a dispatcher may not".to_owned())),

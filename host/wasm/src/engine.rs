@@ -1,4 +1,4 @@
-//! The one wasmtime engine of a server, and why each of its settings is so.
+//! The one wasmtime engine of a server, and the reason of each of its settings.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -10,49 +10,54 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Wasm
 use super::cache::{Cache, CacheConfig};
 use super::host::{self, State};
 use super::limits::MAX_TABLE_ELEMENTS;
-use super::{PluginLimits, Turns};
+use super::{CpuScheduler, PluginLimits};
 
-/// Compiles and links components. Cloning shares it.
+/// Compiles and links components. A clone is the same engine.
 #[derive(Clone)]
 pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
     pub(super) linker: Arc<Linker<State>>,
     pub(super) cache: Option<Arc<Cache>>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) scheduler: Arc<CpuScheduler>,
 }
 
-/// Why there is no engine: this machine cannot run Wasm as it is configured.
+/// The engine cannot be set up: this machine cannot run Wasm as it is configured.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to set up the Wasm engine: {0:#}")]
 pub struct EngineError(wasmtime::Error);
 
-/// What a server's engine has room for, which is the same for all its plugins.
+/// The limits of a server's engine, which are the same for all its plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineLimits {
-    /// Live instances of all plugins.
+    /// The number of live instances of all plugins together.
     pub max_instances: u32,
-    /// Linear memory of one instance.
+    /// Bytes of linear memory of one instance.
     pub max_memory_bytes: usize,
-    /// Stack of one call, as far as the plugin itself uses it.
+    /// Bytes of stack of one call, as far as the plugin itself uses it.
     pub max_stack_bytes: usize,
 }
 
-/// What the host's frames of imports need of a call's stack, besides the plugin's own.
+/// Bytes of a call's stack for the host's own frames (imports), besides the plugin's.
 const HOST_STACK_BYTES: usize = 64 * 1024;
-/// Core instances of one component: a Rust plugin has 3 or 4, a Python one some 20. They
-/// take no room before they are there.
+/// Core instances of one component: a Rust plugin has 3 or 4, a Python one some 20. They take no
+/// memory before they are made.
 const CORE_INSTANCES_PER_INSTANCE: u32 = 32;
-/// Tables of one component: a plugin of any toolchain has 2 or 3.
+/// Tables of one component; plugins of any toolchain have 2 or 3.
 const TABLES_PER_INSTANCE: u32 = 4;
-/// Core instances, tables and memories that there is room for however few instances there
-/// may be: one component may have more of them than most have.
+/// The least number of core instances, tables and memories, however few instances there may be: one
+/// component may have more of them than most have.
 const MIN_PARTS: u32 = 64;
-/// Tables and memories of one core module, of which most have one.
+/// The largest number of tables, and of memories, of one core module; most have one.
 const PARTS_PER_MODULE: u32 = 16;
 
 impl Engine {
-    /// An engine for plugins within these limits. With `cache`, compiled code is kept on
-    /// disk for the next start.
+    /// An engine for plugins within these limits. With `cache`, compiled code is kept on disk for
+    /// the next start.
+    ///
+    /// # Errors
+    ///
+    /// Wasmtime does not run on this machine with these settings. If there is only too little
+    /// address space for the pool of instances, the engine works without one.
     pub fn new(limits: EngineLimits, cache: Option<&CacheConfig>) -> Result<Self, EngineError> {
         let EngineLimits { max_instances, max_memory_bytes, max_stack_bytes } = limits;
         warn_of_few_maps(max_instances);
@@ -74,38 +79,38 @@ impl Engine {
         host::add_to_linker(&mut linker).map_err(EngineError)?;
         let cache =
             cache.and_then(|cache| Cache::open(cache, fingerprint(&wasmtime))).map(Arc::new);
-        let turns = Arc::new(Turns::new());
-        start_epochs(&wasmtime, &turns).map_err(EngineError)?;
-        Ok(Self { wasmtime, linker: Arc::new(linker), cache, turns })
+        let scheduler = Arc::new(CpuScheduler::new());
+        start_epochs(&wasmtime, &scheduler).map_err(EngineError)?;
+        Ok(Self { wasmtime, linker: Arc::new(linker), cache, scheduler })
     }
 
-    /// Address space for each memory, which its code relies on.
+    /// Bytes of address space that are reserved for each memory; compiled code relies on it.
     pub fn reservation(&self) -> u64 {
         self.wasmtime.get_memory_reservation()
     }
 }
 
-/// An engine for nothing but compiling: whose code fits one with this reservation, and which
+/// An engine that only compiles: its code fits an engine with this `reservation` in bytes, and it
 /// reserves none itself.
-pub(super) fn that_compiles(reservation: u64) -> wasmtime::Result<wasmtime::Engine> {
+pub(super) fn compiling_engine(reservation: u64) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = config(PluginLimits::default().max_stack_bytes);
     config.memory_reservation(reservation);
     wasmtime::Engine::new(&config)
 }
 
-/// How long an epoch lasts: the longest that a call computes before it lets others run,
-/// give or take one. Fuel has it do so two hundred times as often; this is for what
-/// takes time and no fuel, as filling memory does.
+/// The length of an epoch, which is about the longest that a call computes before it lets others
+/// run. Fuel makes it do so two hundred times as often; epochs are for what takes time and no fuel,
+/// as filling memory does.
 pub(super) const EPOCH: Duration = Duration::from_millis(10);
 
-/// Begins epochs one after the other, for as long as there is the engine.
-fn start_epochs(engine: &wasmtime::Engine, turns: &Arc<Turns>) -> wasmtime::Result<()> {
-    let (engine, turns) = (engine.weak(), Arc::downgrade(turns));
+/// Starts the thread that counts epochs for as long as there is the engine.
+fn start_epochs(engine: &wasmtime::Engine, scheduler: &Arc<CpuScheduler>) -> wasmtime::Result<()> {
+    let (engine, scheduler) = (engine.weak(), Arc::downgrade(scheduler));
     let run = move || {
-        while let (Some(engine), Some(turns)) = (engine.upgrade(), turns.upgrade()) {
+        while let (Some(engine), Some(scheduler)) = (engine.upgrade(), scheduler.upgrade()) {
             engine.increment_epoch();
-            turns.begin_tick();
-            drop((engine, turns));
+            scheduler.begin_tick();
+            drop((engine, scheduler));
             std::thread::sleep(EPOCH);
         }
     };
@@ -119,6 +124,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// The settings that both kinds of engine have.
 fn config(max_stack_bytes: usize) -> Config {
     let mut config = Config::new();
     config
@@ -132,31 +138,32 @@ fn config(max_stack_bytes: usize) -> Config {
         // Functions by name in a trap's backtrace; lines need debug
         // information that plugins do not carry.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-        // What is not used is not there to be attacked.
+        // What no plugin uses is off, so that it cannot be attacked.
         .wasm_relaxed_simd(false)
         .wasm_memory64(false);
     config
 }
 
-/// Address space for all memories of the pool: of the 128 TiB a process has,
-/// enough for others.
+/// Bytes of address space for all memories of the pool. A process has 128 TiB; the rest is for
+/// other uses.
 const POOL_ADDRESS_BYTES: u64 = 64 << 40;
-/// With so much reserved for each memory, compiled code needs no bounds checks.
+/// The bytes to reserve for each memory so that compiled code needs no bounds checks.
 pub const FULL_RESERVATION: u64 = 4 << 30;
 /// A component of a Rust plugin has one memory; others may have two.
 const MEMORIES_PER_INSTANCE: u32 = 2;
 
-/// Memories that there is room for.
+/// The number of memories in the pool.
 fn memories(max_instances: u32) -> u32 {
     max_instances.saturating_mul(MEMORIES_PER_INSTANCE).max(MIN_PARTS)
 }
 
-/// Address space for one memory, so that all of them fit.
+/// Bytes of address space for one memory, so that all of them fit into [`POOL_ADDRESS_BYTES`].
 fn reservation(max_instances: u32, max_memory_bytes: usize) -> u64 {
     let share = POOL_ADDRESS_BYTES / u64::from(memories(max_instances));
     if share >= FULL_RESERVATION { FULL_RESERVATION } else { max_memory_bytes as u64 }
 }
 
+/// The settings of the pool, which reserves address space for all instances at the start.
 fn pooling(max_instances: u32, max_memory_bytes: usize) -> PoolingAllocationConfig {
     let mut pooling = PoolingAllocationConfig::new();
     let parts = |each: u32| max_instances.saturating_mul(each).max(MIN_PARTS);
@@ -175,16 +182,17 @@ fn pooling(max_instances: u32, max_memory_bytes: usize) -> PoolingAllocationConf
         // nobody had, 512 KiB for each slot that was ever used.
         .linear_memory_keep_resident(0)
         .table_keep_resident(16 * 1024)
-        // What was given back counts as free: it is not to wait for others.
+        // Memory that was given back is free for others at once.
         .decommit_batch_size(1);
     pooling
 }
 
-/// Memory maps of one live instance: its stack and the stack's guard page, and
-/// its memory in four parts.
+/// Memory maps of one live instance: its stack, the guard page of that, and its memory in four
+/// parts.
 const MAPS_PER_INSTANCE: u64 = 6;
 
-/// Linux bounds the memory maps of a process, at 65,530 unless told otherwise.
+/// Warns if the instances may need more memory maps than Linux allows a process, which is 65,530
+/// unless configured otherwise.
 fn warn_of_few_maps(max_instances: u32) {
     let path = "/proc/sys/vm/max_map_count";
     let Ok(text) = std::fs::read_to_string(path) else { return };
@@ -199,7 +207,7 @@ fn warn_of_few_maps(max_instances: u32) {
     }
 }
 
-/// Changes whenever compiled code of another engine would not fit this one.
+/// A number that is different for engines that cannot load each other's compiled code.
 pub(super) fn fingerprint(engine: &wasmtime::Engine) -> u64 {
     // A fixed hasher: the same engine gives the same number in every process.
     let mut hasher = std::hash::DefaultHasher::new();

@@ -1,4 +1,4 @@
-//! What can go wrong in a call of a plugin.
+//! The faults of calls: what can go wrong in a call of a plugin.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,13 +9,12 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::limits::TooMuch;
 
-/// A call that came to nothing. The text is for the log and the plugin's
-/// author, never for a client.
+/// The fault of a call. The text is for the log and the plugin's author, never for a client.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// What happened.
+    /// The cause.
     pub kind: FaultKind,
-    /// In words: the panic message, or what was found and what is allowed.
+    /// The fault in words: the panic message, or what was found and what is allowed.
     pub message: String,
     /// The Wasm functions on the stack, innermost first, demangled. Empty when
     /// there was no trap.
@@ -29,33 +28,33 @@ pub enum FaultKind {
     Trap,
     /// The call used up its fuel.
     OutOfFuel,
-    /// The instance wanted more memory than it may have, and trapped over it.
+    /// The instance asked for more memory than it may have, and trapped because of that.
     OutOfMemory,
     /// The plugin returned what the interface does not allow.
     BadReturn,
     /// The plugin trapped while an instance of it was made.
     Instantiation,
-    /// It took longer than it may.
+    /// The call took longer than it may.
     Deadline,
-    /// The server panicked in the middle of it.
+    /// The server panicked during the call.
     Server,
-    /// Assigns of another version could not be taken over.
+    /// The assigns of another version could not be migrated.
     Migration,
-    /// It was not made: another version took this one's place meanwhile.
+    /// The call was not made: another version took this one's place meanwhile.
     Superseded,
-    /// It was not made: the server has no memory or no slot for an instance.
+    /// The call was not made: the server has no memory or no slot for an instance.
     NoRoom {
-        /// When it is worth trying again, in milliseconds.
+        /// The milliseconds after which it is worth trying again.
         retry_after_ms: u64,
     },
-    /// It waited in vain for an instance, or for memory.
+    /// The call waited for an instance or for memory until its time was up.
     Overloaded {
-        /// When it is worth trying again, in milliseconds.
+        /// The milliseconds after which it is worth trying again.
         retry_after_ms: u64,
     },
-    /// It was not made: the plugin is held back after other faults.
+    /// The call was not made: the plugin is held back after other faults.
     Held {
-        /// When it is worth trying again, in milliseconds.
+        /// The milliseconds after which it is worth trying again.
         retry_after_ms: u64,
     },
 }
@@ -82,18 +81,18 @@ impl FaultKind {
 }
 
 impl Fault {
-    /// A value the interface does not allow.
+    /// A fault: the plugin returned a value that the interface does not allow.
     pub(super) fn bad_return(message: String) -> Self {
         Self { kind: FaultKind::BadReturn, message, backtrace: String::new() }
     }
 
-    /// A call that took longer than `limit`, which is the value of `key`.
+    /// A fault: the call took longer than `limit`, the value of the key `limits.{key}`.
     pub fn deadline(limit: Duration, key: &str) -> Self {
         let message = format!("took longer than {} ms (limits.{key})", limit.as_millis());
         Self { kind: FaultKind::Deadline, message, backtrace: String::new() }
     }
 
-    /// A call that others left no instance or memory until its time was up.
+    /// A fault: the call waited for an instance or memory until its time was up.
     pub(super) fn overloaded(limit: Duration, key: &str) -> Self {
         let waited = limit.as_millis();
         Self {
@@ -103,7 +102,7 @@ impl Fault {
         }
     }
 
-    /// A call of which the server lost track.
+    /// A fault: the server lost track of the call, as it panicked.
     pub fn lost() -> Self {
         Self {
             kind: FaultKind::Server,
@@ -112,13 +111,13 @@ impl Fault {
         }
     }
 
-    /// A call in which the server panicked, and what it said.
+    /// A fault: the server panicked in the call, with the panic message.
     pub(super) fn panicked(said: &str) -> Self {
         let message = format!("the server panicked in the call: {said}");
         Self { kind: FaultKind::Server, message, backtrace: String::new() }
     }
 
-    /// A call that was not made, and that another version has to make.
+    /// A fault: the call was not made, and another version has to make it.
     pub(super) fn superseded() -> Self {
         Self {
             kind: FaultKind::Superseded,
@@ -127,7 +126,7 @@ impl Fault {
         }
     }
 
-    /// A call that was not made.
+    /// A fault: the call was not made, as the plugin is held back for this time.
     pub fn held(retry_after: Duration) -> Self {
         let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
         Self {
@@ -137,8 +136,8 @@ impl Fault {
         }
     }
 
-    /// An error of wasmtime in making an instance. What comes from no code of
-    /// the plugin comes from the machine: memory, address space, memory maps.
+    /// Classifies an error of wasmtime in making an instance. One that comes from no code of the
+    /// plugin comes from the machine: memory, address space, memory maps.
     pub(super) fn of_instantiation(
         error: &wasmtime::Error,
         output: &str,
@@ -176,12 +175,12 @@ impl Fault {
         )
     }
 
-    /// Its backtrace, to stand below a line of the log.
+    /// The backtrace for the log; `None` if there is none.
     pub fn details(&self) -> Option<DisplayValue<&str>> {
         (!self.backtrace.is_empty()).then(|| display(self.backtrace.trim_end()))
     }
 
-    /// What it means to a channel.
+    /// The failure that it is to a channel, and so to its client.
     #[must_use]
     pub fn failure(&self) -> Failure {
         match self.kind {
@@ -201,15 +200,15 @@ impl Fault {
         }
     }
 
-    /// The same of a dispatcher, which has fuel of its own.
-    pub(super) fn of_dispatcher(self) -> Self {
+    /// This fault of a dispatcher that has used up its fuel, which is a limit of its own.
+    pub(super) fn for_dispatcher(self) -> Self {
         Self { message: "the call used up its fuel (limits.dispatcher_fuel)".to_owned(), ..self }
     }
 
-    /// Classifies an error of wasmtime. `output` is what the plugin wrote since
-    /// the call began, `refused` the memory it wanted and may not have.
+    /// Classifies an error of wasmtime in a call. `output` is what the plugin printed since the
+    /// call began, `refused` the memory that it asked for and may not have.
     pub(super) fn of_call(error: &wasmtime::Error, output: &str, refused: Option<TooMuch>) -> Self {
-        // What the host itself found wrong in the middle of the call.
+        // The host itself found something wrong during the call.
         if let Some(fault) = error.downcast_ref::<Self>() {
             return fault.clone();
         }
@@ -227,23 +226,23 @@ impl Fault {
             ),
             (Some(Trap::Interrupt), _) => (FaultKind::Deadline, interrupted()),
             (_, Some(refused)) => (FaultKind::OutOfMemory, format!("the plugin {refused}")),
-            (trap, None) => (FaultKind::Trap, said(output, trap, error)),
+            (trap, None) => (FaultKind::Trap, trap_message(output, trap, error)),
         };
         let backtrace = error.downcast_ref::<WasmBacktrace>().map_or_else(String::new, functions);
         Self { kind, message, backtrace }
     }
 }
 
-/// Only dispatchers are: others go on after they have let others go first.
+/// The message for an interrupted call. Only dispatchers are interrupted; other calls yield.
 fn interrupted() -> String {
-    let limit = super::dispatch::LONGEST_CALL.as_millis();
+    let limit = super::dispatch::MAX_CALL_TIME.as_millis();
     format!("the call computed for more than {limit} ms, while its pipeline stood still")
 }
 
-/// When room may have been made.
+/// The milliseconds after which an instance or memory may be free.
 const RETRY_AFTER_MS: u64 = 1000;
 
-/// Frames of a backtrace worth reading: the panic machinery comes before them.
+/// The number of frames of a backtrace that are shown; those of the panic handler come first.
 const MAX_FRAMES: usize = 24;
 
 /// The functions of a backtrace, one on each line.
@@ -259,9 +258,9 @@ fn functions(backtrace: &WasmBacktrace) -> String {
     lines
 }
 
-/// What the plugin said before it trapped, or else what wasmtime says.
-fn said(output: &str, trap: Option<&Trap>, error: &wasmtime::Error) -> String {
-    // Advice of Rust's panic handler that means nothing here.
+/// The message of a trap: what the plugin printed before it, or else what wasmtime says.
+fn trap_message(output: &str, trap: Option<&Trap>, error: &wasmtime::Error) -> String {
+    // This advice of Rust's panic handler means nothing here.
     let advice = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
     let output = output.trim().trim_end_matches(advice).trim_end();
     match (output.is_empty(), trap) {

@@ -1,8 +1,8 @@
-//! What a plugin pays for what the host does for it, in the fuel of its call.
+//! The prices of imports: a plugin pays for the host's work in the fuel of its call.
 //!
-//! A unit is some half a nanosecond. An import has a price for being called and one for
-//! each byte that crosses, whichever way, so a call that has the host work for it comes
-//! to its end as one that works itself, and lets others go first as often.
+//! A unit of fuel is about half a nanosecond. An import has a price for being called and one for
+//! each byte that crosses, whichever way. So a call that has the host work for it ends as one that
+//! works itself, and lets others run as often.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -10,25 +10,25 @@ use std::task::Poll;
 use wasmtime::{StoreContextMut, Trap};
 
 use super::host::State;
-use super::instance::{EPOCHS_AT_ONCE, SLICE_FUEL};
+use super::instance::{EPOCHS_PER_SLICE, SLICE_FUEL};
 
-/// Any import: the way out of the sandbox and back, and a look at a clock or a table.
+/// The price of any import: the way out of the sandbox and back, and a look at a clock or a table.
 pub(super) const CALL: u64 = 200;
-/// A measurement, which is kept until the call has ended.
+/// The price of a measurement, which is kept until the call has ended.
 pub(super) const MEASUREMENT: u64 = 500;
-/// A log line that is written.
+/// The price of a log line that is written.
 pub(super) const LINE: u64 = 5_000;
-/// Random bytes, which the kernel makes.
+/// The price of a request for random bytes, which the kernel makes.
 pub(super) const RANDOM: u64 = 1_000;
-/// One of them.
+/// The price of each random byte.
 pub(super) const RANDOM_BYTE: u64 = 5;
-/// What is looked up, written out or checked.
+/// The price of a value that is looked up, written out or checked.
 pub(super) const LOOKUP: u64 = 1_000;
-/// A socket ref, which is sealed, and looked at when it comes back.
+/// The price of a socket ref, which is sealed, and looked at when it comes back.
 pub(super) const SEAL: u64 = 4_000;
-/// What leaves the call while it runs: it is applied on the way.
+/// The price of a flush, whose effects are applied while the call runs.
 pub(super) const FLUSH: u64 = 5_000;
-/// A request, which is checked and sent.
+/// The price of an HTTP request, which is checked and sent.
 pub(super) const REQUEST: u64 = 20_000;
 
 /// The price of bytes that cross: they are copied, and texts are checked.
@@ -38,30 +38,30 @@ pub(super) fn of_bytes(bytes: usize) -> u64 {
 
 /// The slice of fuel that a call is in.
 ///
-/// wasmtime has a call let others go first after each slice since its fuel was last
-/// set. A payment sets it, so a call that pays often would never come that far: what it
-/// used since its slice began is counted here.
+/// Wasmtime makes a call yield after each slice since its fuel was last set. A payment sets the
+/// fuel, so a call that pays often would never yield: the fuel that it used since its slice began
+/// is counted here.
 #[derive(Debug, Default)]
 pub(super) struct Slice {
-    /// Fuel that was left when it began.
+    /// The fuel that was left when the slice began.
     began: u64,
-    /// Fuel that was left when it was last set.
+    /// The fuel that was left when it was last set.
     set: u64,
-    /// It runs to its end, as nobody else can go first.
-    pub(super) is_endless: bool,
+    /// Whether the call runs to its end without yielding, as a dispatcher's does.
+    pub(super) is_uninterrupted: bool,
 }
 
 impl Slice {
-    /// A call begins with so much, or comes back from waiting.
+    /// Begins a slice with this fuel: the call begins, or comes back from waiting.
     pub(super) fn begin(&mut self, fuel: u64) {
         (self.began, self.set) = (fuel, fuel);
     }
 
-    /// A payment leaves `after` of `before`; whether that ends the slice.
+    /// Counts a payment that leaves `after` of `before` units; true if that ends the slice.
     fn pay(&mut self, before: u64, after: u64) -> bool {
         let whole = self.set.saturating_sub(before) / SLICE_FUEL;
         if whole > 0 {
-            // Others have gone first since.
+            // Wasmtime has made the call yield since.
             self.began = self.set.saturating_sub(whole.saturating_mul(SLICE_FUEL));
         }
         self.set = after;
@@ -69,11 +69,15 @@ impl Slice {
         if is_over {
             self.began = after;
         }
-        is_over && !self.is_endless
+        is_over && !self.is_uninterrupted
     }
 }
 
-/// Takes `price` off the call's fuel, and lets others go first when that ends a slice.
+/// Takes `price` off the call's fuel, and yields if that ends a slice.
+///
+/// # Errors
+///
+/// The trap `OutOfFuel` if there is less fuel left than the price.
 pub(super) async fn pay(
     store: &mut StoreContextMut<'_, State>,
     price: u64,
@@ -90,19 +94,19 @@ pub(super) async fn pay(
     Ok(())
 }
 
-/// The call waited: its slice begins, and so does its time at once.
+/// Begins a new slice, and a new count of epochs, after the call has waited.
 pub(super) fn waited(store: &mut StoreContextMut<'_, State>) -> wasmtime::Result<()> {
     let left = store.get_fuel()?;
     let slice = &mut store.data_mut().slice;
     slice.begin(left);
-    if !slice.is_endless {
-        store.set_epoch_deadline(EPOCHS_AT_ONCE);
+    if !slice.is_uninterrupted {
+        store.set_epoch_deadline(EPOCHS_PER_SLICE);
     }
     Ok(())
 }
 
-/// As wasmtime does at the end of a slice: woken before it is over, so that whoever
-/// polls knows that the call computes.
+/// Yields as wasmtime does at the end of a slice: the waker is woken during the poll, so that the
+/// scheduler knows that the call computes.
 async fn yield_now() {
     let mut polled = false;
     poll_fn(|cx| {
@@ -154,7 +158,7 @@ mod tests {
     #[test]
     fn one_that_runs_to_its_end_has_no_slices() {
         let mut slice = slice();
-        slice.is_endless = true;
+        slice.is_uninterrupted = true;
         assert!(!slice.pay(FUEL, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! What guests return, whatever it is.
+//! Fuzzing: guests may return anything.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,12 @@ use super::{PluginLimits, convert};
 use crate::Settings;
 use crate::egress::EgressConfig;
 
-/// Whose effects they are.
+/// The name of the plugin whose effects they are.
 const PLUGIN: &str = "guest";
 const MAX_NAME_BYTES: usize = 255;
 
-/// What passes is within the limits of its call; anything else is a fault with words.
+/// Checks values made of `bytes` as what a guest returns: what passes is within the limits of its
+/// call, and anything else is a fault with a message.
 pub fn guest(bytes: &[u8]) {
     let mut input = Choices::new(bytes);
     let limits = PluginLimits {
@@ -226,7 +227,7 @@ fn socket_ref(input: &mut Choices<'_>) -> String {
     if input.bool() { sealed().unwrap_or_default() } else { input.text() }
 }
 
-/// Those of a plugin that may do everything.
+/// Settings of a plugin that may do everything.
 fn settings() -> Settings {
     let (http, metrics) = (EgressConfig::default(), Metrics::none());
     let settings = Settings::new(PLUGIN.to_owned(), BTreeMap::new(), http, metrics);

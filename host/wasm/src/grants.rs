@@ -1,39 +1,39 @@
-//! What the configuration lets a plugin do.
+//! The grants of a plugin: what the configuration lets it do.
 
 use serde::Deserialize;
 
-/// `[plugins.NAME.grants]`: names, or their beginnings with a `*` after them.
+/// `[plugins.NAME.grants]`: names, or prefixes with a `*` at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
-    /// Topics it may broadcast on by their names.
+    /// Topics that it may broadcast on by naming them; its channel's own topic needs no grant.
     pub publish: Vec<String>,
-    /// Pipelines it may hand events to.
+    /// Pipelines that it may enqueue events in.
     pub enqueue: Vec<String>,
-    /// Topics it may subscribe to.
+    /// Topics that it may subscribe to.
     pub subscribe: Vec<String>,
     /// User ids whose connections it may close.
     pub disconnect: Vec<String>,
-    /// Plugins whose socket refs it may use; its own need no grant.
+    /// Plugins whose socket refs it may use; its own socket refs need no grant.
     pub reply: Vec<String>,
 }
 
-/// Something that takes a grant.
+/// Something that needs a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     /// To broadcast on a topic.
     Publish(String),
-    /// To hand events to a pipeline.
+    /// To enqueue events in a pipeline.
     Enqueue(String),
     /// To subscribe to a topic.
     Subscribe(String),
     /// To close the connections of a user.
     Disconnect(String),
-    /// To answer by a socket ref that this plugin was given.
+    /// To answer with a socket ref that was given to this other plugin.
     Reply(String),
 }
 
-/// There is no grant for something.
+/// The error for something that is not granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{what} {wanted:?} is not granted; granted are {granted:?} (plugins.{plugin}.grants.{key})"
@@ -43,15 +43,15 @@ pub struct Denied {
     what: &'static str,
     wanted: String,
     granted: Vec<String>,
-    /// In the table, and in metrics.
+    /// The key of the list in `grants`, which is also the label in metrics.
     pub key: &'static str,
 }
 
-/// Letters of a text from anywhere in a log line.
+/// The number of characters of a text from outside that a log line shows.
 const MOST_SHOWN: usize = 80;
 
 impl Default for Grants {
-    /// Everything but to answer whom another plugin was asked by.
+    /// Grants everything, except the use of other plugins' socket refs.
     fn default() -> Self {
         let any = || vec!["*".to_owned()];
         let (publish, enqueue, subscribe, disconnect) = (any(), any(), any(), any());
@@ -60,15 +60,15 @@ impl Default for Grants {
 }
 
 impl Grants {
-    /// Whether anything is withheld that is so only if the configuration says it.
+    /// Whether the configuration withholds anything that is granted by default.
     pub fn are_limited(&self) -> bool {
         let Self { publish, enqueue, subscribe, disconnect, reply: _ } = self;
         let all = [publish, enqueue, subscribe, disconnect];
         all.iter().any(|names| !names.iter().any(|name| name == "*"))
     }
 
-    /// Whether something is granted to `plugin`, whose grants these are; all that a name
-    /// with `*` stands for, if it is one.
+    /// Checks whether `need` is granted to `plugin`, whose grants these are. If the name ends with
+    /// `*`, everything that it stands for has to be granted.
     pub fn check(&self, plugin: &str, need: &Need) -> Result<(), Denied> {
         let (what, key, granted) = match need {
             Need::Publish(_) => ("the topic", "publish", &self.publish),
@@ -91,7 +91,7 @@ impl Grants {
         }
     }
 
-    /// There is no grant for a socket ref that the server has not made.
+    /// The error for a text that is no socket ref of this server.
     pub fn forged(&self, plugin: &str, text: &str) -> Denied {
         let wanted = text.chars().take(MOST_SHOWN).collect();
         let what = "what is no socket ref of this server,";
@@ -99,8 +99,11 @@ impl Grants {
         Denied { plugin, what, wanted, granted: self.reply.clone(), key: "reply" }
     }
 
-    /// Of several, those that are not granted, one in a line; an error if there are
-    /// any.
+    /// Checks several needs.
+    ///
+    /// # Errors
+    ///
+    /// A text with one line for each need that is not granted.
     pub fn check_all(&self, plugin: &str, needs: &[Need]) -> Result<(), String> {
         let denied = needs.iter().filter_map(|need| self.check(plugin, need).err());
         let denied: Vec<String> = denied.map(|denied| denied.to_string()).collect();
@@ -109,7 +112,7 @@ impl Grants {
 }
 
 impl Need {
-    /// Of what it is.
+    /// The name of the topic, pipeline, user or plugin.
     pub fn name(&self) -> &str {
         let (Self::Publish(name)
         | Self::Enqueue(name)

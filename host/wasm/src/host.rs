@@ -1,5 +1,5 @@
-//! What belongs to an instance on the host's side: what its imports work on, and WASI
-//! with nothing granted.
+//! The host's side of an instance: the state that its imports work on, and WASI with nothing
+//! granted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,39 +11,41 @@ use tracing::{Level, Span, debug, debug_span, enabled, error, info, trace, warn}
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::batch;
+use super::batched;
 use super::bindings::millrace::plugin::{http, log, types};
 use super::budget::Budget;
 use super::fuel::Slice;
 use super::imports;
+use super::instance_limit::InstanceLimit;
 use super::ledger::Ledger;
 use super::limits::{MemoryLimiter, PluginLimits};
 use super::output::{OutputTail, Written};
-use super::room::Room;
 use super::uptime::Uptime;
 use super::withheld::{self, About};
 use crate::Settings;
 use crate::egress::{self, EgressError};
 
-/// What belongs to one instance on the host's side.
+/// The host's side of one instance: the data of its store.
 pub(super) struct State {
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) output: OutputTail,
     pub(super) limiter: MemoryLimiter,
     settings: Arc<Settings>,
-    /// The call that runs, if it is a channel's or a task's; of a batch, the message
-    /// that is handled.
+    /// The call that runs, if it is of a channel or a task; in a batch, that of the current
+    /// message.
     pub(super) current: Option<Current>,
-    /// The batch that is handled, if it is one.
+    /// The batch that is being handled, if the call is one.
     pub(super) batch: Option<Arc<Ledger>>,
-    /// What the call that runs, or the last one, was given.
+    /// The fuel that the current or last call began with.
     pub(super) fuel: u64,
-    /// Of that fuel.
+    /// The slice of that fuel that the call is in.
     pub(super) slice: Slice,
+    /// The number of lines that the current call has logged.
     lines: usize,
+    /// The number of its lines that were left out.
     lines_dropped: usize,
-    /// What the call measures.
+    /// The measurements of the current call.
     pub(super) measured: CallMeasurements,
 }
 
@@ -51,25 +53,25 @@ pub(super) struct State {
 pub(super) struct Current {
     pub(super) caller: Caller,
     pub(super) progress: Arc<dyn Progress>,
-    /// What is left of the limits on its effects.
+    /// The limits of its effects, and what is left of them.
     pub(super) budget: Budget,
 }
 
-/// What plugins print, in the log: `RUST_LOG=info,millrace::prints=debug` shows it.
+/// The log target for what plugins print: `RUST_LOG=info,millrace::prints=debug` shows it.
 const PRINTS: &str = "millrace::prints";
 
-/// Log lines of one call.
+/// The number of log lines of one call; more are counted and left out.
 const MAX_LINES: usize = 64;
-/// A log line is cut after so many bytes.
+/// The number of bytes after which a log line is cut.
 const MAX_LINE_BYTES: usize = 8 * 1024;
-/// Random bytes in one call of WASI, which the host makes.
+/// The number of random bytes that one call of WASI may ask for, as the host makes them.
 const MAX_WASI_RANDOM_BYTES: u64 = 4096;
 
 impl State {
     pub(super) fn new(
         settings: Arc<Settings>,
         limits: &PluginLimits,
-        room: Option<Arc<Room>>,
+        instance_limit: Option<Arc<InstanceLimit>>,
     ) -> Self {
         let output = OutputTail::default();
         let mut wasi = WasiCtxBuilder::new();
@@ -79,7 +81,7 @@ impl State {
             wasi,
             table: ResourceTable::new(),
             output,
-            limiter: MemoryLimiter::new(limits.max_memory_bytes, room),
+            limiter: MemoryLimiter::new(limits.max_memory_bytes, instance_limit),
             measured: CallMeasurements::new(Arc::clone(&settings.meters), limits.max_metrics),
             settings,
             current: None,
@@ -91,21 +93,21 @@ impl State {
         }
     }
 
-    /// What its plugin knows of its surroundings.
+    /// The settings of its plugin.
     pub(super) fn settings(&self) -> &Arc<Settings> {
         &self.settings
     }
 
-    /// Tells the log what the plugin has printed since the last time, in a call for this
-    /// message if it is for one.
-    pub(super) fn tell_prints(&mut self, id: Option<MessageId>) {
+    /// Logs what the plugin has printed since the last time, in a call for the message `id`, if it
+    /// was for one.
+    pub(super) fn log_prints(&mut self, id: Option<MessageId>) {
         if let Some(written) = self.output.take() {
             self.tell(&written, id);
         }
     }
 
-    /// The same, for the message of the call that runs.
-    pub(super) fn tell_own_prints(&mut self) {
+    /// Logs what the plugin has printed, for the message of the current call.
+    pub(super) fn log_own_prints(&mut self) {
         if let Some(written) = self.output.take() {
             let current = self.current.take();
             self.tell(&written, current.as_ref().map(|current| current.caller.message()));
@@ -113,6 +115,7 @@ impl State {
         }
     }
 
+    /// Logs printed text, line by line.
     pub(super) fn tell(&mut self, written: &Written, id: Option<MessageId>) {
         if !tracing::enabled!(target: PRINTS, tracing::Level::DEBUG) {
             return;
@@ -130,7 +133,7 @@ impl State {
         }
     }
 
-    /// Ends the bookkeeping of one call.
+    /// Ends the bookkeeping of one call: lines and measurements are counted anew.
     pub(super) fn call_ended(&mut self) {
         if self.lines_dropped > 0 {
             warn!(plugin = %self.settings.name, dropped = self.lines_dropped,
@@ -143,19 +146,19 @@ impl State {
 }
 
 impl Drop for State {
-    /// Its call was cut off, and what it has printed may say why.
+    /// Logs what it has printed, which may say why its call was cut off.
     fn drop(&mut self) {
-        self.tell_own_prints();
+        self.log_own_prints();
     }
 }
 
-/// Makes everything a plugin may import known to `linker`.
+/// Adds everything that a plugin may import to `linker`.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     // The async half: the sync one would start a runtime of its own inside ours.
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     imports::add_to_linker(linker)?;
-    batch::add_to_linker(linker)
+    batched::add_to_linker(linker)
 }
 
 /// The longest prefix of `text` of at most `max` bytes.
@@ -178,11 +181,12 @@ impl WasiView for State {
 impl types::Host for State {}
 
 impl State {
-    /// Whether one more line of the call is written.
+    /// Whether the call may log one more line, which is counted.
     pub(super) fn takes_line(&mut self) -> bool {
         self.has_line() && (self.current.is_some() || self.settings.takes_own_line())
     }
 
+    /// Counts one more line; false if the call has logged [`MAX_LINES`].
     fn has_line(&mut self) -> bool {
         if self.lines >= MAX_LINES {
             self.lines_dropped += 1;
@@ -199,7 +203,7 @@ impl State {
         debug_span!("call", id = %caller.message(), topic = &*caller.context.topic)
     }
 
-    /// Writes a line.
+    /// Logs a line of the plugin, cut after [`MAX_LINE_BYTES`].
     pub(super) fn log(&self, level: log::Level, message: &str) {
         let span = self.span();
         let _in_call = span.enter();
@@ -225,16 +229,16 @@ impl State {
         }
     }
 
-    /// Takes effects of a call that goes on: for whom they are, and their bytes.
+    /// Checks effects of a call that goes on; returns them with whom they are for, and their bytes.
     pub(super) fn flushed(
         &mut self,
         effects: Vec<types::Effect>,
-    ) -> wasmtime::Result<(Flushed, usize)> {
+    ) -> wasmtime::Result<(FlushedEffects, usize)> {
         let Some(current) = &mut self.current else {
             return Err(wasmtime::format_err!("`flush` needs a call of a channel or a task"));
         };
         let before = current.budget.spent_bytes();
-        // The trap it causes carries the fault to the call's end.
+        // The error becomes a trap, which carries the fault to the end of the call.
         let effects = current.budget.flushed(effects, &self.settings)?;
         let withheld = current.budget.take_withheld();
         withheld::tell(&withheld, &self.settings, About::Message(&current.caller));
@@ -243,10 +247,10 @@ impl State {
         }
         let bytes = current.budget.spent_bytes() - before;
         let (progress, caller) = (Arc::clone(&current.progress), current.caller.clone());
-        Ok((Flushed { progress, caller, effects }, bytes))
+        Ok((FlushedEffects { progress, caller, effects }, bytes))
     }
 
-    /// Sends a request, and waits for the whole response.
+    /// Sends an HTTP request, and waits for the whole response.
     pub(super) async fn send(
         &mut self,
         request: http::Request,
@@ -279,15 +283,15 @@ impl State {
     }
 }
 
-/// Effects that happen while their call goes on.
-pub(super) struct Flushed {
+/// Checked effects that are applied while their call goes on.
+pub(super) struct FlushedEffects {
     progress: Arc<dyn Progress>,
     caller: Caller,
     effects: Vec<Effect>,
 }
 
-impl Flushed {
-    /// Has them applied.
+impl FlushedEffects {
+    /// Applies them, and waits for that.
     pub(super) async fn apply(self) {
         self.progress.flush(self.caller, self.effects).await;
     }

@@ -1,5 +1,5 @@
-//! What a plugin may call, by name: log, metrics, config, clock, random, http, grants
-//! and its own call. Each is paid for ([`fuel`]), and reads no more than it keeps.
+//! The imports of plugins, by interface: log, metrics, config, clock, random, http, grants and the
+//! plugin's own call. Each has a price ([`fuel`]), and reads no more than it keeps.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,10 +15,10 @@ use super::host::State;
 use super::uptime::Uptime;
 use crate::Need;
 
-/// Random bytes in one call of `random.bytes`.
+/// The most random bytes that one call of `random.bytes` returns.
 const MAX_RANDOM_BYTES: u32 = 4096;
 
-/// Makes them known to `linker`.
+/// Adds them to `linker`.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     add_log(&mut linker.instance("millrace:plugin/log@0.1.0")?)?;
     add_metrics(&mut linker.instance("millrace:plugin/metrics@0.1.0")?)?;
@@ -36,7 +36,7 @@ fn add_log(log: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     log.func_wrap_async("log", |mut store: Store<'_>, (level, message): (log::Level, WasmStr)| {
         Box::new(async move {
             if !store.data_mut().takes_line() {
-                // Nobody reads it.
+                // The line is left out, so it is not read.
                 return pay(&mut store, fuel::CALL).await;
             }
             let text = message.to_str(&store)?;
@@ -84,7 +84,8 @@ where
     })
 }
 
-/// The name or the value of a measurement, unless the call has made all it may.
+/// Reads the name or the value of a measurement; `None` if the call has made as many measurements
+/// as it may.
 async fn read(text: &WasmStr, store: &mut Store<'_>) -> wasmtime::Result<Option<String>> {
     if !store.data_mut().measured.has_room() {
         return Ok(None);
@@ -96,7 +97,7 @@ async fn read(text: &WasmStr, store: &mut Store<'_>) -> wasmtime::Result<Option<
     Ok(Some(kept))
 }
 
-/// What a name of a measurement may have; it is cut there anyway.
+/// The bytes after which the name of a measurement is cut.
 const MAX_NAME_BYTES: usize = 255;
 
 fn add_config(config: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
@@ -129,7 +130,7 @@ fn add_clock(clock: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     clock.func_wrap_async("sleep-ms", |mut store: Store<'_>, (ms,): (u64,)| {
         Box::new(async move {
             pay(&mut store, fuel::CALL).await?;
-            // A timer of nothing would suspend the call until the timers' next turn.
+            // A timer of 0 ms would suspend the call until the timers' next turn.
             if ms > 0 {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 fuel::waited(&mut store)?;

@@ -1,13 +1,13 @@
-//! The memory that a component begins with, known before anything is made of it.
+//! The memory that an instance begins with, read from the file before anything is made of it.
 
 use wasmparser::{Parser, Payload};
 
 use super::{LoadError, PluginLimits};
 
-/// The size of a memory's pages, unless it says another.
+/// The size of a memory's pages as a power of two (64 KiB), unless the memory says another.
 const PAGE_BYTES_LOG2: u32 = 16;
 
-/// Refuses a component that begins with more memory than an instance of it may have.
+/// Refuses a component whose instances would begin with more memory than they may have.
 pub(super) fn check(wasm: &[u8], limits: &PluginLimits) -> Result<(), LoadError> {
     let (needed, allowed) = (largest_memory(wasm).unwrap_or_default(), limits.max_memory_bytes);
     match needed > allowed as u64 {
@@ -16,8 +16,8 @@ pub(super) fn check(wasm: &[u8], limits: &PluginLimits) -> Result<(), LoadError>
     }
 }
 
-/// What the largest of its memories begins with, in bytes; `None` if it cannot be read, of
-/// which whoever compiles it has more to say.
+/// The bytes that the largest of its memories begins with. `None` if the file cannot be read; the
+/// compiler says more about that.
 fn largest_memory(wasm: &[u8]) -> Option<u64> {
     let mut largest = 0;
     for payload in Parser::new(0).parse_all(wasm) {

@@ -1,4 +1,4 @@
-//! One instance: it serves one call at a time, and a trap is its end.
+//! An instance: it serves one call at a time, and a trap is its end.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use super::bindings::exports::millrace::plugin::{
     batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
     tasks, worker,
 };
-use super::dispatch::LONGEST_CALL;
+use super::dispatch::MAX_CALL_TIME;
 use super::engine::EPOCH;
 use super::host::State;
-use super::room::Room;
+use super::instance_limit::InstanceLimit;
 use super::{Component, Fault, FaultKind, PluginLimits};
 use crate::Need;
 
@@ -32,65 +32,64 @@ pub(super) struct Instance {
     pub(super) limits: PluginLimits,
 }
 
-/// Fuel after which a call lets others run: some fifty microseconds, which is
-/// what a few messages take, so that a call that computes for long holds up
-/// nobody for longer than they would hold up each other.
+/// The fuel after which a call yields: some fifty microseconds, which is what a few messages take.
+/// A call that computes for long so delays others no longer than a few messages would.
 pub const SLICE_FUEL: u64 = 100_000;
 
-/// Epochs after which a call lets others run, whatever its fuel: the first is the one
-/// it began in, so at least one whole.
-pub(super) const EPOCHS_AT_ONCE: u64 = 2;
-/// Epochs after which a call traps that never lets others run.
+/// The epochs after which a call yields, whatever its fuel. The first is the one that it began in,
+/// so it has at least one whole epoch.
+pub(super) const EPOCHS_PER_SLICE: u64 = 2;
+/// The epochs after which a call traps that never yields.
 #[expect(clippy::cast_possible_truncation, reason = "some ten")]
-const EPOCHS_ENDLESS: u64 = (LONGEST_CALL.as_millis() / EPOCH.as_millis()) as u64 + 1;
+const EPOCHS_UNINTERRUPTED: u64 = (MAX_CALL_TIME.as_millis() / EPOCH.as_millis()) as u64 + 1;
 
-/// An instance whose memory has grown by more than this since it was made is not used
-/// again, as memory never shrinks. What it was made with a new one would have, too: those
-/// of interpreters begin with tens of megabytes.
-const KEPT_GROWTH_BYTES: usize = 8 * 1024 * 1024;
+/// The bytes by which the memory of an instance may grow and it is still used again; memory never
+/// shrinks. Memory that it began with does not count, as a new instance would have it too: those of
+/// interpreters begin with tens of megabytes.
+const MAX_REUSED_GROWTH_BYTES: usize = 8 * 1024 * 1024;
 
-/// Resource handles of WASI in one instance.
+/// The number of resource handles of WASI in one instance; a call that needs more traps.
 const MAX_HANDLES: usize = 256;
 
 impl Instance {
-    /// Instantiates a component, under the fuel of one call. Its memory counts in the
-    /// room of its pool, if it is of one.
+    /// Instantiates a component, with the fuel of one call. Its memory counts in `instance_limit`,
+    /// if it is of a pool.
     pub(super) async fn new(
         component: &Component,
-        room: Option<&Arc<Room>>,
+        instance_limit: Option<&Arc<InstanceLimit>>,
     ) -> Result<Self, Fault> {
-        Self::made(component, room, Some(SLICE_FUEL)).await
+        Self::instantiate(component, instance_limit, Some(SLICE_FUEL)).await
     }
 
-    /// The same for one whose calls run to their end at once: they never wait for their
-    /// turn, and one that takes too long traps.
-    pub(super) async fn endless(component: &Component) -> Result<Self, Fault> {
-        Self::made(component, None, None).await
+    /// An instance whose calls run to their end without yielding; one that takes longer than
+    /// [`MAX_CALL_TIME`] traps.
+    pub(super) async fn uninterrupted(component: &Component) -> Result<Self, Fault> {
+        Self::instantiate(component, None, None).await
     }
 
-    async fn made(
+    async fn instantiate(
         component: &Component,
-        room: Option<&Arc<Room>>,
+        instance_limit: Option<&Arc<InstanceLimit>>,
         slice: Option<u64>,
     ) -> Result<Self, Fault> {
         let limits = component.limits;
-        let state = State::new(component.settings.clone(), &limits, room.map(Arc::clone));
+        let state = State::new(component.settings.clone(), &limits, instance_limit.map(Arc::clone));
         let mut store = Store::new(&component.engine.wasmtime, state);
         store.limiter_async(|state| &mut state.limiter);
         let largest_request = component.settings.egress.max_request_bytes();
         store.set_hostcall_fuel(hostcall_fuel(&limits, largest_request));
         store.set_max_component_handles(MAX_HANDLES);
         let started = async {
-            store.data_mut().slice.is_endless = slice.is_none();
+            store.data_mut().slice.is_uninterrupted = slice.is_none();
             store.fuel_async_yield_interval(slice)?;
             store.set_fuel(limits.fuel)?;
-            // Where no fuel is used: it is the time that ends a slice, or the call.
+            // Where no fuel is used, time ends a slice, or the call.
             if slice.is_some() {
-                store.epoch_deadline_async_yield_and_update(EPOCHS_AT_ONCE);
-                store.set_epoch_deadline(EPOCHS_AT_ONCE);
+                store.epoch_deadline_async_yield_and_update(EPOCHS_PER_SLICE);
+                store.set_epoch_deadline(EPOCHS_PER_SLICE);
             } else {
                 store.epoch_deadline_trap();
-                store.set_epoch_deadline(EPOCHS_ENDLESS);
+                store.set_epoch_deadline(EPOCHS_UNINTERRUPTED);
             }
             let instance = component.pre.instantiate_async(&mut store).await?;
             Exported::load(component, &mut store, &instance)
@@ -99,7 +98,7 @@ impl Instance {
             Ok(exported) => {
                 let state = store.data_mut();
                 state.limiter.begun();
-                state.tell_prints(None);
+                state.log_prints(None);
                 Ok(exported.of(store, limits))
             }
             Err(error) => {
@@ -111,7 +110,7 @@ impl Instance {
         }
     }
 
-    /// Asks for the topics; none when it has no `channel`.
+    /// Asks for the topics; none if it does not export `channel`.
     pub(super) async fn topics(&mut self) -> Result<Vec<String>, Fault> {
         self.refuel(0)?;
         match &self.channel {
@@ -123,7 +122,7 @@ impl Instance {
         }
     }
 
-    /// Asks for the events to intercept; none when it has no `outgoing`.
+    /// Asks for the events to intercept; none if it does not export `outgoing`.
     pub(super) async fn intercepts(&mut self) -> Result<Vec<String>, Fault> {
         self.refuel(0)?;
         match &self.outgoing {
@@ -135,7 +134,7 @@ impl Instance {
         }
     }
 
-    /// Asks for the schemas of its assigns; `None` when it has no `migration`.
+    /// Asks for the schemas of its assigns; `None` if it does not export `migration`.
     pub(super) async fn schemas(&mut self) -> Result<Option<Vec<u32>>, Fault> {
         self.refuel(0)?;
         match &self.migration {
@@ -147,7 +146,7 @@ impl Instance {
         }
     }
 
-    /// Asks what it cannot do without; nothing when it has no `needs`.
+    /// Asks for the grants that it cannot do without; none if it does not export `needs`.
     pub(super) async fn needs(&mut self) -> Result<Vec<Need>, Fault> {
         self.refuel(0)?;
         match &self.needs {
@@ -159,55 +158,59 @@ impl Instance {
         }
     }
 
-    /// Sets the fuel of the next call, which is handed `bytes`.
+    /// Sets the fuel of the next call, which is handed so many bytes.
     pub(super) fn refuel(&mut self, bytes: usize) -> Result<(), Fault> {
         self.refuel_with(self.limits.fuel_for(bytes))
     }
 
-    /// Sets the fuel of the next call, and its time.
+    /// Sets the fuel of the next call, and counts its epochs anew.
     pub(super) fn refuel_with(&mut self, fuel: u64) -> Result<(), Fault> {
         let state = self.store.data_mut();
         state.fuel = fuel;
         state.slice.begin(fuel);
-        let is_endless = state.slice.is_endless;
-        self.store.set_epoch_deadline(if is_endless { EPOCHS_ENDLESS } else { EPOCHS_AT_ONCE });
+        let is_uninterrupted = state.slice.is_uninterrupted;
+        self.store.set_epoch_deadline(if is_uninterrupted {
+            EPOCHS_UNINTERRUPTED
+        } else {
+            EPOCHS_PER_SLICE
+        });
         self.store.set_fuel(fuel).map_err(|error| fault(&mut self.store, &error))
     }
 
-    /// Ends the bookkeeping of a call and turns its error into a fault.
+    /// Ends the bookkeeping of a call, and turns its error into a fault.
     pub(super) fn ended<T>(&mut self, result: wasmtime::Result<T>) -> Result<T, Fault> {
         let state = self.store.data_mut();
         if result.is_ok() {
-            state.tell_own_prints();
+            state.log_own_prints();
         }
         state.call_ended();
         result.map_err(|error| fault(&mut self.store, &error))
     }
 
-    /// What its last call used, and the memory it has after it.
+    /// The fuel that its last call used, and the bytes of memory that it has now.
     pub(super) fn used(&self) -> (u64, usize) {
         let (left, state) = (self.store.get_fuel().unwrap_or_default(), self.store.data());
         (state.fuel.saturating_sub(left), state.limiter.used_bytes())
     }
 
-    /// Whether it may serve another call after one that went well.
+    /// Whether it may serve another call, if the last one went well.
     pub(super) fn is_reusable(&self) -> bool {
         let grown = self.store.data().limiter.grown_bytes();
-        grown <= KEPT_GROWTH_BYTES && !self.limits.fresh_instances
+        grown <= MAX_REUSED_GROWTH_BYTES && !self.limits.fresh_instances
     }
 
-    /// What of its memory counts in its room.
+    /// The bytes of its memory that count in the limit of all instances.
     pub(super) fn charged_bytes(&self) -> usize {
         self.store.data().limiter.charged_bytes()
     }
 
-    /// Unique among the instances of the process.
+    /// The number of the instance, unique in the process.
     pub(super) fn number(&self) -> u64 {
         self.store.data().limiter.number()
     }
 }
 
-/// The interfaces of an instance, of which its plugin has some.
+/// The interfaces of an instance; those that its plugin does not export are `None`.
 struct Exported {
     channel: Option<channel::Guest>,
     batch: Option<batch::Guest>,
@@ -223,6 +226,7 @@ struct Exported {
 }
 
 impl Exported {
+    /// Looks up the exported functions of an instance.
     fn load(
         component: &Component,
         mut store: &mut Store<State>,
@@ -272,14 +276,15 @@ impl Exported {
     }
 }
 
-/// What a plugin may make the host allocate in one call: all effects twice over,
-/// as their lists and strings are counted too, and a request.
+/// The bytes that a plugin may make the host allocate in one call: all effects twice, as their
+/// lists and strings count too, and a request.
 fn hostcall_fuel(limits: &PluginLimits, largest_request: usize) -> usize {
     let effects = limits.max_effect_bytes.saturating_mul(2);
     let rest = limits.max_assigns_bytes.saturating_add(largest_request);
     effects.saturating_add(rest).saturating_add(1 << 20)
 }
 
+/// The fault for an error of a call.
 fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
     let state = store.data();
     let output = state.output.take().unwrap_or_default();
@@ -289,13 +294,13 @@ fn fault(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
     );
     let refused = state.limiter.refused().filter(|_| unreachable);
     let fault = Fault::of_call(error, &output.text, refused);
-    let is_dispatchers = fault.kind == FaultKind::OutOfFuel && state.slice.is_endless;
+    let is_dispatchers = fault.kind == FaultKind::OutOfFuel && state.slice.is_uninterrupted;
     if fault.kind != FaultKind::Trap {
-        // It says nothing of what the plugin has printed.
+        // The message of the fault does not have what the plugin has printed, so it is logged.
         let state = store.data_mut();
         let current = state.current.take();
         state.tell(&output, current.as_ref().map(|current| current.caller.message()));
         state.current = current;
     }
-    if is_dispatchers { fault.of_dispatcher() } else { fault }
+    if is_dispatchers { fault.for_dispatcher() } else { fault }
 }

@@ -5,10 +5,10 @@
 //! one a server     one a plugin version       one a running call
 //! ```
 //!
-//! A [`Component`] is compiled, checked against the interface in `wit/` and
-//! linked once. An [`Instance`] serves one call at a time, on a fiber, with its
-//! own fuel; it holds nothing between two calls, so the [`Pool`] hands any
-//! instance to any call. A trap ends its instance, never anything else.
+//! A [`Component`] is compiled, checked against the interface in `wit/` and linked once. An
+//! `Instance` serves one call at a time, on a fiber, with its own fuel. It holds nothing
+//! between two calls, so the [`Pool`] gives any instance to any call.
+//! A trap ends its instance, never anything else.
 
 #![cfg_attr(
     not(test),
@@ -24,6 +24,7 @@
 pub mod egress;
 
 mod batch;
+mod batched;
 mod bindings;
 mod breaker;
 mod budget;
@@ -31,48 +32,50 @@ mod cache;
 mod call;
 mod caught;
 mod check;
+mod claim;
 mod component;
 mod convert;
 mod defaults;
 mod denied;
 mod dispatch;
+mod effects;
 mod encoded;
 mod engine;
+mod fair_queue;
 mod fault;
 mod fuel;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod grants;
 mod host;
+mod idle;
 mod imports;
 mod initial;
 mod instance;
+mod instance_limit;
 mod ledger;
 mod limits;
-mod line;
+mod load_error;
 mod memory;
 mod migrate;
 mod output;
-mod party;
+mod owner;
 mod pool;
 mod precompile;
-mod room;
+mod scheduler;
 mod settings;
-mod shelf;
 mod signature;
-mod stake;
-mod turns;
 mod uptime;
 mod withheld;
 mod work;
 
-pub use batch::{BatchMessage, Handled, Progressed, Waits};
+pub use batch::{BatchMessage, BatchProgress, HandledMessage, PendingMessage};
 use breaker::Breaker;
 pub use cache::CacheConfig;
-pub use call::Calling;
+pub use call::CallContext;
 pub use check::{Inspection, inspect};
 pub use component::sha256;
-pub use component::{Component, LoadError, Loading};
+pub use component::{Component, Loading};
 pub use convert::{ConnectRequest, Connected, Refusal};
 pub use dispatch::{GuestDispatcher, GuestStandby};
 pub use engine::FULL_RESERVATION;
@@ -82,8 +85,9 @@ pub use grants::{Denied, Grants, Need};
 pub use instance::SLICE_FUEL;
 pub use ledger::TURN_FUEL;
 pub use limits::{OnFaults, OnMigrate, PluginLimits};
+pub use load_error::LoadError;
 pub use pool::Health;
 pub use pool::{Instances, Pool};
 pub use precompile::{Precompiled, precompile};
+use scheduler::CpuScheduler;
 pub use settings::{ConfigValue, Settings};
-use turns::Turns;

@@ -1,4 +1,4 @@
-//! The bounds of one call, and of the instance it runs in.
+//! The limits of one call, and of the instance it runs in.
 
 use std::fmt;
 use std::pin::Pin;
@@ -8,99 +8,98 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use wasmtime::{ResourceLimiterAsync, Result};
 
-use super::room::Room;
+use super::instance_limit::InstanceLimit;
 
-/// `[limits]`: the bounds of one plugin and of each of its calls.
+/// `[limits]`: the limits of one plugin and of each of its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
-    /// Fuel for any call: about one unit for each Wasm instruction. A call that
-    /// uses it up traps.
+    /// The fuel of any call: about one unit for each Wasm instruction. A call that uses it up
+    /// traps.
     pub fuel: u64,
-    /// More fuel for each byte of payload and assigns, as copying a byte costs
-    /// one unit and parsing it some tens.
+    /// The fuel that a call has besides, for each byte of payload and assigns: copying a byte costs
+    /// one unit, and parsing it some tens.
     pub fuel_per_byte: u64,
-    /// Fuel for a call of a dispatcher, for which its pipeline stands still; one that
-    /// uses it up is replaced.
+    /// The fuel of a call of a dispatcher, during which its pipeline stands still. A dispatcher
+    /// that uses it up is replaced.
     pub dispatcher_fuel: u64,
-    /// More of it for each event and consumer the call is told of; for each event that
-    /// waits, a thirty-second of that.
+    /// The fuel that it has besides, for each event and consumer that the call is told of; for each
+    /// event that waits, a thirty-second of that.
     pub dispatcher_fuel_per_row: u64,
-    /// Linear memory of one instance, all its memories together.
+    /// Bytes of linear memory of one instance, all its memories together. Growing beyond that
+    /// fails.
     pub max_memory_bytes: usize,
-    /// Stack of one call: deep recursion past it ends in a trap. One for all plugins of a
+    /// Bytes of stack of one call; deeper recursion traps. It is the same for all plugins of a
     /// server.
     pub max_stack_bytes: usize,
-    /// Memory of all instances of the plugin together, those of its versions and
-    /// those at rest, too; calls that need more wait.
+    /// Bytes of memory of all instances of the plugin together, idle ones and those of its other
+    /// versions included. Calls that need more wait.
     pub max_total_memory_bytes: usize,
-    /// Assigns a call may return.
+    /// Bytes of assigns that a call may return; more are a fault.
     pub max_assigns_bytes: usize,
-    /// Effects a call may return.
+    /// Effects that a call may return; more are a fault.
     pub max_effects: usize,
-    /// Their payloads together.
+    /// Bytes of the payloads of these effects together; more are a fault.
     pub max_effect_bytes: usize,
-    /// Measurements of one call; what is past them is left out.
+    /// Measurements of one call; more are left out.
     pub max_metrics: usize,
     /// Calls and tasks of the plugin at the same time; further ones wait.
     pub max_instances: u32,
-    /// Of these, so many may be of tasks; further ones wait. `None`: three quarters.
+    /// Tasks among these; further ones wait. `None` is three quarters.
     pub max_task_instances: Option<u32>,
-    /// Each instance serves one call and is then gone, so that users of the plugin
-    /// share no memory; messages are not handled together then.
+    /// Whether each instance serves only one call, so that users of the plugin share no memory.
+    /// Messages are not handled together then.
     pub fresh_instances: bool,
-    /// Calls of one channel at the same time. More than 1 gives up the order of
-    /// its messages: each call sees the assigns as they were when it started,
-    /// and the last to return some wins.
+    /// Calls of one channel at the same time. More than 1 gives up the order of its messages: each
+    /// call sees the assigns as they were when it started, and of several the last to return wins.
     pub max_concurrency: usize,
-    /// A join that takes longer is refused with `join timeout`.
+    /// Milliseconds that a join may take; a longer one is refused with `join timeout`.
     pub join_timeout_ms: u64,
-    /// Any other call of a channel that takes longer comes to nothing; a client
+    /// Milliseconds that any other call of a channel may take. A longer one is cut off; a client
     /// that waits gets the error `handler timeout`.
     pub call_timeout_ms: u64,
-    /// A task that takes longer comes to nothing; the message that started it is
+    /// Milliseconds that a task may take. A longer one is cut off; the message that started it is
     /// answered with the error `task timeout`.
     pub task_timeout_ms: u64,
-    /// Tasks of the plugin at the same time; the message that wanted to start a
-    /// further one gets the error `overloaded`.
+    /// Tasks of the plugin at the same time. The message that wanted to start a further one gets
+    /// the error `overloaded`.
     pub max_tasks: usize,
-    /// What happens to a plugin whose calls trap again and again.
+    /// The policy for a plugin whose calls trap again and again.
     pub on_faults: OnFaults,
-    /// What happens to a channel whose assigns a new version cannot take over.
+    /// The policy for a channel whose assigns a new version cannot migrate.
     pub on_migrate: OnMigrate,
 }
 
-/// What happens to a channel whose assigns a version of its plugin cannot take
-/// over.
+/// The policy for a channel whose assigns a version of its plugin cannot migrate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnMigrate {
-    /// It is closed with `phx_error`, and its client joins anew.
+    /// The channel is closed with `phx_error`, and its client joins anew.
     #[default]
     Rejoin,
-    /// The version that can read them goes on serving it until its client leaves.
+    /// The version that can read the assigns goes on serving the channel until its client leaves.
     KeepOld,
-    /// A version that fails with one of the channels it is tried on does not go
-    /// live. One that fails later is as `rejoin`.
+    /// A version that fails with one of the channels it is tried on does not go live. One that
+    /// fails later is treated as with `rejoin`.
     Reject,
 }
 
-/// What happens to a plugin of whose calls more than a third trap, after a
-/// hundred of those; named as Envoy's failure policies.
+/// The policy for a plugin of whose calls more than a third trap, after a hundred of those; the
+/// names are those of Envoy's failure policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFaults {
-    /// It is held back for a while, twice as long each time, then tried again.
+    /// The plugin is held back for a while, twice as long each time, then tried again.
     #[default]
     Reload,
-    /// It is not called again until another version of it is loaded.
+    /// The plugin is not called again until another version of it is loaded.
     Closed,
-    /// Nothing: each call gets a new instance, whatever that costs.
+    /// The plugin is called as before: each call gets a new instance, whatever that costs.
     Open,
 }
 
 impl PluginLimits {
-    /// How many instances may be of tasks: at least one.
+    /// The number of instances that tasks may hold: at least one.
     #[must_use]
     pub fn max_task_instances(&self) -> u32 {
         let quarters = u64::from(self.max_instances) * 3 / 4;
@@ -108,7 +107,7 @@ impl PluginLimits {
         most.clamp(1, self.max_instances.max(1))
     }
 
-    /// The fuel of a call that is handed `bytes`.
+    /// The fuel of a call that is handed so many bytes.
     #[must_use]
     pub fn fuel_for(&self, bytes: usize) -> u64 {
         self.fuel.saturating_add(self.fuel_per_byte.saturating_mul(bytes as u64))
@@ -116,41 +115,42 @@ impl PluginLimits {
 }
 
 impl PluginLimits {
-    /// The fuel of a call of a dispatcher that is told of `rows` events and consumers,
-    /// is handed `bytes` of keys, and has so many events that wait.
+    /// The fuel of a call of a dispatcher that is told of `rows` events and consumers, is handed
+    /// `bytes` bytes of keys, and has `waiting` events that it was offered before.
     #[must_use]
     pub fn dispatcher_fuel_for(&self, rows: usize, bytes: usize, waiting: usize) -> u64 {
         let row = self.dispatcher_fuel_per_row;
         let of_rows = row.saturating_mul(rows as u64);
         let of_bytes = self.fuel_per_byte.saturating_mul(bytes as u64);
-        // A table of all of them has to grow now and then, in one call.
+        // A table of all events that wait has to grow now and then, within one call.
         let of_waiting = (row / WAITING_SHARE).saturating_mul(waiting as u64);
         let more = of_rows.saturating_add(of_bytes).saturating_add(of_waiting);
         self.dispatcher_fuel.saturating_add(more)
     }
 }
 
-/// Of the fuel for a row, what there is for an event that waits.
+/// The part (one in so many) of the fuel for a row that there is for an event that waits.
 const WAITING_SHARE: u64 = 32;
 
-/// Holds an instance to its memory, and remembers that it had to.
+/// Limits the memory of one instance, and remembers what it refused.
 #[derive(Debug)]
 pub(super) struct MemoryLimiter {
-    /// Of the instance, unique among those of the process.
+    /// The number of the instance, unique in the process.
     number: u64,
     max_bytes: usize,
     used_bytes: usize,
     refused: Option<TooMuch>,
-    /// Where memory is counted together with that of others, unless the instance is of
-    /// no pool.
-    room: Option<Arc<Room>>,
-    /// What it has of that.
+    /// The limit of all instances of the plugin, whose memory is counted together; `None` for an
+    /// instance that is of no pool.
+    instance_limit: Option<Arc<InstanceLimit>>,
+    /// The bytes that count there.
     charged_bytes: usize,
-    /// What it began with, once it has been made: what it wants from then on it uses.
+    /// The bytes that the instance began with, once it has been made. Memory that it takes later
+    /// counts in full.
     began_bytes: Option<usize>,
 }
 
-/// Memory that an instance wanted, and may never have.
+/// Memory that an instance asked for, and may never have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMuch {
     wanted: usize,
@@ -165,54 +165,55 @@ impl fmt::Display for TooMuch {
     }
 }
 
-/// Entries of one table: those of plugins have thousands at most.
+/// Entries of one table; plugins have thousands at most.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 100_000;
-/// What one of them takes.
+/// Bytes of one entry.
 const TABLE_ELEMENT_BYTES: usize = 16;
-/// Of so much that an instance begins with, a sixteenth counts: it is a Rust plugin's
+/// The bytes at an instance's beginning of which only a sixteenth counts: they are a Rust plugin's
 /// stack, of which most calls use a few pages, and data that all instances share.
 const MOSTLY_UNTOUCHED_BYTES: usize = 2 * 1024 * 1024;
+/// The part (one in so many) of these bytes that counts.
 const TOUCHED_PART: usize = 16;
 
 impl MemoryLimiter {
-    pub(super) fn new(max_bytes: usize, room: Option<Arc<Room>>) -> Self {
+    pub(super) fn new(max_bytes: usize, instance_limit: Option<Arc<InstanceLimit>>) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let (used_bytes, charged_bytes, refused, began_bytes) = Default::default();
-        Self { number, max_bytes, used_bytes, refused, room, charged_bytes, began_bytes }
+        Self { number, max_bytes, used_bytes, refused, instance_limit, charged_bytes, began_bytes }
     }
 
-    /// The number of its instance.
+    /// The number of the instance.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Its instance has been made.
+    /// Notes that the instance has been made.
     pub(super) fn begun(&mut self) {
         self.began_bytes = Some(self.used_bytes);
     }
 
-    /// What the instance wanted last that is more than it may have.
+    /// The memory that was refused last.
     pub(super) fn refused(&self) -> Option<TooMuch> {
         self.refused
     }
 
-    /// Linear memory in use. It never shrinks.
+    /// Bytes of linear memory in use. They never get fewer.
     pub(super) fn used_bytes(&self) -> usize {
         self.used_bytes
     }
 
-    /// How much of it came after the instance was made: what its calls have taken.
+    /// Bytes of linear memory that came after the instance was made, so by its calls.
     pub(super) fn grown_bytes(&self) -> usize {
         self.used_bytes.saturating_sub(self.began_bytes.unwrap_or_default())
     }
 
-    /// What counts among the memory of all instances.
+    /// Bytes that count among the memory of all instances.
     pub(super) fn charged_bytes(&self) -> usize {
         self.charged_bytes
     }
 
-    /// Waits until the instance may have more; false when it never may.
+    /// Waits until the instance may have more bytes; false if it never may.
     async fn grow_memory(&mut self, bytes: usize) -> bool {
         let used = self.used_bytes.saturating_add(bytes);
         let allowed = self.max_bytes;
@@ -227,20 +228,22 @@ impl MemoryLimiter {
         allowed
     }
 
+    /// Counts bytes among the memory of all instances; waits while there are too few, false if
+    /// there never will be enough.
     async fn charge(&mut self, bytes: usize) -> bool {
-        let Some(room) = &self.room else { return true };
+        let Some(instance_limit) = &self.instance_limit else { return true };
         let untouched =
             if self.began_bytes.is_some() { 0 } else { bytes.min(MOSTLY_UNTOUCHED_BYTES) };
         let counted = bytes - untouched + untouched / TOUCHED_PART;
         let charged = self.charged_bytes.saturating_add(counted);
-        if let Err(allowed) = room.memory.fits(charged) {
+        if let Err(allowed) = instance_limit.memory.fits(charged) {
             let key = "max_total_memory_bytes";
             self.refused = Some(TooMuch { wanted: charged, allowed, key });
             return false;
         }
-        if !room.memory.take(counted, charged) {
-            let make_room = || room.end_idle();
-            room.memory.wait(counted, charged, self.number, make_room).await;
+        if !instance_limit.memory.take(counted, charged) {
+            let make_room = || instance_limit.end_idle();
+            instance_limit.memory.wait(counted, charged, self.number, make_room).await;
         }
         self.charged_bytes = charged;
         true
@@ -249,15 +252,15 @@ impl MemoryLimiter {
 
 impl Drop for MemoryLimiter {
     fn drop(&mut self) {
-        if let Some(room) = &self.room {
-            room.gave_back_memory(self.charged_bytes);
+        if let Some(instance_limit) = &self.instance_limit {
+            instance_limit.release_memory(self.charged_bytes);
         }
     }
 }
 
 type Growing<'a> = Pin<Box<dyn Future<Output = Result<bool>> + Send + 'a>>;
 
-/// As `async_trait` writes it.
+/// The signatures are as `async_trait` writes them, as wasmtime declares the trait with it.
 impl ResourceLimiterAsync for MemoryLimiter {
     fn memory_growing<'life0, 'async_trait>(
         &'life0 mut self,
@@ -309,15 +312,15 @@ mod tests {
         assert_eq!(limiter.used_bytes(), 100);
     }
 
-    fn room(max_total_memory_bytes: usize) -> Arc<Room> {
+    fn instance_limit(max_total_memory_bytes: usize) -> Arc<InstanceLimit> {
         let limits = PluginLimits { max_total_memory_bytes, ..Default::default() };
-        Room::new(&limits, &WasmMeters::new(&Metrics::none(), "p", "v"))
+        InstanceLimit::new(&limits, &WasmMeters::new(&Metrics::none(), "p", "v"))
     }
 
     #[tokio::test]
     async fn what_an_instance_begins_with_counts_in_part() {
-        let room = room(1 << 30);
-        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
+        let instance_limit = instance_limit(1 << 30);
+        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&instance_limit)));
         assert!(limiter.memory_growing(0, 3 << 20, None).await.unwrap());
         assert_eq!(limiter.charged_bytes(), (1 << 20) + (2 << 20) / 16);
         limiter.begun();
@@ -339,8 +342,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_it_can_never_have_is_refused_and_not_waited_for() {
-        let room = room(1 << 20);
-        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&room)));
+        let instance_limit = instance_limit(1 << 20);
+        let mut limiter = MemoryLimiter::new(1 << 30, Some(Arc::clone(&instance_limit)));
         limiter.begun();
         assert!(!limiter.memory_growing(0, 2 << 20, None).await.unwrap());
         let refused = limiter.refused().unwrap().to_string();
@@ -348,30 +351,29 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever grows and ends, and even if it is given up while it waits, nothing is
-        /// left of it.
+        /// Whatever grows and ends, also if it is given up while it waits, all of it is given back.
         #[test]
         fn all_is_given_back(steps in proptest::collection::vec((0..8_usize, 0..50_000_usize), 1..60)) {
-            let room = room(100_000);
+            let instance_limit = instance_limit(100_000);
             let mut limiters: [Option<MemoryLimiter>; 8] = Default::default();
             for (at, bytes) in steps {
                 if bytes % 5 == 0 {
                     limiters[at] = None;
                     continue;
                 }
-                let new = || MemoryLimiter::new(usize::MAX, Some(Arc::clone(&room)));
+                let new = || MemoryLimiter::new(usize::MAX, Some(Arc::clone(&instance_limit)));
                 let limiter = limiters[at].get_or_insert_with(new);
                 limiter.begun();
                 let growing = limiter.memory_growing(0, bytes, None);
                 // At once, or not at all.
                 let _ = growing.now_or_never();
                 let charged: usize = limiters.iter().flatten().map(|l| l.charged_bytes()).sum();
-                prop_assert_eq!(charged, room.memory.used());
+                prop_assert_eq!(charged, instance_limit.memory.used());
                 prop_assert!(charged <= 100_000);
             }
             drop(limiters);
-            prop_assert_eq!(room.memory.used(), 0);
-            prop_assert!(!room.memory.is_wanted());
+            prop_assert_eq!(instance_limit.memory.used(), 0);
+            prop_assert!(!instance_limit.memory.is_wanted());
         }
     }
 

@@ -1,4 +1,4 @@
-//! The memory of a plugin's instances together (`limits.max_total_memory_bytes`).
+//! The memory of all instances of a plugin together (`limits.max_total_memory_bytes`).
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,36 +8,37 @@ use tokio::sync::Notify;
 
 use millrace_telemetry::Counter;
 
-/// What the instances of a plugin have, its versions together.
+/// The bytes that the instances of a plugin have, all its versions together.
 #[derive(Debug)]
 pub(super) struct Memory {
+    /// The value of `limits.max_total_memory_bytes`.
     max: usize,
     used: AtomicUsize,
-    /// The same, as it is measured.
+    /// The gauge of `used`.
     level: Counter,
-    /// What the last new instance began with.
-    fresh: AtomicUsize,
+    /// The bytes that the last new instance began with.
+    new_instance_bytes: AtomicUsize,
     given_back: Notify,
-    /// How many instances wait for more.
+    /// The number of instances that wait for memory.
     wanted: AtomicUsize,
-    /// Their numbers.
+    /// The numbers of the instances that wait.
     waiting: Mutex<Vec<u64>>,
 }
 
-/// How much of it, in eighths, is for instances that are larger than
-/// [`SMALL_BYTES`]: what is left lets small calls go on beside them.
+/// The part of the memory, in eighths, that instances larger than [`SMALL_BYTES`] may use: with the
+/// rest, small calls go on beside them.
 const FOR_LARGE_EIGHTHS: usize = 7;
-/// What a call of most plugins gets along with.
+/// The bytes that a call of most plugins gets along with.
 const SMALL_BYTES: usize = 4 * 1024 * 1024;
 
 impl Memory {
     pub(super) fn new(max: usize, level: Counter) -> Self {
-        let (used, fresh, wanted) = Default::default();
+        let (used, new_instance_bytes, wanted) = Default::default();
         let (given_back, waiting) = (Notify::new(), Mutex::default());
-        Self { max, used, level, fresh, given_back, wanted, waiting }
+        Self { max, used, level, new_instance_bytes, given_back, wanted, waiting }
     }
 
-    /// How much an instance of this size may find used after it has grown.
+    /// The bytes that all may use together once an instance of this size has grown.
     fn most(&self, instance_bytes: usize) -> usize {
         match instance_bytes {
             0..=SMALL_BYTES => self.max,
@@ -45,13 +46,14 @@ impl Memory {
         }
     }
 
-    /// Whether an instance can ever have so much; if not, how much it can have.
+    /// Whether an instance can ever have so many bytes; the error is how many it can have.
     pub(super) fn fits(&self, instance_bytes: usize) -> Result<(), usize> {
         let most = self.most(instance_bytes);
         if instance_bytes <= most { Ok(()) } else { Err(most) }
     }
 
-    /// Takes more for an instance that has `instance_bytes` then, if it is there.
+    /// Takes `bytes` for an instance that has `instance_bytes` with them; false if there are not
+    /// enough.
     pub(super) fn take(&self, bytes: usize, instance_bytes: usize) -> bool {
         let most = self.most(instance_bytes);
         let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= most);
@@ -62,8 +64,8 @@ impl Memory {
         taken
     }
 
-    /// Takes as [`Self::take`] as soon as it is there. `make_room` gives something
-    /// back that nobody uses, if there is anything.
+    /// Takes as [`Self::take`], and waits until there are enough. `make_room` ends something that
+    /// is idle; false if there is nothing.
     pub(super) async fn wait(
         &self,
         bytes: usize,
@@ -71,7 +73,7 @@ impl Memory {
         instance: u64,
         make_room: impl Fn() -> bool,
     ) {
-        let _waits = Waits::new(self, instance);
+        let _waiting = WaitingInstance::new(self, instance);
         loop {
             let mut given_back = pin!(self.given_back.notified());
             given_back.as_mut().enable();
@@ -84,6 +86,7 @@ impl Memory {
         }
     }
 
+    /// Gives bytes back, and wakes all instances that wait.
     pub(super) fn give_back(&self, bytes: usize) {
         if bytes > 0 {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -97,25 +100,25 @@ impl Memory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether instances wait for more.
+    /// Whether instances wait for memory.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether this one does.
+    /// Whether the instance of this number waits for memory.
     pub(super) fn is_awaited_by(&self, instance: u64) -> bool {
         self.is_wanted() && self.waiting().contains(&instance)
     }
 
-    /// Whether a new instance would find what the last one began with.
-    pub(super) fn has_for_fresh(&self) -> bool {
+    /// Whether there is as much as the last new instance began with.
+    pub(super) fn fits_new_instance(&self) -> bool {
         let used = self.used.load(Ordering::Relaxed);
-        used.saturating_add(self.fresh.load(Ordering::Relaxed)) <= self.max
+        used.saturating_add(self.new_instance_bytes.load(Ordering::Relaxed)) <= self.max
     }
 
-    /// An instance begins with so much.
+    /// Notes the bytes that a new instance began with.
     pub(super) fn began_with(&self, bytes: usize) {
-        self.fresh.store(bytes, Ordering::Relaxed);
+        self.new_instance_bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<u64>> {
@@ -123,10 +126,10 @@ impl Memory {
     }
 }
 
-/// One instance waits.
-struct Waits<'a>(&'a Memory, u64);
+/// An instance that waits, by its number; until this is dropped.
+struct WaitingInstance<'a>(&'a Memory, u64);
 
-impl<'a> Waits<'a> {
+impl<'a> WaitingInstance<'a> {
     fn new(memory: &'a Memory, instance: u64) -> Self {
         memory.waiting().push(instance);
         memory.wanted.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +137,7 @@ impl<'a> Waits<'a> {
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for WaitingInstance<'_> {
     fn drop(&mut self) {
         let Self(memory, instance) = self;
         memory.wanted.fetch_sub(1, Ordering::Relaxed);

@@ -1,17 +1,16 @@
-//! Channels that another version of the plugin began.
+//! Migration of assigns that another version of the plugin wrote.
 
 use millrace_session::channel::{Assigns, Callback, Completion};
 
 use super::bindings::millrace::plugin::types;
 use super::component::Schemas;
+use super::fair_queue::WorkKind;
 use super::instance::Instance;
-use super::line::Kind;
-use super::party::Party;
+use super::owner::CallOwner;
 use super::{Component, Fault, FaultKind, Pool, convert};
 
 impl Component {
-    /// The schema of the assigns it reads and writes for a topic; `None` when it
-    /// does not care.
+    /// The schema of the assigns that it reads and writes for a topic; `None` if it works with any.
     fn schema_of(&self, topic: &str) -> Option<u32> {
         match &self.schemas {
             Schemas::Any => None,
@@ -25,20 +24,19 @@ impl Component {
         }
     }
 
-    /// Whether it can work on assigns as they are.
+    /// Whether it can read these assigns as they are.
     pub fn reads(&self, topic: &str, assigns: &Assigns) -> bool {
         assigns.data.is_empty()
             || self.schema_of(topic).is_none_or(|schema| schema == assigns.schema)
     }
 
-    /// Whether assigns have to be migrated before a call. A join gets those of the
+    /// Whether assigns have to be migrated before a call. A join gets the assigns of the
     /// connection, which have no schema.
     pub(super) fn has_to_migrate(&self, topic: &str, assigns: &Assigns, call: &Callback) -> bool {
         !matches!(call, Callback::Join { .. }) && !self.reads(topic, assigns)
     }
 
-    /// Gives the assigns of a channel that a join has accepted this version's
-    /// schema.
+    /// Gives the assigns of a channel that a join has just accepted the schema of this version.
     pub(super) fn adopt(&self, topic: &str, assigns: &Assigns, completion: &mut Completion) {
         let Completion::Join(answer) = completion else { return };
         let Ok(joined) = &mut **answer else { return };
@@ -53,34 +51,43 @@ impl Component {
 }
 
 impl Pool {
-    /// Migrates a copy of assigns, for trial.
+    /// Migrates a copy of assigns to see whether it works.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the migration, which is not counted against the plugin.
     pub async fn try_migration(&self, topic: &str, assigns: &Assigns) -> Result<(), Fault> {
         if self.component().reads(topic, assigns) {
             return Ok(());
         }
-        let mut watch = self.watch();
-        let stake = self.stake(Party::SERVER, Kind::Call);
-        let mut taken = self.start(&mut watch, &stake).await?;
-        let result = taken.instance.migrate(topic, assigns).await;
+        let mut timer = self.timer();
+        let claim = self.claim(CallOwner::SERVER, WorkKind::Call);
+        let mut pooled = self.start(&mut timer, &claim).await?;
+        let result = pooled.instance.migrate(topic, assigns).await;
         if result.is_ok() {
-            self.give_back(taken, &Party::SERVER);
+            self.give_back(pooled, &CallOwner::SERVER);
         }
         result.map(|_| ())
     }
 
-    /// Has the version test itself; well if it has no test.
+    /// Runs the plugin's `self-test`; ok if it exports none.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the call, or the problem that the test returned.
     pub async fn self_test(&self) -> Result<(), Fault> {
-        let mut watch = self.watch();
-        let stake = self.stake(Party::SERVER, Kind::Call);
-        let mut taken = self.start(&mut watch, &stake).await?;
-        taken.instance.self_test().await?;
-        self.give_back(taken, &Party::SERVER);
+        let mut timer = self.timer();
+        let claim = self.claim(CallOwner::SERVER, WorkKind::Call);
+        let mut pooled = self.start(&mut timer, &claim).await?;
+        pooled.instance.self_test().await?;
+        self.give_back(pooled, &CallOwner::SERVER);
         Ok(())
     }
 }
 
 impl Instance {
-    /// Turns assigns of another schema into this version's.
+    /// Turns assigns of another schema into this version's; without `migration` they stay as they
+    /// are.
     pub(super) async fn migrate(
         &mut self,
         topic: &str,

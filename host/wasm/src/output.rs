@@ -1,5 +1,5 @@
-//! What a plugin writes to stdout and stderr: the last few kilobytes of each call, for the
-//! log and the error report.
+//! The output of a plugin to stdout and stderr: the last few kilobytes of each call, for the log
+//! and the error report.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -13,38 +13,40 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// A panic message with its location fits many times over.
-const KEPT_BYTES: usize = 8 * 1024;
+/// The bytes of output that are kept; a panic message with its location fits many times over.
+const MAX_KEPT_BYTES: usize = 8 * 1024;
 
-/// Keeps the end of what is written to it. Never full, never blocks.
+/// A writer that keeps the end of what is written to it. It is never full and never blocks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OutputTail(Arc<Kept>);
+pub(super) struct OutputTail(Arc<Buffer>);
 
+/// The shared buffer.
 #[derive(Debug, Default)]
-struct Kept {
-    /// Whether something was written, as mostly nothing is.
+struct Buffer {
+    /// Whether something was written, which is seldom so: the mutex need not be locked then.
     is_written: AtomicBool,
     tail: Mutex<Tail>,
 }
 
+/// The kept bytes.
 #[derive(Debug, Default)]
 struct Tail {
     bytes: VecDeque<u8>,
-    /// What was written before them and is gone, in bytes.
+    /// The number of bytes that were written before them and dropped.
     lost: usize,
 }
 
-/// What was written since the last time.
+/// The output since it was last taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
-    /// The end of it.
+    /// The last [`MAX_KEPT_BYTES`] of the output.
     pub(super) text: String,
-    /// What came before that, in bytes.
+    /// The number of bytes before them, which were dropped.
     pub(super) lost: usize,
 }
 
 impl OutputTail {
-    /// Takes what was written since the last time, if anything was.
+    /// Takes the output since the last call of this; `None` if there is none.
     pub(super) fn take(&self) -> Option<Written> {
         if !self.0.is_written.load(Ordering::Relaxed) {
             return None;
@@ -58,10 +60,10 @@ impl OutputTail {
 
     fn append(&self, bytes: &[u8]) {
         let mut tail = self.lock();
-        // No more than is kept, however much it is.
-        let from = bytes.len().saturating_sub(KEPT_BYTES);
+        // Only the end that is kept is copied, however long the text is.
+        let from = bytes.len().saturating_sub(MAX_KEPT_BYTES);
         tail.bytes.extend(bytes.get(from..).unwrap_or_default());
-        let excess = tail.bytes.len().saturating_sub(KEPT_BYTES);
+        let excess = tail.bytes.len().saturating_sub(MAX_KEPT_BYTES);
         tail.bytes.drain(..excess);
         tail.lost += from + excess;
         self.0.is_written.store(true, Ordering::Relaxed);
@@ -104,7 +106,7 @@ impl OutputStream for OutputTail {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(KEPT_BYTES)
+        Ok(MAX_KEPT_BYTES)
     }
 }
 
@@ -135,10 +137,10 @@ mod tests {
     fn only_the_end_is_kept() {
         let tail = OutputTail::default();
         assert_eq!(tail.take(), None);
-        tail.append(&vec![b'a'; KEPT_BYTES]);
+        tail.append(&vec![b'a'; MAX_KEPT_BYTES]);
         tail.append(b"panicked");
         let kept = tail.take().unwrap();
-        assert_eq!((kept.text.len(), kept.lost), (KEPT_BYTES, 8));
+        assert_eq!((kept.text.len(), kept.lost), (MAX_KEPT_BYTES, 8));
         assert!(kept.text.ends_with("apanicked"));
         assert_eq!(tail.take(), None);
     }

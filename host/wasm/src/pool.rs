@@ -1,4 +1,4 @@
-//! Instances of one component that wait for a call.
+//! The pool of the instances of one component, which is one version of a plugin.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,53 +6,53 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use millrace_telemetry::WasmMeters;
 use serde::Serialize;
 
+use super::claim::InstanceClaim;
+use super::fair_queue::{QueueKey, WorkKind};
+use super::idle::{IdleInstances, PooledInstance};
 use super::instance::Instance;
-use super::line::{Kind, Place};
-use super::party::Party;
-use super::room::{Granted, Hold, Room, Seat};
-use super::shelf::{Shelf, Taken};
-use super::stake::Stake;
+use super::instance_limit::{Granted, InstanceHold, InstanceLimit, InstancePermit};
+use super::owner::CallOwner;
 use super::{Breaker, Component, Fault, FaultKind};
 
-/// Hands out instances, makes new ones when none is free, and lets calls wait
-/// when there may be no more.
+/// Hands out instances, makes new ones if none is idle, and lets calls wait if there may be no
+/// more.
 pub struct Pool {
     component: Component,
-    idle: Arc<Shelf>,
-    room: Arc<Room>,
+    idle: Arc<IdleInstances>,
+    instance_limit: Arc<InstanceLimit>,
     breaker: Breaker,
     pub(super) meters: WasmMeters,
-    /// Another version is live: what is returned is not kept.
+    /// Whether another version is live: instances that come back are ended then.
     retired: AtomicBool,
-    /// Calls that came to nothing through the plugin's doing.
+    /// The number of calls that failed through the fault of the plugin.
     faults: AtomicU64,
-    /// Calls that answered with an error, which is no fault.
+    /// The number of calls that answered with an error, which is no fault.
     errors: AtomicU64,
 }
 
-/// How the calls of a version went.
+/// The number of calls of a version, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// That went well.
+    /// Calls that went well.
     pub succeeded: u64,
-    /// That did not, through the plugin's doing.
+    /// Calls that failed through the fault of the plugin.
     pub faults: u64,
-    /// Of those that went well: that answered their client with an error.
+    /// Calls that went well and answered their client with an error.
     pub errors: u64,
 }
 
-/// Instances that a version keeps that may be live again: for the first calls
+/// The idle instances that a version keeps that is not live but may be again: for its first calls
 /// then.
-const KEPT_AT_REST: usize = 2;
+const STANDBY_INSTANCES: usize = 2;
 
-/// How the instances of a plugin stand.
+/// The number of instances of a plugin, by what they do.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Instances {
-    /// Those of its other versions too, which finish their calls.
+    /// Live instances of all versions of the plugin; versions that are not live finish their calls.
     live: usize,
-    /// Of this version.
+    /// Idle instances of this version.
     idle: usize,
-    /// Calls that wait for one.
+    /// Calls that wait for an instance.
     waiting: usize,
     max: u32,
 }
@@ -62,233 +62,268 @@ impl Pool {
     #[must_use]
     pub fn new(component: Component) -> Self {
         let meters = component.meters();
-        let room = Room::new(&component.limits, &meters);
-        Self::in_room(component, meters, room)
+        let instance_limit = InstanceLimit::new(&component.limits, &meters);
+        Self::with_limit(component, meters, instance_limit)
     }
 
-    /// A pool for another version of `old`, in the same room.
+    /// A pool for another version of the plugin of `old`, under the same limit of instances.
     #[must_use]
     pub fn successor(component: Component, old: &Self) -> Self {
         let meters = component.meters();
-        Self::in_room(component, meters, Arc::clone(&old.room))
+        Self::with_limit(component, meters, Arc::clone(&old.instance_limit))
     }
 
-    fn in_room(component: Component, meters: WasmMeters, room: Arc<Room>) -> Self {
+    /// A pool whose instances count in this limit.
+    fn with_limit(
+        component: Component,
+        meters: WasmMeters,
+        instance_limit: Arc<InstanceLimit>,
+    ) -> Self {
         let breaker = Breaker::new(component.limits.on_faults);
-        let (idle, retired) = (room.shelf(), AtomicBool::new(false));
+        let (idle, retired) = (instance_limit.add_version(), AtomicBool::new(false));
         let (faults, errors) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { component, idle, room, breaker, meters, retired, faults, errors }
+        Self { component, idle, instance_limit, breaker, meters, retired, faults, errors }
     }
 
-    /// What the instances are of.
+    /// The component of the instances.
     #[must_use]
     pub fn component(&self) -> &Component {
         &self.component
     }
 
-    /// How its instances stand.
+    /// The number of its instances, by what they do.
     #[must_use]
     pub fn instances(&self) -> Instances {
-        let idle = self.idle.all().map(|shard| shard.instances.len()).sum();
-        let (live, waiting) = (self.room.taken(), self.room.waiting());
+        let idle = self.idle.shards().map(|shard| shard.instances.len()).sum();
+        let (live, waiting) = (self.instance_limit.live_count(), self.instance_limit.waiting());
         Instances { live, idle, waiting, max: self.component.limits.max_instances }
     }
 
-    /// Whether the plugin is held back, as too many of its calls trap.
+    /// Whether the plugin is held back because too many of its calls trap.
     pub fn is_held(&self) -> bool {
         self.breaker.is_holding()
     }
 
-    /// Another version is live: calls that wait go to that one.
+    /// Notes that another version is live: calls that wait go to that one.
     pub fn supersede(&self) {
         self.retired.store(true, Ordering::Relaxed);
-        self.room.supersede(&self.idle);
+        self.instance_limit.supersede(&self.idle);
     }
 
-    /// Keeps no instance any more, unless it is live (again). Takes as long as to
-    /// unmap their memory.
+    /// Ends all idle instances, and those that come back, unless the version is live (again).
+    /// Unmapping their memory takes time.
     pub fn retire(&self) {
-        self.rest(0);
+        self.trim_idle(0);
     }
 
-    /// As [`Self::retire`], but it may be live again: keeps what its first calls need
-    /// then.
+    /// As [`Self::retire`], but keeps a few instances for the first calls of a version that may be
+    /// live again.
     pub fn stand_by(&self) {
-        // Not so many that the live version has no room.
-        let spare = self.component.limits.max_instances as usize / 4;
-        self.rest(KEPT_AT_REST.min(spare));
+        // At most a quarter, so that the live version has instances.
+        let quarter = self.component.limits.max_instances as usize / 4;
+        self.trim_idle(STANDBY_INSTANCES.min(quarter));
     }
 
-    fn rest(&self, mut kept: usize) {
-        for mut shard in self.idle.all() {
+    /// Ends all idle instances but `keep`, unless this version is live again.
+    fn trim_idle(&self, mut keep: usize) {
+        for mut shard in self.idle.shards() {
             if !self.retired.load(Ordering::Relaxed) {
                 return;
             }
-            let stay = kept.min(shard.instances.len());
-            kept -= stay;
+            let stay = keep.min(shard.instances.len());
+            keep -= stay;
             let ended = shard.instances.split_off(stay);
             drop(shard);
             drop(ended);
         }
     }
 
-    /// It is live (again).
+    /// Notes that this version is live (again).
     pub fn activate(&self) {
         self.retired.store(false, Ordering::Relaxed);
     }
 
-    /// Makes an instance for the first call, if there is room.
+    /// Makes an instance for the first call, if the limits allow one.
+    ///
+    /// # Errors
+    ///
+    /// The fault of making it.
     pub async fn warm(&self) -> Result<(), Fault> {
-        let place = Place { party: Party::SERVER.number, kind: Kind::Call };
-        let Some(seat) = self.room.seat(place, false) else { return Ok(()) };
-        let taken = self.instantiate(seat, &Party::SERVER).await?;
-        self.idle.home().instances.push(taken);
+        let key = QueueKey { owner: CallOwner::SERVER.number, kind: WorkKind::Call };
+        let Some(permit) = self.instance_limit.try_permit(key, false) else { return Ok(()) };
+        let pooled = self.instantiate(permit, &CallOwner::SERVER).await?;
+        self.idle.own_shard().instances.push(pooled);
         Ok(())
     }
 
-    /// How its calls went so far.
+    /// The number of its calls so far, by how they ended.
     pub fn health(&self) -> Health {
-        let succeeded = self.idle.all().map(|shard| shard.succeeded).sum();
+        let succeeded = self.idle.shards().map(|shard| shard.succeeded).sum();
         let (faults, errors) = (&self.faults, &self.errors);
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         Health { succeeded, faults: count(faults), errors: count(errors) }
     }
 
-    /// An instance for one call, if one is there; an error while the breaker
-    /// holds the plugin back.
-    pub(super) fn take(&self, stake: &Stake<'_>) -> Result<Option<Box<Taken>>, Fault> {
-        self.breaker.admit(&stake.party).map_err(Fault::held)?;
-        if stake.is_task() {
-            let Some(hold) = self.room.hold_ahead(stake.place()) else { return Ok(None) };
-            stake.holds(hold);
+    /// An idle instance for one call; `None` if there is none or the owner of the call has to wait.
+    ///
+    /// # Errors
+    ///
+    /// A fault while the breaker holds the plugin back.
+    pub(super) fn take(
+        &self,
+        claim: &InstanceClaim<'_>,
+    ) -> Result<Option<Box<PooledInstance>>, Fault> {
+        self.breaker.admit(&claim.owner).map_err(Fault::held)?;
+        if claim.is_task() {
+            let Some(hold) = self.instance_limit.try_hold(claim.key()) else { return Ok(None) };
+            claim.set_hold(hold);
             return Ok(self.idle.pop());
         }
-        // Those that wait come first.
-        if self.room.is_awaited() || (self.room.is_crowded() && !self.room.may_have(stake.place()))
+        // Calls that wait come first.
+        if self.instance_limit.is_awaited()
+            || (self.instance_limit.is_crowded() && !self.instance_limit.may_have(claim.key()))
         {
             return Ok(None);
         }
         Ok(self.idle.pop())
     }
 
-    /// An instance for messages of many connections, if one is there and nobody has
-    /// to be asked whose turn it is.
-    pub(super) fn take_for_many(&self) -> Option<Box<Taken>> {
-        if self.breaker.is_holding() || self.room.is_awaited() || self.room.is_crowded() {
+    /// An idle instance for messages of many connections; `None` if there is none, the plugin is
+    /// held back, or owners have to take turns.
+    pub(super) fn take_for_batch(&self) -> Option<Box<PooledInstance>> {
+        if self.breaker.is_holding()
+            || self.instance_limit.is_awaited()
+            || self.instance_limit.is_crowded()
+        {
             return None;
         }
         self.idle.pop()
     }
 
-    /// An instance for one call when none was there: a new one, or, as soon as
-    /// there may be no more, the next that is returned.
-    pub(super) async fn make_or_wait(&self, stake: &Stake<'_>) -> Result<Box<Taken>, Fault> {
-        if stake.has_hold() || !stake.is_task() {
-            if let Some(seat) = self.room.seat(stake.place(), stake.has_hold()) {
-                stake.seated();
-                return self.instantiate(seat, &stake.party).await;
+    /// An instance for one call when none was idle: a new one, or, if there may be no more, the
+    /// next one that comes back.
+    pub(super) async fn make_or_wait(
+        &self,
+        claim: &InstanceClaim<'_>,
+    ) -> Result<Box<PooledInstance>, Fault> {
+        if claim.has_hold() || !claim.is_task() {
+            if let Some(permit) = self.instance_limit.try_permit(claim.key(), claim.has_hold()) {
+                claim.got_permit();
+                return self.instantiate(permit, &claim.owner).await;
             }
-            // It waits for its turn like everybody.
-            stake.lets_go();
+            // The call waits for its turn like all others.
+            claim.release_hold();
         }
         let since = self.meters.now();
-        let granted = self.wait(stake.place()).await;
+        let granted = self.wait(claim.key()).await;
         self.meters.waited(since);
         match granted {
-            Granted::Instance(taken, hold) => {
-                stake.holds(hold);
-                Ok(taken)
+            Granted::Instance(pooled, hold) => {
+                claim.set_hold(hold);
+                Ok(pooled)
             }
-            Granted::Seat(seat, hold) => {
-                stake.holds(hold);
-                stake.seated();
-                self.instantiate(seat, &stake.party).await
+            Granted::Permit(permit, hold) => {
+                claim.set_hold(hold);
+                claim.got_permit();
+                self.instantiate(permit, &claim.owner).await
             }
             Granted::Superseded => Err(Fault::superseded()),
         }
     }
 
-    async fn wait(&self, place: Place) -> Granted {
+    /// Waits for an instance or a permit.
+    async fn wait(&self, key: QueueKey) -> Granted {
         let is_retired = || self.retired.load(Ordering::Relaxed);
-        // A channel may be kept on a version that is not live any more.
+        // A channel may be pinned to a version that is not live any more; its calls stay here.
         let was_live = !is_retired();
-        self.room.wait(place, &self.idle, was_live, is_retired).await
+        self.instance_limit.wait(key, &self.idle, was_live, is_retired).await
     }
 
-    /// A call of many messages is not over at once: it holds its instance.
-    pub(super) fn hold(&self, party: &Party) -> Hold {
-        self.room.hold(Place { party: party.number, kind: Kind::Call })
+    /// Counts a batch that is not over at once: it holds its instance.
+    pub(super) fn hold(&self, owner: &CallOwner) -> InstanceHold {
+        self.instance_limit.hold(QueueKey { owner: owner.number, kind: WorkKind::Call })
     }
 
-    /// Whether an instance waits for memory.
+    /// Whether the instance of this number waits for memory.
     pub(super) fn lacks_memory(&self, instance: u64) -> bool {
-        self.room.memory.is_awaited_by(instance)
+        self.instance_limit.memory.is_awaited_by(instance)
     }
 
-    /// Of one call.
-    pub(super) fn stake(&self, party: Party, kind: Kind) -> Stake<'_> {
-        Stake::new(&self.room, party, kind)
+    /// The claim of one call.
+    pub(super) fn claim(&self, owner: CallOwner, kind: WorkKind) -> InstanceClaim<'_> {
+        InstanceClaim::new(&self.instance_limit, owner, kind)
     }
 
-    async fn instantiate(&self, seat: Seat, party: &Party) -> Result<Box<Taken>, Fault> {
+    async fn instantiate(
+        &self,
+        permit: InstancePermit,
+        owner: &CallOwner,
+    ) -> Result<Box<PooledInstance>, Fault> {
         let since = self.meters.now();
-        let made = Instance::new(&self.component, Some(&self.room)).await;
+        let made = Instance::new(&self.component, Some(&self.instance_limit)).await;
         self.meters.instantiated(since);
         match made {
             Ok(instance) => {
-                self.room.memory.began_with(instance.charged_bytes());
-                Ok(Box::new(Taken { instance, _seat: seat }))
+                self.instance_limit.memory.began_with(instance.charged_bytes());
+                Ok(Box::new(PooledInstance { instance, _permit: permit }))
             }
             Err(fault) => {
-                self.faulted(&fault, party);
+                self.faulted(&fault, owner);
                 Err(fault)
             }
         }
     }
 
     /// Takes back an instance whose call went well.
-    pub(super) fn give_back(&self, taken: Box<Taken>, party: &Party) {
-        self.give_back_after(1, !party.has_faulted, taken);
+    pub(super) fn give_back(&self, pooled: Box<PooledInstance>, owner: &CallOwner) {
+        self.give_back_after(1, !owner.has_faulted, pooled);
     }
 
-    /// Takes back an instance that has handled so many messages well.
-    pub(super) fn give_back_after(&self, messages: u64, has_blameless: bool, taken: Box<Taken>) {
+    /// Takes back an instance that has handled `messages` messages well. `has_blameless` says
+    /// whether one of them was of an owner that has caused no fault.
+    pub(super) fn give_back_after(
+        &self,
+        messages: u64,
+        has_blameless: bool,
+        pooled: Box<PooledInstance>,
+    ) {
         self.breaker.succeeded(messages, has_blameless);
-        let mut shard = self.idle.home();
+        let mut shard = self.idle.own_shard();
         shard.succeeded += messages;
-        // Looked at under the lock, under which `rest` clears the shard. One is enough
-        // where memory is wanted.
-        let kept = taken.instance.is_reusable()
+        // This is decided under the lock under which `trim_idle` clears the shard. While memory is
+        // short, one idle instance in a shard is enough.
+        let keep = pooled.instance.is_reusable()
             && !self.retired.load(Ordering::Relaxed)
-            && (!self.room.memory.is_wanted() || shard.instances.is_empty());
-        let ended = if kept {
-            shard.instances.push(taken);
+            && (!self.instance_limit.memory.is_wanted() || shard.instances.is_empty());
+        let ended = if keep {
+            shard.instances.push(pooled);
             None
         } else {
-            Some(taken)
+            Some(pooled)
         };
         drop(shard);
         drop(ended);
-        self.room.returned();
+        self.instance_limit.returned();
     }
 
-    /// Counts an error that a client was answered with.
+    /// Counts a call that answered its client with an error.
     pub(super) fn answered_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts messages that were handled well before one that was not.
+    /// Counts the messages of a batch that were handled well before one that failed.
     pub(super) fn succeeded(&self, messages: u64, has_blameless: bool) {
         self.breaker.succeeded(messages, has_blameless);
-        self.idle.home().succeeded += messages;
+        self.idle.own_shard().succeeded += messages;
     }
 
-    /// Counts a fault against the plugin, if it is to blame, in a call of a party.
-    pub(super) fn faulted(&self, fault: &Fault, party: &Party) {
+    /// Counts a fault of a call against the plugin, if it is to blame, and against the owner of the
+    /// call.
+    pub(super) fn faulted(&self, fault: &Fault, owner: &CallOwner) {
         if fault.is_plugins() || matches!(fault.kind, FaultKind::Deadline | FaultKind::Migration) {
             self.faults.fetch_add(1, Ordering::Relaxed);
         }
-        if fault.is_plugins() && self.breaker.faulted(party) {
+        if fault.is_plugins() && self.breaker.faulted(owner) {
             let plugin = &self.component.settings.name;
             let (sources, until) = self.breaker.held();
             tracing::error!(

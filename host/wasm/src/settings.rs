@@ -1,4 +1,4 @@
-//! What the instances of a plugin know of their surroundings.
+//! The settings of a plugin: its configuration, grants, meters and limits of log lines.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,47 +11,51 @@ use tracing::warn;
 use super::grants::{Denied, Grants, Need};
 use crate::egress::{Egress, EgressConfig, OwnPorts};
 
-/// A value of a plugin's `config` table, which may be exchanged while instances run.
+/// A value of a plugin's `config` table; it may be replaced while instances run.
 pub type ConfigValue = Arc<ArcSwap<String>>;
 
-/// What a plugin's instances know of their surroundings.
+/// The settings that all instances of a plugin share.
 #[derive(Debug)]
 pub struct Settings {
-    /// The name in `millrace.toml`.
+    /// The name of the plugin in `millrace.toml`.
     pub name: String,
     /// Its `config` table: strings as they are, other values as TOML text.
     pub config: BTreeMap<String, ConfigValue>,
-    /// Where calls are measured.
+    /// The metrics of the server.
     pub metrics: Metrics,
-    /// What it measures itself.
+    /// The meters of what the plugin measures itself.
     pub meters: Arc<PluginMeters>,
-    /// Its requests to other servers.
+    /// The client for its requests to other servers.
     pub egress: Egress,
-    /// What it may do.
+    /// The grants of the plugin.
     pub grants: Grants,
-    /// Whether it may not do everything.
+    /// Whether the configuration withholds a grant that plugins have by default.
     pub is_limited: bool,
-    /// Seals socket refs; without it, it is given none.
+    /// The key that seals socket refs; without it the plugin is given none.
     refs: Option<RefKey>,
-    /// Its lines about what is no client's message: events, above all.
+    /// The limit of its log lines that are for no message of a client: for events, above all.
     own_lines: LogLimiter,
-    /// All its lines.
+    /// The limit of all its log lines.
     lines: LogLimiter,
-    /// Those about what is withheld from it.
+    /// The limit of the log lines about effects that are withheld from it.
     withheld: LogLimiter,
 }
 
-/// Enough to see what is wrong; one request may bring ten thousand events that fail.
+/// Log lines a second that are for no message of a client: enough to see what is wrong, while one
+/// request may bring ten thousand events that fail.
 const OWN_LINES_PER_SECOND: u32 = 100;
-/// Of all kinds: a client may have each of its messages cause as many as a call may write.
+/// Log lines a second of all kinds: a client may have each of its messages cause as many as a call
+/// may log.
 const LINES_PER_SECOND: u32 = 1_000;
-/// A line that is longer counts as several: half a megabyte in a second.
+/// The bytes of a line that count as one; a longer line counts as several. That is half a megabyte
+/// in a second.
 const LINE_BYTES: usize = 512;
-/// Whoever can have a plugin ask for too much can do so all the time.
+/// Log lines a second about withheld effects: few, as a client can make a plugin ask for too much
+/// all the time.
 const WITHHELD_LINES_PER_SECOND: u32 = 1;
 
 impl Settings {
-    /// The surroundings of the plugin `name`.
+    /// The settings of the plugin `name`, which is granted everything by default.
     #[must_use]
     pub fn new(
         name: String,
@@ -80,13 +84,13 @@ impl Settings {
         }
     }
 
-    /// The same, with these grants rather than all.
+    /// These settings, with other grants.
     #[must_use]
     pub fn with_grants(self, grants: Grants) -> Self {
         Self { is_limited: grants.are_limited(), grants, ..self }
     }
 
-    /// Whether one more line of its own, about no client's message, is logged.
+    /// Whether one more line that is for no message of a client is logged.
     pub fn takes_own_line(&self) -> bool {
         let Some(line) = self.own_lines.pass() else { return false };
         if let Some(left_out) = line.left_out() {
@@ -96,7 +100,7 @@ impl Settings {
         true
     }
 
-    /// Whether one more line of it, of so many bytes, is logged: the log is everybody's.
+    /// Whether one more line of so many bytes is logged. The log is shared by all plugins.
     pub fn takes_line(&self, bytes: usize) -> bool {
         let lines = u32::try_from(1 + bytes / LINE_BYTES).unwrap_or(u32::MAX);
         let Some(line) = self.lines.pass_for(lines) else { return false };
@@ -107,36 +111,45 @@ impl Settings {
         true
     }
 
-    /// The same beside a server that listens on these ports itself.
+    /// These settings, for a server that listens on these ports itself.
     #[must_use]
     pub fn beside(self, own_ports: OwnPorts) -> Self {
         Self { egress: self.egress.with_own_ports(own_ports), ..self }
     }
 
-    /// The same on a server that seals socket refs with this key.
+    /// These settings, for a server that seals socket refs with this key.
     #[must_use]
     pub fn with_refs(self, refs: RefKey) -> Self {
         Self { refs: Some(refs), ..self }
     }
 
-    /// Whether the plugin may do something; it is counted when it may not.
+    /// Checks whether the plugin may do something; a denial is counted.
+    ///
+    /// # Errors
+    ///
+    /// The denial, with what is granted.
     pub fn check(&self, need: &Need) -> Result<(), Denied> {
         self.grants.check(&self.name, need).inspect_err(|denied| self.count(denied))
     }
 
-    /// Whether one more line about what is withheld from it is logged.
+    /// Whether one more line about effects that are withheld from it is logged.
     pub fn takes_withheld_line(&self) -> Option<Passed> {
         self.withheld.pass()
     }
 
-    /// What the plugin is given for a socket ref.
+    /// The sealed text of a socket ref for this plugin, which others may use with a grant only;
+    /// `None` without a key.
     pub fn sealed(&self, socket_ref: &SocketRef) -> Option<String> {
         Some(self.refs.as_ref()?.seal(socket_ref, &self.name))
     }
 
-    /// Whom a text reaches that the plugin hands in as a socket ref; `None` when they are
-    /// gone. It is denied when it is none, or was given to another plugin and there is no
-    /// grant: as plugins may have it from clients, that is no fault.
+    /// The socket ref in a text that the plugin has handed in; `None` if it is of an earlier run of
+    /// the server, so its client is gone.
+    ///
+    /// # Errors
+    ///
+    /// The text is no socket ref of this server, or was given to another plugin and there is no
+    /// grant. That is no fault, as plugins may have the text from clients.
     pub fn unsealed(&self, text: &str) -> Result<Option<SocketRef>, Denied> {
         let unsealed = match &self.refs {
             Some(refs) => refs.unseal(text),

@@ -1,4 +1,4 @@
-//! Components in the shapes that toolchains give them, made small.
+//! Tests of components in the shapes that toolchains give them, made small.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use millrace_telemetry::Metrics;
 use wasmtime::ResourceLimiterAsync as _;
 
 use super::*;
-use crate::EngineLimits;
 use crate::egress::EgressConfig;
+use crate::{EngineLimits, Fault};
 
-/// An instance of a component, on an engine with room for one of them, as `check` has and a
-/// server with `max_instances = 1`.
+/// An instance of a component, on an engine for one instance, as `check` has and a server with
+/// `max_instances = 1`.
 async fn instance(wat: &str) -> Result<Instance, Fault> {
     instance_within(PluginLimits::default(), wat).await
 }
 
 async fn instance_within(limits: PluginLimits, wat: &str) -> Result<Instance, Fault> {
     let PluginLimits { max_memory_bytes, max_stack_bytes, .. } = limits;
-    let room = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
-    let engine = Engine::new(room, None).unwrap();
+    let engine_limits = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
+    let engine = Engine::new(engine_limits, None).unwrap();
     let wasm = wat::parse_str(wat).unwrap();
     let compiled = Compiled::from_binary(&engine.wasmtime, &wasm).unwrap();
     let (name, http) = ("shape".to_owned(), EgressConfig::default());
@@ -50,8 +50,8 @@ async fn a_table_may_have_all_the_entries_that_the_limit_says() {
     let wasm = wat::parse_str(component(100_001)).unwrap();
     let limits = PluginLimits::default();
     let PluginLimits { max_memory_bytes, max_stack_bytes, .. } = limits;
-    let room = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
-    let engine = Engine::new(room, None).unwrap();
+    let engine_limits = EngineLimits { max_instances: 1, max_memory_bytes, max_stack_bytes };
+    let engine = Engine::new(engine_limits, None).unwrap();
     let error = Compiled::from_binary(&engine.wasmtime, &wasm).err().unwrap();
     assert!(format!("{error:#}").contains("exceeds the limit of 100000"), "{error:#}");
 }
@@ -68,7 +68,7 @@ async fn an_instance_that_begins_large_is_kept_until_it_grows() {
     assert!(!large.is_reusable());
 }
 
-/// ComponentizeJS has it unless told otherwise.
+/// ComponentizeJS makes such components by default.
 #[tokio::test]
 async fn what_the_host_does_not_offer_of_wasi_is_linked_and_traps() {
     let component = |call: &str| {

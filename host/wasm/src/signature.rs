@@ -1,15 +1,15 @@
-//! Types of functions as texts, to be compared.
+//! The types of functions as texts, to be compared.
 
 use std::fmt::Write;
 
 use wit_parser::{Function, Resolve, Type, TypeDefKind};
 
-/// Parts of a function's type that are written out; the host's own have a hundred.
+/// The number of parts of a function's type that are written out; the host's own have a hundred.
 const MAX_PARTS: usize = 5_000;
 
-/// A function's type with every named type written out, so that two signatures
-/// are equal exactly when the functions fit each other. What is cut off is `…`, which
-/// nothing of the host's is.
+/// The type of a function with every named type written out, so that two texts are equal exactly if
+/// the functions fit each other. A type that is too long is cut off with `…`, which no type of the
+/// host has.
 pub(super) fn signature(resolve: &Resolve, function: &Function) -> String {
     let mut writer = Writer { resolve, parts: MAX_PARTS };
     let mut out = String::from("func(");
@@ -26,7 +26,7 @@ pub(super) fn signature(resolve: &Resolve, function: &Function) -> String {
 
 struct Writer<'a> {
     resolve: &'a Resolve,
-    /// That may still be written.
+    /// The number of parts that may still be written.
     parts: usize,
 }
 
@@ -77,7 +77,7 @@ impl Writer<'_> {
         ty.map_or_else(|| "_".to_owned(), |ty| self.written_out(ty))
     }
 
-    /// As many of some parts as may be written.
+    /// Writes a list of parts, as many as may still be written.
     fn list<T>(&mut self, items: &[T], write: impl Fn(&mut Self, &T) -> String) -> String {
         let mut out = String::new();
         for (at, item) in items.iter().enumerate() {

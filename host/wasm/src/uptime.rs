@@ -1,5 +1,5 @@
-//! The clock that only goes forward, for plugins: one for all instances of the process, so
-//! that what one of them has read can be compared with what another reads.
+//! The monotonic clock of plugins: one for all instances of the process, so that the times that two
+//! instances have read can be compared.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime_wasi::HostMonotonicClock;
 
-/// Time since the process started, as `clock.monotonic-ns` and WASI have it.
+/// The time since the process started, as `clock.monotonic-ns` and WASI have it.
 pub(super) struct Uptime;
 
-/// What it shows at the start: clocks of tests may have been stopped some time before.
+/// The time that it shows at the start: clocks of tests may have been stopped some time before.
 const AT_START: Duration = Duration::from_secs(3600);
 
 impl Uptime {
-    /// How long it has been going.
+    /// The time since the start, with [`AT_START`] added.
     fn elapsed() -> Duration {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         let now = Instant::now();
@@ -22,7 +22,7 @@ impl Uptime {
         (AT_START + now.saturating_duration_since(*START)).saturating_sub(before)
     }
 
-    /// The same in nanoseconds.
+    /// The time of this clock in nanoseconds.
     pub(super) fn nanos() -> u64 {
         u64::try_from(Self::elapsed().as_nanos()).unwrap_or(u64::MAX)
     }

@@ -1,5 +1,4 @@
-//! Effects that are left out, as their plugin may not have them: what the log says of
-//! them, and for whose message they were.
+//! Effects that are left out because their plugin may not have them, and what the log says of them.
 
 use std::fmt;
 
@@ -10,16 +9,16 @@ use tracing::warn;
 
 use crate::{Denied, Need, Settings};
 
-/// Why an effect was left out.
+/// The reason why an effect was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Withheld {
     /// There is no grant for it.
     Denied(Denied),
-    /// It is about a topic that no plugin has a part in.
+    /// The topic is reserved: no plugin may use it.
     Reserved {
         /// The topic.
         topic: String,
-        /// Whose it is.
+        /// The owner of the topic, in words.
         problem: &'static str,
     },
 }
@@ -33,16 +32,16 @@ impl fmt::Display for Withheld {
     }
 }
 
-/// What the call was for whose effects they were.
+/// The purpose of the call whose effects they were.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum About<'a> {
-    /// A channel's or a task's.
+    /// A message of a channel, or a task.
     Message(&'a Caller),
     /// Events of a pipeline.
     Pipeline(&'a str),
 }
 
-/// Tells the log what was left out.
+/// Logs the effects that were left out, within the limit of such lines.
 pub(super) fn tell(withheld: &[Withheld], settings: &Settings, about: About<'_>) {
     for withheld in withheld {
         let Some(line) = settings.takes_withheld_line() else { continue };
@@ -59,7 +58,7 @@ pub(super) fn tell(withheld: &[Withheld], settings: &Settings, about: About<'_>)
     }
 }
 
-/// Why an effect is left out; `None` for one that happens, which nearly all do.
+/// The reason why an effect is left out; `None` if it happens, as nearly all do.
 #[inline]
 pub(super) fn withheld(effect: &Effect, settings: &Settings) -> Option<Withheld> {
     if let Some(topic) = topic_of(effect)
@@ -89,10 +88,10 @@ fn topic_of(effect: &Effect) -> Option<&str> {
     }
 }
 
-/// What happens in the place of an effect that is left out: who waits for an answer to it
-/// gets one.
+/// The effect that happens in place of one that is left out: whoever waits for an answer gets an
+/// error.
 #[cold]
-pub(super) fn in_its_place(effect: Effect, why: &Withheld) -> Option<Effect> {
+pub(super) fn replacement(effect: Effect, why: &Withheld) -> Option<Effect> {
     let (Effect::Server(ServerEffect::Enqueue { event, .. }), Withheld::Denied(denied)) =
         (effect, why)
     else {

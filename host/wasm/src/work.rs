@@ -10,19 +10,18 @@ use super::bindings::exports::millrace::plugin::worker;
 use super::bindings::millrace::plugin::types;
 use super::budget::{Budget, CallKind};
 use super::convert::name;
+use super::fair_queue::WorkKind;
 use super::instance::Instance;
-use super::line::Kind;
-use super::party::Party;
+use super::owner::CallOwner;
 use super::withheld::{About, tell};
 use super::{Fault, Pool};
 use crate::Settings;
 
 impl Pool {
-    /// Has a batch worked on; what came of it, and how long it took if that is
-    /// measured.
+    /// Calls the worker with a batch of events. Returns the worker's answer, and how long the call
+    /// took (zero if calls are not measured).
     ///
-    /// Most calls are ready at the first poll. Dropping the future ends its
-    /// instance.
+    /// Most calls are ready at the first poll. Dropping the future ends its instance.
     pub async fn work(
         &self,
         stage: &StageName,
@@ -31,15 +30,15 @@ impl Pool {
     ) -> (Result<Work, Fault>, Duration) {
         let limit = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let deadline = (limit, "timeout_ms of the pipeline");
-        let mut watch = self.watch();
-        let stake = self.stake(Party::workers(stage), Kind::Call);
+        let mut timer = self.timer();
+        let claim = self.claim(CallOwner::workers(stage), WorkKind::Call);
         let call = async {
-            let mut taken = self.start(&mut watch, &stake).await?;
-            let result = taken.instance.work(stage, batch).await;
-            self.ended(taken, &mut watch, &stake.party, result)
+            let mut pooled = self.start(&mut timer, &claim).await?;
+            let result = pooled.instance.work(stage, batch).await;
+            self.ended(pooled, &mut timer, &claim.owner, result)
         };
-        let result = self.within(deadline, &stake, pin!(call)).await;
-        (result, watch.took())
+        let result = self.within(deadline, &claim, pin!(call)).await;
+        (result, timer.took())
     }
 }
 
@@ -67,7 +66,8 @@ impl Instance {
 }
 
 impl Budget {
-    /// The answer of a worker that had so many events.
+    /// Checks the answer of a worker that was handed `events` events. Each verdict has to be for
+    /// one of them, and no two for the same one.
     pub(super) fn work(
         &mut self,
         answer: worker::Answer,

@@ -11,7 +11,7 @@ use millrace_session::channel::{
     Assigns, Callback, Caller, Completion, Context, Effect, Progress, ReplyTo,
 };
 use millrace_telemetry::Metrics;
-use millrace_wasm::{Calling, Engine, EngineLimits, Fault, Settings};
+use millrace_wasm::{CallContext, Engine, EngineLimits, Fault, Settings};
 use millrace_wire::Payload;
 
 /// The probe's channel, called as a connection calls it.
@@ -80,8 +80,8 @@ impl Guest {
         progress: Arc<dyn Progress>,
         callback: &Callback,
     ) -> Result<Completion, Fault> {
-        let calling = Calling { caller: self.caller.clone(), progress };
-        let (completion, _) = self.plugin.live().call(calling, &self.assigns, callback).await;
+        let context = CallContext { caller: self.caller.clone(), progress };
+        let (completion, _) = self.plugin.live().call(context, &self.assigns, callback).await;
         completion
     }
 
@@ -101,9 +101,9 @@ impl Guest {
     /// Sends `ping` so often, to be handled in one call; after a first
     /// [`Self::ping`].
     pub(crate) async fn pings(&self, payload: &Payload, messages: usize) {
-        let calling = Calling { caller: self.caller.clone(), progress: Arc::new(NoProgress) };
+        let context = CallContext { caller: self.caller.clone(), progress: Arc::new(NoProgress) };
         let replies =
-            millrace::bench::together(&self.plugin, &calling, &self.assigns, payload, messages);
+            millrace::bench::together(&self.plugin, &context, &self.assigns, payload, messages);
         assert_eq!(replies.await, Some(messages));
     }
 }

@@ -1,5 +1,5 @@
-//! Who may ask: no page that a browser was lured to, and nobody without the
-//! token.
+//! The access to the admin interface: no page that a browser was lured to may ask, and nobody
+//! without the token.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -15,9 +15,13 @@ use crate::token;
 
 /// Checks where a request was sent to and which page sent it.
 ///
-/// A page of any site can have its name lead to 127.0.0.1 and then ask as if this
-/// were its own server; but it cannot choose another `Host`. Off loopback there is
-/// a token, which no page knows.
+/// A page of any site can make its name lead to 127.0.0.1 and then ask as if this were its own
+/// server (DNS rebinding); but it cannot choose another `Host`. Off loopback there is a token,
+/// which no page knows.
+///
+/// # Errors
+///
+/// The problem, with status 403.
 pub(super) fn check_page(
     config: &AdminConfig,
     host: Option<&str>,
@@ -41,7 +45,11 @@ pub(super) fn check_page(
     }
 }
 
-/// Checks the token, if there is one to know.
+/// Checks the token, if one is configured.
+///
+/// # Errors
+///
+/// The problem, with status 401.
 pub(super) fn check_token(config: &AdminConfig, headers: &HeaderMap) -> Result<(), Problem> {
     let given = token::bearer(headers);
     if token::admits(config.token.as_ref(), given) {
@@ -53,7 +61,8 @@ pub(super) fn check_token(config: &AdminConfig, headers: &HeaderMap) -> Result<(
     Err(Problem::new(StatusCode::UNAUTHORIZED, text).advice(advice))
 }
 
-/// What a browser asks before a page of another origin may ask.
+/// The answer to a browser that asks whether a page of another origin may ask (the preflight
+/// request of CORS).
 pub(super) fn preflight(methods: &[Method]) -> Response<Body> {
     let mut response = http::options(methods);
     let headers = response.headers_mut();
@@ -67,7 +76,7 @@ pub(super) fn preflight(methods: &[Method]) -> Response<Body> {
     response
 }
 
-/// What every answer to a request with these headers says to browsers.
+/// Adds the headers for browsers that every answer has; `asked` are the headers of the request.
 pub(super) fn finish(config: &AdminConfig, asked: &HeaderMap, response: &mut Response<Body>) {
     let status = response.status();
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! What an operator asks for, taken apart.
+//! The request of an operator, taken apart.
 
 use std::sync::Arc;
 
@@ -14,33 +14,37 @@ use super::{Problem, Route};
 use crate::node::Node;
 use crate::swap::Swapper;
 
-/// One request for a route, its body read.
+/// A request for a route, with its body.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) node: Arc<Node>,
     pub(super) swapper: Swapper,
-    /// What stands for the `{…}` of the route's path.
+    /// The values of the parameters (`{…}`) in the path of the route, by name.
     pub(super) parameters: Vec<(&'static str, String)>,
     query: Vec<(String, String)>,
     body: Bytes,
     route: &'static Route,
 }
 
-/// What a request's body has to be.
+/// The body that a request has to have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content {
     pub(super) media_type: &'static str,
     pub(super) max_bytes: usize,
-    /// One that would do, to show to whoever sent another.
+    /// An example of a right body, to show to whoever sent another.
     pub(super) example: &'static str,
     pub(super) schema: fn() -> Value,
 }
 
-/// What an operator has to say in JSON.
+/// The most bytes of a body in JSON.
 pub(super) const MAX_JSON_BYTES: usize = 64 * 1024;
 
 impl Asked {
     /// Checks the query, and reads the body.
+    ///
+    /// # Errors
+    ///
+    /// The problem for an unknown query parameter, or for a body of the wrong type or size.
     pub(super) async fn read(
         swapper: Swapper,
         route: &'static Route,
@@ -64,19 +68,19 @@ impl Asked {
         Ok(Self { node, swapper, parameters, query, body, route })
     }
 
-    /// What stands for `{name}` of the path.
+    /// The value of the parameter `{name}` in the path; empty if there is none.
     pub(super) fn parameter(&self, name: &str) -> &str {
         let found = self.parameters.iter().find(|(known, _)| *known == name);
         found.map_or("", |(_, value)| value)
     }
 
-    /// A query parameter.
+    /// The value of a query parameter, if it is given.
     pub(super) fn query(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    /// A query parameter that is a number.
+    /// The value of a query parameter that has to be a number.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
         let Some(text) = self.query(name) else { return Ok(None) };
         let invalid =
@@ -84,13 +88,14 @@ impl Asked {
         text.parse().map(Some).map_err(|_| invalid())
     }
 
-    /// How many an answer may have: `max`, and no more than `most`.
+    /// The number of items that the answer may have: the query parameter `max`, and no more than
+    /// `most`.
     pub(super) fn max(&self, most: usize) -> Result<usize, Problem> {
         let asked = self.number("max")?.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
         Ok(asked.unwrap_or(most).min(most))
     }
 
-    /// The body.
+    /// The bytes of the body; empty if the route takes none.
     pub(super) fn body(&self) -> &Bytes {
         &self.body
     }
@@ -125,8 +130,8 @@ impl Content {
         }
     }
 
-    /// A page can send neither JSON nor a plugin to another origin without asking
-    /// first, and is told then that it may not.
+    /// Checks the media type. A page can send neither JSON nor a plugin to another origin without
+    /// asking first, and is told then that it may not.
     fn check_type(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let found =
             headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));

@@ -1,4 +1,4 @@
-//! `/health`: what the server is doing.
+//! `/health`: the stage that the server is in.
 
 use hyper::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Accepting operators' connections.
+//! The listener of the admin interface: it accepts operators' connections.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,7 +22,12 @@ use crate::net::{self, Door, Listener, Paced, Stream};
 use crate::node::{Node, StartError};
 use crate::swap::Swapper;
 
-/// Listens for operators; an error if anybody could reach it and do anything.
+/// Listens for operators.
+///
+/// # Errors
+///
+/// The address cannot be listened on, or is not on loopback although there is no token, so that
+/// anybody could do anything.
 pub(crate) async fn bind(
     config: &AdminConfig,
     inherited: Option<std::net::TcpListener>,
@@ -52,8 +57,7 @@ pub(crate) async fn bind(
     Ok((listener, address))
 }
 
-/// Accepts connections until it is dropped: also while the server starts and
-/// drains.
+/// Accepts connections until it is dropped, also while the server starts and drains.
 pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, swapper: Swapper) {
     let node = Arc::clone(swapper.node());
     let Some(config) = node.admin.clone().map(Arc::new) else { return };
@@ -177,10 +181,10 @@ async fn respond(
     response
 }
 
-/// Lines that any stranger can cause.
+/// The limit of log lines that any stranger can cause.
 static STRANGERS: LogLimiter = LogLimiter::one_a_second();
 
-/// Whoever tries tokens is counted, and told of.
+/// Counts and logs a request without the right token.
 fn tell_of_stranger(peer: SocketAddr, path: &str, node: &Node) {
     node.metrics.count(Metric::AdminUnauthorized, 1);
     if let Some(line) = STRANGERS.pass() {
@@ -189,7 +193,7 @@ fn tell_of_stranger(peer: SocketAddr, path: &str, node: &Node) {
     }
 }
 
-/// Operators have all places that there are.
+/// The problem when operators have all connections that there may be (`admin.max_connections`).
 fn full(node: &Node) -> Problem {
     node.metrics.count(Metric::AdminRefused, 1);
     let text = "there are as many connections of operators as there may be";

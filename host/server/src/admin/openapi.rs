@@ -1,4 +1,4 @@
-//! `/openapi.json`: what can be asked, made of the routes themselves.
+//! `/openapi.json`: the description of all routes, made of the routes themselves.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ fn openapi(asked: &Asked) -> Answer {
     answer(&description(token))
 }
 
-/// OpenAPI 3.1. `token` says whether one has to know it.
+/// The description in OpenAPI 3.1. `token` says whether a token is needed.
 fn description(token: bool) -> Value {
     let mut paths: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
     for route in routes::all() {
@@ -52,7 +52,7 @@ fn description(token: bool) -> Value {
     })
 }
 
-/// The one route that answers with lines as it goes on.
+/// The name of the one route that answers with a line for each step.
 const LINES: &str = "swap_plugin";
 
 fn operation(route: &Route) -> Value {

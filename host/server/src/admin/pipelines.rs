@@ -1,4 +1,4 @@
-//! `/pipelines`: what became of events, and what to do about it.
+//! `/pipelines`: the counts of events, switching dispatchers, and dead letters.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::asked::MAX_JSON_BYTES;
 use super::schema::{boolean, fields, integer, list, map, nullable, object, string};
 use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
 
-/// Dead letters of one answer.
+/// The most dead letters of one answer.
 const MAX_LISTED: usize = 100;
 
 pub(super) static ROUTES: &[Route] = &[
@@ -102,7 +102,7 @@ fn get_pipeline(asked: &Asked) -> Answer {
     answer(&view(&pipeline))
 }
 
-/// Another dispatcher for a stage, the last one unless given.
+/// The body for switching the dispatcher of a stage, which is the last one unless given.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Switch {
@@ -131,7 +131,7 @@ fn list_dead_letters(asked: &Asked) -> Answer {
     )
 }
 
-/// Which dead letters an operator means; all, if none are named.
+/// The body that says which dead letters are meant: all, if no numbers are given.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Which {

@@ -1,4 +1,4 @@
-//! `/plugins`: what is loaded, and how it does.
+//! `/plugins`: the loaded plugins, and how they do.
 
 use hyper::Method;
 use millrace_telemetry::Metric;
@@ -63,7 +63,9 @@ fn view(plugin: &Plugin, node: &Node) -> Value {
         "canary": plugin.canary().map(|(canary, share)| {
             json!({ "version": canary.component().version(), "share": share.to_string() })
         }),
-        "previous": plugin.previous().as_ref().map(|pool| pool.component().version().to_owned()),
+        "previous": plugin.previous().as_ref().map(|previous| {
+            previous.component().version().to_owned()
+        }),
         "topics": topics,
         "exports": component.exports(),
         "limits": component.limits(),

@@ -1,5 +1,4 @@
-//! What an operator is told when something is not done: problem details (RFC
-//! 9457).
+//! The answer when something is not done: problem details (RFC 9457).
 
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
@@ -8,15 +7,15 @@ use serde_json::{Value, json};
 use super::schema;
 use crate::http::{self, Body};
 
-/// Why something was not done: what was found, what is allowed, what to do.
+/// The reason why something was not done: what was found, what is allowed, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) status: StatusCode,
-    /// What was found, and what was expected.
+    /// The text: what was found, and what was expected.
     detail: String,
-    /// What would have been right, if that is a list.
+    /// The right values, if they are a list.
     allowed: Vec<String>,
-    /// What to do.
+    /// The advice what to do.
     advice: Option<&'static str>,
     retry_after_s: Option<u32>,
 }
@@ -27,7 +26,7 @@ impl Problem {
         Self { status, detail, allowed: Vec::new(), advice: None, retry_after_s: None }
     }
 
-    /// There is no `what` of this name; these are.
+    /// The problem that there is no `what` of this name; the known names are listed.
     pub(super) fn unknown(what: &str, name: &str, known: Vec<String>) -> Self {
         let there = match known.as_slice() {
             [] => "there is none".to_owned(),
@@ -37,25 +36,27 @@ impl Problem {
         Self { allowed: known, ..Self::new(StatusCode::NOT_FOUND, detail) }
     }
 
+    /// The problem of a request that is not valid.
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// What would have been right.
+    /// This problem, with a list of the right values.
     pub(super) fn allowed(self, allowed: Vec<String>) -> Self {
         Self { allowed, ..self }
     }
 
-    /// What to do.
+    /// This problem, with advice.
     pub(super) fn advice(self, advice: &'static str) -> Self {
         Self { advice: Some(advice), ..self }
     }
 
-    /// When it is worth trying again.
+    /// This problem, with the seconds after which it is worth trying again (`Retry-After`).
     pub(super) fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
     }
 
+    /// The response, as `application/problem+json`.
     pub(super) fn response(&self) -> Response<Body> {
         let Self { status, detail, allowed, advice, retry_after_s } = self;
         let title = status.canonical_reason().unwrap_or_default();

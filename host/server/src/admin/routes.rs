@@ -1,4 +1,4 @@
-//! Which request is answered by whom.
+//! The routes of the admin interface: which function answers which request.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use super::{
 use crate::http::{self, Body};
 use crate::swap::Swapper;
 
-/// One thing that can be asked.
+/// A request that can be made: its method, path, parameters, and the function that answers it.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) method: Method,
-    /// Segments in braces stand for anything: `/plugins/{name}`.
+    /// The path; segments in braces stand for any value: `/plugins/{name}`.
     pub(super) path: &'static str,
-    /// Its `operationId`, and its name in metrics and logs.
+    /// The name: the `operationId` in OpenAPI, and in metrics and logs.
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
     pub(super) query: &'static [Query],
     pub(super) body: Option<Content>,
-    /// The schema of what is answered with 200.
+    /// The schema of an answer with status 200.
     pub(super) answer: fn() -> Value,
     pub(super) run: fn(Asked) -> Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
@@ -38,10 +38,10 @@ pub(super) struct Query {
     pub(super) schema: fn() -> Value,
 }
 
-/// What comes of a request.
+/// The answer to a request, or the problem.
 pub(super) type Answer = Result<Response<Body>, Problem>;
 
-/// All that can be asked, by resource.
+/// The routes, by resource.
 static ROUTES: &[&[Route]] = &[
     health::ROUTES,
     snapshot::ROUTES,
@@ -52,17 +52,17 @@ static ROUTES: &[&[Route]] = &[
     openapi::ROUTES,
 ];
 
-/// All that can be asked.
+/// All routes.
 pub(super) fn all() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().flat_map(|routes| routes.iter())
 }
 
-/// An answer that needs no waiting, as the `run` of a route.
+/// An answer that is ready, as the `run` of a route returns it.
 pub(super) fn now(answer: Answer) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
     Box::pin(std::future::ready(answer))
 }
 
-/// JSON, with 200.
+/// The answer with JSON and status 200.
 #[expect(clippy::unnecessary_wraps, reason = "the end of most handlers")]
 pub(super) fn answer(value: &Value) -> Answer {
     let mut response = http::text(StatusCode::OK, &format!("{value}\n"));
@@ -71,13 +71,18 @@ pub(super) fn answer(value: &Value) -> Answer {
     Ok(response)
 }
 
-/// The route of a request, and what stands for the braces of its path.
+/// The route of a request, and the values of the parameters in its path.
 pub(super) type Found = (&'static Route, Vec<(&'static str, String)>);
 
-/// Finds the route of a request, or says why there is none.
+/// Finds the route of a request.
+///
+/// # Errors
+///
+/// The problem with status 404 if nothing is at this path, or 405 if only other methods are
+/// allowed.
 pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
     let mut fitting = all().filter_map(|route| Some((route, parameters(route.path, path)?)));
-    // What comes of a HEAD goes out without its body.
+    // The answer to HEAD is that to GET; it goes out without its body.
     let method_of = if *method == Method::HEAD { &Method::GET } else { method };
     if let Some(found) = fitting.find(|(route, _)| route.method == *method_of) {
         return Ok(found);
@@ -92,13 +97,13 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
     Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text).allowed(methods))
 }
 
-/// What may be asked at a path.
+/// The methods that are allowed at a path.
 pub(super) fn methods(path: &str) -> Vec<Method> {
     let fitting = all().filter(|route| parameters(route.path, path).is_some());
     fitting.map(|route| route.method.clone()).collect()
 }
 
-/// Reads the request, and has it answered.
+/// Reads the request, within the time `patience`, and answers it.
 pub(super) async fn run(
     (route, parameters): Found,
     request: Request<Incoming>,
@@ -117,7 +122,7 @@ pub(super) async fn run(
     answered.unwrap_or_else(|problem| problem.response())
 }
 
-/// What stands for the braces of a pattern, if the path fits.
+/// The values of the parameters of a pattern; `None` if the path does not fit.
 fn parameters(pattern: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
     let mut found = Vec::new();
     let (mut expected, mut given) = (pattern.split('/'), path.split('/'));
@@ -134,7 +139,7 @@ fn parameters(pattern: &'static str, path: &str) -> Option<Vec<(&'static str, St
     }
 }
 
-/// The name of a segment in braces.
+/// The name of a parameter, if the segment is in braces.
 pub(super) fn name(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }

@@ -1,8 +1,8 @@
-//! The parts of JSON Schema that describe what is asked and answered.
+//! The parts of JSON Schema that describe requests and answers.
 
 use serde_json::{Map, Value, json};
 
-/// An object with these fields, all of them required.
+/// The schema of an object with these fields, all of them required.
 pub(super) fn object(fields: &[(&str, Value)]) -> Value {
     let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
     let fields: Map<_, _> =
@@ -10,7 +10,7 @@ pub(super) fn object(fields: &[(&str, Value)]) -> Value {
     json!({ "type": "object", "required": names, "properties": fields })
 }
 
-/// An object with any names, and values of this schema.
+/// The schema of an object with any names, and values of the schema `of`.
 pub(super) fn map(of: Value) -> Value {
     with(json!({ "type": "object" }), "additionalProperties", of)
 }
@@ -35,28 +35,28 @@ pub(super) fn boolean() -> Value {
     json!({ "type": "boolean" })
 }
 
-/// One of these words.
+/// The schema of one of these words.
 pub(super) fn one_of(words: &[&str]) -> Value {
     json!({ "type": "string", "enum": words })
 }
 
-/// The same, or null.
+/// The schema, or null.
 pub(super) fn nullable(schema: Value) -> Value {
     let or_null = json!([schema.get("type"), "null"]);
     with(schema, "type", or_null)
 }
 
-/// The same, with what it says.
+/// The schema, with a description.
 pub(super) fn about(schema: Value, description: &str) -> Value {
     with(schema, "description", description.into())
 }
 
-/// The same, but of its fields only these are required.
+/// The schema of an object of whose fields only these are required.
 pub(super) fn required(schema: Value, names: &[&str]) -> Value {
     with(schema, "required", json!(names))
 }
 
-/// An object with one more field, or with another value in it.
+/// The object, with one more field, or another value of it.
 pub(super) fn with(mut object: Value, name: &str, value: Value) -> Value {
     if let Value::Object(fields) = &mut object {
         fields.insert(name.to_owned(), value);
@@ -64,7 +64,7 @@ pub(super) fn with(mut object: Value, name: &str, value: Value) -> Value {
     object
 }
 
-/// Fields that all have the same schema.
+/// The fields of these names, which all have the same schema.
 pub(super) fn fields<'a>(names: &[&'a str], schema: &Value) -> Vec<(&'a str, Value)> {
     names.iter().map(|name| (*name, schema.clone())).collect()
 }

@@ -1,4 +1,4 @@
-//! `/snapshot`: how it stands, as on the dashboard.
+//! `/snapshot`: the last snapshot of the server, as on the dashboard.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -114,7 +114,7 @@ fn slow_client() -> Value {
     object(&[("connection", integer()), ("user", nullable(string())), ("bytes", integer())])
 }
 
-/// Of [`crate::server::RecentFault`].
+/// The schema of [`crate::plugin::RecentFault`].
 pub(super) fn fault() -> Value {
     object(&[
         ("at", schema::about(number(), "Seconds since the Unix epoch, of the last one.")),

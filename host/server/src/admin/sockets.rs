@@ -1,4 +1,4 @@
-//! `/sockets` and `/disconnect`: who is connected, and closing connections.
+//! `/sockets` and `/disconnect`: the connections, and closing them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::schema::{fields, integer, list, nullable, object, string};
 use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
 use crate::node::Client;
 
-/// Connections of one answer.
+/// The most connections of one answer.
 const MAX_LISTED: usize = 100;
 
 pub(super) static ROUTES: &[Route] = &[
@@ -74,7 +74,7 @@ pub(super) static ROUTES: &[Route] = &[
 fn list_sockets(asked: &Asked) -> Answer {
     let (from, max) = (asked.number("from")?.unwrap_or(0), asked.max(MAX_LISTED)?);
     let connections = &asked.node.connections;
-    // One more, to know whether there are more.
+    // One more is asked for, to know whether there are more.
     let (count, mut page) = connections.page(asked.query("user"), from, max.saturating_add(1));
     let next = page.get(max).map(|client| client.connection);
     page.truncate(max);
@@ -94,7 +94,7 @@ fn close_socket(asked: &Asked) -> Answer {
     answer(&json!({ "closed": 1 }))
 }
 
-/// Whose connections are closed.
+/// The body that says whose connections are closed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Who {

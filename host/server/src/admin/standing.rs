@@ -1,7 +1,9 @@
-//! Whose connection one is: an operator's, who has given the token, or a stranger's.
+//! The standing of a connection: that of an operator, who has given the token, or that of a
+//! stranger.
 //!
-//! With a token, each begins as a stranger's. Those have few places and little time, apart
-//! from the operators', so that whoever does not know the token keeps nobody out who does.
+//! If there is a token, each connection begins as a stranger's. Strangers have few places and
+//! little time, apart from the operators', so that whoever does not know the token keeps nobody out
+//! who does.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,24 +14,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::AdminConfig;
 use crate::net::{Place, Places};
 
-/// Connections that have not given the token yet; those of operators have it in their first
-/// packet.
+/// The most connections that have not given the token yet; those of operators have it in their
+/// first packet.
 const MAX_STRANGERS: usize = 64;
-/// Of one address: tools that an operator starts at once.
+/// The most of these of one address: an operator may start several tools at once.
 const STRANGERS_OF_ADDRESS: usize = 8;
-/// How long each has.
+/// The time after which a stranger's connection is closed.
 pub(super) const STRANGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where connections come in.
+/// The places for connections.
 #[derive(Debug)]
 pub(super) struct Lobby {
-    /// `admin.max_connections`.
+    /// The permits for operators (`admin.max_connections`).
     operators: Arc<Semaphore>,
-    /// Without a token everybody is an operator: the listener is on loopback then.
+    /// The places for strangers; `None` without a token: the listener is on loopback then, and
+    /// everybody is an operator.
     strangers: Option<Places>,
 }
 
-/// One connection.
+/// The standing of one connection.
 #[derive(Debug)]
 pub(super) struct Standing {
     operators: Arc<Semaphore>,
@@ -50,7 +53,7 @@ impl Lobby {
         Self { operators: Arc::new(operators), strangers }
     }
 
-    /// A place for a connection, if there is one.
+    /// Takes a place for a connection; `None` if there is none left.
     pub(super) fn enter(&self, address: IpAddr) -> Option<Standing> {
         let held = match &self.strangers {
             Some(strangers) => Held::Stranger { _place: strangers.take(address)? },
@@ -61,7 +64,7 @@ impl Lobby {
 }
 
 impl Standing {
-    /// It has given the token; false when operators have all places that there are.
+    /// Makes it an operator's, as it has given the token; false if operators have all their places.
     pub(super) fn admit(&self) -> bool {
         let mut held = self.held();
         if let Held::Operator { .. } = *held {
@@ -76,7 +79,7 @@ impl Standing {
         }
     }
 
-    /// Ready when its time is over: never, once it is an operator's.
+    /// Waits until a stranger's time is over; for ever if it is an operator's by then.
     pub(super) async fn is_over(&self) {
         tokio::time::sleep(STRANGER_TIMEOUT).await;
         let is_operators = matches!(*self.held(), Held::Operator { .. });

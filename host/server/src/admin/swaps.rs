@@ -1,4 +1,4 @@
-//! `/plugins/{name}/swap` and its kin: exchanging versions.
+//! `/plugins/{name}/swap`, `rollback`, `promote` and `history`: exchanging versions.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
 use crate::plugin::Plugin;
 use crate::swap::{Refusal, SwapError, Swapped, Upload};
 
-/// More than any plugin has; `swap.max_upload_bytes` is below it.
+/// The most bytes of a component; more than any plugin has, and `swap.max_upload_bytes` is below
+/// it.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
-/// Exchanges of one answer.
+/// The most exchanges of one answer.
 const MAX_LISTED: usize = 100;
-/// Steps that may wait for whoever is told.
+/// The most steps that wait for whoever reads the answer.
 const STEPS: usize = 16;
 
 const COMPONENT: Content = Content {
@@ -120,7 +121,7 @@ fn exchange_schema() -> Value {
     schema
 }
 
-/// What comes of an exchange.
+/// The outcomes of an exchange.
 const OUTCOMES: &[&str] = &["live", "canary", "refused", "rolled_back", "superseded"];
 
 fn outcome_schema() -> Value {
@@ -131,7 +132,7 @@ fn outcome_schema() -> Value {
     ])
 }
 
-/// A line of the answer to an upload: a step, or in the last the outcome.
+/// The schema of a line of the answer to an upload: a step, or in the last line the outcome.
 fn line_schema() -> Value {
     let about = |text| schema::about(string(), text);
     json!({
@@ -152,16 +153,16 @@ async fn swap(asked: Asked) -> Answer {
     let upload = upload(&asked)?;
     let swapper = asked.swapper.clone();
     let (told, mut steps) = mpsc::channel(STEPS);
-    // Whoever asked may go away: then it goes on all the same.
+    // The exchange goes on even if whoever asked goes away.
     let swapping = tokio::spawn(async move { swapper.swap_upload(&plugin, upload, told).await });
-    // What is refused at once has a status that says so.
+    // An exchange that is refused at once is answered with a status of its own.
     let Some(first) = steps.recv().await else {
         let result = swapping.await.map_err(|_| stopped())?;
         return answer(&json!(result.map_err(|error| problem(&error))?));
     };
     let (lines, receiver) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(STEPS);
     tokio::spawn(async move {
-        // An error when nobody reads any more.
+        // Sending fails if nobody reads any more.
         let _ = lines.send(line(&json!(first))).await;
         while let Some(done) = steps.recv().await {
             let _ = lines.send(line(&json!(done))).await;
@@ -184,7 +185,7 @@ fn line(value: &Value) -> Result<Frame<Bytes>, Infallible> {
     Ok(Frame::data(Bytes::from(format!("{value}\n"))))
 }
 
-/// The last line.
+/// The last line, with the outcome.
 fn last(result: Result<Swapped, SwapError>) -> Value {
     match result {
         Ok(swapped) => json!(swapped),
@@ -220,7 +221,7 @@ async fn history(asked: Asked) -> Answer {
     answer(&json!(swaps.history(plugin.name(), asked.max(MAX_LISTED)?).await))
 }
 
-/// As they say; whoever reaches the admin interface may say anything.
+/// The name of whoever asks, as they say; whoever reaches the admin interface may say anything.
 fn by(asked: &Asked) -> String {
     let by: String = asked.query("by").unwrap_or("unknown").chars().take(100).collect();
     by

@@ -270,7 +270,7 @@ fn is_caused_by_app(error: &StartError) -> bool {
         | StartError::Read { .. }
         | StartError::Load { .. }
         | StartError::Trust { .. }
-        | StartError::Kept { .. }
+        | StartError::Stored { .. }
         | StartError::Swap { .. }
         | StartError::Registry(_)
         | StartError::Static(_)

@@ -1,6 +1,6 @@
-//! The files of the page, in the program.
+//! The files of the page, which are in the program.
 
-/// The type and content of the file at a path below `/dashboard`.
+/// The media type and content of the file at a path below `/dashboard`.
 pub(crate) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
     const HTML: &str = "text/html; charset=utf-8";
     const CSS: &str = "text/css; charset=utf-8";

@@ -1,13 +1,13 @@
-//! The page at `/dashboard`: what an operator looks at.
+//! The page at `/dashboard` for operators.
 //!
 //! ```text
 //! registry ──every second──▶ Snapshot ──▶ history ──▶ /dashboard/data.json
 //!                                   └──▶ broadcast on millrace:dashboard ──▶ page
 //! ```
 //!
-//! The page speaks Phoenix Channels like any other client, but over a socket and a
-//! PubSub of its own: clients of the app cannot join its topic, plugins are not asked and
-//! can neither hear nor speak there, and it can join nothing else.
+//! The page speaks Phoenix Channels like any other client, but over a socket and a PubSub of its
+//! own: clients of the app cannot join its topic, plugins are not asked and can neither hear nor
+//! speak there, and the page can join nothing else.
 
 mod assets;
 mod history;
@@ -33,14 +33,14 @@ use crate::token;
 
 /// The topic of the page.
 pub(crate) const TOPIC: &str = "millrace:dashboard";
-/// What a new snapshot is broadcast as.
+/// The event that a new snapshot is broadcast as.
 pub(crate) const EVENT: &str = "snapshot";
 
-/// The cookie of a browser that has given the token.
+/// The name of the cookie of a browser that has given the token.
 const COOKIE: &str = "millrace_dashboard";
 
-/// What is in the cookie: not the token itself, which may be known elsewhere and
-/// need not fit.
+/// The value of the cookie: not the token itself, which may be known elsewhere and need not fit
+/// into a cookie.
 fn in_cookie(token: &str) -> String {
     sha256(format!("millrace dashboard {token}").as_bytes()).to_string()
 }
@@ -57,7 +57,8 @@ impl Dashboard {
         Self { config, history }
     }
 
-    /// Whether somebody with this token, or with these cookies, may look.
+    /// Whether somebody with this token, or with these cookies, may see the page. A token counts
+    /// before cookies; without a configured token everybody may.
     pub(crate) fn admits(&self, token: Option<&str>, cookies: Option<&str>) -> bool {
         let Some(expected) = self.config.token.as_ref().map(Secret::get) else { return true };
         if token.is_some() {
@@ -69,31 +70,32 @@ impl Dashboard {
         token::is_same(&in_cookie(&expected), given)
     }
 
-    /// The cookie for a browser that gave this token; `None` if it is not the right
-    /// one, or none is needed. It comes over TLS alone if the request did.
+    /// The cookie for a browser that gave this token; `None` if the token is wrong, or none is
+    /// needed. Browsers send it over TLS only, if this request came so.
     pub(crate) fn cookie(&self, token: &str, is_encrypted: bool) -> Option<String> {
         let expected = self.config.token.as_ref()?.get();
         let cookie = || {
             let value = in_cookie(&expected);
             let secure = if is_encrypted { "; Secure" } else { "" };
-            // Without a path it is for all below the page, whatever a proxy has put in front.
+            // Without a path the cookie is for all below the page, whatever prefix a proxy has put
+            // before it.
             format!("{COOKIE}={value}; HttpOnly; SameSite=Strict{secure}")
         };
         token::is_same(&expected, Some(token)).then(cookie)
     }
 
-    /// Whether one has to know something.
+    /// Whether a token is needed.
     pub(crate) fn has_token(&self) -> bool {
         self.config.token.is_some()
     }
 
-    /// What there is to see, as JSON.
+    /// The content of the page, as JSON.
     pub(crate) fn json(&self) -> String {
         self.history.json()
     }
 }
 
-/// The channel of the page: it listens, and has nothing to say.
+/// The channel of the page: clients join it and listen; a message of theirs is refused.
 impl NativeChannel for Dashboard {
     fn name(&self) -> &'static str {
         "dashboard"

@@ -1,15 +1,15 @@
-//! How the pipelines stand.
+//! The rows of the table of pipelines.
 
 use millrace_pipeline::Pipeline;
 use serde::Serialize;
 
 use super::snapshot::Quantiles;
 
-/// One pipeline. Rates are in one second.
+/// The row of one pipeline. Rates are per second.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct PipelineRow {
     pipeline: String,
-    /// Of the last stage.
+    /// The name of the last stage's dispatcher.
     dispatcher: String,
     accepted: f64,
     rejected: f64,
@@ -24,15 +24,15 @@ pub(super) struct PipelineRow {
     wait_ms: Quantiles,
     run_ms: Quantiles,
     delivery_ms: Quantiles,
-    /// The keys with most events in hand, most first, each with its share.
+    /// The keys with the most events in hand, the largest first, each with its share from 0 to 1.
     top_keys: Vec<(String, f64)>,
 }
 
-/// Keys of one pipeline.
+/// The number of keys that are shown for one pipeline.
 const MAX_KEYS: usize = 3;
 
 impl PipelineRow {
-    /// Of the pipeline of this name.
+    /// The empty row of the pipeline of this name.
     pub(super) fn new(pipeline: String) -> Self {
         Self { pipeline, ..Self::default() }
     }
@@ -42,7 +42,7 @@ impl PipelineRow {
         &self.pipeline
     }
 
-    /// Takes the rate of a counter.
+    /// Sets the rate of a counter, per second.
     pub(super) fn added(&mut self, metric: &str, rate: f64) {
         match metric {
             "pipeline.accepted" => self.accepted = rate,
@@ -55,7 +55,7 @@ impl PipelineRow {
         }
     }
 
-    /// Takes a gauge.
+    /// Sets the level of a gauge.
     pub(super) fn level(&mut self, metric: &str, level: f64) {
         match metric {
             "pipeline.buffered" => self.buffered = level,
@@ -66,7 +66,7 @@ impl PipelineRow {
         }
     }
 
-    /// Takes a timing.
+    /// Sets the quantiles of a timing.
     pub(super) fn timing(&mut self, metric: &str, quantiles: Quantiles) {
         match metric {
             "pipeline.wait" => self.wait_ms = quantiles,
@@ -76,7 +76,7 @@ impl PipelineRow {
         }
     }
 
-    /// Looks at the pipeline itself.
+    /// Sets what is not in metrics: the dispatcher and the keys.
     pub(super) fn look(&mut self, pipeline: &Pipeline) {
         self.dispatcher = pipeline.dispatchers().pop().unwrap_or_default();
         self.top_keys = pipeline.top_keys(MAX_KEYS);

@@ -1,4 +1,4 @@
-//! How it stands, from what was recorded since the last time.
+//! Snapshots of the server, made of what was recorded since the last one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,35 +12,35 @@ use super::pipelines::PipelineRow;
 use super::unusual::{Unusual, Watches};
 use crate::plugin::RecentFault;
 
-/// How it stands. Rates are in one second.
+/// A snapshot of the server. Rates are per second.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Snapshot {
-    /// What the charts show.
+    /// The figures that the charts show.
     pub(crate) sample: Sample,
-    /// The figures of it that have left their last quarter of an hour.
+    /// The figures of the sample that have left their last quarter of an hour.
     unusual: Vec<Unusual>,
-    /// By name and version.
+    /// The versions of plugins, by name and version.
     plugins: Vec<PluginRow>,
     /// Joined channels by topic pattern.
     channels: BTreeMap<String, f64>,
-    /// By name.
+    /// The pipelines, by name.
     pipelines: Vec<PipelineRow>,
-    /// The topics with most messages, most first.
+    /// The topics with the most messages, the largest first.
     topics: Vec<TopicRate>,
-    /// The clients for which most waits, most first.
+    /// The clients for which the most bytes wait, the largest first.
     slow_clients: Vec<SlowClient>,
     /// The last faults, newest first.
     faults: Vec<RecentFault>,
 }
 
-/// What the charts show of one second.
+/// The figures of one second. Rates are per second.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sample {
-    /// Seconds since the Unix epoch.
+    /// The time, in seconds since the Unix epoch.
     pub(super) at: f64,
     pub(super) connections: f64,
     pub(super) channels: f64,
-    /// Handshakes that were answered.
+    /// Handshakes of clients that were answered.
     pub(super) connects: f64,
     /// Connections that were turned away.
     pub(super) refused: f64,
@@ -50,47 +50,50 @@ pub(crate) struct Sample {
     pub(super) bytes_in: f64,
     pub(super) bytes_out: f64,
     pub(super) broadcasts: f64,
+    /// Messages that wait in mailboxes of channels.
     pub(super) waiting: f64,
+    /// Messages that were answered with `overloaded`.
     pub(super) overloaded: f64,
+    /// Messages that did not fit into outboxes.
     pub(super) dropped: f64,
     pub(super) faults: f64,
-    /// Of `handle-in`.
+    /// The duration of `handle-in`, in milliseconds.
     pub(super) handled_ms: Quantiles,
-    /// Of broadcasts, to the socket.
+    /// The time from a broadcast to its writing to the socket, in milliseconds.
     pub(super) delivered_ms: Quantiles,
-    /// Of timers that run late.
+    /// The time by which timers run late, in milliseconds.
     pub(super) lag_ms: Quantiles,
     pub(super) outbox_bytes: f64,
     pub(super) cpu_percent: f64,
     pub(super) memory_bytes: f64,
-    /// Fuel used, by plugin.
+    /// The fuel that was used per second, by plugin.
     pub(super) fuel: BTreeMap<String, f64>,
 }
 
-/// Of a distribution; nothing when there was nothing.
+/// The median and the 99th percentile of a distribution; `None` if nothing was measured.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Quantiles {
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
 }
 
-/// One version of a plugin.
+/// The row of one version of a plugin. Rates are per second.
 #[derive(Clone, Debug, Default, Serialize)]
 struct PluginRow {
     plugin: String,
     version: String,
     calls: f64,
     time_ms: Quantiles,
-    /// Of one call.
+    /// The fuel of one call.
     fuel: Quantiles,
     memory_bytes: Quantiles,
-    /// Of all versions.
+    /// The live instances of all versions of the plugin.
     instances: f64,
-    /// Of all versions.
+    /// The faults of all versions of the plugin, per second.
     faults: f64,
 }
 
-/// A client for which something waits.
+/// A client for which bytes wait in its outbox.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SlowClient {
     pub(crate) connection: u64,
@@ -98,33 +101,33 @@ pub(crate) struct SlowClient {
     pub(crate) bytes: usize,
 }
 
-/// Where it comes from, besides the metrics.
+/// The data that a snapshot is made of.
 #[derive(Debug)]
 pub(crate) struct Sources<'a> {
     pub(crate) metrics: &'a Metrics,
-    /// The clients for which something waits.
+    /// The clients for which bytes wait.
     pub(crate) waiting: Vec<SlowClient>,
     /// The last faults, newest first.
     pub(crate) faults: Vec<RecentFault>,
     pub(crate) pipelines: Vec<Arc<Pipeline>>,
     /// The live version of each plugin, by its name.
     pub(crate) versions: Vec<(String, String)>,
-    /// Since the last time.
+    /// The time since the last snapshot.
     pub(crate) passed: Duration,
 }
 
-/// One who looks, from time to time.
+/// Makes snapshots, from time to time.
 #[derive(Debug, Default)]
 pub(crate) struct Viewer {
     window: Window,
     watches: Watches,
 }
 
-/// Rows of a table.
+/// The number of rows of a table; the largest are shown.
 const MAX_ROWS: usize = 10;
 
 impl Viewer {
-    /// How it stands.
+    /// Makes the snapshot of the time since the last one.
     pub(crate) fn look(&mut self, sources: Sources<'_>) -> Snapshot {
         let seconds = sources.passed.as_secs_f64().max(1e-3);
         let mut view = View { seconds, ..View::default() };
@@ -148,13 +151,14 @@ impl Viewer {
     }
 }
 
+/// The clients for which the most bytes wait.
 fn slowest(mut waiting: Vec<SlowClient>) -> Vec<SlowClient> {
     waiting.sort_by_key(|client| std::cmp::Reverse(client.bytes));
     waiting.truncate(MAX_ROWS);
     waiting
 }
 
-/// What has been taken so far.
+/// A snapshot that is being made.
 #[derive(Debug, Default)]
 struct View {
     seconds: f64,
@@ -263,7 +267,7 @@ impl View {
         self.plugins.entry((plugin.clone(), version.clone())).or_insert_with(new)
     }
 
-    /// All of it; `live` are the plugins and their versions.
+    /// The whole snapshot; `live` has the plugins and their live versions.
     fn finish(self, live: impl Iterator<Item = (String, String)>) -> Snapshot {
         let Self { mut snapshot, handled, plugins, pipelines, instances, faults, .. } = self;
         snapshot.pipelines = pipelines.into_values().collect();
@@ -275,7 +279,7 @@ impl View {
             ..row
         });
         snapshot.plugins = rows.collect();
-        // Those that nobody calls are there too.
+        // Plugins that nobody calls have a row, too.
         for (plugin, version) in live {
             if !snapshot.plugins.iter().any(|row| row.plugin == plugin) {
                 let [instances, faults] =

@@ -1,8 +1,7 @@
-//! The figures that are watched, and what is said of one that has left its last quarter of
-//! an hour.
+//! The figures that are watched, and the words for one that has left its last quarter of an hour.
 //!
-//! Bounded: [`FIGURES`] times [`MAX_STEPS`](super::usual::MAX_STEPS) levels, 10 KiB, however
-//! long it runs.
+//! Their memory is bounded: [`FIGURES`] times [`MAX_STEPS`](super::usual::MAX_STEPS) levels, 10
+//! KiB, however long the server runs.
 
 use serde::Serialize;
 
@@ -12,15 +11,15 @@ use super::usual::{Mark, STEP_SECONDS, Side, Watch};
 /// A figure that has left its last quarter of an hour, in words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Unusual {
-    /// Its path in the sample.
+    /// The path of the figure in the sample.
     figure: &'static str,
-    /// "delivery p99 is 6 times its usual: 61 ms, usually 10 ms".
+    /// The whole text: "delivery p99 is 6 times its usual: 61 ms, usually 10 ms".
     text: String,
-    /// "6 times its usual".
+    /// The short text: "6 times its usual".
     brief: String,
     now: f64,
     usual: f64,
-    /// Seconds since the Unix epoch.
+    /// The time since when it is so, in seconds since the Unix epoch.
     since: f64,
 }
 
@@ -28,7 +27,7 @@ pub(crate) struct Unusual {
 #[derive(Debug)]
 pub(super) struct Watches {
     watched: [Watched; FIGURES.len()],
-    /// Of the step that is not complete.
+    /// The seconds of the step that is not complete.
     seconds: f64,
 }
 
@@ -36,23 +35,24 @@ pub(super) struct Watches {
 struct Watched {
     figure: &'static Figure,
     watch: Watch,
-    /// Of the step that is not complete: the sum of what was measured, and how often.
+    /// The sum and the number of the levels that were measured in the step that is not complete.
     sum: f64,
     count: u32,
     since: f64,
 }
 
-/// What is watched.
+/// A figure that is watched.
 #[derive(Debug)]
 struct Figure {
     path: &'static str,
     name: &'static str,
-    /// "faults are", not "faults is".
+    /// Whether its name is plural: "faults are", not "faults is".
     is_plural: bool,
     unit: Unit,
-    /// In its unit; see [`Floor`](super::usual::Floor).
+    /// The smallest difference that matters, in the figure's unit; see
+    /// [`Floor`](super::usual::Floor).
     floor: f64,
-    /// That there is less of it is noteworthy too.
+    /// Whether less than usual is noteworthy, too.
     is_two_sided: bool,
     of: fn(&Sample) -> Option<f64>,
 }
@@ -60,7 +60,7 @@ struct Figure {
 #[derive(Clone, Copy, Debug)]
 enum Unit {
     Milliseconds,
-    /// In one second.
+    /// A rate per second.
     Rate,
     Count,
 }
@@ -84,7 +84,7 @@ const FIGURES: [Figure; 10] = [
     count("waiting", "messages waiting", 50.0, |sample| Some(sample.waiting)),
 ];
 
-/// After so long without a look, what was usual before says nothing.
+/// The seconds without a sample after which what was usual before is forgotten.
 const MAX_PAUSE_SECONDS: f64 = 4.0 * STEP_SECONDS;
 
 type Of = fn(&Sample) -> Option<f64>;
@@ -116,7 +116,7 @@ impl Default for Watches {
 }
 
 impl Watches {
-    /// Takes a sample of so many seconds, and says which figures are unusual.
+    /// Takes the sample of so many seconds, and returns the figures that are unusual.
     pub(super) fn look(&mut self, sample: &Sample, seconds: f64) -> Vec<Unusual> {
         if seconds > MAX_PAUSE_SECONDS {
             *self = Self::default();
@@ -168,7 +168,7 @@ impl Watched {
     }
 }
 
-/// How it is unusual.
+/// The short text for a mark.
 fn brief(mark: &Mark, is_plural: bool, unit: Unit) -> String {
     let Mark { side, usual, now, .. } = *mark;
     let its = if is_plural { "their" } else { "its" };
@@ -183,7 +183,7 @@ fn brief(mark: &Mark, is_plural: bool, unit: Unit) -> String {
     }
 }
 
-/// One in so many.
+/// The words for one part in `of`.
 fn part(of: f64) -> &'static str {
     const PARTS: [&str; 9] = [
         "half",
@@ -200,7 +200,7 @@ fn part(of: f64) -> &'static str {
     nearest.map_or("less than a tenth", |(part, _)| part)
 }
 
-/// A number with two digits that count; all of those before the point.
+/// A number with two significant digits, or with all digits before the point.
 fn figures(number: f64) -> String {
     let text = if number < 9.95 { format!("{number:.1}") } else { format!("{number:.0}") };
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
@@ -224,13 +224,13 @@ mod tests {
     use super::super::usual::MAX_STEPS;
     use super::*;
 
-    /// A sample a second for so many seconds; what is said at the end.
+    /// Takes a sample a second for so many seconds; returns what is unusual at the end.
     fn look(watches: &mut Watches, seconds: u32, sample: &Sample) -> Vec<Unusual> {
         let looks = (0..seconds).map(|_| watches.look(sample, 1.0));
         looks.last().unwrap_or_default()
     }
 
-    /// What is said half a minute after a quarter of an hour.
+    /// The texts half a minute after a quarter of an hour.
     fn said(before: &Sample, after: &Sample) -> Vec<String> {
         let mut watches = Watches::default();
         assert_eq!(look(&mut watches, 900, before), []);
@@ -262,7 +262,7 @@ mod tests {
                 sample(1200.0, 10.0, 12.0),
                 vec!["faults are new: 12 a second, none in the last quarter of an hour"],
             ),
-            // Four times as much of next to nothing.
+            // Four times as much of next to nothing is not noteworthy.
             (sample(1200.0, 13.0, 0.1), vec![]),
         ] {
             assert_eq!(said(&usual, &after), expected, "{after:?}");

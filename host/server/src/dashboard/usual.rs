@@ -1,73 +1,72 @@
-//! Whether a figure has left its last quarter of an hour.
+//! The test whether a figure has left its last quarter of an hour.
 //!
-//! Levels are compared as logarithms, as most figures vary by a share of themselves:
-//! twice and half are equally far from what is usual. The centre is the median and the
-//! spread the median distance from it (MAD), which a few odd steps do not move.
+//! Levels are compared as logarithms, as most figures vary by a share of themselves: twice and half
+//! are equally far from what is usual. The centre is the median and the spread the median distance
+//! from it (MAD), which a few odd steps do not move.
 
 use std::collections::VecDeque;
 
-/// How far apart two levels of a figure have to be to matter, in the figure's unit. It is
-/// also what is added to both before they are compared, so that nothing is compared with
-/// zero.
+/// The distance of two levels of a figure from which on it matters, in the figure's unit. It is
+/// also added to both levels before they are compared, so that nothing is compared with zero.
 pub(super) type Floor = f64;
 
-/// The last quarter of an hour of one figure, and whether it has left it.
+/// The last quarter of an hour of one figure, and whether the figure has left it.
 #[derive(Debug)]
 pub(super) struct Watch {
     floor: Floor,
-    /// Below is as noteworthy as above.
+    /// Whether levels below the usual are as noteworthy as those above.
     is_two_sided: bool,
-    /// Oldest first; those that are judged are the last. Nothing where there was nothing
-    /// to measure.
+    /// The levels of the steps, the oldest first; the last ones are judged. `None` where nothing
+    /// was measured.
     steps: VecDeque<Option<f64>>,
     mark: Option<Mark>,
 }
 
-/// A figure has left its last quarter of an hour.
+/// The mark of a figure that has left its last quarter of an hour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Mark {
     pub(super) side: Side,
-    /// What was usual before, which does not move while it is marked.
+    /// The levels that were usual before; they do not change while the figure is marked.
     pub(super) usual: Usual,
-    /// What it is instead.
+    /// The level now: the farthest of the judged ones.
     pub(super) now: f64,
     steps: usize,
 }
 
-/// On which side.
+/// The side of the usual levels on which a figure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Above,
     Below,
 }
 
-/// What is usual.
+/// The levels that are usual for a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Usual {
     pub(super) centre: f64,
-    /// The highest of all.
+    /// The highest of all levels.
     pub(super) max: f64,
-    /// How far the logarithm may be from the centre's.
+    /// The distance that the logarithm of a level may have from the centre's.
     tolerance: f64,
-    /// The highest and lowest levels that were kept as long as one that is judged: a job
-    /// that runs every few minutes is no news.
+    /// The highest and lowest levels that lasted as long as one that is judged: a job that runs
+    /// every few minutes is no news.
     kept: (f64, f64),
 }
 
-/// A quarter of an hour, in steps of [`STEP_SECONDS`].
+/// The number of steps in a quarter of an hour.
 pub(super) const MAX_STEPS: usize = 60;
-/// The length of a step.
+/// The length of a step in seconds.
 pub(super) const STEP_SECONDS: f64 = 15.0;
-/// Steps that have something, of those before: five minutes.
+/// The number of steps with a level that are needed before one is judged: five minutes.
 const MIN_STEPS: usize = 20;
-/// How many steps have to be unusual one after the other: one spike says nothing.
+/// The number of steps in a row that have to be unusual: a single spike says nothing.
 const IN_A_ROW: usize = 2;
-/// How many spreads away.
+/// The number of spreads that a level has to be away from the centre.
 const SPREADS: f64 = 4.0;
-/// How many times the usual at least, or which part of it at most.
+/// The factor from the usual: a level has to be at least this many times it, or at most one part in
+/// so many.
 const FACTOR: f64 = 2.0;
-/// Makes of the median distance what is the standard deviation of normally distributed
-/// noise.
+/// The factor from the median distance to the standard deviation of normally distributed noise.
 const MAD_TO_DEVIATION: f64 = 1.4826;
 
 impl Watch {
@@ -76,7 +75,7 @@ impl Watch {
         Self { floor, is_two_sided, steps, mark: None }
     }
 
-    /// Takes the next step: the mark begins, stays or ends. It ends when the figure is
+    /// Takes the level of the next step: the mark begins, stays or ends. It ends when the figure is
     /// back, or has been elsewhere for a quarter of an hour, which is usual then.
     pub(super) fn step(&mut self, level: Option<f64>) {
         if self.steps.len() >= MAX_STEPS + IN_A_ROW {
@@ -89,11 +88,12 @@ impl Watch {
         };
     }
 
-    /// Whether it has left its last quarter of an hour.
+    /// The mark, if the figure has left its last quarter of an hour.
     pub(super) fn mark(&self) -> Option<&Mark> {
         self.mark.as_ref()
     }
 
+    /// The mark that begins now, if all judged levels are unusual.
     fn begun(&self) -> Option<Mark> {
         let before = self.steps.len().checked_sub(IN_A_ROW)?;
         let usual = Usual::of(self.steps.iter().take(before).copied(), self.floor)?;
@@ -106,6 +106,7 @@ impl Watch {
         Some(Mark { side, usual, now: self.outermost(side)?, steps: 0 })
     }
 
+    /// The mark if it goes on.
     fn still(&self, mark: Mark) -> Option<Mark> {
         let left = |level| mark.usual.left(mark.side, level, self.floor);
         let is_back = !self.judged().flatten().any(left);
@@ -113,6 +114,7 @@ impl Watch {
         (!is_back && steps < MAX_STEPS).then_some(Mark { steps, now, ..mark })
     }
 
+    /// The levels that are judged, the last first.
     fn judged(&self) -> impl Iterator<Item = Option<f64>> {
         self.steps.iter().rev().take(IN_A_ROW).copied()
     }
@@ -145,6 +147,7 @@ impl Usual {
         Some(Self { centre, max, tolerance, kept: (highest, lowest) })
     }
 
+    /// Whether a level is unusual on a side.
     fn left(&self, side: Side, level: f64, floor: Floor) -> bool {
         let Self { centre, tolerance, kept: (highest, lowest), .. } = *self;
         let (is_news, is_far) = match side {
@@ -156,12 +159,12 @@ impl Usual {
     }
 }
 
-/// Of the logarithms of two levels.
+/// The difference of the logarithms of two levels.
 fn distance(level: f64, other: f64, floor: Floor) -> f64 {
     ((level + floor) / (other + floor)).ln()
 }
 
-/// The upper one, of values in any order; 0 of none.
+/// The median of values in any order, the upper one of two; 0 without values.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()

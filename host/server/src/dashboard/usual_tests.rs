@@ -1,17 +1,17 @@
-//! Made series, a step at a time: what is marked, how soon, and what is not.
+//! Tests with made series, a step at a time: what is marked, how soon, and what is not.
 
 use super::*;
 
-/// A day.
+/// The number of steps in a day.
 const DAY: usize = 24 * 60 * 60 / 15;
-/// Where something happens, long after the start.
+/// The step at which something happens, long after the start.
 const AT: usize = 200;
 
 /// Random numbers that are the same each time (SplitMix64).
 struct Noise(u64);
 
 impl Noise {
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -20,18 +20,18 @@ impl Noise {
         f64::from(u32::try_from((mixed ^ (mixed >> 31)) >> 32).unwrap()) / f64::from(u32::MAX)
     }
 
-    /// Normally distributed, around 0, by Box and Muller.
+    /// A normally distributed number around 0, by the method of Box and Muller.
     fn normal(&mut self) -> f64 {
         let (radius, angle) = (self.uniform().max(1e-12), self.uniform());
         (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
     }
 
-    /// Around 1, skewed as times are: a `spread` of 0.3 is about 30 %.
+    /// A factor around 1, skewed as times are: a `spread` of 0.3 is about 30 %.
     fn factor(&mut self, spread: f64) -> f64 {
         (spread * self.normal()).exp()
     }
 
-    /// A rate over a step of something that happens by chance so often a second.
+    /// The rate over a step of something that happens by chance, `rate` times a second.
     fn events(&mut self, rate: f64) -> f64 {
         let happens = |_: &u32| self.uniform() < rate / 100.0;
         let count = (0..1500).filter(happens).count();
@@ -56,12 +56,12 @@ fn steps(watch: &mut Watch, levels: impl IntoIterator<Item = f64>) {
     levels.into_iter().for_each(|level| watch.step(Some(level)));
 }
 
-/// Of milliseconds.
+/// The marks of a figure in milliseconds.
 fn times(series: impl IntoIterator<Item = f64>) -> Vec<(usize, Side)> {
     marks(&mut Watch::new(5.0, false), series)
 }
 
-/// Of something of which less is noteworthy too.
+/// The marks of a figure of which less is noteworthy, too.
 fn levels(series: impl IntoIterator<Item = f64>) -> Vec<(usize, Side)> {
     marks(&mut Watch::new(20.0, true), series)
 }
@@ -157,11 +157,11 @@ fn a_season_is_not_marked() {
         };
         levels((0..DAY).map(|at| level(at) * noise.factor(0.05)))
     };
-    // A day, an hour, a few minutes; from night to noon five times as much.
+    // The periods are a day, an hour and a few minutes; noon has five times as much as night.
     for period_minutes in [24.0 * 60.0, 60.0, 5.0] {
         assert_eq!(season(period_minutes, 5.0), [], "{period_minutes}");
     }
-    // A job of one minute, every ten.
+    // A job runs for one minute, every ten.
     let job = |at| if at % 40 < 4 { 300.0 } else { 20.0 };
     let marked = times((0..DAY).map(job));
     assert!(marked.iter().all(|(at, _)| *at < MAX_STEPS), "known after the first: {marked:?}");
@@ -175,7 +175,7 @@ fn there_is_silence_at_the_start() {
     let mut watch = Watch::new(5.0, false);
     (0..MAX_STEPS).for_each(|_| watch.step(None));
     assert_eq!(marks(&mut watch, [1e6; 10]), []);
-    // With five minutes of it there is.
+    // With five minutes of levels there is a history.
     let early = (0..MIN_STEPS + 2).map(|at| if at < MIN_STEPS { 10.0 } else { 100.0 });
     assert_eq!(times(early), [(MIN_STEPS + 1, Side::Above)]);
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
-use super::Haste;
+use super::CompilePriority;
 use crate::config::CompileConfig;
 
 /// Code of one component; what takes more is no plugin.
@@ -31,7 +31,7 @@ pub(crate) async fn compile(
 ) -> Result<Vec<u8>, LoadError> {
     let no_program = || LoadError::NoProcess(std::io::ErrorKind::NotFound.into());
     let compiler = Compiler::new(config).ok_or_else(no_program)?;
-    compiler.compile(wasm, reservation, Haste::Waited).await
+    compiler.compile(wasm, reservation, CompilePriority::Foreground).await
 }
 
 /// Compiles components.
@@ -55,11 +55,11 @@ impl Compiler {
         &self,
         wasm: &[u8],
         reservation: u64,
-        haste: Haste,
+        priority: CompilePriority,
     ) -> Result<Vec<u8>, LoadError> {
         // An error only if the semaphore were closed, and it never is.
         let _turn = self.turn.acquire().await;
-        let child = self.command(reservation, haste).spawn().map_err(LoadError::NoProcess)?;
+        let child = self.command(reservation, priority).spawn().map_err(LoadError::NoProcess)?;
         let ended = tokio::time::timeout(self.config.timeout(), answer(child, wasm)).await;
         let ended = ended.map_err(|_| self.took_too_long())?;
         let (status, code, said) = ended.map_err(LoadError::NoProcess)?;
@@ -69,7 +69,7 @@ impl Compiler {
         Err(self.refused(status, &said))
     }
 
-    fn command(&self, reservation: u64, haste: Haste) -> Command {
+    fn command(&self, reservation: u64, priority: CompilePriority) -> Command {
         let CompileConfig { max_memory_bytes, timeout_ms, program } = &self.config;
         let mut command = Command::new(program.as_deref().unwrap_or("millrace".as_ref()));
         command
@@ -77,7 +77,7 @@ impl Compiler {
             .args(["--max-memory-bytes", &max_memory_bytes.to_string()])
             .args(["--timeout-ms", &timeout_ms.to_string()])
             .args(["--reservation", &reservation.to_string()])
-            .args((haste == Haste::Beside).then_some("--beside"))
+            .args((priority == CompilePriority::Background).then_some("--beside"))
             // The configuration's secrets may be there, and a compiler needs none.
             .env_clear()
             .env("RUST_LOG", "error")
@@ -172,7 +172,7 @@ mod tests {
         let program = Some("/bin/cat".into());
         let config = CompileConfig { program, ..CompileConfig::default() };
         let compiler = Compiler::new(&config).unwrap();
-        let problem = compiler.compile(b"wasm", 0, Haste::Beside).await.unwrap_err();
+        let problem = compiler.compile(b"wasm", 0, CompilePriority::Background).await.unwrap_err();
         assert!(problem.to_string().contains("cat"), "{problem}");
     }
 }

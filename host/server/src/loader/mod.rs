@@ -96,7 +96,7 @@ impl Loader {
         let trusted = plugin.trust.check(&plugin.name, &wasm, &sha256, signature.as_deref());
         let loaded = match trusted {
             Ok(()) => self
-                .compile(wasm, plugin, Haste::Waited)
+                .compile(wasm, plugin, CompilePriority::Foreground)
                 .await
                 .map_err(|cause| StartError::Load { name: name(), path, cause }),
             Err(cause) => Err(StartError::Trust { name: name(), path, cause }),
@@ -111,7 +111,7 @@ impl Loader {
         &self,
         wasm: Vec<u8>,
         plugin: &AppPlugin,
-        haste: Haste,
+        priority: CompilePriority,
     ) -> Result<Component, LoadError> {
         let AppPlugin { name, config, http, grants, .. } = plugin.clone();
         let config = config.into_iter().map(|(key, value)| (key, value.live())).collect();
@@ -120,14 +120,14 @@ impl Loader {
         let settings = Arc::new(settings.beside(self.own_ports.clone()));
         let (engine, limits, wasm) = (self.engine.clone(), plugin.limits, Arc::new(wasm));
         let Some(compiler) = &self.compiler else {
-            let compile = move || haste.run(|| engine.compile(&wasm, settings, limits));
+            let compile = move || priority.run(|| engine.compile(&wasm, settings, limits));
             return blocking(compile).await?.finish().await;
         };
         let (of, to, with) = (engine.clone(), Arc::clone(&wasm), Arc::clone(&settings));
         if let Some(cached) = blocking(move || of.cached(&to, &with, limits)).await? {
             return cached.finish().await;
         }
-        let code = compiler.compile(&wasm, engine.reservation(), haste).await?;
+        let code = compiler.compile(&wasm, engine.reservation(), priority).await?;
         let load = move || engine.compiled(&code, &wasm, settings, limits);
         blocking(load).await?.finish().await
     }
@@ -141,20 +141,20 @@ async fn blocking<T: Send + 'static>(
 
 /// Whether somebody waits for a component, or the server has others to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Haste {
+pub(crate) enum CompilePriority {
     /// On all cores: the server starts.
-    Waited,
+    Foreground,
     /// On one thread, to which all others go before: clients are being served.
-    Beside,
+    Background,
 }
 
 /// The niceness of a thread that compiles beside others: what is ready to run goes
 /// before, nearly always.
 const BESIDE: i32 = 15;
 
-impl Haste {
+impl CompilePriority {
     fn run<T: Send>(self, compile: impl FnOnce() -> T + Send) -> T {
-        if self == Self::Waited {
+        if self == Self::Foreground {
             return compile();
         }
         // Cranelift compiles on the threads of the pool that it is called in. They are

@@ -58,7 +58,7 @@ pub enum StartError {
     },
     /// A version that was made live cannot be read.
     #[error("failed to read {path}: {cause}")]
-    Kept {
+    Stored {
         /// Its file.
         path: PathBuf,
         /// Why not.

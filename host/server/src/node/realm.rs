@@ -9,7 +9,7 @@ use millrace_wire::{TopicPattern, reserved};
 use super::Node;
 use crate::config::DashboardConfig;
 use crate::dashboard::{Dashboard, History, TOPIC};
-use crate::plugin::{Handler, Serves};
+use crate::plugin::{Handler, HandlerKind};
 use crate::pubsub::{LocalOnly, PubSub};
 
 /// The page for operators, and the one topic it has.
@@ -30,10 +30,10 @@ impl DashboardRealm {
         }
         let pattern = TopicPattern::Exact(TOPIC.to_owned());
         let dashboard = Arc::new(Dashboard::new(config.clone(), Arc::clone(history)));
-        let serves = Serves::Native(Arc::clone(&dashboard) as _);
+        let kind = HandlerKind::Native(Arc::clone(&dashboard) as _);
         // Who looks is no part of what is looked at.
         let metrics = Metrics::none();
-        let plugin = Arc::new(Handler::new(pattern.clone(), serves, &metrics));
+        let plugin = Arc::new(Handler::new(pattern.clone(), kind, &metrics));
         let routes = Routes::new(vec![Route { pattern, plugin, max_concurrency: 1 }]);
         let pubsub = PubSub::new(Box::new(LocalOnly), metrics);
         Some(Self { dashboard, pubsub, routes })

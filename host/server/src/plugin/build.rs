@@ -12,17 +12,17 @@ use super::profile::{BuildFor, cargo, is_component, is_virtual, tool};
 /// The target plugins are built for.
 const TARGET: &str = "wasm32-wasip2";
 
-/// A build that came to nothing. What the tools had to say went to stderr.
+/// The error of a build that failed. The output of the tools went to stderr.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A tool could not be started.
     #[error("failed to start `{tool}`: {cause}; {advice}")]
     Start {
-        /// Its name.
+        /// The name of the tool.
         tool: &'static str,
-        /// Why.
+        /// The error of the system.
         cause: std::io::Error,
-        /// What to do.
+        /// The advice: how to get the tool.
         advice: &'static str,
     },
     /// A tool ended with an error.
@@ -34,18 +34,18 @@ pub enum BuildError {
          `[lib]`"
     )]
     NoComponent(PathBuf),
-    /// There is nothing.
+    /// There is no such folder.
     #[error(
         "plugins.{plugin}.path is {folder}, which is not there; name the folder of the plugin's \
          package"
     )]
     NoFolder {
-        /// The folder.
+        /// The folder that is configured.
         folder: PathBuf,
-        /// The plugin.
+        /// The name of the plugin.
         plugin: String,
     },
-    /// There is no package.
+    /// The folder has no package.
     #[error("{0} has no Cargo.toml; the folder of a plugin's package is expected")]
     NoPackage(PathBuf),
     /// The folder has a workspace, and no package of its own.
@@ -54,23 +54,27 @@ pub enum BuildError {
          `[plugins.{plugin}] path = \"crates/{plugin}\"`"
     )]
     Workspace {
-        /// The folder.
+        /// The folder that is configured.
         folder: PathBuf,
-        /// The plugin.
+        /// The name of the plugin.
         plugin: String,
     },
-    /// The component could not be put in its place.
+    /// The component could not be written.
     #[error("failed to write {path}: {cause}")]
     Write {
-        /// The place.
+        /// The file that was to be written.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         cause: std::io::Error,
     },
 }
 
-/// Builds what `sources` are made from, then the page's packages of `app`; the files in
-/// which cargo says what it has read. Blocks until it is done.
+/// Builds the packages of `sources`, then installs the page's packages of `app`. Returns the files
+/// in which cargo says what it has read. Blocks until it is done.
+///
+/// # Errors
+///
+/// The first problem; nothing is built after it.
 pub fn build<'a>(
     app: &Path,
     sources: impl IntoIterator<Item = &'a Source>,
@@ -79,7 +83,7 @@ pub fn build<'a>(
     let mut dep_infos = Vec::new();
     for source in sources {
         if let Source::Crate { folder, built } = source {
-            // Nothing can be run in a folder that is not there.
+            // Cargo cannot run in a folder that is not there.
             let plugin = || built.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if !folder.exists() {
                 return Err(BuildError::NoFolder { folder: folder.clone(), plugin: plugin() });
@@ -141,7 +145,7 @@ fn build_package(folder: &Path, built_for: BuildFor) -> Result<PathBuf, BuildErr
         .ok_or_else(|| BuildError::NoComponent(folder.to_owned()))
 }
 
-/// The `.wasm` file in one line of cargo's messages, if it is of this package.
+/// The `.wasm` file in one line of cargo's messages, if it is of the package with this manifest.
 fn component_of(line: &str, manifest: &Path) -> Option<PathBuf> {
     let message: serde_json::Value = serde_json::from_str(line).ok()?;
     if message.get("reason")? != "compiler-artifact"
@@ -153,7 +157,7 @@ fn component_of(line: &str, manifest: &Path) -> Option<PathBuf> {
     files.filter_map(|file| file.as_str().map(PathBuf::from)).find(|file| is_component(file))
 }
 
-/// Puts a component where the server looks for it, whole or not at all.
+/// Copies a component to where the server looks for it, whole or not at all.
 fn put(component: &Path, built: &Path) -> Result<(), BuildError> {
     let partial = built.with_extension(format!("{}.partial", std::process::id()));
     let put = || {
@@ -167,7 +171,7 @@ fn put(component: &Path, built: &Path) -> Result<(), BuildError> {
     put().map_err(|cause| BuildError::Write { path: built.to_owned(), cause })
 }
 
-/// Installs the packages a page needs, unless they are there already.
+/// Installs the packages that a page needs, unless they are installed already.
 fn install_packages(app: &Path) -> Result<(), BuildError> {
     let (lock, installed) =
         (app.join("package-lock.json"), app.join("node_modules/.package-lock.json"));
@@ -176,11 +180,12 @@ fn install_packages(app: &Path) -> Result<(), BuildError> {
     }
     let command = if lock.is_file() { "ci" } else { "install" };
     info!(folder = %app.display(), "running `npm {command}`");
-    // Scripts of packages would run as whoever serves the app; pages need none.
+    // Scripts of packages would run with the rights of whoever serves the app, and pages need none.
     let arguments = [command, "--ignore-scripts", "--no-audit", "--no-fund"];
     run(Command::new("npm").args(arguments).current_dir(app), "npm", "install Node.js 20 or later")
 }
 
+/// Whether a file is as new as another or newer; also if the other is not there.
 fn is_newer(file: &Path, than: &Path) -> bool {
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     match (modified(file), modified(than)) {

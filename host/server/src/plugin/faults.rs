@@ -9,37 +9,37 @@ use serde::Serialize;
 
 use millrace_wasm::Fault;
 
-/// A fault, or some of the same.
+/// A fault, or several of the same plugin, cause and message.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RecentFault {
-    /// Seconds since the Unix epoch, of the last one.
+    /// The time of the last one, in seconds since the Unix epoch.
     at: f64,
     plugin: String,
     cause: &'static str,
     topic: String,
-    /// Its first lines.
+    /// The message, cut after [`MAX_MESSAGE_CHARS`] characters.
     message: String,
-    /// How many there were of this plugin, cause and message.
+    /// The number of faults of this plugin, cause and message.
     count: u64,
 }
 
-/// The last faults.
+/// The last faults of all plugins.
 #[derive(Debug, Default)]
 pub(crate) struct RecentFaults {
     last: Mutex<VecDeque<RecentFault>>,
-    /// By plugin.
+    /// The limits of log lines, by plugin.
     lines: Mutex<HashMap<String, LogLimiter>>,
 }
 
-/// How many are kept.
+/// The number of faults that are kept; the oldest goes.
 const MAX_FAULTS: usize = 20;
-/// What is kept of a message.
+/// The characters of a message that are kept.
 const MAX_MESSAGE_CHARS: usize = 300;
-/// How many of one plugin are logged in a second; a client may cause thousands.
+/// The number of faults of one plugin that are logged in a second; a client may cause thousands.
 const LINES_PER_SECOND: u32 = 10;
 
 impl RecentFaults {
-    /// Whether a fault of a plugin may be logged.
+    /// Asks for a log line for a fault of a plugin; `None` if there were too many in this second.
     pub(crate) fn line(&self, plugin: &str) -> Option<Passed> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lines) = lines.get(plugin) {
@@ -49,7 +49,7 @@ impl RecentFaults {
         lines.entry(plugin.to_owned()).or_insert_with(new).pass()
     }
 
-    /// Takes a fault.
+    /// Adds a fault, in place of the same one if it is there.
     pub(crate) fn push(&self, fault: &Fault, plugin: &str, topic: &str) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (at, cause) = (now.as_secs_f64(), fault.kind.as_str());
@@ -66,14 +66,14 @@ impl RecentFaults {
         }
     }
 
-    /// Those of one plugin.
+    /// The last faults of one plugin, the newest first.
     pub(crate) fn of(&self, plugin: &str) -> Vec<RecentFault> {
         let mut faults = self.newest_first();
         faults.retain(|fault| fault.plugin == plugin);
         faults
     }
 
-    /// All of them.
+    /// The last faults of all plugins, the newest first.
     pub(crate) fn newest_first(&self) -> Vec<RecentFault> {
         let faults = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         faults.iter().rev().cloned().collect()

@@ -1,4 +1,4 @@
-//! Who serves the topics of one pattern.
+//! The handler of the topics of one pattern.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use smol_str::SmolStr;
 
 use super::Plugin;
 
-/// Who serves the topics of one pattern.
+/// The handler of the topics of one pattern: a plugin, or the server itself.
 #[derive(Debug)]
 pub struct Handler {
     pattern: TopicPattern,
-    serves: Serves,
+    kind: HandlerKind,
     pub(crate) meters: ChannelMeters,
 }
 
-/// Who handles messages.
+/// The kinds of handlers.
 #[derive(Clone, Debug)]
-pub(crate) enum Serves {
-    /// A plugin's live version.
+pub(crate) enum HandlerKind {
+    /// A plugin, whose versions handle the calls.
     Plugin(Arc<Plugin>),
-    /// The server itself.
+    /// The server itself, which answers at once.
     Native(Arc<dyn NativeChannel>),
 }
 
@@ -32,58 +32,58 @@ pub(crate) trait NativeChannel: Debug + Send + Sync {
     /// The name in logs and metrics.
     fn name(&self) -> &'static str;
 
-    /// Answers a call; it is not waited for.
+    /// Answers a call at once.
     fn answer(&self, callback: &Callback) -> Completion;
 }
 
 impl Handler {
-    pub(crate) fn new(pattern: TopicPattern, serves: Serves, metrics: &Metrics) -> Self {
+    pub(crate) fn new(pattern: TopicPattern, kind: HandlerKind, metrics: &Metrics) -> Self {
         let meters = ChannelMeters::new(metrics, pattern.to_string());
-        Self { pattern, serves, meters }
+        Self { pattern, kind, meters }
     }
 
-    /// Whether it is of this plugin and pattern.
+    /// Whether this is the handler of a plugin for a pattern.
     pub(super) fn is(&self, plugin: &Arc<Plugin>, pattern: &TopicPattern) -> bool {
         self.plugin().is_some_and(|own| Arc::ptr_eq(own, plugin)) && self.pattern == *pattern
     }
 
-    /// What the server answers itself; `None` when the plugin has to be called.
+    /// The answer, if the server gives it itself; `None` if the plugin has to be called.
     pub(crate) fn answer(&self, callback: &Callback) -> Option<Completion> {
-        match &self.serves {
-            Serves::Native(native) => Some(native.answer(callback)),
+        match &self.kind {
+            HandlerKind::Native(native) => Some(native.answer(callback)),
             #[cfg(feature = "bench-native")]
-            Serves::Plugin(_) => native(callback),
+            HandlerKind::Plugin(_) => native(callback),
             #[cfg(not(feature = "bench-native"))]
-            Serves::Plugin(_) => None,
+            HandlerKind::Plugin(_) => None,
         }
     }
 
-    /// The plugin, if it is one.
+    /// The plugin; `None` if the server itself handles the topics.
     #[must_use]
     pub fn plugin(&self) -> Option<&Arc<Plugin>> {
-        match &self.serves {
-            Serves::Plugin(plugin) => Some(plugin),
-            Serves::Native(_) => None,
+        match &self.kind {
+            HandlerKind::Plugin(plugin) => Some(plugin),
+            HandlerKind::Native(_) => None,
         }
     }
 
-    /// The name of who handles messages.
+    /// The name of the plugin, or of the server's own channel.
     #[must_use]
     pub fn name(&self) -> &str {
-        match &self.serves {
-            Serves::Plugin(plugin) => plugin.name(),
-            Serves::Native(native) => native.name(),
+        match &self.kind {
+            HandlerKind::Plugin(plugin) => plugin.name(),
+            HandlerKind::Native(native) => native.name(),
         }
     }
 
-    /// The broadcasts it wants to see first.
+    /// The events whose broadcasts it intercepts.
     pub(crate) fn intercepts(&self) -> Arc<[SmolStr]> {
         let none = || Arc::new([]) as Arc<[SmolStr]>;
         self.plugin().map_or_else(none, |p| Arc::clone(p.live().component().intercepts()))
     }
 }
 
-/// What the probe app does with `ping`, compiled into the host.
+/// The answer of the probe app to `ping`, compiled into the host.
 #[cfg(feature = "bench-native")]
 fn native(callback: &Callback) -> Option<Completion> {
     use millrace_session::channel::{ChannelEffect, Outcome};

@@ -1,4 +1,5 @@
-//! What became of exchanges: one line for each in a file that the oldest leave.
+//! The history of exchanges: a file with a line for each. If it gets too long, the older half is
+//! dropped.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,46 +10,48 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::kept::write_whole;
+use super::store::write_whole;
 
-/// Some three thousand exchanges; then the older half gives way.
+/// The bytes of the file at most, some three thousand exchanges; then the older half is dropped.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// What became of one exchange.
+/// One exchange of a version, and its outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Exchange {
-    /// Milliseconds since the Unix epoch.
+    /// The time, in milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
     pub(crate) plugin: String,
-    /// SHA-256 sums.
+    /// The SHA-256 of the version before.
     pub(crate) from: String,
+    /// The SHA-256 of the version after.
     pub(crate) to: String,
-    /// Who wanted it, as they say.
+    /// The name of whoever wanted it, as they say.
     pub(crate) by: String,
     pub(crate) outcome: String,
-    /// Of the connections, if it was a canary.
+    /// The share of the connections, if it was a canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) canary: Option<String>,
-    /// What was wrong.
+    /// The reason, if something was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
 }
 
-/// The file.
+/// The file with the history.
 #[derive(Debug)]
 pub(super) struct ExchangeLog {
     path: PathBuf,
     max_bytes: u64,
-    /// Whether it was said that some of it cannot be read.
-    told: AtomicBool,
+    /// Whether the log was told that some of the file cannot be read.
+    has_warned: AtomicBool,
 }
 
 impl ExchangeLog {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, max_bytes: MAX_BYTES, told: AtomicBool::new(false) }
+        Self { path, max_bytes: MAX_BYTES, has_warned: AtomicBool::new(false) }
     }
 
-    /// Adds an exchange, which is on the disk then. One at a time.
+    /// Adds an exchange, which is on the disk when this returns. The caller makes sure that there
+    /// is one call at a time.
     pub(super) fn note(&self, exchange: &Exchange) -> io::Result<()> {
         let mut line = serde_json::to_vec(exchange)?;
         line.push(b'\n');
@@ -58,7 +61,7 @@ impl ExchangeLog {
         if let Some(last) = length.checked_sub(1) {
             let mut end = [0];
             file.read_exact_at(&mut end, last)?;
-            // A crash has cut the last line off: it takes no other along.
+            // A crash has cut the last line off; the new one begins on a line of its own.
             if end != *b"\n" {
                 line.insert(0, b'\n');
             }
@@ -75,25 +78,25 @@ impl ExchangeLog {
         Ok(())
     }
 
-    /// The last exchanges of a plugin, the newest first.
+    /// The last exchanges of a plugin, at most `most`, the newest first.
     pub(super) fn last(&self, plugin: &str, most: usize) -> Vec<Exchange> {
         let text = match self.end(self.max_bytes) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
             Err(error) => {
-                self.tell(&error);
+                self.warn_once(&error);
                 return Vec::new();
             }
         };
         let lines = text.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let exchanges = lines.filter_map(|line| {
             let exchange = serde_json::from_slice::<Exchange>(line);
-            exchange.inspect_err(|error| self.tell(error)).ok()
+            exchange.inspect_err(|error| self.warn_once(error)).ok()
         });
         exchanges.filter(|exchange| exchange.plugin == plugin).take(most).collect()
     }
 
-    /// The whole lines among so many bytes at its end.
+    /// The whole lines among the last `most` bytes of the file.
     fn end(&self, most: u64) -> io::Result<Vec<u8>> {
         let mut file = File::open(&self.path)?;
         let skipped = file.metadata()?.len().saturating_sub(most);
@@ -107,9 +110,9 @@ impl ExchangeLog {
         Ok(text)
     }
 
-    /// Once: it is the same each time.
-    fn tell(&self, problem: &dyn std::error::Error) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+    /// Logs the problem once, as it is the same each time.
+    fn warn_once(&self, problem: &dyn std::error::Error) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
             let path = self.path.display();
             warn!(%path, "some of the history of exchanges cannot be read: {problem}");
         }
@@ -173,6 +176,6 @@ mod tests {
         for (exchange, number) in kept.iter().zip((0..200).rev()) {
             assert_eq!(exchange.to, number.to_string());
         }
-        assert!(!log.told.load(Ordering::Relaxed));
+        assert!(!log.has_warned.load(Ordering::Relaxed));
     }
 }

@@ -1,4 +1,4 @@
-//! What a build reads, and so what a change of makes another one necessary.
+//! The inputs of a build: files whose change makes another build necessary.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::Source;
 
-/// The files and folders that the sources of `app` are built of, whether they are there or
-/// not: all that cargo said it had read (`dep_infos`: path dependencies, what is included,
-/// what a build script looks at), each package's manifest and `src`, what configures cargo,
-/// and the list of the page's packages.
+/// The files and folders that the sources of `app` are built of, whether they are there or not: all
+/// that cargo says it has read (`dep_infos`: path dependencies, what is included, what a build
+/// script looks at), each package's manifest and `src`, the configuration of cargo, and the list of
+/// the page's packages.
 pub(crate) fn inputs<'a>(
     app: &Path,
     sources: impl IntoIterator<Item = &'a Source>,
@@ -40,12 +40,12 @@ pub(crate) fn inputs<'a>(
     all
 }
 
-/// What a package is built of by itself.
+/// The inputs of a package in its own folder.
 fn package(folder: &Path) -> [PathBuf; 3] {
     ["Cargo.toml", "build.rs", "src"].map(|name| folder.join(name))
 }
 
-/// What a folder around a package may have that changes its build.
+/// Files in a folder around a package that change its build.
 fn configuration(folder: &Path) -> [PathBuf; 6] {
     let names = [
         "Cargo.toml",
@@ -58,14 +58,14 @@ fn configuration(folder: &Path) -> [PathBuf; 6] {
     names.map(|name| folder.join(name))
 }
 
-/// Whether the build writes it as well as reads it.
+/// Whether a build writes this file as well as reads it.
 pub(super) fn is_written_by_builds(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     name == "Cargo.lock" || name == "package-lock.json"
 }
 
-/// What stands behind the colon of a file in the format of make, as cargo writes it: one
-/// rule in each line, and spaces in names after a backslash.
+/// The names behind the colon of each rule in a file in the format of make, as cargo writes it: one
+/// rule in each line, and a backslash before a space in a name.
 fn prerequisites(dep_info: &str) -> BTreeSet<PathBuf> {
     let mut all = BTreeSet::new();
     for (_, names) in dep_info.lines().filter_map(|line| line.split_once(": ")) {

@@ -1,4 +1,4 @@
-//! How plugins are built: cargo's release profile, as the author has it.
+//! The settings of cargo for building plugins: its release profile, as the author has it.
 
 use std::env;
 use std::ffi::OsStr;
@@ -6,32 +6,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a plugin is built for.
+/// The purpose of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildFor {
-    /// Serving: small and fast.
+    /// Serving: the component is small and fast.
     Serving,
-    /// Trying out: built soon after each change.
+    /// Trying out: the build is fast, after each change.
     Trying,
 }
 
-/// How release builds of plugins differ from cargo's own, where the author has not chosen
-/// otherwise: small and fast, with function names for backtraces but no other debug
-/// information.
+/// The keys of the release profile for serving, where the author has not chosen otherwise: small
+/// and fast, with function names for backtraces but no other debug information.
 const SERVING: [(&str, &str); 4] =
     [("codegen-units", "1"), ("debug", "false"), ("lto", "true"), ("strip", "debuginfo")];
-/// What is left out whatever the author has chosen, as it takes most of the time of a
-/// build; cargo's own release builds share what they compile of dependencies.
+/// The keys for trying out, whatever the author has chosen: they leave out what takes most of the
+/// time of a build. Cargo's own release builds share the compiled dependencies.
 const TRYING: [(&str, &str); 2] = [("incremental", "true"), ("lto", "false")];
 
 impl BuildFor {
-    /// The environment variables for cargo, which is run in `folder`.
+    /// The environment variables for cargo, which runs in `folder`.
     pub(super) fn environment(self, folder: &Path) -> Vec<(String, &'static str)> {
         let variable =
             |key: &str| format!("CARGO_PROFILE_RELEASE_{}", key.to_uppercase().replace('-', "_"));
         let chosen = match self {
-            Self::Serving => Chosen::by_author_of(folder),
-            Self::Trying => Chosen::default(),
+            Self::Serving => AuthorProfile::by_author_of(folder),
+            Self::Trying => AuthorProfile::default(),
         };
         let keys: &[(&str, &str)] = if self == Self::Serving { &SERVING } else { &TRYING };
         let open = keys.iter().filter(|(key, _)| !chosen.has(key));
@@ -41,11 +40,11 @@ impl BuildFor {
     }
 }
 
-/// Keys of the release profile that the author has set.
+/// The release profiles of the author, one for each file that has one.
 #[derive(Debug, Default)]
-struct Chosen(Vec<toml::Table>);
+struct AuthorProfile(Vec<toml::Table>);
 
-impl Chosen {
+impl AuthorProfile {
     fn by_author_of(folder: &Path) -> Self {
         let configs = folder.ancestors().flat_map(|folder| {
             ["config.toml", "config"].map(|name| folder.join(".cargo").join(name))
@@ -81,7 +80,7 @@ fn workspace_manifest(folder: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(path.trim_end()))
 }
 
-/// cargo as in a terminal in `folder`: with its `.cargo/config.toml` and toolchain.
+/// Cargo as in a terminal in `folder`: with its `.cargo/config.toml` and its toolchain.
 pub(super) fn cargo(folder: &Path) -> Command {
     tool("cargo", folder)
 }
@@ -101,13 +100,13 @@ pub(super) fn tool(name: &str, folder: &Path) -> Command {
     command
 }
 
-/// Whether a manifest is of a workspace alone, and of no package.
+/// Whether a manifest is of a workspace and of no package.
 pub(super) fn is_virtual(manifest: &Path) -> bool {
     let table = fs::read_to_string(manifest).ok().and_then(|text| text.parse::<toml::Table>().ok());
     table.is_some_and(|table| table.contains_key("workspace") && !table.contains_key("package"))
 }
 
-/// Whether a name is that of a component.
+/// Whether a file is a component by its name.
 pub(super) fn is_component(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("wasm"))
 }

@@ -1,20 +1,19 @@
-//! Which version of each plugin is live, and who serves which topic.
+//! The plugins by name: which version of each is live, and which handler serves which topic.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use millrace_session::{Route, Routes};
 use millrace_telemetry::Metrics;
-use millrace_wasm::Pool;
 use millrace_wire::TopicPattern;
 
-use super::versions::Replaced;
-use super::{Handler, Plugin, Serves};
+use super::versions::{PluginVersion, Replaced};
+use super::{Handler, HandlerKind, Plugin};
 
 /// All plugins of a server.
 #[derive(Debug)]
 pub struct Registry {
-    /// None until all are loaded.
+    /// The plugins; unset until all are loaded.
     plugins: OnceLock<Vec<Arc<Plugin>>>,
     routes: ArcSwap<Routes<Arc<Handler>>>,
     metrics: Metrics,
@@ -22,30 +21,30 @@ pub struct Registry {
     swapping: Mutex<()>,
 }
 
-/// Plugins that do not go together.
+/// The error for plugins that do not go together.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// Two want to decide who may connect.
+    /// Two plugins decide who may connect.
     #[error(
         "the plugins {0:?} and {1:?} both export `socket`; only one may decide who may connect: \
          leave one of them out, or build it without `Connect`"
     )]
     TwoSockets(String, String),
-    /// Two serve the same topics, and neither pattern is more specific.
+    /// Two plugins serve the same pattern, so neither is more specific.
     #[error(
         "the plugins {first:?} and {second:?} both serve {topics:?}; each pattern may be of one \
          plugin: give one of them another, or leave it out (of overlapping ones, the more \
          specific serves a topic)"
     )]
     SameTopics {
-        /// One plugin.
+        /// The name of one plugin.
         first: String,
-        /// The other.
+        /// The name of the other plugin.
         second: String,
-        /// The pattern of both.
+        /// The pattern that both serve.
         topics: String,
     },
-    /// There is no such plugin.
+    /// There is no plugin of this name.
     #[error("there is no plugin {0:?}")]
     Unknown(String),
 }
@@ -58,7 +57,11 @@ impl Registry {
         Self { plugins: OnceLock::new(), routes, metrics, swapping: Mutex::default() }
     }
 
-    /// The plugins, once they are loaded, in the order of their routes.
+    /// Sets the plugins, once they are loaded, in the order of their routes.
+    ///
+    /// # Errors
+    ///
+    /// Two of them export `socket`, or serve the same pattern.
     pub fn fill(&self, plugins: Vec<Plugin>) -> Result<(), RegistryError> {
         let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
         let sockets: Vec<_> =
@@ -79,7 +82,7 @@ impl Registry {
         Ok(())
     }
 
-    /// All of them, in the order of their names.
+    /// All plugins, in the order of their names; none until they are loaded.
     pub(crate) fn plugins(&self) -> &[Arc<Plugin>] {
         self.plugins.get().map_or(&[], Vec::as_slice)
     }
@@ -90,7 +93,7 @@ impl Registry {
         self.plugins().iter().find(|plugin| plugin.name() == name).cloned()
     }
 
-    /// Who serves which topic.
+    /// The routes: which handler serves which topic.
     #[must_use]
     pub fn routes(&self) -> Guard<Arc<Routes<Arc<Handler>>>> {
         self.routes.load()
@@ -102,27 +105,34 @@ impl Registry {
         self.plugins().iter().find(|plugin| plugin.live().component().has_socket()).cloned()
     }
 
-    /// Makes another version of a plugin the live one; the one that is stands by. An error
-    /// if it does not go with what the other plugins are by now.
+    /// Makes another version of a plugin the live one; the one that was live stands by.
+    ///
+    /// # Errors
+    ///
+    /// It does not go with what the other plugins are by now.
     pub(crate) fn replace(
         &self,
         plugin: &Plugin,
-        pool: &Arc<Pool>,
+        version: &Arc<PluginVersion>,
     ) -> Result<Replaced, RegistryError> {
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check(plugin, pool)?;
-        let replaced = plugin.replace(pool);
+        self.check(plugin, version)?;
+        let replaced = plugin.replace(version);
         let routes = routes(self.plugins(), &self.routes.load(), &self.metrics);
         self.routes.store(Arc::new(routes));
         Ok(replaced)
     }
 
-    /// Whether a version of a plugin goes with the other plugins.
-    pub(crate) fn check(&self, plugin: &Plugin, pool: &Pool) -> Result<(), RegistryError> {
-        check_topics(self.plugins(), plugin.name(), pool.component().topics())?;
+    /// Checks whether a version of a plugin goes with the other plugins.
+    pub(crate) fn check(
+        &self,
+        plugin: &Plugin,
+        version: &PluginVersion,
+    ) -> Result<(), RegistryError> {
+        check_topics(self.plugins(), plugin.name(), version.component().topics())?;
         let other = self.socket().filter(|other| other.name() != plugin.name());
         match other {
-            Some(other) if pool.component().has_socket() => {
+            Some(other) if version.component().has_socket() => {
                 let (other, own) = (other.name().to_owned(), plugin.name().to_owned());
                 Err(RegistryError::TwoSockets(other, own))
             }
@@ -131,8 +141,7 @@ impl Registry {
     }
 }
 
-/// An error if a plugin other than that of this name serves one of the topics with the same
-/// pattern.
+/// An error if another plugin than the one of this name serves one of the patterns.
 fn check_topics(
     plugins: &[Arc<Plugin>],
     name: &str,
@@ -149,7 +158,7 @@ fn check_topics(
     Ok(())
 }
 
-/// Handlers that were there `before` stay, with what they have measured.
+/// The routes of all plugins. Handlers that were there `before` stay, with what they have measured.
 fn routes(
     plugins: &[Arc<Plugin>],
     before: &Routes<Arc<Handler>>,
@@ -157,8 +166,8 @@ fn routes(
 ) -> Routes<Arc<Handler>> {
     let handler = |plugin: &Arc<Plugin>, pattern: &TopicPattern| {
         let old = before.iter().map(|route| &route.plugin).find(|old| old.is(plugin, pattern));
-        let serves = || Serves::Plugin(Arc::clone(plugin));
-        let new = || Arc::new(Handler::new(pattern.clone(), serves(), metrics));
+        let kind = || HandlerKind::Plugin(Arc::clone(plugin));
+        let new = || Arc::new(Handler::new(pattern.clone(), kind(), metrics));
         old.map_or_else(new, Arc::clone)
     };
     let of = |plugin: &Arc<Plugin>| {

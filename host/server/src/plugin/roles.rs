@@ -1,4 +1,4 @@
-//! What a plugin is to pipelines: a worker, and a dispatcher.
+//! The roles of a plugin in pipelines: worker and dispatcher.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Weak};
@@ -12,9 +12,9 @@ use millrace_wasm::{Fault, FaultKind, GuestDispatcher};
 
 use super::Plugin;
 
-/// Where faults of workers are told.
+/// The receiver of faults of workers.
 pub(crate) trait FaultSink: Debug + Send + Sync {
-    /// A worker's call came to nothing.
+    /// Takes the fault of a worker's call.
     fn worker_faulted(&self, fault: &Fault, plugin: &str, pipeline: &str);
 }
 
@@ -26,8 +26,7 @@ struct PluginWorker {
 }
 
 impl Plugin {
-    /// The plugin as a part of pipelines. Faults of its calls as a worker are told to
-    /// `faults`.
+    /// The roles of this plugin in pipelines. Faults of its calls as a worker are told to `faults`.
     pub(crate) fn roles(self: Arc<Self>, faults: Weak<dyn FaultSink>) -> Roles {
         Roles {
             dispatcher: DispatcherSpec::Plugin(Arc::clone(&self) as _),
@@ -84,7 +83,8 @@ impl PluginWorker {
     }
 }
 
-/// What becomes of a batch whose call came to nothing.
+/// The end of a batch whose call failed: it is tried again later if the plugin cannot be called
+/// now.
 fn end(fault: &Fault) -> CallEnd {
     match fault.kind {
         FaultKind::Held { retry_after_ms }

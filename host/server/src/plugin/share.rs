@@ -1,22 +1,22 @@
-//! A share of the connections.
+//! The share of the connections that a canary serves.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A share, in hundredths of a percent.
+/// A share of the connections, in hundredths of a percent; above 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u32);
 
-/// All of it.
+/// The whole, in hundredths of a percent.
 const WHOLE: u32 = 10_000;
 
-/// A text that is no share.
+/// The error for a text that is no share.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no share; a number above 0 and up to 100 is expected, as in 5% or 0.5%")]
 pub struct ShareError(String);
 
 impl Share {
-    /// Whether it contains what has been given this number by chance.
+    /// Whether the share contains `lot`, a number that is uniform over all `u64`.
     pub(super) fn contains(self, lot: u64) -> bool {
         ((u128::from(lot) * u128::from(WHOLE)) >> 64) < u128::from(self.0)
     }

@@ -1,22 +1,22 @@
-//! Where a plugin's component comes from.
+//! The source of a plugin's component.
 
 use std::path::{Path, PathBuf};
 
-/// Where a plugin's component comes from.
+/// The source of a plugin's component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A `.wasm` file as it is.
     File(PathBuf),
-    /// A Cargo package, whose component is kept under `built`.
+    /// A Cargo package; its component is written to `built`.
     Crate {
         /// The folder with its `Cargo.toml`.
         folder: PathBuf,
-        /// Where `millrace build` puts the component.
+        /// The file that `millrace build` writes the component to.
         built: PathBuf,
     },
 }
 
-/// The folder inside an app where built components are kept; not for git.
+/// The folder inside an app for built components; it is not for git.
 pub(crate) const BUILT_FOLDER: &str = ".millrace";
 
 impl Source {

@@ -1,5 +1,4 @@
-//! Whether a component is one that the operator trusts: by its hash, or by who
-//! has signed it.
+//! Trust in components: by their hash, or by who has signed them.
 
 use std::fmt;
 
@@ -12,35 +11,37 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey([u8; KEY_BYTES]);
 
-/// What makes a component trusted.
+/// The conditions under which a component is trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// SHA-256 sums, one of which it has to have; none: any will do.
+    /// The SHA-256 sums that are allowed, in hexadecimal digits; if there are none, any is.
     pub pins: Vec<String>,
-    /// Keys, one of which has to have signed it; none: unsigned will do.
+    /// The keys, one of which has to have signed the component; if there are none, it need not be
+    /// signed.
     pub keys: Vec<PublicKey>,
 }
 
-/// A component that is not trusted.
+/// The error for a component that is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
-    /// It is another one.
+    /// The component has another hash than is allowed.
     #[error("has the SHA-256 {found}; {allowed} allowed (plugins.{plugin}.sha256)")]
     Pin {
-        /// Of which plugin it should be.
+        /// The name of the plugin.
         plugin: String,
-        /// Its own.
+        /// The SHA-256 of the component.
         found: String,
-        /// Those of the configuration.
+        /// The SHA-256 sums of the configuration.
         allowed: String,
     },
-    /// Nobody has signed it.
+    /// The component is not signed.
     #[error(
         "is not signed, and trust.keys is set; sign it: openssl pkeyutl -sign -rawin -inkey \
          key.pem -in plugin.wasm -out plugin.wasm.sig"
     )]
     Unsigned,
-    /// Somebody else has, or it was changed since.
+    /// The signature is of none of the keys: another key has signed the component, or it was
+    /// changed since.
     #[error(
         "has a signature of none of trust.keys: another key's, or the file was changed since; sign \
          it anew, or add the key"
@@ -50,12 +51,16 @@ pub enum TrustError {
 
 const KEY_BYTES: usize = 32;
 const SIGNATURE_BYTES: usize = 64;
-/// What stands before the key in its PEM file (RFC 8410).
+/// The bytes before the key in the body of its PEM file (RFC 8410).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
 impl Trust {
-    /// Checks a component of `plugin` with this hash and, if there is one, its signature:
-    /// 64 bytes, or those in base64.
+    /// Checks a component of `plugin` with this hash and, if keys are configured, its signature: 64
+    /// bytes, or those in base64.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the component is not trusted.
     pub fn check(
         &self,
         plugin: &str,
@@ -89,7 +94,7 @@ fn decoded(signature: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl PublicKey {
-    /// From base64: 32 bytes, or the body of the key's PEM file.
+    /// Reads a key from base64: 32 bytes, or the body of the key's PEM file.
     fn parse(text: &str) -> Option<Self> {
         let bytes = BASE64.decode(text.trim()).ok()?;
         let key = bytes.strip_prefix(&SPKI_PREFIX).unwrap_or(&bytes);

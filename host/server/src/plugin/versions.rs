@@ -22,65 +22,68 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use millrace_pipeline::{Batch, StageName, Work};
 use millrace_session::channel::{Assigns, Callback, Completion, Effect};
 use millrace_wasm::{
-    Calling, Component, ConnectRequest, Connected, Fault, FaultKind, OnMigrate, Pool, Refusal,
+    CallContext, Component, ConnectRequest, Connected, Fault, FaultKind, OnMigrate, Pool, Refusal,
 };
 use millrace_wire::Payload;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Share;
 
-/// A plugin under its name. Its version may change; calls in flight finish on
-/// the version they began with.
+/// A loaded version of a plugin: a component, and the pool of its instances.
+pub type PluginVersion = Pool;
+
+/// A plugin under its name. Its live version may change; calls in flight finish on the version that
+/// they began on.
 #[derive(Debug)]
 pub struct Plugin {
     name: String,
-    live: ArcSwap<Pool>,
-    /// Where the live version is, to compare with: to borrow it costs more.
-    live_at: AtomicPtr<Pool>,
-    /// Whether the live version takes many messages in one call.
+    live: ArcSwap<PluginVersion>,
+    /// The address of the live version, to compare with: loading `live` costs more.
+    live_ptr: AtomicPtr<PluginVersion>,
+    /// Whether the live version takes many messages in one call (`batch`).
     takes_many: AtomicBool,
     canary: ArcSwapOption<Canary>,
-    /// Whether there is a canary, as nearly always there is none.
+    /// Whether there is a canary. There nearly never is one, and this is cheaper to ask.
     has_canary: AtomicBool,
-    previous: Mutex<Option<Arc<Pool>>>,
-    /// Room for tasks of all versions (`limits.max_tasks`).
+    previous: Mutex<Option<Arc<PluginVersion>>>,
+    /// One permit for each task of all versions (`limits.max_tasks`).
     tasks: Arc<Semaphore>,
 }
 
-/// A version on trial.
+/// A version on trial, which serves a share of the connections.
 #[derive(Debug)]
 struct Canary {
-    pool: Arc<Pool>,
+    version: Arc<PluginVersion>,
     share: Share,
 }
 
 /// The version that makes a call.
 #[derive(Debug)]
-pub(crate) enum Chosen {
-    Live(Guard<Arc<Pool>>),
-    Canary(Arc<Pool>),
+pub(crate) enum ChosenVersion {
+    Live(Guard<Arc<PluginVersion>>),
+    Canary(Arc<PluginVersion>),
 }
 
-/// What came of a channel's call.
-pub(crate) struct Answered {
+/// The end of a call of a channel.
+pub(crate) struct CallOutcome {
     pub(crate) result: Result<Completion, Fault>,
     pub(crate) took: Duration,
-    /// The version the channel stays with, if it does.
-    pub(crate) kept: Option<Arc<Pool>>,
+    /// The version that the channel is pinned to from now on, if it is (`limits.on_migrate`).
+    pub(crate) pinned: Option<Arc<PluginVersion>>,
 }
 
-impl Deref for Chosen {
-    type Target = Pool;
+impl Deref for ChosenVersion {
+    type Target = PluginVersion;
 
-    fn deref(&self) -> &Pool {
+    fn deref(&self) -> &PluginVersion {
         match self {
-            Self::Live(pool) => pool,
-            Self::Canary(pool) => pool,
+            Self::Live(version) => version,
+            Self::Canary(version) => version,
         }
     }
 }
 
-/// One part in so many of `limits.max_tasks` is left to connections that have no task.
+/// The part (one in so many) of `limits.max_tasks` that is left to connections that have no task.
 const TASKS_FOR_NEWCOMERS: usize = 16;
 
 impl Plugin {
@@ -88,10 +91,10 @@ impl Plugin {
     #[must_use]
     pub fn new(name: String, component: Component) -> Self {
         let max_tasks = component.limits().max_tasks.min(Semaphore::MAX_PERMITS);
-        let live = Arc::new(Pool::new(component));
+        let live = Arc::new(PluginVersion::new(component));
         Self {
             name,
-            live_at: AtomicPtr::new(Arc::as_ptr(&live).cast_mut()),
+            live_ptr: AtomicPtr::new(Arc::as_ptr(&live).cast_mut()),
             takes_many: AtomicBool::new(live.takes_many()),
             live: ArcSwap::new(live),
             canary: ArcSwapOption::empty(),
@@ -101,14 +104,15 @@ impl Plugin {
         }
     }
 
-    /// The name in `millrace.toml`.
+    /// The name of the plugin in `millrace.toml`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Room for one more task of a connection that has `own`, if there is any. None has
-    /// more than there is left for the others, and the last are for those that have none.
+    /// The permit for one more task of a connection that has `own` already. `None` if all are
+    /// taken, the connection has as many as are left for others, or only those are left that are
+    /// for connections without a task.
     #[must_use]
     pub fn task_slot(&self, own: usize) -> Option<OwnedSemaphorePermit> {
         let left = self.tasks.available_permits();
@@ -121,29 +125,29 @@ impl Plugin {
 
     /// The live version.
     #[must_use]
-    pub fn live(&self) -> Guard<Arc<Pool>> {
+    pub fn live(&self) -> Guard<Arc<PluginVersion>> {
         self.live.load()
     }
 
     // === calls ===
 
-    /// The version for a connection, or for a batch of events: the same for the same
-    /// number, as long as no version comes or goes.
-    pub(crate) fn choose(&self, number: u64) -> Chosen {
+    /// The version for a connection, or for a batch of events: the same for the same number, until
+    /// the live version or the canary changes.
+    pub(crate) fn choose(&self, number: u64) -> ChosenVersion {
         if self.has_canary.load(Ordering::Relaxed)
             && let Some(canary) = self.canary.load().as_ref()
             && canary.takes(number)
         {
-            return Chosen::Canary(Arc::clone(&canary.pool));
+            return ChosenVersion::Canary(Arc::clone(&canary.version));
         }
-        Chosen::Live(self.live.load())
+        ChosenVersion::Live(self.live.load())
     }
 
-    /// The version for messages of a connection, to hand it many in one call.
-    pub(crate) fn version_for(&self, connection: u64) -> Arc<Pool> {
+    /// The version for a connection, to hand it many messages in one call.
+    pub(crate) fn version_for(&self, connection: u64) -> Arc<PluginVersion> {
         match self.choose(connection) {
-            Chosen::Live(live) => Arc::clone(&live),
-            Chosen::Canary(canary) => canary,
+            ChosenVersion::Live(live) => Arc::clone(&live),
+            ChosenVersion::Canary(canary) => canary,
         }
     }
 
@@ -152,73 +156,75 @@ impl Plugin {
         self.takes_many.load(Ordering::Relaxed)
     }
 
-    /// Whether this is the version for a connection.
-    pub(crate) fn is_served_by(&self, connection: u64, version: &Arc<Pool>) -> bool {
+    /// Whether a connection is served by this version.
+    pub(crate) fn is_served_by(&self, connection: u64, version: &Arc<PluginVersion>) -> bool {
         if self.has_canary.load(Ordering::Relaxed) {
             return std::ptr::eq(&*self.choose(connection), Arc::as_ptr(version));
         }
-        std::ptr::eq(self.live_at.load(Ordering::Relaxed), Arc::as_ptr(version))
+        std::ptr::eq(self.live_ptr.load(Ordering::Relaxed), Arc::as_ptr(version))
     }
 
-    /// Makes a call of a channel on the version that serves its connection, or on
-    /// that which `kept` it.
+    /// Makes a call of a channel on the version that serves its connection, or on the one that the
+    /// channel is `pinned` to. A call that was superseded before it began is made on the next
+    /// version. If the assigns cannot be migrated, the version that can read them makes the call,
+    /// if `limits.on_migrate` says so.
     pub(crate) async fn call(
         &self,
-        mut kept: Option<Arc<Pool>>,
-        calling: &Calling,
+        mut pinned: Option<Arc<PluginVersion>>,
+        context: &CallContext,
         assigns: &Assigns,
         callback: &Callback,
-    ) -> Answered {
-        let context = &calling.caller.context;
+    ) -> CallOutcome {
         loop {
-            let (result, took) = match &kept {
-                Some(pool) => pool.call(calling.clone(), assigns, callback).await,
+            let (result, took) = match &pinned {
+                Some(version) => version.call(context.clone(), assigns, callback).await,
                 None => {
-                    let chosen = self.choose(context.connection);
-                    chosen.call(calling.clone(), assigns, callback).await
+                    let chosen = self.choose(context.caller.context.connection);
+                    chosen.call(context.clone(), assigns, callback).await
                 }
             };
             match &result {
                 Err(fault) if fault.kind == FaultKind::Superseded => {}
-                Err(fault) if fault.kind == FaultKind::Migration && kept.is_none() => {
-                    match self.reader(&context.topic, assigns) {
-                        Some(pool) => kept = Some(pool),
-                        None => return Answered { result, took, kept },
+                Err(fault) if fault.kind == FaultKind::Migration && pinned.is_none() => {
+                    match self.reader(&context.caller.context.topic, assigns) {
+                        Some(version) => pinned = Some(version),
+                        None => return CallOutcome { result, took, pinned },
                     }
                 }
-                _ => return Answered { result, took, kept },
+                _ => return CallOutcome { result, took, pinned },
             }
         }
     }
 
-    /// A version that can read assigns as they are and is to go on with them
+    /// The version that can read assigns as they are, if channels may be pinned to it
     /// (`limits.on_migrate`).
-    fn reader(&self, topic: &str, assigns: &Assigns) -> Option<Arc<Pool>> {
+    fn reader(&self, topic: &str, assigns: &Assigns) -> Option<Arc<PluginVersion>> {
         let live = self.live.load_full();
         if live.component().limits().on_migrate != OnMigrate::KeepOld {
             return None;
         }
         let all = self.previous().clone().into_iter().chain([live]);
-        all.into_iter().find(|pool| pool.component().reads(topic, assigns))
+        all.into_iter().find(|version| version.component().reads(topic, assigns))
     }
 
     /// Runs a task to its end, on the version that serves its connection.
     pub(crate) async fn run_task(
         &self,
-        calling: &Calling,
+        context: &CallContext,
         name: &str,
         payload: &Payload,
     ) -> Result<Vec<Effect>, Fault> {
         loop {
-            let chosen = self.choose(calling.caller.context.connection);
-            match chosen.run_task(calling.clone(), name, payload).await {
+            let chosen = self.choose(context.caller.context.connection);
+            match chosen.run_task(context.clone(), name, payload).await {
                 Err(fault) if fault.kind == FaultKind::Superseded => {}
                 result => return result,
             }
         }
     }
 
-    /// Has a batch of events worked on. A canary gets a share of the batches.
+    /// Calls the worker with a batch of events; returns its answer, and how long that took. A
+    /// canary gets a share of the batches.
     pub(crate) async fn work(
         &self,
         stage: &StageName,
@@ -235,6 +241,10 @@ impl Plugin {
     }
 
     /// Asks the live version whether somebody may connect.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the call. A refusal is no fault.
     pub(crate) async fn connect(
         &self,
         request: &ConnectRequest,
@@ -249,54 +259,54 @@ impl Plugin {
 
     // === exchange ===
 
-    /// The version on trial.
-    pub(crate) fn canary(&self) -> Option<(Arc<Pool>, Share)> {
-        self.canary.load().as_ref().map(|canary| (Arc::clone(&canary.pool), canary.share))
+    /// The version on trial, and its share of the connections.
+    pub(crate) fn canary(&self) -> Option<(Arc<PluginVersion>, Share)> {
+        self.canary.load().as_ref().map(|canary| (Arc::clone(&canary.version), canary.share))
     }
 
-    /// The version that was live before.
-    pub(crate) fn previous(&self) -> MutexGuard<'_, Option<Arc<Pool>>> {
+    /// The version that was live before, which a rollback makes live again.
+    pub(crate) fn previous(&self) -> MutexGuard<'_, Option<Arc<PluginVersion>>> {
         self.previous.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a share of the connections served by another version.
-    pub(crate) fn try_out(&self, pool: Arc<Pool>, share: Share) {
-        self.canary.store(Some(Arc::new(Canary { pool, share })));
+    /// Has a share of the connections served by another version, as a canary.
+    pub(crate) fn start_canary(&self, version: Arc<PluginVersion>, share: Share) {
+        self.canary.store(Some(Arc::new(Canary { version, share })));
         self.has_canary.store(true, Ordering::Relaxed);
     }
 
-    /// Ends a trial; the version that was on it.
-    pub(crate) fn end_trial(&self) -> Option<Arc<Pool>> {
+    /// Ends the trial, and returns the version that was on it.
+    pub(crate) fn end_canary(&self) -> Option<Arc<PluginVersion>> {
         self.has_canary.store(false, Ordering::Relaxed);
         let canary = self.canary.swap(None)?;
-        Some(Arc::clone(&canary.pool))
+        Some(Arc::clone(&canary.version))
     }
 
-    /// Makes another version the live one. The registry has one made live at a time.
-    pub(super) fn replace(&self, pool: &Arc<Pool>) -> Replaced {
-        pool.activate();
-        let before = self.live.swap(Arc::clone(pool));
-        self.live_at.store(Arc::as_ptr(pool).cast_mut(), Ordering::Relaxed);
-        self.takes_many.store(pool.takes_many(), Ordering::Relaxed);
+    /// Makes another version the live one. The registry makes sure that this is done one at a time.
+    pub(super) fn replace(&self, version: &Arc<PluginVersion>) -> Replaced {
+        version.activate();
+        let before = self.live.swap(Arc::clone(version));
+        self.live_ptr.store(Arc::as_ptr(version).cast_mut(), Ordering::Relaxed);
+        self.takes_many.store(version.takes_many(), Ordering::Relaxed);
         before.supersede();
         let gone = self.previous().replace(Arc::clone(&before));
-        // After a rollback it is the one that is live now.
-        let gone = gone.filter(|gone| !Arc::ptr_eq(gone, pool));
+        // After a rollback the version before is the one that is live now.
+        let gone = gone.filter(|gone| !Arc::ptr_eq(gone, version));
         Replaced { before, gone }
     }
 }
 
-/// Versions that are not live any more, and still have their instances.
+/// Versions that are not live any more, and still have idle instances.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Replaced {
-    before: Arc<Pool>,
-    gone: Option<Arc<Pool>>,
+    before: Arc<PluginVersion>,
+    gone: Option<Arc<PluginVersion>>,
 }
 
 impl Replaced {
-    /// Gives the instances up, as far as they are not needed for going back. Takes its
-    /// time: not for a thread that others wait for.
+    /// Ends their idle instances, except a few for a rollback. This takes time: do not call it on a
+    /// thread that others wait for.
     pub(crate) fn unload(self) {
         self.before.stand_by();
         if let Some(gone) = self.gone {
@@ -306,17 +316,20 @@ impl Replaced {
 }
 
 impl Canary {
+    /// Whether the canary serves this number.
     fn takes(&self, number: u64) -> bool {
-        // Other connections each time: not always the same ones bear the risk.
-        let seed = self.pool.component().sha256();
+        // The seed makes it other connections for each version, so that not always the same ones
+        // bear the risk.
+        let seed = self.version.component().sha256();
         let hasher = foldhash::fast::FixedState::with_seed(0);
-        let lot = hasher.hash_one(Lot { seed, number });
+        let lot = hasher.hash_one(HashInput { seed, number });
         self.share.contains(lot)
     }
 }
 
+/// What is hashed to choose the version: the version and a number.
 #[derive(Hash)]
-struct Lot<'a> {
+struct HashInput<'a> {
     seed: &'a str,
     number: u64,
 }

@@ -1,9 +1,9 @@
-//! Tells when files have changed.
+//! Watches files for changes.
 //!
-//! The system's events are only the reason to look: what has changed is found by comparing
-//! the files with what they were. So it does not matter which events an editor's way of
-//! writing causes, folders may be removed and made anew, and where there are no events at
-//! all (mounts of Docker, network file systems), looking every now and then does as well.
+//! The system's events are only the reason to look: what has changed is found by comparing the
+//! files with what they were. So it does not matter which events an editor's way of writing causes,
+//! or whether a folder is removed and made anew. Where there are no events at all (mounts of
+//! Docker, network file systems), the files are compared every now and then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -17,38 +17,40 @@ use tracing::warn;
 
 use super::inputs::is_written_by_builds;
 
-/// An editor writes a file in several steps; a change is told once nothing more comes.
+/// The time without another change after which a change is told: an editor writes a file in several
+/// steps.
 const QUIET: Duration = Duration::from_millis(50);
-/// How often to look without an event: a folder may have been made anew unseen.
+/// The time after which the files are compared without an event: a folder may have been made anew
+/// unseen.
 const RECHECK: Duration = Duration::from_secs(2);
-/// Files that are looked at; of what is behind them, changes are not seen.
+/// The number of files that are compared; changes of more are not seen.
 const MAX_FILES: usize = 20_000;
 
 /// Watches files and folders.
 pub(crate) struct Watch {
-    /// How often to look, if not at each event.
+    /// The time between two looks, if they do not wait for events.
     poll: Option<Duration>,
     events: Option<(RecommendedWatcher, mpsc::Receiver<()>)>,
     inputs: BTreeSet<PathBuf>,
     seen: Snapshot,
 }
 
-/// The files there are, and what they look like.
-type Snapshot = BTreeMap<PathBuf, Look>;
+/// The files that there are, with a stamp of each.
+type Snapshot = BTreeMap<PathBuf, FileStamp>;
 
-/// What changes whenever a file is written.
+/// A stamp that changes whenever a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
+struct FileStamp {
     modified: (i64, i64),
     len: u64,
     inode: u64,
 }
 
 impl Watch {
-    /// Watches nothing yet. With `poll`, looks so often, and needs no events.
+    /// Watches nothing yet. With `poll`, the files are compared so often, without events.
     pub(crate) fn new(poll: Option<Duration>) -> Self {
         let events = if poll.is_some() { None } else { events() };
-        // Without events it is all the same.
+        // If the system has no events, the files are compared now and then as well.
         let poll = poll.or(events.is_none().then_some(RECHECK));
         Self { poll, events, inputs: BTreeSet::new(), seen: Snapshot::new() }
     }
@@ -60,29 +62,29 @@ impl Watch {
         self.go_on(inputs);
     }
 
-    /// Watches these from now on, as they are now.
+    /// Watches these files from now on, compared with what they are now.
     fn begin(&mut self, inputs: BTreeSet<PathBuf>) {
         self.seen = snapshot(&inputs);
         self.inputs = inputs;
         self.arm();
     }
 
-    /// Watches these after a build; what was changed while it ran, and not by it, is found
+    /// Watches these files after a build. What was changed while it ran, and not by it, is found
     /// next.
     pub(crate) fn go_on(&mut self, inputs: BTreeSet<PathBuf>) {
         let (before, watched) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.inputs));
         self.begin(inputs);
-        // What is not there in the one is a difference to the other.
+        // A file that is in one of two snapshots only counts as changed.
         self.seen.retain(|path, _| {
             before.contains_key(path) || !is_of(path, &watched) || is_written_by_builds(path)
         });
-        let looks = before.into_iter();
-        let looks =
-            looks.filter(|(path, _)| is_of(path, &self.inputs) && !is_written_by_builds(path));
-        self.seen.extend(looks);
+        let stamps = before.into_iter();
+        let stamps =
+            stamps.filter(|(path, _)| is_of(path, &self.inputs) && !is_written_by_builds(path));
+        self.seen.extend(stamps);
     }
 
-    /// Waits until some have changed; which.
+    /// Waits until files have changed, and returns them.
     pub(crate) async fn changed(&mut self) -> Vec<PathBuf> {
         loop {
             let mut now = snapshot(&self.inputs);
@@ -106,7 +108,7 @@ impl Watch {
         }
     }
 
-    /// Waits for a reason to look.
+    /// Waits for an event or a time to look.
     async fn wake(&mut self) {
         match (&mut self.events, self.poll) {
             (Some((_, events)), None) => {
@@ -117,7 +119,7 @@ impl Watch {
         }
     }
 
-    /// Has events sent of all folders that there are by now.
+    /// Asks for events of all folders that there are by now.
     fn arm(&mut self) {
         let Some((watcher, _)) = &mut self.events else { return };
         let files = self.inputs.iter().chain(self.seen.keys());
@@ -125,7 +127,7 @@ impl Watch {
             .filter_map(|file| file.ancestors().skip(1).find(|folder| folder.is_dir()))
             .collect();
         for folder in folders {
-            // One that goes meanwhile is found to be gone by looking.
+            // A folder that is removed meanwhile is found by comparing.
             let folder = if folder == Path::new("") { Path::new(".") } else { folder };
             let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
         }
@@ -133,10 +135,10 @@ impl Watch {
 }
 
 fn events() -> Option<(RecommendedWatcher, mpsc::Receiver<()>)> {
-    // One change is as good as many: what does not fit need not be kept.
+    // One event is as good as many, so what does not fit is dropped.
     let (sender, events) = mpsc::channel(1);
     let changed = move |event: Result<Event, notify::Error>| {
-        // To look at a file is an event, too.
+        // Reading a file is an event, too, and no change.
         if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
             let _ = sender.try_send(());
         }
@@ -157,30 +159,30 @@ fn is_of(path: &Path, inputs: &BTreeSet<PathBuf>) -> bool {
 fn snapshot(inputs: &BTreeSet<PathBuf>) -> Snapshot {
     let mut all = Snapshot::new();
     for path in inputs {
-        look(path, &mut all);
+        add_files(path, &mut all);
     }
     all
 }
 
-/// Adds a file, or what is in a folder.
-fn look(path: &Path, all: &mut Snapshot) {
+/// Adds a file, or the files in a folder, up to [`MAX_FILES`].
+fn add_files(path: &Path, all: &mut Snapshot) {
     if all.len() >= MAX_FILES {
         return;
     }
     let Ok(found) = fs::metadata(path) else { return };
     if !found.is_dir() {
-        all.insert(path.to_owned(), Look::of(&found));
+        all.insert(path.to_owned(), FileStamp::of(&found));
         return;
     }
     let Ok(entries) = fs::read_dir(path) else { return };
     for entry in entries.flatten() {
         if is_source(&entry.path()) && entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
-            look(&entry.path(), all);
+            add_files(&entry.path(), all);
         }
     }
 }
 
-/// Not what editors keep beside files while they write them, nor what builds make.
+/// Whether a file is a source: not what editors write beside files, nor what builds make.
 fn is_source(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_temporary = name.starts_with(['.', '#'])
@@ -190,14 +192,14 @@ fn is_source(path: &Path) -> bool {
     !is_temporary && name != "target" && name != "node_modules"
 }
 
-/// What is there in one of them, and not the same in the other.
+/// The files that are different in two snapshots, or in one of them only.
 fn differences(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
     let differs = |path: &&PathBuf| before.get(*path) != after.get(*path);
     let all: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
     all.into_iter().filter(differs).cloned().collect()
 }
 
-impl Look {
+impl FileStamp {
     fn of(found: &Metadata) -> Self {
         let modified = (found.mtime(), found.mtime_nsec());
         Self { modified, len: found.len(), inode: found.ino() }
@@ -209,15 +211,15 @@ mod tests {
     use super::*;
 
     const POLL: Option<Duration> = Some(Duration::from_millis(5));
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     async fn next(watch: &mut Watch) -> Vec<String> {
-        let changed = tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap();
+        let changed = tokio::time::timeout(TIMEOUT, watch.changed()).await.unwrap();
         let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
         changed.iter().map(name).collect()
     }
 
-    /// With events and without.
+    /// Checks a series of changes; without `poll`, with events.
     async fn check(poll: Option<Duration>) {
         let root = tempfile::tempdir().unwrap();
         let (src, config) = (root.path().join("src"), root.path().join("millrace.toml"));

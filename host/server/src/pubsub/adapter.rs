@@ -1,4 +1,4 @@
-//! The way to other servers.
+//! The interface to other servers.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub trait Adapter: Debug + Send + Sync {
     fn publish(&self, broadcast: &Arc<Broadcast>);
 }
 
-/// No other servers.
+/// The adapter of a server without others: it does nothing.
 #[derive(Debug)]
 pub struct LocalOnly;
 

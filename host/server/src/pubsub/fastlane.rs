@@ -1,4 +1,5 @@
-//! Encode once, fan out the bytes.
+//! The delivery of a broadcast: it is encoded once, and all subscribers share the bytes (Phoenix's
+//! "fastlane").
 
 use std::sync::Arc;
 
@@ -11,10 +12,11 @@ use super::registry::Map;
 use super::{Delivery, Subscriber};
 use crate::outbox::Queued;
 
-/// Hands a broadcast, `published` then, to all `subscribers` but `from`; returns
-/// how many got it.
+/// Hands a broadcast to all `subscribers` but the channel `from`; returns how many got it.
+/// `published` has the time of the broadcast, if that is measured.
 ///
-/// A subscriber whose protocol version cannot carry the payload is skipped.
+/// A subscriber whose protocol version cannot carry the payload is skipped, and one whose outbox
+/// refuses the frame is not counted.
 pub(super) fn dispatch(
     subscribers: &Map,
     broadcast: &Arc<Broadcast>,
@@ -44,6 +46,7 @@ pub(super) fn dispatch(
 }
 
 impl Subscriber {
+    /// Hands a broadcast to the subscriber's plugin; false if its outbox takes no more.
     fn notify(&self, broadcast: &Arc<Broadcast>, intercepted: bool) -> bool {
         self.outbox.notify(Notice {
             topic: Arc::clone(&self.topic),
@@ -54,7 +57,8 @@ impl Subscriber {
     }
 }
 
-/// The frames of one broadcast, encoded when first asked for.
+/// The frames of one broadcast, each encoded when it is first needed. The inner `None` is for a
+/// version that cannot carry it.
 struct Encoded<'a> {
     broadcast: &'a Broadcast,
     v1: Option<Option<Frame>>,
@@ -71,6 +75,7 @@ impl Encoded<'_> {
     }
 }
 
+/// The frame of a broadcast; `None`, and a line in the log, if this version cannot carry it.
 fn encode(serializer: Serializer, broadcast: &Broadcast) -> Option<Frame> {
     let frame = serializer.broadcast(&broadcast.topic, &broadcast.event, &broadcast.payload);
     match frame {

@@ -1,12 +1,10 @@
-//! Topic → subscribers → outboxes.
+//! PubSub: from a topic to its subscribers to their outboxes.
 //!
-//! A broadcast is encoded once for each protocol version and the bytes are
-//! shared by all subscribers (the "fastlane"). Only subscribers that asked to
-//! see a broadcast first, or that listen to a topic that is not their own, get
-//! it as a [`Notice`] for their plugin.
+//! A broadcast is encoded once for each protocol version, and all subscribers share the bytes (the
+//! "fastlane"). Only subscribers that intercept a broadcast, or that listen to a topic that is not
+//! their own, get it as a [`Notice`](millrace_session::channel::Notice) for their plugin.
 //!
-//! Other servers are reached through an [`Adapter`]; without one a broadcast
-//! stays on this server.
+//! Other servers are reached through an [`Adapter`]; without one a broadcast stays on this server.
 
 mod adapter;
 mod fastlane;
@@ -47,9 +45,9 @@ impl PubSub {
         self.registry.remove(topic, channel);
     }
 
-    /// Sends to every subscriber on every server, except to the channel `except`. The
-    /// broadcast is for the event of a pipeline with this `origin`, if it is for one.
-    /// Returns the number of subscribers reached on this server.
+    /// Sends to every subscriber on every server, except to the channel `except`. With an `origin`,
+    /// the broadcast is for that event of a pipeline, from which its delivery is measured. Returns
+    /// the number of subscribers reached on this server.
     pub fn broadcast(
         &self,
         broadcast: &Arc<Broadcast>,
@@ -60,12 +58,13 @@ impl PubSub {
         self.measured(broadcast, except, origin)
     }
 
-    /// Sends to the subscribers on this server alone; what an adapter calls for
-    /// a broadcast from elsewhere.
+    /// Sends to the subscribers on this server alone, except to the channel `from`. An adapter
+    /// calls this for a broadcast from elsewhere.
     pub fn local_broadcast(&self, broadcast: &Arc<Broadcast>, from: Option<ChannelId>) -> usize {
         self.measured(broadcast, from, None)
     }
 
+    /// Sends to the subscribers on this server, and measures it.
     fn measured(
         &self,
         broadcast: &Arc<Broadcast>,
@@ -80,7 +79,7 @@ impl PubSub {
         reached
     }
 
-    /// As [`Self::local_broadcast`], of the server itself: not measured.
+    /// As [`Self::local_broadcast`], for a broadcast of the server itself, which is not measured.
     pub(crate) fn own_broadcast(&self, broadcast: &Arc<Broadcast>) {
         self.dispatch(broadcast, None, None);
     }

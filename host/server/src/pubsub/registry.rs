@@ -1,4 +1,4 @@
-//! Who subscribes to what.
+//! The subscriptions: which channels listen to which topic.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -14,29 +14,30 @@ use crate::outbox::{Outbox, Overflow};
 /// One subscription of one channel to one topic.
 #[derive(Clone, Debug)]
 pub struct Subscriber {
-    /// Whose it is.
+    /// The channel that subscribes.
     pub channel: ChannelId,
-    /// The channel's own topic, which need not be the one subscribed to.
+    /// The channel's own topic, which need not be the one it subscribes to.
     pub topic: Arc<str>,
-    /// Leads to the connection.
+    /// The outbox of its connection.
     pub outbox: Arc<Outbox>,
-    /// What gives way when the outbox is full.
+    /// The policy for a full outbox.
     pub overflow: Overflow,
-    /// How broadcasts reach it.
+    /// The way in which broadcasts reach it.
     pub delivery: Delivery,
 }
 
-/// How broadcasts reach a subscriber.
+/// The way in which broadcasts reach a subscriber.
 #[derive(Clone, Debug)]
 pub enum Delivery {
-    /// As encoded frames, except for these events, which go to `handle-out`.
+    /// Broadcasts go to the client as encoded frames, except for intercepted events, which go to
+    /// the plugin's `handle-out`.
     Fastlane {
         /// The client's protocol version.
         serializer: Serializer,
-        /// Events its plugin intercepts.
+        /// The events that its plugin intercepts.
         intercepts: Arc<[SmolStr]>,
     },
-    /// To `handle-info`.
+    /// Broadcasts go to the plugin's `handle-info`.
     Info,
 }
 
@@ -44,13 +45,14 @@ pub enum Delivery {
 #[derive(Debug)]
 pub(super) struct Subscribers(RwLock<Members>);
 
-/// The subscribers of one topic, by channel and whether it is their own.
+/// The subscribers of one topic, by channel and whether they listen through `handle-info`.
 pub(super) type Map = IndexMap<(ChannelId, bool), Subscriber>;
 
+/// What is changed under the lock.
 #[derive(Debug)]
 pub(super) struct Members {
     map: Map,
-    /// The last has left, and the topic is not found any more.
+    /// Whether the last subscriber has left, so that the topic is not found any more.
     is_gone: bool,
 }
 
@@ -61,7 +63,7 @@ impl Members {
 }
 
 impl Subscribers {
-    /// Those of a new topic, with room for the first: most topics are one client's own.
+    /// The subscribers of a new topic, with capacity for one: most topics are one client's own.
     fn for_one() -> Arc<Self> {
         Arc::new(Self(RwLock::new(Members { map: Map::with_capacity(1), is_gone: false })))
     }
@@ -75,11 +77,11 @@ impl Subscribers {
     }
 }
 
-/// Topics in shards, so that joins on different topics seldom meet.
+/// All topics, in shards, so that joins on different topics seldom wait for each other.
 ///
-/// A shard is never locked while somebody waits for the subscribers of a topic: they
-/// are locked for as long as a broadcast to them takes, and only who joins or leaves
-/// that topic waits so long.
+/// A shard is never locked while a thread waits for the subscribers of a topic. These are locked
+/// for as long as a broadcast to them takes, and only whoever joins or leaves that topic waits so
+/// long.
 #[derive(Debug)]
 pub(super) struct Registry {
     shards: Box<[Mutex<Shard>; SHARDS]>,
@@ -88,7 +90,7 @@ pub(super) struct Registry {
 
 type Shard = HashMap<Arc<str>, Arc<Subscribers>>;
 
-/// More than any machine's threads, and few enough to cost nothing.
+/// The number of shards: more than most machines have threads, and few enough to cost nothing.
 const SHARDS: usize = 64;
 
 impl Default for Registry {
@@ -101,10 +103,12 @@ impl Default for Registry {
 }
 
 impl Registry {
+    /// The subscribers of a topic.
     pub(super) fn topic(&self, topic: &str) -> Option<Arc<Subscribers>> {
         self.shard(topic).get(topic).cloned()
     }
 
+    /// Adds a subscriber to a topic, in place of the same channel's with the same delivery.
     pub(super) fn insert(&self, topic: &Arc<str>, subscriber: Subscriber) {
         let key = (subscriber.channel, matches!(subscriber.delivery, Delivery::Info));
         loop {
@@ -117,12 +121,13 @@ impl Registry {
                 members.map.insert(key, subscriber);
                 return;
             }
-            // The last one left between the two steps, and takes the topic out.
+            // The last subscriber left between the two steps, and takes the topic out.
             drop(members);
             self.forget(topic, &subscribers);
         }
     }
 
+    /// Removes the subscriptions of a channel to a topic.
     pub(super) fn remove(&self, topic: &str, channel: ChannelId) {
         let Some(subscribers) = self.topic(topic) else { return };
         let mut members = subscribers.write();
@@ -136,7 +141,7 @@ impl Registry {
         }
     }
 
-    /// Takes a topic out that is gone, unless it has been made anew.
+    /// Removes a topic whose last subscriber has left, unless it has been made anew.
     fn forget(&self, topic: &str, gone: &Arc<Subscribers>) {
         let mut shard = self.shard(topic);
         if shard.get(topic).is_some_and(|found| Arc::ptr_eq(found, gone)) {

@@ -20,7 +20,7 @@ use crate::config::{App, DrainConfig, ListenAddress, ListenConfig};
 use crate::loader::Loader;
 use crate::net::Inherited;
 use crate::node::{Node, Stage, StartError};
-use crate::plugin::{BUILT_FOLDER, Kept, Plugin};
+use crate::plugin::{BUILT_FOLDER, Plugin, VersionStore};
 use crate::swap::{Swapper, Swaps};
 use crate::transport::Threads;
 
@@ -76,7 +76,7 @@ impl Server {
         let (found, s) = (app.plugins.len(), if app.plugins.len() == 1 { "" } else { "s" });
         info!("loading {found} plugin{s}; {ready} tells when clients are served");
         let mut plugins = Vec::new();
-        let mut swaps = Swaps::new(app.swap.clone(), loader, kept(app));
+        let mut swaps = Swaps::new(app.swap.clone(), loader, version_store(app));
         for plugin in &app.plugins {
             plugins.push(Plugin::new(plugin.name.clone(), swaps.load(plugin).await?));
         }
@@ -165,7 +165,7 @@ impl Server {
 }
 
 /// The versions that the server keeps on disk.
-fn kept(app: &App) -> Kept {
+fn version_store(app: &App) -> VersionStore {
     let folder = app.swap.dir.clone().unwrap_or_else(|| app.folder.join(BUILT_FOLDER));
     // An app's own is made by the first exchange, and may be where nobody writes.
     if let Some(dir) = &app.swap.dir {
@@ -179,7 +179,7 @@ fn kept(app: &App) -> Kept {
             );
         }
     }
-    Kept::new(&folder, app.swap.keep)
+    VersionStore::new(&folder, app.swap.keep)
 }
 
 /// Where a monitor asks whether clients are served.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_telemetry::{Metric, unix_ms};
-use millrace_wasm::{Pool, sha256};
+use millrace_wasm::sha256;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::watch::{is_serving, watched};
 use super::{Done, Outcome, Refusal, Step, SwapError, Swapped, Swapper, Upload};
-use crate::plugin::{Exchange, Plugin, Share};
+use crate::plugin::{Exchange, Plugin, PluginVersion, Share};
 
 impl Swapper {
     /// Makes an upload the live version of a plugin, or a canary. What is done is
@@ -55,22 +55,22 @@ impl Swapper {
         let trusted = slot.plugin.trust.check(&slot.plugin.name, &wasm, hash, signature.as_deref());
         trusted.map_err(|error| SwapError::at(Step::Trust, format!("the component {error}")))?;
         teller.done(Step::Trust, None).await;
-        let pool = self.prepared(plugin, slot, wasm.to_vec(), teller).await?;
+        let version = self.prepared(plugin, slot, wasm.to_vec(), teller).await?;
         if !swaps.config.is_forgotten {
             swaps.keep(plugin.name(), hash, wasm, signature).await?;
             teller.done(Step::Keep, None).await;
         }
         match canary {
             Some(share) => {
-                if pool.component().topics() != plugin.live().component().topics() {
+                if version.component().topics() != plugin.live().component().topics() {
                     let problem = "it serves other topics than the live version: a canary cannot";
                     return Err(SwapError::at(Step::Swap, problem));
                 }
-                plugin.try_out(Arc::clone(&pool), share);
+                plugin.start_canary(Arc::clone(&version), share);
                 teller.done(Step::Swap, Some(format!("a canary for {share}"))).await;
             }
             None => {
-                let took = self.make_live(plugin, &pool)?;
+                let took = self.make_live(plugin, &version)?;
                 let detail = format!("live, after a pause of {} µs", took.as_micros());
                 teller.done(Step::Swap, Some(detail)).await;
             }
@@ -84,22 +84,22 @@ impl Swapper {
         };
         // Others may roll it back meanwhile, or exchange it.
         drop(busy);
-        let watched = watched(plugin, &pool, watch, &swaps.config).await;
+        let watched = watched(plugin, &version, watch, &swaps.config).await;
         let _busy = slot.busy.lock().await;
-        if !is_serving(plugin, &pool) {
+        if !is_serving(plugin, &version) {
             return Ok((Outcome::Superseded, Some("it was exchanged or withdrawn".to_owned())));
         }
         match watched {
             Ok(detail) => {
-                if plugin.end_trial().is_some() {
-                    self.make_live(plugin, &pool)?;
+                if plugin.end_canary().is_some() {
+                    self.make_live(plugin, &version)?;
                 }
                 self.point(plugin, hash, Some(&before));
                 teller.done(Step::Watch, Some(detail)).await;
                 Ok((Outcome::Live, None))
             }
             Err(why) => {
-                match plugin.end_trial() {
+                match plugin.end_canary() {
                     Some(canary) => withdraw(canary),
                     None => {
                         self.back(plugin)?;
@@ -116,14 +116,14 @@ impl Swapper {
     pub(super) fn make_live(
         &self,
         plugin: &Arc<Plugin>,
-        pool: &Arc<Pool>,
+        version: &Arc<PluginVersion>,
     ) -> Result<Duration, SwapError> {
         let before = plugin.live().component().clone();
-        let after = pool.component().clone();
+        let after = version.component().clone();
         let began = Instant::now();
         let dispatchers = self.node.swap_dispatchers(&before, &after);
         let replaced = dispatchers.map_err(|error| error.to_string()).and_then(|()| {
-            self.node.registry.replace(plugin, pool).map_err(|error| error.to_string())
+            self.node.registry.replace(plugin, version).map_err(|error| error.to_string())
         });
         let replaced = replaced.map_err(|problem| {
             // Those that were exchanged already: the version before has started once.
@@ -152,7 +152,7 @@ impl Swapper {
         let swaps = self.swaps()?;
         let slot = swaps.slot(plugin)?;
         let _busy = swaps.begin(slot)?;
-        let from = match plugin.end_trial() {
+        let from = match plugin.end_canary() {
             Some(canary) => {
                 let hash = canary.component().sha256().to_owned();
                 withdraw(canary);
@@ -181,7 +181,7 @@ impl Swapper {
         let swaps = self.swaps()?;
         let _busy = swaps.begin(swaps.slot(plugin)?)?;
         let none = || SwapError::admit(Refusal::State, "there is no canary to promote");
-        let canary = plugin.end_trial().ok_or_else(none)?;
+        let canary = plugin.end_canary().ok_or_else(none)?;
         let from = plugin.live().component().sha256().to_owned();
         let to = canary.component().sha256().to_owned();
         self.make_live(plugin, &canary)?;
@@ -197,7 +197,7 @@ impl Swapper {
         if swaps.config.is_forgotten {
             return;
         }
-        if let Err(error) = swaps.kept.point(plugin.name(), hash, &slot.configured, before) {
+        if let Err(error) = swaps.store.set_live(plugin.name(), hash, &slot.configured, before) {
             warn!(plugin = plugin.name(), "it is live only until the server stops: {error}");
         }
     }
@@ -226,14 +226,14 @@ impl Swapper {
             canary: canary.map(|share| share.to_string()),
             why,
         };
-        if let Err(error) = swaps.kept.note(&exchange) {
+        if let Err(error) = swaps.store.note(&exchange) {
             warn!(plugin = name, "the history of exchanges cannot be written: {error}");
         }
     }
 }
 
 /// No call goes to a canary any more.
-fn withdraw(canary: Arc<Pool>) {
+fn withdraw(canary: Arc<PluginVersion>) {
     canary.supersede();
     tokio::task::spawn_blocking(move || canary.retire());
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use millrace_telemetry::TokenBucket;
-use millrace_wasm::{Component, Pool};
+use millrace_wasm::Component;
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 use tracing::{info, warn};
@@ -28,14 +28,16 @@ use tracing::{info, warn};
 use crate::config::{AppPlugin, SwapConfig};
 use crate::loader::{Loader, PluginFile};
 use crate::node::{Node, StartError};
-use crate::plugin::{Exchange, Kept, KeptVersion, Plugin, RegistryError, Share};
+use crate::plugin::{
+    Exchange, Plugin, PluginVersion, RegistryError, Share, StoredVersion, VersionStore,
+};
 
 /// What a server exchanges versions with.
 #[derive(Debug)]
 pub(crate) struct Swaps {
     config: SwapConfig,
     loader: Loader,
-    kept: Arc<Kept>,
+    store: Arc<VersionStore>,
     plugins: HashMap<String, Slot>,
     uploads: Mutex<TokenBucket>,
 }
@@ -159,10 +161,10 @@ pub(crate) enum Outcome {
 }
 
 impl Swaps {
-    pub(crate) fn new(config: SwapConfig, loader: Loader, kept: Kept) -> Self {
+    pub(crate) fn new(config: SwapConfig, loader: Loader, store: VersionStore) -> Self {
         let uploads = TokenBucket::per_minute(config.max_uploads_per_minute, Instant::now());
         let uploads = Mutex::new(uploads);
-        Self { config, loader, kept: Arc::new(kept), plugins: HashMap::new(), uploads }
+        Self { config, loader, store: Arc::new(store), plugins: HashMap::new(), uploads }
     }
 
     /// The version of a plugin that is live at the start: that which was when the
@@ -171,13 +173,13 @@ impl Swaps {
         let file = self.loader.file(plugin).await?;
         let configured = file.sha256.clone();
         let slot = Slot { configured, busy: Arc::default(), plugin: plugin.clone() };
-        let kept = match self.config.is_forgotten {
-            false => self.kept.live(&plugin.name, &slot.configured),
+        let stored = match self.config.is_forgotten {
+            false => self.store.live(&plugin.name, &slot.configured),
             true => None,
         };
         self.plugins.insert(plugin.name.clone(), slot);
-        if let Some(kept) = kept {
-            let loaded = match kept_file(kept).await {
+        if let Some(stored) = stored {
+            let loaded = match stored_file(stored).await {
                 Ok(file) => self.loader.component(plugin, file).await,
                 Err(error) => Err(error),
             };
@@ -201,11 +203,12 @@ impl Swaps {
         wasm: Bytes,
         signature: Option<Vec<u8>>,
     ) -> Result<(), SwapError> {
-        let (kept, plugin, sha256) = (Arc::clone(&self.kept), plugin.to_owned(), sha256.to_owned());
-        let put = move || kept.put(&plugin, &sha256, &wasm, signature.as_deref());
+        let (store, plugin, sha256) =
+            (Arc::clone(&self.store), plugin.to_owned(), sha256.to_owned());
+        let put = move || store.put(&plugin, &sha256, &wasm, signature.as_deref());
         let put = tokio::task::spawn_blocking(put).await;
         let put = put.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let folder = self.kept.folder().display().to_string();
+        let folder = self.store.folder().display().to_string();
         let refused = |error| {
             format!(
                 "it cannot be kept in {folder}: {error}; make the folder, for the server's user to \
@@ -217,8 +220,8 @@ impl Swaps {
 
     /// The last exchanges of a plugin, the newest first.
     pub(crate) async fn history(&self, plugin: &str, most: usize) -> Vec<Exchange> {
-        let (kept, plugin) = (Arc::clone(&self.kept), plugin.to_owned());
-        let read = tokio::task::spawn_blocking(move || kept.history(&plugin, most));
+        let (store, plugin) = (Arc::clone(&self.store), plugin.to_owned());
+        let read = tokio::task::spawn_blocking(move || store.history(&plugin, most));
         // An error when it panicked, of which the log has told.
         read.await.unwrap_or_default()
     }
@@ -264,8 +267,8 @@ impl Swaps {
 }
 
 /// The file of a version that was kept, if it is what it was then.
-async fn kept_file(kept: KeptVersion) -> Result<PluginFile, StartError> {
-    let KeptVersion { path, sha256, signature } = kept;
+async fn stored_file(stored: StoredVersion) -> Result<PluginFile, StartError> {
+    let StoredVersion { path, sha256, signature } = stored;
     let read = PluginFile::read(&path, signature).await;
     let checked = read.and_then(|file| match file.sha256 == sha256 {
         true => Ok(file),
@@ -274,7 +277,7 @@ async fn kept_file(kept: KeptVersion) -> Result<PluginFile, StartError> {
             Err(io::Error::new(io::ErrorKind::InvalidData, problem))
         }
     });
-    checked.map_err(|cause| StartError::Kept { path, cause })
+    checked.map_err(|cause| StartError::Stored { path, cause })
 }
 
 impl Outcome {
@@ -330,9 +333,9 @@ impl Swapper {
             problem: error.problem,
         };
         let component = self.swaps().map_err(refused)?.loader.load(plugin).await?;
-        let pool = Arc::new(Pool::successor(component, &live.live()));
-        self.node.registry.check(&live, &pool)?;
-        self.make_live(&live, &pool).map_err(refused)?;
+        let version = Arc::new(PluginVersion::successor(component, &live.live()));
+        self.node.registry.check(&live, &version)?;
+        self.make_live(&live, &version).map_err(refused)?;
         Ok(())
     }
 }

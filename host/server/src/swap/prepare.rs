@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_session::channel::Assigns;
-use millrace_wasm::{Component, Fault, OnMigrate, Pool};
+use millrace_wasm::{Component, Fault, OnMigrate};
 use millrace_wire::TopicPattern;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::exchange::Teller;
-use super::{Slot, Step, SwapError, Swapper, kept_file};
-use crate::loader::Haste;
+use super::{Slot, Step, SwapError, Swapper, stored_file};
+use crate::loader::CompilePriority;
 use crate::outbox::Request;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, PluginVersion};
 
 /// Connections that are asked whether they are on a topic that would be gone.
 const ASKED: usize = 1_024;
@@ -29,21 +29,22 @@ impl Swapper {
         slot: &Slot,
         wasm: Vec<u8>,
         teller: &mut Teller,
-    ) -> Result<Arc<Pool>, SwapError> {
-        let compiled = self.swaps()?.loader.compile(wasm, &slot.plugin, Haste::Beside).await;
+    ) -> Result<Arc<PluginVersion>, SwapError> {
+        let compiled =
+            self.swaps()?.loader.compile(wasm, &slot.plugin, CompilePriority::Background).await;
         let component =
             compiled.map_err(|error| SwapError::at(Step::Compile, format!("the file {error}")))?;
-        let pool = self.fitting(plugin, component)?;
+        let version = self.fitting(plugin, component)?;
         teller.done(Step::Compile, None).await;
-        warm(&pool).await?;
+        warm(&version).await?;
         teller.done(Step::Warm, None).await;
         let failed = |fault: Fault| SwapError::at(Step::SelfTest, fault.to_string());
-        pool.self_test().await.map_err(failed)?;
+        version.self_test().await.map_err(failed)?;
         teller.done(Step::SelfTest, None).await;
-        self.check_topics(plugin, &pool).await?;
-        let detail = self.try_migration(plugin, &pool).await?;
+        self.check_topics(plugin, &version).await?;
+        let detail = self.try_migration(plugin, &version).await?;
         teller.done(Step::Migrate, Some(detail)).await;
-        Ok(pool)
+        Ok(version)
     }
 
     /// The version before the live one, of which the server knows only from disk as it
@@ -53,9 +54,9 @@ impl Swapper {
         plugin: &Arc<Plugin>,
         slot: &Slot,
         live: &str,
-    ) -> Result<Arc<Pool>, SwapError> {
+    ) -> Result<Arc<PluginVersion>, SwapError> {
         let swaps = self.swaps()?;
-        let before = swaps.kept.before(plugin.name(), live);
+        let before = swaps.store.version_before(plugin.name(), live);
         let before = before.ok_or_else(SwapError::nothing_before)?;
         let gone = |problem: String| {
             let version = before.get(..8).unwrap_or(&before);
@@ -66,7 +67,7 @@ impl Swapper {
                 swaps.loader.file(&slot.plugin).await.map_err(|error| gone(error.to_string()))?
             }
             false => {
-                let read = kept_file(swaps.kept.version(plugin.name(), &before)).await;
+                let read = stored_file(swaps.store.version(plugin.name(), &before)).await;
                 read.map_err(|error| gone(format!("it is not kept any more (swap.keep): {error}")))?
             }
         };
@@ -75,32 +76,40 @@ impl Swapper {
         }
         let loaded = swaps.loader.component(&slot.plugin, file).await;
         let component = loaded.map_err(|error| gone(error.to_string()))?;
-        let pool = self.fitting(plugin, component)?;
-        warm(&pool).await?;
-        Ok(pool)
+        let version = self.fitting(plugin, component)?;
+        warm(&version).await?;
+        Ok(version)
     }
 
     /// A pool of a component, if that can take the place of the live one.
-    fn fitting(&self, plugin: &Arc<Plugin>, component: Component) -> Result<Arc<Pool>, SwapError> {
-        let pool = Arc::new(Pool::successor(component, &plugin.live()));
+    fn fitting(
+        &self,
+        plugin: &Arc<Plugin>,
+        component: Component,
+    ) -> Result<Arc<PluginVersion>, SwapError> {
+        let version = Arc::new(PluginVersion::successor(component, &plugin.live()));
         let refused = |problem: String| SwapError::at(Step::Compile, problem);
-        self.node.registry.check(plugin, &pool).map_err(|error| refused(error.to_string()))?;
-        self.check_roles(plugin, pool.component()).map_err(refused)?;
-        Ok(pool)
+        self.node.registry.check(plugin, &version).map_err(|error| refused(error.to_string()))?;
+        self.check_roles(plugin, version.component()).map_err(refused)?;
+        Ok(version)
     }
 
     /// Tries a version on copies of what some channels remember.
-    async fn try_migration(&self, plugin: &Plugin, pool: &Pool) -> Result<String, SwapError> {
+    async fn try_migration(
+        &self,
+        plugin: &Plugin,
+        version: &PluginVersion,
+    ) -> Result<String, SwapError> {
         let samples = self.samples(plugin).await?;
         let (mut failures, count) = (Vec::new(), samples.len());
         for (topic, assigns) in samples {
-            if let Err(fault) = pool.try_migration(&topic, &assigns).await {
+            if let Err(fault) = version.try_migration(&topic, &assigns).await {
                 failures.push(format!("{topic}: {}", fault.message));
             }
         }
         let Some(first) = failures.first() else { return Ok(format!("{count} channels tried")) };
         let failed = format!("{} of {count} channels tried failed; {first}", failures.len());
-        match pool.component().limits().on_migrate {
+        match version.component().limits().on_migrate {
             OnMigrate::Reject => Err(SwapError::at(Step::Migrate, failed)),
             OnMigrate::Rejoin | OnMigrate::KeepOld => Ok(failed),
         }
@@ -108,8 +117,12 @@ impl Swapper {
 
     /// Whether clients are on topics that a version does not serve: it is most likely that of
     /// another plugin. Whoever develops one may take a topic out.
-    async fn check_topics(&self, plugin: &Plugin, pool: &Pool) -> Result<(), SwapError> {
-        let (live, serves) = (plugin.live(), pool.component().topics());
+    async fn check_topics(
+        &self,
+        plugin: &Plugin,
+        version: &PluginVersion,
+    ) -> Result<(), SwapError> {
+        let (live, serves) = (plugin.live(), version.component().topics());
         let is_gone = |pattern: &&TopicPattern| !serves.contains(pattern);
         let gone: Vec<_> = live.component().topics().iter().filter(is_gone).cloned().collect();
         if self.node.is_dev || gone.is_empty() {
@@ -184,6 +197,6 @@ impl Swapper {
     }
 }
 
-async fn warm(pool: &Pool) -> Result<(), SwapError> {
-    pool.warm().await.map_err(|fault| SwapError::at(Step::Warm, fault.to_string()))
+async fn warm(version: &PluginVersion) -> Result<(), SwapError> {
+    version.warm().await.map_err(|fault| SwapError::at(Step::Warm, fault.to_string()))
 }

@@ -3,34 +3,34 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace_wasm::{Health, Pool};
+use millrace_wasm::Health;
 
 use crate::config::SwapConfig;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, PluginVersion};
 
 /// How often a watched version is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-pub(super) fn is_serving(plugin: &Plugin, pool: &Arc<Pool>) -> bool {
+pub(super) fn is_serving(plugin: &Plugin, version: &Arc<PluginVersion>) -> bool {
     match plugin.canary() {
-        Some((canary, _)) => Arc::ptr_eq(&canary, pool),
-        None => Arc::ptr_eq(&plugin.live(), pool),
+        Some((canary, _)) => Arc::ptr_eq(&canary, version),
+        None => Arc::ptr_eq(&plugin.live(), version),
     }
 }
 
 /// Watches how the calls of a version go; an error when too many come to nothing.
 pub(super) async fn watched(
     plugin: &Plugin,
-    pool: &Arc<Pool>,
+    version: &Arc<PluginVersion>,
     watch: Duration,
     config: &SwapConfig,
 ) -> Result<String, String> {
-    let (began, before) = (Instant::now(), pool.health());
-    while began.elapsed() < watch && is_serving(plugin, pool) {
+    let (began, before) = (Instant::now(), version.health());
+    while began.elapsed() < watch && is_serving(plugin, version) {
         tokio::time::sleep(LOOK.min(watch)).await;
-        judged(before, pool.health(), config, config.min_calls)?;
+        judged(before, version.health(), config, config.min_calls)?;
     }
-    judged(before, pool.health(), config, 1)
+    judged(before, version.health(), config, 1)
 }
 
 fn judged(before: Health, now: Health, config: &SwapConfig, least: u64) -> Result<String, String> {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use millrace_session::Realm;
 use millrace_session::channel::{Caller, ChannelEffect, Deferred, Effect, SocketRef, kept_bytes};
 use millrace_telemetry::Metric;
-use millrace_wasm::{Calling, Fault, FaultKind};
+use millrace_wasm::{CallContext, Fault, FaultKind};
 use millrace_wire::Payload;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -58,8 +58,9 @@ async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaph
     let Start { caller, plugin, name, payload } = start;
     let result = match account.admit() {
         Ok(()) => {
-            let calling = Calling { caller: caller.clone(), progress: Arc::clone(&account) as _ };
-            plugin.run_task(&calling, &name, &payload).await
+            let context =
+                CallContext { caller: caller.clone(), progress: Arc::clone(&account) as _ };
+            plugin.run_task(&context, &name, &payload).await
         }
         Err(retry_after) => Err(Fault::held(retry_after)),
     };

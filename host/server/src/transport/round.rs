@@ -28,13 +28,15 @@ use std::vec;
 
 use millrace_session::channel::{Callback, Progress};
 use millrace_session::{Call, Calls};
-use millrace_wasm::{BatchMessage, Fault, Handled, Pool, Progressed, SLICE_FUEL, TURN_FUEL, Waits};
+use millrace_wasm::{
+    BatchMessage, BatchProgress, Fault, HandledMessage, PendingMessage, SLICE_FUEL, TURN_FUEL,
+};
 use tokio::task::yield_now;
 use tracing::error;
 
 use super::channels::{FinishedCall, PendingCall};
 use super::round_results::{RoundResults, RunResults, Unfinished};
-use crate::plugin::Handler;
+use crate::plugin::{Handler, PluginVersion};
 
 /// Messages handed over in one call.
 pub(super) const MAX_MESSAGES: usize = 64;
@@ -154,11 +156,15 @@ fn call_together(first: ChannelRun, is_of_last: bool, cx: &mut Context<'_>) -> u
 
 /// Has runs handled by their version in one call. What could not be begun comes back,
 /// and the fuel that was used.
-fn call(version: Arc<Pool>, runs: Vec<ChannelRun>, cx: &mut Context<'_>) -> (Vec<ChannelRun>, u64) {
+fn call(
+    version: Arc<PluginVersion>,
+    runs: Vec<ChannelRun>,
+    cx: &mut Context<'_>,
+) -> (Vec<ChannelRun>, u64) {
     let messages = runs.iter().flat_map(ChannelRun::messages);
     let progressed = version.handle_all(messages, cx);
     let mut runs = runs.into_iter();
-    let Some(Progressed { handled, mut waits }) = progressed else {
+    let Some(BatchProgress { handled, mut waits }) = progressed else {
         // The others may be luckier.
         if let Some(run) = runs.next() {
             run.alone();
@@ -206,7 +212,12 @@ impl Round {
 
     /// Adds to `together` what can be handled with it. A turn of one that has used up
     /// the one before is its own.
-    fn gather(&mut self, together: &mut Vec<ChannelRun>, version: &Arc<Pool>, is_of_last: bool) {
+    fn gather(
+        &mut self,
+        together: &mut Vec<ChannelRun>,
+        version: &Arc<PluginVersion>,
+        is_of_last: bool,
+    ) {
         let Some(first) = together.first() else { return };
         let (results, mut messages) = (Arc::clone(&first.results), first.calls.len());
         let queue = if is_of_last { &mut self.last } else { &mut self.first };
@@ -235,14 +246,14 @@ impl Round {
 
 impl ChannelRun {
     /// The version that serves its connection, if it can take its messages together.
-    fn version(&self) -> Option<Arc<Pool>> {
+    fn version(&self) -> Option<Arc<PluginVersion>> {
         let call = self.calls.first()?;
         let version = call.plugin.plugin()?.version_for(call.ticket.caller.context.connection);
         takes(&version, call).then_some(version)
     }
 
     /// Whether this version serves its connection, and can take its messages together.
-    fn is_for(&self, version: &Arc<Pool>) -> bool {
+    fn is_for(&self, version: &Arc<PluginVersion>) -> bool {
         self.calls.first().is_some_and(|call| {
             let connection = call.ticket.caller.context.connection;
             let serves = call.plugin.plugin().is_some_and(|p| p.is_served_by(connection, version));
@@ -251,13 +262,17 @@ impl ChannelRun {
     }
 
     /// Takes of `handled` what its messages came to, and `waits` if it is for one of them.
-    fn returned(mut self, handled: &mut vec::IntoIter<Handled>, waits: &mut Option<Waits>) {
+    fn returned(
+        mut self,
+        handled: &mut vec::IntoIter<HandledMessage>,
+        waits: &mut Option<PendingMessage>,
+    ) {
         let mut calls = std::mem::take(&mut self.calls).into_iter();
         let results = Arc::clone(&self.results);
         self.give_back(|returned| {
             returned.make_room();
             while calls.len() > 0
-                && let Some(Handled { result, took, fuel }) = handled.next()
+                && let Some(HandledMessage { result, took, fuel }) = handled.next()
                 && let Some(call) = calls.next()
             {
                 results.use_up(fuel);
@@ -268,7 +283,7 @@ impl ChannelRun {
                 results.use_up(SLICE_FUEL);
                 let channel = call.ticket.caller.context.channel;
                 let future = Box::pin(async move {
-                    let Handled { result, took, .. } = waits.await;
+                    let HandledMessage { result, took, .. } = waits.await;
                     FinishedCall { call, result, took, pinned: None }
                 });
                 Some(PendingCall { channel, future })
@@ -334,7 +349,7 @@ impl Drop for ChannelRun {
     }
 }
 
-fn takes(version: &Pool, call: &Call<Arc<Handler>>) -> bool {
+fn takes(version: &PluginVersion, call: &Call<Arc<Handler>>) -> bool {
     let topic = &call.ticket.caller.context.topic;
     call.assigns.as_ref().is_some_and(|assigns| version.takes(topic, assigns))
 }

@@ -11,7 +11,7 @@ use millrace_wire::{Payload, TopicPattern};
 use super::*;
 use crate::config::DashboardConfig;
 use crate::dashboard::{Dashboard, History};
-use crate::plugin::Serves;
+use crate::plugin::HandlerKind;
 
 #[derive(Debug)]
 struct Nothing;
@@ -32,7 +32,7 @@ impl Progress for Nothing {
 
 fn call(event: &str) -> Call<Arc<Handler>> {
     let config = DashboardConfig { enabled: true, token: None };
-    let serves = Serves::Native(Arc::new(Dashboard::new(config, Arc::<History>::default())));
+    let kind = HandlerKind::Native(Arc::new(Dashboard::new(config, Arc::<History>::default())));
     let pattern = TopicPattern::parse("room:*").unwrap();
     let context = Channel {
         connection: 1,
@@ -46,7 +46,7 @@ fn call(event: &str) -> Call<Arc<Handler>> {
     let caller = Caller { context: Arc::new(context), reply_to: None, number: 0 };
     let (event, payload) = (event.into(), Payload::empty());
     Call {
-        plugin: Arc::new(Arc::new(Handler::new(pattern, serves, &Metrics::none()))),
+        plugin: Arc::new(Arc::new(Handler::new(pattern, kind, &Metrics::none()))),
         callback: Callback::HandleIn { event, payload, wants_reply: true },
         assigns: Some(Assigns::default()),
         ticket: Ticket { caller, turn: Turn::Message, bytes: 0 },

@@ -8,13 +8,13 @@ use std::time::Duration;
 use millrace_session::channel::{Callback, ChannelId, Completion, Failure, Progress};
 use millrace_session::{Call, Turn};
 use millrace_telemetry::{LogLimiter, Metrics, Redacted};
-use millrace_wasm::{Calling, Fault, Pool};
+use millrace_wasm::{CallContext, Fault};
 use smol_str::SmolStr;
 use tracing::field::display;
 use tracing::{debug, info};
 
 use super::Channels;
-use crate::plugin::{Answered, Handler};
+use crate::plugin::{CallOutcome, Handler, PluginVersion};
 
 /// Enough for whoever tries something; clients may cause as many as they like.
 const ERRORS_PER_SECOND: u32 = 100;
@@ -41,7 +41,7 @@ pub(in crate::transport) struct FinishedCall {
     pub(in crate::transport) result: Result<Completion, Fault>,
     pub(in crate::transport) took: Duration,
     /// The version the channel stays with, if it does.
-    pub(in crate::transport) pinned: Option<Arc<Pool>>,
+    pub(in crate::transport) pinned: Option<Arc<PluginVersion>>,
 }
 
 impl FinishedCall {
@@ -156,9 +156,9 @@ impl Channels {
                 // What the server answers itself does not come here.
                 (Ok(()), None) => return FinishedCall::at_once(call, Err(Fault::lost())),
             };
-            let calling = Calling { caller: call.ticket.caller.clone(), progress };
-            let answered = plugin.call(pinned, &calling, &assigns, &call.callback).await;
-            let Answered { result, took, kept: pinned } = answered;
+            let context = CallContext { caller: call.ticket.caller.clone(), progress };
+            let answered = plugin.call(pinned, &context, &assigns, &call.callback).await;
+            let CallOutcome { result, took, pinned } = answered;
             FinishedCall { call, result, took, pinned }
         })
     }

@@ -18,7 +18,6 @@ use std::time::Duration;
 use millrace_session::channel::{ChannelId, Notice, TerminateReason};
 use millrace_session::{Action, Call, Identity, Order, Routing, Session};
 use millrace_telemetry::{Metric, Redacted};
-use millrace_wasm::Pool;
 use millrace_wire::{CloseReason, DecodeError, Frame};
 use tracing::debug;
 
@@ -30,7 +29,7 @@ use super::spare::Spares;
 use super::timers::{Timer, Timers};
 use crate::node::{Client, Node, RealmRoutes};
 use crate::outbox::{Outbox, Outgoing, Request};
-use crate::plugin::Handler;
+use crate::plugin::{Handler, PluginVersion};
 use crate::tasks::Account;
 
 /// The channels of one connection.
@@ -43,7 +42,7 @@ pub(super) struct Channels {
     /// Calls that were not ready at once.
     calls: PendingCalls,
     /// The versions that keep channels whose assigns no other can take over.
-    pinned: HashMap<ChannelId, Arc<Pool>>,
+    pinned: HashMap<ChannelId, Arc<PluginVersion>>,
     /// Messages that are handled together with those of others.
     batcher: Batcher,
     /// Calls that ended, whose results wait for the next turn or for the client.

@@ -1,9 +1,8 @@
 //! Calls with a deadline, and calls that compute for long.
 //!
-//! A call is polled until it has used up a slice of its fuel. Most have ended by
-//! then. The others go on in turns, as many at once as there are cores, each
-//! after everything else that is ready: whoever pings meanwhile waits for one
-//! slice at most, however many calls compute.
+//! A call is polled until it has used up a slice of its fuel. Most have ended by then. The others
+//! go on in turns, as many at once as there are cores, each after all tasks that are ready: however
+//! many calls compute, other tasks wait for one slice at most.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,19 +18,20 @@ use tokio::time::sleep;
 
 use super::engine::EPOCH;
 
-/// The turns of a server's calls.
+/// The scheduler of calls that compute for longer than one slice; one for a server.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct CpuScheduler {
+    /// One permit for each core.
     cores: Semaphore,
-    /// Counts epochs: a clock that costs nothing to read.
+    /// The number of epochs so far: a clock that costs nothing to read.
     ticks: AtomicU64,
 }
 
-/// When a call began, to an epoch.
+/// The time at which a call began, as the number of its epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tick(u64);
 
-impl Turns {
+impl CpuScheduler {
     pub(super) fn new() -> Self {
         Self::of(available_parallelism().map_or(1, usize::from))
     }
@@ -40,49 +40,50 @@ impl Turns {
         Self { cores: Semaphore::new(cores), ticks: AtomicU64::new(0) }
     }
 
-    /// Now.
+    /// The current tick.
     pub(super) fn tick(&self) -> Tick {
         Tick(self.ticks.load(Ordering::Relaxed))
     }
 
-    /// Another epoch begins.
+    /// Counts one more epoch; called every [`EPOCH`].
     pub(super) fn begin_tick(&self) {
         self.ticks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The time since a tick, to an epoch.
     fn since(&self, Tick(begun): Tick) -> Duration {
         let ticks = self.ticks.load(Ordering::Relaxed).saturating_sub(begun);
         EPOCH.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
-    /// Waits for `call`, but no longer than `limit`; `None` when it took
-    /// longer. A timer starts, and turns are taken, only if it is not ready
-    /// at once; `goes_on` is told.
+    /// Waits for `call`, but no longer than `limit`; `None` if it took longer. If it is not ready
+    /// at the first poll, `on_pending` is called, a timer starts, and the call takes turns with
+    /// others.
     pub(super) async fn within<F: Future>(
         &self,
         limit: Duration,
         mut call: Pin<&mut F>,
-        goes_on: impl FnOnce(),
+        on_pending: impl FnOnce(),
     ) -> Option<F::Output> {
         let begun = self.tick();
         let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         if let Poll::Ready(value) = first {
             return Some(value);
         }
-        goes_on();
-        // Boxed, as few calls get here and all would have room for it.
-        Box::pin(self.slowly(limit, begun, call)).await
+        on_pending();
+        // Boxed: few calls get here, and the future of each call would be larger by it.
+        Box::pin(self.run_in_turns(limit, begun, call)).await
     }
 
-    /// As [`Self::within`], for a call that was not ready at once.
-    pub(super) async fn slowly<F: Future>(
+    /// As [`Self::within`], for a call that began at `begun` and was not ready at the first poll.
+    pub(super) async fn run_in_turns<F: Future>(
         &self,
         limit: Duration,
         begun: Tick,
         call: Pin<&mut F>,
     ) -> Option<F::Output> {
         let left = limit.saturating_sub(self.since(begun));
-        let (mut rest, mut deadline) = (pin!(self.rest(call)), pin!(sleep(left)));
+        let (mut rest, mut deadline) = (pin!(self.finish_in_turns(call)), pin!(sleep(left)));
         poll_fn(|cx| match rest.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
             Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
@@ -90,20 +91,20 @@ impl Turns {
         .await
     }
 
-    /// Slice after slice.
-    async fn rest<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
+    /// Polls a call slice after slice until it has ended.
+    async fn finish_in_turns<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
         let mut computes = false;
         loop {
-            // The semaphore is never closed; without a turn it would go on too.
+            // The semaphore is never closed; if it were, the call would go on without a turn.
             let turn = if computes { self.cores.acquire().await.ok() } else { None };
             if turn.is_some() {
-                // Behind all that is ready.
+                // The tasks that are ready go first.
                 yield_now().await;
             }
-            match poll_fn(|cx| Poll::Ready(slice(call.as_mut(), cx))).await {
-                Slice::Ended(value) => return value,
-                Slice::Computes => computes = true,
-                Slice::Waits => {
+            match poll_fn(|cx| Poll::Ready(poll_slice(call.as_mut(), cx))).await {
+                SlicePoll::Ended(value) => return value,
+                SlicePoll::Computes => computes = true,
+                SlicePoll::Waits => {
                     computes = false;
                     drop(turn);
                     until_woken().await;
@@ -113,32 +114,33 @@ impl Turns {
     }
 }
 
-/// What a call did when it was polled.
-enum Slice<T> {
+/// The end of one poll of a call.
+enum SlicePoll<T> {
     Ended(T),
-    /// It could go on at once.
+    /// The call was woken during the poll: it computes, and could go on at once.
     Computes,
     Waits,
 }
 
-fn slice<F: Future>(call: Pin<&mut F>, cx: &mut Context<'_>) -> Slice<F::Output> {
+/// Polls a call once, for one slice.
+fn poll_slice<F: Future>(call: Pin<&mut F>, cx: &mut Context<'_>) -> SlicePoll<F::Output> {
     let woken = Arc::new(Woken { inner: cx.waker().clone(), yet: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&woken));
     match call.poll(&mut Context::from_waker(&waker)) {
-        Poll::Ready(value) => Slice::Ended(value),
-        Poll::Pending if woken.yet.load(Ordering::Relaxed) => Slice::Computes,
-        Poll::Pending => Slice::Waits,
+        Poll::Ready(value) => SlicePoll::Ended(value),
+        Poll::Pending if woken.yet.load(Ordering::Relaxed) => SlicePoll::Computes,
+        Poll::Pending => SlicePoll::Waits,
     }
 }
 
-/// Ready when polled again: by the waker that was handed out before.
+/// Pending once, and ready at the second poll, which comes when the call wakes its waker.
 async fn until_woken() {
     let mut polled = false;
     poll_fn(|_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending })
         .await;
 }
 
-/// Remembers whether it was used.
+/// A waker that remembers whether it was used.
 struct Woken {
     inner: Waker,
     yet: AtomicBool,
@@ -168,15 +170,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_too_long_is_given_up() {
-        let (turns, short) = (Turns::new(), Duration::from_millis(1));
-        assert_eq!(turns.within(LONG, pin!(ready(1)), || ()).await, Some(1));
-        assert_eq!(turns.within(LONG, pin!(yield_now()), || ()).await, Some(()));
-        assert_eq!(turns.within(short, pin!(pending::<()>()), || ()).await, None);
+        let (scheduler, short) = (CpuScheduler::new(), Duration::from_millis(1));
+        assert_eq!(scheduler.within(LONG, pin!(ready(1)), || ()).await, Some(1));
+        assert_eq!(scheduler.within(LONG, pin!(yield_now()), || ()).await, Some(()));
+        assert_eq!(scheduler.within(short, pin!(pending::<()>()), || ()).await, None);
         let used = AtomicUsize::new(0);
-        assert_eq!(turns.within(short, pin!(compute(usize::MAX, &used)), || ()).await, None);
+        assert_eq!(scheduler.within(short, pin!(compute(usize::MAX, &used)), || ()).await, None);
     }
 
-    /// Like a call that uses up `slices` slices of fuel.
+    /// A call that uses up `slices` slices of fuel.
     async fn compute(slices: usize, used: &AtomicUsize) {
         for _ in 0..slices {
             used.fetch_add(1, Ordering::Relaxed);
@@ -193,10 +195,10 @@ mod tests {
     async fn those_that_compute_let_others_go_first() {
         const CALLS: usize = 20;
         const SLICES: usize = 10_000;
-        let (turns, used) = (Arc::new(Turns::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduler, used) = (Arc::new(CpuScheduler::new()), Arc::new(AtomicUsize::new(0)));
         let call = || {
-            let (turns, used) = (Arc::clone(&turns), Arc::clone(&used));
-            async move { turns.within(LONG, pin!(compute(SLICES, &used)), || ()).await }
+            let (scheduler, used) = (Arc::clone(&scheduler), Arc::clone(&used));
+            async move { scheduler.within(LONG, pin!(compute(SLICES, &used)), || ()).await }
         };
         let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(call())).collect();
         yield_now().await;
@@ -219,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_waits_leaves_its_turn_to_others() {
-        let (turns, used) = (Turns::of(1), AtomicUsize::new(0));
+        let (scheduler, used) = (CpuScheduler::of(1), AtomicUsize::new(0));
         let (wake, woken) = tokio::sync::oneshot::channel();
         let waits = async {
             compute(5, &used).await;
@@ -231,7 +233,8 @@ mod tests {
         };
         let (waits, computes) = (pin!(waits), pin!(computes));
         let both =
-            join(turns.within(LONG, waits, || ()), turns.within(LONG, computes, || ())).await;
+            join(scheduler.within(LONG, waits, || ()), scheduler.within(LONG, computes, || ()))
+                .await;
         assert_eq!(both, (Some(Ok(())), Some(Ok(()))));
     }
 }

@@ -1,43 +1,47 @@
-//! Whose call it is, as far as a plugin is shared out by that.
+//! The owner of a call: a plugin's instances are shared out by owner, and faults are counted by
+//! owner.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use millrace_pipeline::StageName;
 use millrace_session::channel::{Caller, Progress, Standing};
 
-/// A connection, or what stands for one.
+/// The owner of a call: a connection, or something that stands for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Party {
-    /// Calls of one number take their turns together.
+pub(super) struct CallOwner {
+    /// The number of the owner. Calls with the same number share one turn in the queue for
+    /// instances.
     pub(super) number: u64,
-    /// Whose faults count together.
+    /// The source of faults: faults of owners with the same source are counted together.
     pub(super) source: u64,
-    /// It has made a fault itself. What goes well for it says nothing of how others
-    /// are served.
+    /// Whether this owner has caused a fault. A call that goes well for it does not show that
+    /// others are served well.
     pub(super) has_faulted: bool,
 }
 
-/// What is no connection has numbers above theirs.
+/// The bit that is set in numbers of owners that are no connections.
 const NO_CONNECTION: u64 = 1 << 63;
 
-impl Party {
-    /// The server's own calls: it tries a version out.
+impl CallOwner {
+    /// The server itself, which calls a version to try it out.
     pub(super) const SERVER: Self =
         Self { number: NO_CONNECTION, source: NO_CONNECTION, has_faulted: true };
 
+    /// The connection that a call is for.
     pub(super) fn connection(caller: &Caller, progress: &dyn Progress) -> Self {
         let Standing { source, has_faulted } = progress.standing();
         Self { number: caller.context.connection, source, has_faulted }
     }
 
-    /// Somebody who asks to connect from an address: `IP:PORT`.
+    /// Whoever asks to connect from an address `IP:PORT`: all ports of one IP address are one
+    /// owner.
     pub(super) fn peer(peer: &str) -> Self {
         let address = peer.rsplit_once(':').map_or(peer, |(address, _)| address);
         let number = NO_CONNECTION | hash(address);
         Self { number, source: number, has_faulted: false }
     }
 
-    /// The workers of a stage of a pipeline.
+    /// The workers of one stage of a pipeline.
     pub(super) fn workers(stage: &StageName) -> Self {
         let number = NO_CONNECTION | hash((&stage.pipeline, stage.stage));
         Self { number, source: number, has_faulted: true }

@@ -22,59 +22,60 @@ use tracing::{info, warn};
 
 use super::history::{Exchange, ExchangeLog};
 
-/// The versions of an app's plugins on disk.
+/// The versions of an app's plugins on disk, and the history of their exchanges.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct VersionStore {
     folder: PathBuf,
-    /// Of one plugin; the oldest goes.
+    /// The number of versions of one plugin that are kept (`swap.keep`); the oldest goes.
     most: usize,
     log: ExchangeLog,
-    /// Held while something is written. The file is locked from the first time on:
-    /// the folder is this server's.
-    own: Mutex<Option<File>>,
+    /// The lock that is held while something is written, with the lock file: it is locked from the
+    /// first time on, as the folder is this server's then.
+    lock: Mutex<Option<File>>,
 }
 
-/// A version that was made live.
+/// A version on disk.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct KeptVersion {
+pub(crate) struct StoredVersion {
     pub(crate) path: PathBuf,
-    /// What it was when it was put here.
+    /// The SHA-256 that the component had when it was written.
     pub(crate) sha256: String,
     pub(crate) signature: Option<Vec<u8>>,
 }
 
-/// Which version is live.
+/// The content of `live.json`: which version is live.
 #[derive(Debug, Serialize, Deserialize)]
-struct Live {
+struct LiveRecord {
     sha256: String,
-    /// Of the file that is configured: once another one is, it is live.
+    /// The SHA-256 of the configured file at that time: if another file is configured later, that
+    /// one is live.
     configured: String,
-    /// In whose place it went live.
+    /// The SHA-256 of the version that was live before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<String>,
 }
 
-/// Of folders: only this user looks into them.
+/// The mode of folders: only this user can look into them.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-impl Kept {
-    /// Those of an app, in `versions` of the folder for them.
-    pub(crate) fn new(kept: &Path, most: usize) -> Self {
-        let folder = kept.join("versions");
+impl VersionStore {
+    /// The store of an app, in `versions` below the folder for such files.
+    pub(crate) fn new(app_folder: &Path, most: usize) -> Self {
+        let folder = app_folder.join("versions");
         let log = ExchangeLog::new(folder.join("history.jsonl"));
-        Self { folder, most, log, own: Mutex::default() }
+        Self { folder, most, log, lock: Mutex::default() }
     }
 
-    /// Where they are.
+    /// The folder of the store.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The version that was made live in place of the configured one, if there is
-    /// one.
-    pub(crate) fn live(&self, plugin: &str, configured: &str) -> Option<KeptVersion> {
-        let live = self.pointed(plugin)?;
+    /// The version that was made live in place of the configured one. `None` if there is none, or
+    /// another file is configured since.
+    pub(crate) fn live(&self, plugin: &str, configured: &str) -> Option<StoredVersion> {
+        let live = self.live_record(plugin)?;
         if live.configured != configured {
             info!(plugin, "another file is configured than before the last exchange");
             return None;
@@ -82,16 +83,16 @@ impl Kept {
         (live.sha256 != configured).then(|| self.version(plugin, &live.sha256))
     }
 
-    /// A version that was put here, if it has not been forgotten since.
-    pub(crate) fn version(&self, plugin: &str, sha256: &str) -> KeptVersion {
+    /// A version that was put here. Its file may have been removed since.
+    pub(crate) fn version(&self, plugin: &str, sha256: &str) -> StoredVersion {
         let path = self.component(plugin, sha256);
         let signature = fs::read(path.with_extension("sig")).ok();
-        KeptVersion { path, sha256: sha256.to_owned(), signature }
+        StoredVersion { path, sha256: sha256.to_owned(), signature }
     }
 
-    /// In whose place a version of a plugin went live last; its SHA-256.
-    pub(crate) fn before(&self, plugin: &str, sha256: &str) -> Option<String> {
-        let live = self.pointed(plugin).filter(|live| live.sha256 == sha256);
+    /// The SHA-256 of the version that was live before this one went live last.
+    pub(crate) fn version_before(&self, plugin: &str, sha256: &str) -> Option<String> {
+        let live = self.live_record(plugin).filter(|live| live.sha256 == sha256);
         let from_history = || {
             let mut exchanges = self.history(plugin, usize::MAX).into_iter();
             exchanges.find(|e| e.outcome == "live" && e.to == sha256).map(|e| e.from)
@@ -100,7 +101,11 @@ impl Kept {
         Some(before).filter(|before| before != sha256 && is_sha256(before))
     }
 
-    /// Keeps a component, to be live perhaps.
+    /// Writes a component and its signature, so that it can be made live.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written, or another server uses the folder.
     pub(crate) fn put(
         &self,
         plugin: &str,
@@ -108,7 +113,7 @@ impl Kept {
         wasm: &[u8],
         signature: Option<&[u8]>,
     ) -> io::Result<()> {
-        let _own = self.own()?;
+        let _lock = self.lock()?;
         let path = self.component(plugin, sha256);
         self.prepare(path.parent().unwrap_or(&self.folder))?;
         if let Some(signature) = signature {
@@ -119,16 +124,20 @@ impl Kept {
         Ok(())
     }
 
-    /// Makes a version that was put here the live one after a restart; the configured
-    /// one if it is that. `before` is the one that a rollback makes live again.
-    pub(crate) fn point(
+    /// Makes a version that was put here the live one after a restart, or the configured one.
+    /// `before` is the version that a rollback makes live again.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written, or another server uses the folder.
+    pub(crate) fn set_live(
         &self,
         plugin: &str,
         sha256: &str,
         configured: &str,
         before: Option<&str>,
     ) -> io::Result<()> {
-        let _own = self.own()?;
+        let _lock = self.lock()?;
         let path = self.folder.join(plugin).join("live.json");
         if sha256 == configured && before.is_none() {
             return match fs::remove_file(path) {
@@ -137,7 +146,7 @@ impl Kept {
             };
         }
         self.prepare(&self.folder.join(plugin))?;
-        let live = Live {
+        let live = LiveRecord {
             sha256: sha256.to_owned(),
             configured: configured.to_owned(),
             before: before.map(str::to_owned),
@@ -147,27 +156,31 @@ impl Kept {
         Ok(())
     }
 
-    /// Notes what became of an exchange.
+    /// Adds an exchange to the history.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written, or another server uses the folder.
     pub(crate) fn note(&self, exchange: &Exchange) -> io::Result<()> {
-        let _own = self.own()?;
+        let _lock = self.lock()?;
         self.log.note(exchange)
     }
 
-    /// The last exchanges of a plugin, the newest first.
+    /// The last exchanges of a plugin, at most `most`, the newest first.
     pub(crate) fn history(&self, plugin: &str, most: usize) -> Vec<Exchange> {
         self.log.last(plugin, most)
     }
 
-    /// What `live.json` says.
-    fn pointed(&self, plugin: &str) -> Option<Live> {
+    /// The content of `live.json`; `None` if there is none, or it cannot be used, which is logged.
+    fn live_record(&self, plugin: &str) -> Option<LiveRecord> {
         let path = self.folder.join(plugin).join("live.json");
         let read = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            read => read.and_then(|text| Ok(serde_json::from_slice::<Live>(&text)?)),
+            read => read.and_then(|text| Ok(serde_json::from_slice::<LiveRecord>(&text)?)),
         };
         let path = path.display();
         match read {
-            // It becomes part of a path.
+            // The text becomes part of a path.
             Ok(live) if is_sha256(&live.sha256) => Some(live),
             Ok(live) => {
                 warn!(%path, sha256 = live.sha256, "this is no SHA-256; the file is left aside");
@@ -180,15 +193,20 @@ impl Kept {
         }
     }
 
+    /// The path of a component.
     fn component(&self, plugin: &str, sha256: &str) -> PathBuf {
         self.folder.join(plugin).join(format!("{sha256}.wasm"))
     }
 
-    /// The folder is this server's while it runs: an error if it is another's.
-    fn own(&self) -> io::Result<MutexGuard<'_, Option<File>>> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        if own.is_some() {
-            return Ok(own);
+    /// Locks the store, and at the first time the folder.
+    ///
+    /// # Errors
+    ///
+    /// Another server has locked the folder, or it cannot be written to.
+    fn lock(&self) -> io::Result<MutexGuard<'_, Option<File>>> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_some() {
+            return Ok(lock);
         }
         self.prepare(&self.folder)?;
         let mut options = OpenOptions::new();
@@ -208,27 +226,28 @@ impl Kept {
                 warn!(%path, %error, "cannot be locked; no other server may use it");
             }
         }
-        *own = Some(file);
-        Ok(own)
+        *lock = Some(file);
+        Ok(lock)
     }
 
+    /// Makes a folder of the store, which only this user can read, and a `.gitignore` beside it.
     fn prepare(&self, folder: &Path) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
         if fs::metadata(&self.folder)?.permissions().mode() & 0o077 != 0 {
-            // An error if it is somebody else's, who has to know.
+            // It fails if the folder is of another user, who has to know.
             let _ = fs::set_permissions(&self.folder, Permissions::from_mode(FOLDER_MODE));
         }
         let ignored = self.folder.with_file_name(".gitignore");
-        // Nothing of it is for git.
+        // None of these files is for git.
         if ignored.exists() { Ok(()) } else { fs::write(ignored, "*\n") }
     }
 
-    /// Removes the oldest above `swap.keep`, but neither this one, nor the live one,
-    /// nor that before it.
+    /// Removes the oldest versions above `swap.keep`, but neither the newest, nor the live one, nor
+    /// the one before that.
     fn forget_oldest(&self, plugin: &str, newest: &str) {
         let Ok(entries) = fs::read_dir(self.folder.join(plugin)) else { return };
-        let live = self.pointed(plugin).map(|live| live.sha256);
-        let before = live.as_deref().and_then(|live| self.before(plugin, live));
+        let live = self.live_record(plugin).map(|live| live.sha256);
+        let before = live.as_deref().and_then(|live| self.version_before(plugin, live));
         let stays =
             |stem: &str| [Some(newest), live.as_deref(), before.as_deref()].contains(&Some(stem));
         let (mut stay, mut others) = (0, Vec::new());
@@ -241,7 +260,7 @@ impl Kept {
                     let written = path.metadata().and_then(|metadata| metadata.modified()).ok();
                     others.push((written, path));
                 }
-                // Of a server that was killed while it wrote.
+                // A server was killed while it wrote it.
                 Some("partial") => drop(fs::remove_file(path)),
                 _ => {}
             }
@@ -249,7 +268,7 @@ impl Kept {
         others.sort();
         let too_many = (others.len() + stay).saturating_sub(self.most).min(others.len());
         for (_, path) in others.drain(..too_many) {
-            // One that stays only takes room.
+            // A file that cannot be removed only takes room.
             let _ = fs::remove_file(path.with_extension("sig"));
             let _ = fs::remove_file(path);
         }
@@ -260,7 +279,7 @@ fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Writes a file whole or not at all, on the disk when it returns.
+/// Writes a file whole or not at all; it is on the disk when this returns.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_extension(format!("{}.partial", std::process::id()));
     let write = || {
@@ -273,7 +292,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
     write().inspect_err(|_| {
-        // What is left of it is in the way, at most.
+        // A rest of it only takes room.
         let _ = fs::remove_file(&partial);
     })
 }
