@@ -1,4 +1,4 @@
-//! `examples/notifications`: its page in Chromium. `host/tests/kit` has its pipeline
+//! `examples/notifications`: its page in Chromium. `host/server/tests/kit` has its pipeline
 //! without a server.
 
 mod browser;

@@ -13,7 +13,8 @@ mod drain;
 mod environment;
 mod file;
 #[cfg(any(test, feature = "fuzz"))]
-pub(crate) mod fuzz;
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod listen;
 mod nearest;
