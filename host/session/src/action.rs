@@ -112,14 +112,14 @@ pub struct Ticket {
     /// Whose call it is.
     pub caller: Caller,
     /// What the call was for.
-    pub turn: Turn,
+    pub purpose: CallPurpose,
     /// What its message takes while it is handled, in bytes.
     pub bytes: usize,
 }
 
 /// What a call was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum CallPurpose {
     /// A join.
     Join,
     /// A message of the client.

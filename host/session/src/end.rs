@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use millrace_wire::{Payload, Ref};
 
-use super::{Action, Call, ChannelAction, Routing, Session, Ticket, Turn};
-use crate::channel::{Callback, Caller, Channel, Context, Letter, ReplyTo, State, TerminateReason};
+use super::{Action, Call, CallPurpose, ChannelAction, Routing, Session, Ticket};
+use crate::channel::{
+    Callback, Caller, Channel, Context, MailboxItem, ReplyTo, State, TerminateReason,
+};
 
 impl<P: Clone> Session<P> {
     /// The connection is over. Each channel still handles what it has got, then
@@ -22,7 +24,7 @@ impl<P: Clone> Session<P> {
             let Some(channel) = self.channels.get_mut(&topic) else { continue };
             if matches!(channel.state, State::Joined) {
                 // The end of a channel always finds room.
-                let put = channel.mailbox.push(Letter::End(reason));
+                let put = channel.mailbox.push(MailboxItem::End(reason));
                 self.pending_bytes += put.unwrap_or_default();
             }
             self.pump(&topic, routes, actions);
@@ -56,8 +58,8 @@ impl<P: Clone> Session<P> {
     ) {
         let join_ref = context.sent_join_ref.as_ref();
         actions.push(self.channel_end(&context.topic, join_ref, "phx_close", "{}"));
-        let letters = self.end(&context.topic, reason, actions);
-        self.return_letters(&context.topic, letters, routes, actions);
+        let items = self.end(&context.topic, reason, actions);
+        self.return_items(&context.topic, items, routes, actions);
     }
 
     /// A call of a channel trapped: its client is told, and it is gone.
@@ -70,8 +72,8 @@ impl<P: Clone> Session<P> {
         let Some(mut channel) = self.remove(&context.topic, actions) else { return };
         let (join_ref, reason) = (context.sent_join_ref.as_ref(), r#"{"reason":"channel_crash"}"#);
         actions.push(self.channel_end(&context.topic, join_ref, "phx_error", reason));
-        let letters = channel.mailbox.take().into_iter().collect();
-        self.return_letters(&context.topic, letters, routes, actions);
+        let items = channel.mailbox.take().into_iter().collect();
+        self.return_items(&context.topic, items, routes, actions);
     }
 
     /// Takes a channel out and calls its `terminate`; gives back what waited.
@@ -80,20 +82,20 @@ impl<P: Clone> Session<P> {
         topic: &str,
         reason: TerminateReason,
         actions: &mut Vec<Action<P>>,
-    ) -> Vec<Letter> {
+    ) -> Vec<MailboxItem> {
         let Some(mut channel) = self.remove(topic, actions) else { return Vec::new() };
-        let letters = channel.mailbox.take().into_iter().collect();
+        let items = channel.mailbox.take().into_iter().collect();
         actions.push(Action::Call(Box::new(Call {
             callback: Callback::Terminate(reason),
             ticket: Ticket {
                 caller: Caller { context: Arc::clone(&channel.context), reply_to: None, number: 0 },
-                turn: Turn::Terminate,
+                purpose: CallPurpose::Terminate,
                 bytes: 0,
             },
             plugin: channel.plugin,
             assigns: Some(channel.assigns),
         })));
-        letters
+        items
     }
 
     /// Takes a channel out, and ends its calls in flight and its subscriptions.
@@ -132,24 +134,24 @@ impl<P: Clone> Session<P> {
 
     /// Answers messages that waited for a channel that is gone, as if they came
     /// now.
-    fn return_letters(
+    fn return_items(
         &mut self,
         topic: &str,
-        letters: Vec<Letter>,
+        items: Vec<MailboxItem>,
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        for letter in letters {
-            match letter {
-                Letter::In { reply_to, event, payload }
-                | Letter::Early { reply_to, event, payload } => {
+        for item in items {
+            match item {
+                MailboxItem::In { reply_to, event, payload }
+                | MailboxItem::Early { reply_to, event, payload } => {
                     self.resend(topic, reply_to, &event, payload, routes, actions);
                 }
-                Letter::Leave(reply_to) => {
+                MailboxItem::Leave(reply_to) => {
                     let payload = Payload::empty();
                     self.resend(topic, reply_to, "phx_leave", payload, routes, actions);
                 }
-                Letter::Out(_) | Letter::Info(_) | Letter::End(_) => {}
+                MailboxItem::Out(_) | MailboxItem::Info(_) | MailboxItem::End(_) => {}
             }
         }
     }

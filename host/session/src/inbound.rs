@@ -5,9 +5,10 @@ use std::sync::Arc;
 use millrace_wire::{Message, Payload, Ref};
 use smol_str::SmolStr;
 
-use super::{Action, Call, Calls, Count, Routing, Session, Ticket, Turn};
+use super::{Action, Call, CallPurpose, Calls, Count, Routing, Session, Ticket};
 use crate::channel::{
-    Assigns, Callback, Caller, Channel, Context, Info, Letter, Notice, ReplyTo, State, kept_bytes,
+    Assigns, Callback, Caller, Channel, Context, Info, MailboxItem, Notice, ReplyTo, State,
+    entry_bytes,
 };
 
 /// What of the messages before it a message has to come after. What it is for is done in
@@ -75,7 +76,7 @@ impl<P: Clone> Session<P> {
                 let put = match (&channel.state, event) {
                     (State::Joining { .. }, _) => {
                         let event = SmolStr::new(event);
-                        channel.mailbox.push(Letter::Early { reply_to, event, payload })
+                        channel.mailbox.push(MailboxItem::Early { reply_to, event, payload })
                     }
                     (State::Joined, "phx_join") => {
                         self.rejoin(topic, reply_to, payload, routes, actions);
@@ -87,22 +88,25 @@ impl<P: Clone> Session<P> {
                         // It is leaving already.
                         return self.left(topic, &reply_to, actions);
                     }
-                    (State::Joined, "phx_leave") => channel.mailbox.push(Letter::Leave(reply_to)),
+                    (State::Joined, "phx_leave") => {
+                        channel.mailbox.push(MailboxItem::Leave(reply_to))
+                    }
                     (State::Joined, _) if channel.is_free() => {
                         let callback = handle_in(&reply_to, SmolStr::new(event), payload);
-                        let call = start_next(channel, callback, Turn::Message, Some(reply_to));
+                        let call =
+                            start_next(channel, callback, CallPurpose::Message, Some(reply_to));
                         self.pending_bytes += call.ticket.bytes;
                         return actions.push(Action::Call(call));
                     }
                     (State::Joined, _) => {
                         let event = SmolStr::new(event);
-                        channel.mailbox.push(Letter::In { reply_to, event, payload })
+                        channel.mailbox.push(MailboxItem::In { reply_to, event, payload })
                     }
                 };
                 self.pending_bytes += put.as_ref().map_or(0, |bytes| *bytes);
                 self.pump(topic, routes, actions);
-                if let Err(letter) = put {
-                    self.overloaded(topic, &letter, actions);
+                if let Err(item) = put {
+                    self.overloaded(topic, &item, actions);
                 }
             }
             None => self.receive_unjoined(topic, event, reply_to, payload, routes, actions),
@@ -117,11 +121,11 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) {
         let Notice { topic, channel, broadcast, intercepted } = notice;
-        let letter = match intercepted {
-            true => Letter::Out(broadcast),
-            false => Letter::Info(Info::Broadcast(broadcast)),
+        let item = match intercepted {
+            true => MailboxItem::Out(broadcast),
+            false => MailboxItem::Info(Info::Broadcast(broadcast)),
         };
-        self.put(&topic, channel, letter, routes, actions);
+        self.put(&topic, channel, item, routes, actions);
     }
 
     /// Takes a timer that ran out.
@@ -133,14 +137,14 @@ impl<P: Clone> Session<P> {
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        self.put(topic, channel, Letter::Info(Info::Timer(name)), routes, actions);
+        self.put(topic, channel, MailboxItem::Info(Info::Timer(name)), routes, actions);
     }
 
     fn put(
         &mut self,
         topic: &Arc<str>,
         id: u64,
-        letter: Letter,
+        item: MailboxItem,
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
@@ -148,9 +152,9 @@ impl<P: Clone> Session<P> {
         let Some(channel) = self.channels.get_mut(topic).filter(|c| c.context.channel == id) else {
             return;
         };
-        let bytes = letter.bytes();
+        let bytes = item.bytes();
         let has_room = self.pending_bytes.saturating_add(bytes) <= self.limits.max_pending_bytes;
-        if has_room && channel.mailbox.push(letter).is_ok() {
+        if has_room && channel.mailbox.push(item).is_ok() {
             self.pending_bytes += bytes;
         } else {
             actions.push(Action::Count(Count::NoticeDropped));
@@ -188,21 +192,21 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) {
         while let Some(channel) = self.channels.get_mut(topic) {
-            let Some(letter) = start_calls(channel, actions) else { return };
-            self.pending_bytes -= letter.bytes();
-            match letter {
-                Letter::Leave(reply_to) => self.leave(topic, reply_to, routes, actions),
-                Letter::End(reason) => {
+            let Some(item) = start_calls(channel, actions) else { return };
+            self.pending_bytes -= item.bytes();
+            match item {
+                MailboxItem::Leave(reply_to) => self.leave(topic, reply_to, routes, actions),
+                MailboxItem::End(reason) => {
                     // Nobody waits for answers any more.
                     self.end(topic, reason, actions);
                 }
                 // Only a joining channel gets early ones, and `joined` takes them
                 // out; of the others calls were started.
-                Letter::Early { reply_to, event, payload }
-                | Letter::In { reply_to, event, payload } => {
+                MailboxItem::Early { reply_to, event, payload }
+                | MailboxItem::In { reply_to, event, payload } => {
                     self.resend(topic, reply_to, &event, payload, routes, actions);
                 }
-                Letter::Out(_) | Letter::Info(_) => {}
+                MailboxItem::Out(_) | MailboxItem::Info(_) => {}
             }
         }
     }
@@ -220,7 +224,7 @@ impl<P: Clone> Session<P> {
             && let Some((reply_to, event, payload)) = channel.mailbox.pop_message()
         {
             let callback = handle_in(&reply_to, event, payload);
-            calls.push(start(channel, callback, None, Turn::Message, Some(reply_to)));
+            calls.push(start(channel, callback, None, CallPurpose::Message, Some(reply_to)));
         }
     }
 
@@ -237,7 +241,7 @@ impl<P: Clone> Session<P> {
             {
                 channel.running -= 1;
                 channel.running_bytes -= bytes;
-                channel.mailbox.put_back(Letter::In { reply_to, event, payload });
+                channel.mailbox.put_back(MailboxItem::In { reply_to, event, payload });
             }
         }
     }
@@ -255,8 +259,10 @@ impl<P: Clone> Session<P> {
         self.deliver(topic, event, reply_to, payload, routes, actions);
     }
 
-    fn overloaded(&self, topic: &str, letter: &Letter, actions: &mut Vec<Action<P>>) {
-        let (Letter::In { reply_to, .. } | Letter::Early { reply_to, .. }) = letter else { return };
+    fn overloaded(&self, topic: &str, item: &MailboxItem, actions: &mut Vec<Action<P>>) {
+        let (MailboxItem::In { reply_to, .. } | MailboxItem::Early { reply_to, .. }) = item else {
+            return;
+        };
         actions.push(Action::Count(Count::ChannelOverloaded));
         let reason = Payload::retry("overloaded", self.limits.retry_after_ms);
         self.refuse(topic, reply_to, &reason, actions);
@@ -293,20 +299,22 @@ impl<P: Clone> Session<P> {
     }
 }
 
-/// Starts as many calls as the channel may run; the letter in its turn that no
+/// Starts as many calls as the channel may run; the item in its turn that no
 /// call is for.
-fn start_calls<P>(channel: &mut Channel<P>, actions: &mut Vec<Action<P>>) -> Option<Letter> {
+fn start_calls<P>(channel: &mut Channel<P>, actions: &mut Vec<Action<P>>) -> Option<MailboxItem> {
     while channel.running < channel.max_running && matches!(channel.state, State::Joined) {
-        let (callback, turn, reply_to) = match channel.mailbox.pop(channel.running)? {
-            Letter::In { reply_to, event, payload } => {
+        let (callback, purpose, reply_to) = match channel.mailbox.pop(channel.running)? {
+            MailboxItem::In { reply_to, event, payload } => {
                 let callback = handle_in(&reply_to, event, payload);
-                (callback, Turn::Message, Some(reply_to))
+                (callback, CallPurpose::Message, Some(reply_to))
             }
-            Letter::Out(broadcast) => (Callback::HandleOut(broadcast), Turn::Notice, None),
-            Letter::Info(info) => (Callback::HandleInfo(info), Turn::Notice, None),
+            MailboxItem::Out(broadcast) => {
+                (Callback::HandleOut(broadcast), CallPurpose::Notice, None)
+            }
+            MailboxItem::Info(info) => (Callback::HandleInfo(info), CallPurpose::Notice, None),
             other => return Some(other),
         };
-        actions.push(Action::Call(start_next(channel, callback, turn, reply_to)));
+        actions.push(Action::Call(start_next(channel, callback, purpose, reply_to)));
     }
     None
 }
@@ -319,11 +327,11 @@ fn handle_in(reply_to: &ReplyTo, event: SmolStr, payload: Payload) -> Callback {
 fn start_next<P>(
     channel: &mut Channel<P>,
     callback: Callback,
-    turn: Turn,
+    purpose: CallPurpose,
     reply_to: Option<ReplyTo>,
 ) -> Box<Call<P>> {
     let assigns = Some(channel.assigns.clone());
-    start(channel, callback, assigns, turn, reply_to)
+    start(channel, callback, assigns, purpose, reply_to)
 }
 
 /// Starts a call for the channel's next turn.
@@ -331,14 +339,14 @@ fn start<P>(
     channel: &mut Channel<P>,
     callback: Callback,
     assigns: Option<Assigns>,
-    turn: Turn,
+    purpose: CallPurpose,
     reply_to: Option<ReplyTo>,
 ) -> Box<Call<P>> {
-    let bytes = kept_bytes(callback.bytes());
+    let bytes = entry_bytes(callback.bytes());
     channel.running += 1;
     channel.running_bytes += bytes;
     let context = Arc::clone(&channel.context);
     let number = reply_to.as_ref().map_or(0, |reply_to| reply_to.number);
-    let ticket = Ticket { caller: Caller { context, reply_to, number }, turn, bytes };
+    let ticket = Ticket { caller: Caller { context, reply_to, number }, purpose, bytes };
     Box::new(Call { plugin: Arc::clone(&channel.plugin), callback, assigns, ticket })
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use millrace_wire::{MAX_TOPIC_BYTES, Payload, Ref};
 use tracing::debug;
 
-use super::{Action, Call, ChannelAction, Count, Routing, Session, Ticket, Turn};
+use super::{Action, Call, CallPurpose, ChannelAction, Count, Routing, Session, Ticket};
 use crate::channel::{
-    Callback, Caller, Channel, Context, Failure, Joined, Letter, Mailbox, ReplyTo, State,
-    kept_bytes,
+    Callback, Caller, Channel, Context, Failure, Joined, Mailbox, MailboxItem, ReplyTo, State,
+    entry_bytes,
 };
 
 impl<P: Clone> Session<P> {
@@ -44,7 +44,7 @@ impl<P: Clone> Session<P> {
             return;
         }
         let number = reply_to.number;
-        let bytes = kept_bytes(params.len());
+        let bytes = entry_bytes(params.len());
         let context = Arc::new(Context {
             connection: self.identity.connection,
             channel: self.channel_ids.fetch_add(1, Ordering::Relaxed),
@@ -74,7 +74,7 @@ impl<P: Clone> Session<P> {
             assigns: Some(self.identity.assigns.clone()),
             ticket: Ticket {
                 caller: Caller { context, reply_to: None, number },
-                turn: Turn::Join,
+                purpose: CallPurpose::Join,
                 bytes,
             },
         })));
@@ -111,8 +111,8 @@ impl<P: Clone> Session<P> {
             return;
         }
         let Some(mut old) = self.remove(topic, actions) else { return };
-        for letter in old.mailbox.take() {
-            if let Letter::Leave(leave) = letter {
+        for item in old.mailbox.take() {
+            if let MailboxItem::Leave(leave) = item {
                 let (join_ref, reference) = (leave.join_ref.as_ref(), leave.reference.as_ref());
                 actions.extend(self.reply(join_ref, reference, topic, "ok", &Payload::empty()));
             }
@@ -177,13 +177,13 @@ impl<P: Clone> Session<P> {
     fn deliver_early(
         &mut self,
         topic: &str,
-        early: std::collections::VecDeque<Letter>,
+        early: std::collections::VecDeque<MailboxItem>,
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        for letter in early {
-            match letter {
-                Letter::Early { reply_to, event, payload } => {
+        for item in early {
+            match item {
+                MailboxItem::Early { reply_to, event, payload } => {
                     self.resend(topic, reply_to, &event, payload, routes, actions);
                 }
                 other => {
@@ -198,7 +198,7 @@ impl<P: Clone> Session<P> {
         if let (Some(reason), Some(channel)) = (self.over, self.channels.get_mut(topic)) {
             // The connection ended while the join ran.
             // It always finds room.
-            let put = channel.mailbox.push(Letter::End(reason));
+            let put = channel.mailbox.push(MailboxItem::End(reason));
             self.pending_bytes += put.unwrap_or_default();
         }
         self.pump(topic, routes, actions);

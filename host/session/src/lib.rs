@@ -36,7 +36,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Call, Calls, ChannelAction, Count, Ticket, Turn};
+pub use action::{Action, Call, CallPurpose, Calls, ChannelAction, Count, Ticket};
 pub use inbound::Order;
 pub use realm::Realm;
 pub use routes::{Route, Routes, Routing};
@@ -113,7 +113,7 @@ pub struct Limits {
 
 impl<P: Clone> Session<P> {
     /// A session that has joined nothing. `channel_ids` gives each join of the
-    /// server its number; `waiting` counts the letters of all of them.
+    /// server its number; `waiting` counts the items of all of them.
     pub fn new(
         identity: Identity,
         limits: Limits,

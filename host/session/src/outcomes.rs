@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millrace_wire::{EncodeError, Frame, Payload, Ref, TopicPattern};
 use tracing::warn;
 
-use super::{Action, ChannelAction, Count, Identity, Routing, Session, Ticket, Turn};
+use super::{Action, CallPurpose, ChannelAction, Count, Identity, Routing, Session, Ticket};
 use crate::channel::{
     Assigns, Caller, ChannelEffect, Completion, Context, Deferred, Effect, Failure, Outcome,
     ServerEffect, SocketRef, State, TerminateReason,
@@ -24,7 +24,7 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) {
         let context = &ticket.caller.context;
-        if ticket.turn == Turn::Terminate {
+        if ticket.purpose == CallPurpose::Terminate {
             if let Ok(Completion::Handled(outcome)) = result {
                 // What a channel is started with here would outlive it.
                 self.apply_effects(&ticket.caller, outcome.effects, actions);
@@ -35,12 +35,12 @@ impl<P: Clone> Session<P> {
         let Some(channel) = current.filter(|c| c.context.channel == context.channel) else {
             return;
         };
-        let handled = match (ticket.turn, result) {
-            (Turn::Join, Ok(Completion::Join(answer))) => {
+        let handled = match (ticket.purpose, result) {
+            (CallPurpose::Join, Ok(Completion::Join(answer))) => {
                 return self.joined(ticket, Ok(*answer), routes, actions);
             }
-            (Turn::Join, Ok(Completion::Handled(_))) => Err(Failure::Crashed),
-            (Turn::Join, Err(failure)) => {
+            (CallPurpose::Join, Ok(Completion::Handled(_))) => Err(Failure::Crashed),
+            (CallPurpose::Join, Err(failure)) => {
                 return self.joined(ticket, Err(failure), routes, actions);
             }
             (_, Ok(Completion::Join(_))) => Err(Failure::Crashed),

@@ -1,4 +1,4 @@
-//! How many letters wait in all channels of the server.
+//! How many items wait in all channels of the server.
 
 use millrace_session::channel::WaitingCount;
 use millrace_telemetry::Counter;
@@ -8,7 +8,7 @@ use millrace_telemetry::Counter;
 pub(crate) struct Waiting(pub(crate) Counter);
 
 impl WaitingCount for Waiting {
-    fn add(&self, letters: i64) {
-        self.0.add(letters);
+    fn add(&self, items: i64) {
+        self.0.add(items);
     }
 }

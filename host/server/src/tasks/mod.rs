@@ -16,7 +16,7 @@ use account::TaskSlot;
 use std::sync::Arc;
 
 use millrace_session::Realm;
-use millrace_session::channel::{Caller, ChannelEffect, Deferred, Effect, SocketRef, kept_bytes};
+use millrace_session::channel::{Caller, ChannelEffect, Deferred, Effect, SocketRef, entry_bytes};
 use millrace_telemetry::Metric;
 use millrace_wasm::{CallContext, Fault, FaultKind};
 use millrace_wire::Payload;
@@ -42,7 +42,7 @@ pub(crate) struct NoRoom;
 pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> {
     let metrics = &account.node.metrics;
     let own = account.tasks();
-    let slots = (account.task_slot(kept_bytes(start.payload.len())), start.plugin.task_slot(own));
+    let slots = (account.task_slot(entry_bytes(start.payload.len())), start.plugin.task_slot(own));
     let (Some(of_connection), Some(of_plugin)) = slots else {
         metrics.count(Metric::TaskRefused, 1);
         return Err(NoRoom);

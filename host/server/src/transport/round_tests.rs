@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::Wake;
 
 use millrace_session::channel::{Assigns, Caller, Context as Channel, Effect, Failure};
-use millrace_session::{Ticket, Turn};
+use millrace_session::{CallPurpose, Ticket};
 use millrace_telemetry::Metrics;
 use millrace_wire::{Payload, TopicPattern};
 
@@ -49,7 +49,7 @@ fn call(event: &str) -> Call<Arc<Handler>> {
         plugin: Arc::new(Arc::new(Handler::new(pattern, kind, &Metrics::none()))),
         callback: Callback::HandleIn { event, payload, wants_reply: true },
         assigns: Some(Assigns::default()),
-        ticket: Ticket { caller, turn: Turn::Message, bytes: 0 },
+        ticket: Ticket { caller, purpose: CallPurpose::Message, bytes: 0 },
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Callback {
 }
 
 impl Callback {
-    /// What it carries, in bytes: as much as the letter it was made of.
+    /// What it carries, in bytes: as much as the item it was made of.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {

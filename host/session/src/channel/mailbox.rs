@@ -12,7 +12,7 @@ use super::{Broadcast, Info, ReplyTo, TerminateReason};
 
 /// Something that waits for a channel's turn.
 #[derive(Debug)]
-pub enum Letter {
+pub enum MailboxItem {
     /// A message of the client that came while the channel was joining:
     /// `phx_join` and `phx_leave` included.
     Early {
@@ -42,32 +42,32 @@ pub enum Letter {
     End(TerminateReason),
 }
 
-/// Where the letters that wait in all mailboxes of a server are counted.
+/// Where the items that wait in all mailboxes of a server are counted.
 pub trait WaitingCount: Debug + Send + Sync {
     /// Adds so many; fewer than 0 when they wait no more.
-    fn add(&self, letters: i64);
+    fn add(&self, items: i64);
 }
 
 impl WaitingCount for AtomicI64 {
-    fn add(&self, letters: i64) {
-        self.fetch_add(letters, Ordering::Relaxed);
+    fn add(&self, items: i64) {
+        self.fetch_add(items, Ordering::Relaxed);
     }
 }
 
-/// What a letter or a call takes besides what it carries.
+/// What an item or a call takes besides what it carries.
 const ENTRY_BYTES: usize = 256;
 
 /// What a message or a call with this payload takes, in bytes.
 #[must_use]
-pub fn kept_bytes(payload_bytes: usize) -> usize {
+pub fn entry_bytes(payload_bytes: usize) -> usize {
     ENTRY_BYTES + payload_bytes
 }
 
-impl Letter {
+impl MailboxItem {
     /// What it takes while it waits, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        kept_bytes(match self {
+        entry_bytes(match self {
             Self::Early { event, payload, .. } | Self::In { event, payload, .. } => {
                 event.len() + payload.len()
             }
@@ -80,23 +80,23 @@ impl Letter {
     }
 }
 
-/// A bounded queue of letters. The end of a channel always finds room, once.
+/// A bounded queue of items. The end of a channel always finds room, once.
 #[derive(Debug)]
 pub struct Mailbox {
-    letters: VecDeque<Letter>,
-    /// Of all letters.
+    items: VecDeque<MailboxItem>,
+    /// Of all items.
     bytes: usize,
     /// One of them is the client's leave.
     has_leave: bool,
     capacity: usize,
-    /// How many letters wait in all mailboxes of the server.
+    /// How many items wait in all mailboxes of the server.
     waiting: Arc<dyn WaitingCount>,
 }
 
 impl Mailbox {
-    /// A mailbox for `capacity` letters (`socket.max_pending`).
+    /// A mailbox for `capacity` items (`socket.max_pending`).
     pub fn new(capacity: usize, waiting: Arc<dyn WaitingCount>) -> Self {
-        Self { letters: VecDeque::new(), bytes: 0, has_leave: false, capacity, waiting }
+        Self { items: VecDeque::new(), bytes: 0, has_leave: false, capacity, waiting }
     }
 
     /// What waits, in bytes.
@@ -111,75 +111,75 @@ impl Mailbox {
         self.has_leave
     }
 
-    /// Puts a letter at the end, or gives it back when the mailbox is full. What it
+    /// Puts an item at the end, or gives it back when the mailbox is full. What it
     /// takes, in bytes.
-    pub fn push(&mut self, letter: Letter) -> Result<usize, Letter> {
-        let ends = matches!(letter, Letter::Leave(_) | Letter::End(_));
-        if self.letters.len() >= self.capacity && !ends {
-            return Err(letter);
+    pub fn push(&mut self, item: MailboxItem) -> Result<usize, MailboxItem> {
+        let ends = matches!(item, MailboxItem::Leave(_) | MailboxItem::End(_));
+        if self.items.len() >= self.capacity && !ends {
+            return Err(item);
         }
-        let bytes = letter.bytes();
+        let bytes = item.bytes();
         self.bytes += bytes;
-        self.has_leave |= matches!(letter, Letter::Leave(_));
-        self.letters.push_back(letter);
+        self.has_leave |= matches!(item, MailboxItem::Leave(_));
+        self.items.push_back(item);
         self.waiting.add(1);
         Ok(bytes)
     }
 
-    /// Takes the oldest letter. The end of a channel waits until nothing of it
+    /// Takes the oldest item. The end of a channel waits until nothing of it
     /// is `running`.
-    pub fn pop(&mut self, running: usize) -> Option<Letter> {
-        let ends = matches!(self.letters.front(), Some(Letter::Leave(_) | Letter::End(_)));
+    pub fn pop(&mut self, running: usize) -> Option<MailboxItem> {
+        let ends = matches!(self.items.front(), Some(MailboxItem::Leave(_) | MailboxItem::End(_)));
         if ends && running > 0 {
             return None;
         }
-        let letter = self.letters.pop_front()?;
-        self.taken(&letter);
-        Some(letter)
+        let item = self.items.pop_front()?;
+        self.taken(&item);
+        Some(item)
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.letters.is_empty()
+        self.items.is_empty()
     }
 
-    /// Takes the oldest letter if it is a message of the client.
+    /// Takes the oldest item if it is a message of the client.
     pub fn pop_message(&mut self) -> Option<(ReplyTo, SmolStr, Payload)> {
-        let letter = self.letters.pop_front_if(|letter| matches!(letter, Letter::In { .. }))?;
-        self.taken(&letter);
-        match letter {
-            Letter::In { reply_to, event, payload } => Some((reply_to, event, payload)),
+        let item = self.items.pop_front_if(|item| matches!(item, MailboxItem::In { .. }))?;
+        self.taken(&item);
+        match item {
+            MailboxItem::In { reply_to, event, payload } => Some((reply_to, event, payload)),
             _ => None,
         }
     }
 
-    /// Puts back the letter that was taken last, which had its place.
-    pub fn put_back(&mut self, letter: Letter) {
-        self.bytes += letter.bytes();
-        self.letters.push_front(letter);
+    /// Puts back the item that was taken last, which had its place.
+    pub fn put_back(&mut self, item: MailboxItem) {
+        self.bytes += item.bytes();
+        self.items.push_front(item);
         self.waiting.add(1);
     }
 
     /// Takes all of them, oldest first.
-    pub fn take(&mut self) -> VecDeque<Letter> {
-        self.waiting.add(-count(&self.letters));
+    pub fn take(&mut self) -> VecDeque<MailboxItem> {
+        self.waiting.add(-count(&self.items));
         (self.bytes, self.has_leave) = (0, false);
-        std::mem::take(&mut self.letters)
+        std::mem::take(&mut self.items)
     }
 
-    fn taken(&mut self, letter: &Letter) {
-        self.bytes -= letter.bytes();
-        self.has_leave &= !matches!(letter, Letter::Leave(_));
+    fn taken(&mut self, item: &MailboxItem) {
+        self.bytes -= item.bytes();
+        self.has_leave &= !matches!(item, MailboxItem::Leave(_));
         self.waiting.add(-1);
     }
 }
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        self.waiting.add(-count(&self.letters));
+        self.waiting.add(-count(&self.items));
     }
 }
 
-fn count(letters: &VecDeque<Letter>) -> i64 {
-    i64::try_from(letters.len()).unwrap_or(i64::MAX)
+fn count(items: &VecDeque<MailboxItem>) -> i64 {
+    i64::try_from(items.len()).unwrap_or(i64::MAX)
 }

@@ -25,7 +25,7 @@ pub use callback::{Callback, Info, TerminateReason};
 pub use context::{ChannelId, Context};
 pub use deferred::Deferred;
 pub use effect::{ChannelEffect, Effect, ServerEffect};
-pub use mailbox::{Letter, Mailbox, WaitingCount, kept_bytes};
+pub use mailbox::{Mailbox, MailboxItem, WaitingCount, entry_bytes};
 pub use new_event::NewEvent;
 pub use notice::Notice;
 pub use outcome::{Assigns, Completion, Failure, Joined, Outcome};

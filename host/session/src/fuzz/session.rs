@@ -16,7 +16,7 @@ use crate::channel::{
 };
 use crate::channel::{Broadcast, Notice};
 use crate::{
-    Action, Calls, ChannelAction, Identity, Limits, Route, Routes, Routing, Session, Turn,
+    Action, CallPurpose, Calls, ChannelAction, Identity, Limits, Route, Routes, Routing, Session,
 };
 
 const MAX_CHANNELS: usize = 3;
@@ -160,7 +160,7 @@ impl Run {
         }
         let call = self.calls.remove(input.below(self.calls.len()));
         let outcome = |input: &mut Choices<'_>| Outcome {
-            effects: effects(input, call.ticket.turn),
+            effects: effects(input, call.ticket.purpose),
             assigns: input.bool().then(|| Assigns { schema: 1, data: input.name().into() }),
         };
         let result = match input.below(7) {
@@ -168,7 +168,7 @@ impl Run {
             1 => Err(Failure::TimedOut),
             2 => Err(Failure::Unavailable { retry_after_ms: 3 }),
             3 => Ok(Completion::Join(Box::new(Err(payload(input))))),
-            4 | 5 if call.ticket.turn == Turn::Join => {
+            4 | 5 if call.ticket.purpose == CallPurpose::Join => {
                 let response = input.bool().then(|| payload(input));
                 let joined = Joined { response, outcome: outcome(input) };
                 Ok(Completion::Join(Box::new(Ok(joined))))
@@ -183,7 +183,7 @@ impl Run {
         let channel = input.number() % (self.channels + 1);
         match self.calls.first().filter(|_| input.bool()) {
             Some(call) => {
-                let effects = effects(input, Turn::Notice);
+                let effects = effects(input, CallPurpose::Notice);
                 self.session.flushed(&call.ticket.caller, effects, actions);
             }
             None => {
@@ -253,10 +253,10 @@ impl Run {
             .ok()
             .filter(|found| *found <= most);
         let bytes = self.session.pending_bytes();
-        assert!(waiting.is_some_and(|letters| letters <= bytes), "{waiting:?} of {bytes} bytes");
+        assert!(waiting.is_some_and(|items| items <= bytes), "{waiting:?} of {bytes} bytes");
         assert!(bytes == 0 || self.session.channels() > 0, "{bytes} bytes of nobody");
         let mut running = HashMap::<u64, usize>::new();
-        for call in self.calls.iter().filter(|call| call.ticket.turn != Turn::Terminate) {
+        for call in self.calls.iter().filter(|call| call.ticket.purpose != CallPurpose::Terminate) {
             *running.entry(call.ticket.caller.context.channel).or_default() += 1;
         }
         // Messages handled together are calls made one after the other.
@@ -274,9 +274,9 @@ impl Run {
                 break;
             }
             let call = self.calls.remove(0);
-            let result = match call.ticket.turn {
-                Turn::Join => Ok(Completion::Join(Box::new(Ok(Joined::default())))),
-                Turn::Message | Turn::Notice | Turn::Terminate => {
+            let result = match call.ticket.purpose {
+                CallPurpose::Join => Ok(Completion::Join(Box::new(Ok(Joined::default())))),
+                CallPurpose::Message | CallPurpose::Notice | CallPurpose::Terminate => {
                     Ok(Completion::Handled(Outcome::default()))
                 }
             };
@@ -306,8 +306,8 @@ fn broadcast(input: &mut Choices<'_>) -> Arc<Broadcast> {
 }
 
 /// At most one reply, as a second one would be the plugin's doing.
-fn effects(input: &mut Choices<'_>, turn: Turn) -> Vec<Effect> {
-    let mut replied = turn != Turn::Message;
+fn effects(input: &mut Choices<'_>, purpose: CallPurpose) -> Vec<Effect> {
+    let mut replied = purpose != CallPurpose::Message;
     let mut effects = Vec::new();
     for _ in 0..input.below(4) {
         let effect = match input.below(9) {

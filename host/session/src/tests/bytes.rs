@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::channel::{Broadcast, Info, Notice};
 
-impl Desk {
+impl Harness {
     /// What waits in its channels, counted anew.
     fn counted(&self) -> usize {
         self.session.channels.values().map(|channel| channel.bytes()).sum()
@@ -41,53 +41,53 @@ impl Desk {
 
 #[test]
 fn a_message_is_counted_from_its_coming_to_the_end_of_its_call() {
-    let mut desk = joined();
-    assert_eq!(desk.session.pending_bytes(), 0);
-    desk.send(r#"["11","2","room:a","one","1234567890"]"#);
-    let one = desk.session.pending_bytes();
+    let mut harness = joined();
+    assert_eq!(harness.session.pending_bytes(), 0);
+    harness.send(r#"["11","2","room:a","one","1234567890"]"#);
+    let one = harness.session.pending_bytes();
     assert!(one > 12, "{one}");
-    desk.send(r#"["11","3","room:a","two","1234567890"]"#);
-    assert_eq!(desk.session.pending_bytes(), 2 * one);
-    desk.end_with(Vec::<Effect>::new());
-    assert_eq!(desk.session.pending_bytes(), one);
-    desk.end(Err(Failure::TimedOut));
-    assert_eq!(desk.session.pending_bytes(), 0);
+    harness.send(r#"["11","3","room:a","two","1234567890"]"#);
+    assert_eq!(harness.session.pending_bytes(), 2 * one);
+    harness.end_with(Vec::<Effect>::new());
+    assert_eq!(harness.session.pending_bytes(), one);
+    harness.end(Err(Failure::TimedOut));
+    assert_eq!(harness.session.pending_bytes(), 0);
 }
 
 #[test]
 fn a_second_leave_is_answered_at_once_and_takes_no_room() {
-    let mut desk = joined();
-    desk.send(r#"["11","2","room:a","slow",{}]"#);
-    assert_eq!(desk.send(r#"["11","3","room:a","phx_leave",{}]"#), [""; 0]);
-    let before = desk.session.pending_bytes();
+    let mut harness = joined();
+    harness.send(r#"["11","2","room:a","slow",{}]"#);
+    assert_eq!(harness.send(r#"["11","3","room:a","phx_leave",{}]"#), [""; 0]);
+    let before = harness.session.pending_bytes();
     for _ in 0..1_000 {
-        let told = desk.send(r#"["11","4","room:a","phx_leave",{}]"#);
+        let told = harness.send(r#"["11","4","room:a","phx_leave",{}]"#);
         assert_eq!(told, [format!(r#"["11","4","room:a",{OK}"#)]);
     }
-    assert_eq!(desk.session.pending_bytes(), before);
-    let told = desk.end_with(Vec::<Effect>::new());
+    assert_eq!(harness.session.pending_bytes(), before);
+    let told = harness.end_with(Vec::<Effect>::new());
     assert_eq!(told[0], format!(r#"["11","3","room:a",{OK}"#));
 }
 
 #[test]
 fn broadcasts_for_a_handler_are_left_out_when_too_much_waits() {
-    let mut desk = joined();
-    desk.send(r#"["11","2","room:a","slow",{}]"#);
-    assert_eq!(desk.notice("room:a", 9_000, false), [""; 0]);
-    assert_eq!(desk.notice("room:a", 9_000, false), ["count NoticeDropped"]);
+    let mut harness = joined();
+    harness.send(r#"["11","2","room:a","slow",{}]"#);
+    assert_eq!(harness.notice("room:a", 9_000, false), [""; 0]);
+    assert_eq!(harness.notice("room:a", 9_000, false), ["count NoticeDropped"]);
 }
 
 #[test]
 fn subscriptions_are_bounded() {
-    let mut desk = joined();
-    desk.send(r#"["11","2","room:a","more",{}]"#);
+    let mut harness = joined();
+    harness.send(r#"["11","2","room:a","more",{}]"#);
     let topics = ["x", "y", "x", "z"].map(|topic| ChannelEffect::Subscribe(topic.to_owned()));
-    let told = desk.end_with(topics.into());
+    let told = harness.end_with(topics.into());
     assert_eq!(told, ["subscribe x", "subscribe y", "count SubscriptionRefused"]);
-    desk.send(r#"["11","3","room:a","fewer",{}]"#);
+    harness.send(r#"["11","3","room:a","fewer",{}]"#);
     let effects =
         vec![ChannelEffect::Unsubscribe("x".to_owned()), ChannelEffect::Subscribe("z".to_owned())];
-    assert_eq!(desk.end_with(effects), ["unsubscribe x", "subscribe z"]);
+    assert_eq!(harness.end_with(effects), ["unsubscribe x", "subscribe z"]);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,8 +121,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// The oldest call ends in one of the ways there are.
-fn end(desk: &mut Desk, how: u8) {
-    let Some(call) = desk.calls.first() else { return };
+fn end(harness: &mut Harness, how: u8) {
+    let Some(call) = harness.calls.first() else { return };
     let is_join = matches!(call.callback, Callback::Join { .. });
     let handled = |effects| Completion::Handled(Outcome { effects, assigns: None });
     let result = match (how, is_join) {
@@ -139,7 +139,7 @@ fn end(desk: &mut Desk, how: u8) {
             Ok(handled(["y", "z"].map(|t| ChannelEffect::Unsubscribe(t.to_owned()).into()).into()))
         }
     };
-    desk.end(result);
+    harness.end(result);
 }
 
 /// Whether the last call is behind one of its channel that has not ended.
@@ -149,34 +149,34 @@ fn follows_another<P>(calls: &[Box<Call<P>>]) -> bool {
     last.assigns.is_none() && before.iter().any(|call| channel(call) == channel(last))
 }
 
-fn take(desk: &mut Desk, step: Step) {
+fn take(harness: &mut Harness, step: Step) {
     match step {
         Step::Send(topic, len, event) => {
             let text = "x".repeat(len);
-            desk.send(&format!(r#"[null,"1","{topic}","{event}","{text}"]"#));
+            harness.send(&format!(r#"[null,"1","{topic}","{event}","{text}"]"#));
         }
-        Step::End(how) => end(desk, how),
-        Step::Notice(topic, len, intercepted) => drop(desk.notice(topic, len, intercepted)),
-        Step::Timer(topic) => desk.timer(topic),
+        Step::End(how) => end(harness, how),
+        Step::Notice(topic, len, intercepted) => drop(harness.notice(topic, len, intercepted)),
+        Step::Timer(topic) => harness.timer(topic),
         Step::Follow(most) => {
             let is_message = |call: &Call<_>| matches!(call.callback, Callback::HandleIn { .. });
-            if desk.calls.first().is_some_and(|call| is_message(call)) {
-                desk.follow(most + desk.calls.len());
+            if harness.calls.first().is_some_and(|call| is_message(call)) {
+                harness.follow(most + harness.calls.len());
             }
         }
         Step::PutBack(many) => {
             // The last ones that follow another of their channel were not made. They come
             // back before that has ended.
             let mut back = Calls::new();
-            while back.len() < many && follows_another(&desk.calls) {
-                back.insert(0, desk.calls.remove(desk.calls.len() - 1));
+            while back.len() < many && follows_another(&harness.calls) {
+                back.insert(0, harness.calls.remove(harness.calls.len() - 1));
             }
-            desk.session.put_back(back);
+            harness.session.put_back(back);
         }
         Step::Close => {
             let mut actions = Vec::new();
-            desk.session.close(TerminateReason::Closed, &desk.routes, &mut actions);
-            desk.told(actions);
+            harness.session.close(TerminateReason::Closed, &harness.routes, &mut actions);
+            harness.told(actions);
         }
     }
 }
@@ -186,43 +186,43 @@ proptest! {
     /// channels have, and nothing once every call has ended.
     #[test]
     fn whatever_happens_the_books_are_right(steps in steps()) {
-        let mut desk = Desk::new(Serializer::V2);
+        let mut harness = Harness::new(Serializer::V2);
         for step in steps {
-            take(&mut desk, step);
-            prop_assert_eq!(desk.session.pending_bytes(), desk.counted(), "after {:?}", step);
-            prop_assert_eq!(desk.session.subscriptions, desk.subscribed(), "after {:?}", step);
-            prop_assert!(desk.session.subscriptions <= 2);
+            take(&mut harness, step);
+            prop_assert_eq!(harness.session.pending_bytes(), harness.counted(), "after {:?}", step);
+            prop_assert_eq!(harness.session.subscriptions, harness.subscribed(), "after {:?}", step);
+            prop_assert!(harness.session.subscriptions <= 2);
         }
-        while !desk.calls.is_empty() {
-            end(&mut desk, 3);
+        while !harness.calls.is_empty() {
+            end(&mut harness, 3);
         }
-        prop_assert_eq!(desk.session.pending_bytes(), desk.counted());
-        prop_assert_eq!(desk.session.pending_bytes(), 0);
+        prop_assert_eq!(harness.session.pending_bytes(), harness.counted());
+        prop_assert_eq!(harness.session.pending_bytes(), 0);
     }
 }
 
 #[test]
 fn a_letter_and_the_call_it_becomes_take_the_same() {
-    use crate::channel::{Letter, ReplyTo, kept_bytes};
+    use crate::channel::{MailboxItem, ReplyTo, entry_bytes};
     let payload = || Payload::Json("12345".into());
     let broadcast =
         Arc::new(Broadcast { topic: "t".into(), event: "e".into(), payload: payload() });
     let (reply_to, event) = (ReplyTo::default(), smol_str::SmolStr::new("event"));
-    for (letter, callback) in [
+    for (item, callback) in [
         (
-            Letter::In { reply_to, event: event.clone(), payload: payload() },
+            MailboxItem::In { reply_to, event: event.clone(), payload: payload() },
             Callback::HandleIn { event, payload: payload(), wants_reply: true },
         ),
-        (Letter::Out(Arc::clone(&broadcast)), Callback::HandleOut(Arc::clone(&broadcast))),
+        (MailboxItem::Out(Arc::clone(&broadcast)), Callback::HandleOut(Arc::clone(&broadcast))),
         (
-            Letter::Info(Info::Broadcast(Arc::clone(&broadcast))),
+            MailboxItem::Info(Info::Broadcast(Arc::clone(&broadcast))),
             Callback::HandleInfo(Info::Broadcast(broadcast)),
         ),
         (
-            Letter::Info(Info::Timer("tick".to_owned())),
+            MailboxItem::Info(Info::Timer("tick".to_owned())),
             Callback::HandleInfo(Info::Timer("tick".to_owned())),
         ),
     ] {
-        assert_eq!(letter.bytes(), kept_bytes(callback.bytes()));
+        assert_eq!(item.bytes(), entry_bytes(callback.bytes()));
     }
 }

@@ -3,36 +3,36 @@
 use super::*;
 
 /// Its first message is being handled, and others wait.
-fn with_waiting(others: &[&str]) -> Desk {
-    let mut desk = Desk::new(Serializer::V2);
-    desk.send(r#"["1","1","room:a","phx_join",{}]"#);
-    desk.accept_join();
+fn with_waiting(others: &[&str]) -> Harness {
+    let mut harness = Harness::new(Serializer::V2);
+    harness.send(r#"["1","1","room:a","phx_join",{}]"#);
+    harness.accept_join();
     for (number, event) in ["first"].iter().chain(others).enumerate() {
-        desk.send(&format!(r#"["1","{}","room:a","{event}",{{}}]"#, number + 2));
+        harness.send(&format!(r#"["1","{}","room:a","{event}",{{}}]"#, number + 2));
     }
-    desk
+    harness
 }
 
 #[test]
 fn messages_that_wait_can_follow_the_one_before_them() {
-    let mut desk = with_waiting(&["second", "phx_leave"]);
-    assert_eq!(desk.follow(9), ["call handle_in first", "call handle_in second"]);
-    assert!(desk.calls[0].assigns.is_some() && desk.calls[1].assigns.is_none());
+    let mut harness = with_waiting(&["second", "phx_leave"]);
+    assert_eq!(harness.follow(9), ["call handle_in first", "call handle_in second"]);
+    assert!(harness.calls[0].assigns.is_some() && harness.calls[1].assigns.is_none());
     let reply = || vec![ChannelEffect::Reply { status: "ok".into(), payload: Payload::empty() }];
     let answer = |reference| {
         format!(r#"["1","{reference}","room:a","phx_reply",{{"status":"ok","response":{{}}}}]"#)
     };
-    assert_eq!(desk.end_with(reply()), [answer(2)]);
+    assert_eq!(harness.end_with(reply()), [answer(2)]);
     // The leave has waited for both.
-    let told = desk.end_with(reply());
+    let told = harness.end_with(reply());
     assert_eq!(told[..2], [answer(3), answer(4)]);
 }
 
 #[test]
 fn no_more_follow_than_may() {
-    let mut desk = with_waiting(&["second", "third"]);
-    assert_eq!(desk.follow(2), ["call handle_in first", "call handle_in second"]);
-    let mut concurrent = Desk::concurrent(Serializer::V2, 2);
+    let mut harness = with_waiting(&["second", "third"]);
+    assert_eq!(harness.follow(2), ["call handle_in first", "call handle_in second"]);
+    let mut concurrent = Harness::concurrent(Serializer::V2, 2);
     concurrent.send(r#"["1","1","room:a","phx_join",{}]"#);
     concurrent.accept_join();
     for number in 2..5 {
@@ -43,22 +43,22 @@ fn no_more_follow_than_may() {
 
 #[test]
 fn what_was_not_made_waits_again_in_its_place() {
-    let mut desk = with_waiting(&["second", "third"]);
-    desk.follow(9);
-    let behind = desk.calls.drain(1..).collect();
-    desk.session.put_back(behind);
+    let mut harness = with_waiting(&["second", "third"]);
+    harness.follow(9);
+    let behind = harness.calls.drain(1..).collect();
+    harness.session.put_back(behind);
     for next in ["second", "third"] {
-        assert_eq!(desk.end_with(Vec::<Effect>::new()), [format!("call handle_in {next}")]);
+        assert_eq!(harness.end_with(Vec::<Effect>::new()), [format!("call handle_in {next}")]);
     }
 }
 
 #[test]
 fn what_was_not_made_for_a_crash_is_unmatched() {
-    let mut desk = with_waiting(&["second"]);
-    desk.follow(9);
-    let behind = desk.calls.drain(1..).collect();
-    desk.session.put_back(behind);
-    let told = desk.end(Err(Failure::Crashed));
+    let mut harness = with_waiting(&["second"]);
+    harness.follow(9);
+    let behind = harness.calls.drain(1..).collect();
+    harness.session.put_back(behind);
+    let told = harness.end(Err(Failure::Crashed));
     let unmatched = r#"[null,"3","room:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#;
     assert!(told.contains(&unmatched.to_owned()), "{told:?}");
 }

@@ -6,9 +6,9 @@ use super::*;
 
 #[test]
 fn a_join_is_asked_answered_and_subscribed() {
-    let mut desk = Desk::new(Serializer::V2);
-    assert_eq!(desk.send(r#"["11","1","room:a","phx_join",{}]"#), ["call join"]);
-    assert_eq!(desk.accept_join(), [format!(r#"["11","1","room:a",{OK}"#), "join".to_owned()]);
+    let mut harness = Harness::new(Serializer::V2);
+    assert_eq!(harness.send(r#"["11","1","room:a","phx_join",{}]"#), ["call join"]);
+    assert_eq!(harness.accept_join(), [format!(r#"["11","1","room:a",{OK}"#), "join".to_owned()]);
 }
 
 #[test]
@@ -18,40 +18,40 @@ fn a_refused_and_a_crashed_join_say_so_and_leave_nothing() {
         (Err(Failure::Crashed), "join crashed"),
         (Err(Failure::TimedOut), "join timeout"),
     ] {
-        let mut desk = Desk::new(Serializer::V2);
-        desk.send(r#"["11","1","room:a","phx_join",{}]"#);
+        let mut harness = Harness::new(Serializer::V2);
+        harness.send(r#"["11","1","room:a","phx_join",{}]"#);
         let expected = format!(
             r#"["11","1","room:a","phx_reply",{{"status":"error","response":{{"reason":"{reason}"}}}}]"#
         );
-        assert_eq!(desk.end(result), [expected]);
-        assert_eq!(desk.session.channels(), 0);
+        assert_eq!(harness.end(result), [expected]);
+        assert_eq!(harness.session.channels(), 0);
     }
 }
 
 #[test]
 fn unjoined_topics_are_unmatched_with_a_null_join_ref() {
-    let mut desk = Desk::new(Serializer::V2);
+    let mut harness = Harness::new(Serializer::V2);
     for frame in [r#"["1","1","lobby","phx_join",{}]"#, r#"["1","1","room:a","ping",{}]"#] {
         let topic = if frame.contains("lobby") { "lobby" } else { "room:a" };
-        assert_eq!(desk.send(frame), [format!(r#"[null,"1","{topic}",{UNMATCHED}"#)]);
+        assert_eq!(harness.send(frame), [format!(r#"[null,"1","{topic}",{UNMATCHED}"#)]);
     }
-    let left = desk.send(r#"["1","2","room:a","phx_leave",{}]"#);
+    let left = harness.send(r#"["1","2","room:a","phx_leave",{}]"#);
     assert_eq!(left, [format!(r#"["1","2","room:a",{OK}"#)]);
 }
 
 #[test]
 fn stale_join_refs_are_dropped_and_null_ones_accepted() {
-    let mut desk = joined();
-    assert_eq!(desk.send(r#"["10","2","room:a","ping",{}]"#), [""; 0]);
-    assert_eq!(desk.send(r#"["10","2","room:a","phx_leave",{}]"#), [""; 0]);
-    assert_eq!(desk.send(r#"[null,"3","room:a","ping",{}]"#), ["call handle_in ping"]);
+    let mut harness = joined();
+    assert_eq!(harness.send(r#"["10","2","room:a","ping",{}]"#), [""; 0]);
+    assert_eq!(harness.send(r#"["10","2","room:a","phx_leave",{}]"#), [""; 0]);
+    assert_eq!(harness.send(r#"[null,"3","room:a","ping",{}]"#), ["call handle_in ping"]);
 }
 
 #[test]
 fn leaving_replies_closes_and_terminates() {
-    let mut desk = joined();
+    let mut harness = joined();
     assert_eq!(
-        desk.send(r#"["11","9","room:a","phx_leave",{}]"#),
+        harness.send(r#"["11","9","room:a","phx_leave",{}]"#),
         [
             format!(r#"["11","9","room:a",{OK}"#),
             r#"["11","11","room:a","phx_close",{}]"#.to_owned(),
@@ -60,18 +60,18 @@ fn leaving_replies_closes_and_terminates() {
         ]
     );
     let push = ChannelEffect::Push { event: "bye".to_owned(), payload: Payload::Json("{}".into()) };
-    assert_eq!(desk.end_with(vec![push]), [r#"["11",null,"room:a","bye",{}]"#]);
+    assert_eq!(harness.end_with(vec![push]), [r#"["11",null,"room:a","bye",{}]"#]);
 }
 
 #[test]
 fn a_duplicate_join_closes_the_old_channel_after_the_new_reply() {
-    let mut desk = joined();
-    desk.send(r#"["11","2","room:a","slow",{}]"#);
-    let again = desk.send(r#"["12","3","room:a","phx_join",{}]"#);
+    let mut harness = joined();
+    harness.send(r#"["11","2","room:a","slow",{}]"#);
+    let again = harness.send(r#"["12","3","room:a","phx_join",{}]"#);
     assert_eq!(again, ["end calls", "unsubscribe room:a", "call join"]);
-    assert_eq!(desk.end_with(vec![reply("1")]), [""; 0], "the old call comes to nothing");
+    assert_eq!(harness.end_with(vec![reply("1")]), [""; 0], "the old call comes to nothing");
     assert_eq!(
-        desk.accept_join(),
+        harness.accept_join(),
         [
             format!(r#"["12","3","room:a",{OK}"#),
             r#"["11","11","room:a","phx_close",{}]"#.to_owned(),
@@ -82,58 +82,58 @@ fn a_duplicate_join_closes_the_old_channel_after_the_new_reply() {
 
 #[test]
 fn messages_sent_behind_a_join_wait_for_it() {
-    let mut desk = Desk::new(Serializer::V2);
-    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
-    assert_eq!(desk.send(r#"["11","2","room:a","ping",{}]"#), [""; 0]);
-    let told = desk.accept_join();
+    let mut harness = Harness::new(Serializer::V2);
+    harness.send(r#"["11","1","room:a","phx_join",{}]"#);
+    assert_eq!(harness.send(r#"["11","2","room:a","ping",{}]"#), [""; 0]);
+    let told = harness.accept_join();
     assert_eq!(told[1..], ["join", "call handle_in ping"]);
 
-    let mut desk = Desk::new(Serializer::V2);
-    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
-    desk.send(r#"["11","2","room:a","ping",{}]"#);
-    let told = desk.end(Err(Failure::Crashed));
+    let mut harness = Harness::new(Serializer::V2);
+    harness.send(r#"["11","1","room:a","phx_join",{}]"#);
+    harness.send(r#"["11","2","room:a","ping",{}]"#);
+    let told = harness.end(Err(Failure::Crashed));
     assert_eq!(told[1], format!(r#"[null,"2","room:a",{UNMATCHED}"#));
 }
 
 #[test]
 fn joins_are_bounded_but_not_joining_again() {
-    let mut desk = joined();
-    desk.send(r#"["2","2","room:b","phx_join",{}]"#);
-    desk.accept_join();
-    let third = desk.send(r#"["3","3","room:c","phx_join",{}]"#);
+    let mut harness = joined();
+    harness.send(r#"["2","2","room:b","phx_join",{}]"#);
+    harness.accept_join();
+    let third = harness.send(r#"["3","3","room:c","phx_join",{}]"#);
     assert_eq!(third[0], "count ChannelRefused");
     assert!(third[1].contains("too many channels joined"), "{third:?}");
-    let again = desk.send(r#"["4","4","room:b","phx_join",{}]"#);
+    let again = harness.send(r#"["4","4","room:b","phx_join",{}]"#);
     assert_eq!(again, ["unsubscribe room:b", "call join"]);
-    let long = desk.send(&format!(r#"["5","5","room:{}","phx_join",{{}}]"#, "x".repeat(255)));
+    let long = harness.send(&format!(r#"["5","5","room:{}","phx_join",{{}}]"#, "x".repeat(255)));
     assert!(long[1].contains("too many"), "{long:?}");
 }
 
 #[test]
 fn the_end_of_the_connection_ends_what_is_joined_after_its_messages() {
-    let mut desk = joined();
-    desk.send(r#"["11","2","room:a","slow",{}]"#);
-    desk.send(r#"["2","3","room:b","phx_join",{}]"#);
+    let mut harness = joined();
+    harness.send(r#"["11","2","room:a","slow",{}]"#);
+    harness.send(r#"["2","3","room:b","phx_join",{}]"#);
     let mut actions = Vec::new();
-    desk.session.close(TerminateReason::Closed, &desk.routes, &mut actions);
-    assert!(desk.told(actions).is_empty(), "both channels are busy");
-    let told = desk.end_with(Vec::<Effect>::new());
+    harness.session.close(TerminateReason::Closed, &harness.routes, &mut actions);
+    assert!(harness.told(actions).is_empty(), "both channels are busy");
+    let told = harness.end_with(Vec::<Effect>::new());
     assert_eq!(told, ["unsubscribe room:a", "call terminate closed"]);
-    let told = desk.accept_join();
+    let told = harness.accept_join();
     assert_eq!(told[2..], ["unsubscribe room:b", "call terminate closed"]);
 }
 
 #[test]
 fn version_1_has_no_join_ref() {
-    let mut desk = Desk::new(Serializer::V1);
-    desk.send(r#"{"topic":"room:a","event":"phx_join","payload":{},"ref":"1"}"#);
-    let told = desk.accept_join();
+    let mut harness = Harness::new(Serializer::V1);
+    harness.send(r#"{"topic":"room:a","event":"phx_join","payload":{},"ref":"1"}"#);
+    let told = harness.accept_join();
     assert_eq!(
         told[0],
         r#"{"topic":"room:a","event":"phx_reply","payload":{"status":"ok","response":{}},"ref":"1"}"#
     );
-    desk.send(r#"{"topic":"room:a","event":"crash","payload":{},"ref":"2"}"#);
-    let told = desk.end(Err(Failure::Crashed));
+    harness.send(r#"{"topic":"room:a","event":"crash","payload":{},"ref":"2"}"#);
+    let told = harness.end(Err(Failure::Crashed));
     assert_eq!(
         told[1],
         r#"{"topic":"room:a","event":"phx_error","payload":{"reason":"channel_crash"},"ref":null}"#
@@ -160,23 +160,23 @@ fn only_a_join_that_could_succeed_asks_whether_it_may() {
         let status = format!(r#"{{"status":"error","response":{response}}}"#);
         format!(r#"["{number}","{number}","{topic}","phx_reply",{status}]"#)
     };
-    let mut desk = joined();
-    let busy = Busy(desk.routes.clone());
-    let send = |desk: &mut Desk, topic: &str| {
+    let mut harness = joined();
+    let busy = Busy(harness.routes.clone());
+    let send = |harness: &mut Harness, topic: &str| {
         let frame = format!(r#"["12","12","{topic}","phx_join",{{}}]"#);
         let frame = Frame::Text(frame.as_str().into());
-        let message = desk.session.identity().serializer.decode(&frame).unwrap();
+        let message = harness.session.identity().serializer.decode(&frame).unwrap();
         let mut actions = Vec::new();
-        desk.session.receive(message, &busy, &mut actions);
-        desk.told(actions)
+        harness.session.receive(message, &busy, &mut actions);
+        harness.told(actions)
     };
-    let told = send(&mut desk, "nobody");
+    let told = send(&mut harness, "nobody");
     assert!(told[0].contains("unmatched topic"), "{told:?}");
-    assert_eq!(send(&mut desk, "room:b"), ["count JoinRefused", &overloaded(12, "room:b")]);
+    assert_eq!(send(&mut harness, "room:b"), ["count JoinRefused", &overloaded(12, "room:b")]);
     // The channel that is there stays.
-    assert_eq!(send(&mut desk, "room:a"), ["count JoinRefused", &overloaded(12, "room:a")]);
-    assert_eq!(desk.session.channels(), 1);
-    desk.send(r#"["13","13","room:b","phx_join",{}]"#);
-    let told = send(&mut desk, "room:c");
+    assert_eq!(send(&mut harness, "room:a"), ["count JoinRefused", &overloaded(12, "room:a")]);
+    assert_eq!(harness.session.channels(), 1);
+    harness.send(r#"["13","13","room:b","phx_join",{}]"#);
+    let told = send(&mut harness, "room:c");
     assert!(told.iter().any(|told| told.contains("too many channels joined")), "{told:?}");
 }

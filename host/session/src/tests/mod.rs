@@ -1,9 +1,9 @@
 //! The protocol as a function: frames in, frames and other actions out.
 
 mod bytes;
+mod deferred;
 mod following;
 mod joins;
-mod late;
 mod messages;
 
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::channel::{
 };
 
 /// A client of a session, and the plugin's side of it.
-struct Desk {
+struct Harness {
     session: Session<&'static str>,
     routes: Routes<&'static str>,
     calls: Calls<&'static str>,
 }
 
-impl Desk {
+impl Harness {
     fn new(serializer: Serializer) -> Self {
         Self::concurrent(serializer, 1)
     }
@@ -155,12 +155,12 @@ fn reply(payload: &'static str) -> Effect {
     ChannelEffect::Reply { status: "ok".into(), payload: Payload::Json(payload.into()) }.into()
 }
 
-/// A desk whose client has joined `room:a` with join ref 11.
-fn joined() -> Desk {
-    let mut desk = Desk::new(Serializer::V2);
-    desk.send(r#"["11","1","room:a","phx_join",{}]"#);
-    desk.accept_join();
-    desk
+/// A harness whose client has joined `room:a` with join ref 11.
+fn joined() -> Harness {
+    let mut harness = Harness::new(Serializer::V2);
+    harness.send(r#"["11","1","room:a","phx_join",{}]"#);
+    harness.accept_join();
+    harness
 }
 
 const OK: &str = r#""phx_reply",{"status":"ok","response":{}}]"#;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use millrace_session::channel::{Callback, ChannelId, Completion, Failure, Progress};
-use millrace_session::{Call, Turn};
+use millrace_session::{Call, CallPurpose};
 use millrace_telemetry::{LogLimiter, Metrics, Redacted};
 use millrace_wasm::{CallContext, Fault};
 use smol_str::SmolStr;
@@ -91,8 +91,8 @@ impl FinishedCall {
         }
         let Call { plugin, ticket, .. } = &*self.call;
         let meters = &plugin.meters;
-        match (ticket.turn, self.event(), &self.result) {
-            (Turn::Message, Some(event), result) => {
+        match (ticket.purpose, self.event(), &self.result) {
+            (CallPurpose::Message, Some(event), result) => {
                 // What it traps on, it knows; what it does not know, it answers with an error.
                 let is_known = match result {
                     Ok(completion) => !completion.is_error(),
@@ -101,8 +101,8 @@ impl FinishedCall {
                 meters.handled(event, self.took, is_known);
                 metrics.topics().received(&ticket.caller.context.topic);
             }
-            (Turn::Join, _, result) => meters.joined(join_result(result), self.took),
-            (Turn::Message | Turn::Notice | Turn::Terminate, _, _) => {}
+            (CallPurpose::Join, _, result) => meters.joined(join_result(result), self.took),
+            (CallPurpose::Message | CallPurpose::Notice | CallPurpose::Terminate, _, _) => {}
         }
     }
 }

@@ -307,7 +307,7 @@ impl Channels {
     pub(super) fn completed(&mut self, called: FinishedCall) {
         let Call { plugin, ticket, .. } = &*called.call;
         debug!(id = %ticket.caller.message(), topic = %ticket.caller.context.topic,
-            turn = ?ticket.turn, event = called.event().map(AsRef::<str>::as_ref),
+            purpose = ?ticket.purpose, event = called.event().map(AsRef::<str>::as_ref),
             took = ?called.took, ok = called.is_ok(), "handled");
         called.tell_error(self.node().is_dev);
         called.measure(&self.node().metrics);

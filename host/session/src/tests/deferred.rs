@@ -4,7 +4,7 @@ use millrace_wire::Ref;
 
 use super::*;
 
-/// A socket ref of message `reference` of the only join of a desk.
+/// A socket ref of message `reference` of the only join of a harness.
 fn socket_ref(channel: u64) -> SocketRef {
     let (server, connection, topic) = (1, 1, "room:a".into());
     let reference = Ref::from_json("\"2\"").unwrap().unwrap();
@@ -13,17 +13,17 @@ fn socket_ref(channel: u64) -> SocketRef {
 
 #[test]
 fn a_message_is_answered_later_by_its_socket_ref_in_the_order_of_effects() {
-    let mut desk = joined();
-    desk.send(r#"["11","2","room:a","later",{}]"#);
-    desk.end_with(Vec::<Effect>::new());
-    desk.send(r#"["11","3","room:a","now",{}]"#);
-    let channel = desk.calls[0].ticket.caller.context.channel;
+    let mut harness = joined();
+    harness.send(r#"["11","2","room:a","later",{}]"#);
+    harness.end_with(Vec::<Effect>::new());
+    harness.send(r#"["11","3","room:a","now",{}]"#);
+    let channel = harness.calls[0].ticket.caller.context.channel;
     let later = |channel| ServerEffect::ReplyTo {
         socket_ref: Box::new(socket_ref(channel)),
         status: "ok".to_owned(),
         payload: Payload::empty(),
     };
-    let told = desk.end_with(vec![later(channel).into(), reply("3"), later(channel + 1).into()]);
+    let told = harness.end_with(vec![later(channel).into(), reply("3"), later(channel + 1).into()]);
     assert_eq!(
         told,
         [
@@ -36,10 +36,10 @@ fn a_message_is_answered_later_by_its_socket_ref_in_the_order_of_effects() {
 
 #[test]
 fn what_comes_late_reaches_its_own_join_alone() {
-    let mut desk = joined();
-    desk.send(r#"["11","2","room:a","now",{}]"#);
-    let caller = desk.calls[0].ticket.caller.clone();
-    desk.end_with(Vec::<Effect>::new());
+    let mut harness = joined();
+    harness.send(r#"["11","2","room:a","now",{}]"#);
+    let caller = harness.calls[0].ticket.caller.clone();
+    harness.end_with(Vec::<Effect>::new());
     let push = |channel| Deferred::Push {
         topic: "room:a".into(),
         channel,
@@ -48,8 +48,8 @@ fn what_comes_late_reaches_its_own_join_alone() {
     };
     let mut late = |deferred| {
         let mut actions = Vec::new();
-        desk.session.deferred(deferred, &mut actions);
-        desk.told(actions)
+        harness.session.deferred(deferred, &mut actions);
+        harness.told(actions)
     };
     let channel = caller.context.channel;
     assert_eq!(late(push(channel)), [r#"["11",null,"room:a","done",{}]"#]);
@@ -57,7 +57,7 @@ fn what_comes_late_reaches_its_own_join_alone() {
     let task = ChannelEffect::StartTask { name: "t".to_owned(), payload: Payload::empty() };
     let effects = vec![reply("2"), task.into()];
     let mut actions = Vec::new();
-    desk.session.flushed(&caller, effects, &mut actions);
-    let told = desk.told(actions);
+    harness.session.flushed(&caller, effects, &mut actions);
+    let told = harness.told(actions);
     assert_eq!(told, [r#"["11","2","room:a","phx_reply",{"status":"ok","response":2}]"#, "task t"]);
 }
