@@ -111,16 +111,19 @@ impl WasmMeters {
     }
 
     /// The time, if measurements are wanted.
+    #[inline]
     pub fn now(&self) -> Option<Instant> {
         self.metrics.now()
     }
 
     /// The time, if the duration of calls is measured or logged.
+    #[inline]
     pub fn call_clock(&self) -> Option<Instant> {
         self.metrics.call_clock()
     }
 
     /// Records a call that has ended well.
+    #[inline]
     pub fn called(&self, took: Duration, fuel: u64, memory_bytes: usize) {
         if !self.metrics.is_on() {
             return;
@@ -131,11 +134,13 @@ impl WasmMeters {
     }
 
     /// Records how long a call has waited for an instance, since `since`.
+    #[inline]
     pub fn waited(&self, since: Option<Instant>) {
         since.inspect(|since| self.wait.record(micros(since.elapsed())));
     }
 
     /// Records how long it took to make an instance, since `since`.
+    #[inline]
     pub fn instantiated(&self, since: Option<Instant>) {
         since.inspect(|since| self.instantiate.record(micros(since.elapsed())));
     }
@@ -175,16 +180,19 @@ impl PipelineMeters {
     }
 
     /// Whether measurements are wanted.
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.is_on
     }
 
     /// Records how long an event has waited, in nanoseconds, when a worker starts on it.
+    #[inline]
     pub fn waited(&self, nanos: u64) {
         self.wait.record(nanos / 1_000);
     }
 
     /// Records how long a worker's call took.
+    #[inline]
     pub fn ran(&self, took: Duration) {
         self.run.record(micros(took));
     }

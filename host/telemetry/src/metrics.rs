@@ -92,16 +92,19 @@ impl Metrics {
     }
 
     /// Whether anybody wants measurements; if not, no clock has to be read.
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.0.on
     }
 
     /// The registry of all series.
+    #[inline]
     pub fn registry(&self) -> &Arc<Registry> {
         &self.0.registry
     }
 
     /// The counts of messages by topic.
+    #[inline]
     pub fn topics(&self) -> &TopicTally {
         &self.0.topics
     }
@@ -112,16 +115,19 @@ impl Metrics {
     }
 
     /// The time, if durations are measured.
+    #[inline]
     pub fn now(&self) -> Option<Instant> {
         self.0.on.then(Instant::now)
     }
 
     /// The time, if the durations of calls are measured or logged.
+    #[inline]
     pub fn call_clock(&self) -> Option<Instant> {
         (self.0.on || self.0.logs_calls).then(Instant::now)
     }
 
     /// Adds to a counter or level without labels.
+    #[inline]
     pub fn count(&self, metric: Metric, delta: i64) {
         if let Some(Series::Counter(counter) | Series::Level(counter)) =
             self.0.unlabelled.get(metric as usize)
@@ -150,6 +156,7 @@ impl Metrics {
     }
 
     /// Records a value of a distribution without labels.
+    #[inline]
     pub fn record(&self, metric: Metric, value: u64) {
         if let Some(Series::Distribution(histogram)) = self.0.unlabelled.get(metric as usize) {
             histogram.record(value);
@@ -157,6 +164,7 @@ impl Metrics {
     }
 
     /// Records a duration of a timing without labels.
+    #[inline]
     pub fn time(&self, metric: Metric, duration: Duration) {
         if let Some(Series::Timing(histogram)) = self.0.unlabelled.get(metric as usize) {
             histogram.record(micros(duration));

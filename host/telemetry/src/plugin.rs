@@ -115,6 +115,7 @@ impl CallMeasurements {
     }
 
     /// Whether there is room for one more measurement; if not, it is counted as dropped.
+    #[inline]
     pub fn has_room(&mut self) -> bool {
         let has_room = self.taken.len() < self.max;
         self.dropped += usize::from(!has_room);
@@ -136,6 +137,7 @@ impl CallMeasurements {
     }
 
     /// Records the measurements that were taken.
+    #[inline]
     pub fn flush(&mut self) {
         for (name, measurement) in self.taken.drain(..) {
             self.meters.record(&name, &measurement);

@@ -108,6 +108,7 @@ impl Counter {
     }
 
     /// Adds to the cell of this thread.
+    #[inline]
     pub fn add(&self, delta: i64) {
         if let Some(cell) = local_shard(&self.0) {
             cell.0.fetch_add(delta, Ordering::Relaxed);
@@ -150,6 +151,7 @@ impl Histogram {
         Self((0..*SHARDS).map(|_| Buckets::default()).collect())
     }
 
+    #[inline]
     pub fn record(&self, value: u64) {
         let Some(Buckets(buckets)) = local_shard(&self.0) else { return };
         let buckets = buckets.get_or_init(|| (0..BUCKETS).map(|_| AtomicU32::new(0)).collect());
@@ -234,6 +236,7 @@ impl Distribution {
     }
 
     /// Adds the values of another distribution.
+    #[inline]
     pub fn add(&mut self, other: &Self) {
         self.counts.resize(BUCKETS, 0);
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {

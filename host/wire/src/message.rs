@@ -63,6 +63,7 @@ impl Payload {
 
     /// The payload's size in bytes.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Self::Json(text) => text.len(),
@@ -81,6 +82,7 @@ impl Payload {
 
     /// Whether there are no bytes; a JSON payload always has some.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

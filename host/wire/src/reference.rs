@@ -47,6 +47,7 @@ impl Ref {
 
     /// The ref's JSON text.
     #[must_use]
+    #[inline]
     pub fn as_json(&self) -> &str {
         &self.0
     }

@@ -107,6 +107,7 @@ pub enum ServerEffect {
 impl Effect {
     /// The size of the payload in bytes.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> usize {
         match self {
             Self::Channel(effect) => effect.bytes(),
@@ -118,6 +119,7 @@ impl Effect {
 impl ChannelEffect {
     /// The size of the payload in bytes.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> usize {
         match self {
             Self::Reply { payload, .. }
@@ -132,6 +134,7 @@ impl ChannelEffect {
 impl ServerEffect {
     /// The size of the payload in bytes.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> usize {
         match self {
             Self::Broadcast { broadcast, .. } => broadcast.payload.len(),

@@ -64,6 +64,7 @@ pub enum Completion {
 impl Completion {
     /// What it asks to be sent, in bytes.
     #[must_use]
+    #[inline]
     pub fn effect_bytes(&self) -> usize {
         let effects = match self {
             Self::Handled(outcome) => &outcome.effects,
@@ -77,12 +78,14 @@ impl Completion {
 
     /// Whether the client that waits is answered with an error.
     #[must_use]
+    #[inline]
     pub fn is_error(&self) -> bool {
         self.error().is_some()
     }
 
     /// What the client that waits is answered with, if that is an error.
     #[must_use]
+    #[inline]
     pub fn error(&self) -> Option<&Payload> {
         match self {
             Self::Join(joined) => joined.as_ref().as_ref().err(),

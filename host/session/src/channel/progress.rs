@@ -30,6 +30,7 @@ pub struct MessageId {
 impl Caller {
     /// What log lines about the call carry.
     #[must_use]
+    #[inline]
     pub fn message(&self) -> MessageId {
         MessageId { connection: self.context.connection, number: self.number }
     }
