@@ -85,19 +85,19 @@ impl DeadLetters {
 impl DeadLetter {
     /// The event, to be handled from the first stage on.
     pub fn event(&self) -> NewEvent {
-        let Dead { payload, key, priority, stamped_ms, .. } = self.dead.clone();
-        NewEvent { payload, key, priority, stamped_ms, ..NewEvent::default() }
+        let Dead { payload, key, priority, enqueued_unix_ms, .. } = self.dead.clone();
+        NewEvent { payload, key, priority, enqueued_unix_ms, ..NewEvent::default() }
     }
 
     fn view(&self) -> DeadLetterView<'_> {
-        let Dead { payload, key, stamped_ms, stage, attempts, reason, .. } = &self.dead;
+        let Dead { payload, key, enqueued_unix_ms, stage, attempts, reason, .. } = &self.dead;
         DeadLetterView {
             number: self.number,
             reason,
             attempts: *attempts,
             stage: *stage,
             key: key.as_deref(),
-            enqueued_ms: *stamped_ms,
+            enqueued_ms: *enqueued_unix_ms,
             payload: String::from_utf8_lossy(payload),
         }
     }
@@ -112,7 +112,7 @@ mod tests {
             payload: "{}".into(),
             key: None,
             priority: 0,
-            stamped_ms: 0,
+            enqueued_unix_ms: 0,
             stage: 0,
             attempts: 3,
             reason: reason.to_owned(),

@@ -100,14 +100,14 @@ impl Format {
         &self,
         body: &[u8],
         bounds: Bounds,
-        stamped_ms: u64,
+        enqueued_unix_ms: u64,
     ) -> Result<Vec<NewEvent>, IngestError> {
         let Bounds { max_events, max_event_bytes } = bounds;
         let event = |at, payload: Bytes, key| {
             let (found, allowed) = (payload.len(), max_event_bytes);
             match found > allowed {
                 true => Err(IngestError::TooLarge { at, found, allowed }),
-                false => Ok(NewEvent { payload, key, stamped_ms, ..NewEvent::default() }),
+                false => Ok(NewEvent { payload, key, enqueued_unix_ms, ..NewEvent::default() }),
             }
         };
         if let Self::Data(attributes) = self {
@@ -236,7 +236,7 @@ mod tests {
         let events = format.and_then(|f| f.events(body.as_bytes(), BOUNDS, 7));
         let events = events.map_err(|error| error.to_string())?;
         let text = |event: &NewEvent| {
-            assert_eq!(event.stamped_ms, 7);
+            assert_eq!(event.enqueued_unix_ms, 7);
             let payload = std::str::from_utf8(&event.payload).unwrap();
             event.key.as_ref().map_or(payload.to_owned(), |key| format!("{key}: {payload}"))
         };

@@ -45,11 +45,13 @@ mod worker;
 
 pub use crate::core::{Batch, CallEnd, OnFull, Row, Totals};
 pub use demand::{DemandError, DemandLimits};
-pub use dispatcher::{Assignment, Broken, Dispatcher, Offer, Standby, Subscription, Wants};
+pub use dispatcher::{
+    Assignment, Columns, DispatchError, Dispatcher, Offer, Standby, Subscription,
+};
 pub use event::{ConsumerId, DropReason, EventId, NewEvent, Now, Verdict};
 pub use ingest::{Bounds, Format, IngestError};
 pub use retry::RetryPolicy;
-pub use runtime::{Handover, NotTaken, Nowhere, Pipeline, PipelineError, Surroundings};
+pub use runtime::{EffectSink, EnqueueError, EnqueueOutcome, NullSink, Pipeline, PipelineError};
 pub use selector::Selector;
 pub use spec::{BufferSpec, DispatcherSpec, PipelineSpec, Roles, StageSpec, WorkerSpec};
-pub use worker::{Job, Native, StageName, Work, Worked, Worker, WorkerCall};
+pub use worker::{FinishedJob, Job, Native, StageName, Work, Worker, WorkerCall};

@@ -13,7 +13,7 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Wants one of the values at each of the JSON pointers; an error when one of them is
+    /// Asks for one of the values at each of the JSON pointers; an error when one of them is
     /// none. A number is compared as it is written.
     pub fn new(wanted: BTreeMap<String, Vec<String>>) -> Result<Self, PointerError> {
         let parsed = |(pointer, values): (String, _)| Ok((Pointer::parse(&pointer)?, values));

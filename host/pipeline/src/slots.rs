@@ -28,7 +28,7 @@ pub(super) struct Slot {
     pub(super) next: Option<EventId>,
     pub(super) payload: Bytes,
     pub(super) enqueued_ns: u64,
-    pub(super) stamped_ms: u64,
+    pub(super) enqueued_unix_ms: u64,
     /// What its storage knows it by.
     pub(super) stored: u64,
     /// What few events have.

@@ -114,10 +114,10 @@ mod tests {
 
     /// Keeps events beyond the pipeline, as a log on disk does.
     #[derive(Clone, Debug, Default)]
-    struct Journal(Arc<Mutex<Kept>>);
+    struct Journal(Arc<Mutex<Records>>);
 
     #[derive(Debug, Default)]
-    struct Kept {
+    struct Records {
         last: u64,
         /// Each with whether somebody has it in hand.
         events: BTreeMap<u64, (NewEvent, bool)>,
@@ -255,7 +255,7 @@ mod tests {
                             Ok(()) => accepted += 1,
                             Err(_) => refused += 1,
                         }
-                        core.accepted(at);
+                        core.dispatch_accepted(at);
                     }
                     Step::Take => {
                         take(&mut core, &mut calls, at);

@@ -31,7 +31,7 @@ pub trait Worker: Debug + Send + Sync {
 }
 
 /// A call of a worker. It gives the batch back, whose memory is used again.
-pub type WorkerCall = ReusableBoxFuture<'static, (Batch, Worked)>;
+pub type WorkerCall = ReusableBoxFuture<'static, (Batch, FinishedJob)>;
 
 /// A batch to work on.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub struct Work {
 
 /// How a call of a worker ended.
 #[derive(Debug)]
-pub struct Worked {
+pub struct FinishedJob {
     /// What becomes of the batch.
     pub end: CallEnd,
     /// Effects to be applied in order; none when the call came to nothing.
@@ -73,7 +73,7 @@ pub struct Worked {
     pub took: Duration,
 }
 
-impl Worked {
+impl FinishedJob {
     /// A call that returned.
     #[must_use]
     pub fn ok(work: Work, took: Duration) -> Self {
@@ -117,6 +117,6 @@ impl Worker for Native {
 
     fn start(self: Arc<Self>, job: Job, call: &mut WorkerCall) {
         let work = self.0(&job.batch);
-        call.set(std::future::ready((job.batch, Worked::ok(work, Duration::ZERO))));
+        call.set(std::future::ready((job.batch, FinishedJob::ok(work, Duration::ZERO))));
     }
 }

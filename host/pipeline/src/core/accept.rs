@@ -85,16 +85,16 @@ impl Core {
                 self.insert(event, hash, number, now);
             }
         }
-        self.accepted(now);
+        self.dispatch_accepted(now);
     }
 
     /// Counts events that were refused without a look at the buffer.
-    pub(crate) fn rejected(&mut self, events: usize) {
+    pub(crate) fn count_rejected(&mut self, events: usize) {
         self.totals.rejected += events as u64;
     }
 
     /// Sends on what was accepted.
-    pub(crate) fn accepted(&mut self, now: Now) {
+    pub(crate) fn dispatch_accepted(&mut self, now: Now) {
         self.pump(0, now);
     }
 
@@ -116,7 +116,7 @@ impl Core {
             OnFull::KeepFirst | OnFull::KeepLast => {
                 self.totals.accepted += 1;
                 self.totals.drop_one(DropReason::Newest);
-                self.bury_new(event, DropReason::Newest);
+                self.dead_letter_new(event, DropReason::Newest);
                 Ok(())
             }
         }
@@ -125,7 +125,7 @@ impl Core {
     #[inline]
     fn insert(&mut self, event: NewEvent, hash: u64, stored: u64, now: Now) {
         self.totals.accepted += 1;
-        let NewEvent { payload, key, priority, selected, reply_to, stamped_ms } = event;
+        let NewEvent { payload, key, priority, selected, reply_to, enqueued_unix_ms } = event;
         let key = key.map(|text| self.keys.hold(text, hash));
         let extra = (selected.is_some() || reply_to.is_some())
             .then(|| Box::new(Extra { selected, reply_to }));
@@ -143,7 +143,7 @@ impl Core {
             next: None,
             payload,
             enqueued_ns: now.0,
-            stamped_ms,
+            enqueued_unix_ms,
             stored,
             extra,
         });
@@ -232,7 +232,7 @@ impl Core {
             Place::Offered => {
                 stage.offered -= 1;
                 stage.offer.withdrawn.push(id);
-                if stage.dispatcher.wants().keys {
+                if stage.dispatcher.columns().keys {
                     stage.offer.withdrawn_keys.push(hash);
                 }
             }

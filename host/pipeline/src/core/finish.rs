@@ -63,7 +63,7 @@ impl Core {
             CallEnd::Failed { reason } => {
                 for delivery in deliveries {
                     let verdict = Verdict::Retry { after_ms: None, reason: reason.clone() };
-                    self.judge(stage, consumer, *delivery, verdict, now);
+                    self.apply_verdict(stage, consumer, *delivery, verdict, now);
                 }
             }
             CallEnd::Unavailable { retry_after } => {
@@ -80,7 +80,7 @@ impl Core {
                 for (index, delivery) in (0_u32..).zip(deliveries) {
                     let verdict = exceptions.next_if(|(of, _)| *of == index);
                     let verdict = verdict.map_or(Verdict::Ok, |(_, verdict)| verdict);
-                    self.judge(stage, consumer, *delivery, verdict, now);
+                    self.apply_verdict(stage, consumer, *delivery, verdict, now);
                 }
             }
         }
@@ -108,12 +108,12 @@ impl Core {
     /// Events have left a consumer, which asks for more.
     fn handled(&mut self, stage: usize, consumer: ConsumerId, of: &[Delivery], now: Now) {
         let Some(staged) = self.stages.get_mut(stage) else { return };
-        let wants_finished = staged.dispatcher.wants().finished;
-        if wants_finished {
+        let has_finished = staged.dispatcher.columns().finished;
+        if has_finished {
             staged.offer.finished.extend(of.iter().map(|delivery| delivery.event));
         }
         // One that holds events back may let them go now, whether or not it is asked.
-        staged.asked_anew |= staged.dispatcher.is_guest();
+        staged.has_new_demand |= staged.dispatcher.is_guest();
         let copies = staged.dispatcher.copies();
         let Some(worked) = staged.consumers.get_mut(consumer.index()) else { return };
         let kept = if copies { std::mem::take(&mut worked.kept) } else { 0 };
@@ -122,9 +122,9 @@ impl Core {
         if asked > 0 && !worked.cancelled {
             worked.asked += asked;
             staged.asked += asked;
-            staged.asked_anew = true;
+            staged.has_new_demand = true;
             if let Err(why) = staged.dispatcher.ask(consumer, asked) {
-                self.broke(stage, why, now);
+                self.dispatcher_failed(stage, why, now);
             }
         }
         for stage in 0..self.stages.len() {
@@ -132,7 +132,7 @@ impl Core {
         }
     }
 
-    fn judge(
+    fn apply_verdict(
         &mut self,
         stage: usize,
         consumer: ConsumerId,
@@ -209,8 +209,8 @@ impl Core {
             let Some(slot) = self.slots.get(delivery.event) else { continue };
             let (stage, place) = (usize::from(slot.stage), slot.place);
             match consumer {
-                Some(consumer) => self.comes_back(stage, consumer, delivery, now),
-                None if place == Place::Delayed => self.renew(stage, delivery.event),
+                Some(consumer) => self.return_copy(stage, consumer, delivery, now),
+                None if place == Place::Delayed => self.requeue(stage, delivery.event),
                 None => {}
             }
         }
@@ -220,25 +220,25 @@ impl Core {
     }
 
     /// A broadcast's copy, to its consumer.
-    fn comes_back(&mut self, stage: usize, consumer: ConsumerId, delivery: Delivery, now: Now) {
+    fn return_copy(&mut self, stage: usize, consumer: ConsumerId, delivery: Delivery, now: Now) {
         match self.consumer(stage, consumer) {
             Some(taker) if !taker.cancelled => {
                 taker.assign(delivery, now.0);
                 self.woken.push((stage, consumer));
             }
-            _ => self.forsake(stage, delivery),
+            _ => self.drop_copy(stage, delivery),
         }
     }
 
     /// The consumer that had a broadcast's copy has left.
-    pub(super) fn forsake(&mut self, stage: usize, delivery: Delivery) {
+    pub(super) fn drop_copy(&mut self, stage: usize, delivery: Delivery) {
         let Delivery { event, attempts } = delivery;
         let reason = "its consumer has left".to_owned();
         self.end(stage, event, &End::Failed { attempts, reason });
     }
 
     /// An event of a stage is to be dispatched.
-    fn renew(&mut self, stage: usize, event: EventId) {
+    fn requeue(&mut self, stage: usize, event: EventId) {
         self.slots.put(event, Place::Fresh);
         if let Some(staged) = self.stages.get_mut(stage) {
             staged.fresh.push_back(event);
@@ -255,12 +255,12 @@ impl Core {
         let (copies, failed, handled) = (slot.copies, slot.failed, slot.handled);
         let number = slot.stored;
         if copies > 0 {
-            return self.bury(event, stage, end);
+            return self.dead_letter(event, stage, end);
         }
         if let Some(staged) = self.stages.get_mut(stage) {
             staged.in_flight -= 1;
         }
-        self.bury(event, stage, end);
+        self.dead_letter(event, stage, end);
         match end {
             _ if failed => self.totals.failed += 1,
             End::Dropped(reason, _) if !handled => self.totals.drop_one(*reason),
@@ -297,7 +297,7 @@ impl Core {
             self.keys.get_mut(key).waiting -= 1;
         }
         self.totals.drop_one(reason);
-        self.bury(event, stage, &End::Dropped(reason, String::new()));
+        self.dead_letter(event, stage, &End::Dropped(reason, String::new()));
         match reason {
             // A storage that outlives the server has it still.
             DropReason::Shutdown => self.storage.nack(number),
@@ -328,14 +328,14 @@ impl Core {
             && place != Place::Blocked
             && let Some(next) = self.unblock(key)
         {
-            self.renew(0, next);
+            self.requeue(0, next);
         }
         self.keys.release(key);
     }
 
     /// Tells the host of an event that was not handled: who waits for an answer
     /// gets one, and it may be wanted later.
-    fn bury(&mut self, event: EventId, stage: usize, end: &End) {
+    fn dead_letter(&mut self, event: EventId, stage: usize, end: &End) {
         let (attempts, reason) = match end {
             End::Done => return,
             End::Dropped(reason, text) if text.is_empty() => (0, reason.as_str().to_owned()),
@@ -355,14 +355,14 @@ impl Core {
             }
         }
         let (payload, priority) = (slot.payload.clone(), slot.priority);
-        let stamped_ms = slot.stamped_ms;
-        let dead = Dead { payload, key, priority, stamped_ms, stage, attempts, reason };
+        let enqueued_unix_ms = slot.enqueued_unix_ms;
+        let dead = Dead { payload, key, priority, enqueued_unix_ms, stage, attempts, reason };
         self.outputs.push(Output::Dead(dead));
     }
 
     /// The same for one that never was in hand.
-    pub(super) fn bury_new(&mut self, event: NewEvent, reason: DropReason) {
-        let NewEvent { payload, key, priority, stamped_ms, reply_to, .. } = event;
+    pub(super) fn dead_letter_new(&mut self, event: NewEvent, reason: DropReason) {
+        let NewEvent { payload, key, priority, enqueued_unix_ms, reply_to, .. } = event;
         if let Some(to) = reply_to {
             let payload = Payload::reason(reason.as_str());
             self.outputs.push(Output::Reply { to, status: "error".to_owned(), payload });
@@ -370,7 +370,7 @@ impl Core {
         self.outputs.push(Output::Dropped { key: key.clone(), reason });
         if self.config.keep_dropped {
             let (stage, attempts, reason) = (0, 0, reason.as_str().to_owned());
-            let dead = Dead { payload, key, priority, stamped_ms, stage, attempts, reason };
+            let dead = Dead { payload, key, priority, enqueued_unix_ms, stage, attempts, reason };
             self.outputs.push(Output::Dead(dead));
         }
     }

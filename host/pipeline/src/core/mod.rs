@@ -22,8 +22,8 @@ mod totals;
 
 pub(super) use accept::Refused;
 pub use finish::CallEnd;
+pub(super) use reserve::NoRoom;
 use reserve::Reserve;
-pub(super) use reserve::Short;
 pub(super) use stage::{Stage, StageConfig};
 pub(super) use take::Next;
 pub use take::{Batch, Row};
@@ -37,7 +37,7 @@ use millrace_session::channel::SocketRef;
 use millrace_wire::Payload;
 
 use super::consumer::{ConsumerConfig, Delivery};
-use super::dispatcher::{Broken, Dispatcher, Standby};
+use super::dispatcher::{DispatchError, Dispatcher, Standby};
 use super::event::{ConsumerId, DropReason, EventId, Now};
 use super::keys::Keys;
 use super::retry::{Delayed, RetryPolicy};
@@ -118,7 +118,7 @@ pub(super) enum Output {
     /// An event was dropped.
     Dropped { key: Option<Box<str>>, reason: DropReason },
     /// A stage's dispatcher broke its contract and was replaced.
-    Replaced { stage: usize, dispatcher: String, why: Broken },
+    Replaced { stage: usize, dispatcher: String, why: DispatchError },
 }
 
 /// An event that will not be tried again.
@@ -127,7 +127,7 @@ pub(super) struct Dead {
     pub(super) payload: bytes::Bytes,
     pub(super) key: Option<Box<str>>,
     pub(super) priority: u8,
-    pub(super) stamped_ms: u64,
+    pub(super) enqueued_unix_ms: u64,
     pub(super) stage: usize,
     pub(super) attempts: u16,
     pub(super) reason: String,
@@ -266,10 +266,10 @@ impl Core {
         staged.standby = standby;
         match restored {
             Ok(()) => {
-                self.introduce(stage, now);
+                self.resync(stage, now);
                 self.pump(stage, now);
             }
-            Err(why) => self.broke(stage, why, now),
+            Err(why) => self.dispatcher_failed(stage, why, now),
         }
     }
 
@@ -282,9 +282,9 @@ impl Core {
     ) -> Option<ConsumerId> {
         let staged = self.stages.get_mut(stage)?;
         let consumer = staged.add(config);
-        match self.welcome(stage, consumer) {
+        match self.subscribe_consumer(stage, consumer) {
             Ok(()) => self.pump(stage, now),
-            Err(why) => self.broke(stage, why, now),
+            Err(why) => self.dispatcher_failed(stage, why, now),
         }
         Some(consumer)
     }
@@ -298,20 +298,20 @@ impl Core {
         }
         staged.asked -= std::mem::take(&mut leaving.asked);
         // Of a broadcast, the others may have waited for this one alone.
-        staged.asked_anew = true;
+        staged.has_new_demand = true;
         let back = leaving.take_back();
         let left = staged.dispatcher.cancel(consumer);
         match staged.dispatcher.copies() {
             // The other consumers have theirs, and must not get them twice.
-            true => back.iter().for_each(|delivery| self.forsake(stage, *delivery)),
+            true => back.iter().for_each(|delivery| self.drop_copy(stage, *delivery)),
             false => self.give_back(stage, &back),
         }
         if !back.is_empty() {
-            self.offer_anew(stage);
+            self.reoffer(stage);
         }
         match left {
             Ok(()) => self.pump(stage, now),
-            Err(why) => self.broke(stage, why, now),
+            Err(why) => self.dispatcher_failed(stage, why, now),
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct Reserve {
 
 /// There is no room for an event now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Short {
+pub(crate) enum NoRoom {
     /// In the buffer.
     Buffer,
     /// For its key.
@@ -27,12 +27,12 @@ pub(crate) enum Short {
 
 impl Core {
     /// Keeps room for an event of so many bytes; `hash` is that of its key.
-    pub(crate) fn reserve(&mut self, hash: u64, bytes: usize) -> Result<(), Short> {
+    pub(crate) fn reserve(&mut self, hash: u64, bytes: usize) -> Result<(), NoRoom> {
         if self.is_over_its_share(hash) {
-            return Err(Short::Key);
+            return Err(NoRoom::Key);
         }
         if self.is_full() {
-            return Err(Short::Buffer);
+            return Err(NoRoom::Buffer);
         }
         self.reserve.events += 1;
         self.reserve.bytes += bytes;

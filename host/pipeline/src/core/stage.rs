@@ -34,7 +34,7 @@ pub(crate) struct Stage {
     /// What its consumers have asked for and were not assigned.
     pub(super) asked: u32,
     /// Whether somebody asked since it was last dispatched.
-    pub(super) asked_anew: bool,
+    pub(super) has_new_demand: bool,
 }
 
 impl Stage {
@@ -49,7 +49,7 @@ impl Stage {
             offered: 0,
             in_flight: 0,
             asked: 0,
-            asked_anew: false,
+            has_new_demand: false,
         }
     }
 

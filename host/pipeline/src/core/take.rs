@@ -56,7 +56,7 @@ impl Batch {
         self.keys.extend_from_slice(key.as_bytes());
         let ends = (self.payloads.len() as u64, self.keys.len() as u64);
         let attempt = u64::from(delivery.attempts) + 1;
-        self.rows.push([delivery.event.get(), ends.0, ends.1, attempt, slot.stamped_ms]);
+        self.rows.push([delivery.event.get(), ends.0, ends.1, attempt, slot.enqueued_unix_ms]);
         self.deliveries.push(delivery);
         self.waits_ns.push(wait_ns);
     }

@@ -1,7 +1,7 @@
 //! Each event to the consumer that asks for most.
 
 use super::queue::Queue;
-use super::{Assignment, Broken, Dispatcher, Offer, Subscription};
+use super::{Assignment, DispatchError, Dispatcher, Offer, Subscription};
 use crate::event::ConsumerId;
 
 /// Sends to the consumer with the largest demand first, as many as there are;
@@ -32,23 +32,27 @@ impl Dispatcher for DemandDispatcher {
         "demand"
     }
 
-    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), DispatchError> {
         self.add(0, consumer);
         Ok(())
     }
 
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError> {
         self.take(consumer);
         Ok(())
     }
 
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError> {
         let before = self.take(consumer).unwrap_or_default();
         self.add(before.saturating_add(demand), consumer);
         Ok(())
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         offer.withdrawn.iter().for_each(|event| self.queue.withdraw(*event));
         offer.events.iter().for_each(|event| self.queue.push(*event, ()));
         while let Some(&(demand, consumer)) = self.demands.first().filter(|(d, _)| *d > 0) {

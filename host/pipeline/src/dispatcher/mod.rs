@@ -37,21 +37,29 @@ pub trait Dispatcher: Debug + Send {
     fn name(&self) -> &str;
 
     /// A consumer joins. It asks for nothing yet.
-    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken>;
+    fn subscribe(
+        &mut self,
+        consumer: ConsumerId,
+        options: &Subscription,
+    ) -> Result<(), DispatchError>;
 
     /// A consumer leaves, and with it what it asked for. Events assigned to it
     /// and not handled are offered anew.
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken>;
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError>;
 
     /// A consumer asks for so many more events.
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken>;
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError>;
 
     /// Takes new events, and adds what it assigns to `assigned`.
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken>;
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError>;
 
     /// What it wants to know of events besides their numbers.
-    fn wants(&self) -> Wants {
-        Wants::default()
+    fn columns(&self) -> Columns {
+        Columns::default()
     }
 
     /// Whether it hands the same event to several consumers.
@@ -70,7 +78,7 @@ pub trait Dispatcher: Debug + Send {
     }
 
     /// Takes what the version before it gave.
-    fn restore(&mut self, state: &[u8]) -> Result<(), Broken> {
+    fn restore(&mut self, state: &[u8]) -> Result<(), DispatchError> {
         let _ = state;
         Ok(())
     }
@@ -82,7 +90,7 @@ pub trait Standby: Debug + Send + Sync {
     fn name(&self) -> &str;
 
     /// Starts it, without anything it knew before.
-    fn start(&self) -> Result<Box<dyn Dispatcher>, Broken>;
+    fn start(&self) -> Result<Box<dyn Dispatcher>, DispatchError>;
 }
 
 /// What a dispatcher gets to know of a consumer.
@@ -100,7 +108,7 @@ pub struct Subscription {
 
 /// What a dispatcher wants to know of each event; other columns stay empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wants {
+pub struct Columns {
     /// The hash of each event's key.
     pub keys: bool,
     /// The text of each event's key.
@@ -176,7 +184,7 @@ pub(super) const NOBODY: ConsumerId = ConsumerId(u32::MAX);
 
 /// A dispatcher that cannot be trusted any more; it is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
+pub enum DispatchError {
     /// More than the consumer asked for.
     #[error("it sent consumer {} more than it asked for", .0.0)]
     OverSent(ConsumerId),

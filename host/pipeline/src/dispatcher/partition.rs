@@ -1,7 +1,7 @@
 //! Each key to one consumer.
 
 use super::queue::Queue;
-use super::{Assignment, Broken, Dispatcher, Offer, Subscription, Wants};
+use super::{Assignment, Columns, DispatchError, Dispatcher, Offer, Subscription};
 use crate::event::ConsumerId;
 
 /// Sends all events of a key to the consumer of its partition, in order. An
@@ -44,7 +44,11 @@ impl Dispatcher for PartitionDispatcher {
         "partition"
     }
 
-    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+    fn subscribe(
+        &mut self,
+        consumer: ConsumerId,
+        options: &Subscription,
+    ) -> Result<(), DispatchError> {
         let number = options.partition.unwrap_or_default();
         let partitions = self.partitions.len();
         match self.partitions.get_mut(number as usize) {
@@ -53,14 +57,16 @@ impl Dispatcher for PartitionDispatcher {
                 partition.demand = 0;
                 Ok(())
             }
-            Some(_) => Err(Broken::Failed(format!("partition {number} has a consumer already"))),
-            None => Err(Broken::Failed(format!(
+            Some(_) => {
+                Err(DispatchError::Failed(format!("partition {number} has a consumer already")))
+            }
+            None => Err(DispatchError::Failed(format!(
                 "there is no partition {number}; there are {partitions}, counted from 0"
             ))),
         }
     }
 
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError> {
         if let Some(partition) = self.of(consumer) {
             partition.consumer = None;
             partition.demand = 0;
@@ -68,14 +74,18 @@ impl Dispatcher for PartitionDispatcher {
         Ok(())
     }
 
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError> {
         if let Some(partition) = self.of(consumer) {
             partition.demand = partition.demand.saturating_add(demand);
         }
         Ok(())
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         let partitions = self.partitions.len();
         for (event, key) in offer.withdrawn.iter().zip(&offer.withdrawn_keys) {
             if let Some(partition) = self.partitions.get_mut(partition(*key, partitions)) {
@@ -99,7 +109,7 @@ impl Dispatcher for PartitionDispatcher {
         Ok(())
     }
 
-    fn wants(&self) -> Wants {
-        Wants { keys: true, ..Wants::default() }
+    fn columns(&self) -> Columns {
+        Columns { keys: true, ..Columns::default() }
     }
 }

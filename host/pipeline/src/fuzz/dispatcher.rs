@@ -10,8 +10,8 @@ use crate::core::{CallEnd, Core, CoreConfig, Next, StageConfig};
 use crate::demand::DemandLimits;
 use crate::dispatcher::{DemandDispatcher, NOBODY};
 use crate::{
-    Assignment, Batch, Broken, ConsumerId, Dispatcher, EventId, NewEvent, Now, Offer, OnFull,
-    RetryPolicy, Subscription, Verdict, Wants,
+    Assignment, Batch, Columns, ConsumerId, DispatchError, Dispatcher, EventId, NewEvent, Now,
+    Offer, OnFull, RetryPolicy, Subscription, Verdict,
 };
 
 const CONSUMERS: u32 = 3;
@@ -50,19 +50,23 @@ impl Dispatcher for Wild {
         "wild"
     }
 
-    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), DispatchError> {
         Ok(())
     }
 
-    fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, _: ConsumerId) -> Result<(), DispatchError> {
         Ok(())
     }
 
-    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), Broken> {
+    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), DispatchError> {
         Ok(())
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         self.offered.extend(&offer.events);
         for _ in 0..self.next() % 5 {
             let (at, consumer) = (self.next(), self.next());
@@ -83,13 +87,13 @@ impl Dispatcher for Wild {
             assigned.push(Assignment { event, consumer });
         }
         if self.next() == 255 {
-            return Err(Broken::Failed("it trapped".to_owned()));
+            return Err(DispatchError::Failed("it trapped".to_owned()));
         }
         Ok(())
     }
 
-    fn wants(&self) -> Wants {
-        Wants { keys: true, key_texts: true, finished: true, ..Wants::default() }
+    fn columns(&self) -> Columns {
+        Columns { keys: true, key_texts: true, finished: true, ..Columns::default() }
     }
 
     fn is_guest(&self) -> bool {
@@ -145,7 +149,7 @@ impl Run {
                 let payload = Bytes::copy_from_slice(input.bytes());
                 let event = NewEvent { payload, key, ..NewEvent::default() };
                 self.accepted += u64::from(self.core.accept_one(event, self.now).is_ok());
-                self.core.accepted(self.now);
+                self.core.dispatch_accepted(self.now);
             }
             2 | 3 => self.take(ConsumerId(input.below(CONSUMERS as usize) as u32)),
             4 => {

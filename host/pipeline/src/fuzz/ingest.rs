@@ -41,7 +41,7 @@ pub fn ingest(bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(&event.payload) else { unreachable!("not UTF-8") };
         let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
         assert!(text.len() <= BOUNDS.max_event_bytes && is_json, "{text:?}");
-        assert_eq!(event.stamped_ms, 7);
+        assert_eq!(event.enqueued_unix_ms, 7);
         total += text.len();
         keys(text);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Aftermath, Inner, Pipeline};
+use super::{Inner, Pending, Pipeline};
 use crate::core::Refused;
 use crate::event::{NewEvent, Now};
 
@@ -93,7 +93,7 @@ impl DerefMut for Locked<'_> {
 
 impl Drop for Release<'_> {
     fn drop(&mut self) {
-        self.0.take_what_came();
+        self.0.drain_inbox();
     }
 }
 
@@ -109,13 +109,13 @@ impl Pipeline {
     }
 
     /// Hands over an event of a producer that cannot wait. One that finds no room comes
-    /// back: at once, or by way of [`super::Surroundings::refused`].
+    /// back: at once, or by way of [`super::EffectSink::refused`].
     pub fn post(&self, mut event: NewEvent) -> Result<(), NewEvent> {
         let Some(inner) = self.try_lock() else {
-            self.look_into(std::slice::from_mut(&mut event));
+            self.classify(std::slice::from_mut(&mut event));
             self.inbox.put(event)?;
             // It may be free by now, and nobody else look.
-            self.take_what_came();
+            self.drain_inbox();
             return Ok(());
         };
         drop(inner);
@@ -127,7 +127,7 @@ impl Pipeline {
 
     /// Waits until nobody has the lock, as far as that can be known, and holds no
     /// thread.
-    pub async fn free(&self) {
+    pub async fn unlocked(&self) {
         for _ in 0..LOOKS {
             if self.try_lock().is_some() {
                 return;
@@ -146,31 +146,31 @@ impl Pipeline {
 
     /// Takes events that were left while somebody had the lock. If somebody has it
     /// again, they do.
-    fn take_what_came(&self) {
+    fn drain_inbox(&self) {
         while self.inbox.has_any() {
             let Some(mut inner) = self.try_lock() else { return };
-            let mut aftermath = Aftermath::default();
+            let mut pending = Pending::default();
             let now = self.now();
-            self.take_inbox(&mut inner, now, &mut aftermath);
-            inner.core.accepted(now);
-            aftermath.take(&mut inner.core);
+            self.accept_inbox(&mut inner, now, &mut pending);
+            inner.core.dispatch_accepted(now);
+            pending.take(&mut inner.core);
             drop(inner);
-            self.see_to(&mut aftermath, None);
+            self.deliver(&mut pending, None);
         }
     }
 
     /// The same under the lock, before others are accepted: those of one producer stay
     /// in order.
-    pub(super) fn take_inbox(&self, inner: &mut Inner, now: Now, aftermath: &mut Aftermath) {
+    pub(super) fn accept_inbox(&self, inner: &mut Inner, now: Now, pending: &mut Pending) {
         if !self.inbox.has_any() {
             return;
         }
         let Waiting { events, rejected, .. } = self.inbox.take();
-        inner.core.rejected(rejected);
+        inner.core.count_rejected(rejected);
         for event in events {
             let [hash, ..] = inner.core.hash_keys(std::slice::from_ref(&event));
             if let Err(Refused(event)) = self.accept_one(inner, event, hash, now) {
-                aftermath.refused.push(event);
+                pending.refused.push(event);
             }
         }
     }
@@ -186,7 +186,7 @@ impl Pipeline {
         if inner.closed {
             Err(Refused(event))
         } else if event.payload.len() > self.buffer.max_event_bytes {
-            inner.core.rejected(1);
+            inner.core.count_rejected(1);
             Err(Refused(event))
         } else {
             inner.core.accept(event, hash, now)

@@ -1,11 +1,11 @@
 //! A pipeline at work: producers hand events over, and a task for each consumer has
 //! them worked on.
 
-mod consuming;
-mod handover;
+mod consume;
+mod enqueue;
+mod enqueue_error;
 mod inbox;
-mod not_taken;
-mod reserved;
+mod reserve;
 mod stages;
 
 use std::fmt::Debug;
@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
-pub use handover::Handover;
+pub use enqueue::EnqueueOutcome;
+pub use enqueue_error::EnqueueError;
 use inbox::Inbox;
-pub use not_taken::NotTaken;
-use stages::{Seat, staged, started};
+use stages::{ConsumerHandle, build_stage, start_dispatcher};
 
 use millrace_session::channel::{ServerEffect, SocketRef};
 use millrace_telemetry::{LogLimiter, Metrics, Origin, PipelineMeters, TokenBucket};
@@ -28,13 +28,13 @@ use millrace_wire::{Payload, Pointer};
 
 use super::core::{Core, CoreConfig, OnFull, Output, Totals};
 use super::dead_letters::DeadLetters;
-use super::dispatcher::{Broken, Dispatcher, Standby};
+use super::dispatcher::{DispatchError, Dispatcher, Standby};
 use super::event::{ConsumerId, NewEvent, Now};
 use super::selector::Selector;
 use super::spec::{BufferSpec, DispatcherSpec, PipelineSpec, StageSpec};
 
 /// Where what workers ask for is carried out.
-pub trait Surroundings: Debug + Send + Sync {
+pub trait EffectSink: Debug + Send + Sync {
     /// Applies the effects of a worker, in order. What it broadcasts is for an event
     /// that came about then.
     fn apply(&self, effects: Vec<ServerEffect>, origin: Option<Arc<Origin>>);
@@ -46,11 +46,11 @@ pub trait Surroundings: Debug + Send + Sync {
     fn refused(&self, pipeline: &Pipeline, event: NewEvent);
 }
 
-/// Surroundings that are not there: what workers ask for comes to nothing.
+/// A sink that carries nothing out, for pipelines without a server.
 #[derive(Debug)]
-pub struct Nowhere;
+pub struct NullSink;
 
-impl Surroundings for Nowhere {
+impl EffectSink for NullSink {
     fn apply(&self, _: Vec<ServerEffect>, _: Option<Arc<Origin>>) {}
 
     fn reply(&self, _: SocketRef, _: String, _: Payload) {}
@@ -70,23 +70,23 @@ pub struct Pipeline {
     selects: bool,
     inner: Mutex<Inner>,
     inbox: Inbox,
-    stages: Vec<Vec<Seat>>,
+    stages: Vec<Vec<ConsumerHandle>>,
     started: Instant,
     /// There may be room again for producers that wait.
     room: Notify,
     /// Whose turn it is to wait for room, in the order of their coming.
-    turns: AsyncMutex<()>,
+    room_queue: AsyncMutex<()>,
     /// Nothing is in hand any more.
     idle: Notify,
     dead_letters: Mutex<DeadLetters>,
-    surroundings: OnceLock<Weak<dyn Surroundings>>,
+    sink: OnceLock<Weak<dyn EffectSink>>,
     /// The calls that were not ready at once.
     calls: TaskTracker,
     /// Of the stages, as they are configured or were switched to.
     dispatchers: Mutex<Vec<DispatcherSpec>>,
     meters: PipelineMeters,
     /// Lines about events that were given up, of which one request can cause thousands.
-    given_up: LogLimiter,
+    given_up_log: LogLimiter,
 }
 
 /// How many of those are logged in a second; each event is among the dead letters.
@@ -97,7 +97,7 @@ const GIVEN_UP_LINES_PER_SECOND: u32 = 10;
 #[error("the dispatcher {name:?} did not start: {why}")]
 pub struct PipelineError {
     name: String,
-    why: Broken,
+    why: DispatchError,
 }
 
 /// What the lock protects.
@@ -123,17 +123,17 @@ impl Pipeline {
             ordered: spec.ordered,
             keep_dropped: spec.keep_dropped,
         };
-        let (mut stages, mut seats, mut selectors) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut stages, mut handles, mut selectors) = (Vec::new(), Vec::new(), Vec::new());
         let mut dispatchers = Vec::new();
         for stage in spec.stages {
             let StageSpec { dispatcher, workers } = stage;
             if matches!(dispatcher, DispatcherSpec::Broadcast) {
                 selectors = workers.iter().map(|worker| worker.selector.clone()).collect();
             }
-            let (config, seated) = staged(&dispatcher, workers)?;
+            let (config, stage_handles) = build_stage(&dispatcher, workers)?;
             dispatchers.push(dispatcher);
             stages.push(config);
-            seats.push(seated);
+            handles.push(stage_handles);
         }
         let started = Instant::now();
         let rate =
@@ -151,16 +151,16 @@ impl Pipeline {
                 closed: false,
             }),
             inbox: Inbox::default(),
-            stages: seats,
+            stages: handles,
             started,
             room: Notify::new(),
-            turns: AsyncMutex::new(()),
+            room_queue: AsyncMutex::new(()),
             idle: Notify::new(),
             dead_letters: Mutex::new(DeadLetters::new(spec.dead_letters)),
-            surroundings: OnceLock::new(),
+            sink: OnceLock::new(),
             calls: TaskTracker::new(),
             dispatchers: Mutex::new(dispatchers),
-            given_up: LogLimiter::per_second(GIVEN_UP_LINES_PER_SECOND),
+            given_up_log: LogLimiter::per_second(GIVEN_UP_LINES_PER_SECOND),
         })
     }
 
@@ -177,7 +177,7 @@ impl Pipeline {
 
     /// Whether a plugin is one of its workers or dispatchers.
     pub fn uses(&self, plugin: &str) -> bool {
-        let mut workers = self.stages.iter().flatten().map(|seat| seat.worker.name());
+        let mut workers = self.stages.iter().flatten().map(|handle| handle.worker.name());
         let dispatchers = self.dispatcher_specs();
         workers.any(|name| name == plugin) || dispatchers.iter().any(|d| d.name() == plugin)
     }
@@ -230,14 +230,14 @@ impl Pipeline {
         let consumers = self.stages.get(stage).map_or(0, Vec::len);
         let fails = |problem: &str| PipelineError {
             name: dispatcher.name().to_owned(),
-            why: Broken::Failed(problem.to_owned()),
+            why: DispatchError::Failed(problem.to_owned()),
         };
         let before = self.dispatcher_specs().get(stage).cloned();
         let before = before.ok_or_else(|| fails("there is no such stage"))?;
         if copies(&before) != copies(&dispatcher) {
             return Err(fails("broadcast can only be chosen in millrace.toml"));
         }
-        let started = started(&dispatcher, consumers)?;
+        let started = start_dispatcher(&dispatcher, consumers)?;
         self.replace_dispatcher(stage, started, None);
         if let Some(spec) = self.dispatcher_specs().get_mut(stage) {
             *spec = dispatcher;
@@ -251,14 +251,14 @@ impl Pipeline {
         dispatcher: Box<dyn Dispatcher>,
         standby: Option<Arc<dyn Standby>>,
     ) {
-        let mut aftermath = Aftermath::default();
+        let mut pending = Pending::default();
         {
             let mut inner = self.lock();
             let now = self.now();
             inner.core.replace_dispatcher(stage, dispatcher, standby, now);
-            aftermath.take(&mut inner.core);
+            pending.take(&mut inner.core);
         }
-        self.see_to(&mut aftermath, None);
+        self.deliver(&mut pending, None);
     }
 
     fn dispatcher_specs(&self) -> MutexGuard<'_, Vec<DispatcherSpec>> {
@@ -289,11 +289,11 @@ impl Pipeline {
     }
 
     /// Starts its consumers.
-    pub fn start(self: &Arc<Self>, surroundings: Weak<dyn Surroundings>) {
+    pub fn start(self: &Arc<Self>, sink: Weak<dyn EffectSink>) {
         // Started once.
-        let _ = self.surroundings.set(surroundings);
-        for (stage, seats) in self.stages.iter().enumerate() {
-            for consumer in (0_u32..).take(seats.len()).map(ConsumerId) {
+        let _ = self.sink.set(sink);
+        for (stage, handles) in self.stages.iter().enumerate() {
+            for consumer in (0_u32..).take(handles.len()).map(ConsumerId) {
                 tokio::spawn(Arc::clone(self).consume(stage, consumer));
             }
         }
@@ -306,16 +306,16 @@ impl Pipeline {
     /// nobody has.
     async fn keep_leases(self: Arc<Self>, every: Duration) {
         let mut ticks = tokio::time::interval(every);
-        let mut aftermath = Aftermath::default();
+        let mut pending = Pending::default();
         loop {
             ticks.tick().await;
             {
                 let mut inner = self.lock();
                 let now = self.now();
                 inner.core.renew_leases(now);
-                aftermath.take(&mut inner.core);
+                pending.take(&mut inner.core);
             }
-            self.see_to(&mut aftermath, None);
+            self.deliver(&mut pending, None);
         }
     }
     /// Whether nothing is in hand.
@@ -337,15 +337,15 @@ impl Pipeline {
 
     /// Takes no more events, and drops those that wait.
     pub fn abandon(&self) {
-        let mut aftermath = Aftermath::default();
+        let mut pending = Pending::default();
         {
             let mut inner = self.lock();
             inner.closed = true;
             let now = self.now();
             inner.core.abandon(now);
-            aftermath.take(&mut inner.core);
+            pending.take(&mut inner.core);
         }
-        self.see_to(&mut aftermath, None);
+        self.deliver(&mut pending, None);
     }
 
     /// Takes no more events.
@@ -364,41 +364,41 @@ impl Pipeline {
         format!("{bytes} bytes, allowed are {allowed} (buffer.max_event_bytes)")
     }
 
-    fn seat(&self, stage: usize, consumer: ConsumerId) -> Option<&Seat> {
+    fn handle(&self, stage: usize, consumer: ConsumerId) -> Option<&ConsumerHandle> {
         self.stages.get(stage)?.get(consumer.index())
     }
 
     /// Wakes who can go on but `own`, and tells who has to know; not under the
     /// lock.
-    fn see_to(&self, aftermath: &mut Aftermath, own: Option<(usize, ConsumerId)>) {
-        for (stage, consumer) in aftermath.woken.drain(..) {
-            if let Some(seat) =
-                self.seat(stage, consumer).filter(|_| own != Some((stage, consumer)))
+    fn deliver(&self, pending: &mut Pending, own: Option<(usize, ConsumerId)>) {
+        for (stage, consumer) in pending.woken.drain(..) {
+            if let Some(handle) =
+                self.handle(stage, consumer).filter(|_| own != Some((stage, consumer)))
             {
-                seat.woken.notify_one();
+                handle.woken.notify_one();
             }
         }
-        if aftermath.has_room {
+        if pending.has_room {
             self.room.notify_waiters();
         }
-        if aftermath.is_empty {
+        if pending.is_empty {
             self.idle.notify_waiters();
         }
-        for output in aftermath.outputs.drain(..) {
-            self.see_to_one(output);
+        for output in pending.outputs.drain(..) {
+            self.deliver_one(output);
         }
-        if !aftermath.refused.is_empty()
-            && let Some(surroundings) = self.surroundings.get().and_then(Weak::upgrade)
+        if !pending.refused.is_empty()
+            && let Some(sink) = self.sink.get().and_then(Weak::upgrade)
         {
-            aftermath.refused.drain(..).for_each(|event| surroundings.refused(self, event));
+            pending.refused.drain(..).for_each(|event| sink.refused(self, event));
         }
     }
 
-    fn see_to_one(&self, output: Output) {
+    fn deliver_one(&self, output: Output) {
         let pipeline = &*self.name;
         match output {
             Output::Dead(dead) => {
-                if let Some(line) = self.given_up.pass() {
+                if let Some(line) = self.given_up_log.pass() {
                     warn!(
                         pipeline,
                         key = dead.key.as_deref(),
@@ -411,8 +411,8 @@ impl Pipeline {
                 self.dead_letters().push(dead);
             }
             Output::Reply { to, status, payload } => {
-                if let Some(surroundings) = self.surroundings.get().and_then(Weak::upgrade) {
-                    surroundings.reply(*to, status, payload);
+                if let Some(sink) = self.sink.get().and_then(Weak::upgrade) {
+                    sink.reply(*to, status, payload);
                 }
             }
             Output::Dropped { key, reason } => {
@@ -432,7 +432,7 @@ impl Pipeline {
 
 /// What the core wants done after the lock is released.
 #[derive(Debug, Default)]
-struct Aftermath {
+struct Pending {
     woken: Vec<(usize, ConsumerId)>,
     outputs: Vec<Output>,
     /// Of producers that are told later.
@@ -441,7 +441,7 @@ struct Aftermath {
     is_empty: bool,
 }
 
-impl Aftermath {
+impl Pending {
     fn take(&mut self, core: &mut Core) {
         core.take_woken(&mut self.woken);
         core.take_outputs(&mut self.outputs);

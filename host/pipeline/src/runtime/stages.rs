@@ -16,18 +16,18 @@ use crate::worker::Worker;
 
 /// Where a consumer's task is woken, and whom it calls.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct ConsumerHandle {
     pub(super) worker: Arc<dyn Worker>,
     pub(super) timeout: Duration,
     pub(super) woken: Notify,
 }
 
 /// A stage as the core has it, and where its consumers' tasks sit.
-pub(super) fn staged(
+pub(super) fn build_stage(
     dispatcher: &DispatcherSpec,
     workers: Vec<WorkerSpec>,
-) -> Result<(StageConfig, Vec<Seat>), PipelineError> {
-    let (mut consumers, mut seats) = (Vec::new(), Vec::new());
+) -> Result<(StageConfig, Vec<ConsumerHandle>), PipelineError> {
+    let (mut consumers, mut handles) = (Vec::new(), Vec::new());
     for (group, spec) in workers.into_iter().enumerate() {
         for _ in 0..spec.consumers {
             let subscription = Subscription {
@@ -44,15 +44,15 @@ pub(super) fn staged(
                 concurrency: spec.concurrency,
             });
             let worker = Arc::clone(&spec.worker);
-            seats.push(Seat { worker, timeout: spec.timeout, woken: Notify::new() });
+            handles.push(ConsumerHandle { worker, timeout: spec.timeout, woken: Notify::new() });
         }
     }
-    let dispatcher = started(dispatcher, consumers.len())?;
-    Ok((StageConfig { dispatcher, consumers }, seats))
+    let dispatcher = start_dispatcher(dispatcher, consumers.len())?;
+    Ok((StageConfig { dispatcher, consumers }, handles))
 }
 
 /// A dispatcher for a stage with so many consumers.
-pub(super) fn started(
+pub(super) fn start_dispatcher(
     dispatcher: &DispatcherSpec,
     consumers: usize,
 ) -> Result<Box<dyn Dispatcher>, PipelineError> {

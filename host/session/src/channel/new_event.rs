@@ -20,5 +20,5 @@ pub struct NewEvent {
     pub reply_to: Option<Box<SocketRef>>,
     /// When it came about, in milliseconds since the Unix epoch, perhaps on
     /// another server.
-    pub stamped_ms: u64,
+    pub enqueued_unix_ms: u64,
 }

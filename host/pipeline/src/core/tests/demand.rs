@@ -69,7 +69,7 @@ fn a_broadcast_waits_for_the_slowest() {
         core.accept_one(NewEvent { selected, ..event(number) }, at(0)).unwrap();
     }
     core.accept_one(NewEvent { selected: Some(4), ..event(8) }, at(0)).unwrap();
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     let (first, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
     assert_eq!(first, [0, 1, 2, 3]);
     core.finish(0, ConsumerId(0), &deliveries, ok(), at(0));
@@ -102,7 +102,7 @@ fn a_partition_keeps_its_events_when_its_consumer_leaves() {
     for number in 0..5 {
         core.accept_one(keyed(number, "ada"), at(0)).unwrap();
     }
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     core.cancel(0, ConsumerId(0), at(0));
     check(&core);
     assert_eq!(core.totals().buffered, 5);

@@ -4,22 +4,26 @@ use super::*;
 
 /// Does what a test tells it.
 #[derive(Debug)]
-struct Wrong(fn(&Offer, &mut Vec<Assignment>) -> Result<(), Broken>);
+struct Wrong(fn(&Offer, &mut Vec<Assignment>) -> Result<(), DispatchError>);
 
 impl Dispatcher for Wrong {
     fn name(&self) -> &str {
         "wrong"
     }
-    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, _: ConsumerId) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), Broken> {
+    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         (self.0)(offer, assigned)
     }
     fn is_guest(&self) -> bool {
@@ -33,7 +37,7 @@ fn to(offer: &Offer, at: usize, consumer: u32) -> Assignment {
 
 #[test]
 fn a_wrong_dispatcher_is_replaced_and_nothing_is_lost() {
-    type Wrongs = (fn(&Offer, &mut Vec<Assignment>) -> Result<(), Broken>, &'static str);
+    type Wrongs = (fn(&Offer, &mut Vec<Assignment>) -> Result<(), DispatchError>, &'static str);
     let wrongs: [Wrongs; 6] = [
         (
             |offer, assigned| {
@@ -68,7 +72,7 @@ fn a_wrong_dispatcher_is_replaced_and_nothing_is_lost() {
         (
             |offer, assigned| {
                 assigned.push(to(offer, 2, 0));
-                Err(Broken::Failed("out of fuel".to_owned()))
+                Err(DispatchError::Failed("out of fuel".to_owned()))
             },
             "out of fuel",
         ),
@@ -101,17 +105,21 @@ impl Dispatcher for OneByOne {
     fn name(&self) -> &str {
         "one by one"
     }
-    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), DispatchError> {
         self.consumer = Some(consumer);
         Ok(())
     }
-    fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, _: ConsumerId) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), Broken> {
+    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         self.waiting.retain(|event| !offer.withdrawn.contains(event));
         self.waiting.extend(&offer.events);
         self.out -= offer.finished.len();
@@ -123,8 +131,8 @@ impl Dispatcher for OneByOne {
         }
         Ok(())
     }
-    fn wants(&self) -> Wants {
-        Wants { finished: true, ..Wants::default() }
+    fn columns(&self) -> Columns {
+        Columns { finished: true, ..Columns::default() }
     }
     fn is_guest(&self) -> bool {
         true
@@ -215,9 +223,9 @@ impl Saboteur {
     }
 
     /// Fails when its time has come for this.
-    fn fails(&mut self, at: Sabotage) -> Result<(), Broken> {
+    fn fails(&mut self, at: Sabotage) -> Result<(), DispatchError> {
         if self.sabotage == at && self.is_time() {
-            return Err(Broken::Failed(format!("{at:?}")));
+            return Err(DispatchError::Failed(format!("{at:?}")));
         }
         Ok(())
     }
@@ -234,23 +242,31 @@ impl Dispatcher for Saboteur {
         "saboteur"
     }
 
-    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+    fn subscribe(
+        &mut self,
+        consumer: ConsumerId,
+        options: &Subscription,
+    ) -> Result<(), DispatchError> {
         self.fails(Sabotage::FailsToSubscribe)?;
         self.inner.subscribe(consumer, options)
     }
 
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError> {
         self.fails(Sabotage::FailsToCancel)?;
         self.inner.cancel(consumer)
     }
 
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError> {
         self.fails(Sabotage::FailsToAsk)?;
         self.asked = self.asked.or(Some(consumer));
         self.inner.ask(consumer, demand)
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         self.inner.dispatch(offer, assigned)?;
         self.fails(Sabotage::FailsToDispatch)?;
         if self.is_time() {
@@ -290,7 +306,7 @@ impl Dispatcher for Saboteur {
         true
     }
 
-    fn restore(&mut self, _: &[u8]) -> Result<(), Broken> {
+    fn restore(&mut self, _: &[u8]) -> Result<(), DispatchError> {
         self.fails(Sabotage::FailsToRestore)
     }
 

@@ -92,7 +92,7 @@ fn who_waits_gets_an_answer_either_way() {
         let reply_to = SocketRef::of_test(3, &topic).map(Box::new);
         core.accept_one(NewEvent { reply_to, ..event(number) }, at(0)).unwrap();
     }
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     let (_, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
     let payload = Payload::reason("done");
     let end = CallEnd::Answered(vec![
@@ -115,7 +115,7 @@ fn what_waits_when_the_server_stops_is_dropped_and_counted() {
     for number in 0..8 {
         core.accept_one(keyed(number, ["ada", "bob"][number as usize % 2]), at(0)).unwrap();
     }
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     let (_, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
     core.abandon(at(0));
     let totals = core.totals();
@@ -138,7 +138,7 @@ fn the_next_of_a_key_comes_when_nobody_selects_the_one_before_it() {
     for number in 0..3 {
         core.accept_one(NewEvent { selected: Some(2), ..keyed(number, "ada") }, at(0)).unwrap();
     }
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     assert_eq!(drain(&mut core, 0), [[0], [1], [2]]);
     assert_eq!(core.totals().all_dropped(), 3);
     check(&core);

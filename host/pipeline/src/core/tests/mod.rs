@@ -14,8 +14,8 @@ use super::*;
 use crate::consumer::Delivery;
 use crate::demand::DemandLimits;
 use crate::dispatcher::{
-    Assignment, BroadcastDispatcher, DemandDispatcher, Offer, PartitionDispatcher, Subscription,
-    Wants,
+    Assignment, BroadcastDispatcher, Columns, DemandDispatcher, Offer, PartitionDispatcher,
+    Subscription,
 };
 use crate::event::{NewEvent, Verdict};
 
@@ -67,7 +67,7 @@ fn at(ms: u64) -> Now {
 /// Takes the numbers of events.
 fn accept(core: &mut Core, numbers: std::ops::Range<u32>) -> usize {
     let taken = numbers.filter(|number| core.accept_one(event(*number), at(0)).is_ok()).count();
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     taken
 }
 

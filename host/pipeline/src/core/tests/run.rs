@@ -176,7 +176,7 @@ impl Run {
             self.accepted += 1;
             self.keys.push(key);
         }
-        self.core.accepted(now);
+        self.core.dispatch_accepted(now);
     }
 
     fn subscribe(&mut self, stage: usize, max: u32, min: u32, calls: u32) {

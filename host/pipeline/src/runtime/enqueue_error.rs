@@ -2,7 +2,7 @@
 
 /// Why none of the events of a request was taken. Places are counted from 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotTaken {
+pub enum EnqueueError {
     /// There is no room for all of them now.
     #[error(
         "there is room for {room} of the {found} events now (buffer.size, buffer.max_bytes), and \
@@ -60,9 +60,9 @@ pub enum NotTaken {
     Closed,
 }
 
-impl NotTaken {
+impl EnqueueError {
     /// Whether the same request may be taken later.
-    pub fn is_for_now(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Full { .. } | Self::KeyFull { .. } | Self::Closed => true,
             Self::TooMany { .. } | Self::TooLarge { .. } | Self::TooManyOfKey { .. } => false,

@@ -7,46 +7,46 @@ use std::time::Duration;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
-use super::{Aftermath, Pipeline};
+use super::{Pending, Pipeline};
 use crate::core::{Batch, CallEnd, Next};
 use crate::event::{ConsumerId, Verdict};
-use crate::worker::{Job, StageName, Worked, WorkerCall};
+use crate::worker::{FinishedJob, Job, StageName, WorkerCall};
 
 impl Pipeline {
     /// One consumer, for as long as the server runs.
     pub(super) async fn consume(self: Arc<Self>, stage: usize, consumer: ConsumerId) {
-        let Some(seat) = self.seat(stage, consumer) else { return };
-        let mut calling = WorkerCall::new(std::future::pending());
+        let Some(handle) = self.handle(stage, consumer) else { return };
+        let mut call = WorkerCall::new(std::future::pending());
         let (mut batch, mut ended) = (Batch::default(), None);
-        let mut aftermath = Aftermath::default();
+        let mut pending = Pending::default();
         loop {
             // A busy pipeline lets others run.
             consume_budget().await;
-            match self.step(stage, consumer, ended.take(), &mut batch, &mut aftermath) {
+            match self.step(stage, consumer, ended.take(), &mut batch, &mut pending) {
                 Next::Call => {
                     let job = Job {
                         stage: StageName { pipeline: Arc::clone(&self.name), stage: stage as u32 },
                         batch: std::mem::take(&mut batch),
-                        timeout: seat.timeout,
+                        timeout: handle.timeout,
                     };
-                    Arc::clone(&seat.worker).start(job, &mut calling);
-                    match std::future::poll_fn(|cx| Poll::Ready(calling.poll(cx))).await {
+                    Arc::clone(&handle.worker).start(job, &mut call);
+                    match std::future::poll_fn(|cx| Poll::Ready(call.poll(cx))).await {
                         Poll::Ready((worked_on, worked)) => {
                             batch = worked_on;
                             ended = Some(self.carry_out(&batch, worked));
                         }
                         Poll::Pending => {
                             let empty = WorkerCall::new(std::future::pending());
-                            let calling = std::mem::replace(&mut calling, empty);
-                            self.calls.spawn(Arc::clone(&self).wait(stage, consumer, calling));
+                            let call = std::mem::replace(&mut call, empty);
+                            self.calls.spawn(Arc::clone(&self).wait(stage, consumer, call));
                         }
                     }
                 }
-                Next::Wait(None) => seat.woken.notified().await,
+                Next::Wait(None) => handle.woken.notified().await,
                 Next::Wait(Some(until)) => {
                     let until = self.started + Duration::from_nanos(until);
                     tokio::select! {
-                        () = seat.woken.notified() => {}
+                        () = handle.woken.notified() => {}
                         () = sleep_until(until) => {}
                     }
                 }
@@ -62,7 +62,7 @@ impl Pipeline {
         consumer: ConsumerId,
         ended: Option<CallEnd>,
         batch: &mut Batch,
-        aftermath: &mut Aftermath,
+        pending: &mut Pending,
     ) -> Next {
         let next = {
             let mut inner = self.lock();
@@ -87,7 +87,7 @@ impl Pipeline {
                     next = Next::Wait(Some(until.map_or(paid, |until| until.min(paid))));
                 }
             }
-            aftermath.take(&mut inner.core);
+            pending.take(&mut inner.core);
             if self.meters.is_on() && is_last {
                 batch.waits_ns.iter().for_each(|wait| self.meters.waited(*wait));
             }
@@ -95,27 +95,27 @@ impl Pipeline {
         };
         // It is about to look for more itself, or will be once its call has ended.
         let own = (next == Next::Call).then_some((stage, consumer));
-        self.see_to(aftermath, own);
+        self.deliver(pending, own);
         next
     }
 
     /// For a call that was not ready at once.
-    async fn wait(self: Arc<Self>, stage: usize, consumer: ConsumerId, calling: WorkerCall) {
-        let (batch, worked) = calling.await;
+    async fn wait(self: Arc<Self>, stage: usize, consumer: ConsumerId, call: WorkerCall) {
+        let (batch, worked) = call.await;
         let ended = self.carry_out(&batch, worked);
-        let mut aftermath = Aftermath::default();
+        let mut pending = Pending::default();
         {
             let mut inner = self.lock();
             let now = self.now();
             inner.core.finish(stage, consumer, &batch.deliveries, ended, now);
-            aftermath.take(&mut inner.core);
+            pending.take(&mut inner.core);
         }
-        self.see_to(&mut aftermath, None);
+        self.deliver(&mut pending, None);
     }
 
     /// Carries out what a worker asked for.
-    fn carry_out(&self, batch: &Batch, worked: Worked) -> CallEnd {
-        let Worked { mut end, effects, took } = worked;
+    fn carry_out(&self, batch: &Batch, worked: FinishedJob) -> CallEnd {
+        let FinishedJob { mut end, effects, took } = worked;
         if let CallEnd::Answered(verdicts) = &mut end {
             verdicts.iter_mut().for_each(|(_, verdict)| self.bound(verdict));
         }
@@ -125,10 +125,13 @@ impl Pipeline {
         if effects.is_empty() {
             return end;
         }
-        if let Some(surroundings) = self.surroundings.get().and_then(Weak::upgrade) {
-            let oldest = batch.rows.iter().map(|[.., stamped_ms]| *stamped_ms).min();
+        if let Some(sink) = self.sink.get().and_then(Weak::upgrade) {
+            let oldest = batch.rows.iter().map(|[.., enqueued_unix_ms]| *enqueued_unix_ms).min();
             let oldest = oldest.filter(|_| self.meters.is_on());
-            surroundings.apply(effects, oldest.map(|stamped_ms| self.meters.origin(stamped_ms)));
+            sink.apply(
+                effects,
+                oldest.map(|enqueued_unix_ms| self.meters.origin(enqueued_unix_ms)),
+            );
         }
         end
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Aftermath, Handover, NotTaken, Pipeline};
-use crate::core::{OnFull, Refused, Short};
+use super::{EnqueueError, EnqueueOutcome, Pending, Pipeline};
+use crate::core::{NoRoom, OnFull, Refused};
 use crate::event::NewEvent;
 
 /// Events of a request that are handed over at a time: as long as others wait for the
@@ -18,46 +18,46 @@ use crate::event::NewEvent;
 const PIECE: usize = 512;
 
 impl Pipeline {
-    /// Hands the events of a request over, in their order: all or none. With `patience`,
+    /// Hands the events of a request over, in their order: all or none. With `timeout`,
     /// they wait that long for room. Where the buffer drops events rather than refuse them,
     /// all are taken.
     ///
     /// Of events that their storage refuses, which are few, the others are taken.
-    pub async fn enqueue_whole(
+    pub async fn enqueue_all(
         &self,
         mut events: Vec<NewEvent>,
-        patience: Option<Duration>,
-    ) -> Result<Handover, NotTaken> {
-        self.look_into(&mut events);
+        timeout: Option<Duration>,
+    ) -> Result<EnqueueOutcome, EnqueueError> {
+        self.classify(&mut events);
         if matches!(self.buffer.on_full, OnFull::KeepFirst | OnFull::KeepLast) {
             return Ok(self.enqueue_in_pieces(events).await);
         }
-        let until = patience.map(|patience| Instant::now() + patience);
+        let until = timeout.map(|timeout| Instant::now() + timeout);
         let room = match self.check_ever(&events) {
-            Ok(()) => self.room_for(&events, until).await,
-            Err(not_taken) => Err(not_taken),
+            Ok(()) => self.reserve_room(&events, until).await,
+            Err(error) => Err(error),
         };
         match room {
             Ok(room) => Ok(room.fill(events).await),
-            Err(not_taken) => {
-                if not_taken.is_for_now() {
-                    self.lock().core.rejected(events.len());
+            Err(error) => {
+                if error.is_temporary() {
+                    self.lock().core.count_rejected(events.len());
                 }
-                Err(not_taken)
+                Err(error)
             }
         }
     }
 
     /// Hands events over of which none is refused for want of room.
-    async fn enqueue_in_pieces(&self, events: Vec<NewEvent>) -> Handover {
+    async fn enqueue_in_pieces(&self, events: Vec<NewEvent>) -> EnqueueOutcome {
         let mut waiting = events.into_iter();
-        let mut handover = Handover::default();
+        let mut outcome = EnqueueOutcome::default();
         loop {
             let piece: Vec<_> = waiting.by_ref().take(PIECE).collect();
-            self.free().await;
-            handover.add(self.hand_over(piece));
+            self.unlocked().await;
+            outcome.add(self.enqueue_keyed(piece));
             if waiting.len() == 0 {
-                return handover;
+                return outcome;
             }
             tokio::task::yield_now().await;
         }
@@ -65,16 +65,16 @@ impl Pipeline {
 
     /// Checks whether there could be room for all of them at all. One event alone may be
     /// larger than the bound.
-    fn check_ever(&self, events: &[NewEvent]) -> Result<(), NotTaken> {
+    fn check_ever(&self, events: &[NewEvent]) -> Result<(), EnqueueError> {
         let (size, max_bytes, max_per_key) =
             (self.buffer.size, self.buffer.max_bytes, self.buffer.max_per_key);
         if events.len() > size {
-            return Err(NotTaken::TooMany { found: events.len(), allowed: size });
+            return Err(EnqueueError::TooMany { found: events.len(), allowed: size });
         }
         let found = events.iter().map(|event| event.payload.len()).sum();
         let last = events.last().map_or(0, |event| event.payload.len());
         if events.len() > 1 && found - last >= max_bytes {
-            return Err(NotTaken::TooLarge { found, allowed: max_bytes });
+            return Err(EnqueueError::TooLarge { found, allowed: max_bytes });
         }
         if max_per_key > 0 {
             let mut keys = HashMap::<&str, usize>::new();
@@ -83,7 +83,7 @@ impl Pipeline {
                 let of_key = keys.entry(key).or_default();
                 *of_key += 1;
                 if *of_key > max_per_key {
-                    return Err(NotTaken::TooManyOfKey { at, allowed: max_per_key });
+                    return Err(EnqueueError::TooManyOfKey { at, allowed: max_per_key });
                 }
             }
         }
@@ -94,26 +94,26 @@ impl Pipeline {
     ///
     /// Of several that wait, one at a time gathers room as it arises, in the order of their
     /// coming: else two could hold half of it each, and large ones would wait for ever.
-    async fn room_for(
+    async fn reserve_room(
         &self,
         events: &[NewEvent],
         until: Option<Instant>,
-    ) -> Result<Reserved<'_>, NotTaken> {
-        let mut room = Reserved::new(self);
-        self.free().await;
-        let short = match (room.gather(events).await, until) {
+    ) -> Result<Reservation<'_>, EnqueueError> {
+        let mut room = Reservation::new(self);
+        self.unlocked().await;
+        let short = match (room.reserve(events).await, until) {
             (Ok(()), _) => return Ok(room),
-            (Err(short @ NotTaken::Full { .. }), Some(until)) => (short, until),
+            (Err(short @ EnqueueError::Full { .. }), Some(until)) => (short, until),
             (Err(short), _) => return Err(short),
         };
         room.give_back();
         let (short, until) = short;
-        let Ok(_turn) = timeout_at(until, self.turns.lock()).await else { return Err(short) };
+        let Ok(_turn) = timeout_at(until, self.room_queue.lock()).await else { return Err(short) };
         loop {
             let more = self.room.notified();
-            self.free().await;
-            match room.gather(events).await {
-                Err(short @ NotTaken::Full { .. }) => {
+            self.unlocked().await;
+            match room.reserve(events).await {
+                Err(short @ EnqueueError::Full { .. }) => {
                     if Instant::now() >= until {
                         return Err(short);
                     }
@@ -128,22 +128,22 @@ impl Pipeline {
 
 /// Room that is kept for the events of a request. What is left of it goes back when this is
 /// dropped: whoever sent them may go at any time.
-struct Reserved<'a> {
+struct Reservation<'a> {
     pipeline: &'a Pipeline,
     /// The hash of the key of each event, and its bytes.
     kept: VecDeque<(u64, usize)>,
 }
 
-impl<'a> Reserved<'a> {
+impl<'a> Reservation<'a> {
     fn new(pipeline: &'a Pipeline) -> Self {
         Self { pipeline, kept: VecDeque::new() }
     }
 
     /// Keeps room for those of the events that have none yet.
-    async fn gather(&mut self, events: &[NewEvent]) -> Result<(), NotTaken> {
+    async fn reserve(&mut self, events: &[NewEvent]) -> Result<(), EnqueueError> {
         while self.kept.len() < events.len() {
             let rest = events.get(self.kept.len()..).unwrap_or_default();
-            self.gather_piece(rest, events.len())?;
+            self.reserve_piece(rest, events.len())?;
             if self.kept.len() < events.len() {
                 tokio::task::yield_now().await;
             }
@@ -151,10 +151,10 @@ impl<'a> Reserved<'a> {
         Ok(())
     }
 
-    fn gather_piece(&mut self, rest: &[NewEvent], found: usize) -> Result<(), NotTaken> {
+    fn reserve_piece(&mut self, rest: &[NewEvent], found: usize) -> Result<(), EnqueueError> {
         let mut inner = self.pipeline.lock();
         if inner.closed {
-            return Err(NotTaken::Closed);
+            return Err(EnqueueError::Closed);
         }
         let mut piece = rest.get(..PIECE).unwrap_or(rest);
         while !piece.is_empty() {
@@ -163,11 +163,11 @@ impl<'a> Reserved<'a> {
                 let bytes = event.payload.len();
                 match inner.core.reserve(hash, bytes) {
                     Ok(()) => self.kept.push_back((hash, bytes)),
-                    Err(Short::Key) => return Err(NotTaken::KeyFull { at: self.kept.len() }),
-                    Err(Short::Buffer) => {
+                    Err(NoRoom::Key) => return Err(EnqueueError::KeyFull { at: self.kept.len() }),
+                    Err(NoRoom::Buffer) => {
                         let room = self.kept.len();
                         inner.core.want_room(found - room);
-                        return Err(NotTaken::Full { room, found });
+                        return Err(EnqueueError::Full { room, found });
                     }
                 }
             }
@@ -177,28 +177,28 @@ impl<'a> Reserved<'a> {
     }
 
     /// Hands the events over, for which all this room is.
-    async fn fill(mut self, events: Vec<NewEvent>) -> Handover {
+    async fn fill(mut self, events: Vec<NewEvent>) -> EnqueueOutcome {
         let mut waiting = events.into_iter();
-        let mut handover = Handover::default();
+        let mut outcome = EnqueueOutcome::default();
         loop {
-            self.pipeline.free().await;
-            handover.add(self.fill_piece(&mut waiting));
+            self.pipeline.unlocked().await;
+            outcome.add(self.fill_piece(&mut waiting));
             if waiting.len() == 0 {
-                return handover;
+                return outcome;
             }
             tokio::task::yield_now().await;
         }
     }
 
-    fn fill_piece(&mut self, waiting: &mut std::vec::IntoIter<NewEvent>) -> Handover {
-        let (mut handover, mut aftermath) = (Handover::default(), Aftermath::default());
+    fn fill_piece(&mut self, waiting: &mut std::vec::IntoIter<NewEvent>) -> EnqueueOutcome {
+        let (mut outcome, mut pending) = (EnqueueOutcome::default(), Pending::default());
         {
             let mut inner = self.pipeline.lock();
             let now = self.pipeline.now();
-            self.pipeline.take_inbox(&mut inner, now, &mut aftermath);
+            self.pipeline.accept_inbox(&mut inner, now, &mut pending);
             for event in waiting.by_ref().take(PIECE) {
                 let Some((hash, bytes)) = self.kept.pop_front() else { break };
-                handover.note(match inner.closed {
+                outcome.note(match inner.closed {
                     false => inner.core.accept_reserved(event, hash, now),
                     true => {
                         inner.core.release_room(hash, bytes);
@@ -206,12 +206,12 @@ impl<'a> Reserved<'a> {
                     }
                 });
             }
-            inner.core.accepted(now);
-            handover.keep_safe(&inner.core);
-            aftermath.take(&mut inner.core);
+            inner.core.dispatch_accepted(now);
+            outcome.note_safe(&inner.core);
+            pending.take(&mut inner.core);
         }
-        self.pipeline.see_to(&mut aftermath, None);
-        handover
+        self.pipeline.deliver(&mut pending, None);
+        outcome
     }
 
     fn give_back(&mut self) {
@@ -228,7 +228,7 @@ impl<'a> Reserved<'a> {
     }
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.give_back();
     }
@@ -273,39 +273,42 @@ mod tests {
         keys.iter().map(event).collect()
     }
 
-    async fn taken(pipeline: &Pipeline, keys: &[&str]) -> Result<usize, NotTaken> {
-        pipeline.enqueue_whole(events(keys), None).await.map(|handover| handover.accepted)
+    async fn taken(pipeline: &Pipeline, keys: &[&str]) -> Result<usize, EnqueueError> {
+        pipeline.enqueue_all(events(keys), None).await.map(|outcome| outcome.accepted)
     }
 
     #[tokio::test]
     async fn all_are_taken_or_none() {
         let pipeline = pipeline(3, 1000, 0);
         assert_eq!(taken(&pipeline, &["", ""]).await, Ok(2));
-        assert_eq!(taken(&pipeline, &["", ""]).await, Err(NotTaken::Full { room: 1, found: 2 }));
+        assert_eq!(
+            taken(&pipeline, &["", ""]).await,
+            Err(EnqueueError::Full { room: 1, found: 2 })
+        );
         assert_eq!(taken(&pipeline, &[]).await, Ok(0));
         assert_eq!(taken(&pipeline, &[""]).await, Ok(1));
-        let never = NotTaken::TooMany { found: 4, allowed: 3 };
+        let never = EnqueueError::TooMany { found: 4, allowed: 3 };
         assert_eq!(taken(&pipeline, &[""; 4]).await, Err(never));
         let Totals { accepted, buffered, rejected, .. } = pipeline.totals();
         assert_eq!((accepted, buffered, rejected), (3, 3, 2));
         pipeline.close();
-        assert_eq!(taken(&pipeline, &[""]).await, Err(NotTaken::Closed));
+        assert_eq!(taken(&pipeline, &[""]).await, Err(EnqueueError::Closed));
     }
 
     #[tokio::test]
     async fn bytes_and_keys_are_bounded_for_a_request_as_a_whole() {
         let large = pipeline(10, 25, 0);
         assert_eq!(taken(&large, &[""; 2]).await, Ok(2));
-        assert_eq!(taken(&large, &[""; 2]).await, Err(NotTaken::Full { room: 1, found: 2 }));
-        let never = NotTaken::TooLarge { found: 40, allowed: 25 };
+        assert_eq!(taken(&large, &[""; 2]).await, Err(EnqueueError::Full { room: 1, found: 2 }));
+        let never = EnqueueError::TooLarge { found: 40, allowed: 25 };
         assert_eq!(taken(&large, &[""; 4]).await, Err(never));
 
         let keyed = pipeline(10, 1000, 2);
         assert_eq!(taken(&keyed, &["ada", "bob"]).await, Ok(2));
-        let full = Err(NotTaken::KeyFull { at: 2 });
+        let full = Err(EnqueueError::KeyFull { at: 2 });
         assert_eq!(taken(&keyed, &["bob", "ada", "ada"]).await, full);
         assert_eq!(taken(&keyed, &["bob", "ada", "", "", ""]).await, Ok(5));
-        let never = Err(NotTaken::TooManyOfKey { at: 2, allowed: 2 });
+        let never = Err(EnqueueError::TooManyOfKey { at: 2, allowed: 2 });
         assert_eq!(taken(&keyed, &["eve", "eve", "eve"]).await, never);
     }
 
@@ -313,9 +316,12 @@ mod tests {
     async fn room_that_is_kept_is_nobody_elses_and_goes_back_with_its_request() {
         let pipeline = pipeline(4, 1000, 3);
         let three = events(&["ada"; 3]);
-        let kept = pipeline.room_for(&three, None).await.unwrap();
-        assert_eq!(taken(&pipeline, &["", ""]).await, Err(NotTaken::Full { room: 1, found: 2 }));
-        assert_eq!(taken(&pipeline, &["ada"]).await, Err(NotTaken::KeyFull { at: 0 }));
+        let kept = pipeline.reserve_room(&three, None).await.unwrap();
+        assert_eq!(
+            taken(&pipeline, &["", ""]).await,
+            Err(EnqueueError::Full { room: 1, found: 2 })
+        );
+        assert_eq!(taken(&pipeline, &["ada"]).await, Err(EnqueueError::KeyFull { at: 0 }));
         assert_eq!(pipeline.enqueue(events(&["", ""])).accepted, 1);
         drop(kept);
         assert_eq!(taken(&pipeline, &["ada"; 3]).await, Ok(3));
@@ -329,7 +335,7 @@ mod tests {
         let waiting = [800, 700].map(|count| {
             let pipeline = Arc::clone(&pipeline);
             let events = events(&vec![""; count]);
-            tokio::spawn(async move { pipeline.enqueue_whole(events, SOON).await })
+            tokio::spawn(async move { pipeline.enqueue_all(events, SOON).await })
         });
         tokio::task::yield_now().await;
         // What waits is dropped at once: there is room for one of them.
@@ -337,9 +343,9 @@ mod tests {
         pipeline.room.notify_waiters();
         let mut accepted = Vec::new();
         for waiting in waiting {
-            accepted.push(waiting.await.unwrap().map(|handover| handover.accepted));
+            accepted.push(waiting.await.unwrap().map(|outcome| outcome.accepted));
         }
-        let full = NotTaken::Full { room: 200, found: 700 };
+        let full = EnqueueError::Full { room: 200, found: 700 };
         assert_eq!(accepted, [Ok(800), Err(full)]);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use super::{Aftermath, Pipeline};
+use super::{Pending, Pipeline};
 use crate::core::{Core, Refused};
 use crate::event::NewEvent;
 use crate::selector::Selector;
@@ -11,7 +11,7 @@ use crate::storage::{Safe, StorageError};
 
 /// What became of events that were handed over.
 #[derive(Default)]
-pub struct Handover {
+pub struct EnqueueOutcome {
     /// Those that found room.
     pub accepted: usize,
     /// Those that found no room, by their place.
@@ -20,15 +20,15 @@ pub struct Handover {
     safe: Option<Safe>,
 }
 
-impl Debug for Handover {
+impl Debug for EnqueueOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { accepted, refused, .. } = self;
-        let mut told = f.debug_struct("Handover");
+        let mut told = f.debug_struct("EnqueueOutcome");
         told.field("accepted", accepted).field("refused", refused).finish_non_exhaustive()
     }
 }
 
-impl Handover {
+impl EnqueueOutcome {
     /// What became of the next of the events.
     pub(super) fn note(&mut self, result: Result<(), Refused>) {
         match result {
@@ -41,7 +41,7 @@ impl Handover {
     }
 
     /// It is safe when all is that was accepted so far.
-    pub(super) fn keep_safe(&mut self, core: &Core) {
+    pub(super) fn note_safe(&mut self, core: &Core) {
         self.safe = core.safe();
     }
 
@@ -71,42 +71,42 @@ impl Handover {
 
 impl Pipeline {
     /// Hands events over. Those that find no room, or are too large, come back.
-    pub fn enqueue(&self, mut events: Vec<NewEvent>) -> Handover {
-        self.look_into(&mut events);
-        self.hand_over(events)
+    pub fn enqueue(&self, mut events: Vec<NewEvent>) -> EnqueueOutcome {
+        self.classify(&mut events);
+        self.enqueue_keyed(events)
     }
 
     /// The same for events whose keys are known.
-    pub(super) fn hand_over(&self, events: Vec<NewEvent>) -> Handover {
-        let mut handover = Handover::default();
-        let mut aftermath = Aftermath::default();
+    pub(super) fn enqueue_keyed(&self, events: Vec<NewEvent>) -> EnqueueOutcome {
+        let mut outcome = EnqueueOutcome::default();
+        let mut pending = Pending::default();
         {
             let mut inner = self.lock();
             let now = self.now();
-            self.take_inbox(&mut inner, now, &mut aftermath);
+            self.accept_inbox(&mut inner, now, &mut pending);
             let mut waiting = events.into_iter();
             while waiting.len() > 0 {
                 for hash in inner.core.hash_keys(waiting.as_slice()) {
                     let Some(event) = waiting.next() else { break };
-                    handover.note(self.accept_one(&mut inner, event, hash, now));
+                    outcome.note(self.accept_one(&mut inner, event, hash, now));
                 }
             }
-            inner.core.accepted(now);
-            handover.keep_safe(&inner.core);
-            aftermath.take(&mut inner.core);
+            inner.core.dispatch_accepted(now);
+            outcome.note_safe(&inner.core);
+            pending.take(&mut inner.core);
         }
-        self.see_to(&mut aftermath, None);
-        handover
+        self.deliver(&mut pending, None);
+        outcome
     }
 
     /// Finds the keys and the selections of events in their JSON.
-    pub(super) fn look_into(&self, events: &mut [NewEvent]) {
+    pub(super) fn classify(&self, events: &mut [NewEvent]) {
         if self.partition_by.is_some() || self.selects {
-            events.iter_mut().for_each(|event| self.look_into_one(event));
+            events.iter_mut().for_each(|event| self.classify_one(event));
         }
     }
 
-    fn look_into_one(&self, event: &mut NewEvent) {
+    fn classify_one(&self, event: &mut NewEvent) {
         let pointer = self.partition_by.as_ref().filter(|_| event.key.is_none());
         if pointer.is_none() && !self.selects {
             return;
