@@ -1,19 +1,20 @@
-//! From the buffer, by way of the dispatcher, to the consumers.
+//! The way of events from the buffer to the consumers: the dispatcher is offered them, and what
+//! it assigns is checked.
 
 use super::{Core, Output};
 use crate::consumer::Delivery;
 use crate::dispatcher::{Assignment, Columns, DemandDispatcher, DispatchError, NOBODY, Offer};
-use crate::event::{ConsumerId, DropReason, EventId, Now};
+use crate::event::{ConsumerId, DropReason, EventId, Now, StageConsumer};
 use crate::keys::Keys;
 use crate::slots::{Place, Slot};
 
-/// Events offered at once: enough that a call costs little for each, few enough
-/// that no call takes long.
+/// The number of events that are offered in one call at most: enough that a call costs little
+/// for each, few enough that no call takes long.
 const MAX_OFFERED: usize = 4096;
 
 impl Core {
-    /// Offers what is fresh and assigns what was asked for, as long as there is
-    /// both.
+    /// Dispatches in a stage as long as consumers ask for events and events wait. Without demand
+    /// it still offers events once [`MAX_OFFERED`] wait, so that no offer gets larger.
     pub(crate) fn pump(&mut self, stage: usize, now: Now) {
         loop {
             let Some(staged) = self.stages.get(stage) else { return };
@@ -26,13 +27,14 @@ impl Core {
                 self.dispatcher_failed(stage, why, now);
             }
         }
-        // What nobody selects has gone, and the next of its key may come.
+        // Events that nobody selects have been dropped, which may have unblocked others in the
+        // first stage.
         if stage > 0 && self.config.ordered {
             self.pump(0, now);
         }
     }
 
-    /// Asks the dispatcher once.
+    /// Offers events to the dispatcher once, and assigns what it answers.
     fn dispatch(&mut self, stage: usize, now: Now) -> Result<(), DispatchError> {
         let Some(staged) = self.stages.get_mut(stage) else { return Ok(()) };
         staged.has_new_demand = false;
@@ -51,7 +53,7 @@ impl Core {
         let answered = staged.dispatcher.dispatch(&staged.offer, &mut assigned);
         staged.offer.clear();
         let (guest, copies) = (staged.dispatcher.is_guest(), staged.dispatcher.copies());
-        // What it assigned before it failed does not stand.
+        // If the call failed, what it assigned before that is not carried out.
         let done = answered.and_then(|()| self.assign(stage, &assigned, copies, now));
         let nothing = assigned.is_empty();
         assigned.clear();
@@ -65,7 +67,8 @@ impl Core {
         Ok(())
     }
 
-    /// Hands events to consumers. Up to an error, each stands.
+    /// Carries out what a dispatcher assigned. At an assignment that breaks the contract it
+    /// stops; those before it hold.
     fn assign(
         &mut self,
         stage: usize,
@@ -109,7 +112,7 @@ impl Core {
             return Err(DispatchError::NotOffered(event.get()));
         }
         if taker.waiting() == 0 || taker.waiting() + 1 == taker.config.batch_size as usize {
-            self.woken.push((stage, consumer));
+            self.woken.push(StageConsumer { stage, id: consumer });
         }
         taker.asked -= 1;
         staged.asked -= 1;
@@ -128,8 +131,8 @@ impl Core {
         Ok(())
     }
 
-    /// The dispatcher cannot be trusted: the version before it takes its place, or
-    /// else the built-in one.
+    /// Replaces a dispatcher that cannot be trusted any more: by the version before it, or else
+    /// by the built-in `demand`.
     pub(super) fn dispatcher_failed(&mut self, stage: usize, why: DispatchError, now: Now) {
         let Some(staged) = self.stages.get_mut(stage) else { return };
         let dispatcher = staged.dispatcher.name().to_owned();
@@ -143,30 +146,29 @@ impl Core {
         self.pump(stage, now);
     }
 
-    /// Tells a new dispatcher of all there is: consumers, what they ask for, and
-    /// the events that wait.
+    /// Tells a new dispatcher the consumers of its stage and their demand. The events that wait
+    /// are offered to it next.
     pub(super) fn resync(&mut self, stage: usize, now: Now) {
         self.reoffer(stage);
         let Some(staged) = self.stages.get_mut(stage) else { return };
         staged.offer.clear();
-        let consumers = (0_u32..).take(staged.consumers.len()).map(ConsumerId);
-        for consumer in consumers {
-            if let Err(why) = self.subscribe_consumer(stage, consumer) {
-                // Its successor gets to know them all.
+        for id in (0_u32..).take(staged.consumers.len()).map(ConsumerId) {
+            if let Err(why) = self.subscribe_consumer(StageConsumer { stage, id }) {
+                // The dispatcher that replaces it is told of all consumers.
                 return self.dispatcher_failed(stage, why, now);
             }
         }
     }
 
-    /// A consumer subscribes, and asks for what it is still to get.
+    /// Subscribes a consumer with the dispatcher of its stage, and asks for the events that it
+    /// has asked for and not been assigned; for `max_demand` if it is new.
     pub(super) fn subscribe_consumer(
         &mut self,
-        stage: usize,
-        consumer: ConsumerId,
+        consumer: StageConsumer,
     ) -> Result<(), DispatchError> {
+        let StageConsumer { stage, id } = consumer;
         let Some(staged) = self.stages.get_mut(stage) else { return Ok(()) };
-        let Some(joining) = staged.consumers.get_mut(consumer.index()).filter(|c| !c.cancelled)
-        else {
+        let Some(joining) = staged.consumers.get_mut(id.index()).filter(|c| !c.cancelled) else {
             return Ok(());
         };
         if joining.demand.outstanding() == 0 {
@@ -175,14 +177,14 @@ impl Core {
         }
         staged.has_new_demand = true;
         let (dispatcher, asked) = (&mut staged.dispatcher, joining.asked);
-        dispatcher.subscribe(consumer, &joining.config.subscription)?;
+        dispatcher.subscribe(id, &joining.config.subscription)?;
         match asked {
             0 => Ok(()),
-            asked => dispatcher.ask(consumer, asked),
+            asked => dispatcher.ask(id, asked),
         }
     }
 
-    /// Events that were assigned and not started wait again.
+    /// Puts events back into the buffer that a consumer had been assigned and has not started.
     pub(super) fn give_back(&mut self, stage: usize, deliveries: &[Delivery]) {
         for delivery in deliveries {
             let Some(slot) = self.slots.put(delivery.event, Place::Fresh) else { continue };
@@ -198,8 +200,8 @@ impl Core {
         }
     }
 
-    /// Takes back what the dispatcher was told of and has not assigned, so that it
-    /// is told of all that waits in the order of its coming.
+    /// Withdraws the events that the dispatcher was offered and has not assigned, so that all
+    /// that wait are offered to it again, in the order in which they were enqueued.
     pub(super) fn reoffer(&mut self, stage: usize) {
         let Ok(number) = u8::try_from(stage) else { return };
         let offered = self.slots.in_order(number, Place::Offered);

@@ -1,4 +1,4 @@
-//! Dispatchers that answer anything, and workers too.
+//! Fuzzing of the core: dispatchers and workers answer whatever the bytes say.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::consumer::{ConsumerConfig, Delivery};
 use crate::core::{CallEnd, Core, CoreConfig, Next, StageConfig};
 use crate::demand::DemandLimits;
 use crate::dispatcher::{DemandDispatcher, NOBODY};
+use crate::event::StageConsumer;
 use crate::{
     Assignment, Batch, Columns, ConsumerId, DispatchError, Dispatcher, EventId, NewEvent, Now,
     Offer, OnFull, RetryPolicy, Subscription, Verdict,
@@ -18,8 +19,9 @@ const CONSUMERS: u32 = 3;
 const SIZE: usize = 8;
 const MAX_DEMAND: u32 = 4;
 
-/// Whatever a dispatcher assigns and workers answer, events are accounted for, none goes
-/// to two, and all have ended when somebody honest takes over.
+/// Runs a pipeline whose dispatcher and workers answer as the bytes say. After each step all events
+/// are accounted for, and none is with two consumers. Once a dispatcher and workers that keep the
+/// contract take over, all events end.
 pub fn dispatcher(bytes: &[u8]) {
     let mut input = Choices::new(bytes);
     let Some(mut run) = Run::new(&mut input) else { return };
@@ -30,7 +32,7 @@ pub fn dispatcher(bytes: &[u8]) {
     run.end();
 }
 
-/// Assigns what its bytes say: events that were offered, or others.
+/// A dispatcher that assigns as its bytes say: events that were offered, or others.
 #[derive(Debug)]
 struct Wild {
     answers: Vec<u8>,
@@ -72,7 +74,7 @@ impl Dispatcher for Wild {
             let (at, consumer) = (self.next(), self.next());
             let found = at.checked_rem(self.offered.len()).unwrap_or(0);
             let event = match self.offered.get(found).copied() {
-                // Mostly one that it has not assigned yet.
+                // Mostly an event that it has not assigned yet.
                 Some(event) if at < 200 => {
                     self.offered.swap_remove(found);
                     event
@@ -156,7 +158,7 @@ impl Run {
                 if !self.calls.is_empty() {
                     let call = self.calls.swap_remove(input.below(self.calls.len()));
                     let end = ending(input, call.1.len());
-                    self.core.finish(0, call.0, &call.1, end, self.now);
+                    self.core.finish(first_stage(call.0), &call.1, end, self.now);
                 }
             }
             5 => {
@@ -169,7 +171,7 @@ impl Run {
 
     fn take(&mut self, consumer: ConsumerId) {
         let mut batch = Batch::default();
-        if self.core.take(0, consumer, usize::MAX, self.now, &mut batch) == Next::Call {
+        if self.core.take(first_stage(consumer), usize::MAX, self.now, &mut batch) == Next::Call {
             assert!(!batch.deliveries.is_empty());
             self.calls.push((consumer, batch.deliveries));
         }
@@ -204,7 +206,7 @@ impl Run {
         for _ in 0..1_000 {
             while let Some((consumer, events)) = self.calls.pop() {
                 let done = CallEnd::Answered(Vec::new());
-                self.core.finish(0, consumer, &events, done, self.now);
+                self.core.finish(first_stage(consumer), &events, done, self.now);
             }
             (0..CONSUMERS).for_each(|id| self.take(ConsumerId(id)));
             self.check();
@@ -216,6 +218,10 @@ impl Run {
         let totals = self.core.totals();
         assert_eq!((totals.buffered, totals.in_flight, totals.bytes, totals.keys), (0, 0, 0, 0));
     }
+}
+
+fn first_stage(id: ConsumerId) -> StageConsumer {
+    StageConsumer { stage: 0, id }
 }
 
 fn wild(input: &mut Choices<'_>) -> Box<dyn Dispatcher> {

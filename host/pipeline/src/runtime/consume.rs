@@ -1,6 +1,7 @@
-//! A task for each consumer: what it works on, and what came of that.
+//! A task for each consumer: it takes a batch, has its worker called, and tells the core how the
+//! call ended.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,42 +10,44 @@ use tokio::time::sleep_until;
 
 use super::{Pending, Pipeline};
 use crate::core::{Batch, CallEnd, Next};
-use crate::event::{ConsumerId, Verdict};
+use crate::event::{StageConsumer, Verdict};
 use crate::worker::{FinishedJob, Job, StageName, WorkerCall};
 
 impl Pipeline {
-    /// One consumer, for as long as the server runs.
-    pub(super) async fn consume(self: Arc<Self>, stage: usize, consumer: ConsumerId) {
-        let Some(handle) = self.handle(stage, consumer) else { return };
+    /// Runs one consumer for as long as the server runs.
+    pub(super) async fn consume(self: Arc<Self>, consumer: StageConsumer) {
+        let Some(handle) = self.handle(consumer) else { return };
+        // These four are used for all calls, so that a call allocates nothing here.
         let mut call = WorkerCall::new(std::future::pending());
         let (mut batch, mut ended) = (Batch::default(), None);
         let mut pending = Pending::default();
         loop {
-            // A busy pipeline lets others run.
+            // A busy pipeline lets other tasks run.
             consume_budget().await;
-            match self.step(stage, consumer, ended.take(), &mut batch, &mut pending) {
+            match self.step(consumer, ended.take(), &mut batch, &mut pending) {
                 Next::Call => {
+                    let stage = consumer.stage as u32;
                     let job = Job {
-                        stage: StageName { pipeline: Arc::clone(&self.name), stage: stage as u32 },
+                        stage: StageName { pipeline: Arc::clone(&self.name), stage },
                         batch: std::mem::take(&mut batch),
                         timeout: handle.timeout,
                     };
                     Arc::clone(&handle.worker).start(job, &mut call);
                     match std::future::poll_fn(|cx| Poll::Ready(call.poll(cx))).await {
-                        Poll::Ready((worked_on, worked)) => {
+                        Poll::Ready((worked_on, finished)) => {
                             batch = worked_on;
-                            ended = Some(self.carry_out(&batch, worked));
+                            ended = Some(self.apply(&batch, finished));
                         }
                         Poll::Pending => {
                             let empty = WorkerCall::new(std::future::pending());
                             let call = std::mem::replace(&mut call, empty);
-                            self.calls.spawn(Arc::clone(&self).wait(stage, consumer, call));
+                            self.calls.spawn(Arc::clone(&self).wait(consumer, call));
                         }
                     }
                 }
                 Next::Wait(None) => handle.woken.notified().await,
-                Next::Wait(Some(until)) => {
-                    let until = self.started + Duration::from_nanos(until);
+                Next::Wait(Some(until_ns)) => {
+                    let until = self.started + Duration::from_nanos(until_ns);
                     tokio::select! {
                         () = handle.woken.notified() => {}
                         () = sleep_until(until) => {}
@@ -54,29 +57,26 @@ impl Pipeline {
         }
     }
 
-    /// Takes how the call with `batch` ended, if one did, and fills `batch` with
-    /// what the next one is to work on.
+    /// Tells the core how the call with `batch` ended, if there was one, and fills `batch` with
+    /// the events of the next call.
     fn step(
         &self,
-        stage: usize,
-        consumer: ConsumerId,
+        consumer: StageConsumer,
         ended: Option<CallEnd>,
         batch: &mut Batch,
         pending: &mut Pending,
     ) -> Next {
-        let next = {
-            let mut inner = self.lock();
-            let now = self.now();
+        self.with_core(pending, |inner, now, pending| {
             if let Some(ended) = ended {
-                inner.core.finish(stage, consumer, &batch.deliveries, ended, now);
+                inner.core.finish(consumer, &batch.deliveries, ended, now);
             }
             batch.clear();
             let at = self.started.into_std() + Duration::from_nanos(now.0);
-            // What is transformed has not started yet.
-            let is_last = stage + 1 == self.stages.len();
+            // Only the last stage counts as the start of an event: the rate holds there.
+            let is_last = consumer.stage + 1 == self.stages.len();
             let rate = inner.rate.as_mut().filter(|_| is_last);
             let allowed = rate.map_or(usize::MAX, |rate| rate.available(at));
-            let mut next = inner.core.take(stage, consumer, allowed, now, batch);
+            let mut next = inner.core.take(consumer, allowed, now, batch);
             if let Some(rate) = inner.rate.as_mut().filter(|_| is_last) {
                 rate.spend(batch.len() as f64, at);
                 if let Next::Wait(until) = next
@@ -87,37 +87,29 @@ impl Pipeline {
                     next = Next::Wait(Some(until.map_or(paid, |until| until.min(paid))));
                 }
             }
-            pending.take(&mut inner.core);
             if self.meters.is_on() && is_last {
                 batch.waits_ns.iter().for_each(|wait| self.meters.waited(*wait));
             }
+            // After its call this consumer looks for events anyway.
+            pending.own = (next == Next::Call).then_some(consumer);
             next
-        };
-        // It is about to look for more itself, or will be once its call has ended.
-        let own = (next == Next::Call).then_some((stage, consumer));
-        self.deliver(pending, own);
-        next
+        })
     }
 
-    /// For a call that was not ready at once.
-    async fn wait(self: Arc<Self>, stage: usize, consumer: ConsumerId, call: WorkerCall) {
-        let (batch, worked) = call.await;
-        let ended = self.carry_out(&batch, worked);
-        let mut pending = Pending::default();
-        {
-            let mut inner = self.lock();
-            let now = self.now();
-            inner.core.finish(stage, consumer, &batch.deliveries, ended, now);
-            pending.take(&mut inner.core);
-        }
-        self.deliver(&mut pending, None);
+    /// Waits for a call that was not ready at its first poll.
+    async fn wait(self: Arc<Self>, consumer: StageConsumer, call: WorkerCall) {
+        let (batch, finished) = call.await;
+        let ended = self.apply(&batch, finished);
+        self.with_core(&mut Pending::default(), |inner, now, _| {
+            inner.core.finish(consumer, &batch.deliveries, ended, now);
+        });
     }
 
-    /// Carries out what a worker asked for.
-    fn carry_out(&self, batch: &Batch, worked: FinishedJob) -> CallEnd {
-        let FinishedJob { mut end, effects, took } = worked;
+    /// Has the effects of a call applied, and checks its verdicts. Returns how it ended.
+    fn apply(&self, batch: &Batch, finished: FinishedJob) -> CallEnd {
+        let FinishedJob { mut end, effects, took } = finished;
         if let CallEnd::Answered(verdicts) = &mut end {
-            verdicts.iter_mut().for_each(|(_, verdict)| self.bound(verdict));
+            verdicts.iter_mut().for_each(|(_, verdict)| self.check_size(verdict));
         }
         if self.meters.is_on() {
             self.meters.ran(took);
@@ -125,19 +117,16 @@ impl Pipeline {
         if effects.is_empty() {
             return end;
         }
-        if let Some(sink) = self.sink.get().and_then(Weak::upgrade) {
+        if let Some(sink) = self.sink() {
             let oldest = batch.rows.iter().map(|[.., enqueued_unix_ms]| *enqueued_unix_ms).min();
             let oldest = oldest.filter(|_| self.meters.is_on());
-            sink.apply(
-                effects,
-                oldest.map(|enqueued_unix_ms| self.meters.origin(enqueued_unix_ms)),
-            );
+            sink.apply(effects, oldest.map(|unix_ms| self.meters.origin(unix_ms)));
         }
         end
     }
 
-    /// What a transform forwards is bounded like what comes in.
-    fn bound(&self, verdict: &mut Verdict) {
+    /// Makes the verdict a failure if it forwards a payload above `buffer.max_event_bytes`.
+    fn check_size(&self, verdict: &mut Verdict) {
         if let Verdict::Forward(payload) = verdict
             && payload.len() > self.buffer.max_event_bytes
         {

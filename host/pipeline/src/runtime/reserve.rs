@@ -1,8 +1,8 @@
-//! The events of a request: all of them are taken, or none.
+//! The events of a request: all of them are accepted, or none.
 //!
-//! A producer that is told of a part would send all of them again, as programs that ship
-//! logs do: so room for all is kept first, and then they are handed over some at a time,
-//! so that others have their turns in between.
+//! A producer that is told that a part was refused would send all of them again, as programs
+//! that ship logs do. So room for all is reserved first. Then the events are enqueued in pieces,
+//! so that other producers have their turns in between.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,16 +13,20 @@ use super::{EnqueueError, EnqueueOutcome, Pending, Pipeline};
 use crate::core::{NoRoom, OnFull, Refused};
 use crate::event::NewEvent;
 
-/// Events of a request that are handed over at a time: as long as others wait for the
-/// pipeline, some tens of microseconds.
+/// The number of events of a request that are enqueued under one lock: others wait for the lock
+/// some tens of microseconds.
 const PIECE: usize = 512;
 
 impl Pipeline {
-    /// Hands the events of a request over, in their order: all or none. With `timeout`,
-    /// they wait that long for room. Where the buffer drops events rather than refuse them,
-    /// all are taken.
+    /// Enqueues the events of a request in their order: all or none. With `timeout` they wait
+    /// for room, at most that long. Where a full buffer drops events rather than refuse them
+    /// (`keep`), all are accepted. The caller checks that none is larger than
+    /// [`Self::max_event_bytes`].
     ///
-    /// Of events that their storage refuses, which are few, the others are taken.
+    /// # Errors
+    ///
+    /// When there is no room for all of them; then none was accepted. An event that the storage
+    /// refuses is no error: it is among the refused events of the outcome.
     pub async fn enqueue_all(
         &self,
         mut events: Vec<NewEvent>,
@@ -33,7 +37,7 @@ impl Pipeline {
             return Ok(self.enqueue_in_pieces(events).await);
         }
         let until = timeout.map(|timeout| Instant::now() + timeout);
-        let room = match self.check_ever(&events) {
+        let room = match self.check_fits(&events) {
             Ok(()) => self.reserve_room(&events, until).await,
             Err(error) => Err(error),
         };
@@ -48,14 +52,14 @@ impl Pipeline {
         }
     }
 
-    /// Hands events over of which none is refused for want of room.
+    /// Enqueues events into a buffer that refuses none for want of room.
     async fn enqueue_in_pieces(&self, events: Vec<NewEvent>) -> EnqueueOutcome {
         let mut waiting = events.into_iter();
         let mut outcome = EnqueueOutcome::default();
         loop {
             let piece: Vec<_> = waiting.by_ref().take(PIECE).collect();
             self.unlocked().await;
-            outcome.add(self.enqueue_keyed(piece));
+            outcome.add(self.enqueue_classified(piece));
             if waiting.len() == 0 {
                 return outcome;
             }
@@ -63,9 +67,9 @@ impl Pipeline {
         }
     }
 
-    /// Checks whether there could be room for all of them at all. One event alone may be
-    /// larger than the bound.
-    fn check_ever(&self, events: &[NewEvent]) -> Result<(), EnqueueError> {
+    /// Checks whether an empty buffer would have room for all of the events. A single event may
+    /// have more bytes than the bound.
+    fn check_fits(&self, events: &[NewEvent]) -> Result<(), EnqueueError> {
         let (size, max_bytes, max_per_key) =
             (self.buffer.size, self.buffer.max_bytes, self.buffer.max_per_key);
         if events.len() > size {
@@ -90,10 +94,11 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Keeps room for all of them, and waits for it until then.
+    /// Reserves room for all of the events, and waits for it until the time `until`.
     ///
-    /// Of several that wait, one at a time gathers room as it arises, in the order of their
-    /// coming: else two could hold half of it each, and large ones would wait for ever.
+    /// Of several requests that wait, one at a time collects room as it arises, in the order in
+    /// which they came. Otherwise two could hold half of the room each, and large ones would wait
+    /// for ever.
     async fn reserve_room(
         &self,
         events: &[NewEvent],
@@ -117,7 +122,7 @@ impl Pipeline {
                     if Instant::now() >= until {
                         return Err(short);
                     }
-                    // In time or not, there is another look.
+                    // Whether there is more room or the time is up: it tries once more.
                     let _ = timeout_at(until, more).await;
                 }
                 gathered => return gathered.map(|()| room),
@@ -126,11 +131,11 @@ impl Pipeline {
     }
 }
 
-/// Room that is kept for the events of a request. What is left of it goes back when this is
-/// dropped: whoever sent them may go at any time.
+/// Room that is reserved for the events of a request. What is left of it goes back when this is
+/// dropped, as whoever sent the request may disconnect at any time.
 struct Reservation<'a> {
     pipeline: &'a Pipeline,
-    /// The hash of the key of each event, and its bytes.
+    /// The hash of the key of each event, and the size of its payload in bytes.
     kept: VecDeque<(u64, usize)>,
 }
 
@@ -139,7 +144,7 @@ impl<'a> Reservation<'a> {
         Self { pipeline, kept: VecDeque::new() }
     }
 
-    /// Keeps room for those of the events that have none yet.
+    /// Reserves room for those of the events that have none yet.
     async fn reserve(&mut self, events: &[NewEvent]) -> Result<(), EnqueueError> {
         while self.kept.len() < events.len() {
             let rest = events.get(self.kept.len()..).unwrap_or_default();
@@ -176,7 +181,7 @@ impl<'a> Reservation<'a> {
         Ok(())
     }
 
-    /// Hands the events over, for which all this room is.
+    /// Enqueues the events for which this room was reserved.
     async fn fill(mut self, events: Vec<NewEvent>) -> EnqueueOutcome {
         let mut waiting = events.into_iter();
         let mut outcome = EnqueueOutcome::default();
@@ -191,13 +196,12 @@ impl<'a> Reservation<'a> {
     }
 
     fn fill_piece(&mut self, waiting: &mut std::vec::IntoIter<NewEvent>) -> EnqueueOutcome {
-        let (mut outcome, mut pending) = (EnqueueOutcome::default(), Pending::default());
-        {
-            let mut inner = self.pipeline.lock();
-            let now = self.pipeline.now();
-            self.pipeline.accept_inbox(&mut inner, now, &mut pending);
+        let (pipeline, kept) = (self.pipeline, &mut self.kept);
+        let mut outcome = EnqueueOutcome::default();
+        pipeline.with_core(&mut Pending::default(), |inner, now, pending| {
+            pipeline.accept_inbox(inner, now, pending);
             for event in waiting.by_ref().take(PIECE) {
-                let Some((hash, bytes)) = self.kept.pop_front() else { break };
+                let Some((hash, bytes)) = kept.pop_front() else { break };
                 outcome.note(match inner.closed {
                     false => inner.core.accept_reserved(event, hash, now),
                     true => {
@@ -208,9 +212,7 @@ impl<'a> Reservation<'a> {
             }
             inner.core.dispatch_accepted(now);
             outcome.note_safe(&inner.core);
-            pending.take(&mut inner.core);
-        }
-        self.pipeline.deliver(&mut pending, None);
+        });
         outcome
     }
 
@@ -239,30 +241,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{BufferSpec, DispatcherSpec, PipelineSpec, RetryPolicy, StageSpec, Totals};
-    use millrace_telemetry::Metrics;
+    use crate::{BufferSpec, Totals};
 
     const SOON: Option<Duration> = Some(Duration::from_secs(5));
 
-    /// A pipeline of which nobody takes an event.
     fn pipeline(size: usize, max_bytes: usize, max_per_key: usize) -> Arc<Pipeline> {
-        let on_full = OnFull::Wait;
-        let buffer = BufferSpec { size, max_bytes, max_event_bytes: 100, max_per_key, on_full };
-        let retry =
-            RetryPolicy { max_attempts: 1, backoff: Duration::ZERO, max_backoff: Duration::ZERO };
-        let spec = PipelineSpec {
-            name: "jobs".to_owned(),
-            buffer,
-            retry,
-            partition_by: None,
-            deadline: None,
-            ordered: false,
-            rate_per_second: None,
-            dead_letters: 0,
-            keep_dropped: false,
-            stages: vec![StageSpec { dispatcher: DispatcherSpec::Demand, workers: Vec::new() }],
-        };
-        Arc::new(Pipeline::new(spec, 1, &Metrics::none()).unwrap())
+        let buffer = BufferSpec::of_test(size, OnFull::Wait);
+        Arc::new(Pipeline::of_test(BufferSpec { max_bytes, max_per_key, ..buffer }))
     }
 
     fn events(keys: &[&str]) -> Vec<NewEvent> {
@@ -281,10 +266,8 @@ mod tests {
     async fn all_are_taken_or_none() {
         let pipeline = pipeline(3, 1000, 0);
         assert_eq!(taken(&pipeline, &["", ""]).await, Ok(2));
-        assert_eq!(
-            taken(&pipeline, &["", ""]).await,
-            Err(EnqueueError::Full { room: 1, found: 2 })
-        );
+        let full = EnqueueError::Full { room: 1, found: 2 };
+        assert_eq!(taken(&pipeline, &["", ""]).await, Err(full));
         assert_eq!(taken(&pipeline, &[]).await, Ok(0));
         assert_eq!(taken(&pipeline, &[""]).await, Ok(1));
         let never = EnqueueError::TooMany { found: 4, allowed: 3 };
@@ -317,10 +300,8 @@ mod tests {
         let pipeline = pipeline(4, 1000, 3);
         let three = events(&["ada"; 3]);
         let kept = pipeline.reserve_room(&three, None).await.unwrap();
-        assert_eq!(
-            taken(&pipeline, &["", ""]).await,
-            Err(EnqueueError::Full { room: 1, found: 2 })
-        );
+        let full = EnqueueError::Full { room: 1, found: 2 };
+        assert_eq!(taken(&pipeline, &["", ""]).await, Err(full));
         assert_eq!(taken(&pipeline, &["ada"]).await, Err(EnqueueError::KeyFull { at: 0 }));
         assert_eq!(pipeline.enqueue(events(&["", ""])).accepted, 1);
         drop(kept);
@@ -338,7 +319,7 @@ mod tests {
             tokio::spawn(async move { pipeline.enqueue_all(events, SOON).await })
         });
         tokio::task::yield_now().await;
-        // What waits is dropped at once: there is room for one of them.
+        // All waiting events are dropped at once: there is room for one of the requests.
         pipeline.lock().core.abandon(Default::default());
         pipeline.room.notify_waiters();
         let mut accepted = Vec::new();

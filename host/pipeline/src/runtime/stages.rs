@@ -1,4 +1,4 @@
-//! Stages as they are configured: their dispatchers and their consumers.
+//! The stages of a pipeline, made from their configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,21 @@ use crate::dispatcher::{
 use crate::spec::{DispatcherSpec, WorkerSpec};
 use crate::worker::Worker;
 
-/// Where a consumer's task is woken, and whom it calls.
+/// The runtime's side of a consumer: whom its task calls, and what wakes it.
 #[derive(Debug)]
 pub(super) struct ConsumerHandle {
     pub(super) worker: Arc<dyn Worker>,
+    /// The longest that a call may take (`timeout_ms`).
     pub(super) timeout: Duration,
+    /// Notified when the consumer may be able to start a call.
     pub(super) woken: Notify,
 }
 
-/// A stage as the core has it, and where its consumers' tasks sit.
+/// Makes a stage for the core, and a handle for each of its consumers.
+///
+/// # Errors
+///
+/// When the dispatcher does not start.
 pub(super) fn build_stage(
     dispatcher: &DispatcherSpec,
     workers: Vec<WorkerSpec>,
@@ -51,7 +57,11 @@ pub(super) fn build_stage(
     Ok((StageConfig { dispatcher, consumers }, handles))
 }
 
-/// A dispatcher for a stage with so many consumers.
+/// Starts a dispatcher for a stage with that many consumers.
+///
+/// # Errors
+///
+/// When it is a plugin that does not start.
 pub(super) fn start_dispatcher(
     dispatcher: &DispatcherSpec,
     consumers: usize,

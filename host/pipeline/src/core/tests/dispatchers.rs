@@ -1,8 +1,8 @@
-//! Dispatchers that break their contract, or hold back.
+//! Tests of dispatchers that break their contract, or hold events back.
 
 use super::*;
 
-/// Does what a test tells it.
+/// A dispatcher that answers with a function of a test.
 #[derive(Debug)]
 struct Wrong(fn(&Offer, &mut Vec<Assignment>) -> Result<(), DispatchError>);
 
@@ -93,7 +93,7 @@ fn a_wrong_dispatcher_is_replaced_and_nothing_is_lost() {
     }
 }
 
-/// Lets one event out at a time, however many are asked for.
+/// A dispatcher that has one event in flight at a time, however many are asked for.
 #[derive(Debug, Default)]
 struct OneByOne {
     consumer: Option<ConsumerId>,
@@ -139,8 +139,8 @@ impl Dispatcher for OneByOne {
     }
 }
 
-/// What one holds back is asked for again when something ends, although the
-/// consumer does not ask anew after each.
+/// A dispatcher that holds events back is called again when an event ends, although the consumer
+/// does not ask again after each event.
 #[test]
 fn a_dispatcher_that_holds_back_is_asked_when_something_ends() {
     let dispatcher = Box::<OneByOne>::default();
@@ -151,14 +151,14 @@ fn a_dispatcher_that_holds_back_is_asked_when_something_ends() {
     assert!(outputs(&mut core).is_empty(), "it did as it has to");
 }
 
-/// What a consumer had and did not start on has left it, when it leaves.
+/// Events that a consumer had not started when it left are told as finished.
 #[test]
 fn a_dispatcher_is_told_of_what_comes_back() {
     let dispatcher = Box::<OneByOne>::default();
     let consumers = vec![consumer(4, 0)];
     let mut core = Core::new(config(), vec![StageConfig { dispatcher, consumers }], 1);
     accept(&mut core, 0..3);
-    core.cancel(0, ConsumerId(0), at(0));
+    core.cancel(StageConsumer::new(0, 0), at(0));
     assert_eq!(core.totals().buffered, 3);
     assert!(outputs(&mut core).is_empty());
     core.subscribe(0, consumer(4, 0), at(0)).unwrap();
@@ -167,20 +167,20 @@ fn a_dispatcher_is_told_of_what_comes_back() {
     check(&core);
 }
 
-/// How a dispatcher breaks its contract.
+/// A way in which a dispatcher breaks its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sabotage {
-    /// Sends all it has to the first that asked.
+    /// Sends all new events to the first consumer that asked.
     OverSends,
-    /// Assigns once more what it has assigned.
+    /// Assigns an event a second time.
     Repeats,
     NamesUnknownEvents,
     NamesUnknownConsumers,
-    /// Loses all it knows, for good.
+    /// Forgets all events for good.
     ForgetsAll,
-    /// Loses one event, for good.
+    /// Forgets one event for good.
     ForgetsOne,
-    /// Fails after it has assigned some.
+    /// Fails after it has assigned some events.
     FailsToDispatch,
     FailsToSubscribe,
     FailsToAsk,
@@ -204,14 +204,14 @@ impl Sabotage {
     ];
 }
 
-/// Does as `demand` for some calls, and then breaks its contract.
+/// A dispatcher that works as `demand` for some calls, and then breaks its contract.
 #[derive(Debug)]
 pub(super) struct Saboteur {
     sabotage: Sabotage,
-    /// Calls until then.
+    /// The number of calls before it breaks its contract.
     calls: u32,
     inner: DemandDispatcher,
-    /// What it has assigned last.
+    /// The last assignment.
     assigned: Option<Assignment>,
     asked: Option<ConsumerId>,
 }
@@ -222,7 +222,7 @@ impl Saboteur {
         Self { sabotage, calls, inner, assigned: None, asked: None }
     }
 
-    /// Fails when its time has come for this.
+    /// Fails when this is its sabotage, and the time for that has come.
     fn fails(&mut self, at: Sabotage) -> Result<(), DispatchError> {
         if self.sabotage == at && self.is_time() {
             return Err(DispatchError::Failed(format!("{at:?}")));
@@ -315,7 +315,7 @@ impl Dispatcher for Saboteur {
     }
 }
 
-/// One that fails with the first of several consumers is replaced by one that knows
+/// A dispatcher that fails with the first of several consumers is replaced by one that is told
 /// each of them once.
 #[test]
 fn one_that_does_not_take_consumers_is_replaced_once() {
