@@ -1,17 +1,17 @@
-//! Each event to every consumer that selects it.
+//! The dispatcher `broadcast`: each event to all consumers that select it.
 
 use super::queue::Queue;
 use super::{Assignment, Columns, DispatchError, Dispatcher, NOBODY, Offer, Subscription};
 use crate::event::ConsumerId;
 
-/// Sends each event to all consumers, or those that select it, once all of them
-/// have asked: the slowest sets the pace.
+/// Sends each event to all consumers that select it, once all consumers have asked for an event:
+/// the slowest sets the pace. An event that no consumer selects goes to [`NOBODY`].
 ///
-/// `GenStage.BroadcastDispatcher` (`lib/gen_stage/dispatchers/broadcast.ex`). An
-/// event a consumer does not select takes nothing of its demand.
+/// It is `GenStage.BroadcastDispatcher` (`lib/gen_stage/dispatchers/broadcast_dispatcher.ex`). An
+/// event that a consumer does not select takes nothing of its demand.
 #[derive(Debug, Default)]
 pub(crate) struct BroadcastDispatcher {
-    /// Each with the consumers that select it, by bit.
+    /// The events that wait, each with the workers that select it, by bit.
     queue: Queue<u64>,
     consumers: Vec<Consumer>,
 }

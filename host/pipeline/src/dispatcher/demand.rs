@@ -1,17 +1,17 @@
-//! Each event to the consumer that asks for most.
+//! The dispatcher `demand`: each event to the consumer that asks for most.
 
 use super::queue::Queue;
 use super::{Assignment, DispatchError, Dispatcher, Offer, Subscription};
 use crate::event::ConsumerId;
 
-/// Sends to the consumer with the largest demand first, as many as there are;
-/// among equals to the one that asked first.
+/// Sends events to the consumer with the largest demand until that is met, then to the next. Of
+/// consumers with the same demand, the one that asked first comes first.
 ///
-/// `GenStage.DemandDispatcher` (`lib/gen_stage/dispatchers/demand.ex`).
+/// It is `GenStage.DemandDispatcher` (`lib/gen_stage/dispatchers/demand_dispatcher.ex`).
 #[derive(Debug, Default)]
 pub(crate) struct DemandDispatcher {
     queue: Queue<()>,
-    /// Largest first.
+    /// The consumers with their demand, the largest first.
     demands: Vec<(u32, ConsumerId)>,
 }
 

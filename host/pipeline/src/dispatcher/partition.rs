@@ -1,15 +1,15 @@
-//! Each key to one consumer.
+//! The dispatcher `partition`: the events of a key to one consumer.
 
 use super::queue::Queue;
 use super::{Assignment, Columns, DispatchError, Dispatcher, Offer, Subscription};
 use crate::event::ConsumerId;
 
-/// Sends all events of a key to the consumer of its partition, in order. An
-/// event without a key is of partition 0.
+/// Sends all events of a key to the consumer of its partition, in order. An event without a key
+/// belongs to partition 0.
 ///
-/// `GenStage.PartitionDispatcher` (`lib/gen_stage/dispatchers/partition.ex`),
-/// which throws a partition's events away when its consumer leaves; here they
-/// wait for the next.
+/// It is `GenStage.PartitionDispatcher` (`lib/gen_stage/dispatchers/partition_dispatcher.ex`). That
+/// one discards the events of a partition whose consumer leaves; here they wait for the next
+/// consumer.
 #[derive(Debug)]
 pub(crate) struct PartitionDispatcher {
     partitions: Vec<Partition>,
@@ -23,7 +23,7 @@ struct Partition {
 }
 
 impl PartitionDispatcher {
-    /// So many partitions; at least one.
+    /// Makes a dispatcher with that many partitions, at least one.
     pub(crate) fn new(partitions: u32) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
         Self { partitions }
@@ -34,7 +34,8 @@ impl PartitionDispatcher {
     }
 }
 
-/// Hashes spread over all 64 bits, and so over any number of partitions.
+/// The partition of a key, by its hash. Hashes spread over all 64 bits, and so over any number of
+/// partitions.
 fn partition(key: u64, partitions: usize) -> usize {
     ((u128::from(key) * partitions as u128) >> 64) as usize
 }
