@@ -153,8 +153,8 @@ async fn run(case: &Case) -> (Duration, Duration) {
     }
     let (began, cpu) = (Instant::now(), cpu_time());
     for _ in 0..events() / CHUNK {
-        let handover = pipeline.enqueue_all(chunk(), Some(Duration::from_secs(60))).await;
-        assert!(handover.unwrap().refused.is_empty());
+        let outcome = pipeline.enqueue_all(chunk(), Some(Duration::from_secs(60))).await;
+        assert!(outcome.unwrap().refused.is_empty());
     }
     if case.queued == 0 {
         pipeline.emptied().await;

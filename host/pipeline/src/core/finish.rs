@@ -103,8 +103,7 @@ impl Core {
     fn ask_again(&mut self, consumer: StageConsumer, handled: &[Delivery], now: Now) {
         let StageConsumer { stage, id } = consumer;
         let Some(staged) = self.stages.get_mut(stage) else { return };
-        let has_finished = staged.dispatcher.columns().finished;
-        if has_finished {
+        if staged.dispatcher.columns().finished {
             staged.offer.finished.extend(handled.iter().map(|delivery| delivery.event));
         }
         // A plugin may hold events back until others have ended, whether or not it is asked.

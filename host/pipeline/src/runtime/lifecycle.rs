@@ -34,7 +34,8 @@ impl Pipeline {
     }
 
     /// Whether no event is in hand: none waits, and no worker has one.
-    fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.lock().core.is_empty()
     }
 
