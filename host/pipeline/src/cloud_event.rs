@@ -1,8 +1,8 @@
-//! CloudEvents over HTTP: in structured mode, where an event is a JSON object, and in
-//! binary mode, where its attributes are headers and the body is its data.
+//! CloudEvents over HTTP: in structured mode, where an event is a JSON object, and in binary
+//! mode, where its attributes are headers and the body is its data.
 //!
-//! Either way a worker gets the JSON object. Sources: the HTTP protocol binding and the
-//! JSON event format of CloudEvents 1.0.
+//! A worker gets the JSON object in both modes. Sources: the HTTP Protocol Binding and the JSON
+//! Event Format of the CloudEvents specification, version 1.0.2.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,20 +19,20 @@ use super::ingest::IngestError;
 /// The attributes of an event in binary mode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// By their names, as the headers have them without `ce-`.
+    /// The values of the attributes by name: the header's name without `ce-`.
     named: BTreeMap<String, String>,
-    /// The type of the data.
+    /// The media type of the data (`datacontenttype`).
     content_type: Option<String>,
 }
 
-/// What the name of a header begins with that is an attribute.
+/// The beginning of the name of each header that is an attribute (HTTP Protocol Binding, 3.1.3).
 const PREFIX: &str = "ce-";
-/// Attributes that each event has.
+/// The attributes that each event must have (CloudEvents, "Required Attributes").
 const REQUIRED: [&str; 4] = ["id", "source", "specversion", "type"];
-/// What an event is ordered by (the partitioning extension).
+/// The attribute with the event's key (CloudEvents, the Partitioning extension).
 const KEY: &str = "partitionkey";
 
-/// What has to be in an event in structured mode, and its key.
+/// The required attributes of an event in structured mode, and its key.
 #[derive(Deserialize)]
 struct Structured<'a> {
     #[serde(borrow)]
@@ -46,7 +46,12 @@ struct Structured<'a> {
     partitionkey: Option<Box<str>>,
 }
 
-/// Checks an event in structured mode, the one at a place of its request; its key.
+/// Checks an event in structured mode and returns its key. `at` is its place in the request,
+/// counted from 0, for the error.
+///
+/// # Errors
+///
+/// When it is not JSON, a required attribute is missing or empty, or the version is not 1.
 pub(super) fn key(at: usize, text: &str) -> Result<Option<Box<str>>, IngestError> {
     let invalid =
         |problem: &str| IngestError::Invalid(format!("event {at} is no CloudEvent: {problem}"));
@@ -70,7 +75,13 @@ fn check_version(found: &str) -> Result<(), String> {
 }
 
 impl Attributes {
-    /// Reads the headers of a request; `None` when none of them is an attribute.
+    /// Reads the attributes from the headers of a request; `None` when no header is one.
+    ///
+    /// # Errors
+    ///
+    /// When a required attribute is missing or empty, the version is not 1, an attribute is there
+    /// twice, a name has other characters than lower-case letters and digits, or a value is not
+    /// UTF-8.
     pub(super) fn read<'a>(
         content_type: Option<&str>,
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
@@ -105,18 +116,24 @@ impl Attributes {
         }
         let version = attributes.named.get("specversion").map_or("", String::as_str);
         check_version(version).map_err(|problem| invalid(&problem))?;
-        // The header of the body says it.
+        // In binary mode the `content-type` header is the data's media type.
         let named = attributes.named.remove("datacontenttype");
         attributes.content_type = content_type.map(str::to_owned).or(named);
         Ok(Some(attributes))
     }
 
-    /// Its key.
+    /// The event's key (`partitionkey`).
     pub(super) fn key(&self) -> Option<Box<str>> {
         self.named.get(KEY).map(|key| key.as_str().into())
     }
 
-    /// The event as a JSON object: its data is JSON, a string or, as `data_base64`, bytes.
+    /// The event as a JSON object with the body as its data: as JSON if the media type is a JSON
+    /// type, as a string if it is a text or XML type, else as base64 in `data_base64`. Without a
+    /// media type the data is JSON if it can be read as such.
+    ///
+    /// # Errors
+    ///
+    /// When the media type is a JSON type and the body is not JSON.
     pub(super) fn with_data(&self, body: &[u8]) -> Result<String, IngestError> {
         let mut event = json!(self.named).to_string();
         event.pop();
@@ -153,8 +170,10 @@ fn invalid(problem: &str) -> IngestError {
     IngestError::Invalid(format!("the request is no CloudEvent in binary mode: {problem}"))
 }
 
-/// The value of a header: in quotes or not, and percent-encoded where it is not printable.
-/// What some programs do not encode is UTF-8, or else Latin-1, as Node.js sends it.
+/// Decodes the value of a header: it may be in quotes, and characters outside printable ASCII are
+/// percent-encoded (HTTP Protocol Binding, 3.1.3.2). Some programs do not encode them; their bytes
+/// are read as UTF-8, or else as Latin-1, as Node.js sends them. `None` when the decoded value is
+/// not UTF-8.
 fn read_value(value: &[u8]) -> Option<String> {
     let latin = || Cow::Owned(value.iter().copied().map(char::from).collect());
     let text: Cow<'_, str> = std::str::from_utf8(value).map_or_else(|_| latin(), Cow::Borrowed);
@@ -164,7 +183,7 @@ fn read_value(value: &[u8]) -> Option<String> {
     percent_decode_str(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// Without the backslashes of a quoted string.
+/// Removes the backslashes of a quoted string.
 fn unescape(quoted: &str) -> String {
     let mut characters = quoted.chars();
     let mut text = String::with_capacity(quoted.len());

@@ -1,5 +1,4 @@
-//! One consumer of a stage: what it asked for, what it was given, and what it
-//! works on.
+//! A consumer of a stage: its demand, the events it was assigned, and its calls under way.
 
 use std::collections::VecDeque;
 
@@ -7,56 +6,60 @@ use super::demand::{Demand, DemandLimits};
 use super::dispatcher::Subscription;
 use super::event::EventId;
 
-/// How a consumer works.
+/// The settings of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ConsumerConfig {
     pub(super) subscription: Subscription,
     pub(super) demand: DemandLimits,
-    /// The most events of one call.
+    /// The number of events of one call at most.
     pub(super) batch_size: u32,
-    /// How long it waits for a batch to fill, in nanoseconds.
+    /// The time that it waits for a batch to fill, in nanoseconds. Then it starts a call with the
+    /// events it has.
     pub(super) batch_timeout_ns: u64,
-    /// The most calls at a time.
+    /// The number of calls under way at most.
     pub(super) concurrency: u32,
 }
 
-/// An event on its way to a worker.
+/// An event that a consumer was assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Delivery {
     pub(super) event: EventId,
-    /// Attempts before this one.
+    /// The number of attempts before this one, in this stage.
     pub(super) attempts: u16,
 }
 
-/// One consumer of a stage.
+/// A consumer of a stage.
 #[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) config: ConsumerConfig,
     pub(super) demand: Demand,
-    /// Asked for, and not assigned yet.
+    /// The number of events it has asked for and was not assigned yet.
     pub(super) asked: u32,
-    /// Assigned, and not started.
+    /// The events it was assigned and has not started, the oldest first.
     queue: VecDeque<Delivery>,
-    /// When the queue was empty last, and then was not.
+    /// The time at which the first event came into the empty queue, in nanoseconds of the
+    /// pipeline's clock.
     filling_since_ns: u64,
-    /// Parts of a batch that failed as a whole, to be tried each for itself.
+    /// The parts of batches that failed as a whole; each is the next call's batch.
     parts: Vec<Vec<Delivery>>,
-    /// Calls under way.
+    /// The number of calls under way.
     pub(super) calls: u32,
-    /// Of the batch that ended just now: copies of a broadcast that come back.
+    /// The number of copies of a broadcast, in the batch that ends now, that will be tried again.
+    /// They stay a part of the demand, so the consumer does not ask for others in their place.
     pub(super) kept: u32,
-    /// It takes no more.
+    /// Whether its subscription has ended: it is assigned no more events.
     pub(super) cancelled: bool,
 }
 
-/// What a consumer may do now.
+/// Whether a consumer can start a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// Start a call.
+    /// It can start a call now.
     Now,
-    /// Wait for its batch to fill, at most until then.
+    /// It waits for its batch to fill, at most until this time in nanoseconds of the pipeline's
+    /// clock.
     At(u64),
-    /// Wait for events, or for a call to end.
+    /// It waits for events, or for one of its calls to end.
     No,
 }
 
@@ -82,7 +85,8 @@ impl Consumer {
         self.queue.push_back(delivery);
     }
 
-    /// The most events of its next call.
+    /// The number of events of its next call at most. As in GenStage, that is no more than
+    /// `max_demand` less `min_demand`.
     fn batch_size(&self) -> usize {
         self.config.batch_size.min(self.config.demand.max_batch()) as usize
     }
@@ -98,7 +102,7 @@ impl Consumer {
         let timeout = self.config.batch_timeout_ns;
         match self.queue.is_empty() {
             true => Ready::No,
-            // Once all it asked for has come, there is nothing to wait for.
+            // Once it was assigned all it asked for, no more events can come.
             false if full || timeout == 0 || self.asked == 0 => Ready::Now,
             false => match self.filling_since_ns.saturating_add(timeout) {
                 at if at <= now_ns => Ready::Now,
@@ -107,7 +111,8 @@ impl Consumer {
         }
     }
 
-    /// Moves the events of its next call to `batch`, at most `max`.
+    /// Moves the events of its next call to `batch`: at most `max`, but a part of a split batch
+    /// as a whole.
     pub(super) fn take(&mut self, max: usize, batch: &mut Vec<Delivery>) {
         if let Some(part) = self.parts.pop() {
             batch.extend(part);
@@ -117,21 +122,21 @@ impl Consumer {
         batch.extend(self.queue.drain(..size));
     }
 
-    /// A call with these came to nothing: each half is tried for itself.
+    /// Splits a batch whose call failed: each half is the batch of a call of its own.
     pub(super) fn split(&mut self, batch: &[Delivery]) {
         let (first, second) = batch.split_at(batch.len() / 2);
-        // The last in is the first out.
+        // The last part that is pushed is taken first.
         self.parts.push(second.to_vec());
         self.parts.push(first.to_vec());
     }
 
-    /// What was assigned to it and not started.
+    /// Takes out the events that it was assigned and has not started.
     pub(super) fn take_back(&mut self) -> Vec<Delivery> {
         let parts = std::mem::take(&mut self.parts).into_iter().flatten();
         parts.chain(std::mem::take(&mut self.queue)).collect()
     }
 
-    /// How many events it has that it has not started.
+    /// The number of events that it was assigned and has not started.
     pub(super) fn waiting(&self) -> usize {
         self.queue.len() + self.parts.iter().map(Vec::len).sum::<usize>()
     }

@@ -1,4 +1,4 @@
-//! Events that were given up, for an operator to look at, replay or purge.
+//! Dead letters: events that were given up, for an operator to look at, replay or purge.
 
 use std::collections::VecDeque;
 
@@ -7,35 +7,38 @@ use serde::Serialize;
 use super::core::Dead;
 use super::event::NewEvent;
 
-/// The last events that were given up.
+/// The newest events that were given up, in the order in which that happened.
 #[derive(Debug)]
 pub struct DeadLetters {
     letters: VecDeque<DeadLetter>,
-    /// Kept at most; the oldest gives way.
+    /// The number of dead letters at most. At the limit the oldest is discarded.
     size: usize,
+    /// The number of the next dead letter.
     next: u64,
-    /// That gave way, since the start.
+    /// The number of dead letters that were discarded since the start.
     discarded: u64,
 }
 
-/// An event that was given up.
+/// An event that was given up, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Counted from 1, in the order in which they were given up.
-    pub number: u64,
+    /// Its number, counted from 1 in the order in which events were given up.
+    number: u64,
     dead: Dead,
 }
 
-/// The same, for people to read.
+/// A dead letter as the admin API shows it.
 #[derive(Debug, Serialize)]
 pub struct DeadLetterView<'a> {
     number: u64,
+    /// The reason of the worker or the pipeline.
     pub reason: &'a str,
     attempts: u16,
     stage: usize,
     key: Option<&'a str>,
+    /// The time at which it was enqueued, in milliseconds since the Unix epoch.
     enqueued_ms: u64,
-    /// As text; what is no UTF-8 is replaced by U+FFFD.
+    /// The payload as text. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub payload: std::borrow::Cow<'a, str>,
 }
 
@@ -53,18 +56,19 @@ impl DeadLetters {
         }
     }
 
-    /// How many there are, and how many gave way.
+    /// The number of dead letters, and the number that were discarded since the start.
     pub fn counts(&self) -> (usize, u64) {
         (self.letters.len(), self.discarded)
     }
 
-    /// The oldest ones from a number on.
+    /// The oldest dead letters whose number is at least `from`, at most `max`.
     pub fn list(&self, from: u64, max: usize) -> Vec<DeadLetterView<'_>> {
         let wanted = self.letters.iter().filter(|letter| letter.number >= from).take(max);
         wanted.map(DeadLetter::view).collect()
     }
 
-    /// Takes out those with these numbers, or all.
+    /// Takes out the dead letters with these numbers, or all. Numbers that are not there are
+    /// ignored.
     pub fn take(&mut self, numbers: Option<&[u64]>) -> Vec<DeadLetter> {
         let wanted = |letter: &DeadLetter| numbers.is_none_or(|n| n.contains(&letter.number));
         let letters = std::mem::take(&mut self.letters);
@@ -73,8 +77,9 @@ impl DeadLetters {
         taken
     }
 
-    /// Puts back what could not be replayed.
-    pub fn put_back(&mut self, letters: Vec<DeadLetter>) {
+    /// Puts dead letters back, in the order of their numbers. They may be more than the limit
+    /// until the next event is given up.
+    pub(super) fn put_back(&mut self, letters: Vec<DeadLetter>) {
         for letter in letters.into_iter().rev() {
             self.letters.push_front(letter);
         }
@@ -83,21 +88,22 @@ impl DeadLetters {
 }
 
 impl DeadLetter {
-    /// The event, to be handled from the first stage on.
-    pub fn event(&self) -> NewEvent {
-        let Dead { payload, key, priority, stamped_ms, .. } = self.dead.clone();
-        NewEvent { payload, key, priority, stamped_ms, ..NewEvent::default() }
+    /// A new event for the first stage, with the payload that it had when it was given up and the
+    /// time at which it was enqueued first. Nobody waits for its answer.
+    pub(super) fn event(&self) -> NewEvent {
+        let Dead { payload, key, priority, enqueued_unix_ms, .. } = self.dead.clone();
+        NewEvent { payload, key, priority, enqueued_unix_ms, ..NewEvent::default() }
     }
 
     fn view(&self) -> DeadLetterView<'_> {
-        let Dead { payload, key, stamped_ms, stage, attempts, reason, .. } = &self.dead;
+        let Dead { payload, key, enqueued_unix_ms, stage, attempts, reason, .. } = &self.dead;
         DeadLetterView {
             number: self.number,
             reason,
             attempts: *attempts,
             stage: *stage,
             key: key.as_deref(),
-            enqueued_ms: *stamped_ms,
+            enqueued_ms: *enqueued_unix_ms,
             payload: String::from_utf8_lossy(payload),
         }
     }
@@ -112,7 +118,7 @@ mod tests {
             payload: "{}".into(),
             key: None,
             priority: 0,
-            stamped_ms: 0,
+            enqueued_unix_ms: 0,
             stage: 0,
             attempts: 3,
             reason: reason.to_owned(),

@@ -1,38 +1,43 @@
-//! How much a consumer has asked for, and when it asks for more.
+//! Demand: the number of events a consumer has asked for, and when it asks for more.
 //!
-//! The arithmetic is GenStage's (`split_batches` in `lib/gen_stage.ex`): a
-//! consumer asks for `max_demand` events first. Each batch it has handled lowers
-//! what is outstanding; once that is at `min_demand` or below, it asks for what
-//! is missing to `max_demand`. No batch is larger than `max_demand` less
-//! `min_demand`, so that the next events are on their way while it works.
+//! The arithmetic is GenStage's (`split_batches` in `lib/gen_stage/utils.ex`): a consumer asks for
+//! `max_demand` events first. Each batch that it has handled lowers its outstanding demand. Once
+//! that is `min_demand` or less, the consumer asks for so many events that `max_demand` are
+//! outstanding again. No batch is larger than `max_demand` less `min_demand`, so that the next
+//! events are on their way while it works.
 
 use std::num::NonZeroU32;
 
-/// The bounds of a consumer's demand.
+/// The bounds of a consumer's demand, in events; `min` is less than `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DemandLimits {
     max: NonZeroU32,
     min: u32,
 }
 
-/// Bounds that make no sense; what is wrong with them.
+/// The reason why two numbers cannot be the bounds of a demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DemandError {
-    /// Nothing would ever be asked for.
+    /// `max_demand` is 0: the consumer would never ask for an event.
     #[error("max_demand is 0; at least 1 is allowed")]
     Zero,
-    /// It would ask before anything was handled.
+    /// `min_demand` is not less than `max_demand`: the consumer would ask for more before it has
+    /// handled an event.
     #[error("min_demand is {min}, and max_demand {max}; less than that is allowed")]
     MinNotBelowMax {
-        /// What was found.
+        /// The `min_demand` that was found.
         min: u32,
-        /// What it has to be below.
+        /// The `max_demand` that it has to be below.
         max: u32,
     },
 }
 
 impl DemandLimits {
-    /// `min` is half of `max` unless given, as in GenStage.
+    /// Checks the bounds. `min` is half of `max` unless given, as in GenStage.
+    ///
+    /// # Errors
+    ///
+    /// When `max` is 0, or `min` is not less than `max`.
     pub fn new(max: u32, min: Option<u32>) -> Result<Self, DemandError> {
         let Some(nonzero) = NonZeroU32::new(max) else { return Err(DemandError::Zero) };
         let min = min.unwrap_or(max / 2);
@@ -42,44 +47,46 @@ impl DemandLimits {
         Ok(Self { max: nonzero, min })
     }
 
-    /// The most that is asked for and not handled yet.
+    /// The largest outstanding demand (`max_demand`).
     #[must_use]
     pub fn max(self) -> u32 {
         self.max.get()
     }
 
-    /// The most events of one batch.
+    /// The number of events of one batch at most.
     #[must_use]
     pub fn max_batch(self) -> u32 {
         self.max() - self.min
     }
 }
 
-/// What one consumer has asked for and not handled yet.
+/// The demand of one consumer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Demand {
     limits: DemandLimits,
+    /// The number of events it has asked for and not handled yet.
     outstanding: u32,
 }
 
 impl Demand {
-    /// Asks for nothing yet.
+    /// The demand of a consumer that has not asked yet.
     pub(super) fn new(limits: DemandLimits) -> Self {
         Self { limits, outstanding: 0 }
     }
 
-    /// What it has asked for and not handled.
+    /// The number of events it has asked for and not handled yet.
     pub(super) fn outstanding(&self) -> u32 {
         self.outstanding
     }
 
-    /// What it asks for when it begins.
+    /// The number of events it asks for when it subscribes.
     pub(super) fn first(&mut self) -> u32 {
         self.outstanding = self.limits.max();
         self.outstanding
     }
 
-    /// So many events were handled; what it asks for now.
+    /// Subtracts events that were handled. Returns the number of events that it asks for now,
+    /// often 0.
     pub(super) fn handled(&mut self, events: u32) -> u32 {
         self.outstanding = self.outstanding.saturating_sub(events);
         if self.outstanding > self.limits.min {
@@ -96,8 +103,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a consumer does with events that come in one piece: the sizes of its
-    /// batches, each with what it asks for after it.
+    /// Handles events that come at once. Returns the size of each batch, with the number of
+    /// events that the consumer asks for after it.
     fn batches(demand: &mut Demand, mut events: u32) -> Vec<(u32, u32)> {
         let mut batches = Vec::new();
         while events > 0 {
@@ -119,7 +126,7 @@ mod tests {
     fn it_asks_again_at_min() {
         let mut default = consumer(1000, 500);
         assert_eq!(batches(&mut default, 1000), [(500, 500), (500, 500)]);
-        // The producer sends 100 at a time: asked for again after the fifth.
+        // The producer sends 100 at a time: after the fifth time the consumer asks again.
         let mut slow = consumer(1000, 500);
         let asked: Vec<u32> = (0..10).map(|_| slow.handled(100)).collect();
         assert_eq!(asked, [0, 0, 0, 0, 500, 0, 0, 0, 0, 500]);
@@ -140,8 +147,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the events come, what is asked for is what was handled or is
-        /// still to come, and never more than `max` is out.
+        /// In whatever pieces the events come, more than `min` and at most `max` events that were
+        /// asked for have not been handled.
         #[test]
         fn what_is_asked_for_comes_and_is_handled(
             max in 1..2000u32,

@@ -1,4 +1,4 @@
-//! Events in the body of a request.
+//! Reading events from the body of an HTTP request.
 
 use std::fmt;
 
@@ -10,66 +10,71 @@ use serde_json::value::RawValue;
 use super::cloud_event::{self, Attributes};
 use super::event::NewEvent;
 
-/// How a body carries events.
+/// The format in which a body carries events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON value, several one behind the other, or an array of them: `application/json`.
+    /// One JSON value, several values one after the other, or an array of values:
+    /// `application/json`. Each value is an event.
     Json,
-    /// One in each line: `application/x-ndjson`.
+    /// A JSON value in each line, each an event: `application/x-ndjson`. Empty lines are skipped.
     Lines,
     /// One CloudEvent: `application/cloudevents+json`.
     CloudEvent,
-    /// An array of those: `application/cloudevents-batch+json`.
+    /// An array of CloudEvents: `application/cloudevents-batch+json`.
     CloudEvents,
     /// The data of one CloudEvent, whose attributes are headers (binary mode).
     Data(Box<Attributes>),
 }
 
-/// What a body may have.
+/// The bounds of a body. A body beyond one of them is refused as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The most events of one request.
+    /// The number of events of one request at most (`http.max_events`).
     pub max_events: usize,
-    /// The largest payload of an event (`buffer.max_event_bytes`).
+    /// The largest payload of an event in bytes (`buffer.max_event_bytes`).
     pub max_event_bytes: usize,
 }
 
-/// A body that carries no events: nothing of it is taken.
+/// The reason why no event of a body is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {
-    /// Of a type that is not known.
+    /// The content type is not known.
     #[error(
         "the content type is {0:?}; application/json, application/x-ndjson, \
          application/cloudevents+json or application/cloudevents-batch+json are expected, or \
          another type with the ce- headers of a CloudEvent"
     )]
     Format(String),
-    /// It is not what it says.
+    /// The body or a header is not what the content type says; the message names the place.
     #[error("{0}")]
     Invalid(String),
-    /// They are too many.
+    /// The body has more events than a request may have.
     #[error("the body has {found} events, allowed are {allowed} (http.max_events)")]
     TooMany {
-        /// Events of the body.
+        /// The number of events of the body.
         found: usize,
-        /// Events that one request may have.
+        /// The number of events that a request may have.
         allowed: usize,
     },
     /// An event is too large.
     #[error("event {at} has {found} bytes, allowed are {allowed} (buffer.max_event_bytes)")]
     TooLarge {
-        /// The number of the event, counted from 0.
+        /// The place of the event in the body, counted from 0.
         at: usize,
         /// The size of its payload in bytes.
         found: usize,
-        /// The largest size in bytes.
+        /// The largest size of a payload in bytes.
         allowed: usize,
     },
 }
 
 impl Format {
-    /// By the headers of a request: its `content-type`, and the `ce-` headers of a CloudEvent
-    /// in binary mode.
+    /// Reads the format from the headers of a request: its `content-type`, and the `ce-` headers
+    /// of a CloudEvent in binary mode.
+    ///
+    /// # Errors
+    ///
+    /// When the content type is not known, or the `ce-` headers are no CloudEvent.
     pub fn of<'a>(
         content_type: Option<&str>,
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
@@ -79,7 +84,7 @@ impl Format {
         match essence.as_str() {
             "application/cloudevents+json" => return Ok(Self::CloudEvent),
             "application/cloudevents-batch+json" => return Ok(Self::CloudEvents),
-            // In a format that is not known.
+            // CloudEvents in a format that this server does not read, such as XML.
             other if other.starts_with("application/cloudevents") => {
                 return Err(IngestError::Format(given.to_owned()));
             }
@@ -95,19 +100,25 @@ impl Format {
         }
     }
 
-    /// The events of a body. All or none.
+    /// Reads the events of a body. `enqueued_unix_ms` is the time at which the request came, in
+    /// milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// When the body is not in this format, or is beyond one of the bounds; then none of its
+    /// events is returned.
     pub fn events(
         &self,
         body: &[u8],
         bounds: Bounds,
-        stamped_ms: u64,
+        enqueued_unix_ms: u64,
     ) -> Result<Vec<NewEvent>, IngestError> {
         let Bounds { max_events, max_event_bytes } = bounds;
         let event = |at, payload: Bytes, key| {
             let (found, allowed) = (payload.len(), max_event_bytes);
             match found > allowed {
                 true => Err(IngestError::TooLarge { at, found, allowed }),
-                false => Ok(NewEvent { payload, key, stamped_ms, ..NewEvent::default() }),
+                false => Ok(NewEvent { payload, key, enqueued_unix_ms, ..NewEvent::default() }),
             }
         };
         if let Self::Data(attributes) = self {
@@ -116,7 +127,7 @@ impl Format {
         }
         let text = std::str::from_utf8(body)
             .map_err(|error| IngestError::Invalid(format!("the body is not UTF-8: {error}")))?;
-        // Some programs begin with a byte order mark.
+        // Some programs send a byte order mark first.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let Texts { first: texts, count: found } = self.texts(text, max_events)?;
         if found > max_events {
@@ -128,13 +139,13 @@ impl Format {
                 Self::CloudEvent | Self::CloudEvents => cloud_event::key(at, text)?,
                 Self::Json | Self::Lines | Self::Data(_) => None,
             };
-            // A copy of its own: the body goes when the request is over.
+            // A copy, so that an event that waits does not hold the whole body in memory.
             events.push(event(at, Bytes::copy_from_slice(text.as_bytes()), key)?);
         }
         Ok(events)
     }
 
-    /// The JSON text of each event, as far as there are to be so many.
+    /// The JSON texts of the first `most` events, and the number of all.
     fn texts<'a>(&self, body: &'a str, most: usize) -> Result<Texts<'a>, IngestError> {
         let invalid = |error| IngestError::Invalid(format!("the body is not JSON: {error}"));
         let array = body.trim_start().starts_with('[');
@@ -183,11 +194,12 @@ impl Format {
     }
 }
 
-/// The texts of events.
+/// The JSON texts of a body's events.
 #[derive(Debug, Default)]
 struct Texts<'a> {
+    /// The texts of the first events, as many as were wanted.
     first: Vec<&'a str>,
-    /// Of all, whether they were wanted or not.
+    /// The number of all events.
     count: usize,
 }
 
@@ -200,7 +212,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Reads an array, and keeps no more of it than is wanted.
+/// Reads an array, keeps the texts of its first `most` elements, and counts all.
 struct Elements {
     most: usize,
 }
@@ -236,7 +248,7 @@ mod tests {
         let events = format.and_then(|f| f.events(body.as_bytes(), BOUNDS, 7));
         let events = events.map_err(|error| error.to_string())?;
         let text = |event: &NewEvent| {
-            assert_eq!(event.stamped_ms, 7);
+            assert_eq!(event.enqueued_unix_ms, 7);
             let payload = std::str::from_utf8(&event.payload).unwrap();
             event.key.as_ref().map_or(payload.to_owned(), |key| format!("{key}: {payload}"))
         };

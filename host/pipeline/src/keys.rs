@@ -1,47 +1,46 @@
-//! The keys of the events in hand, and what there is of each.
+//! The keys of the events in hand, and the number of events of each.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use super::event::EventId;
 
-/// Where a key is among those in hand.
+/// The index of a key among those in hand. It is held only while the key has events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeyId(u32);
 
-/// The keys of the events in hand, each for as long as it has any.
+/// The keys of the events in hand. A key is forgotten with its last event.
 ///
-/// Dispatchers know a key by its hash, which differs from start to start, so
-/// that nobody can make up two keys that share one.
+/// Dispatchers know a key by its hash. The hash function has a random seed, which differs from
+/// start to start, so that nobody can choose two keys with one hash.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    by_hash: HashMap<u64, KeyId, BuildHasherDefault<Hashed>>,
+    by_hash: HashMap<u64, KeyId, BuildHasherDefault<IdentityHasher>>,
     keys: Vec<Key>,
     free: Vec<KeyId>,
     hasher: RandomState,
 }
 
-/// What there is of one key.
+/// One key, and its events.
 #[derive(Debug, Default)]
 pub(super) struct Key {
     pub(super) text: Box<str>,
     pub(super) hash: u64,
-    /// Events in hand.
+    /// The number of its events in hand.
     events: u32,
-    /// Events that wait for a consumer.
+    /// The number of its events that wait for a consumer.
     pub(super) waiting: u32,
-    /// With `ordered`: one of its events is on its way, and the others wait for
-    /// it.
+    /// Whether one of its events is on its way, so that others have to wait (`ordered`).
     pub(super) busy: bool,
-    /// The first and the last of those that wait for another.
+    /// The first and the last of its events that wait for an earlier one (`ordered`).
     pub(super) blocked: Option<(EventId, EventId)>,
 }
 
-/// What is hashed already.
+/// The hasher of a map whose keys are hashes already.
 #[derive(Debug, Default)]
-struct Hashed(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for Hashed {
+impl Hasher for IdentityHasher {
     fn write(&mut self, _: &[u8]) {}
 
     fn write_u64(&mut self, hash: u64) {
@@ -54,7 +53,7 @@ impl Hasher for Hashed {
 }
 
 impl Keys {
-    /// The hash of a key that is, or may be, in hand; never 0.
+    /// The hash of a key; never 0, which stands for an event without a key.
     pub(super) fn hash(&self, text: &str) -> u64 {
         self.hasher.hash_one(text).max(1)
     }
@@ -64,7 +63,7 @@ impl Keys {
         self.by_hash.get(&hash).map(|id| self.get(*id))
     }
 
-    /// One more event of a key.
+    /// Adds an event to a key. `hash` is the hash of the text.
     pub(super) fn hold(&mut self, text: Box<str>, hash: u64) -> KeyId {
         let (keys, free) = (&mut self.keys, &mut self.free);
         let id = *self.by_hash.entry(hash).or_insert_with(|| {
@@ -86,7 +85,7 @@ impl Keys {
         id
     }
 
-    /// One event less of a key; it is forgotten with the last.
+    /// Takes an event away from a key, which is forgotten with its last event.
     pub(super) fn release(&mut self, id: KeyId) {
         let key = self.get_mut(id);
         key.events -= 1;
@@ -107,7 +106,7 @@ impl Keys {
         &mut self.keys[id.0 as usize]
     }
 
-    /// Those with most events, most first, and how many they have.
+    /// The `most` keys with most events, most first, each with the number of its events.
     pub(super) fn top(&self, most: usize) -> Vec<(&str, u32)> {
         let mut top: Vec<(&str, u32)> = Vec::with_capacity(most + 1);
         for key in self.keys.iter().filter(|key| key.events > 0) {
@@ -120,7 +119,7 @@ impl Keys {
         top
     }
 
-    /// How many keys have events.
+    /// The number of keys that have events.
     pub(super) fn len(&self) -> usize {
         self.by_hash.len()
     }

@@ -1,4 +1,4 @@
-//! Events, by way of a bounded buffer and a dispatcher, to workers.
+//! Pipelines: events go from producers, by way of a bounded buffer and a dispatcher, to workers.
 //!
 //! ```text
 //! producer ──▶ buffer ──▶ dispatcher ──▶ consumer ──▶ worker ──▶ effects
@@ -6,12 +6,13 @@
 //!                 └ retries    └─────────────┘
 //! ```
 //!
-//! The model is GenStage's. A consumer asks for events, and never has more than
-//! it asked for; what nobody has asked for yet waits in the buffer, which is
-//! bounded; at its bound the producer is told, or an event is dropped, as
-//! configured. [`core`] is all of that as a state machine. [`runtime`] runs it:
-//! a task for each consumer takes a batch, has it worked on, and says what came
-//! of it, all under one lock that no call is made under but the dispatcher's.
+//! The model is GenStage's (`lib/gen_stage.ex`). A consumer asks for events, and never has more
+//! than it asked for. Events that nobody has asked for yet wait in the buffer. It is bounded: at
+//! its bound an event is refused and its producer told, or an event is dropped, as configured.
+//!
+//! [`core`] is all of that as a state machine. [`runtime`] runs it: a task for each consumer takes
+//! a batch, has its worker called, and tells the core how the call ended. The core is behind one
+//! lock. Only calls of dispatchers are made under it, those of workers are not.
 
 #![cfg_attr(
     not(test),
@@ -45,11 +46,13 @@ mod worker;
 
 pub use crate::core::{Batch, CallEnd, OnFull, Row, Totals};
 pub use demand::{DemandError, DemandLimits};
-pub use dispatcher::{Assignment, Broken, Dispatcher, Offer, Standby, Subscription, Wants};
+pub use dispatcher::{
+    Assignment, Columns, DispatchError, Dispatcher, Offer, Standby, Subscription,
+};
 pub use event::{ConsumerId, DropReason, EventId, NewEvent, Now, Verdict};
 pub use ingest::{Bounds, Format, IngestError};
 pub use retry::RetryPolicy;
-pub use runtime::{Handover, NotTaken, Nowhere, Pipeline, PipelineError, Surroundings};
+pub use runtime::{EffectSink, EnqueueError, EnqueueOutcome, NullSink, Pipeline, PipelineError};
 pub use selector::Selector;
 pub use spec::{BufferSpec, DispatcherSpec, PipelineSpec, Roles, StageSpec, WorkerSpec};
-pub use worker::{Job, Native, StageName, Work, Worked, Worker, WorkerCall};
+pub use worker::{FinishedJob, Job, Native, StageName, Work, Worker, WorkerCall};

@@ -1,4 +1,4 @@
-//! When an event is tried again.
+//! Retries: when a failed event is tried again.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,23 +7,22 @@ use std::time::Duration;
 use super::consumer::Delivery;
 use super::event::ConsumerId;
 
-/// How events that failed are tried again.
+/// The number of attempts of an event, and the waits between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often an event is tried in all.
+    /// The number of attempts in all. An event whose last attempt fails is given up.
     pub max_attempts: u16,
-    /// Before the second attempt; each further one waits twice as long.
+    /// The wait before the second attempt. Each further wait is twice as long.
     pub backoff: Duration,
-    /// The longest wait.
+    /// The longest wait between two attempts.
     pub max_backoff: Duration,
 }
 
 impl RetryPolicy {
-    /// How long to wait after so many attempts: exponential, and half of it by
-    /// chance (`random`), so that what failed together does not come back
+    /// The wait after that many attempts: it doubles with each attempt up to `max_backoff`, and
+    /// half of it is jitter from `random`, so that events that failed together are not tried again
     /// together.
-    #[must_use]
-    pub fn wait(&self, attempts: u16, random: u64) -> Duration {
+    pub(super) fn wait(&self, attempts: u16, random: u64) -> Duration {
         let doublings = u32::from(attempts.saturating_sub(1)).min(32);
         let full = self.backoff.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
         let full = full.min(self.max_backoff);
@@ -38,18 +37,18 @@ impl RetryPolicy {
 pub(super) struct Delayed(BinaryHeap<Reverse<(u64, Delivery, Option<ConsumerId>)>>);
 
 impl Delayed {
-    /// Keeps an event until `due_ns`; a broadcast's copy comes back to the same
-    /// consumer.
+    /// Adds an event that is due at `due_ns`, in nanoseconds of the pipeline's clock. `consumer`
+    /// is the one that a copy of a broadcast comes back to; `None` for any other event.
     pub(super) fn push(&mut self, due_ns: u64, delivery: Delivery, consumer: Option<ConsumerId>) {
         self.0.push(Reverse((due_ns, delivery, consumer)));
     }
 
-    /// When the next one is due.
+    /// The time at which the next event is due, in nanoseconds of the pipeline's clock.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.0.peek().map(|Reverse((due, ..))| *due)
     }
 
-    /// The next one that is due.
+    /// Takes out the next event if it is due, with the consumer that it comes back to.
     pub(super) fn pop_due(&mut self, now_ns: u64) -> Option<(Delivery, Option<ConsumerId>)> {
         self.next_due().filter(|due| *due <= now_ns)?;
         self.0.pop().map(|Reverse((_, delivery, consumer))| (delivery, consumer))

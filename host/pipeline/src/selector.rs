@@ -1,27 +1,33 @@
-//! Looking into the JSON of events, for who wants them.
+//! Selectors: which events of a broadcast a worker gets, by values in their JSON.
 
 use std::collections::BTreeMap;
 
 use millrace_wire::{Pointer, PointerError};
 
-/// Which events of a broadcast a worker gets: those whose JSON has one of some
-/// values at each of some places.
+/// Selects the events of a broadcast that a worker gets: those that have, at each of some places
+/// in their JSON, one of some values. It is the `selector` of `GenStage.BroadcastDispatcher` as
+/// data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
-    /// What is wanted at each place, as text.
+    /// The places, each with the texts of the values that are selected.
     wanted: Vec<(Pointer, Vec<String>)>,
 }
 
 impl Selector {
-    /// Wants one of the values at each of the JSON pointers; an error when one of them is
-    /// none. A number is compared as it is written.
+    /// Selects by JSON pointers, each with the values of which an event has to have one there.
+    /// Strings are compared by their text, and numbers as they are written: `1.0` is not `1`.
+    ///
+    /// # Errors
+    ///
+    /// When one of the pointers is not a JSON pointer.
     pub fn new(wanted: BTreeMap<String, Vec<String>>) -> Result<Self, PointerError> {
         let parsed = |(pointer, values): (String, _)| Ok((Pointer::parse(&pointer)?, values));
         Ok(Self { wanted: wanted.into_iter().map(parsed).collect::<Result<_, _>>()? })
     }
 
-    /// Whether it wants an event.
-    pub fn selects(&self, event: &str) -> bool {
+    /// Whether the event, a JSON text, is selected. A text that is not JSON is not, unless the
+    /// selector has no places.
+    pub(super) fn selects(&self, event: &str) -> bool {
         self.wanted.iter().all(|(pointer, values)| {
             pointer.text(event).is_some_and(|found| values.iter().any(|v| **v == *found))
         })

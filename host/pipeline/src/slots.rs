@@ -1,4 +1,4 @@
-//! The events in hand, and where each of them is.
+//! The events in hand, each in a slot that says in which place it is.
 
 use std::num::NonZeroU32;
 
@@ -13,78 +13,84 @@ use super::keys::KeyId;
 pub(super) struct Slot {
     pub(super) id: EventId,
     pub(super) place: Place,
+    /// The number of its stage, counted from 0.
     pub(super) stage: u8,
+    /// Its priority for dispatchers; the higher, the sooner.
     pub(super) priority: u8,
-    /// How often it was tried in its stage and came to nothing.
+    /// The number of its failed attempts in its stage.
     pub(super) attempts: u16,
-    /// Consumers that have it: more than one of a broadcast.
+    /// The number of consumers that have it; more than one only in a broadcast.
     pub(super) copies: u16,
     /// Whether a consumer of a broadcast failed with it.
     pub(super) failed: bool,
-    /// Whether one has handled it.
+    /// Whether a consumer of a broadcast has handled it.
     pub(super) handled: bool,
     pub(super) key: Option<KeyId>,
-    /// The next that waits for an earlier one of the same key.
+    /// The event behind it that waits for an earlier one of the same key.
     pub(super) next: Option<EventId>,
     pub(super) payload: Bytes,
+    /// The time at which it was accepted, in nanoseconds of the pipeline's clock.
     pub(super) enqueued_ns: u64,
-    pub(super) stamped_ms: u64,
-    /// What its storage knows it by.
+    /// The time at which it was enqueued, in milliseconds since the Unix epoch.
+    pub(super) enqueued_unix_ms: u64,
+    /// Its number in the storage, in the order in which events were accepted.
     pub(super) stored: u64,
-    /// What few events have.
+    /// The fields that few events have.
     pub(super) extra: Option<Box<Extra>>,
 }
 
-/// What few events have.
+/// The fields that few events have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extra {
-    /// The workers of a broadcast that want it, by bit; `None` for all.
+    /// The workers of a broadcast that select it, by bit; `None` for all.
     pub(super) selected: Option<u64>,
-    /// Who waits for an answer.
+    /// The socket that waits for its answer.
     pub(super) reply_to: Option<Box<SocketRef>>,
 }
 
-/// Where an event is.
+/// The place of an event in the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Nowhere: its slot is free.
+    /// There is no event: the slot is free.
     Free,
-    /// In the buffer; the dispatcher has not been told of it.
+    /// In the buffer; it has not been offered to the dispatcher.
     Fresh,
-    /// In the buffer; the dispatcher may assign it.
+    /// In the buffer; it was offered to the dispatcher, which may assign it.
     Offered,
-    /// In the buffer, behind an earlier event of its key.
+    /// In the buffer; it waits for an earlier event of its key to end.
     Blocked,
-    /// In the buffer, until it is tried again.
+    /// In the buffer; it waits for its next attempt.
     Delayed,
-    /// Assigned to a consumer, which has not started on it.
+    /// With a consumer, which has not started on it.
     Assigned,
-    /// A worker has it.
+    /// In a call of a worker.
     Running,
 }
 
 impl Place {
-    /// Whether an event there waits for a consumer.
+    /// Whether an event in this place waits for a consumer.
     pub(super) fn is_buffered(self) -> bool {
         matches!(self, Self::Fresh | Self::Offered | Self::Blocked | Self::Delayed)
     }
 }
 
-/// Places there are.
+/// The number of places.
 const PLACES: usize = 7;
 
 /// All events in hand.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
+    /// The indexes of the free slots.
     free: Vec<u32>,
+    /// The number of events in each place.
     counts: [usize; PLACES],
-    /// Of the payloads.
+    /// The size of the payloads in bytes.
     bytes: usize,
 }
 
 impl Slots {
-    /// Takes an event in hand. Its `id` is made here.
+    /// Adds an event. Its `id` is made here.
     #[inline]
     pub(super) fn insert(&mut self, mut slot: Slot) -> EventId {
         self.bytes += slot.payload.len();
@@ -115,12 +121,12 @@ impl Slots {
         self.slots.get_mut(id.index()).filter(|slot| slot.id == id && slot.place != Place::Free)
     }
 
-    /// Puts an event elsewhere; what it is now, if it is still in hand.
+    /// Moves an event to another place, if it is still in hand.
     pub(super) fn put(&mut self, id: EventId, place: Place) -> Option<&mut Slot> {
         let there = |slot: &&mut Slot| slot.id == id && slot.place != Place::Free;
         let slot = self.slots.get_mut(id.index()).filter(there)?;
         let before = std::mem::replace(&mut slot.place, place);
-        // Field by field: the slot is borrowed.
+        // Not by `Self::count`, as the slot is borrowed.
         for (place, change) in [(before, -1), (place, 1)] {
             if let Some(count) = self.counts.get_mut(place as usize) {
                 *count = count.saturating_add_signed(change);
@@ -138,7 +144,7 @@ impl Slots {
         slot.payload = payload;
     }
 
-    /// Lets an event go; the key it had, and where it was.
+    /// Removes an event. Returns its key and its last place.
     pub(super) fn remove(&mut self, id: EventId) -> Option<(Option<KeyId>, Place)> {
         let slot = self.slots.get_mut(id.index()).filter(|slot| slot.id == id)?;
         let place = std::mem::replace(&mut slot.place, Place::Free);
@@ -151,12 +157,12 @@ impl Slots {
         Some((key, place))
     }
 
-    /// How many are there.
+    /// The number of events in a place.
     pub(super) fn at(&self, place: Place) -> usize {
         self.counts.get(place as usize).copied().unwrap_or_default()
     }
 
-    /// Those that wait for a consumer.
+    /// The number of events that wait for a consumer.
     pub(super) fn buffered(&self) -> usize {
         self.at(Place::Fresh)
             + self.at(Place::Offered)
@@ -164,23 +170,23 @@ impl Slots {
             + self.at(Place::Delayed)
     }
 
-    /// Those a consumer has.
+    /// The number of events that consumers have.
     pub(super) fn in_flight(&self) -> usize {
         self.at(Place::Assigned) + self.at(Place::Running)
     }
 
-    /// Of all payloads.
+    /// The size of all payloads in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What their storage knows them by.
+    /// The numbers of the events in the storage.
     pub(super) fn numbers(&self) -> Vec<u64> {
         let in_hand = self.slots.iter().filter(|slot| slot.place != Place::Free);
         in_hand.map(|slot| slot.stored).collect()
     }
 
-    /// Those of a stage that are at a place, in the order of their coming.
+    /// The events of a stage that are in a place, in the order in which they were enqueued.
     pub(super) fn in_order(&self, stage: u8, place: Place) -> Vec<EventId> {
         let there = |slot: &&Slot| slot.place == place && slot.stage == stage;
         let mut found: Vec<&Slot> = self.slots.iter().filter(there).collect();
@@ -188,7 +194,8 @@ impl Slots {
         found.into_iter().map(|slot| slot.id).collect()
     }
 
-    /// All that wait, with their stages and places, in the order of their coming.
+    /// The events that wait for a consumer, with their stages and places, in the order in which
+    /// they were enqueued.
     pub(super) fn waiting(&self) -> Vec<(EventId, usize, Place)> {
         let mut found: Vec<&Slot> = self.slots.iter().filter(|s| s.place.is_buffered()).collect();
         found.sort_by_key(|slot| slot.stored);

@@ -1,4 +1,4 @@
-//! What a pipeline is made of.
+//! The specification of a pipeline, made from `millrace.toml`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,86 +12,87 @@ use super::retry::RetryPolicy;
 use super::selector::Selector;
 use super::worker::Worker;
 
-/// One pipeline, its bounds checked.
+/// The specification of a pipeline, whose bounds the configuration has checked.
 #[derive(Debug)]
 pub struct PipelineSpec {
     /// The name in `millrace.toml`.
     pub name: String,
-    /// Where events wait.
+    /// The buffer in which events wait.
     pub buffer: BufferSpec,
-    /// How what failed is tried again.
+    /// The number of attempts of an event, and the waits between them.
     pub retry: RetryPolicy,
-    /// Where the key of an event is in its JSON, unless it was given with the event.
+    /// The place of an event's key in its JSON, for events that are enqueued without a key.
     pub partition_by: Option<Pointer>,
-    /// How old an event may be when a worker starts on it.
+    /// The time that an event may have waited when a worker starts on it; else it is dropped.
     pub deadline: Option<Duration>,
     /// Whether an event starts only when the one before it of its key has ended.
     pub ordered: bool,
-    /// Events that may start in a second.
+    /// The number of events that may start in the last stage per second; others wait.
     pub rate_per_second: Option<u32>,
-    /// Dead letters that are kept.
+    /// The number of dead letters at most; at the limit the oldest is discarded.
     pub dead_letters: usize,
-    /// Whether what is dropped goes to the dead letters too.
+    /// Whether dropped events become dead letters too.
     pub keep_dropped: bool,
-    /// In the order in which events pass them; the last one's workers end them.
+    /// The stages in the order in which events pass them; at least one.
     pub stages: Vec<StageSpec>,
 }
 
-/// Where events wait.
+/// The bounds of the buffer in which events wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferSpec {
-    /// Events that may wait.
+    /// The number of events that may wait.
     pub size: usize,
-    /// The payloads in hand.
+    /// The size of the payloads in hand at most, in bytes. A single event may be larger.
     pub max_bytes: usize,
-    /// One payload.
+    /// The size of one payload at most, in bytes. A larger event is refused.
     pub max_event_bytes: usize,
-    /// Events of one key that may wait; 0 is without bound.
+    /// The number of events of one key that may wait; 0 is without bound. Further events of the
+    /// key are refused, or dropped if a full buffer drops events.
     pub max_per_key: usize,
-    /// What happens when it is full.
+    /// The treatment of an event that finds no room.
     pub on_full: OnFull,
 }
 
-/// One stage.
+/// The specification of a stage.
 #[derive(Debug)]
 pub struct StageSpec {
-    /// Who decides which consumer gets which event.
+    /// The dispatcher, which decides which consumer gets which event.
     pub dispatcher: DispatcherSpec,
-    /// Its workers, each with its consumers.
+    /// The workers, each with the settings of its consumers.
     pub workers: Vec<WorkerSpec>,
 }
 
-/// A dispatcher by its name.
+/// A dispatcher as configured.
 #[derive(Clone, Debug)]
 pub enum DispatcherSpec {
-    /// The built-in one: to whom asks for most.
+    /// The built-in `demand`: each event to the consumer that asks for most.
     Demand,
-    /// The built-in one: to all that select it.
+    /// The built-in `broadcast`: each event to all consumers that select it.
     Broadcast,
-    /// The built-in one: each key to one consumer.
+    /// The built-in `partition`: the events of a key to one consumer.
     Partition,
-    /// A plugin.
+    /// A dispatcher that is a plugin.
     Plugin(Arc<dyn Standby>),
 }
 
-/// One worker of a stage.
+/// A worker of a stage, and the settings of its consumers.
 #[derive(Debug)]
 pub struct WorkerSpec {
-    /// Whom to call.
+    /// The worker that the consumers call.
     pub worker: Arc<dyn Worker>,
-    /// Consumers that call it.
+    /// The number of consumers.
     pub consumers: u32,
-    /// What each asks for.
+    /// The bounds of each consumer's demand.
     pub demand: DemandLimits,
-    /// The most events of one call.
+    /// The number of events of one call at most.
     pub batch_size: u32,
-    /// How long to wait for a batch to fill.
+    /// The time to wait for a batch to fill; then a call starts with the events that are there.
     pub batch_timeout: Duration,
-    /// The most calls of one consumer at a time.
+    /// The number of calls of one consumer under way at most.
     pub concurrency: u32,
-    /// A call that takes longer comes to nothing.
+    /// The time that a call may take; a longer one is ended and has failed.
     pub timeout: Duration,
-    /// Which events of a broadcast it gets; `None` for all.
+    /// Selects the events of a broadcast that the worker gets; `None` for all.
     pub selector: Option<Arc<Selector>>,
 }
 
@@ -108,7 +109,7 @@ impl DispatcherSpec {
     }
 }
 
-/// What a plugin can be in a pipeline.
+/// A plugin in the two roles that it can have in a pipeline.
 #[derive(Clone, Debug)]
 pub struct Roles {
     /// The plugin as a worker.

@@ -1,4 +1,4 @@
-//! Where the events of a pipeline are kept until they have ended.
+//! The storage that keeps a pipeline's events until they have ended.
 //!
 //! ```text
 //! append ──▶ in hand ──ack──▶ gone
@@ -8,15 +8,14 @@
 //!             kept
 //! ```
 //!
-//! A pipeline works on what it has in hand. A storage that outlives the server
-//! has every one of those events too, from before its producer is told until it
-//! is acknowledged; what a server had in hand when it was killed is leased anew,
-//! and begins with the first stage. So each event ends at least once.
+//! A pipeline works on the events that it has in hand. A storage that outlives the server has each
+//! of those events too, from before its producer is told that it was accepted until it is
+//! acknowledged. Events that a server had in hand when it was killed are leased again, and begin
+//! with the first stage. So each event is handled at least once.
 //!
-//! Today there is [`Memory`]. A log on disk and JetStream fit the same trait: both
-//! take events without blocking and say later that they are safe, and both
-//! hand out again what was not acknowledged, the one after a restart, the other
-//! when a lease has run out.
+//! Today there is only [`Memory`]. A log on disk and JetStream fit the same trait: both take
+//! events without blocking and say later that they are safe, and both hand out again the events
+//! that were not acknowledged, the one after a restart, the other when a lease has run out.
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -24,55 +23,56 @@ use std::time::Duration;
 
 use super::event::{NewEvent, Now};
 
-/// Where events are kept. Called under the pipeline's lock: nothing here blocks;
-/// what takes time is handed to a thread or a task of the storage's own.
+/// A storage of events. It is called under the pipeline's lock, so none of its methods may block:
+/// work that takes time belongs on a thread or a task of the storage's own.
 pub(crate) trait Storage: Debug + Send {
-    /// Keeps an event, which is leased to the caller at once; its number, larger
-    /// than all before it. Its producer is told once [`Self::safe`] is ready.
+    /// Keeps an event, which is leased to the caller at once. Returns its number, which is larger
+    /// than all before it. The producer is told once [`Self::safe`] is ready.
     ///
-    /// An error refuses the event.
+    /// # Errors
+    ///
+    /// When the event cannot be kept; it is refused then.
     fn append(&mut self, event: &NewEvent, now: Now) -> Result<u64, StorageError>;
 
-    /// Ready when all events up to a number are safe; `None` when they already
-    /// are, as far as they will be.
+    /// A future that is ready when all events up to `number` are safe; `None` when they are
+    /// already, or the storage makes no event safe.
     fn safe(&self, number: u64) -> Option<Safe> {
         let _ = number;
         None
     }
 
-    /// Hands out events that nobody has in hand, the oldest first.
+    /// Leases events that nobody has in hand to the caller: the oldest first, at most `max`.
     fn lease(&mut self, max: usize, now: Now) -> Vec<Leased> {
         let _ = (max, now);
         Vec::new()
     }
 
-    /// An event has ended: it need not be kept any more.
+    /// Acknowledges an event that has ended: it need not be kept any more.
     fn ack(&mut self, number: u64);
 
-    /// An event was not handled, and is not in hand any more: whoever leases it
-    /// next has it.
+    /// Gives an event back that was not handled: it can be leased again.
     fn nack(&mut self, number: u64);
 
-    /// These are still in hand: their leases begin anew.
+    /// Extends the leases of events that are still in hand: they begin again now.
     fn extend(&mut self, numbers: &[u64], now: Now) {
         let _ = (numbers, now);
     }
 
-    /// How often leases are to be extended, and asked for; `None` when events are
-    /// nowhere but in hand.
+    /// The time between two extensions of the leases; `None` when events are nowhere but in hand.
     fn renew_every(&self) -> Option<Duration> {
         None
     }
 }
 
-/// When events are safe, or why they are not.
+/// A future that is ready when events are safe, or with the reason why they will not be.
 pub(crate) type Safe = Pin<Box<dyn Future<Output = Result<(), StorageError>> + Send>>;
 
-/// An event that was kept.
+/// An event that a storage leases out.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Leased {
-    pub number: u64,
-    pub event: NewEvent,
+    /// The number that [`Storage::append`] gave it.
+    pub(crate) number: u64,
+    pub(crate) event: NewEvent,
 }
 
 /// An event that could not be kept.
@@ -80,7 +80,7 @@ pub(crate) struct Leased {
 #[error("failed to keep an event: {0}")]
 pub struct StorageError(pub String);
 
-/// Nowhere but in hand: a server that is killed loses what it has.
+/// The storage that keeps nothing: a server that is killed loses the events that it has in hand.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     last: u64,
@@ -104,29 +104,29 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::consumer::ConsumerConfig;
-    use super::super::core::{Batch, CallEnd, Core, CoreConfig, Next, OnFull, StageConfig};
-    use super::super::demand::DemandLimits;
-    use super::super::dispatcher::{DemandDispatcher, Subscription};
-    use super::super::event::ConsumerId;
-    use super::super::retry::RetryPolicy;
     use super::*;
+    use crate::consumer::ConsumerConfig;
+    use crate::core::{Batch, CallEnd, Core, CoreConfig, Next, OnFull, StageConfig};
+    use crate::demand::DemandLimits;
+    use crate::dispatcher::{DemandDispatcher, Subscription};
+    use crate::event::StageConsumer;
+    use crate::retry::RetryPolicy;
 
-    /// Keeps events beyond the pipeline, as a log on disk does.
+    /// A storage that outlives the pipeline, as a log on disk does. It has room for 40 events.
     #[derive(Clone, Debug, Default)]
-    struct Journal(Arc<Mutex<Kept>>);
+    struct Journal(Arc<Mutex<Records>>);
 
     #[derive(Debug, Default)]
-    struct Kept {
+    struct Records {
         last: u64,
-        /// Each with whether somebody has it in hand.
+        /// The events by number, each with whether somebody has it in hand.
         events: BTreeMap<u64, (NewEvent, bool)>,
         acked: BTreeSet<u64>,
         extended: usize,
     }
 
     impl Journal {
-        /// Whoever had events in hand is gone.
+        /// Ends all leases: the server that had the events in hand is gone.
         fn crash(&self) {
             self.0.lock().unwrap().events.values_mut().for_each(|(_, in_hand)| *in_hand = false);
         }
@@ -233,7 +233,7 @@ mod tests {
 
     fn take(core: &mut Core, calls: &mut Vec<Batch>, now: Now) -> bool {
         let mut batch = Batch::default();
-        let took = core.take(0, ConsumerId(0), usize::MAX, now, &mut batch) == Next::Call;
+        let took = core.take(StageConsumer::new(0, 0), usize::MAX, now, &mut batch) == Next::Call;
         calls.extend(took.then_some(batch));
         took
     }
@@ -255,7 +255,7 @@ mod tests {
                             Ok(()) => accepted += 1,
                             Err(_) => refused += 1,
                         }
-                        core.accepted(at);
+                        core.dispatch_accepted(at);
                     }
                     Step::Take => {
                         take(&mut core, &mut calls, at);
@@ -266,7 +266,7 @@ mod tests {
                                 true => CallEnd::Failed { reason: String::new() },
                                 false => CallEnd::Answered(Vec::new()),
                             };
-                            core.finish(0, ConsumerId(0), &batch.deliveries, end, at);
+                            core.finish(StageConsumer::new(0, 0), &batch.deliveries, end, at);
                         }
                     }
                     Step::Renew => core.renew_leases(at),
@@ -285,13 +285,13 @@ mod tests {
                 let kept = journal.0.lock().unwrap();
                 prop_assert_eq!(kept.events.len() + kept.acked.len(), accepted);
             }
-            // All of it ends.
+            // In the end all events have ended.
             for _ in 0..200 {
                 now += 20_000_000;
                 while take(&mut core, &mut calls, Now(now)) {}
                 for batch in calls.drain(..) {
                     let end = CallEnd::Answered(Vec::new());
-                    core.finish(0, ConsumerId(0), &batch.deliveries, end, Now(now));
+                    core.finish(StageConsumer::new(0, 0), &batch.deliveries, end, Now(now));
                 }
                 core.renew_leases(Now(now));
             }

@@ -1,4 +1,4 @@
-//! Who works on events.
+//! Workers, which handle events, and the jobs they are given.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -11,93 +11,95 @@ use millrace_session::channel::ServerEffect;
 use super::core::{Batch, CallEnd};
 use super::event::Verdict;
 
-/// Whoever works on the events of a stage: a plugin, or code of the host's own.
+/// A worker handles the events of a stage: it is a plugin, or a function of the host.
 pub trait Worker: Debug + Send + Sync {
     /// The name in `millrace.toml`.
     fn name(&self) -> &str;
 
-    /// Whether it can work at all.
+    /// Checks whether the worker can be called at all.
     ///
     /// # Errors
     ///
-    /// What is wrong, beginning with the key of the configuration.
+    /// The reason why not, which begins with the key of the configuration.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
 
-    /// Makes `call` the future that works on a job's batch. Most are ready at their first
-    /// poll. Dropping the future gives the call up.
+    /// Sets `call` to the future that handles the job's batch. `call` keeps its memory, so that a
+    /// call allocates none. Most futures are ready at their first poll. Dropping the future ends
+    /// the call.
     fn start(self: Arc<Self>, job: Job, call: &mut WorkerCall);
 }
 
-/// A call of a worker. It gives the batch back, whose memory is used again.
-pub type WorkerCall = ReusableBoxFuture<'static, (Batch, Worked)>;
+/// A call of a worker. It returns the batch too, whose memory is used again.
+pub type WorkerCall = ReusableBoxFuture<'static, (Batch, FinishedJob)>;
 
-/// A batch to work on.
+/// A batch of events for a worker.
 #[derive(Debug)]
 pub struct Job {
-    /// The pipeline and the stage that the batch is of.
+    /// The stage that the events are in.
     pub stage: StageName,
-    /// The events.
+    /// The events to handle.
     pub batch: Batch,
-    /// A call that takes longer comes to nothing (`timeout_ms`).
+    /// The time that the call may take; a longer one has failed (`timeout_ms`).
     pub timeout: Duration,
 }
 
-/// A stage of a pipeline, counted from 0.
+/// The name of a stage, for log lines and plugins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageName {
     /// The pipeline's name in `millrace.toml`.
     pub pipeline: Arc<str>,
-    /// The stage's number.
+    /// The stage's number, counted from 0.
     pub stage: u32,
 }
 
-/// What a worker made of a batch.
+/// A worker's answer to a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
-    /// Verdicts on some of the events, by their place in the batch.
+    /// Verdicts on some of the events, each with the event's place in the batch, counted from 0.
+    /// All other events are done.
     pub verdicts: Vec<(u32, Verdict)>,
-    /// Effects to be applied in order.
+    /// Effects to apply, in order.
     pub effects: Vec<ServerEffect>,
 }
 
-/// How a call of a worker ended.
+/// A call of a worker that has ended.
 #[derive(Debug)]
-pub struct Worked {
-    /// What becomes of the batch.
+pub struct FinishedJob {
+    /// The end of the call, which says what becomes of the events.
     pub end: CallEnd,
-    /// Effects to be applied in order; none when the call came to nothing.
+    /// Effects to apply, in order; none when the call failed.
     pub effects: Vec<ServerEffect>,
-    /// How long the call took, if that is measured.
+    /// The duration of the call; 0 if it was not measured.
     pub took: Duration,
 }
 
-impl Worked {
-    /// A call that returned.
+impl FinishedJob {
+    /// A call that the worker answered.
     #[must_use]
     pub fn ok(work: Work, took: Duration) -> Self {
         let Work { verdicts, effects } = work;
         Self { end: CallEnd::Answered(verdicts), effects, took }
     }
 
-    /// A call that came to nothing.
+    /// A call that failed, or could not be made.
     #[must_use]
     pub fn failed(end: CallEnd, took: Duration) -> Self {
         Self { end, effects: Vec::new(), took }
     }
 }
 
-/// Code of the host's own, to measure what a plugin costs.
+/// A worker that is a function of the host, for benchmarks that measure what a plugin costs.
 pub struct Native(Box<dyn Fn(&Batch) -> Work + Send + Sync>);
 
 impl Native {
-    /// A worker that is a function.
+    /// Makes a worker of a function.
     pub fn new(work: impl Fn(&Batch) -> Work + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self(Box::new(work)))
     }
 
-    /// A worker that is done with everything at once.
+    /// Makes a worker for which each event is done at once.
     #[must_use]
     pub fn idle() -> Arc<Self> {
         Self::new(|_| Work::default())
@@ -117,6 +119,6 @@ impl Worker for Native {
 
     fn start(self: Arc<Self>, job: Job, call: &mut WorkerCall) {
         let work = self.0(&job.batch);
-        call.set(std::future::ready((job.batch, Worked::ok(work, Duration::ZERO))));
+        call.set(std::future::ready((job.batch, FinishedJob::ok(work, Duration::ZERO))));
     }
 }

@@ -19,7 +19,7 @@ use millrace::App;
 use millrace::bench::roles;
 use millrace::plugin::Plugin;
 use millrace_pipeline::{
-    BufferSpec, DemandLimits, DispatcherSpec, Native, NewEvent, Nowhere, OnFull, Pipeline,
+    BufferSpec, DemandLimits, DispatcherSpec, Native, NewEvent, NullSink, OnFull, Pipeline,
     PipelineSpec, RetryPolicy, StageSpec, Work, Worker, WorkerSpec,
 };
 use millrace_telemetry::Metrics;
@@ -136,7 +136,7 @@ async fn blocks() -> Vec<Vec<Case>> {
 
 async fn run(case: &Case) -> (Duration, Duration) {
     let pipeline = Arc::new(Pipeline::new(spec(case), 1, &Metrics::none()).unwrap());
-    pipeline.start(Weak::<Nowhere>::new());
+    pipeline.start(Weak::<NullSink>::new());
     let payload = Bytes::from(vec![b'x'; 100]);
     let keys: Vec<Box<str>> = (0..case.keys).map(|key| format!("user-{key}").into()).collect();
     let mut number = 0;
@@ -153,8 +153,8 @@ async fn run(case: &Case) -> (Duration, Duration) {
     }
     let (began, cpu) = (Instant::now(), cpu_time());
     for _ in 0..events() / CHUNK {
-        let handover = pipeline.enqueue_whole(chunk(), Some(Duration::from_secs(60))).await;
-        assert!(handover.unwrap().refused.is_empty());
+        let outcome = pipeline.enqueue_all(chunk(), Some(Duration::from_secs(60))).await;
+        assert!(outcome.unwrap().refused.is_empty());
     }
     if case.queued == 0 {
         pipeline.emptied().await;

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_pipeline::{NewEvent, Pipeline, PipelineError, Roles, Surroundings, Totals};
+use millrace_pipeline::{EffectSink, NewEvent, Pipeline, PipelineError, Roles, Totals};
 use millrace_session::channel::{ServerEffect, SocketRef};
 use millrace_telemetry::{Metrics, Origin, unix_ms};
 use millrace_wasm::Fault;
@@ -118,7 +118,7 @@ impl TestApp {
             worker.worker.check().map_err(failed)?;
         }
         let pipeline = Arc::new(Pipeline::new(spec, 1, &Metrics::none())?);
-        pipeline.start(Arc::downgrade(&notes) as Weak<dyn Surroundings>);
+        pipeline.start(Arc::downgrade(&notes) as Weak<dyn EffectSink>);
         let (plugins, asked) = (self.plugins.clone(), AtomicU64::new(0));
         Ok(TestPipeline { pipeline, plugins, notes, asked })
     }
@@ -133,8 +133,8 @@ impl TestPipeline {
     /// The same for events with keys and priorities of their own. Those without a
     /// time come about now.
     pub fn push_events(&self, events: impl IntoIterator<Item = NewEvent>) -> usize {
-        let stamped = |event: NewEvent| match event.stamped_ms {
-            0 => NewEvent { stamped_ms: unix_ms(), ..event },
+        let stamped = |event: NewEvent| match event.enqueued_unix_ms {
+            0 => NewEvent { enqueued_unix_ms: unix_ms(), ..event },
             _ => event,
         };
         self.pipeline.enqueue(events.into_iter().map(stamped).collect()).accepted
@@ -237,7 +237,7 @@ impl TestPipeline {
     }
 }
 
-impl Surroundings for Notes {
+impl EffectSink for Notes {
     fn apply(&self, effects: Vec<ServerEffect>, _: Option<Arc<Origin>>) {
         locked(&self.effects).extend(effects);
     }

@@ -5,7 +5,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use millrace_pipeline::{
-    Assignment, Broken, ConsumerId, Dispatcher, EventId, Offer, Standby, Subscription, Wants,
+    Assignment, Columns, ConsumerId, DispatchError, Dispatcher, EventId, Offer, Standby,
+    Subscription,
 };
 
 use super::bindings::exports::millrace::plugin::dispatcher as interface;
@@ -21,7 +22,7 @@ use super::{Component, Fault};
 pub struct GuestDispatcher {
     name: String,
     instance: Instance,
-    wants: Wants,
+    columns: Columns,
     /// The demand of consumers, for the next call.
     asks: Vec<interface::Ask>,
     /// The number of events that it was offered and has not assigned.
@@ -43,7 +44,7 @@ impl Standby for GuestStandby {
         &self.0.settings.name
     }
 
-    fn start(&self) -> Result<Box<dyn Dispatcher>, Broken> {
+    fn start(&self) -> Result<Box<dyn Dispatcher>, DispatchError> {
         GuestDispatcher::new(&self.0).map(|dispatcher| Box::new(dispatcher) as _)
     }
 }
@@ -54,14 +55,14 @@ impl GuestDispatcher {
     /// # Errors
     ///
     /// The dispatcher is not exported, its instance could not be made, or its `init` failed.
-    pub fn new(component: &Component) -> Result<Self, Broken> {
+    pub fn new(component: &Component) -> Result<Self, DispatchError> {
         let name = format!("{} {}", component.settings.name, component.version());
         let instance = poll_once(&name, Instance::uninterrupted(component))?.map_err(failed)?;
-        let (nothing, asks) = (Wants::default(), Vec::new());
-        let mut dispatcher = Self { name, instance, wants: nothing, asks, waiting: 0 };
+        let (nothing, asks) = (Columns::default(), Vec::new());
+        let mut dispatcher = Self { name, instance, columns: nothing, asks, waiting: 0 };
         let init = dispatcher.call(0, 0, async |guest, store| guest.call_init(store).await)?;
-        let columns = init.map_err(|error| Broken::Failed(format!("its init: {error}")))?;
-        dispatcher.wants = wants(columns);
+        let columns = init.map_err(|error| DispatchError::Failed(format!("its init: {error}")))?;
+        dispatcher.columns = native_columns(columns);
         Ok(dispatcher)
     }
 
@@ -74,11 +75,11 @@ impl GuestDispatcher {
             &interface::Guest,
             &mut wasmtime::Store<super::host::State>,
         ) -> wasmtime::Result<T>,
-    ) -> Result<T, Broken> {
+    ) -> Result<T, DispatchError> {
         let fuel = self.instance.limits.dispatcher_fuel_for(rows, bytes, self.waiting);
         self.instance.refuel_with(fuel).map_err(failed)?;
         let Some(guest) = &self.instance.dispatcher else {
-            return Err(Broken::Failed(
+            return Err(DispatchError::Failed(
                 "it does not export `dispatcher`; name a plugin that does".to_owned(),
             ));
         };
@@ -92,7 +93,11 @@ impl Dispatcher for GuestDispatcher {
         &self.name
     }
 
-    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+    fn subscribe(
+        &mut self,
+        consumer: ConsumerId,
+        options: &Subscription,
+    ) -> Result<(), DispatchError> {
         let joining = interface::Consumer {
             id: consumer.0,
             worker: &options.worker,
@@ -101,17 +106,21 @@ impl Dispatcher for GuestDispatcher {
         self.call(1, 0, async |guest, store| guest.call_subscribe(store, joining).await)
     }
 
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError> {
         self.asks.retain(|ask| ask.consumer != consumer.0);
         self.call(1, 0, async |guest, store| guest.call_cancel(store, consumer.0).await)
     }
 
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError> {
         self.asks.push(interface::Ask { consumer: consumer.0, demand });
         Ok(())
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         let numbers = |events: &[EventId]| events.iter().map(|event| event.get()).collect();
         let (events, withdrawn): (Vec<u64>, Vec<u64>) =
             (numbers(&offer.events), numbers(&offer.withdrawn));
@@ -140,20 +149,20 @@ impl Dispatcher for GuestDispatcher {
         if events.len() != consumers.len() {
             let (events, consumers) = (events.len(), consumers.len());
             let problem = format!("it answered with {events} events and {consumers} consumers");
-            return Err(Broken::Failed(problem));
+            return Err(DispatchError::Failed(problem));
         }
         self.waiting = self.waiting.saturating_sub(events.len());
         for (event, consumer) in events.into_iter().zip(consumers) {
             let Some(event) = EventId::from_number(event) else {
-                return Err(Broken::NotOffered(event));
+                return Err(DispatchError::NotOffered(event));
             };
             assigned.push(Assignment { event, consumer: ConsumerId(consumer) });
         }
         Ok(())
     }
 
-    fn wants(&self) -> Wants {
-        self.wants
+    fn columns(&self) -> Columns {
+        self.columns
     }
 
     fn is_guest(&self) -> bool {
@@ -169,7 +178,7 @@ impl Dispatcher for GuestDispatcher {
         self.instance.ended(state).ok()
     }
 
-    fn restore(&mut self, state: &[u8]) -> Result<(), Broken> {
+    fn restore(&mut self, state: &[u8]) -> Result<(), DispatchError> {
         let Some(guest) = self.instance.dispatcher_state.clone() else { return Ok(()) };
         let fuel = self.instance.limits.dispatcher_fuel_for(0, state.len(), self.waiting);
         self.instance.refuel_with(fuel).map_err(failed)?;
@@ -182,9 +191,9 @@ impl Dispatcher for GuestDispatcher {
 /// takes longer traps.
 pub(super) const MAX_CALL_TIME: Duration = Duration::from_millis(100);
 
-fn wants(columns: interface::Columns) -> Wants {
+fn native_columns(columns: interface::Columns) -> Columns {
     let wanted = |column| columns.contains(column);
-    Wants {
+    Columns {
         keys: wanted(interface::Columns::KEYS),
         key_texts: wanted(interface::Columns::KEY_TEXTS),
         sizes: wanted(interface::Columns::SIZES),
@@ -196,13 +205,15 @@ fn wants(columns: interface::Columns) -> Wants {
 }
 
 /// Polls a call once; one that would wait is an error.
-fn poll_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, Broken> {
+fn poll_once<T>(name: &str, call: impl Future<Output = T>) -> Result<T, DispatchError> {
     match poll_caught(name, pin!(call), &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value.map_err(failed),
-        Poll::Pending => Err(Broken::Failed("it waited, which a dispatcher may not".to_owned())),
+        Poll::Pending => {
+            Err(DispatchError::Failed("it waited, which a dispatcher may not".to_owned()))
+        }
     }
 }
 
-fn failed(fault: Fault) -> Broken {
-    Broken::Failed(fault.message)
+fn failed(fault: Fault) -> DispatchError {
+    DispatchError::Failed(fault.message)
 }

@@ -1,4 +1,4 @@
-//! Events that come.
+//! Events that producers enqueue: they are accepted, dropped or refused.
 
 use super::{Core, OnFull};
 use crate::event::{DropReason, EventId, NewEvent, Now};
@@ -6,17 +6,17 @@ use crate::keys::KeyId;
 use crate::slots::{Extra, Place, Slot};
 use crate::storage::Leased;
 
-/// Events whose keys are looked up side by side.
+/// The number of events whose keys are looked up side by side.
 const HASHED: usize = 32;
 
-/// There is no room for an event, and whoever made it keeps it.
+/// An event that was not accepted; its producer keeps it.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused(pub(crate) NewEvent);
 
 impl Core {
-    /// The hashes of the keys of the first few events, 0 for none, for
-    /// [`Core::accept`]. Looks the keys up side by side, so that none of them has to
-    /// be waited for when its turn comes: of many keys, most are in no near cache.
+    /// The hashes of the keys of the first [`HASHED`] events, for [`Core::accept`]; 0 for an
+    /// event without a key. The keys are looked up side by side here, so that the processor's
+    /// cache has them when their turns come: of many keys, most are in no near cache.
     pub(crate) fn hash_keys(&self, events: &[NewEvent]) -> [u64; HASHED] {
         let mut hashes = [0; HASHED];
         for (hash, event) in hashes.iter_mut().zip(events) {
@@ -32,14 +32,15 @@ impl Core {
         event.key.as_ref().map_or(0, |key| self.keys.hash(key))
     }
 
-    /// Takes an event, or has it dropped, or refuses it, as configured; `hash` is
-    /// that of its key. After some of them, [`Core::pump`] sends them on.
+    /// Accepts an event, or, if there is no room, drops or refuses it as configured
+    /// ([`OnFull`]). `hash` is the hash of its key. [`Core::dispatch_accepted`] is to be called
+    /// after the last of some events.
     pub(crate) fn accept(&mut self, event: NewEvent, hash: u64, now: Now) -> Result<(), Refused> {
         if self.is_over_its_share(hash) {
             return self.refuse(event);
         }
         if self.is_full() {
-            // One that is larger than the bound has the buffer to itself.
+            // An event that is larger than the bound is accepted if it is the only one.
             while self.config.on_full == OnFull::KeepLast && self.is_full() && self.evict_oldest() {
             }
             if self.is_full() {
@@ -49,7 +50,7 @@ impl Core {
         self.store(event, hash, now)
     }
 
-    /// Takes an event for which there is room.
+    /// Accepts an event for which there is room.
     pub(super) fn store(&mut self, event: NewEvent, hash: u64, now: Now) -> Result<(), Refused> {
         match self.storage.append(&event, now) {
             Ok(number) => {
@@ -71,8 +72,8 @@ impl Core {
         self.accept(event, hash, now)
     }
 
-    /// Keeps the leases of what is in hand, and takes up what nobody has, as far as
-    /// there is room.
+    /// Extends the storage's leases of the events in hand, and takes up events that nobody has
+    /// in hand, as far as there is room.
     pub(crate) fn renew_leases(&mut self, now: Now) {
         self.storage.extend(&self.slots.numbers(), now);
         while !self.is_full() {
@@ -85,20 +86,21 @@ impl Core {
                 self.insert(event, hash, number, now);
             }
         }
-        self.accepted(now);
+        self.dispatch_accepted(now);
     }
 
-    /// Counts events that were refused without a look at the buffer.
-    pub(crate) fn rejected(&mut self, events: usize) {
+    /// Counts events as rejected that were refused before [`Self::accept`].
+    pub(crate) fn count_rejected(&mut self, events: usize) {
         self.totals.rejected += events as u64;
     }
 
-    /// Sends on what was accepted.
-    pub(crate) fn accepted(&mut self, now: Now) {
+    /// Dispatches in the first stage, after events were accepted.
+    pub(crate) fn dispatch_accepted(&mut self, now: Now) {
         self.pump(0, now);
     }
 
-    /// Whether a key has as many events waiting as it may.
+    /// Whether as many events of a key wait as are allowed, with those for which room is
+    /// reserved.
     pub(super) fn is_over_its_share(&self, hash: u64) -> bool {
         if self.config.max_per_key == 0 || hash == 0 {
             return false;
@@ -116,7 +118,7 @@ impl Core {
             OnFull::KeepFirst | OnFull::KeepLast => {
                 self.totals.accepted += 1;
                 self.totals.drop_one(DropReason::Newest);
-                self.bury_new(event, DropReason::Newest);
+                self.dead_letter_new(event, DropReason::Newest);
                 Ok(())
             }
         }
@@ -125,7 +127,7 @@ impl Core {
     #[inline]
     fn insert(&mut self, event: NewEvent, hash: u64, stored: u64, now: Now) {
         self.totals.accepted += 1;
-        let NewEvent { payload, key, priority, selected, reply_to, stamped_ms } = event;
+        let NewEvent { payload, key, priority, selected, reply_to, enqueued_unix_ms } = event;
         let key = key.map(|text| self.keys.hold(text, hash));
         let extra = (selected.is_some() || reply_to.is_some())
             .then(|| Box::new(Extra { selected, reply_to }));
@@ -143,7 +145,7 @@ impl Core {
             next: None,
             payload,
             enqueued_ns: now.0,
-            stamped_ms,
+            enqueued_unix_ms,
             stored,
             extra,
         });
@@ -163,13 +165,14 @@ impl Core {
         }
     }
 
-    /// Whether an event has to wait for an earlier one of its key; if not, the
-    /// next one has to wait for it.
+    /// Whether an event has to wait for an earlier one of its key. If not, the next one has to
+    /// wait for it from now on.
     fn is_blocked(&mut self, key: Option<KeyId>) -> bool {
         let Some(key) = key.filter(|_| self.config.ordered) else { return false };
         std::mem::replace(&mut self.keys.get_mut(key).busy, true)
     }
 
+    /// Puts an event at the end of those of its key that wait for an earlier one.
     fn block(&mut self, key: KeyId, id: EventId) {
         let key = self.keys.get_mut(key);
         match &mut key.blocked {
@@ -183,7 +186,8 @@ impl Core {
         }
     }
 
-    /// The first of those that wait for another of their key is free to go.
+    /// Takes out the first of the events of a key that wait for an earlier one; `None` when none
+    /// waits. The next event of the key then waits for nobody.
     pub(super) fn unblock(&mut self, key: KeyId) -> Option<EventId> {
         let keyed = self.keys.get_mut(key);
         let Some((first, last)) = keyed.blocked else {
@@ -195,8 +199,8 @@ impl Core {
         Some(first)
     }
 
-    /// The order is needed to find the oldest; those that have gone are cleared
-    /// out before they are more than those that wait.
+    /// Adds an event to the order in which [`Self::evict_oldest`] finds the oldest. Events that
+    /// have gone are cleared out before they are more than those that wait.
     fn remember_order(&mut self, id: EventId) {
         self.order.push_back(id);
         if self.order.len() > 2 * (self.slots.buffered() + 64) {
@@ -205,7 +209,7 @@ impl Core {
         }
     }
 
-    /// Drops the event that has waited longest; false when none waits.
+    /// Drops the event that waits longest; false when none waits.
     fn evict_oldest(&mut self) -> bool {
         while let Some(id) = self.order.pop_front() {
             let Some(slot) = self.slots.get(id).filter(|slot| slot.place.is_buffered()) else {
@@ -218,7 +222,7 @@ impl Core {
         false
     }
 
-    /// Takes an event out of wherever it waits.
+    /// Takes a waiting event out of the queues of its place.
     pub(super) fn withdraw(&mut self, id: EventId, stage: usize, place: Place) {
         let key = self.slots.get(id).and_then(|slot| slot.key);
         let hash = key.map_or(0, |key| self.keys.get(key).hash);
@@ -227,16 +231,16 @@ impl Core {
             Place::Fresh if stage.fresh.front() == Some(&id) => {
                 stage.fresh.pop_front();
             }
-            // Passed over when its turn comes.
+            // These queues pass over events that have gone.
             Place::Fresh | Place::Delayed => {}
             Place::Offered => {
                 stage.offered -= 1;
                 stage.offer.withdrawn.push(id);
-                if stage.dispatcher.wants().keys {
+                if stage.dispatcher.columns().keys {
                     stage.offer.withdrawn_keys.push(hash);
                 }
             }
-            // All before it have gone, or would have been evicted first.
+            // The oldest is withdrawn first, so this event is the first of its key's queue.
             Place::Blocked => {
                 if let Some(key) = key {
                     self.unblock(key);

@@ -1,4 +1,4 @@
-//! What comes of the events a worker had.
+//! The end of a worker's call: which events are done, tried again later, or given up.
 
 use std::time::Duration;
 
@@ -7,28 +7,29 @@ use millrace_wire::Payload;
 
 use super::{Core, Dead, Output};
 use crate::consumer::{Consumer, Delivery};
-use crate::event::{ConsumerId, DropReason, EventId, NewEvent, Now, Verdict};
+use crate::event::{DropReason, EventId, NewEvent, Now, StageConsumer, Verdict};
 use crate::slots::Place;
 
-/// How a call of a worker ended.
+/// The end of a call of a worker.
 #[derive(Clone, Debug)]
 pub enum CallEnd {
-    /// With verdicts on some events, by their place in the batch; the others are
-    /// done.
+    /// The worker answered: verdicts on some events, each with the event's place in the batch,
+    /// counted from 0. All other events of the batch are done.
     Answered(Vec<(u32, Verdict)>),
-    /// It came to nothing: it trapped, or took too long.
+    /// The call trapped or took too long. A batch of several events is split, and each half is
+    /// tried again at once; a single event is tried again after the pipeline's backoff.
     Failed {
-        /// For the dead letters.
+        /// The reason that the dead letters show.
         reason: String,
     },
-    /// There was no call, which is not the events' fault.
+    /// The worker could not be called. That costs the events no attempt.
     Unavailable {
-        /// When to try again.
+        /// The time until the events are tried again.
         retry_after: Duration,
     },
 }
 
-/// How an event leaves a consumer for good.
+/// How an event, or a consumer's copy of it, leaves its stage.
 #[derive(Clone, Debug)]
 enum End {
     Done,
@@ -37,23 +38,22 @@ enum End {
 }
 
 impl Core {
-    /// A call has ended. `deliveries` are those of its batch.
+    /// Ends a call of a consumer. `deliveries` are the events of its batch.
     pub(crate) fn finish(
         &mut self,
-        stage: usize,
-        consumer: ConsumerId,
+        consumer: StageConsumer,
         deliveries: &[Delivery],
         end: CallEnd,
         now: Now,
     ) {
-        let Some(worked) = self.consumer(stage, consumer) else { return };
-        worked.calls -= 1;
-        // It may have been at its bound.
-        self.woken.push((stage, consumer));
+        let Some(caller) = self.consumer(consumer) else { return };
+        caller.calls -= 1;
+        // The consumer may have had as many calls under way as it may.
+        self.woken.push(consumer);
         match end {
             CallEnd::Failed { .. } if deliveries.len() > 1 => {
-                if let Some(worked) = self.consumer(stage, consumer) {
-                    worked.split(deliveries);
+                if let Some(caller) = self.consumer(consumer) {
+                    caller.split(deliveries);
                 }
                 for delivery in deliveries {
                     self.slots.put(delivery.event, Place::Assigned);
@@ -63,16 +63,16 @@ impl Core {
             CallEnd::Failed { reason } => {
                 for delivery in deliveries {
                     let verdict = Verdict::Retry { after_ms: None, reason: reason.clone() };
-                    self.judge(stage, consumer, *delivery, verdict, now);
+                    self.apply_verdict(consumer, *delivery, verdict, now);
                 }
             }
             CallEnd::Unavailable { retry_after } => {
                 for delivery in deliveries {
-                    self.delay(stage, consumer, *delivery, retry_after, now);
+                    self.delay(consumer, *delivery, retry_after, now);
                 }
             }
             CallEnd::Answered(exceptions) if exceptions.is_empty() => {
-                deliveries.iter().for_each(|done| self.end(stage, done.event, &End::Done));
+                deliveries.iter().for_each(|done| self.end(consumer.stage, done.event, &End::Done));
             }
             CallEnd::Answered(mut exceptions) => {
                 exceptions.sort_by_key(|(index, _)| *index);
@@ -80,51 +80,45 @@ impl Core {
                 for (index, delivery) in (0_u32..).zip(deliveries) {
                     let verdict = exceptions.next_if(|(of, _)| *of == index);
                     let verdict = verdict.map_or(Verdict::Ok, |(_, verdict)| verdict);
-                    self.judge(stage, consumer, *delivery, verdict, now);
+                    self.apply_verdict(consumer, *delivery, verdict, now);
                 }
             }
         }
-        self.handled(stage, consumer, deliveries, now);
+        self.ask_again(consumer, deliveries, now);
     }
 
-    /// Events that were too old when their turn came.
-    pub(super) fn expired(
-        &mut self,
-        stage: usize,
-        consumer: ConsumerId,
-        deliveries: &[Delivery],
-        now: Now,
-    ) {
+    /// Drops events that were older than the deadline when a call was to start on them.
+    pub(super) fn expire(&mut self, consumer: StageConsumer, deliveries: &[Delivery], now: Now) {
         if deliveries.is_empty() {
             return;
         }
         for delivery in deliveries {
             let reason = "it waited longer than deadline_ms".to_owned();
-            self.end(stage, delivery.event, &End::Dropped(DropReason::Expired, reason));
+            self.end(consumer.stage, delivery.event, &End::Dropped(DropReason::Expired, reason));
         }
-        self.handled(stage, consumer, deliveries, now);
+        self.ask_again(consumer, deliveries, now);
     }
 
-    /// Events have left a consumer, which asks for more.
-    fn handled(&mut self, stage: usize, consumer: ConsumerId, of: &[Delivery], now: Now) {
+    /// Lets a consumer ask for more events, as these have left it, and dispatches in all stages.
+    fn ask_again(&mut self, consumer: StageConsumer, handled: &[Delivery], now: Now) {
+        let StageConsumer { stage, id } = consumer;
         let Some(staged) = self.stages.get_mut(stage) else { return };
-        let wants_finished = staged.dispatcher.wants().finished;
-        if wants_finished {
-            staged.offer.finished.extend(of.iter().map(|delivery| delivery.event));
+        if staged.dispatcher.columns().finished {
+            staged.offer.finished.extend(handled.iter().map(|delivery| delivery.event));
         }
-        // One that holds events back may let them go now, whether or not it is asked.
-        staged.asked_anew |= staged.dispatcher.is_guest();
+        // A plugin may hold events back until others have ended, whether or not it is asked.
+        staged.has_new_demand |= staged.dispatcher.is_guest();
         let copies = staged.dispatcher.copies();
-        let Some(worked) = staged.consumers.get_mut(consumer.index()) else { return };
-        let kept = if copies { std::mem::take(&mut worked.kept) } else { 0 };
-        let handled = u32::try_from(of.len()).unwrap_or(u32::MAX).saturating_sub(kept);
-        let asked = worked.demand.handled(handled);
-        if asked > 0 && !worked.cancelled {
-            worked.asked += asked;
+        let Some(asking) = staged.consumers.get_mut(id.index()) else { return };
+        let kept = if copies { std::mem::take(&mut asking.kept) } else { 0 };
+        let handled = u32::try_from(handled.len()).unwrap_or(u32::MAX).saturating_sub(kept);
+        let asked = asking.demand.handled(handled);
+        if asked > 0 && !asking.cancelled {
+            asking.asked += asked;
             staged.asked += asked;
-            staged.asked_anew = true;
-            if let Err(why) = staged.dispatcher.ask(consumer, asked) {
-                self.broke(stage, why, now);
+            staged.has_new_demand = true;
+            if let Err(why) = staged.dispatcher.ask(id, asked) {
+                self.dispatcher_failed(stage, why, now);
             }
         }
         for stage in 0..self.stages.len() {
@@ -132,19 +126,18 @@ impl Core {
         }
     }
 
-    fn judge(
+    fn apply_verdict(
         &mut self,
-        stage: usize,
-        consumer: ConsumerId,
+        consumer: StageConsumer,
         delivery: Delivery,
         verdict: Verdict,
         now: Now,
     ) {
-        let event = delivery.event;
+        let (stage, event) = (consumer.stage, delivery.event);
         match verdict {
             Verdict::Ok => self.end(stage, event, &End::Done),
             Verdict::Reply { status, payload } => {
-                if let Some(to) = self.waiting_for(event) {
+                if let Some(to) = self.take_reply_to(event) {
                     self.outputs.push(Output::Reply { to, status, payload });
                 }
                 self.end(stage, event, &End::Done);
@@ -168,29 +161,24 @@ impl Core {
                 let backoff = || self.config.retry.wait(attempts, random);
                 let after = after_ms.map_or_else(backoff, Duration::from_millis);
                 self.totals.retried += 1;
-                self.delay(stage, consumer, Delivery { event, attempts }, after, now);
+                self.delay(consumer, Delivery { event, attempts }, after, now);
             }
         }
     }
 
-    /// An event is tried again later. A broadcast's copy comes back to the same
-    /// consumer, of whose demand it remains a part.
-    fn delay(
-        &mut self,
-        stage: usize,
-        consumer: ConsumerId,
-        delivery: Delivery,
-        after: Duration,
-        now: Now,
-    ) {
+    /// Has an event tried again after the time `after`. Other than a copy of a broadcast, it may
+    /// go to any consumer then. A copy comes back to the same consumer, and stays a part of what
+    /// that has asked for.
+    fn delay(&mut self, consumer: StageConsumer, delivery: Delivery, after: Duration, now: Now) {
+        let StageConsumer { stage, id } = consumer;
         let Some(staged) = self.stages.get_mut(stage) else { return };
         let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
         let due_ns = now.0.saturating_add(after_ns);
         if staged.dispatcher.copies() {
-            if let Some(worked) = staged.consumers.get_mut(consumer.index()) {
-                worked.kept += 1;
+            if let Some(keeping) = staged.consumers.get_mut(id.index()) {
+                keeping.kept += 1;
             }
-            return self.delayed.push(due_ns, delivery, Some(consumer));
+            return self.delayed.push(due_ns, delivery, Some(id));
         }
         let Some(slot) = self.slots.put(delivery.event, Place::Delayed) else { return };
         slot.attempts = delivery.attempts;
@@ -201,7 +189,7 @@ impl Core {
         self.delayed.push(due_ns, delivery, None);
     }
 
-    /// Sends on what has waited long enough to be tried again.
+    /// Requeues the events whose time to be tried again has come.
     pub(crate) fn tick(&mut self, now: Now) {
         let mut any = false;
         while let Some((delivery, consumer)) = self.delayed.pop_due(now.0) {
@@ -209,8 +197,8 @@ impl Core {
             let Some(slot) = self.slots.get(delivery.event) else { continue };
             let (stage, place) = (usize::from(slot.stage), slot.place);
             match consumer {
-                Some(consumer) => self.comes_back(stage, consumer, delivery, now),
-                None if place == Place::Delayed => self.renew(stage, delivery.event),
+                Some(id) => self.return_copy(StageConsumer { stage, id }, delivery, now),
+                None if place == Place::Delayed => self.requeue(stage, delivery.event),
                 None => {}
             }
         }
@@ -219,34 +207,35 @@ impl Core {
         }
     }
 
-    /// A broadcast's copy, to its consumer.
-    fn comes_back(&mut self, stage: usize, consumer: ConsumerId, delivery: Delivery, now: Now) {
-        match self.consumer(stage, consumer) {
+    /// Gives a copy of a broadcast back to its consumer.
+    fn return_copy(&mut self, consumer: StageConsumer, delivery: Delivery, now: Now) {
+        match self.consumer(consumer) {
             Some(taker) if !taker.cancelled => {
                 taker.assign(delivery, now.0);
-                self.woken.push((stage, consumer));
+                self.woken.push(consumer);
             }
-            _ => self.forsake(stage, delivery),
+            _ => self.drop_copy(consumer.stage, delivery),
         }
     }
 
-    /// The consumer that had a broadcast's copy has left.
-    pub(super) fn forsake(&mut self, stage: usize, delivery: Delivery) {
+    /// Gives up the copy of a broadcast whose consumer has left.
+    pub(super) fn drop_copy(&mut self, stage: usize, delivery: Delivery) {
         let Delivery { event, attempts } = delivery;
         let reason = "its consumer has left".to_owned();
         self.end(stage, event, &End::Failed { attempts, reason });
     }
 
-    /// An event of a stage is to be dispatched.
-    fn renew(&mut self, stage: usize, event: EventId) {
+    /// Puts an event behind those that the dispatcher of its stage is to be told of.
+    fn requeue(&mut self, stage: usize, event: EventId) {
         self.slots.put(event, Place::Fresh);
         if let Some(staged) = self.stages.get_mut(stage) {
             staged.fresh.push_back(event);
         }
     }
 
-    /// An event, or a copy of it, has left its consumer for good. Of copies, one that
-    /// failed outweighs those that were handled, and these those that were dropped.
+    /// Ends an event in its stage, or a copy of it. With the last copy of a broadcast the event
+    /// itself ends: it has failed if a copy failed, else it is done if a copy was handled, else
+    /// it is dropped.
     fn end(&mut self, stage: usize, event: EventId, end: &End) {
         let Some(slot) = self.slots.get_mut(event) else { return };
         slot.copies = slot.copies.saturating_sub(1);
@@ -255,12 +244,12 @@ impl Core {
         let (copies, failed, handled) = (slot.copies, slot.failed, slot.handled);
         let number = slot.stored;
         if copies > 0 {
-            return self.bury(event, stage, end);
+            return self.dead_letter(event, stage, end);
         }
         if let Some(staged) = self.stages.get_mut(stage) {
             staged.in_flight -= 1;
         }
-        self.bury(event, stage, end);
+        self.dead_letter(event, stage, end);
         match end {
             _ if failed => self.totals.failed += 1,
             End::Dropped(reason, _) if !handled => self.totals.drop_one(*reason),
@@ -271,16 +260,16 @@ impl Core {
         self.release(event);
     }
 
-    /// Drops all that no worker has started on: the server stops.
+    /// Drops all events that no worker has started on, as the server stops.
     pub(crate) fn abandon(&mut self, now: Now) {
         let consumers = |stage: &super::Stage| stage.consumers.len();
         let stages: Vec<usize> = self.stages.iter().map(consumers).collect();
         for (stage, consumers) in stages.into_iter().enumerate() {
-            for consumer in (0_u32..).take(consumers).map(ConsumerId) {
-                self.cancel(stage, consumer, now);
+            for id in (0_u32..).take(consumers) {
+                self.cancel(StageConsumer::new(stage, id), now);
             }
         }
-        // One that goes may set the next of its key free.
+        // An event that goes may unblock the next of its key, which then waits too.
         while self.slots.buffered() > 0 {
             for (id, stage, place) in self.slots.waiting() {
                 self.withdraw(id, stage, place);
@@ -289,7 +278,7 @@ impl Core {
         }
     }
 
-    /// An event that no consumer has will not be handled.
+    /// Drops an event that waits in the buffer.
     pub(super) fn drop_event(&mut self, event: EventId, reason: DropReason) {
         let Some(slot) = self.slots.get(event) else { return };
         let (stage, key, number) = (usize::from(slot.stage), slot.key, slot.stored);
@@ -297,16 +286,16 @@ impl Core {
             self.keys.get_mut(key).waiting -= 1;
         }
         self.totals.drop_one(reason);
-        self.bury(event, stage, &End::Dropped(reason, String::new()));
+        self.dead_letter(event, stage, &End::Dropped(reason, String::new()));
         match reason {
-            // A storage that outlives the server has it still.
+            // A storage that outlives the server keeps the event for the next start.
             DropReason::Shutdown => self.storage.nack(number),
             _ => self.storage.ack(number),
         }
         self.release(event);
     }
 
-    /// To the next stage.
+    /// Sends an event on to the next stage.
     fn advance(&mut self, stage: usize, event: EventId) {
         let Some(slot) = self.slots.put(event, Place::Fresh) else { return };
         slot.stage += 1;
@@ -321,28 +310,28 @@ impl Core {
         }
     }
 
-    /// Lets an event go, and the next of its key if it waited for it.
+    /// Lets an event go that has ended, and unblocks the next of its key.
     fn release(&mut self, event: EventId) {
         let Some((Some(key), place)) = self.slots.remove(event) else { return };
         if self.config.ordered
             && place != Place::Blocked
             && let Some(next) = self.unblock(key)
         {
-            self.renew(0, next);
+            self.requeue(0, next);
         }
         self.keys.release(key);
     }
 
-    /// Tells the host of an event that was not handled: who waits for an answer
-    /// gets one, and it may be wanted later.
-    fn bury(&mut self, event: EventId, stage: usize, end: &End) {
+    /// Reports an event that was not handled: the socket that waits for an answer gets an error,
+    /// and the event becomes a dead letter if it failed, or was dropped with `keep_dropped`.
+    fn dead_letter(&mut self, event: EventId, stage: usize, end: &End) {
         let (attempts, reason) = match end {
             End::Done => return,
             End::Dropped(reason, text) if text.is_empty() => (0, reason.as_str().to_owned()),
             End::Dropped(_, text) => (0, text.clone()),
             End::Failed { attempts, reason } => (*attempts, reason.clone()),
         };
-        if let Some(to) = self.waiting_for(event) {
+        if let Some(to) = self.take_reply_to(event) {
             let payload = Payload::reason(&reason);
             self.outputs.push(Output::Reply { to, status: "error".to_owned(), payload });
         }
@@ -355,14 +344,14 @@ impl Core {
             }
         }
         let (payload, priority) = (slot.payload.clone(), slot.priority);
-        let stamped_ms = slot.stamped_ms;
-        let dead = Dead { payload, key, priority, stamped_ms, stage, attempts, reason };
+        let enqueued_unix_ms = slot.enqueued_unix_ms;
+        let dead = Dead { payload, key, priority, enqueued_unix_ms, stage, attempts, reason };
         self.outputs.push(Output::Dead(dead));
     }
 
-    /// The same for one that never was in hand.
-    pub(super) fn bury_new(&mut self, event: NewEvent, reason: DropReason) {
-        let NewEvent { payload, key, priority, stamped_ms, reply_to, .. } = event;
+    /// [`Self::dead_letter`] for an event that never was in hand.
+    pub(super) fn dead_letter_new(&mut self, event: NewEvent, reason: DropReason) {
+        let NewEvent { payload, key, priority, enqueued_unix_ms, reply_to, .. } = event;
         if let Some(to) = reply_to {
             let payload = Payload::reason(reason.as_str());
             self.outputs.push(Output::Reply { to, status: "error".to_owned(), payload });
@@ -370,16 +359,17 @@ impl Core {
         self.outputs.push(Output::Dropped { key: key.clone(), reason });
         if self.config.keep_dropped {
             let (stage, attempts, reason) = (0, 0, reason.as_str().to_owned());
-            let dead = Dead { payload, key, priority, stamped_ms, stage, attempts, reason };
+            let dead = Dead { payload, key, priority, enqueued_unix_ms, stage, attempts, reason };
             self.outputs.push(Output::Dead(dead));
         }
     }
 
-    fn waiting_for(&mut self, event: EventId) -> Option<Box<SocketRef>> {
+    /// Takes out of an event the socket that waits for its answer, so that it gets only one.
+    fn take_reply_to(&mut self, event: EventId) -> Option<Box<SocketRef>> {
         self.slots.get_mut(event)?.extra.as_mut()?.reply_to.take()
     }
 
-    pub(super) fn consumer(&mut self, stage: usize, consumer: ConsumerId) -> Option<&mut Consumer> {
-        self.stages.get_mut(stage)?.consumers.get_mut(consumer.index())
+    pub(super) fn consumer(&mut self, consumer: StageConsumer) -> Option<&mut Consumer> {
+        self.stages.get_mut(consumer.stage)?.consumers.get_mut(consumer.id.index())
     }
 }

@@ -1,4 +1,4 @@
-//! A pipeline as a state machine: it does no I/O and is told the time.
+//! A pipeline as a state machine. It does no I/O, starts no tasks, and is told the time.
 //!
 //! ```text
 //! offer ──▶ fresh ──▶ dispatcher ──▶ consumer ──take──▶ a worker's call ──finish──▶ done
@@ -6,9 +6,9 @@
 //!             └───────────────── delayed ◀────────────────────────┘                dropped
 //! ```
 //!
-//! Every event is in one place at any instant ([`Place`]), and leaves in one of
-//! three ways, each counted: what was accepted is what is done, failed, dropped,
-//! in flight or buffered.
+//! Every event is in one place at any instant ([`Place`]), and leaves in one of three ways, each
+//! of which is counted. So at any instant the number of accepted events is the sum of those that
+//! are done, failed, dropped, in flight and buffered ([`Totals::is_conserved`]).
 
 mod accept;
 mod finish;
@@ -22,8 +22,8 @@ mod totals;
 
 pub(super) use accept::Refused;
 pub use finish::CallEnd;
+pub(super) use reserve::NoRoom;
 use reserve::Reserve;
-pub(super) use reserve::Short;
 pub(super) use stage::{Stage, StageConfig};
 pub(super) use take::Next;
 pub use take::{Batch, Row};
@@ -37,48 +37,49 @@ use millrace_session::channel::SocketRef;
 use millrace_wire::Payload;
 
 use super::consumer::{ConsumerConfig, Delivery};
-use super::dispatcher::{Broken, Dispatcher, Standby};
-use super::event::{ConsumerId, DropReason, EventId, Now};
+use super::dispatcher::{DispatchError, Dispatcher, Standby};
+use super::event::{ConsumerId, DropReason, EventId, Now, StageConsumer};
 use super::keys::Keys;
 use super::retry::{Delayed, RetryPolicy};
 use super::slots::{Place, Slots};
 use super::storage::{Memory, Safe, Storage};
 
-/// What happens when the buffer is full.
+/// How a full buffer treats a further event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFull {
-    /// The producer is told, and keeps the event.
+    /// The event is refused; its producer is told.
     #[default]
     Reject,
-    /// The producer waits for room, as far as it can; else it is told.
+    /// The producer waits for room, if it can; the event of one that cannot is refused.
     Wait,
-    /// The newest event is dropped (`keep = "first"`).
+    /// The new event is dropped (`keep = "first"`).
     KeepFirst,
-    /// The oldest event is dropped (`keep = "last"`).
+    /// The event that waits longest is dropped (`keep = "last"`).
     KeepLast,
 }
 
-/// The bounds of a pipeline.
+/// The settings of a pipeline.
 #[derive(Clone, Debug)]
 pub(super) struct CoreConfig {
-    /// Events that may wait, before all stages together.
+    /// The number of events that may wait, in all stages together.
     pub(super) size: usize,
-    /// Their payloads, and those of the events in flight.
+    /// The size of the payloads in hand at most, waiting or in flight, in bytes. A single event
+    /// may be larger.
     pub(super) max_bytes: usize,
-    /// Events of one key that may wait; 0 is without bound.
+    /// The number of events of one key that may wait; 0 is without bound.
     pub(super) max_per_key: usize,
     pub(super) on_full: OnFull,
     pub(super) retry: RetryPolicy,
-    /// How old an event may be when a worker starts on it.
+    /// The time that an event may have waited when a worker starts on it; else it is dropped.
     pub(super) deadline: Option<Duration>,
     /// Whether an event starts only when the one before it of its key has ended.
     pub(super) ordered: bool,
-    /// Whether what is dropped goes to the dead letters too.
+    /// Whether dropped events become dead letters too.
     pub(super) keep_dropped: bool,
 }
 
-/// One pipeline.
+/// The state of a pipeline.
 #[derive(Debug)]
 pub(super) struct Core {
     config: CoreConfig,
@@ -86,55 +87,58 @@ pub(super) struct Core {
     keys: Keys,
     stages: Vec<Stage>,
     delayed: Delayed,
-    /// With `keep = "last"`: the events in the order of their coming, some of
-    /// which have gone.
+    /// With `keep = "last"`: the events in the order in which they were enqueued. Some of them
+    /// have gone.
     order: VecDeque<EventId>,
     totals: Totals,
-    /// Where the events in hand are kept besides.
+    /// Keeps the events in hand in case the server is killed.
     storage: Box<dyn Storage>,
-    /// The last event that was accepted.
+    /// The storage's number of the last event that was accepted.
     last_stored: u64,
-    /// For the jitter of retries.
+    /// The state of the random numbers for the jitter of retries; never 0.
     random: u64,
-    /// The least room that a producer waits for.
+    /// The least room that a producer waits for, in events; `usize::MAX` if none waits.
     wanted_room: usize,
-    /// What is kept for events that are about to come.
+    /// The room that is reserved for events that are about to come.
     reserve: Reserve,
-    /// What came of it all, for the host to see to.
+    /// Things that the host has to do.
     outputs: Vec<Output>,
     /// Consumers that may be able to start a call.
-    woken: Vec<(usize, ConsumerId)>,
-    /// What a consumer's next call may work on, while that is put together.
+    woken: Vec<StageConsumer>,
+    /// Scratch memory of [`Core::take`]: the events of a consumer's next call.
     taken: Vec<Delivery>,
 }
 
-/// Something the host has to see to.
+/// A thing that the host has to do, without the lock.
 #[derive(Debug)]
 pub(super) enum Output {
-    /// An event will not be tried again, and is kept for an operator.
+    /// Keep an event that was given up for an operator.
     Dead(Dead),
-    /// Somebody waits for this answer.
+    /// Send the answer to the socket that waits for it.
     Reply { to: Box<SocketRef>, status: String, payload: Payload },
-    /// An event was dropped.
+    /// Log that an event was dropped.
     Dropped { key: Option<Box<str>>, reason: DropReason },
-    /// A stage's dispatcher broke its contract and was replaced.
-    Replaced { stage: usize, dispatcher: String, why: Broken },
+    /// Log and count that a stage's dispatcher broke its contract and was replaced.
+    Replaced { stage: usize, dispatcher: String, why: DispatchError },
 }
 
-/// An event that will not be tried again.
+/// An event that was given up, for the dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Dead {
     pub(super) payload: bytes::Bytes,
     pub(super) key: Option<Box<str>>,
     pub(super) priority: u8,
-    pub(super) stamped_ms: u64,
+    /// The time at which it was enqueued, in milliseconds since the Unix epoch.
+    pub(super) enqueued_unix_ms: u64,
+    /// The stage in which it was given up, counted from 0.
     pub(super) stage: usize,
+    /// The number of attempts in that stage; 0 if it was dropped.
     pub(super) attempts: u16,
     pub(super) reason: String,
 }
 
 impl Core {
-    /// A pipeline of at least one stage. Its consumers ask at once.
+    /// Makes a pipeline of at least one stage. Its consumers subscribe and ask at once.
     pub(super) fn new(config: CoreConfig, stages: Vec<StageConfig>, random: u64) -> Self {
         let (stages, consumers): (Vec<_>, Vec<_>) =
             stages.into_iter().map(|stage| (Stage::new(stage.dispatcher), stage.consumers)).unzip();
@@ -163,24 +167,25 @@ impl Core {
         core
     }
 
-    /// Keeps its events elsewhere too, and takes up those that are there.
+    /// Keeps the events in another storage, and takes up those that are in it.
     #[cfg(test)]
     pub(super) fn keep_in(&mut self, storage: Box<dyn Storage>, now: Now) {
         self.storage = storage;
         self.renew_leases(now);
     }
 
-    /// How often [`Self::renew_leases`] is to be called, if ever.
+    /// The time between two calls of [`Self::renew_leases`]; `None` if it need not be called.
     pub(super) fn renew_every(&self) -> Option<Duration> {
         self.storage.renew_every()
     }
 
-    /// Ready when all that was accepted so far is safe; `None` when it is.
+    /// Ready when the storage has made all events safe that were accepted so far; `None` when it
+    /// has already.
     pub(super) fn safe(&self) -> Option<Safe> {
         self.storage.safe(self.last_stored)
     }
 
-    /// What has come of the events, and where those in hand are.
+    /// The counts of its events: what became of them, and how many are in hand.
     pub(super) fn totals(&self) -> Totals {
         Totals {
             buffered: self.slots.buffered() as u64,
@@ -193,14 +198,15 @@ impl Core {
         }
     }
 
-    /// A producer waits for room for so many events.
+    /// Remembers that a producer waits for room for that many events. It is woken when there is
+    /// room for them, or for a quarter of the buffer: not for each event that leaves.
     pub(super) fn want_room(&mut self, events: usize) {
-        // Not for one at a time, each of which would have to wake it.
         let enough = events.min(self.config.size / 4).max(1);
         self.wanted_room = self.wanted_room.min(enough);
     }
 
-    /// Whether there is the room that a producer waits for. Says so once.
+    /// Whether there is the room that a producer waits for. True once for each
+    /// [`Self::want_room`].
     pub(super) fn has_wanted_room(&mut self) -> bool {
         let is_there = self.room() >= self.wanted_room && !self.is_full();
         if is_there {
@@ -209,12 +215,13 @@ impl Core {
         is_there
     }
 
-    /// The dispatchers of the stages, by name.
+    /// The names of the dispatchers, by stage.
     pub(super) fn dispatchers(&self) -> Vec<String> {
         self.stages.iter().map(|stage| stage.dispatcher.name().to_owned()).collect()
     }
 
-    /// The keys with most events in hand, most first, each with its share of them.
+    /// The `most` keys with most events in hand, most first, each with its share (0 to 1) of the
+    /// events in hand.
     pub(super) fn top_keys(&self, most: usize) -> Vec<(String, f64)> {
         #[expect(clippy::cast_precision_loss, reason = "events need no 53 bits")]
         let all = (self.slots.buffered() + self.slots.in_flight()).max(1) as f64;
@@ -222,7 +229,7 @@ impl Core {
         top.map(|(key, events)| (key.to_owned(), f64::from(events) / all)).collect()
     }
 
-    /// Whether nothing is in hand.
+    /// Whether no event is in hand.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.buffered() + self.slots.in_flight() == 0
     }
@@ -233,25 +240,25 @@ impl Core {
         self.room() == 0 || bytes >= self.config.max_bytes
     }
 
-    /// How many further events may wait, as far as their bytes allow it.
+    /// The number of further events that may wait, as far as the bound on bytes allows it.
     fn room(&self) -> usize {
         self.config.size.saturating_sub(self.slots.buffered() + self.reserve.events)
     }
 
-    /// What the host has to see to, since it was last asked.
+    /// Moves to `outputs` what the host has to do since the last call.
     pub(super) fn take_outputs(&mut self, outputs: &mut Vec<Output>) {
         outputs.append(&mut self.outputs);
     }
 
-    /// The consumers that may be able to start a call, since it was last asked:
-    /// their stages and numbers.
-    pub(super) fn take_woken(&mut self, woken: &mut Vec<(usize, ConsumerId)>) {
+    /// Moves to `woken` the consumers that may be able to start a call since the last call of
+    /// this. A consumer may be in it more than once.
+    pub(super) fn take_woken(&mut self, woken: &mut Vec<StageConsumer>) {
         woken.append(&mut self.woken);
     }
 
-    /// Makes another dispatcher that of a stage. It gets to know what the one
-    /// before it knew; consumers subscribe and ask anew, and every event that waits
-    /// is offered anew. If it breaks, `standby` takes its place.
+    /// Makes another dispatcher that of a stage. It is given the snapshot of the one before it,
+    /// the consumers subscribe and ask again, and every event that waits is offered again. If it
+    /// breaks its contract, `standby` takes its place.
     pub(super) fn replace_dispatcher(
         &mut self,
         stage: usize,
@@ -266,14 +273,14 @@ impl Core {
         staged.standby = standby;
         match restored {
             Ok(()) => {
-                self.introduce(stage, now);
+                self.resync(stage, now);
                 self.pump(stage, now);
             }
-            Err(why) => self.broke(stage, why, now),
+            Err(why) => self.dispatcher_failed(stage, why, now),
         }
     }
 
-    /// One more consumer of a stage.
+    /// Adds a consumer to a stage; `None` when there is no such stage.
     pub(super) fn subscribe(
         &mut self,
         stage: usize,
@@ -281,42 +288,44 @@ impl Core {
         now: Now,
     ) -> Option<ConsumerId> {
         let staged = self.stages.get_mut(stage)?;
-        let consumer = staged.add(config);
-        match self.welcome(stage, consumer) {
+        let id = staged.add(config);
+        match self.subscribe_consumer(StageConsumer { stage, id }) {
             Ok(()) => self.pump(stage, now),
-            Err(why) => self.broke(stage, why, now),
+            Err(why) => self.dispatcher_failed(stage, why, now),
         }
-        Some(consumer)
+        Some(id)
     }
 
-    /// A consumer takes no more. What it has not started waits for another.
-    pub(super) fn cancel(&mut self, stage: usize, consumer: ConsumerId, now: Now) {
+    /// Ends a consumer's subscription: it is assigned no more events. Those that it has not
+    /// started wait for another consumer; its copies of a broadcast are given up.
+    pub(super) fn cancel(&mut self, consumer: StageConsumer, now: Now) {
+        let StageConsumer { stage, id } = consumer;
         let Some(staged) = self.stages.get_mut(stage) else { return };
-        let Some(leaving) = staged.consumers.get_mut(consumer.index()) else { return };
+        let Some(leaving) = staged.consumers.get_mut(id.index()) else { return };
         if std::mem::replace(&mut leaving.cancelled, true) {
             return;
         }
         staged.asked -= std::mem::take(&mut leaving.asked);
-        // Of a broadcast, the others may have waited for this one alone.
-        staged.asked_anew = true;
+        // The other consumers of a broadcast may have waited for this one alone.
+        staged.has_new_demand = true;
         let back = leaving.take_back();
-        let left = staged.dispatcher.cancel(consumer);
+        let left = staged.dispatcher.cancel(id);
         match staged.dispatcher.copies() {
-            // The other consumers have theirs, and must not get them twice.
-            true => back.iter().for_each(|delivery| self.forsake(stage, *delivery)),
+            // The other consumers have their copies, and must not get a second one.
+            true => back.iter().for_each(|delivery| self.drop_copy(stage, *delivery)),
             false => self.give_back(stage, &back),
         }
         if !back.is_empty() {
-            self.offer_anew(stage);
+            self.reoffer(stage);
         }
         match left {
             Ok(()) => self.pump(stage, now),
-            Err(why) => self.broke(stage, why, now),
+            Err(why) => self.dispatcher_failed(stage, why, now),
         }
     }
 
     fn random(&mut self) -> u64 {
-        // xorshift64: any numbers do that differ from event to event.
+        // xorshift64. The jitter needs no good random numbers, only different ones.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;

@@ -1,48 +1,50 @@
-//! From the buffer, by way of the dispatcher, to the consumers.
+//! The way of events from the buffer to the consumers: the dispatcher is offered them, and what
+//! it assigns is checked.
 
 use super::{Core, Output};
 use crate::consumer::Delivery;
-use crate::dispatcher::{Assignment, Broken, DemandDispatcher, NOBODY, Offer, Wants};
-use crate::event::{ConsumerId, DropReason, EventId, Now};
+use crate::dispatcher::{Assignment, Columns, DemandDispatcher, DispatchError, NOBODY, Offer};
+use crate::event::{ConsumerId, DropReason, EventId, Now, StageConsumer};
 use crate::keys::Keys;
 use crate::slots::{Place, Slot};
 
-/// Events offered at once: enough that a call costs little for each, few enough
-/// that no call takes long.
+/// The number of events that are offered in one call at most: enough that a call costs little
+/// for each, few enough that no call takes long.
 const MAX_OFFERED: usize = 4096;
 
 impl Core {
-    /// Offers what is fresh and assigns what was asked for, as long as there is
-    /// both.
+    /// Dispatches in a stage as long as consumers ask for events and events wait. Without demand
+    /// it still offers events once [`MAX_OFFERED`] wait, so that no offer gets larger.
     pub(crate) fn pump(&mut self, stage: usize, now: Now) {
         loop {
             let Some(staged) = self.stages.get(stage) else { return };
             let may_assign = staged.asked > 0
-                && (!staged.fresh.is_empty() || staged.offered > 0 && staged.asked_anew);
+                && (!staged.fresh.is_empty() || staged.offered > 0 && staged.has_new_demand);
             if !may_assign && staged.fresh.len() < MAX_OFFERED {
                 break;
             }
             if let Err(why) = self.dispatch(stage, now) {
-                self.broke(stage, why, now);
+                self.dispatcher_failed(stage, why, now);
             }
         }
-        // What nobody selects has gone, and the next of its key may come.
+        // Events that nobody selects have been dropped, which may have unblocked others in the
+        // first stage.
         if stage > 0 && self.config.ordered {
             self.pump(0, now);
         }
     }
 
-    /// Asks the dispatcher once.
-    fn dispatch(&mut self, stage: usize, now: Now) -> Result<(), Broken> {
+    /// Offers events to the dispatcher once, and assigns what it answers.
+    fn dispatch(&mut self, stage: usize, now: Now) -> Result<(), DispatchError> {
         let Some(staged) = self.stages.get_mut(stage) else { return Ok(()) };
-        staged.asked_anew = false;
-        let wants = staged.dispatcher.wants();
+        staged.has_new_demand = false;
+        let columns = staged.dispatcher.columns();
         while staged.offer.events.len() < MAX_OFFERED
             && let Some(id) = staged.fresh.pop_front()
         {
             let there = self.slots.get(id).is_some_and(|slot| slot.place == Place::Fresh);
             if let Some(slot) = there.then(|| self.slots.put(id, Place::Offered)).flatten() {
-                staged.offer.add(slot, wants, &self.keys);
+                staged.offer.add(slot, columns, &self.keys);
                 staged.offered += 1;
             }
         }
@@ -51,7 +53,7 @@ impl Core {
         let answered = staged.dispatcher.dispatch(&staged.offer, &mut assigned);
         staged.offer.clear();
         let (guest, copies) = (staged.dispatcher.is_guest(), staged.dispatcher.copies());
-        // What it assigned before it failed does not stand.
+        // If the call failed, what it assigned before that is not carried out.
         let done = answered.and_then(|()| self.assign(stage, &assigned, copies, now));
         let nothing = assigned.is_empty();
         assigned.clear();
@@ -60,19 +62,20 @@ impl Core {
         done?;
         let idle = nothing && staged.in_flight == 0 && staged.asked > 0;
         if guest && idle && staged.fresh.is_empty() && staged.offered > 0 {
-            return Err(Broken::Forgot(staged.offered));
+            return Err(DispatchError::Forgot(staged.offered));
         }
         Ok(())
     }
 
-    /// Hands events to consumers. Up to an error, each stands.
+    /// Carries out what a dispatcher assigned. At an assignment that breaks the contract it
+    /// stops; those before it hold.
     fn assign(
         &mut self,
         stage: usize,
         assigned: &[Assignment],
         copies: bool,
         now: Now,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), DispatchError> {
         let mut before = None;
         for &Assignment { event, consumer } in assigned {
             let copy = copies && before == Some(event);
@@ -96,20 +99,20 @@ impl Core {
         consumer: ConsumerId,
         copy: bool,
         now: Now,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), DispatchError> {
         let Some(staged) = self.stages.get_mut(stage) else { return Ok(()) };
         let takes = staged.consumers.get_mut(consumer.index()).filter(|c| !c.cancelled);
-        let Some(taker) = takes else { return Err(Broken::NoConsumer(consumer.0)) };
+        let Some(taker) = takes else { return Err(DispatchError::NoConsumer(consumer.0)) };
         if taker.asked == 0 {
-            return Err(Broken::OverSent(consumer));
+            return Err(DispatchError::OverSent(consumer));
         }
         let expected = if copy { Place::Assigned } else { Place::Offered };
         let offered = |slot: &&Slot| slot.place == expected && usize::from(slot.stage) == stage;
         if self.slots.get(event).filter(offered).is_none() {
-            return Err(Broken::NotOffered(event.get()));
+            return Err(DispatchError::NotOffered(event.get()));
         }
         if taker.waiting() == 0 || taker.waiting() + 1 == taker.config.batch_size as usize {
-            self.woken.push((stage, consumer));
+            self.woken.push(StageConsumer { stage, id: consumer });
         }
         taker.asked -= 1;
         staged.asked -= 1;
@@ -128,9 +131,9 @@ impl Core {
         Ok(())
     }
 
-    /// The dispatcher cannot be trusted: the version before it takes its place, or
-    /// else the built-in one.
-    pub(super) fn broke(&mut self, stage: usize, why: Broken, now: Now) {
+    /// Replaces a dispatcher that cannot be trusted any more: by the version before it, or else
+    /// by the built-in `demand`.
+    pub(super) fn dispatcher_failed(&mut self, stage: usize, why: DispatchError, now: Now) {
         let Some(staged) = self.stages.get_mut(stage) else { return };
         let dispatcher = staged.dispatcher.name().to_owned();
         let standby = staged.standby.take().and_then(|standby| standby.start().ok());
@@ -139,46 +142,49 @@ impl Core {
             None => Box::<DemandDispatcher>::default(),
         };
         self.outputs.push(Output::Replaced { stage, dispatcher, why });
-        self.introduce(stage, now);
+        self.resync(stage, now);
         self.pump(stage, now);
     }
 
-    /// Tells a new dispatcher of all there is: consumers, what they ask for, and
-    /// the events that wait.
-    pub(super) fn introduce(&mut self, stage: usize, now: Now) {
-        self.offer_anew(stage);
+    /// Tells a new dispatcher the consumers of its stage and their demand. The events that wait
+    /// are offered to it next.
+    pub(super) fn resync(&mut self, stage: usize, now: Now) {
+        self.reoffer(stage);
         let Some(staged) = self.stages.get_mut(stage) else { return };
         staged.offer.clear();
-        let consumers = (0_u32..).take(staged.consumers.len()).map(ConsumerId);
-        for consumer in consumers {
-            if let Err(why) = self.welcome(stage, consumer) {
-                // Its successor gets to know them all.
-                return self.broke(stage, why, now);
+        for id in (0_u32..).take(staged.consumers.len()).map(ConsumerId) {
+            if let Err(why) = self.subscribe_consumer(StageConsumer { stage, id }) {
+                // The dispatcher that replaces it is told of all consumers.
+                return self.dispatcher_failed(stage, why, now);
             }
         }
     }
 
-    /// A consumer subscribes, and asks for what it is still to get.
-    pub(super) fn welcome(&mut self, stage: usize, consumer: ConsumerId) -> Result<(), Broken> {
+    /// Subscribes a consumer with the dispatcher of its stage, and asks for the events that it
+    /// has asked for and not been assigned; for `max_demand` if it is new.
+    pub(super) fn subscribe_consumer(
+        &mut self,
+        consumer: StageConsumer,
+    ) -> Result<(), DispatchError> {
+        let StageConsumer { stage, id } = consumer;
         let Some(staged) = self.stages.get_mut(stage) else { return Ok(()) };
-        let Some(joining) = staged.consumers.get_mut(consumer.index()).filter(|c| !c.cancelled)
-        else {
+        let Some(joining) = staged.consumers.get_mut(id.index()).filter(|c| !c.cancelled) else {
             return Ok(());
         };
         if joining.demand.outstanding() == 0 {
             joining.asked = joining.demand.first();
             staged.asked += joining.asked;
         }
-        staged.asked_anew = true;
+        staged.has_new_demand = true;
         let (dispatcher, asked) = (&mut staged.dispatcher, joining.asked);
-        dispatcher.subscribe(consumer, &joining.config.subscription)?;
+        dispatcher.subscribe(id, &joining.config.subscription)?;
         match asked {
             0 => Ok(()),
-            asked => dispatcher.ask(consumer, asked),
+            asked => dispatcher.ask(id, asked),
         }
     }
 
-    /// Events that were assigned and not started wait again.
+    /// Puts events back into the buffer that a consumer had been assigned and has not started.
     pub(super) fn give_back(&mut self, stage: usize, deliveries: &[Delivery]) {
         for delivery in deliveries {
             let Some(slot) = self.slots.put(delivery.event, Place::Fresh) else { continue };
@@ -187,54 +193,54 @@ impl Core {
             }
             if let Some(staged) = self.stages.get_mut(stage) {
                 staged.in_flight -= 1;
-                if staged.dispatcher.wants().finished {
+                if staged.dispatcher.columns().finished {
                     staged.offer.finished.push(delivery.event);
                 }
             }
         }
     }
 
-    /// Takes back what the dispatcher was told of and has not assigned, so that it
-    /// is told of all that waits in the order of its coming.
-    pub(super) fn offer_anew(&mut self, stage: usize) {
+    /// Withdraws the events that the dispatcher was offered and has not assigned, so that all
+    /// that wait are offered to it again, in the order in which they were enqueued.
+    pub(super) fn reoffer(&mut self, stage: usize) {
         let Ok(number) = u8::try_from(stage) else { return };
         let offered = self.slots.in_order(number, Place::Offered);
         let Some(staged) = self.stages.get_mut(stage) else { return };
-        let wants_keys = staged.dispatcher.wants().keys;
+        let has_keys = staged.dispatcher.columns().keys;
         for id in offered {
             let Some(slot) = self.slots.put(id, Place::Fresh) else { continue };
             staged.offer.withdrawn.push(id);
-            if wants_keys {
+            if has_keys {
                 let hash = slot.key.map_or(0, |key| self.keys.get(key).hash);
                 staged.offer.withdrawn_keys.push(hash);
             }
         }
-        (staged.offered, staged.asked_anew) = (0, true);
+        (staged.offered, staged.has_new_demand) = (0, true);
         staged.fresh = self.slots.in_order(number, Place::Fresh).into();
     }
 }
 
 impl Offer {
-    fn add(&mut self, slot: &Slot, wants: Wants, keys: &Keys) {
+    fn add(&mut self, slot: &Slot, columns: Columns, keys: &Keys) {
         self.events.push(slot.id);
-        if wants.keys {
+        if columns.keys {
             self.keys.push(slot.key.map_or(0, |key| keys.get(key).hash));
         }
-        if wants.key_texts {
+        if columns.key_texts {
             let text = slot.key.map_or("", |key| &keys.get(key).text);
             self.key_texts.extend_from_slice(text.as_bytes());
             self.key_ends.push(u32::try_from(self.key_texts.len()).unwrap_or(u32::MAX));
         }
-        if wants.sizes {
+        if columns.sizes {
             self.sizes.push(u32::try_from(slot.payload.len()).unwrap_or(u32::MAX));
         }
-        if wants.priorities {
+        if columns.priorities {
             self.priorities.push(slot.priority);
         }
-        if wants.times {
+        if columns.times {
             self.times.push(slot.enqueued_ns);
         }
-        if wants.selected {
+        if columns.selected {
             self.selected
                 .push(slot.extra.as_ref().and_then(|extra| extra.selected).unwrap_or(u64::MAX));
         }

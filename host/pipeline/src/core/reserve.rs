@@ -1,4 +1,4 @@
-//! Room that is kept for events of a request, all of which are taken or none.
+//! Room that is reserved for the events of a request, all of which are accepted or none.
 
 use std::collections::HashMap;
 
@@ -6,33 +6,35 @@ use super::Core;
 use super::accept::Refused;
 use crate::event::{NewEvent, Now};
 
-/// Room that is kept for events which are about to come.
+/// The room that is reserved for events that are about to come.
 #[derive(Debug, Default)]
 pub(crate) struct Reserve {
+    /// The number of those events.
     pub(super) events: usize,
-    /// Of their payloads.
+    /// The size of their payloads in bytes.
     pub(super) bytes: usize,
-    /// Events of each key, by its hash, where a key has a bound.
+    /// The number of those events of each key, by its hash; empty without `max_per_key`.
     keys: HashMap<u64, usize>,
 }
 
-/// There is no room for an event now.
+/// The bound at which there is no room for an event now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Short {
-    /// In the buffer.
+pub(crate) enum NoRoom {
+    /// The buffer is full.
     Buffer,
-    /// For its key.
+    /// As many events of its key wait as are allowed.
     Key,
 }
 
 impl Core {
-    /// Keeps room for an event of so many bytes; `hash` is that of its key.
-    pub(crate) fn reserve(&mut self, hash: u64, bytes: usize) -> Result<(), Short> {
+    /// Reserves room for an event with a payload of `bytes` bytes; `hash` is the hash of its
+    /// key.
+    pub(crate) fn reserve(&mut self, hash: u64, bytes: usize) -> Result<(), NoRoom> {
         if self.is_over_its_share(hash) {
-            return Err(Short::Key);
+            return Err(NoRoom::Key);
         }
         if self.is_full() {
-            return Err(Short::Buffer);
+            return Err(NoRoom::Buffer);
         }
         self.reserve.events += 1;
         self.reserve.bytes += bytes;
@@ -42,7 +44,7 @@ impl Core {
         Ok(())
     }
 
-    /// Gives room back that was kept for an event.
+    /// Gives room back that was reserved for an event.
     pub(crate) fn release_room(&mut self, hash: u64, bytes: usize) {
         self.reserve.events = self.reserve.events.saturating_sub(1);
         self.reserve.bytes = self.reserve.bytes.saturating_sub(bytes);
@@ -54,7 +56,7 @@ impl Core {
         }
     }
 
-    /// Takes an event into the room that is kept for it; refused only by the storage.
+    /// Accepts an event for which room is reserved. Only the storage can refuse it.
     pub(crate) fn accept_reserved(
         &mut self,
         event: NewEvent,
@@ -65,7 +67,7 @@ impl Core {
         self.store(event, hash, now)
     }
 
-    /// How many events of a key are about to come.
+    /// The number of events of a key for which room is reserved.
     pub(super) fn reserved_of(&self, hash: u64) -> usize {
         self.reserve.keys.get(&hash).copied().unwrap_or_default()
     }

@@ -7,34 +7,36 @@ use crate::consumer::{Consumer, ConsumerConfig};
 use crate::dispatcher::{Assignment, Dispatcher, Offer, Standby};
 use crate::event::{ConsumerId, EventId};
 
-/// What a stage begins with.
+/// The dispatcher and the consumers with which a stage begins.
 #[derive(Debug)]
 pub(crate) struct StageConfig {
     pub(crate) dispatcher: Box<dyn Dispatcher>,
     pub(crate) consumers: Vec<ConsumerConfig>,
 }
 
-/// One stage.
+/// One stage of a pipeline.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(super) dispatcher: Box<dyn Dispatcher>,
-    /// What takes its place if it breaks, before the built-in one.
+    /// The dispatcher that takes its place if it breaks its contract; `None` for the built-in
+    /// `demand`.
     pub(super) standby: Option<Arc<dyn Standby>>,
     pub(super) consumers: Vec<Consumer>,
-    /// What the dispatcher has not been told of yet.
+    /// The events that the dispatcher has not been offered yet. Some of them have gone.
     pub(super) fresh: VecDeque<EventId>,
-    /// What it is told next besides.
+    /// The next offer, while it is put together.
     pub(super) offer: Offer,
-    /// Empty: an allocation to use again.
+    /// Scratch memory for the dispatcher's answer; empty between two calls.
     pub(super) assigned: Vec<Assignment>,
-    /// Events it has been told of and has not assigned.
+    /// The number of events that the dispatcher was offered and has not assigned.
     pub(super) offered: usize,
-    /// Events its consumers have.
+    /// The number of events that its consumers have.
     pub(super) in_flight: usize,
-    /// What its consumers have asked for and were not assigned.
+    /// The number of events that its consumers have asked for and were not assigned.
     pub(super) asked: u32,
-    /// Whether somebody asked since it was last dispatched.
-    pub(super) asked_anew: bool,
+    /// Whether the dispatcher may assign something since it was last called, as a consumer asked
+    /// or an event ended.
+    pub(super) has_new_demand: bool,
 }
 
 impl Stage {
@@ -49,7 +51,7 @@ impl Stage {
             offered: 0,
             in_flight: 0,
             asked: 0,
-            asked_anew: false,
+            has_new_demand: false,
         }
     }
 

@@ -1,40 +1,41 @@
-//! What a consumer's next call works on.
+//! The batch for the next call of a consumer.
 
 use std::time::Duration;
 
 use super::Core;
 use crate::consumer::{Delivery, Ready};
-use crate::event::{ConsumerId, Now};
+use crate::event::{Now, StageConsumer};
 use crate::slots::{Place, Slot};
 
-/// Events for one call of a worker, in the form in which a plugin gets them.
+/// The events for one call of a worker, in the form in which a plugin gets them: as columns, so
+/// that they are copied into its memory at once.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The payloads, one after the other.
     pub payloads: Vec<u8>,
     /// The texts of the keys, one after the other.
     pub keys: Vec<u8>,
-    /// A row for each event.
+    /// The number, ends, attempt and time of each event.
     pub rows: Vec<Row>,
-    /// Each event's place in the batch and the attempt it is.
+    /// The events and their attempts so far, to tell the core how the call ended.
     pub deliveries: Vec<Delivery>,
-    /// How long each waited, in nanoseconds.
+    /// The time that each event has waited, in nanoseconds.
     pub waits_ns: Vec<u64>,
 }
 
-/// One event of a batch: its number ([`EventId::get`]), where its payload ends,
-/// where its key ends, the attempt, and when it came about, in milliseconds since
-/// the Unix epoch.
+/// One event of a batch: its number ([`EventId::get`]), the end of its payload in
+/// [`Batch::payloads`] in bytes, the end of its key in [`Batch::keys`] in bytes, the attempt,
+/// counted from 1, and the time at which it was enqueued, in milliseconds since the Unix epoch.
 ///
 /// [`EventId::get`]: crate::EventId::get
 pub type Row = [u64; 5];
 
-/// What a consumer does next.
+/// The next step of a consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// A call with the batch.
+    /// It calls its worker with the batch.
     Call,
-    /// It waits to be woken, but no longer than until then.
+    /// It waits to be woken, at most until this time in nanoseconds of the pipeline's clock.
     Wait(Option<u64>),
 }
 
@@ -56,30 +57,28 @@ impl Batch {
         self.keys.extend_from_slice(key.as_bytes());
         let ends = (self.payloads.len() as u64, self.keys.len() as u64);
         let attempt = u64::from(delivery.attempts) + 1;
-        self.rows.push([delivery.event.get(), ends.0, ends.1, attempt, slot.stamped_ms]);
+        self.rows.push([delivery.event.get(), ends.0, ends.1, attempt, slot.enqueued_unix_ms]);
         self.deliveries.push(delivery);
         self.waits_ns.push(wait_ns);
     }
 }
 
 impl Core {
-    /// Fills `batch`, which is empty, with what a consumer works on next. At
-    /// most `allowed` events, for the sake of a rate.
+    /// Fills `batch`, which is empty, with the events of a consumer's next call: at most
+    /// `allowed`, which is what `rate_per_second` has left.
     pub(crate) fn take(
         &mut self,
-        stage: usize,
-        consumer: ConsumerId,
+        consumer: StageConsumer,
         allowed: usize,
         now: Now,
         batch: &mut Batch,
     ) -> Next {
         loop {
             self.tick(now);
-            let Some(staged) = self.stages.get_mut(stage) else { return Next::Wait(None) };
-            let Some(taker) = staged.consumers.get_mut(consumer.index()) else {
-                return Next::Wait(None);
-            };
             let due = self.delayed.next_due();
+            let stage = self.stages.get_mut(consumer.stage);
+            let taker = stage.and_then(|stage| stage.consumers.get_mut(consumer.id.index()));
+            let Some(taker) = taker else { return Next::Wait(None) };
             match taker.ready(now.0) {
                 Ready::Now if allowed > 0 => {}
                 Ready::At(at) => return Next::Wait(Some(due.map_or(at, |due| due.min(at)))),
@@ -87,9 +86,9 @@ impl Core {
             }
             taker.take(allowed, &mut self.taken);
             let expired = self.fill(now, batch);
-            self.expired(stage, consumer, &expired, now);
+            self.expire(consumer, &expired, now);
             if !batch.deliveries.is_empty() {
-                if let Some(taker) = self.consumer(stage, consumer) {
+                if let Some(taker) = self.consumer(consumer) {
                     taker.calls += 1;
                 }
                 return Next::Call;
@@ -97,8 +96,8 @@ impl Core {
         }
     }
 
-    /// Copies out what the worker gets of `taken`. What is too old for it is left out, and
-    /// returned.
+    /// Copies the events of `taken` into the batch. Those that are older than the deadline are
+    /// left out and returned.
     fn fill(&mut self, now: Now, batch: &mut Batch) -> Vec<Delivery> {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let deadline = self.config.deadline.map(nanoseconds);

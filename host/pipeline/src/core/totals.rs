@@ -1,49 +1,48 @@
-//! What became of the events of a pipeline.
+//! The counts of a pipeline's events.
 
 use serde::{Serialize, Serializer};
 
 use crate::event::DropReason;
 
-/// What became of the events of a pipeline since it started, and how many are
-/// in hand. At any instant
-/// `accepted = done + failed + dropped + in_flight + buffered`.
+/// The numbers of a pipeline's events: what became of them since the start, and how many are in
+/// hand now. At any instant `accepted = done + failed + dropped + in_flight + buffered`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Taken from producers.
+    /// Events that were accepted, with those that a full buffer dropped at once.
     pub accepted: u64,
-    /// Refused, so that the producer kept them.
+    /// Events that were refused; their producers kept them.
     pub rejected: u64,
-    /// Handled by all stages.
+    /// Events that all stages have handled.
     pub done: u64,
-    /// Given up after a failure.
+    /// Events that were given up after a failure.
     pub failed: u64,
-    /// Not handled, by reason in the order of [`DropReason::ALL`].
+    /// Events that were dropped, by reason in the order of [`DropReason::ALL`].
     #[serde(serialize_with = "by_reason")]
     pub dropped: [u64; DropReason::ALL.len()],
-    /// Attempts that came to nothing and are made again.
+    /// Attempts that failed and are made again.
     pub retried: u64,
-    /// Waiting for a consumer, before all stages together.
+    /// Events that wait for a consumer now, in all stages together.
     pub buffered: u64,
-    /// With a consumer, in all stages together.
+    /// Events that consumers have now, in all stages together.
     pub in_flight: u64,
-    /// Those of `buffered` that wait to be tried again.
+    /// Events among `buffered` that wait to be tried again.
     pub delayed: u64,
-    /// The payloads in hand.
+    /// The size of the payloads in hand, in bytes.
     pub bytes: u64,
-    /// The keys in hand.
+    /// The number of keys that events in hand have.
     pub keys: u64,
-    /// Asked for by the consumers of the first stage, and not assigned.
+    /// Events that the consumers of the first stage have asked for and were not assigned.
     pub demand: u64,
 }
 
 impl Totals {
-    /// All that was dropped.
+    /// The number of events that were dropped, for whatever reason.
     #[must_use]
     pub fn all_dropped(&self) -> u64 {
         self.dropped.iter().sum()
     }
 
-    /// Whether nothing was lost and nothing came from nowhere.
+    /// Whether the counts add up: no event was lost, and none counted twice.
     #[must_use]
     pub fn is_conserved(&self) -> bool {
         let ended = self.done + self.failed + self.all_dropped();

@@ -1,17 +1,17 @@
-//! Each event to every consumer that selects it.
+//! The dispatcher `broadcast`: each event to all consumers that select it.
 
 use super::queue::Queue;
-use super::{Assignment, Broken, Dispatcher, NOBODY, Offer, Subscription, Wants};
+use super::{Assignment, Columns, DispatchError, Dispatcher, NOBODY, Offer, Subscription};
 use crate::event::ConsumerId;
 
-/// Sends each event to all consumers, or those that select it, once all of them
-/// have asked: the slowest sets the pace.
+/// Sends each event to all consumers that select it, once all consumers have asked for an event:
+/// the slowest sets the pace. An event that no consumer selects goes to [`NOBODY`].
 ///
-/// `GenStage.BroadcastDispatcher` (`lib/gen_stage/dispatchers/broadcast.ex`). An
-/// event a consumer does not select takes nothing of its demand.
+/// It is `GenStage.BroadcastDispatcher` (`lib/gen_stage/dispatchers/broadcast_dispatcher.ex`). An
+/// event that a consumer does not select takes nothing of its demand.
 #[derive(Debug, Default)]
 pub(crate) struct BroadcastDispatcher {
-    /// Each with the consumers that select it, by bit.
+    /// The events that wait, each with the workers that select it, by bit.
     queue: Queue<u64>,
     consumers: Vec<Consumer>,
 }
@@ -28,24 +28,28 @@ impl Dispatcher for BroadcastDispatcher {
         "broadcast"
     }
 
-    fn subscribe(&mut self, id: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, id: ConsumerId, options: &Subscription) -> Result<(), DispatchError> {
         self.consumers.push(Consumer { id, selector: options.selector, demand: 0 });
         Ok(())
     }
 
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError> {
         self.consumers.retain(|other| other.id != consumer);
         Ok(())
     }
 
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError> {
         if let Some(asks) = self.consumers.iter_mut().find(|other| other.id == consumer) {
             asks.demand = asks.demand.saturating_add(demand);
         }
         Ok(())
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         offer.withdrawn.iter().for_each(|event| self.queue.withdraw(*event));
         for (event, selected) in offer.events.iter().zip(&offer.selected) {
             self.queue.push(*event, *selected);
@@ -66,8 +70,8 @@ impl Dispatcher for BroadcastDispatcher {
         Ok(())
     }
 
-    fn wants(&self) -> Wants {
-        Wants { selected: true, ..Wants::default() }
+    fn columns(&self) -> Columns {
+        Columns { selected: true, ..Columns::default() }
     }
 
     fn copies(&self) -> bool {

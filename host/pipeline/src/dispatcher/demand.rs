@@ -1,17 +1,17 @@
-//! Each event to the consumer that asks for most.
+//! The dispatcher `demand`: each event to the consumer that asks for most.
 
 use super::queue::Queue;
-use super::{Assignment, Broken, Dispatcher, Offer, Subscription};
+use super::{Assignment, DispatchError, Dispatcher, Offer, Subscription};
 use crate::event::ConsumerId;
 
-/// Sends to the consumer with the largest demand first, as many as there are;
-/// among equals to the one that asked first.
+/// Sends events to the consumer with the largest demand until that is met, then to the next. Of
+/// consumers with the same demand, the one that asked first comes first.
 ///
-/// `GenStage.DemandDispatcher` (`lib/gen_stage/dispatchers/demand.ex`).
+/// It is `GenStage.DemandDispatcher` (`lib/gen_stage/dispatchers/demand_dispatcher.ex`).
 #[derive(Debug, Default)]
 pub(crate) struct DemandDispatcher {
     queue: Queue<()>,
-    /// Largest first.
+    /// The consumers with their demand, the largest first.
     demands: Vec<(u32, ConsumerId)>,
 }
 
@@ -32,23 +32,27 @@ impl Dispatcher for DemandDispatcher {
         "demand"
     }
 
-    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), DispatchError> {
         self.add(0, consumer);
         Ok(())
     }
 
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError> {
         self.take(consumer);
         Ok(())
     }
 
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError> {
         let before = self.take(consumer).unwrap_or_default();
         self.add(before.saturating_add(demand), consumer);
         Ok(())
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         offer.withdrawn.iter().for_each(|event| self.queue.withdraw(*event));
         offer.events.iter().for_each(|event| self.queue.push(*event, ()));
         while let Some(&(demand, consumer)) = self.demands.first().filter(|(d, _)| *d > 0) {

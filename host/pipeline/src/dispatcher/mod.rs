@@ -1,12 +1,11 @@
-//! Which consumer gets which event.
+//! Dispatchers, which decide which consumer gets which event.
 //!
-//! The host keeps the events and the demand; a dispatcher only decides. It is
-//! told of events by their numbers and keys, never their payloads, and answers
-//! with assignments. Each event is offered to it once; it remembers the events
-//! it has not assigned yet. The contract is GenStage's
-//! (`lib/gen_stage/dispatcher.ex`), with one difference: what it cannot assign
-//! it keeps in mind, rather than handing it back, so that a decision costs the
-//! same however many events wait.
+//! The host keeps the events and the demand; a dispatcher only decides. It is told the numbers and
+//! keys of events, never their payloads, and answers with assignments. Each event is offered to it
+//! once, and it remembers the events that it has not assigned yet. The contract is GenStage's
+//! (`lib/gen_stage/dispatcher.ex`), with one difference: a dispatcher there hands back the events
+//! that it cannot assign, and here it remembers them, so that a decision costs the same however
+//! many events wait.
 
 mod broadcast;
 mod demand;
@@ -23,126 +22,163 @@ use super::event::{ConsumerId, EventId, Now};
 
 /// A dispatch policy.
 ///
-/// Guaranteed to it: every event is offered once, in the order of the events'
-/// coming; what is withdrawn or finished was offered before; a consumer that
-/// asks was subscribed, and not cancelled since.
+/// The host guarantees to it: every event is offered once, in the order in which events were
+/// enqueued; an event that is withdrawn or finished was offered before; a consumer that asks has
+/// subscribed, and was not cancelled since.
 ///
-/// Guaranteed by it, and checked for those that are plugins: it assigns events
-/// that were offered and neither assigned nor withdrawn since, each once (only
-/// [`Self::copies`] may assign one to several consumers), to consumers that
-/// asked for so many, and while nothing is in flight it assigns something if it
-/// can.
+/// It guarantees to the host: it assigns only events that were offered, and neither assigned nor
+/// withdrawn since, each once (to several consumers only if [`Self::copies`]); no consumer gets
+/// more events than it asked for; and while no event is in flight it assigns one if a consumer
+/// asks and an event waits. The host checks that, the last only of plugins. A dispatcher that
+/// breaks the contract is replaced.
 pub trait Dispatcher: Debug + Send {
-    /// One word for logs and metrics.
+    /// The name for logs and the admin API.
     fn name(&self) -> &str;
 
-    /// A consumer joins. It asks for nothing yet.
-    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken>;
+    /// Adds a consumer, which has not asked for events yet.
+    ///
+    /// # Errors
+    ///
+    /// When the dispatcher cannot have it, or fails. It is replaced then, as after an error of
+    /// each other method.
+    fn subscribe(
+        &mut self,
+        consumer: ConsumerId,
+        options: &Subscription,
+    ) -> Result<(), DispatchError>;
 
-    /// A consumer leaves, and with it what it asked for. Events assigned to it
-    /// and not handled are offered anew.
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken>;
+    /// Removes a consumer and its demand. Events that it was assigned and has not started are
+    /// offered again.
+    ///
+    /// # Errors
+    ///
+    /// When the dispatcher fails.
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError>;
 
-    /// A consumer asks for so many more events.
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken>;
+    /// Adds to the demand of a consumer: it asks for that many more events.
+    ///
+    /// # Errors
+    ///
+    /// When the dispatcher fails.
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError>;
 
-    /// Takes new events, and adds what it assigns to `assigned`.
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken>;
+    /// Takes new events, and adds its assignments to `assigned`. If the method fails, none of
+    /// them is carried out.
+    ///
+    /// # Errors
+    ///
+    /// When the dispatcher fails.
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError>;
 
-    /// What it wants to know of events besides their numbers.
-    fn wants(&self) -> Wants {
-        Wants::default()
+    /// The columns of an [`Offer`] that it uses besides the events' numbers.
+    fn columns(&self) -> Columns {
+        Columns::default()
     }
 
-    /// Whether it hands the same event to several consumers.
+    /// Whether it assigns the same event to several consumers.
     fn copies(&self) -> bool {
         false
     }
 
-    /// Whether it comes from outside, so that what it answers has to be checked.
+    /// Whether it is a plugin. A plugin may hold events back, is called again whenever an event
+    /// ends, and is replaced when it forgets events ([`DispatchError::Forgot`]).
     fn is_guest(&self) -> bool {
         false
     }
 
-    /// What its next version is to know, if there is anything.
+    /// The state that the next version of it is to have; `None` if there is none.
     fn snapshot(&mut self) -> Option<Vec<u8>> {
         None
     }
 
-    /// Takes what the version before it gave.
-    fn restore(&mut self, state: &[u8]) -> Result<(), Broken> {
+    /// Takes the state that the version before it gave in [`Self::snapshot`].
+    ///
+    /// # Errors
+    ///
+    /// When the dispatcher fails, or cannot read the state.
+    fn restore(&mut self, state: &[u8]) -> Result<(), DispatchError> {
         let _ = state;
         Ok(())
     }
 }
 
-/// A dispatcher that is not running, to take another's place.
+/// A dispatcher that can be started, to take the place of another.
 pub trait Standby: Debug + Send + Sync {
     /// The name in `millrace.toml`.
     fn name(&self) -> &str;
 
-    /// Starts it, without anything it knew before.
-    fn start(&self) -> Result<Box<dyn Dispatcher>, Broken>;
+    /// Starts it without any state.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    fn start(&self) -> Result<Box<dyn Dispatcher>, DispatchError>;
 }
 
-/// What a dispatcher gets to know of a consumer.
+/// The properties of a consumer that a dispatcher is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
-    /// The worker's name.
+    /// The name of the consumer's worker.
     pub worker: String,
-    /// The partition it serves, if it serves one.
+    /// The partition whose events it gets, counted from 0.
     pub partition: Option<u32>,
-    /// Its bit in the events' `selected`.
+    /// The bit of its worker in [`Offer::selected`].
     pub selector: u64,
-    /// The most it asks for.
+    /// The number of events that it has asked for and not handled, at most.
     pub max_demand: u32,
 }
 
-/// What a dispatcher wants to know of each event; other columns stay empty.
+/// The columns of an [`Offer`] that a dispatcher uses; the others stay empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wants {
+pub struct Columns {
     /// The hash of each event's key.
     pub keys: bool,
     /// The text of each event's key.
     pub key_texts: bool,
-    /// The size of each payload.
+    /// The size of each payload in bytes.
     pub sizes: bool,
     /// The priority of each event.
     pub priorities: bool,
-    /// The time at which each event was enqueued.
+    /// The time at which each event was accepted.
     pub times: bool,
     /// The workers of a broadcast that select each event.
     pub selected: bool,
-    /// Which events have left their consumers.
+    /// The events that have left their consumers.
     pub finished: bool,
 }
 
-/// Events that came, and what happened to earlier ones: columns of one table.
+/// New events and the ends of earlier ones, for a dispatcher. The fields about new events are the
+/// columns of one table.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
     /// The time of the offer.
     pub now: Now,
-    /// The new events, in the order of their coming.
+    /// The numbers of the new events, in the order in which they were enqueued.
     pub events: Vec<EventId>,
-    /// The hash of each event's key; 0 for one without.
+    /// The hash of each event's key; 0 for an event without a key.
     pub keys: Vec<u64>,
-    /// The texts of the keys, one after the other, and where each ends.
+    /// The texts of the keys, one after the other.
     pub key_texts: Vec<u8>,
-    /// Where the text of each key ends in `key_texts`.
+    /// The end of each key's text in `key_texts`, in bytes.
     pub key_ends: Vec<u32>,
-    /// Of each payload, in bytes.
+    /// The sizes of the payloads in bytes.
     pub sizes: Vec<u32>,
-    /// The priority of each event; the higher the sooner.
+    /// The priority of each event; the higher, the sooner.
     pub priorities: Vec<u8>,
-    /// When each was enqueued, in nanoseconds of the clock of `now`.
+    /// The time at which each event was accepted, in nanoseconds of the clock of `now`.
     pub times: Vec<u64>,
     /// The workers of a broadcast that select each event, by bit.
     pub selected: Vec<u64>,
-    /// Offered before, not assigned, and no longer there.
+    /// Events that were offered before and not assigned, and do not wait any more. They may be
+    /// offered again.
     pub withdrawn: Vec<EventId>,
-    /// The hash of each one's key, as `keys`.
+    /// The hash of the key of each withdrawn event, as in `keys`.
     pub withdrawn_keys: Vec<u64>,
-    /// Assigned before, and no longer with their consumers.
+    /// Events that were assigned before and have left their consumers.
     pub finished: Vec<EventId>,
 }
 
@@ -162,7 +198,7 @@ impl Offer {
     }
 }
 
-/// One event to one consumer, or from a broadcast to nobody.
+/// An assignment of an event to a consumer, or to [`NOBODY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The event.
@@ -171,25 +207,26 @@ pub struct Assignment {
     pub consumer: ConsumerId,
 }
 
-/// Who gets an event that no consumer of a broadcast selects.
+/// The consumer of an event that no consumer of a broadcast selects: the event is dropped.
 pub(super) const NOBODY: ConsumerId = ConsumerId(u32::MAX);
 
-/// A dispatcher that cannot be trusted any more; it is replaced.
+/// The reason why a dispatcher cannot be trusted any more; it is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// More than the consumer asked for.
+pub enum DispatchError {
+    /// It assigned a consumer more events than that has asked for.
     #[error("it sent consumer {} more than it asked for", .0.0)]
     OverSent(ConsumerId),
-    /// An event it has assigned before, or was never offered.
+    /// It assigned an event that it has assigned before or was never offered.
     #[error("it assigned event {0:#x}, which it has assigned before or was never offered")]
     NotOffered(u64),
-    /// No such consumer.
+    /// It assigned an event to a consumer that has not subscribed.
     #[error("it assigned an event to consumer {0}, which has not subscribed")]
     NoConsumer(u32),
-    /// Events wait, consumers ask, nothing is in flight, and it does nothing.
+    /// It assigns no event although events wait, consumers ask, and none is in flight. The
+    /// number of events that wait.
     #[error("it forgot {0} events: consumers ask, nothing is in flight, and it assigns none")]
     Forgot(usize),
-    /// It trapped, used up its fuel, or would not start; what it said.
+    /// It trapped, used up its fuel, or did not start. The message.
     #[error("{0}")]
     Failed(String),
 }

@@ -1,15 +1,15 @@
-//! Each key to one consumer.
+//! The dispatcher `partition`: the events of a key to one consumer.
 
 use super::queue::Queue;
-use super::{Assignment, Broken, Dispatcher, Offer, Subscription, Wants};
+use super::{Assignment, Columns, DispatchError, Dispatcher, Offer, Subscription};
 use crate::event::ConsumerId;
 
-/// Sends all events of a key to the consumer of its partition, in order. An
-/// event without a key is of partition 0.
+/// Sends all events of a key to the consumer of its partition, in order. An event without a key
+/// belongs to partition 0.
 ///
-/// `GenStage.PartitionDispatcher` (`lib/gen_stage/dispatchers/partition.ex`),
-/// which throws a partition's events away when its consumer leaves; here they
-/// wait for the next.
+/// It is `GenStage.PartitionDispatcher` (`lib/gen_stage/dispatchers/partition_dispatcher.ex`). That
+/// one discards the events of a partition whose consumer leaves; here they wait for the next
+/// consumer.
 #[derive(Debug)]
 pub(crate) struct PartitionDispatcher {
     partitions: Vec<Partition>,
@@ -23,7 +23,7 @@ struct Partition {
 }
 
 impl PartitionDispatcher {
-    /// So many partitions; at least one.
+    /// Makes a dispatcher with that many partitions, at least one.
     pub(crate) fn new(partitions: u32) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
         Self { partitions }
@@ -34,7 +34,8 @@ impl PartitionDispatcher {
     }
 }
 
-/// Hashes spread over all 64 bits, and so over any number of partitions.
+/// The partition of a key, by its hash. Hashes spread over all 64 bits, and so over any number of
+/// partitions.
 fn partition(key: u64, partitions: usize) -> usize {
     ((u128::from(key) * partitions as u128) >> 64) as usize
 }
@@ -44,7 +45,11 @@ impl Dispatcher for PartitionDispatcher {
         "partition"
     }
 
-    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+    fn subscribe(
+        &mut self,
+        consumer: ConsumerId,
+        options: &Subscription,
+    ) -> Result<(), DispatchError> {
         let number = options.partition.unwrap_or_default();
         let partitions = self.partitions.len();
         match self.partitions.get_mut(number as usize) {
@@ -53,14 +58,16 @@ impl Dispatcher for PartitionDispatcher {
                 partition.demand = 0;
                 Ok(())
             }
-            Some(_) => Err(Broken::Failed(format!("partition {number} has a consumer already"))),
-            None => Err(Broken::Failed(format!(
+            Some(_) => {
+                Err(DispatchError::Failed(format!("partition {number} has a consumer already")))
+            }
+            None => Err(DispatchError::Failed(format!(
                 "there is no partition {number}; there are {partitions}, counted from 0"
             ))),
         }
     }
 
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError> {
         if let Some(partition) = self.of(consumer) {
             partition.consumer = None;
             partition.demand = 0;
@@ -68,14 +75,18 @@ impl Dispatcher for PartitionDispatcher {
         Ok(())
     }
 
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError> {
         if let Some(partition) = self.of(consumer) {
             partition.demand = partition.demand.saturating_add(demand);
         }
         Ok(())
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         let partitions = self.partitions.len();
         for (event, key) in offer.withdrawn.iter().zip(&offer.withdrawn_keys) {
             if let Some(partition) = self.partitions.get_mut(partition(*key, partitions)) {
@@ -99,7 +110,7 @@ impl Dispatcher for PartitionDispatcher {
         Ok(())
     }
 
-    fn wants(&self) -> Wants {
-        Wants { keys: true, ..Wants::default() }
+    fn columns(&self) -> Columns {
+        Columns { keys: true, ..Columns::default() }
     }
 }

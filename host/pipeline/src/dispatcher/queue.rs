@@ -1,16 +1,16 @@
-//! Events that wait, some of which are withdrawn meanwhile.
+//! The queue of a built-in dispatcher: events that wait, some of which are withdrawn meanwhile.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use crate::event::EventId;
 
-/// Events in the order of their coming, each with what there is to know of it.
+/// Events in the order in which they were offered, each with a value.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     events: VecDeque<(EventId, T)>,
-    /// Those of `events` that were withdrawn, each with how often: one that came
-    /// again may be withdrawn again before the first has had its turn.
+    /// The events that were withdrawn and are still in `events`, each with how often: an event
+    /// that was offered again may be withdrawn again before its first entry is popped.
     withdrawn: HashMap<EventId, u32>,
 }
 
@@ -34,7 +34,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether the first of this event in the queue was withdrawn.
+    /// Whether this entry of the event was withdrawn.
     fn passes_over(&mut self, event: EventId) -> bool {
         let Entry::Occupied(mut times) = self.withdrawn.entry(event) else { return false };
         *times.get_mut() -= 1;
@@ -44,8 +44,8 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Takes out an event that is in it: the oldest as a rule. Any other is passed
-    /// over when its turn comes.
+    /// Takes out an event of the queue: at once if it is the first, which is the rule. Any other
+    /// is passed over by [`Self::pop`].
     pub(super) fn withdraw(&mut self, event: EventId) {
         if self.events.front().is_some_and(|(first, _)| *first == event) {
             self.events.pop_front();

@@ -1,4 +1,4 @@
-//! Dispatchers that answer anything, and workers too.
+//! Fuzzing of the core: dispatchers and workers answer whatever the bytes say.
 
 use std::time::Duration;
 
@@ -9,17 +9,19 @@ use crate::consumer::{ConsumerConfig, Delivery};
 use crate::core::{CallEnd, Core, CoreConfig, Next, StageConfig};
 use crate::demand::DemandLimits;
 use crate::dispatcher::{DemandDispatcher, NOBODY};
+use crate::event::StageConsumer;
 use crate::{
-    Assignment, Batch, Broken, ConsumerId, Dispatcher, EventId, NewEvent, Now, Offer, OnFull,
-    RetryPolicy, Subscription, Verdict, Wants,
+    Assignment, Batch, Columns, ConsumerId, DispatchError, Dispatcher, EventId, NewEvent, Now,
+    Offer, OnFull, RetryPolicy, Subscription, Verdict,
 };
 
 const CONSUMERS: u32 = 3;
 const SIZE: usize = 8;
 const MAX_DEMAND: u32 = 4;
 
-/// Whatever a dispatcher assigns and workers answer, events are accounted for, none goes
-/// to two, and all have ended when somebody honest takes over.
+/// Runs a pipeline whose dispatcher and workers answer as the bytes say. After each step all events
+/// are accounted for, and none is with two consumers. Once a dispatcher and workers that keep the
+/// contract take over, all events end.
 pub fn dispatcher(bytes: &[u8]) {
     let mut input = Choices::new(bytes);
     let Some(mut run) = Run::new(&mut input) else { return };
@@ -30,7 +32,7 @@ pub fn dispatcher(bytes: &[u8]) {
     run.end();
 }
 
-/// Assigns what its bytes say: events that were offered, or others.
+/// A dispatcher that assigns as its bytes say: events that were offered, or others.
 #[derive(Debug)]
 struct Wild {
     answers: Vec<u8>,
@@ -50,25 +52,29 @@ impl Dispatcher for Wild {
         "wild"
     }
 
-    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), DispatchError> {
         Ok(())
     }
 
-    fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, _: ConsumerId) -> Result<(), DispatchError> {
         Ok(())
     }
 
-    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), Broken> {
+    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), DispatchError> {
         Ok(())
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         self.offered.extend(&offer.events);
         for _ in 0..self.next() % 5 {
             let (at, consumer) = (self.next(), self.next());
             let found = at.checked_rem(self.offered.len()).unwrap_or(0);
             let event = match self.offered.get(found).copied() {
-                // Mostly one that it has not assigned yet.
+                // Mostly an event that it has not assigned yet.
                 Some(event) if at < 200 => {
                     self.offered.swap_remove(found);
                     event
@@ -83,13 +89,13 @@ impl Dispatcher for Wild {
             assigned.push(Assignment { event, consumer });
         }
         if self.next() == 255 {
-            return Err(Broken::Failed("it trapped".to_owned()));
+            return Err(DispatchError::Failed("it trapped".to_owned()));
         }
         Ok(())
     }
 
-    fn wants(&self) -> Wants {
-        Wants { keys: true, key_texts: true, finished: true, ..Wants::default() }
+    fn columns(&self) -> Columns {
+        Columns { keys: true, key_texts: true, finished: true, ..Columns::default() }
     }
 
     fn is_guest(&self) -> bool {
@@ -145,14 +151,14 @@ impl Run {
                 let payload = Bytes::copy_from_slice(input.bytes());
                 let event = NewEvent { payload, key, ..NewEvent::default() };
                 self.accepted += u64::from(self.core.accept_one(event, self.now).is_ok());
-                self.core.accepted(self.now);
+                self.core.dispatch_accepted(self.now);
             }
             2 | 3 => self.take(ConsumerId(input.below(CONSUMERS as usize) as u32)),
             4 => {
                 if !self.calls.is_empty() {
                     let call = self.calls.swap_remove(input.below(self.calls.len()));
                     let end = ending(input, call.1.len());
-                    self.core.finish(0, call.0, &call.1, end, self.now);
+                    self.core.finish(first_stage(call.0), &call.1, end, self.now);
                 }
             }
             5 => {
@@ -165,7 +171,7 @@ impl Run {
 
     fn take(&mut self, consumer: ConsumerId) {
         let mut batch = Batch::default();
-        if self.core.take(0, consumer, usize::MAX, self.now, &mut batch) == Next::Call {
+        if self.core.take(first_stage(consumer), usize::MAX, self.now, &mut batch) == Next::Call {
             assert!(!batch.deliveries.is_empty());
             self.calls.push((consumer, batch.deliveries));
         }
@@ -200,7 +206,7 @@ impl Run {
         for _ in 0..1_000 {
             while let Some((consumer, events)) = self.calls.pop() {
                 let done = CallEnd::Answered(Vec::new());
-                self.core.finish(0, consumer, &events, done, self.now);
+                self.core.finish(first_stage(consumer), &events, done, self.now);
             }
             (0..CONSUMERS).for_each(|id| self.take(ConsumerId(id)));
             self.check();
@@ -212,6 +218,10 @@ impl Run {
         let totals = self.core.totals();
         assert_eq!((totals.buffered, totals.in_flight, totals.bytes, totals.keys), (0, 0, 0, 0));
     }
+}
+
+fn first_stage(id: ConsumerId) -> StageConsumer {
+    StageConsumer { stage: 0, id }
 }
 
 fn wild(input: &mut Choices<'_>) -> Box<dyn Dispatcher> {

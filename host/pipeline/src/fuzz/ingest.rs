@@ -1,4 +1,4 @@
-//! Bodies of requests that bring events.
+//! Fuzzing of the bodies of requests that carry events.
 
 use millrace_choices::Choices;
 use serde::de::IgnoredAny;
@@ -14,12 +14,12 @@ const CONTENT_TYPES: [&str; 5] = [
     "application/cloudevents-batch+json",
     "text/plain",
 ];
-/// Attributes of a CloudEvent in binary mode.
+/// The headers with the required attributes of a CloudEvent in binary mode.
 const HEADERS: [(&str, &[u8]); 4] =
     [("ce-id", b"1"), ("ce-source", b"/s"), ("ce-specversion", b"1.0"), ("ce-type", b"t")];
 
-/// All events of a body are taken or none, no more than there may be, each JSON and no
-/// larger than it may be.
+/// Reads events from a body. Either the body is refused, or all of its events are returned: no more
+/// than the bounds allow, each of them JSON and no larger than they allow.
 pub fn ingest(bytes: &[u8]) {
     let mut input = Choices::new(bytes);
     let mut headers = Vec::new();
@@ -41,7 +41,7 @@ pub fn ingest(bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(&event.payload) else { unreachable!("not UTF-8") };
         let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
         assert!(text.len() <= BOUNDS.max_event_bytes && is_json, "{text:?}");
-        assert_eq!(event.stamped_ms, 7);
+        assert_eq!(event.enqueued_unix_ms, 7);
         total += text.len();
         keys(text);
     }
@@ -57,7 +57,7 @@ pub fn ingest(bytes: &[u8]) {
     }
 }
 
-/// What finds an event's key looks into it.
+/// Selects an event by a place in its JSON, and compares the result with that of `serde_json`.
 fn keys(event: &str) {
     let Ok(value) = serde_json::from_str::<Value>(event) else { return };
     let wanted = [("/user".to_owned(), vec!["ada".to_owned()])];

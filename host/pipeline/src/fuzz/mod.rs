@@ -1,5 +1,5 @@
-//! What holds whatever comes in. The functions panic when something does not hold.
-//! `tests/fuzz` has libFuzzer look for bytes that make them.
+//! Functions for fuzzing: each takes any bytes, and panics when a property does not hold. In
+//! `tests/fuzz` libFuzzer looks for bytes that make one panic.
 
 mod dispatcher;
 mod ingest;

@@ -1,7 +1,8 @@
-//! The pipeline's lock, and what comes while somebody has it.
+//! The pipeline's lock, and the events that come while somebody holds it.
 //!
-//! A dispatcher that is a plugin computes under the lock. A thread of connections must
-//! not wait for that: it leaves its event here, and whoever lets go of the lock takes it.
+//! A dispatcher that is a plugin computes under the lock. A thread that serves connections must
+//! not wait for that: it leaves its event in the inbox, and whoever releases the lock takes it
+//! from there.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -11,11 +12,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Aftermath, Inner, Pipeline};
+use super::{Inner, Pending, Pipeline};
 use crate::core::Refused;
 use crate::event::{NewEvent, Now};
 
-/// Events that wait for the lock; full, it is as if the buffer were.
+/// Events that wait for the lock, at most [`MAX_EVENTS`] and [`MAX_BYTES`]. An event that finds
+/// no room here is refused, as if the buffer were full.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
@@ -25,23 +27,26 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct Waiting {
     events: VecDeque<NewEvent>,
+    /// The size of the payloads in bytes.
     bytes: usize,
-    /// Found no room.
+    /// The number of events that found no room here.
     rejected: usize,
 }
 
-/// What comes in while a dispatcher computes for as long as it may.
-const MOST_EVENTS: usize = 1_024;
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// The number of events in an inbox at most: about as many as come while a dispatcher computes
+/// for as long as it may.
+const MAX_EVENTS: usize = 1_024;
+/// The size of the payloads in an inbox at most, in bytes.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 impl Inbox {
     fn put(&self, event: NewEvent) -> Result<(), NewEvent> {
         let mut waiting = self.waiting();
         self.has_any.store(true, Ordering::SeqCst);
         let bytes = waiting.bytes.saturating_add(event.payload.len());
-        // One that is larger than the bound has it to itself.
-        let has_room = waiting.events.is_empty() || bytes <= MOST_BYTES;
-        if waiting.events.len() >= MOST_EVENTS || !has_room {
+        // An event that is larger than the bound is taken if it is the only one.
+        let has_room = waiting.events.is_empty() || bytes <= MAX_BYTES;
+        if waiting.events.len() >= MAX_EVENTS || !has_room {
             waiting.rejected += 1;
             return Err(event);
         }
@@ -65,17 +70,17 @@ impl Inbox {
     }
 }
 
-/// The lock. Fields are dropped in their order: what came meanwhile is taken once it is
-/// free, so that an event is either seen here or by the one that left it, who looks
-/// whether the lock is free after that.
+/// The guard of the pipeline's lock. Its fields are dropped in their order: first the lock is
+/// released, then the inbox is drained. So no event is left behind: either this guard sees it, or
+/// [`Pipeline::post`], which tries the lock once more after it has left the event.
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
     inner: MutexGuard<'a, Inner>,
-    _release: Release<'a>,
+    _drain: DrainOnDrop<'a>,
 }
 
 #[derive(Debug)]
-struct Release<'a>(&'a Pipeline);
+struct DrainOnDrop<'a>(&'a Pipeline);
 
 impl Deref for Locked<'_> {
     type Target = Inner;
@@ -91,31 +96,40 @@ impl DerefMut for Locked<'_> {
     }
 }
 
-impl Drop for Release<'_> {
+impl Drop for DrainOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.take_what_came();
+        self.0.drain_inbox();
     }
 }
 
-/// How often a producer that can wait looks whether the lock is free, and for how long
-/// it does before it waits as everybody.
+/// The time between two looks of [`Pipeline::unlocked`] at the lock.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-const LOOKS: usize = 200;
+/// The number of looks after which [`Pipeline::unlocked`] returns although the lock is held.
+const MAX_LOOKS: usize = 200;
 
 impl Pipeline {
+    /// Takes the lock, and blocks the thread until it is free.
     pub(super) fn lock(&self) -> Locked<'_> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { inner, _release: Release(self) }
+        Locked { inner, _drain: DrainOnDrop(self) }
     }
 
-    /// Hands over an event of a producer that cannot wait. One that finds no room comes
-    /// back: at once, or by way of [`super::Surroundings::refused`].
+    /// Enqueues an event, and never waits for the lock: for threads that serve connections. If
+    /// somebody holds the lock, the event goes to the inbox, and when it then finds no room in
+    /// the buffer, [`EffectSink::refused`] gets it.
+    ///
+    /// # Errors
+    ///
+    /// The event itself, when there is no room for it or it is larger than
+    /// [`Self::max_event_bytes`].
+    ///
+    /// [`EffectSink::refused`]: super::EffectSink::refused
     pub fn post(&self, mut event: NewEvent) -> Result<(), NewEvent> {
         let Some(inner) = self.try_lock() else {
-            self.look_into(std::slice::from_mut(&mut event));
+            self.classify(std::slice::from_mut(&mut event));
             self.inbox.put(event)?;
-            // It may be free by now, and nobody else look.
-            self.take_what_came();
+            // The holder may have released the lock before the event was there.
+            self.drain_inbox();
             return Ok(());
         };
         drop(inner);
@@ -125,10 +139,10 @@ impl Pipeline {
         }
     }
 
-    /// Waits until nobody has the lock, as far as that can be known, and holds no
-    /// thread.
-    pub async fn free(&self) {
-        for _ in 0..LOOKS {
+    /// Waits until nobody holds the lock, 200 ms at most, without blocking a thread. Who takes
+    /// the lock after that may still have to wait for it.
+    pub(super) async fn unlocked(&self) {
+        for _ in 0..MAX_LOOKS {
             if self.try_lock().is_some() {
                 return;
             }
@@ -144,38 +158,38 @@ impl Pipeline {
         }
     }
 
-    /// Takes events that were left while somebody had the lock. If somebody has it
-    /// again, they do.
-    fn take_what_came(&self) {
+    /// Accepts the events of the inbox if the lock is free. If it is not, its holder does.
+    fn drain_inbox(&self) {
         while self.inbox.has_any() {
             let Some(mut inner) = self.try_lock() else { return };
-            let mut aftermath = Aftermath::default();
+            let mut pending = Pending::default();
             let now = self.now();
-            self.take_inbox(&mut inner, now, &mut aftermath);
-            inner.core.accepted(now);
-            aftermath.take(&mut inner.core);
+            self.accept_inbox(&mut inner, now, &mut pending);
+            inner.core.dispatch_accepted(now);
+            pending.collect(&mut inner.core);
             drop(inner);
-            self.see_to(&mut aftermath, None);
+            self.deliver(&mut pending);
         }
     }
 
-    /// The same under the lock, before others are accepted: those of one producer stay
-    /// in order.
-    pub(super) fn take_inbox(&self, inner: &mut Inner, now: Now, aftermath: &mut Aftermath) {
+    /// Accepts the events of the inbox. To be called under the lock before other events are
+    /// accepted, so that the events of one producer stay in order.
+    pub(super) fn accept_inbox(&self, inner: &mut Inner, now: Now, pending: &mut Pending) {
         if !self.inbox.has_any() {
             return;
         }
         let Waiting { events, rejected, .. } = self.inbox.take();
-        inner.core.rejected(rejected);
+        inner.core.count_rejected(rejected);
         for event in events {
             let [hash, ..] = inner.core.hash_keys(std::slice::from_ref(&event));
             if let Err(Refused(event)) = self.accept_one(inner, event, hash, now) {
-                aftermath.refused.push(event);
+                pending.refused.push(event);
             }
         }
     }
 
-    /// Takes an event if there is room, and it is not too large.
+    /// Accepts an event if there is room for it and it is not too large. `hash` is the hash of
+    /// its key.
     pub(super) fn accept_one(
         &self,
         inner: &mut Inner,
@@ -186,7 +200,7 @@ impl Pipeline {
         if inner.closed {
             Err(Refused(event))
         } else if event.payload.len() > self.buffer.max_event_bytes {
-            inner.core.rejected(1);
+            inner.core.count_rejected(1);
             Err(Refused(event))
         } else {
             inner.core.accept(event, hash, now)
@@ -199,34 +213,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{BufferSpec, DispatcherSpec, OnFull, PipelineSpec, RetryPolicy, StageSpec};
-    use millrace_telemetry::Metrics;
+    use crate::{BufferSpec, OnFull};
 
     fn pipeline(size: usize) -> Pipeline {
-        let buffer = BufferSpec {
-            size,
-            max_bytes: usize::MAX,
-            max_event_bytes: 100,
-            max_per_key: 0,
-            on_full: OnFull::Reject,
-        };
-        let spec = PipelineSpec {
-            name: "jobs".to_owned(),
-            buffer,
-            retry: RetryPolicy {
-                max_attempts: 1,
-                backoff: Duration::ZERO,
-                max_backoff: Duration::ZERO,
-            },
-            partition_by: None,
-            deadline: None,
-            ordered: false,
-            rate_per_second: None,
-            dead_letters: 0,
-            keep_dropped: false,
-            stages: vec![StageSpec { dispatcher: DispatcherSpec::Demand, workers: Vec::new() }],
-        };
-        Pipeline::new(spec, 1, &Metrics::none()).unwrap()
+        Pipeline::of_test(BufferSpec::of_test(size, OnFull::Reject))
     }
 
     fn event(text: &str) -> NewEvent {
@@ -262,13 +252,13 @@ mod tests {
     fn a_full_inbox_is_as_a_full_buffer() {
         let pipeline = pipeline(usize::MAX);
         let held = pipeline.lock();
-        for _ in 0..MOST_EVENTS {
+        for _ in 0..MAX_EVENTS {
             pipeline.post(event("x")).unwrap();
         }
         pipeline.post(event("one too many")).unwrap_err();
         drop(held);
         let totals = pipeline.totals();
-        assert_eq!((totals.accepted, totals.rejected), (MOST_EVENTS as u64, 1));
+        assert_eq!((totals.accepted, totals.rejected), (MAX_EVENTS as u64, 1));
     }
 
     #[test]

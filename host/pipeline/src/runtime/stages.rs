@@ -1,4 +1,4 @@
-//! Stages as they are configured: their dispatchers and their consumers.
+//! The stages of a pipeline, made from their configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +14,26 @@ use crate::dispatcher::{
 use crate::spec::{DispatcherSpec, WorkerSpec};
 use crate::worker::Worker;
 
-/// Where a consumer's task is woken, and whom it calls.
+/// The runtime's side of a consumer: whom its task calls, and what wakes it.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct ConsumerHandle {
     pub(super) worker: Arc<dyn Worker>,
+    /// The longest that a call may take (`timeout_ms`).
     pub(super) timeout: Duration,
+    /// Notified when the consumer may be able to start a call.
     pub(super) woken: Notify,
 }
 
-/// A stage as the core has it, and where its consumers' tasks sit.
-pub(super) fn staged(
+/// Makes a stage for the core, and a handle for each of its consumers.
+///
+/// # Errors
+///
+/// When the dispatcher does not start.
+pub(super) fn build_stage(
     dispatcher: &DispatcherSpec,
     workers: Vec<WorkerSpec>,
-) -> Result<(StageConfig, Vec<Seat>), PipelineError> {
-    let (mut consumers, mut seats) = (Vec::new(), Vec::new());
+) -> Result<(StageConfig, Vec<ConsumerHandle>), PipelineError> {
+    let (mut consumers, mut handles) = (Vec::new(), Vec::new());
     for (group, spec) in workers.into_iter().enumerate() {
         for _ in 0..spec.consumers {
             let subscription = Subscription {
@@ -44,15 +50,19 @@ pub(super) fn staged(
                 concurrency: spec.concurrency,
             });
             let worker = Arc::clone(&spec.worker);
-            seats.push(Seat { worker, timeout: spec.timeout, woken: Notify::new() });
+            handles.push(ConsumerHandle { worker, timeout: spec.timeout, woken: Notify::new() });
         }
     }
-    let dispatcher = started(dispatcher, consumers.len())?;
-    Ok((StageConfig { dispatcher, consumers }, seats))
+    let dispatcher = start_dispatcher(dispatcher, consumers.len())?;
+    Ok((StageConfig { dispatcher, consumers }, handles))
 }
 
-/// A dispatcher for a stage with so many consumers.
-pub(super) fn started(
+/// Starts a dispatcher for a stage with that many consumers.
+///
+/// # Errors
+///
+/// When it is a plugin that does not start.
+pub(super) fn start_dispatcher(
     dispatcher: &DispatcherSpec,
     consumers: usize,
 ) -> Result<Box<dyn Dispatcher>, PipelineError> {

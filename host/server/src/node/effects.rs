@@ -59,7 +59,7 @@ impl Node {
     /// Hands an event of a plugin to a pipeline. Who waits for it is told if it is
     /// not taken.
     fn enqueue(&self, pipeline: &str, mut event: NewEvent) {
-        event.stamped_ms = unix_ms();
+        event.enqueued_unix_ms = unix_ms();
         let Some(found) = self.pipelines.get(pipeline) else {
             error!(pipeline, "a plugin enqueued an event, and there is no such pipeline");
             return self.refuse(event, Payload::reason("no such pipeline"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use millrace_pipeline::{DropReason, NewEvent, Pipeline, Roles, Standby, Surroundings, Totals};
+use millrace_pipeline::{DropReason, EffectSink, NewEvent, Pipeline, Roles, Standby, Totals};
 use millrace_session::Realm;
 use millrace_session::channel::{ServerEffect, SocketRef};
 use millrace_telemetry::{Metric, Metrics, Origin, unix_ms};
@@ -87,7 +87,7 @@ impl Node {
             let random = self.id ^ pipelines.len() as u64;
             let pipeline = Pipeline::new(spec, random, &self.metrics);
             let pipeline = Arc::new(pipeline.map_err(|error| failed(format!(": {error}")))?);
-            let this = Arc::downgrade(self) as Weak<dyn Surroundings>;
+            let this = Arc::downgrade(self) as Weak<dyn EffectSink>;
             pipeline.start(this);
             if let Some(timer) = &config.timer {
                 tokio::spawn(tick(Arc::downgrade(self), Arc::clone(&pipeline), timer.clone()));
@@ -137,7 +137,7 @@ impl Node {
     }
 }
 
-impl Surroundings for Node {
+impl EffectSink for Node {
     fn apply(&self, effects: Vec<ServerEffect>, origin: Option<Arc<Origin>>) {
         for effect in effects {
             Node::apply(self, Realm::App, effect, origin.clone());
@@ -210,7 +210,7 @@ async fn tick(node: Weak<Node>, pipeline: Arc<Pipeline>, timer: TimerConfig) {
             return;
         }
         let (key, payload) = (key.as_deref().map(Into::into), payload.clone().into());
-        let event = NewEvent { payload, key, stamped_ms: unix_ms(), ..NewEvent::default() };
+        let event = NewEvent { payload, key, enqueued_unix_ms: unix_ms(), ..NewEvent::default() };
         pipeline.enqueue(vec![event]);
     }
 }

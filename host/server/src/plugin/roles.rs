@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use millrace_pipeline::{
-    Batch, Broken, CallEnd, Dispatcher, DispatcherSpec, Job, Roles, Standby, Worked, Worker,
-    WorkerCall,
+    Batch, CallEnd, DispatchError, Dispatcher, DispatcherSpec, FinishedJob, Job, Roles, Standby,
+    Worker, WorkerCall,
 };
 use millrace_wasm::{Fault, FaultKind, GuestDispatcher};
 
@@ -40,7 +40,7 @@ impl Standby for Plugin {
         self.name()
     }
 
-    fn start(&self) -> Result<Box<dyn Dispatcher>, Broken> {
+    fn start(&self) -> Result<Box<dyn Dispatcher>, DispatchError> {
         Ok(Box::new(GuestDispatcher::new(self.live().component())?))
     }
 }
@@ -67,16 +67,16 @@ impl Worker for PluginWorker {
 }
 
 impl PluginWorker {
-    async fn work(self: Arc<Self>, job: Job) -> (Batch, Worked) {
+    async fn work(self: Arc<Self>, job: Job) -> (Batch, FinishedJob) {
         let Job { stage, batch, timeout } = job;
         let (result, took) = self.plugin.work(&stage, &batch, timeout).await;
         let worked = match result {
-            Ok(work) => Worked::ok(work, took),
+            Ok(work) => FinishedJob::ok(work, took),
             Err(fault) => {
                 if let Some(faults) = self.faults.upgrade() {
                     faults.worker_faulted(&fault, self.plugin.name(), &stage.pipeline);
                 }
-                Worked::failed(end(&fault), took)
+                FinishedJob::failed(end(&fault), took)
             }
         };
         (batch, worked)

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
-use millrace_pipeline::{Bounds, Format, Handover, IngestError, NotTaken, Pipeline};
+use millrace_pipeline::{Bounds, EnqueueError, EnqueueOutcome, Format, IngestError, Pipeline};
 use millrace_telemetry::{Metric, unix_ms};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
@@ -102,7 +102,7 @@ struct Brought {
 enum Failed {
     Coding(Coding, CodingError, usize),
     Ingest(IngestError),
-    NotTaken(NotTaken, usize),
+    Enqueue(EnqueueError, usize),
     /// It is not safe where it is kept.
     Unsafe(String),
 }
@@ -124,11 +124,11 @@ async fn hand_over(
     let events = format.events(&body, bounds, unix_ms()).map_err(Failed::Ingest)?;
     drop(body);
     let count = events.len();
-    let handed = pipeline.enqueue_whole(events, patience).await;
-    let mut handover = handed.map_err(|not_taken| Failed::NotTaken(not_taken, count))?;
-    handover.safe().await.map_err(|error| Failed::Unsafe(error.to_string()))?;
-    match handover {
-        Handover { accepted, ref refused, .. } if refused.is_empty() => Ok(accepted),
+    let handed = pipeline.enqueue_all(events, patience).await;
+    let mut outcome = handed.map_err(|error| Failed::Enqueue(error, count))?;
+    outcome.safe().await.map_err(|error| Failed::Unsafe(error.to_string()))?;
+    match outcome {
+        EnqueueOutcome { accepted, ref refused, .. } if refused.is_empty() => Ok(accepted),
         _ => Err(Failed::Unsafe("some events could not be kept".to_owned())),
     }
 }
@@ -150,18 +150,18 @@ impl Failed {
                 http::text(StatusCode::BAD_REQUEST, &text)
             }
             Self::Ingest(error) => *refuse(error),
-            Self::NotTaken(not_taken, count) if not_taken.is_for_now() => {
+            Self::Enqueue(error, count) if error.is_temporary() => {
                 let told = json!({
-                    "accepted": 0, "rejected": count, "reason": not_taken.to_string()
+                    "accepted": 0, "rejected": count, "reason": error.to_string()
                 });
-                let status = match not_taken {
-                    NotTaken::Closed => StatusCode::SERVICE_UNAVAILABLE,
+                let status = match error {
+                    EnqueueError::Closed => StatusCode::SERVICE_UNAVAILABLE,
                     _ => StatusCode::TOO_MANY_REQUESTS,
                 };
                 come_again(answer(status, &told), retry_after_ms)
             }
-            Self::NotTaken(not_taken, _) => {
-                http::text(StatusCode::PAYLOAD_TOO_LARGE, &format!("{not_taken}\n"))
+            Self::Enqueue(error, _) => {
+                http::text(StatusCode::PAYLOAD_TOO_LARGE, &format!("{error}\n"))
             }
             Self::Unsafe(problem) => {
                 let text = format!("{problem}; send them again\n");

@@ -18,7 +18,7 @@ pub struct NewEvent {
     pub selected: Option<u64>,
     /// Answered with what the worker replies, or with an error.
     pub reply_to: Option<Box<SocketRef>>,
-    /// When it came about, in milliseconds since the Unix epoch, perhaps on
+    /// The time at which it was enqueued first, in milliseconds since the Unix epoch, perhaps on
     /// another server.
-    pub stamped_ms: u64,
+    pub enqueued_unix_ms: u64,
 }

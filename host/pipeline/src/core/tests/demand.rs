@@ -1,9 +1,9 @@
-//! GenStage's own tests of demand, and the bounds of the buffer.
+//! Tests of demand, taken from GenStage's, and of the bounds of the buffer.
 
 use super::*;
 
-/// `gen_stage_test.exs`, "producer_to_consumer demand": batches of what is asked
-/// for again, for each max and min.
+/// `gen_stage_test.exs`, "producer_to_consumer demand": a batch has as many events as are asked
+/// for again, for several `max_demand` and `min_demand`.
 #[test]
 fn batches_are_of_max_less_min() {
     for (max, min, expected) in
@@ -24,8 +24,8 @@ fn batches_are_of_max_less_min() {
     }
 }
 
-/// The same, "with shared (broadcast) demand" and its kin: what is asked for
-/// before there are events is remembered.
+/// `gen_stage_test.exs`, "with shared (broadcast) demand" and similar ones: demand that comes
+/// before the events is remembered.
 #[test]
 fn demand_comes_before_events() {
     let mut core = Core::new(config(), vec![demand_stage(vec![consumer(10, 5)])], 1);
@@ -33,7 +33,7 @@ fn demand_comes_before_events() {
     accept(&mut core, 0..4);
     assert_eq!((core.totals().demand, core.totals().in_flight), (6, 4));
     assert_eq!(drain(&mut core, 0), [[0, 1, 2, 3]]);
-    // Six are still asked for, which is more than `min`.
+    // Six events are still asked for, which is more than `min`.
     assert_eq!(core.totals().demand, 6);
     accept(&mut core, 4..5);
     assert_eq!(drain(&mut core, 0), [[4]]);
@@ -53,8 +53,8 @@ fn the_consumer_that_asks_for_most_gets_most() {
     check(&core);
 }
 
-/// `broadcast_dispatcher_test.exs`: the slowest consumer sets the pace, and what
-/// one does not select takes nothing of its demand.
+/// `broadcast_dispatcher_test.exs`: the slowest consumer sets the pace, and an event that a
+/// consumer does not select takes nothing of its demand.
 #[test]
 fn a_broadcast_waits_for_the_slowest() {
     let mut odd = consumer(2, 0);
@@ -69,15 +69,15 @@ fn a_broadcast_waits_for_the_slowest() {
         core.accept_one(NewEvent { selected, ..event(number) }, at(0)).unwrap();
     }
     core.accept_one(NewEvent { selected: Some(4), ..event(8) }, at(0)).unwrap();
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     let (first, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
     assert_eq!(first, [0, 1, 2, 3]);
-    core.finish(0, ConsumerId(0), &deliveries, ok(), at(0));
+    core.finish(StageConsumer::new(0, 0), &deliveries, ok(), at(0));
     assert_eq!(core.totals().done, 2, "the other has not handled 1 and 3");
     assert!(take(&mut core, 0, 0, at(0)).is_none(), "the other has asked for no more");
     let (second, deliveries) = take(&mut core, 0, 1, at(0)).unwrap();
     assert_eq!(second, [1, 3]);
-    core.finish(0, ConsumerId(1), &deliveries, ok(), at(0));
+    core.finish(StageConsumer::new(0, 1), &deliveries, ok(), at(0));
     assert_eq!(drain(&mut core, 0), [[4, 5, 6, 7]]);
     assert_eq!(drain(&mut core, 1), [[5, 7]]);
     let totals = core.totals();
@@ -85,8 +85,8 @@ fn a_broadcast_waits_for_the_slowest() {
     check(&core);
 }
 
-/// `partition_dispatcher_test.exs`, and beyond it: what waits for a consumer that
-/// leaves is not thrown away.
+/// `partition_dispatcher_test.exs`, with a difference: events that wait for a consumer that leaves
+/// are not discarded.
 #[test]
 fn a_partition_keeps_its_events_when_its_consumer_leaves() {
     let partitioned = |partition| {
@@ -102,8 +102,8 @@ fn a_partition_keeps_its_events_when_its_consumer_leaves() {
     for number in 0..5 {
         core.accept_one(keyed(number, "ada"), at(0)).unwrap();
     }
-    core.accepted(at(0));
-    core.cancel(0, ConsumerId(0), at(0));
+    core.dispatch_accepted(at(0));
+    core.cancel(StageConsumer::new(0, 0), at(0));
     check(&core);
     assert_eq!(core.totals().buffered, 5);
     assert!(take(&mut core, 0, 0, at(0)).is_none());
@@ -168,7 +168,7 @@ fn a_batch_waits_to_be_full_but_not_for_ever() {
     let mut core = Core::new(config(), vec![demand_stage(vec![consumer])], 1);
     accept(&mut core, 0..2);
     let mut batch = Batch::default();
-    let next = core.take(0, ConsumerId(0), usize::MAX, at(0), &mut batch);
+    let next = core.take(StageConsumer::new(0, 0), usize::MAX, at(0), &mut batch);
     assert_eq!(next, Next::Wait(Some(10_000_000)));
     accept(&mut core, 2..5);
     assert_eq!(take(&mut core, 0, 0, at(1)).unwrap().0, [0, 1, 2, 3, 4]);
@@ -186,8 +186,8 @@ fn a_batch_waits_to_be_full_but_not_for_ever() {
     assert_eq!(take(&mut other, 0, 0, at(10)).unwrap().0, [0, 1]);
 }
 
-/// Transforms work ahead, so that the last stage's dispatcher has all that waits
-/// to choose from; the buffer's bound is on all stages together.
+/// Transforms work ahead, so that the last stage's dispatcher can choose from all events that
+/// wait. The buffer's bound is on all stages together.
 #[test]
 fn transforms_work_ahead_within_the_bound() {
     let stages = vec![demand_stage(vec![consumer(10, 0)]), demand_stage(vec![consumer(2, 0)])];
@@ -202,14 +202,14 @@ fn transforms_work_ahead_within_the_bound() {
             (u32::try_from(i).unwrap(), Verdict::Forward(payload))
         };
         let end = CallEnd::Answered((0..numbers.len()).map(forward).collect());
-        core.finish(0, ConsumerId(0), &deliveries, end, at(0));
+        core.finish(StageConsumer::new(0, 0), &deliveries, end, at(0));
         check(&core);
     }
     assert_eq!(transformed, 30);
     assert_eq!(accept(&mut core, 40..41), 0, "they all wait for the second stage");
     let (numbers, deliveries) = take(&mut core, 1, 0, at(0)).unwrap();
     assert_eq!(numbers, [100, 101]);
-    core.finish(1, ConsumerId(0), &deliveries, ok(), at(0));
+    core.finish(StageConsumer::new(1, 0), &deliveries, ok(), at(0));
     assert_eq!(core.totals().done, 2);
     check(&core);
 }

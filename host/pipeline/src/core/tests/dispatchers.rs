@@ -1,25 +1,29 @@
-//! Dispatchers that break their contract, or hold back.
+//! Tests of dispatchers that break their contract, or hold events back.
 
 use super::*;
 
-/// Does what a test tells it.
+/// A dispatcher that answers with a function of a test.
 #[derive(Debug)]
-struct Wrong(fn(&Offer, &mut Vec<Assignment>) -> Result<(), Broken>);
+struct Wrong(fn(&Offer, &mut Vec<Assignment>) -> Result<(), DispatchError>);
 
 impl Dispatcher for Wrong {
     fn name(&self) -> &str {
         "wrong"
     }
-    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, _: ConsumerId, _: &Subscription) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, _: ConsumerId) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), Broken> {
+    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         (self.0)(offer, assigned)
     }
     fn is_guest(&self) -> bool {
@@ -33,7 +37,7 @@ fn to(offer: &Offer, at: usize, consumer: u32) -> Assignment {
 
 #[test]
 fn a_wrong_dispatcher_is_replaced_and_nothing_is_lost() {
-    type Wrongs = (fn(&Offer, &mut Vec<Assignment>) -> Result<(), Broken>, &'static str);
+    type Wrongs = (fn(&Offer, &mut Vec<Assignment>) -> Result<(), DispatchError>, &'static str);
     let wrongs: [Wrongs; 6] = [
         (
             |offer, assigned| {
@@ -68,7 +72,7 @@ fn a_wrong_dispatcher_is_replaced_and_nothing_is_lost() {
         (
             |offer, assigned| {
                 assigned.push(to(offer, 2, 0));
-                Err(Broken::Failed("out of fuel".to_owned()))
+                Err(DispatchError::Failed("out of fuel".to_owned()))
             },
             "out of fuel",
         ),
@@ -89,7 +93,7 @@ fn a_wrong_dispatcher_is_replaced_and_nothing_is_lost() {
     }
 }
 
-/// Lets one event out at a time, however many are asked for.
+/// A dispatcher that has one event in flight at a time, however many are asked for.
 #[derive(Debug, Default)]
 struct OneByOne {
     consumer: Option<ConsumerId>,
@@ -101,17 +105,21 @@ impl Dispatcher for OneByOne {
     fn name(&self) -> &str {
         "one by one"
     }
-    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), Broken> {
+    fn subscribe(&mut self, consumer: ConsumerId, _: &Subscription) -> Result<(), DispatchError> {
         self.consumer = Some(consumer);
         Ok(())
     }
-    fn cancel(&mut self, _: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, _: ConsumerId) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), Broken> {
+    fn ask(&mut self, _: ConsumerId, _: u32) -> Result<(), DispatchError> {
         Ok(())
     }
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         self.waiting.retain(|event| !offer.withdrawn.contains(event));
         self.waiting.extend(&offer.events);
         self.out -= offer.finished.len();
@@ -123,16 +131,16 @@ impl Dispatcher for OneByOne {
         }
         Ok(())
     }
-    fn wants(&self) -> Wants {
-        Wants { finished: true, ..Wants::default() }
+    fn columns(&self) -> Columns {
+        Columns { finished: true, ..Columns::default() }
     }
     fn is_guest(&self) -> bool {
         true
     }
 }
 
-/// What one holds back is asked for again when something ends, although the
-/// consumer does not ask anew after each.
+/// A dispatcher that holds events back is called again when an event ends, although the consumer
+/// does not ask again after each event.
 #[test]
 fn a_dispatcher_that_holds_back_is_asked_when_something_ends() {
     let dispatcher = Box::<OneByOne>::default();
@@ -143,14 +151,14 @@ fn a_dispatcher_that_holds_back_is_asked_when_something_ends() {
     assert!(outputs(&mut core).is_empty(), "it did as it has to");
 }
 
-/// What a consumer had and did not start on has left it, when it leaves.
+/// Events that a consumer had not started when it left are told as finished.
 #[test]
 fn a_dispatcher_is_told_of_what_comes_back() {
     let dispatcher = Box::<OneByOne>::default();
     let consumers = vec![consumer(4, 0)];
     let mut core = Core::new(config(), vec![StageConfig { dispatcher, consumers }], 1);
     accept(&mut core, 0..3);
-    core.cancel(0, ConsumerId(0), at(0));
+    core.cancel(StageConsumer::new(0, 0), at(0));
     assert_eq!(core.totals().buffered, 3);
     assert!(outputs(&mut core).is_empty());
     core.subscribe(0, consumer(4, 0), at(0)).unwrap();
@@ -159,20 +167,20 @@ fn a_dispatcher_is_told_of_what_comes_back() {
     check(&core);
 }
 
-/// How a dispatcher breaks its contract.
+/// A way in which a dispatcher breaks its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sabotage {
-    /// Sends all it has to the first that asked.
+    /// Sends all new events to the first consumer that asked.
     OverSends,
-    /// Assigns once more what it has assigned.
+    /// Assigns an event a second time.
     Repeats,
     NamesUnknownEvents,
     NamesUnknownConsumers,
-    /// Loses all it knows, for good.
+    /// Forgets all events for good.
     ForgetsAll,
-    /// Loses one event, for good.
+    /// Forgets one event for good.
     ForgetsOne,
-    /// Fails after it has assigned some.
+    /// Fails after it has assigned some events.
     FailsToDispatch,
     FailsToSubscribe,
     FailsToAsk,
@@ -196,14 +204,14 @@ impl Sabotage {
     ];
 }
 
-/// Does as `demand` for some calls, and then breaks its contract.
+/// A dispatcher that works as `demand` for some calls, and then breaks its contract.
 #[derive(Debug)]
 pub(super) struct Saboteur {
     sabotage: Sabotage,
-    /// Calls until then.
+    /// The number of calls before it breaks its contract.
     calls: u32,
     inner: DemandDispatcher,
-    /// What it has assigned last.
+    /// The last assignment.
     assigned: Option<Assignment>,
     asked: Option<ConsumerId>,
 }
@@ -214,10 +222,10 @@ impl Saboteur {
         Self { sabotage, calls, inner, assigned: None, asked: None }
     }
 
-    /// Fails when its time has come for this.
-    fn fails(&mut self, at: Sabotage) -> Result<(), Broken> {
+    /// Fails when this is its sabotage, and the time for that has come.
+    fn fails(&mut self, at: Sabotage) -> Result<(), DispatchError> {
         if self.sabotage == at && self.is_time() {
-            return Err(Broken::Failed(format!("{at:?}")));
+            return Err(DispatchError::Failed(format!("{at:?}")));
         }
         Ok(())
     }
@@ -234,23 +242,31 @@ impl Dispatcher for Saboteur {
         "saboteur"
     }
 
-    fn subscribe(&mut self, consumer: ConsumerId, options: &Subscription) -> Result<(), Broken> {
+    fn subscribe(
+        &mut self,
+        consumer: ConsumerId,
+        options: &Subscription,
+    ) -> Result<(), DispatchError> {
         self.fails(Sabotage::FailsToSubscribe)?;
         self.inner.subscribe(consumer, options)
     }
 
-    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), Broken> {
+    fn cancel(&mut self, consumer: ConsumerId) -> Result<(), DispatchError> {
         self.fails(Sabotage::FailsToCancel)?;
         self.inner.cancel(consumer)
     }
 
-    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), Broken> {
+    fn ask(&mut self, consumer: ConsumerId, demand: u32) -> Result<(), DispatchError> {
         self.fails(Sabotage::FailsToAsk)?;
         self.asked = self.asked.or(Some(consumer));
         self.inner.ask(consumer, demand)
     }
 
-    fn dispatch(&mut self, offer: &Offer, assigned: &mut Vec<Assignment>) -> Result<(), Broken> {
+    fn dispatch(
+        &mut self,
+        offer: &Offer,
+        assigned: &mut Vec<Assignment>,
+    ) -> Result<(), DispatchError> {
         self.inner.dispatch(offer, assigned)?;
         self.fails(Sabotage::FailsToDispatch)?;
         if self.is_time() {
@@ -290,7 +306,7 @@ impl Dispatcher for Saboteur {
         true
     }
 
-    fn restore(&mut self, _: &[u8]) -> Result<(), Broken> {
+    fn restore(&mut self, _: &[u8]) -> Result<(), DispatchError> {
         self.fails(Sabotage::FailsToRestore)
     }
 
@@ -299,7 +315,7 @@ impl Dispatcher for Saboteur {
     }
 }
 
-/// One that fails with the first of several consumers is replaced by one that knows
+/// A dispatcher that fails with the first of several consumers is replaced by one that is told
 /// each of them once.
 #[test]
 fn one_that_does_not_take_consumers_is_replaced_once() {

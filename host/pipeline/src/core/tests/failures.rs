@@ -1,4 +1,4 @@
-//! Retries, splits, answers, and the end.
+//! Tests of retries, split batches, answers, and the stop of the server.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn what_fails_is_tried_again_later_and_then_given_up() {
     for attempt in 1..=3 {
         let mut batch = Batch::default();
         loop {
-            match core.take(0, ConsumerId(0), 1, at(now), &mut batch) {
+            match core.take(StageConsumer::new(0, 0), 1, at(now), &mut batch) {
                 Next::Call => break,
                 Next::Wait(until) => {
                     now = until.expect("it waits for the event").div_ceil(1_000_000)
@@ -18,7 +18,7 @@ fn what_fails_is_tried_again_later_and_then_given_up() {
             }
         }
         assert_eq!(batch.rows[0][3], attempt);
-        core.finish(0, ConsumerId(0), &batch.deliveries, crash(), at(now));
+        core.finish(StageConsumer::new(0, 0), &batch.deliveries, crash(), at(now));
         check(&core);
     }
     assert!((150..=300).contains(&now), "100 ms and 200 ms, up to half of them by chance: {now}");
@@ -45,7 +45,7 @@ fn a_batch_that_crashes_is_split_until_the_poison_is_found() {
             handled.extend(numbers);
         }
         let end = if poisoned { crash() } else { ok() };
-        core.finish(0, ConsumerId(0), &deliveries, end, at(now));
+        core.finish(StageConsumer::new(0, 0), &deliveries, end, at(now));
         check(&core);
     }
     handled.sort_unstable();
@@ -64,7 +64,7 @@ fn one_of_a_batch_fails_for_itself() {
         (1, Verdict::Drop { reason: reason() }),
         (0, Verdict::Retry { after_ms: Some(5), reason: reason() }),
     ]);
-    core.finish(0, ConsumerId(0), &deliveries, end, at(0));
+    core.finish(StageConsumer::new(0, 0), &deliveries, end, at(0));
     let totals = core.totals();
     assert_eq!((totals.done, totals.failed, totals.all_dropped(), totals.delayed), (1, 1, 1, 1));
     check(&core);
@@ -79,7 +79,12 @@ fn a_worker_that_cannot_be_called_costs_no_attempt() {
         let (_, deliveries) = take(&mut core, 0, 0, at(round)).unwrap();
         assert_eq!(deliveries[0].attempts, 0);
         let retry_after = Duration::from_millis(1);
-        core.finish(0, ConsumerId(0), &deliveries, CallEnd::Unavailable { retry_after }, at(round));
+        core.finish(
+            StageConsumer::new(0, 0),
+            &deliveries,
+            CallEnd::Unavailable { retry_after },
+            at(round),
+        );
     }
     assert_eq!(core.totals().buffered, 2);
 }
@@ -92,14 +97,14 @@ fn who_waits_gets_an_answer_either_way() {
         let reply_to = SocketRef::of_test(3, &topic).map(Box::new);
         core.accept_one(NewEvent { reply_to, ..event(number) }, at(0)).unwrap();
     }
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     let (_, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
     let payload = Payload::reason("done");
     let end = CallEnd::Answered(vec![
         (0, Verdict::Reply { status: "ok".to_owned(), payload }),
         (1, Verdict::Fail { reason: "no".to_owned() }),
     ]);
-    core.finish(0, ConsumerId(0), &deliveries, end, at(0));
+    core.finish(StageConsumer::new(0, 0), &deliveries, end, at(0));
     let answer = |output: Output| match output {
         Output::Reply { to, status, .. } => Some(format!("{}: {status}", to.topic)),
         _ => None,
@@ -115,18 +120,18 @@ fn what_waits_when_the_server_stops_is_dropped_and_counted() {
     for number in 0..8 {
         core.accept_one(keyed(number, ["ada", "bob"][number as usize % 2]), at(0)).unwrap();
     }
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     let (_, deliveries) = take(&mut core, 0, 0, at(0)).unwrap();
     core.abandon(at(0));
     let totals = core.totals();
     assert_eq!((totals.buffered, totals.in_flight, totals.all_dropped()), (0, 2, 6));
     check(&core);
-    core.finish(0, ConsumerId(0), &deliveries, ok(), at(0));
+    core.finish(StageConsumer::new(0, 0), &deliveries, ok(), at(0));
     assert!(core.is_empty());
     check(&core);
 }
 
-/// What a later stage drops sets the next of its key free, which is in the first.
+/// An event that a later stage drops unblocks the next of its key in the first stage.
 #[test]
 fn the_next_of_a_key_comes_when_nobody_selects_the_one_before_it() {
     let broadcast = StageConfig {
@@ -138,13 +143,13 @@ fn the_next_of_a_key_comes_when_nobody_selects_the_one_before_it() {
     for number in 0..3 {
         core.accept_one(NewEvent { selected: Some(2), ..keyed(number, "ada") }, at(0)).unwrap();
     }
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     assert_eq!(drain(&mut core, 0), [[0], [1], [2]]);
     assert_eq!(core.totals().all_dropped(), 3);
     check(&core);
 }
 
-/// Of a broadcast's copies, in whatever order they end.
+/// The copies of a broadcast may end in any order.
 #[test]
 fn what_one_worker_handles_is_done_though_another_has_no_use_for_it() {
     let reason = String::new;
@@ -167,7 +172,7 @@ fn what_one_worker_handles_is_done_though_another_has_no_use_for_it() {
         for (id, verdict) in (0..).zip(verdicts.clone()) {
             let (_, deliveries) = take(&mut core, 0, id, at(0)).unwrap();
             let end = CallEnd::Answered(vec![(0, verdict)]);
-            core.finish(0, ConsumerId(id), &deliveries, end, at(0));
+            core.finish(StageConsumer::new(0, id), &deliveries, end, at(0));
             check(&core);
         }
         let totals = core.totals();
@@ -185,9 +190,9 @@ fn a_broadcast_goes_on_when_the_slowest_leaves() {
     accept(&mut core, 0..3);
     let (_, deliveries) = take(&mut core, 0, 1, at(0)).unwrap();
     assert_eq!(take(&mut core, 0, 0, at(0)).unwrap().0, [0]);
-    // It has one in work, and nothing that waits.
-    core.cancel(0, ConsumerId(1), at(0));
+    // It has one event in a call, and none that waits.
+    core.cancel(StageConsumer::new(0, 1), at(0));
     assert_eq!(core.totals().buffered, 0);
-    core.finish(0, ConsumerId(1), &deliveries, ok(), at(0));
+    core.finish(StageConsumer::new(0, 1), &deliveries, ok(), at(0));
     check(&core);
 }

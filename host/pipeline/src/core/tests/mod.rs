@@ -1,4 +1,4 @@
-//! GenStage's behaviour, and what holds whatever happens.
+//! Tests of the core: GenStage's behaviour, and properties that hold whatever happens.
 
 mod demand;
 mod dispatchers;
@@ -14,8 +14,8 @@ use super::*;
 use crate::consumer::Delivery;
 use crate::demand::DemandLimits;
 use crate::dispatcher::{
-    Assignment, BroadcastDispatcher, DemandDispatcher, Offer, PartitionDispatcher, Subscription,
-    Wants,
+    Assignment, BroadcastDispatcher, Columns, DemandDispatcher, Offer, PartitionDispatcher,
+    Subscription,
 };
 use crate::event::{NewEvent, Verdict};
 
@@ -64,17 +64,17 @@ fn at(ms: u64) -> Now {
     Now(ms * 1_000_000)
 }
 
-/// Takes the numbers of events.
+/// Enqueues the events with these numbers. Returns how many were accepted.
 fn accept(core: &mut Core, numbers: std::ops::Range<u32>) -> usize {
     let taken = numbers.filter(|number| core.accept_one(event(*number), at(0)).is_ok()).count();
-    core.accepted(at(0));
+    core.dispatch_accepted(at(0));
     taken
 }
 
-/// The next batch of a consumer, if it has one.
+/// Takes the next batch of a consumer; `None` when it has to wait.
 fn take(core: &mut Core, stage: usize, id: u32, now: Now) -> Option<(Vec<u32>, Vec<Delivery>)> {
     let mut batch = Batch::default();
-    match core.take(stage, ConsumerId(id), usize::MAX, now, &mut batch) {
+    match core.take(StageConsumer::new(stage, id), usize::MAX, now, &mut batch) {
         Next::Call => Some((numbers(&batch), batch.deliveries)),
         Next::Wait(_) => None,
     }
@@ -98,12 +98,12 @@ fn crash() -> CallEnd {
     CallEnd::Failed { reason: "it trapped".to_owned() }
 }
 
-/// Handles everything there is for one consumer; its batches.
+/// Handles all events that one consumer gets. Returns its batches.
 fn drain(core: &mut Core, id: u32) -> Vec<Vec<u32>> {
     let mut batches = Vec::new();
     while let Some((numbers, deliveries)) = take(core, 0, id, at(0)) {
         batches.push(numbers);
-        core.finish(0, ConsumerId(id), &deliveries, ok(), at(0));
+        core.finish(StageConsumer::new(0, id), &deliveries, ok(), at(0));
     }
     batches
 }

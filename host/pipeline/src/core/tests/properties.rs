@@ -1,4 +1,4 @@
-//! What holds whatever happens.
+//! Properties of the core that hold whatever happens.
 
 use proptest::prelude::*;
 
@@ -20,7 +20,8 @@ fn sabotage() -> impl Strategy<Value = Option<(Sabotage, u8)>> {
     proptest::option::weighted(0.7, (sabotage, 0..6_u8))
 }
 
-/// What happens to a pipeline; with `peace`, nothing that breaks or leaves.
+/// Steps that happen to a pipeline; with `peace`, none that breaks a dispatcher or ends a
+/// subscription.
 fn steps(peace: bool) -> impl Strategy<Value = Vec<Step>> {
     let unrest = u32::from(!peace);
     let step = prop_oneof![
@@ -74,8 +75,8 @@ proptest! {
         run.end();
     }
 
-    /// Without `ordered`, too, as long as one consumer has all events of a key. One
-    /// that is tried again has started before.
+    /// Events of a key start in order without `ordered` too, as long as one consumer gets all of
+    /// them. An event that is tried again has started before, and is left out.
     #[test]
     fn events_of_a_key_start_in_order_with_one_consumer(
         steps in steps(true),

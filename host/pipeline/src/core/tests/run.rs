@@ -1,19 +1,19 @@
-//! A pipeline to which things happen, and what has to be true of it after each.
+//! A pipeline that is taken through steps, and the properties that hold after each.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::dispatchers::{Sabotage, Saboteur};
 use super::*;
 
-/// One thing that happens to a pipeline. Stages and consumers that are not there
-/// have it happen to nobody.
+/// A step that happens to a pipeline. A step for a stage or a consumer that is not there does
+/// nothing.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Accept {
         key: Option<u8>,
         selected: Option<u8>,
     },
-    /// A consumer begins a call, if it can.
+    /// A consumer starts a call, if it can.
     Take {
         stage: u8,
         consumer: u8,
@@ -34,7 +34,8 @@ pub(super) enum Step {
         stage: u8,
         consumer: u8,
     },
-    /// Another dispatcher, perhaps one that breaks its contract after so many calls.
+    /// A stage gets another dispatcher, perhaps one that breaks its contract after that many
+    /// calls.
     Swap {
         stage: u8,
         sabotage: Option<(Sabotage, u8)>,
@@ -49,11 +50,11 @@ pub(super) enum Ending {
     Ok,
     Crash,
     Unavailable,
-    /// Verdicts by place, as far as there are events.
+    /// Verdicts on the first events of the batch.
     Mixed(Vec<u8>),
 }
 
-/// How a stage dispatches.
+/// The dispatcher of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Demand,
@@ -61,20 +62,21 @@ pub(super) enum Kind {
     Broadcast,
 }
 
-/// Consumers of a stage at most, and so partitions.
+/// The number of consumers of a stage at most, and so of partitions.
 const MAX_CONSUMERS: usize = 6;
 
 pub(super) struct Run {
     core: Core,
     now_ms: u64,
     accepted: u32,
-    /// Keys of the events, by number.
+    /// The keys of the events, by the event's number.
     keys: Vec<Option<u8>>,
     calls: Vec<Call>,
     stages: Vec<Stage>,
-    /// A stage, a consumer of a broadcast, and an event that it is done with.
+    /// The ends of events: a stage, a consumer if it is a broadcast (else 0), and an event that
+    /// ended there.
     ended: HashSet<(usize, u32, u32)>,
-    /// Events that were started, by stage.
+    /// The events that were started, by stage.
     begun: HashSet<(usize, u32)>,
     /// The last event of each key that started, by stage.
     last: BTreeMap<(usize, u8), u32>,
@@ -84,7 +86,8 @@ pub(super) struct Run {
 
 struct Stage {
     kind: Kind,
-    /// What each consumer may have in work: events and calls; and whether it left.
+    /// The number of events and of calls that each consumer may have under way, and whether it
+    /// left.
     consumers: Vec<(u32, u32, bool)>,
 }
 
@@ -176,7 +179,7 @@ impl Run {
             self.accepted += 1;
             self.keys.push(key);
         }
-        self.core.accepted(now);
+        self.core.dispatch_accepted(now);
     }
 
     fn subscribe(&mut self, stage: usize, max: u32, min: u32, calls: u32) {
@@ -200,7 +203,7 @@ impl Run {
             && let Some((_, _, left)) = consumers.get_mut(consumer as usize)
         {
             *left = true;
-            self.core.cancel(stage, ConsumerId(consumer), at(self.now_ms));
+            self.core.cancel(StageConsumer::new(stage, consumer), at(self.now_ms));
         }
     }
 
@@ -211,7 +214,12 @@ impl Run {
         }
         let mut batch = Batch::default();
         let consumer = ConsumerId(consumer);
-        let next = self.core.take(stage, consumer, allowed, at(self.now_ms), &mut batch);
+        let next = self.core.take(
+            StageConsumer { stage, id: consumer },
+            allowed,
+            at(self.now_ms),
+            &mut batch,
+        );
         if next != Next::Call {
             return;
         }
@@ -227,7 +235,7 @@ impl Run {
         self.calls.push(Call { stage, consumer, numbers, deliveries: batch.deliveries });
     }
 
-    /// Who has to be done with an event of a stage.
+    /// The consumer that ends an event of a stage, if it matters which one: in a broadcast.
     fn by(&self, stage: usize, consumer: ConsumerId) -> u32 {
         if self.stages[stage].kind == Kind::Broadcast { consumer.0 } else { 0 }
     }
@@ -275,7 +283,7 @@ impl Run {
                 }
             }
         }
-        self.core.finish(stage, consumer, &deliveries, end, at(self.now_ms));
+        self.core.finish(StageConsumer { stage, id: consumer }, &deliveries, end, at(self.now_ms));
     }
 
     fn check(&mut self) {
@@ -302,7 +310,7 @@ impl Run {
         }
     }
 
-    /// Lets everything come to an end.
+    /// Lets all events end, and checks that nothing is left.
     pub(super) fn end(mut self) {
         if !self.starts_in_order || self.stages[0].kind == Kind::Partition {
             self.staff();
@@ -338,7 +346,7 @@ impl Run {
         }
     }
 
-    /// Sees to it that somebody works in each stage, and in each partition.
+    /// Adds consumers, so that each stage and each partition has one.
     fn staff(&mut self) {
         for stage in 0..self.stages.len() {
             while self.stages[stage].consumers.len() < MAX_CONSUMERS {

@@ -1,68 +1,69 @@
-//! Why nothing of a request was taken.
+//! Why none of the events of a request was accepted.
 
-/// Why none of the events of a request was taken. Places are counted from 0.
+/// Why none of the events of a request was accepted. Places of events in the request are counted
+/// from 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotTaken {
-    /// There is no room for all of them now.
+pub enum EnqueueError {
+    /// The buffer has no room for all of the events now.
     #[error(
         "there is room for {room} of the {found} events now (buffer.size, buffer.max_bytes), and \
          all or none are taken; send all of them again"
     )]
     Full {
-        /// Events that would have found room.
+        /// The number of events that would have found room.
         room: usize,
-        /// Events of the request.
+        /// The number of events of the request.
         found: usize,
     },
-    /// A key has as many events waiting as it may.
+    /// As many events of a key wait as are allowed.
     #[error(
         "event {at} finds as many of its key waiting as there may be (buffer.max_per_key), and all \
          or none are taken; send all of them again"
     )]
     KeyFull {
-        /// The first such event.
+        /// The place of the first event that is too many.
         at: usize,
     },
-    /// They are more than the buffer ever has room for.
+    /// The events are more than the buffer ever has room for.
     #[error(
         "the {found} events are more than ever wait, {allowed} (buffer.size); send fewer at a time"
     )]
     TooMany {
-        /// Events of the request.
+        /// The number of events of the request.
         found: usize,
-        /// Those that may wait.
+        /// The number of events that may wait.
         allowed: usize,
     },
-    /// They have more bytes than the buffer ever has room for.
+    /// The events have more bytes than the buffer ever has room for.
     #[error(
         "the events have {found} bytes, more than are ever in hand, {allowed} (buffer.max_bytes); \
          send fewer at a time"
     )]
     TooLarge {
-        /// Of all payloads.
+        /// The size of all payloads together, in bytes.
         found: usize,
-        /// Those that may be in hand.
+        /// The bytes of payloads that may be in hand.
         allowed: usize,
     },
-    /// There are more of one key than may ever wait.
+    /// The request has more events of one key than may ever wait.
     #[error(
         "event {at} is one more of its key than may ever wait, {allowed} (buffer.max_per_key); send \
          fewer at a time"
     )]
     TooManyOfKey {
-        /// The first such event.
+        /// The place of the first event that is too many.
         at: usize,
-        /// Those that may wait.
+        /// The number of events of one key that may wait.
         allowed: usize,
     },
-    /// The server stops.
+    /// The pipeline accepts no more events, as the server stops.
     #[error("the server stops and takes no more events; send them again")]
     Closed,
 }
 
-impl NotTaken {
-    /// Whether the same request may be taken later.
-    pub fn is_for_now(&self) -> bool {
+impl EnqueueError {
+    /// Whether the same request can succeed later.
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Full { .. } | Self::KeyFull { .. } | Self::Closed => true,
             Self::TooMany { .. } | Self::TooLarge { .. } | Self::TooManyOfKey { .. } => false,
