@@ -7,18 +7,19 @@ use smallvec::SmallVec;
 
 use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, ServerEffect};
 
-/// One thing for the connection's task to do, in order.
+/// One thing that a session asks the connection's task to do. The actions of one input are
+/// carried out in their order.
 #[derive(Debug)]
 pub enum Action<P> {
     /// Queue a frame for the client.
     Send(Frame),
-    /// Queue a push for the client, under the overflow policy of its topic.
+    /// Queue a push for the client, under the overflow policy of the push's topic.
     Push {
         /// The encoded push.
         frame: Frame,
-        /// The topic.
+        /// The topic of the push.
         topic: Arc<str>,
-        /// The event.
+        /// The event of the push.
         event: String,
     },
     /// Call a plugin, and hand the result with its ticket to
@@ -26,65 +27,70 @@ pub enum Action<P> {
     Call(Box<Call<P>>),
     /// Change what the server holds for a channel.
     Channel(ChannelAction<P>),
-    /// Have the server apply an effect.
+    /// Have the server apply an effect that needs no channel.
     Server(ServerEffect),
     /// Add one to a counter of the server.
     Count(Count),
 }
 
-/// A change of what the server holds for a channel.
+/// A change of what the server holds for a channel: subscriptions, timers, calls and tasks.
+///
+/// ```text
+/// Join ─▶ (Subscribe · Unsubscribe · StartTimer · StartTask)* ─▶ EndCalls? ─▶ Leave
+///      ─▶ Unsubscribe of each topic that is left
+/// ```
 #[derive(Debug)]
 pub enum ChannelAction<P> {
-    /// Give up the calls in flight of a channel that has gone: their results
-    /// would come to nothing.
+    /// Drop the calls in flight of a channel that has gone: their results would change
+    /// nothing.
     EndCalls(ChannelId),
     /// Subscribe a channel to its own topic.
     Join {
-        /// Whose subscription it is.
+        /// The channel.
         context: Arc<Context>,
-        /// Knows which events are intercepted.
+        /// The channel's plugin, which names the events that it intercepts.
         plugin: P,
     },
     /// End the subscription of a channel to its own topic.
     Leave {
-        /// Whose subscription it is.
+        /// The channel.
         context: Arc<Context>,
-        /// Who served it.
+        /// The channel's plugin.
         plugin: P,
     },
     /// Subscribe a channel to another topic.
     Subscribe {
-        /// Whose subscription it is.
+        /// The channel.
         context: Arc<Context>,
-        /// What it subscribes to.
+        /// The other topic.
         topic: Arc<str>,
     },
-    /// End all subscriptions of a channel to a topic.
+    /// End the subscription of a channel to another topic.
     Unsubscribe {
-        /// Whose they are.
+        /// The channel.
         channel: ChannelId,
-        /// To what.
+        /// The other topic.
         topic: Arc<str>,
     },
-    /// Hand [`super::Session::timer`] this name later.
+    /// Start a timer; when it has run out, its name goes to [`super::Session::timer`].
     StartTimer {
-        /// Whose timer it is.
+        /// The channel.
         context: Arc<Context>,
-        /// In so many milliseconds.
+        /// The time until the timer runs out, in milliseconds.
         after_ms: u64,
-        /// Its name.
+        /// The timer's name.
         name: String,
     },
-    /// Run a task of the channel's plugin, or answer `reply_to` with an error
-    /// when there is no room.
+    /// Run a task of the channel's plugin. When the connection has no room for one more
+    /// task, hand the caller to [`super::Session::refuse_task`].
     StartTask {
-        /// Who starts it.
+        /// The call that starts the task.
         caller: Box<Caller>,
-        /// Its plugin.
+        /// The plugin that runs the task.
         plugin: P,
-        /// Its name.
+        /// The task's name.
         name: String,
-        /// What it gets.
+        /// The task's argument.
         payload: Payload,
     },
 }
@@ -92,45 +98,47 @@ pub enum ChannelAction<P> {
 /// One call of a plugin.
 #[derive(Debug)]
 pub struct Call<P> {
-    /// Whom to call.
+    /// The plugin to call.
     pub plugin: Arc<P>,
-    /// What to call.
+    /// The callback of the plugin, with its arguments.
     pub callback: Callback,
-    /// The state it starts from; `None` is what the call before it leaves, which is
-    /// of the same channel.
+    /// The assigns that the call starts from. `None` means those that the call before it in
+    /// [`Calls`] leaves, which is of the same channel.
     pub assigns: Option<Assigns>,
-    /// Comes back with the result.
+    /// The ticket that comes back with the result.
     pub ticket: Ticket,
 }
 
-/// Calls to be made one after the other: mostly one, which needs no vector.
+/// Calls that are made one after the other: mostly one, which needs no vector.
 pub type Calls<P> = SmallVec<[Box<Call<P>>; 1]>;
 
-/// What a result has to come back with.
+/// The part of a call that [`super::Session::complete`] needs with its result.
 #[derive(Clone, Debug)]
 pub struct Ticket {
-    /// Whose call it is.
+    /// The channel of the call, and the refs of its message.
     pub caller: Caller,
-    /// What the call was for.
+    /// The purpose of the call.
     pub purpose: CallPurpose,
-    /// What its message takes while it is handled, in bytes.
+    /// The bytes that the call adds to [`super::Session::pending_bytes`] until it ends; 0
+    /// for [`CallPurpose::Terminate`].
     pub bytes: usize,
 }
 
-/// What a call was for.
+/// The purpose of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallPurpose {
-    /// A join.
+    /// A join of the client (`channel.join`).
     Join,
-    /// A message of the client.
+    /// A message of the client (`channel.handle-in`).
     Message,
-    /// An intercepted broadcast, a broadcast on a subscribed topic or a timer.
+    /// An intercepted broadcast, a broadcast on a subscribed topic or a timer
+    /// (`outgoing.handle-out`, `channel.handle-info`).
     Notice,
-    /// The end of the channel, which has left the session already.
+    /// The end of the channel, which has left the session already (`channel.terminate`).
     Terminate,
 }
 
-/// Something that a session cannot do and the server counts.
+/// Something that a session refused or dropped, which the server counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     /// A message whose payload is not what its protocol version allows.
@@ -145,8 +153,8 @@ pub enum Count {
     NoticeDropped,
     /// A subscription beyond `socket.max_subscriptions`.
     SubscriptionRefused,
-    /// A task that a channel starts which has gone.
+    /// A task that was started for a channel that has gone.
     TaskRefused,
-    /// A deferred answer or push whose channel has gone.
+    /// A deferred reply or push whose channel has gone.
     DeferredGone,
 }

@@ -1,4 +1,4 @@
-//! The ends of a channel, and of the connection.
+//! The end of a channel, in each of its ways, and of the connection.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use crate::channel::{
 };
 
 impl<P: Clone> Session<P> {
-    /// The connection is over. Each channel still handles what it has got, then
-    /// gets `terminate`; replies and pushes no longer matter.
+    /// Ends the session, as the connection is over. Each channel still handles the messages
+    /// that it has, then its `terminate` is called. Replies and pushes go nowhere.
     pub fn close(
         &mut self,
         reason: TerminateReason,
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        self.over = Some(reason);
+        self.end_reason = Some(reason);
         let topics: Vec<_> = self.channels.keys().cloned().collect();
         for topic in topics {
             let Some(channel) = self.channels.get_mut(&topic) else { continue };
@@ -31,24 +31,24 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// The client leaves: it gets its reply, then `phx_close`.
+    /// Ends a channel that the client leaves: it gets the reply, then `phx_close`, then what
+    /// `terminate` pushes, as in `lib/phoenix/channel/server.ex`.
     pub(super) fn leave(
         &mut self,
         topic: &str,
-        reply_to: ReplyTo,
+        reply_to: &ReplyTo,
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        let ReplyTo { reference, .. } = reply_to;
+        let reference = reply_to.reference.as_ref();
         let Some(context) = self.channels.get(topic).map(|c| Arc::clone(&c.context)) else {
             return;
         };
-        let join_ref = context.join_ref.as_ref();
-        actions.extend(self.reply(join_ref, reference.as_ref(), topic, "ok", &Payload::empty()));
+        actions.extend(self.channel_reply(&context, reference, "ok", &Payload::empty()));
         self.finish(&context, TerminateReason::Left, routes, actions);
     }
 
-    /// A channel ends in good order while the connection goes on.
+    /// Ends a channel with `phx_close` and `terminate`, while the connection goes on.
     pub(super) fn finish(
         &mut self,
         context: &Context,
@@ -62,7 +62,7 @@ impl<P: Clone> Session<P> {
         self.return_items(&context.topic, items, routes, actions);
     }
 
-    /// A call of a channel trapped: its client is told, and it is gone.
+    /// Ends a channel whose call trapped, with `phx_error` and without `terminate`.
     pub(super) fn crash(
         &mut self,
         context: &Context,
@@ -76,7 +76,7 @@ impl<P: Clone> Session<P> {
         self.return_items(&context.topic, items, routes, actions);
     }
 
-    /// Takes a channel out and calls its `terminate`; gives back what waited.
+    /// Removes a channel and calls its `terminate`. Returns the items of its mailbox.
     pub(super) fn end(
         &mut self,
         topic: &str,
@@ -98,7 +98,7 @@ impl<P: Clone> Session<P> {
         items
     }
 
-    /// Takes a channel out, and ends its calls in flight and its subscriptions.
+    /// Removes a channel, and ends its calls in flight and its subscriptions.
     pub(super) fn remove(
         &mut self,
         topic: &str,
@@ -122,6 +122,8 @@ impl<P: Clone> Session<P> {
         Some(channel)
     }
 
+    /// The frame that ends a channel for its client: `phx_close` or `phx_error`, with the join
+    /// ref as join ref and as ref.
     pub(super) fn channel_end(
         &self,
         topic: &str,
@@ -132,8 +134,9 @@ impl<P: Clone> Session<P> {
         Action::Send(self.identity.serializer.channel_end(join_ref, topic, event, payload))
     }
 
-    /// Answers messages that waited for a channel that is gone, as if they came
-    /// now.
+    /// Delivers the messages that waited for a channel that is gone, as if they came now: they
+    /// are answered with `unmatched topic`, or join the topic. Broadcasts and timers are
+    /// dropped.
     fn return_items(
         &mut self,
         topic: &str,
@@ -145,11 +148,11 @@ impl<P: Clone> Session<P> {
             match item {
                 MailboxItem::In { reply_to, event, payload }
                 | MailboxItem::Early { reply_to, event, payload } => {
-                    self.resend(topic, reply_to, &event, payload, routes, actions);
+                    self.deliver(topic, &event, reply_to, payload, routes, actions);
                 }
                 MailboxItem::Leave(reply_to) => {
                     let payload = Payload::empty();
-                    self.resend(topic, reply_to, "phx_leave", payload, routes, actions);
+                    self.deliver(topic, "phx_leave", reply_to, payload, routes, actions);
                 }
                 MailboxItem::Out(_) | MailboxItem::Info(_) | MailboxItem::End(_) => {}
             }

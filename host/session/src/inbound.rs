@@ -1,4 +1,5 @@
-//! Messages of the client, notices of other tasks, timers.
+//! Inputs of a session: messages of the client, broadcasts and timers; and the calls that they
+//! lead to.
 
 use std::sync::Arc;
 
@@ -11,20 +12,23 @@ use crate::channel::{
     entry_bytes,
 };
 
-/// What of the messages before it a message has to come after. What it is for is done in
-/// the session, while those before it may still be with plugins.
+/// The place of a message behind the messages before it, which may still be with plugins when
+/// the session gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Nothing: it waits in its channel for its turn.
+    /// The session may get the message at once: it waits in the mailbox of its channel.
     Any,
-    /// They have been handled: it is answered at once, and their answers come first.
+    /// The session may get the message when the calls for the messages before it have ended:
+    /// it is answered at once, and their replies come first.
     AfterCalls,
-    /// Their results have been applied: joining again ends what its calls came to.
+    /// The session may get the message when the results of those calls have been applied too:
+    /// when the client joins again, results that come later change nothing.
     AfterResults,
 }
 
 impl Order {
-    /// What a message of the client has to come after.
+    /// The order of a message of the client: `phx_join` comes after results, the other
+    /// `phx_` events and the heartbeat after calls.
     #[must_use]
     pub fn of(message: &Message<'_>) -> Self {
         match &*message.event {
@@ -36,7 +40,9 @@ impl Order {
 }
 
 impl<P: Clone> Session<P> {
-    /// Takes a message of the client.
+    /// Takes a message of the client. The rules are tried in the order of `handle_in` in
+    /// `lib/phoenix/socket.ex`: heartbeat, topics that are not joined, join again, leave,
+    /// stale join refs (dropped), other messages.
     pub fn receive(
         &mut self,
         message: Message<'_>,
@@ -44,14 +50,14 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) {
         let Message { join_ref, reference, topic, event, payload, problem } = message;
-        let number = self.next_message();
+        let number = self.count_message();
         if topic == "phoenix" && event == "heartbeat" {
-            let frame = self.reply(None, reference.as_ref(), &topic, "ok", &Payload::empty());
-            actions.extend(frame);
+            let reply_to = ReplyTo { join_ref: None, reference, number };
+            actions.extend(self.reply(&topic, &reply_to, "ok", &Payload::empty()));
             return;
         }
         let reply_to = ReplyTo { join_ref, reference, number };
-        // Nobody reads what comes with a leave.
+        // The payload of a leave is not used, so it may have a problem.
         if let Some(problem) = problem.filter(|_| event != "phx_leave") {
             actions.push(Action::Count(Count::MessageRefused));
             let reason = Payload::reason(&format!("invalid payload: {problem}"));
@@ -60,9 +66,9 @@ impl<P: Clone> Session<P> {
         self.deliver(&topic, &event, reply_to, payload, routes, actions);
     }
 
-    /// Takes a message of the client to its channel, or to the plugin that
-    /// decides about a join.
-    fn deliver(
+    /// Takes a message of the client to its channel, or to the plugin that decides about a
+    /// join. It may be one that has waited for a channel which has been joined, or is gone.
+    pub(super) fn deliver(
         &mut self,
         topic: &str,
         event: &str,
@@ -82,11 +88,11 @@ impl<P: Clone> Session<P> {
                         self.rejoin(topic, reply_to, payload, routes, actions);
                         Ok(0)
                     }
-                    // A message of an earlier join: the client has forgotten it.
+                    // A stale join ref, of an earlier join: Phoenix drops the message, too.
                     (State::Joined, _) if !channel.accepts(reply_to.join_ref.as_ref()) => Ok(0),
                     (State::Joined, "phx_leave") if channel.mailbox.has_leave() => {
-                        // It is leaving already.
-                        return self.left(topic, &reply_to, actions);
+                        // The channel is leaving already.
+                        return self.reply_to_leave(topic, &reply_to, actions);
                     }
                     (State::Joined, "phx_leave") => {
                         channel.mailbox.push(MailboxItem::Leave(reply_to))
@@ -113,7 +119,7 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// Takes a broadcast that one of the channels has to see.
+    /// Takes a broadcast for the plugin of one of the channels.
     pub fn notice(
         &mut self,
         notice: Notice,
@@ -125,10 +131,10 @@ impl<P: Clone> Session<P> {
             true => MailboxItem::Out(broadcast),
             false => MailboxItem::Info(Info::Broadcast(broadcast)),
         };
-        self.put(&topic, channel, item, routes, actions);
+        self.push_item(&topic, channel, item, routes, actions);
     }
 
-    /// Takes a timer that ran out.
+    /// Takes the name of a channel's timer that has run out.
     pub fn timer(
         &mut self,
         topic: &Arc<str>,
@@ -137,10 +143,12 @@ impl<P: Clone> Session<P> {
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        self.put(topic, channel, MailboxItem::Info(Info::Timer(name)), routes, actions);
+        self.push_item(topic, channel, MailboxItem::Info(Info::Timer(name)), routes, actions);
     }
 
-    fn put(
+    /// Puts a broadcast or a timer into the mailbox of a channel. Without room there, or in
+    /// the bytes that all channels may have waiting, it is dropped and counted.
+    fn push_item(
         &mut self,
         topic: &Arc<str>,
         id: u64,
@@ -148,7 +156,7 @@ impl<P: Clone> Session<P> {
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        // A channel that has gone meanwhile misses nothing.
+        // A channel that has gone needs no broadcasts and no timers.
         let Some(channel) = self.channels.get_mut(topic).filter(|c| c.context.channel == id) else {
             return;
         };
@@ -162,6 +170,7 @@ impl<P: Clone> Session<P> {
         self.pump(topic, routes, actions);
     }
 
+    /// Takes a message for a topic that is not joined.
     fn receive_unjoined(
         &mut self,
         topic: &str,
@@ -173,18 +182,23 @@ impl<P: Clone> Session<P> {
     ) {
         match event {
             "phx_join" => self.join(topic, reply_to, payload, None, routes, actions),
-            "phx_leave" => self.left(topic, &reply_to, actions),
+            "phx_leave" => self.reply_to_leave(topic, &reply_to, actions),
             _ => self.unmatched(topic, reply_to.reference.as_ref(), actions),
         }
     }
 
-    /// Answers a leave that has nothing to do.
-    fn left(&self, topic: &str, reply_to: &ReplyTo, actions: &mut Vec<Action<P>>) {
-        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
-        actions.extend(self.reply(join_ref, reference, topic, "ok", &Payload::empty()));
+    /// Answers a leave of a topic that is not joined, or is being left, with `ok`.
+    pub(super) fn reply_to_leave(
+        &self,
+        topic: &str,
+        reply_to: &ReplyTo,
+        actions: &mut Vec<Action<P>>,
+    ) {
+        actions.extend(self.reply(topic, reply_to, "ok", &Payload::empty()));
     }
 
-    /// Starts as many calls as the channel may run.
+    /// Starts calls for items of a channel's mailbox, until `max_running` calls are in flight
+    /// or the mailbox is empty. Leaves or ends the channel when that is the next item.
     pub(super) fn pump(
         &mut self,
         topic: &str,
@@ -195,25 +209,25 @@ impl<P: Clone> Session<P> {
             let Some(item) = start_calls(channel, actions) else { return };
             self.pending_bytes -= item.bytes();
             match item {
-                MailboxItem::Leave(reply_to) => self.leave(topic, reply_to, routes, actions),
+                MailboxItem::Leave(reply_to) => self.leave(topic, &reply_to, routes, actions),
                 MailboxItem::End(reason) => {
-                    // Nobody waits for answers any more.
+                    // The connection is over, so the messages that wait get no reply.
                     self.end(topic, reason, actions);
                 }
-                // Only a joining channel gets early ones, and `joined` takes them
-                // out; of the others calls were started.
+                // Not reached: only a joining channel has `Early` items, and
+                // `complete_join` takes them out; the others become calls.
                 MailboxItem::Early { reply_to, event, payload }
                 | MailboxItem::In { reply_to, event, payload } => {
-                    self.resend(topic, reply_to, &event, payload, routes, actions);
+                    self.deliver(topic, &event, reply_to, payload, routes, actions);
                 }
                 MailboxItem::Out(_) | MailboxItem::Info(_) => {}
             }
         }
     }
 
-    /// Adds the messages that wait behind a call of their channel, to be made with it
-    /// one after the other, until there are `most` calls or one has to wait for what
-    /// they come to.
+    /// Adds calls for the messages that wait behind a call of their channel, to be made after
+    /// it one by one, until `calls` has `most` entries or the next item of the mailbox is no
+    /// message. A channel that may have several calls in flight gets none.
     pub fn follow(&mut self, context: &Context, most: usize, calls: &mut Calls<P>) {
         let Some(channel) = self.channels.get_mut(&context.topic) else { return };
         let in_turn = channel.max_running == 1 && matches!(channel.state, State::Joined);
@@ -228,7 +242,8 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// Takes back calls that were not made, for their messages to wait again.
+    /// Takes back calls that were not made. Their messages wait again, in front of the mailbox
+    /// and in their order.
     pub fn put_back(&mut self, calls: Calls<P>) {
         for call in calls.into_iter().rev() {
             let Call { callback, ticket, .. } = *call;
@@ -246,19 +261,7 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// Takes a message again that waited for a channel that is gone, or joined.
-    pub(super) fn resend(
-        &mut self,
-        topic: &str,
-        reply_to: ReplyTo,
-        event: &str,
-        payload: Payload,
-        routes: &dyn Routing<P>,
-        actions: &mut Vec<Action<P>>,
-    ) {
-        self.deliver(topic, event, reply_to, payload, routes, actions);
-    }
-
+    /// Answers a message that found its mailbox full with `overloaded`, and counts it.
     fn overloaded(&self, topic: &str, item: &MailboxItem, actions: &mut Vec<Action<P>>) {
         let (MailboxItem::In { reply_to, .. } | MailboxItem::Early { reply_to, .. }) = item else {
             return;
@@ -268,15 +271,16 @@ impl<P: Clone> Session<P> {
         self.refuse(topic, reply_to, &reason, actions);
     }
 
-    /// A task found no room: the message that wanted it is told.
-    pub fn no_room(&self, caller: &Caller, actions: &mut Vec<Action<P>>) {
+    /// Answers the message whose call wanted to start a task with `overloaded`, as there is no
+    /// room for one more task.
+    pub fn refuse_task(&self, caller: &Caller, actions: &mut Vec<Action<P>>) {
         if let Some(reply_to) = &caller.reply_to {
             let reason = Payload::retry("overloaded", self.limits.retry_after_ms);
             self.refuse(&caller.context.topic, reply_to, &reason, actions);
         }
     }
 
-    /// Answers a message with an error.
+    /// Answers a message with the status `error` and this response.
     pub(super) fn refuse(
         &self,
         topic: &str,
@@ -284,10 +288,11 @@ impl<P: Clone> Session<P> {
         reason: &Payload,
         actions: &mut Vec<Action<P>>,
     ) {
-        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
-        actions.extend(self.reply(join_ref, reference, topic, "error", reason));
+        actions.extend(self.reply(topic, reply_to, "error", reason));
     }
 
+    /// Answers a message for a topic without a channel or a route. The join ref of the reply
+    /// is `null`, as in `encode_ignore` of `lib/phoenix/socket.ex`.
     pub(super) fn unmatched(
         &self,
         topic: &str,
@@ -295,12 +300,12 @@ impl<P: Clone> Session<P> {
         actions: &mut Vec<Action<P>>,
     ) {
         let reason = Payload::reason("unmatched topic");
-        actions.extend(self.reply(None, reference, topic, "error", &reason));
+        actions.extend(self.reply_with(None, reference, topic, "error", &reason));
     }
 }
 
-/// Starts as many calls as the channel may run; the item in its turn that no
-/// call is for.
+/// Starts calls for the items of the mailbox, until `max_running` calls are in flight. Stops
+/// at an item that no call is for, and returns it.
 fn start_calls<P>(channel: &mut Channel<P>, actions: &mut Vec<Action<P>>) -> Option<MailboxItem> {
     while channel.running < channel.max_running && matches!(channel.state, State::Joined) {
         let (callback, purpose, reply_to) = match channel.mailbox.pop(channel.running)? {
@@ -319,11 +324,12 @@ fn start_calls<P>(channel: &mut Channel<P>, actions: &mut Vec<Action<P>>) -> Opt
     None
 }
 
+/// The callback for a message of the client.
 fn handle_in(reply_to: &ReplyTo, event: SmolStr, payload: Payload) -> Callback {
     Callback::HandleIn { event, payload, wants_reply: reply_to.reference.is_some() }
 }
 
-/// Starts a call from what the channel's last call left.
+/// Starts a call from the channel's assigns.
 fn start_next<P>(
     channel: &mut Channel<P>,
     callback: Callback,
@@ -334,7 +340,7 @@ fn start_next<P>(
     start(channel, callback, assigns, purpose, reply_to)
 }
 
-/// Starts a call for the channel's next turn.
+/// Starts a call from these assigns, and counts it as in flight.
 fn start<P>(
     channel: &mut Channel<P>,
     callback: Callback,

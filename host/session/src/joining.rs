@@ -1,27 +1,27 @@
-//! Joining a topic, and joining it again.
+//! Joins: of a topic, and of a topic that is joined already.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use millrace_wire::{MAX_TOPIC_BYTES, Payload, Ref};
+use millrace_wire::{MAX_TOPIC_BYTES, Payload};
 use tracing::debug;
 
 use super::{Action, Call, CallPurpose, ChannelAction, Count, Routing, Session, Ticket};
 use crate::channel::{
-    Callback, Caller, Channel, Context, Failure, Joined, Mailbox, MailboxItem, ReplyTo, State,
-    entry_bytes,
+    Callback, Caller, Channel, Context, Failure, Joined, Mailbox, MailboxItem, Replaced, ReplyTo,
+    State, entry_bytes,
 };
 
 impl<P: Clone> Session<P> {
-    /// Starts joining a topic. `replaced` is the join ref of the channel that
-    /// had the topic until now.
+    /// Starts to join a topic: a channel that waits for the plugin's answer. `replaced` is the
+    /// channel that had the topic until now.
     pub(super) fn join(
         &mut self,
         topic: &str,
         reply_to: ReplyTo,
         params: Payload,
-        replaced: Option<Option<Ref>>,
+        replaced: Option<Replaced>,
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
@@ -31,16 +31,14 @@ impl<P: Clone> Session<P> {
             self.close_replaced(topic, replaced, actions);
             return;
         };
-        if let Some(refusal) = self.refusal(topic) {
-            let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
-            let reason = Payload::reason(refusal);
+        if let Some(refusal) = self.join_refusal(topic) {
             actions.push(Action::Count(Count::ChannelRefused));
-            actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
+            self.refuse(topic, &reply_to, &Payload::reason(refusal), actions);
             self.close_replaced(topic, replaced, actions);
             return;
         }
-        // Joining again was admitted before the channel that was there had ended.
-        if replaced.is_none() && !self.admits(topic, &reply_to, routes, actions) {
+        // `rejoin` has asked before it ended the channel that was there.
+        if replaced.is_none() && !self.admit_join(topic, &reply_to, routes, actions) {
             return;
         }
         let number = reply_to.number;
@@ -80,9 +78,9 @@ impl<P: Clone> Session<P> {
         })));
     }
 
-    /// Whether there may be one more join now. One that comes too soon after others is
-    /// told when to come again.
-    fn admits(
+    /// Whether the server has room for one more join now. If not, the join is counted, and
+    /// answered with `overloaded` and the time after which the client may try again.
+    fn admit_join(
         &self,
         topic: &str,
         reply_to: &ReplyTo,
@@ -96,9 +94,10 @@ impl<P: Clone> Session<P> {
         false
     }
 
-    /// Joins a joined topic again: the old channel ends at once, without
-    /// `terminate`, and its calls in flight come to nothing. It stays as it is when
-    /// there are too many joins.
+    /// Joins a joined topic again: the old channel ends at once, without `terminate`, and the
+    /// results of its calls in flight are dropped. It stays as it is when the server has no
+    /// room for one more join. As in `lib/phoenix/socket.ex`, the client gets the reply to the
+    /// new join first and then the `phx_close` of the old one.
     pub(super) fn rejoin(
         &mut self,
         topic: &str,
@@ -107,22 +106,21 @@ impl<P: Clone> Session<P> {
         routes: &dyn Routing<P>,
         actions: &mut Vec<Action<P>>,
     ) {
-        if !self.admits(topic, &reply_to, routes, actions) {
+        if !self.admit_join(topic, &reply_to, routes, actions) {
             return;
         }
         let Some(mut old) = self.remove(topic, actions) else { return };
         for item in old.mailbox.take() {
             if let MailboxItem::Leave(leave) = item {
-                let (join_ref, reference) = (leave.join_ref.as_ref(), leave.reference.as_ref());
-                actions.extend(self.reply(join_ref, reference, topic, "ok", &Payload::empty()));
+                self.reply_to_leave(topic, &leave, actions);
             }
         }
-        let replaced = Some(old.context.sent_join_ref.clone());
+        let replaced = Some(Replaced { join_ref: old.context.sent_join_ref.clone() });
         self.join(topic, reply_to, params, replaced, routes, actions);
     }
 
-    /// The plugin has accepted or refused a join, or come to nothing over it.
-    pub(super) fn joined(
+    /// Takes the result of a join: the plugin has accepted or refused it, or the call failed.
+    pub(super) fn complete_join(
         &mut self,
         ticket: &Ticket,
         answer: Result<Result<Joined, Payload>, Failure>,
@@ -140,15 +138,14 @@ impl<P: Clone> Session<P> {
             return;
         };
         let early = channel.mailbox.take();
-        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
         match answer {
             Ok(Ok(Joined { response, outcome })) => {
                 let plugin = P::clone(&channel.plugin);
                 let response = response.unwrap_or_else(Payload::empty);
-                actions.extend(self.reply(join_ref, reference, topic, "ok", &response));
+                actions.extend(self.reply(topic, &reply_to, "ok", &response));
                 self.close_replaced(topic, replaced, actions);
-                // The reply is queued but not yet written, so whoever learns of
-                // the join finds the channel subscribed.
+                // The reply is queued but not written yet: a client that has the reply
+                // finds its channel subscribed.
                 let context = Arc::clone(&ticket.caller.context);
                 actions.push(Action::Channel(ChannelAction::Join { context, plugin }));
                 self.apply(&ticket.caller, outcome, routes, actions);
@@ -166,14 +163,15 @@ impl<P: Clone> Session<P> {
                     }
                 };
                 self.channels.remove(topic);
-                actions.extend(self.reply(join_ref, reference, topic, "error", &reason));
+                self.refuse(topic, &reply_to, &reason, actions);
                 self.close_replaced(topic, replaced, actions);
             }
         }
         self.deliver_early(topic, early, routes, actions);
     }
 
-    /// Hands on what came while the channel was joining.
+    /// Delivers the items that came while the channel was joining: messages of the client as
+    /// if they came now, broadcasts and timers to the mailbox if there is a channel.
     fn deliver_early(
         &mut self,
         topic: &str,
@@ -184,7 +182,7 @@ impl<P: Clone> Session<P> {
         for item in early {
             match item {
                 MailboxItem::Early { reply_to, event, payload } => {
-                    self.resend(topic, reply_to, &event, payload, routes, actions);
+                    self.deliver(topic, &event, reply_to, payload, routes, actions);
                 }
                 other => {
                     let Some(channel) = self.channels.get_mut(topic) else { continue };
@@ -195,29 +193,30 @@ impl<P: Clone> Session<P> {
                 }
             }
         }
-        if let (Some(reason), Some(channel)) = (self.over, self.channels.get_mut(topic)) {
-            // The connection ended while the join ran.
-            // It always finds room.
+        if let (Some(reason), Some(channel)) = (self.end_reason, self.channels.get_mut(topic)) {
+            // The connection ended while the join ran. An `End` always finds room.
             let put = channel.mailbox.push(MailboxItem::End(reason));
             self.pending_bytes += put.unwrap_or_default();
         }
         self.pump(topic, routes, actions);
     }
 
-    fn refusal(&self, topic: &str) -> Option<&'static str> {
+    /// The reason why the session refuses a join without asking the plugin, if it does.
+    fn join_refusal(&self, topic: &str) -> Option<&'static str> {
         if self.channels.len() >= self.limits.max_channels {
             return Some("too many channels joined");
         }
         (topic.len() > MAX_TOPIC_BYTES).then_some("topic has more than 255 bytes")
     }
 
+    /// Sends the `phx_close` of a channel that a join has replaced, if there was one.
     fn close_replaced(
         &self,
         topic: &str,
-        replaced: Option<Option<Ref>>,
+        replaced: Option<Replaced>,
         actions: &mut Vec<Action<P>>,
     ) {
-        if let Some(join_ref) = replaced {
+        if let Some(Replaced { join_ref }) = replaced {
             actions.push(self.channel_end(topic, join_ref.as_ref(), "phx_close", "{}"));
         }
     }

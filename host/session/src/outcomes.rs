@@ -1,4 +1,4 @@
-//! What plugins answered.
+//! Results of plugin calls, and the effects that they ask for.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tracing::warn;
 use super::{Action, CallPurpose, ChannelAction, Count, Identity, Routing, Session, Ticket};
 use crate::channel::{
     Assigns, Caller, ChannelEffect, Completion, Context, Deferred, Effect, Failure, Outcome,
-    ServerEffect, SocketRef, State, TerminateReason,
+    ReplyTo, ServerEffect, SocketRef, State, TerminateReason,
 };
 
 impl<P: Clone> Session<P> {
     /// Takes the result of a call.
     ///
-    /// A result for a channel that is gone (left, or joined anew) changes
-    /// nothing, except for the last call of a channel, `terminate`.
+    /// A result for a channel that is gone (left, or joined again) changes nothing, except for
+    /// that of `terminate`, the last call of a channel, whose effects are applied.
     pub fn complete(
         &mut self,
         ticket: &Ticket,
@@ -26,7 +26,7 @@ impl<P: Clone> Session<P> {
         let context = &ticket.caller.context;
         if ticket.purpose == CallPurpose::Terminate {
             if let Ok(Completion::Handled(outcome)) = result {
-                // What a channel is started with here would outlive it.
+                // The channel is gone: `apply_effects` leaves out what would outlive it.
                 self.apply_effects(&ticket.caller, outcome.effects, actions);
             }
             return;
@@ -37,11 +37,11 @@ impl<P: Clone> Session<P> {
         };
         let handled = match (ticket.purpose, result) {
             (CallPurpose::Join, Ok(Completion::Join(answer))) => {
-                return self.joined(ticket, Ok(*answer), routes, actions);
+                return self.complete_join(ticket, Ok(*answer), routes, actions);
             }
             (CallPurpose::Join, Ok(Completion::Handled(_))) => Err(Failure::Crashed),
             (CallPurpose::Join, Err(failure)) => {
-                return self.joined(ticket, Err(failure), routes, actions);
+                return self.complete_join(ticket, Err(failure), routes, actions);
             }
             (_, Ok(Completion::Join(_))) => Err(Failure::Crashed),
             (_, Ok(Completion::Handled(outcome))) => Ok(outcome),
@@ -54,29 +54,30 @@ impl<P: Clone> Session<P> {
             Ok(outcome) => self.apply(&ticket.caller, outcome, routes, actions),
             Err(Failure::Crashed) => return self.crash(context, routes, actions),
             Err(Failure::TimedOut) => {
-                self.failed(ticket, &Payload::reason("handler timeout"), actions);
+                self.refuse_call(ticket, &Payload::reason("handler timeout"), actions);
             }
             Err(Failure::Overloaded { retry_after_ms }) => {
-                self.failed(ticket, &Payload::retry("overloaded", retry_after_ms), actions);
+                self.refuse_call(ticket, &Payload::retry("overloaded", retry_after_ms), actions);
             }
             Err(Failure::Unavailable { retry_after_ms }) => {
                 let reason = Payload::retry("unavailable", retry_after_ms);
-                self.failed(ticket, &reason, actions);
+                self.refuse_call(ticket, &reason, actions);
             }
         }
         self.pump(&context.topic, routes, actions);
     }
 
-    /// A call came to nothing, and its channel goes on.
-    fn failed(&mut self, ticket: &Ticket, reason: &Payload, actions: &mut Vec<Action<P>>) {
+    /// Answers the message of a call that failed with an error, if it was one of the client.
+    /// The channel goes on.
+    fn refuse_call(&mut self, ticket: &Ticket, reason: &Payload, actions: &mut Vec<Action<P>>) {
         let Caller { context, reply_to, .. } = &ticket.caller;
         if let Some(reply_to) = reply_to {
             self.refuse(&context.topic, reply_to, reason, actions);
         }
     }
 
-    /// Takes an answer or a push for a channel's client from outside; a counted no-op
-    /// when the channel has gone.
+    /// Takes a reply or a push for a channel's client from outside. When the channel has gone,
+    /// it is dropped and counted.
     pub fn deferred(&mut self, deferred: Deferred, actions: &mut Vec<Action<P>>) {
         let (Deferred::Reply { topic, channel, .. } | Deferred::Push { topic, channel, .. }) =
             &deferred;
@@ -86,9 +87,7 @@ impl<P: Clone> Session<P> {
         };
         match deferred {
             Deferred::Reply { reference, status, payload, .. } => {
-                let (join_ref, reference) = (context.join_ref.as_ref(), Some(&reference));
-                let topic = &context.topic;
-                actions.extend(self.reply(join_ref, reference, topic, &status, &payload));
+                actions.extend(self.channel_reply(&context, Some(&reference), &status, &payload));
             }
             Deferred::Push { event, payload, .. } => {
                 actions.extend(self.push(&context, event, &payload));
@@ -96,13 +95,14 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// Applies effects of a call that goes on. What it broadcasts is wanted even if the
-    /// channel has gone.
+    /// Applies effects that a call has flushed before its end. Broadcasts and pushes are sent
+    /// even if the channel has gone.
     pub fn flushed(&mut self, caller: &Caller, effects: Vec<Effect>, actions: &mut Vec<Action<P>>) {
         self.apply_effects(caller, effects, actions);
     }
 
-    /// The assigns of the joined channels whose topic matches one of some patterns.
+    /// The topic and the assigns of each joined channel whose topic matches one of the
+    /// patterns.
     pub fn samples<'a>(
         &'a self,
         topics: &'a [TopicPattern],
@@ -114,7 +114,7 @@ impl<P: Clone> Session<P> {
             .map(|channel| (&channel.context.topic, &channel.assigns))
     }
 
-    /// Applies an outcome to a channel that is there.
+    /// Applies the outcome of a call to its channel, which is in the session.
     pub(super) fn apply(
         &mut self,
         caller: &Caller,
@@ -133,7 +133,7 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// Applies effects in order; true when one of them ends the channel.
+    /// Applies effects in order. Whether one of them ends the channel.
     fn apply_effects(
         &mut self,
         caller: &Caller,
@@ -143,7 +143,9 @@ impl<P: Clone> Session<P> {
         let mut stops = false;
         for effect in effects {
             match effect {
-                Effect::Channel(effect) => stops |= self.apply_own(caller, effect, actions),
+                Effect::Channel(effect) => {
+                    stops |= self.apply_channel_effect(caller, effect, actions);
+                }
                 Effect::Server(ServerEffect::ReplyTo { socket_ref, status, payload }) => {
                     self.reply_to(socket_ref, status, payload, actions);
                 }
@@ -153,8 +155,8 @@ impl<P: Clone> Session<P> {
         stops
     }
 
-    /// Applies an effect of a channel's own call; true when it ends the channel.
-    fn apply_own(
+    /// Applies an effect of a channel's call. Whether it ends the channel.
+    fn apply_channel_effect(
         &mut self,
         caller: &Caller,
         effect: ChannelEffect,
@@ -164,8 +166,7 @@ impl<P: Clone> Session<P> {
         match effect {
             ChannelEffect::Reply { status, payload } => {
                 let reference = reply_to.as_ref().and_then(|r| r.reference.as_ref());
-                let (join_ref, topic) = (context.join_ref.as_ref(), &context.topic);
-                actions.extend(self.reply(join_ref, reference, topic, &status, &payload));
+                actions.extend(self.channel_reply(context, reference, &status, &payload));
             }
             ChannelEffect::Push { event, payload } => {
                 actions.extend(self.push(context, event, &payload));
@@ -189,7 +190,8 @@ impl<P: Clone> Session<P> {
         false
     }
 
-    /// What a channel that has gone starts would outlive it.
+    /// The start of a task, or the count of one that is refused: the task of a channel that has
+    /// gone would outlive it.
     fn start_task(&self, caller: &Caller, name: String, payload: Payload) -> Action<P> {
         let Context { topic, channel, .. } = &*caller.context;
         match self.channels.get(topic).filter(|c| c.context.channel == *channel) {
@@ -206,8 +208,8 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// Answers an earlier message; one of this socket at once, in the order of
-    /// the other effects.
+    /// Answers an earlier message. One of this socket is answered here, in the order of the
+    /// effects; the server answers one of another socket.
     fn reply_to(
         &self,
         socket_ref: Box<SocketRef>,
@@ -223,17 +225,18 @@ impl<P: Clone> Session<P> {
         let SocketRef { topic, channel, reference, .. } = *socket_ref;
         match self.channels.get(&topic).filter(|c| c.context.channel == channel) {
             Some(channel) => {
-                let (join_ref, reference) = (channel.context.join_ref.as_ref(), Some(&reference));
-                actions.extend(self.reply(join_ref, reference, &topic, &status, &payload));
+                let context = &channel.context;
+                actions.extend(self.channel_reply(context, Some(&reference), &status, &payload));
             }
             None => actions.push(Action::Count(Count::DeferredGone)),
         }
     }
 
-    /// The channel's own topic is subscribed to from the start.
+    /// Subscribes a joined channel to a topic. Nothing is done for the channel's own topic and
+    /// for one that it has; a subscription beyond `max_subscriptions` is counted only.
     fn subscribe(&mut self, context: &Arc<Context>, topic: Arc<str>, actions: &mut Vec<Action<P>>) {
         let current = self.channels.get_mut(&context.topic);
-        // What one that has gone subscribes to would be another's.
+        // Another join may have the topic now, and must not get this subscription.
         let Some(channel) = current.filter(|c| c.context.channel == context.channel) else {
             return;
         };
@@ -252,6 +255,7 @@ impl<P: Clone> Session<P> {
         }));
     }
 
+    /// Ends the subscription of a channel to a topic, if it has one.
     fn unsubscribe(&mut self, context: &Arc<Context>, topic: &str, actions: &mut Vec<Action<P>>) {
         let current = self.channels.get_mut(&context.topic);
         let Some(channel) = current.filter(|c| c.context.channel == context.channel) else {
@@ -266,7 +270,32 @@ impl<P: Clone> Session<P> {
         }
     }
 
+    /// The reply to a message, with both refs as the client sent them.
     pub(super) fn reply(
+        &self,
+        topic: &str,
+        reply_to: &ReplyTo,
+        status: &str,
+        payload: &Payload,
+    ) -> Option<Action<P>> {
+        let (join_ref, reference) = (reply_to.join_ref.as_ref(), reply_to.reference.as_ref());
+        self.reply_with(join_ref, reference, topic, status, payload)
+    }
+
+    /// The reply of a channel to a message with this ref. The join ref is the channel's, also
+    /// when the message came without one.
+    pub(super) fn channel_reply(
+        &self,
+        context: &Context,
+        reference: Option<&Ref>,
+        status: &str,
+        payload: &Payload,
+    ) -> Option<Action<P>> {
+        self.reply_with(context.join_ref.as_ref(), reference, &context.topic, status, payload)
+    }
+
+    /// A reply with these refs; `None` if it cannot be encoded for this client.
+    pub(super) fn reply_with(
         &self,
         join_ref: Option<&Ref>,
         reference: Option<&Ref>,
@@ -279,6 +308,7 @@ impl<P: Clone> Session<P> {
         sendable(topic, frame).map(Action::Send)
     }
 
+    /// A push of a channel; `None` if it cannot be encoded for this client.
     fn push(&self, context: &Context, event: String, payload: &Payload) -> Option<Action<P>> {
         let topic = &context.topic;
         let join_ref = context.join_ref.as_ref();
@@ -288,7 +318,8 @@ impl<P: Clone> Session<P> {
     }
 }
 
-/// A frame the client's protocol version has no room for is left out, and said.
+/// The frame, if the client's protocol version can encode it. One that it cannot, a topic of
+/// more than 255 bytes in a binary frame for example, is dropped with a warning in the log.
 fn sendable(topic: &str, frame: Result<Frame, EncodeError>) -> Option<Frame> {
     match frame {
         Ok(frame) => Some(frame),

@@ -1,18 +1,18 @@
-//! Whose client a connection is.
+//! The two kinds of clients: those of the app, and operators with the dashboard open.
 
-/// Whose client a connection is.
+/// The kind of client that a connection is, which decides about the topics that it may join.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Realm {
-    /// Of the app: it joins what plugins serve.
+    /// A client of the app, which joins topics that plugins serve.
     #[default]
     App,
-    /// The page for operators: it joins that page's topic.
+    /// The page for operators (`/dashboard`), which joins the topic of that page.
     Dashboard,
 }
 
 impl Realm {
-    /// As how many of the app's clients a connection is counted: operators who look at
-    /// what is counted are no part of it.
+    /// The number that a connection adds to the count of clients: 1, or 0 for an operator,
+    /// who looks at that count and is no part of it.
     #[must_use]
     pub fn clients(self) -> i64 {
         match self {

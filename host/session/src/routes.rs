@@ -1,53 +1,75 @@
-//! Which plugin serves which topic.
+//! Routes: which plugin serves which topic.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
 use millrace_wire::TopicPattern;
 
-/// Knows who serves which topic. It is asked at joins only, so that it may look then
-/// and not at every message.
+/// The routing of joins. A session asks it at joins only, never for other messages, so that
+/// it may change while channels are joined: they keep their plugin.
 pub trait Routing<P> {
-    /// Who serves `topic`, and with how many calls of one channel at the same time.
+    /// The plugin that serves `topic`, and the number of calls that one channel of it may
+    /// have in flight. `None` is answered with `unmatched topic`.
     fn who_serves(&self, topic: &str) -> Option<(P, usize)>;
 
-    /// Whether a topic may be joined now; if not, when to try again. Asked last, when
-    /// nothing else is in the way.
+    /// Whether one more topic may be joined now. The session asks it last, when nothing else
+    /// is in the way of the join.
+    ///
+    /// # Errors
+    ///
+    /// The time after which the client may try again, when there were too many joins. The
+    /// join is answered with `overloaded`.
     fn admit_join(&self) -> Result<(), Duration> {
         Ok(())
     }
 }
 
-/// Of the routes whose patterns match, the most specific serves a topic.
+/// A list of routes. A topic is served by the most specific of the routes that match it.
+///
+/// ```
+/// use millrace_session::{Route, Routes};
+/// use millrace_wire::TopicPattern;
+///
+/// let route = |pattern, plugin| Route {
+///     pattern: TopicPattern::parse(pattern).unwrap(),
+///     plugin,
+///     max_concurrency: 1,
+/// };
+/// let routes = Routes::new(vec![route("room:*", "chat"), route("room:lobby", "lobby")]);
+/// assert_eq!(routes.find("room:lobby").unwrap().plugin, "lobby");
+/// assert_eq!(routes.find("room:1").unwrap().plugin, "chat");
+/// assert!(routes.find("jobs").is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Routes<P>(Vec<Route<P>>);
 
-/// One topic pattern and who serves it.
+/// A topic pattern and the plugin that serves its topics.
 #[derive(Clone, Debug)]
 pub struct Route<P> {
-    /// Which topics.
+    /// The pattern of the topics.
     pub pattern: TopicPattern,
-    /// Who serves them.
+    /// The plugin that serves them.
     pub plugin: P,
-    /// Calls of one channel at the same time (`limits.max_concurrency`).
+    /// The number of calls that one channel may have in flight (`limits.max_concurrency`).
     pub max_concurrency: usize,
 }
 
 impl<P> Routes<P> {
-    /// Routes in any order; of equal patterns the first counts.
+    /// The list of these routes, which may come in any order. Of equal patterns the first one
+    /// serves.
     #[must_use]
     pub fn new(mut routes: Vec<Route<P>>) -> Self {
         routes.sort_by_key(|route| Reverse(route.pattern.specificity()));
         Self(routes)
     }
 
-    /// Who serves `topic`.
+    /// The route of `topic`, if one matches.
     #[must_use]
     pub fn find(&self, topic: &str) -> Option<&Route<P>> {
         self.0.iter().find(|route| route.pattern.matches(topic))
     }
 
-    /// All of them, in the order in which they are tried.
+    /// All routes, the most specific first, which is the order in which they are tried.
     pub fn iter(&self) -> impl Iterator<Item = &Route<P>> {
         self.0.iter()
     }

@@ -1,4 +1,4 @@
-//! One message to all subscribers of a topic.
+//! A broadcast: one message for all subscribers of a topic.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use smol_str::SmolStr;
 
 use millrace_wire::Payload;
 
-/// One message to all subscribers of a topic.
+/// One message for all subscribers of a topic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broadcast {
-    /// Where it goes.
+    /// The topic whose subscribers get the message.
     pub topic: Arc<str>,
-    /// Its event.
+    /// The event of the message.
     pub event: SmolStr,
-    /// What it carries.
+    /// The payload of the message.
     pub payload: Payload,
 }

@@ -1,4 +1,4 @@
-//! What a channel asks its plugin to do.
+//! The callbacks of a plugin that a channel calls.
 
 use std::sync::Arc;
 
@@ -7,33 +7,35 @@ use smol_str::SmolStr;
 
 use super::Broadcast;
 
-/// One call of the plugin's `channel` or `outgoing` interface.
+/// A function of the plugin's interface `channel` or `outgoing`, with its arguments.
 #[derive(Clone, Debug)]
 pub enum Callback {
-    /// `channel.join`.
+    /// `channel.join`: the client joins the topic.
     Join {
-        /// What the client sent with the join.
+        /// The payload of the join.
         params: Payload,
     },
-    /// `channel.handle-in`.
+    /// `channel.handle-in`: a message of the client.
     HandleIn {
-        /// The client's event.
+        /// The event of the message.
         event: SmolStr,
-        /// What it carries.
+        /// The payload of the message.
         payload: Payload,
-        /// Whether the client gave a ref.
+        /// Whether the message has a ref, without which a reply cannot be sent.
         wants_reply: bool,
     },
-    /// `outgoing.handle-out`.
+    /// `outgoing.handle-out`: an intercepted broadcast on the channel's own topic.
     HandleOut(Arc<Broadcast>),
-    /// `channel.handle-info`.
+    /// `channel.handle-info`: a broadcast on another topic, or a timer.
     HandleInfo(Info),
-    /// `channel.terminate`.
+    /// `channel.terminate`: the end of the channel. A channel that trapped, or was joined
+    /// again, ends without it.
     Terminate(TerminateReason),
 }
 
 impl Callback {
-    /// What it carries, in bytes: as much as the item it was made of.
+    /// The size of the arguments in bytes, which is that of the mailbox item that the call was
+    /// made of.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
@@ -48,16 +50,16 @@ impl Callback {
     }
 }
 
-/// What `handle-info` is about.
+/// The argument of `channel.handle-info`.
 #[derive(Clone, Debug)]
 pub enum Info {
     /// A broadcast on a subscribed topic.
     Broadcast(Arc<Broadcast>),
-    /// A timer ran out; its name.
+    /// The name of a timer that ran out.
     Timer(String),
 }
 
-/// Why a channel ends in good order.
+/// The reason of the end of a channel that did not trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TerminateReason {
     /// The client sent `phx_leave`.
@@ -71,7 +73,7 @@ pub enum TerminateReason {
 }
 
 impl TerminateReason {
-    /// The word the plugin sees.
+    /// The word that the plugin's `terminate` gets.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Who a channel is.
+//! The context of a channel: its numbers, its topic and its refs.
 
 use std::sync::Arc;
 
@@ -6,34 +6,35 @@ use millrace_wire::{Payload, Ref};
 
 use super::{Broadcast, ServerEffect};
 
-/// Unique among the joins of a server since it started.
+/// The number of one join, unique since the server started. A topic that is joined again
+/// has another number.
 pub type ChannelId = u64;
 
-/// What stays the same for as long as a channel lives. Calls in flight share
-/// it, so that their effects find their way even when the channel is gone.
+/// The facts about a channel that stay the same for as long as it lives. Calls in flight
+/// share it, so that their broadcasts and pushes can be sent even when the channel has gone.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Context {
-    /// Unique among the connections of the server since it started.
+    /// The connection's number, unique since the server started.
     pub connection: u64,
-    /// Unique among its joins.
+    /// The channel's number.
     pub channel: ChannelId,
     /// The joined topic.
     pub topic: Arc<str>,
-    /// What its pushes carry: the join ref of the join message, or its ref when
-    /// it had none.
+    /// The join ref of the channel's pushes and replies: the join ref of the join message, or
+    /// its ref when it had none, as `lib/phoenix/channel/server.ex` has it.
     pub join_ref: Option<Ref>,
-    /// The join ref of the join message as it was, which `phx_close` and
+    /// The join ref of the join message as the client sent it, which `phx_close` and
     /// `phx_error` carry.
     pub sent_join_ref: Option<Ref>,
-    /// The ref of the join message. Some clients use it as the join ref of what
-    /// they send later.
+    /// The ref of the join message. Some clients use it as the join ref of their later
+    /// messages.
     pub join_message_ref: Option<Ref>,
-    /// Who connected, as far as a plugin said.
+    /// The user's id, if a plugin's `connect` gave one.
     pub user_id: Option<Arc<str>>,
 }
 
 impl Context {
-    /// The message that a call of the channel broadcasts; without a topic, on its own.
+    /// The effect of a broadcast of this channel, on its own topic when `topic` is `None`.
     #[must_use]
     pub fn broadcast(
         &self,

@@ -1,4 +1,5 @@
-//! Answers and pushes that no result of a channel's own calls brings.
+//! Replies and pushes that reach a channel's client later, and not by the result of a call of
+//! the channel.
 
 use std::sync::Arc;
 
@@ -6,10 +7,11 @@ use millrace_wire::{Payload, Ref};
 
 use super::ChannelId;
 
-/// An answer or a push for a channel's client from outside its connection's task.
+/// A reply or a push for a channel's client that comes from outside the connection's task. It
+/// is dropped and counted when the channel has gone.
 #[derive(Debug)]
 pub enum Deferred {
-    /// An answer to an earlier message.
+    /// A reply to an earlier message.
     Reply {
         /// The channel's topic.
         topic: Arc<str>,
@@ -17,18 +19,18 @@ pub enum Deferred {
         channel: ChannelId,
         /// The ref of the message that is answered.
         reference: Ref,
-        /// `ok`, `error`, or a plugin's own word.
+        /// The status of the reply: `ok`, `error`, or a plugin's own word.
         status: String,
-        /// The response.
+        /// The response of the reply.
         payload: Payload,
     },
-    /// A push of a task, or by a socket ref.
+    /// A push of a task, or of whoever has a socket ref of the channel.
     Push {
         /// The channel's topic.
         topic: Arc<str>,
         /// The channel's number: a later join of the topic is not meant.
         channel: ChannelId,
-        /// The event.
+        /// The event of the push.
         event: String,
         /// The payload of the push.
         payload: Payload,

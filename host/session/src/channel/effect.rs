@@ -1,4 +1,4 @@
-//! What a plugin asks the host to do, checked and in the host's own types.
+//! Effects: what a plugin's call asks the host to do, checked and in the host's own types.
 
 use smol_str::SmolStr;
 
@@ -6,23 +6,33 @@ use super::{Broadcast, ChannelId, NewEvent, SocketRef};
 use millrace_wire::Payload;
 use std::sync::Arc;
 
-/// One thing for the host to do.
+/// One thing that a call asks the host to do. The effects of a call are checked together and
+/// then applied in order; when one is refused, none is applied.
+///
+/// ```
+/// use millrace_session::channel::{ChannelEffect, Effect};
+/// use millrace_wire::Payload;
+///
+/// let push = ChannelEffect::Push { event: "tick".to_owned(), payload: Payload::empty() };
+/// assert_eq!(Effect::from(push).bytes(), 2); // the payload is `{}`
+/// assert_eq!(Effect::from(ChannelEffect::Stop).bytes(), 0);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Something that is done for a channel.
+    /// An effect of a call of a channel, which needs that channel.
     Channel(ChannelEffect),
-    /// Something that anybody may ask the server for.
+    /// An effect of any call, which needs no channel.
     Server(ServerEffect),
 }
 
 /// An effect that needs the channel whose call asks for it. The session applies it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChannelEffect {
-    /// Answer the message being handled.
+    /// Reply to the message that is being handled.
     Reply {
-        /// `ok`, `error`, or the plugin's own word.
+        /// The status of the reply: `ok`, `error`, or the plugin's own word.
         status: SmolStr,
-        /// The response.
+        /// The response of the reply.
         payload: Payload,
     },
     /// Send a message to the channel's client.
@@ -43,13 +53,14 @@ pub enum ChannelEffect {
         /// Whether the channel itself is left out.
         exclude_self: bool,
     },
-    /// Take the broadcasts of this topic to `handle-info`.
+    /// Subscribe to this topic: its broadcasts go to the channel's `handle-info`. A topic that
+    /// is subscribed to already, or is the channel's own, changes nothing.
     Subscribe(String),
-    /// Take them there no longer.
+    /// End the subscription to this topic.
     Unsubscribe(String),
-    /// Call `handle-info` later.
+    /// Start a timer, which calls `handle-info` when it has run out.
     SendAfter {
-        /// The time until then in milliseconds.
+        /// The time until the timer runs out, in milliseconds.
         after_ms: u64,
         /// The timer's name.
         name: String,
@@ -61,7 +72,7 @@ pub enum ChannelEffect {
         /// The task's argument.
         payload: Payload,
     },
-    /// End the channel.
+    /// End the channel, after all effects of the call have been applied.
     Stop,
 }
 
@@ -72,21 +83,21 @@ pub enum ServerEffect {
     Broadcast {
         /// The message.
         broadcast: Arc<Broadcast>,
-        /// The channel that is left out.
+        /// The channel that does not get it, if one is left out.
         except: Option<ChannelId>,
     },
-    /// Answer an earlier message, of any connection.
+    /// Reply to an earlier message, of any connection.
     ReplyTo {
-        /// The message that is answered.
+        /// The socket ref of the message that is answered.
         socket_ref: Box<SocketRef>,
-        /// `ok`, `error`, or the plugin's own word.
+        /// The status of the reply: `ok`, `error`, or the plugin's own word.
         status: String,
-        /// The response.
+        /// The response of the reply.
         payload: Payload,
     },
-    /// Send a message to the client of an earlier message.
+    /// Push to the client that sent an earlier message.
     PushTo {
-        /// The earlier message.
+        /// The socket ref of the earlier message.
         socket_ref: Box<SocketRef>,
         /// The event of the push.
         event: String,

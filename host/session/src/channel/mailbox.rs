@@ -1,4 +1,4 @@
-//! What has arrived for a channel and waits for its turn.
+//! The mailbox of a channel: messages, broadcasts and timers that wait for their turn.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -10,41 +10,41 @@ use smol_str::SmolStr;
 
 use super::{Broadcast, Info, ReplyTo, TerminateReason};
 
-/// Something that waits for a channel's turn.
+/// One entry of a mailbox.
 #[derive(Debug)]
 pub enum MailboxItem {
-    /// A message of the client that came while the channel was joining:
-    /// `phx_join` and `phx_leave` included.
+    /// A message of the client that came while the channel was joining, also a `phx_join` or
+    /// a `phx_leave`. What it means is decided when the join has been answered.
     Early {
-        /// Its refs.
+        /// The refs of the message.
         reply_to: ReplyTo,
-        /// Its event.
+        /// The event of the message.
         event: SmolStr,
-        /// What it carries.
+        /// The payload of the message.
         payload: Payload,
     },
-    /// A message of the client.
+    /// A message of the client for `handle-in`.
     In {
-        /// Its refs.
+        /// The refs of the message.
         reply_to: ReplyTo,
-        /// Its event.
+        /// The event of the message.
         event: SmolStr,
-        /// What it carries.
+        /// The payload of the message.
         payload: Payload,
     },
-    /// The client leaves.
+    /// A `phx_leave` of the client, with its refs.
     Leave(ReplyTo),
-    /// An intercepted broadcast.
+    /// An intercepted broadcast for `handle-out`.
     Out(Arc<Broadcast>),
-    /// A broadcast on a subscribed topic, or a timer.
+    /// A broadcast on a subscribed topic, or a timer, for `handle-info`.
     Info(Info),
-    /// The connection is over.
+    /// The end of the connection.
     End(TerminateReason),
 }
 
-/// Where the items that wait in all mailboxes of a server are counted.
+/// A count of the items that wait in all mailboxes of a server.
 pub trait WaitingCount: Debug + Send + Sync {
-    /// Adds so many; fewer than 0 when they wait no more.
+    /// Adds a number of items; a negative number for items that wait no more.
     fn add(&self, items: i64);
 }
 
@@ -54,17 +54,21 @@ impl WaitingCount for AtomicI64 {
     }
 }
 
-/// What an item or a call takes besides what it carries.
+/// The bytes that an item or a call takes besides its payload.
 const ENTRY_BYTES: usize = 256;
 
-/// What a message or a call with this payload takes, in bytes.
+/// The bytes that an item or a call takes, with a payload of so many bytes.
+///
+/// ```
+/// assert_eq!(millrace_session::channel::entry_bytes(1_000), 1_256);
+/// ```
 #[must_use]
 pub fn entry_bytes(payload_bytes: usize) -> usize {
     ENTRY_BYTES + payload_bytes
 }
 
 impl MailboxItem {
-    /// What it takes while it waits, in bytes.
+    /// The bytes that the item takes while it waits.
     #[must_use]
     pub fn bytes(&self) -> usize {
         entry_bytes(match self {
@@ -80,16 +84,25 @@ impl MailboxItem {
     }
 }
 
-/// A bounded queue of items. The end of a channel always finds room, once.
+/// The bounded queue of the items of one channel, oldest first.
+///
+/// ```text
+/// push ─▶ [Info, In, In, Out] ─▶ pop, pop_message
+///          newest       oldest ◀─ put_back
+/// ```
+///
+/// At its capacity, which is a number of items, it takes only a [`MailboxItem::Leave`] or
+/// [`MailboxItem::End`]. The session puts one of each there at most.
 #[derive(Debug)]
 pub struct Mailbox {
     items: VecDeque<MailboxItem>,
-    /// Of all items.
+    /// The bytes of all items together.
     bytes: usize,
-    /// One of them is the client's leave.
+    /// Whether one of the items is a `Leave`.
     has_leave: bool,
+    /// The number of items there may be.
     capacity: usize,
-    /// How many items wait in all mailboxes of the server.
+    /// The number of items in all mailboxes of the server, kept up to date by each of them.
     waiting: Arc<dyn WaitingCount>,
 }
 
@@ -99,20 +112,23 @@ impl Mailbox {
         Self { items: VecDeque::new(), bytes: 0, has_leave: false, capacity, waiting }
     }
 
-    /// What waits, in bytes.
+    /// The bytes of all items together.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether the client's leave waits already.
+    /// Whether a `phx_leave` of the client waits.
     #[must_use]
     pub fn has_leave(&self) -> bool {
         self.has_leave
     }
 
-    /// Puts an item at the end, or gives it back when the mailbox is full. What it
-    /// takes, in bytes.
+    /// Puts an item at the end; the bytes that it takes.
+    ///
+    /// # Errors
+    ///
+    /// The item itself, when the mailbox is full.
     pub fn push(&mut self, item: MailboxItem) -> Result<usize, MailboxItem> {
         let ends = matches!(item, MailboxItem::Leave(_) | MailboxItem::End(_));
         if self.items.len() >= self.capacity && !ends {
@@ -126,48 +142,49 @@ impl Mailbox {
         Ok(bytes)
     }
 
-    /// Takes the oldest item. The end of a channel waits until nothing of it
-    /// is `running`.
+    /// Takes the oldest item. `running` is the number of the channel's calls in flight: while
+    /// there are any, a `Leave` or `End` stays where it is, and the result is `None`.
     pub fn pop(&mut self, running: usize) -> Option<MailboxItem> {
         let ends = matches!(self.items.front(), Some(MailboxItem::Leave(_) | MailboxItem::End(_)));
         if ends && running > 0 {
             return None;
         }
         let item = self.items.pop_front()?;
-        self.taken(&item);
+        self.note_taken(&item);
         Some(item)
     }
 
-    /// Whether nothing waits.
+    /// Whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Takes the oldest item if it is a message of the client.
+    /// Takes the oldest item if it is an [`MailboxItem::In`]: its refs, event and payload.
     pub fn pop_message(&mut self) -> Option<(ReplyTo, SmolStr, Payload)> {
         let item = self.items.pop_front_if(|item| matches!(item, MailboxItem::In { .. }))?;
-        self.taken(&item);
+        self.note_taken(&item);
         match item {
             MailboxItem::In { reply_to, event, payload } => Some((reply_to, event, payload)),
             _ => None,
         }
     }
 
-    /// Puts back the item that was taken last, which had its place.
+    /// Puts an item that was taken back in front, whether or not the mailbox is full.
     pub fn put_back(&mut self, item: MailboxItem) {
         self.bytes += item.bytes();
         self.items.push_front(item);
         self.waiting.add(1);
     }
 
-    /// Takes all of them, oldest first.
+    /// Takes all items, oldest first.
     pub fn take(&mut self) -> VecDeque<MailboxItem> {
         self.waiting.add(-count(&self.items));
         (self.bytes, self.has_leave) = (0, false);
         std::mem::take(&mut self.items)
     }
 
-    fn taken(&mut self, item: &MailboxItem) {
+    /// Counts an item that has left the queue.
+    fn note_taken(&mut self, item: &MailboxItem) {
         self.bytes -= item.bytes();
         self.has_leave &= !matches!(item, MailboxItem::Leave(_));
         self.waiting.add(-1);

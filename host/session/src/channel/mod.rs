@@ -1,12 +1,12 @@
-//! One joined topic of one connection: its state, what waits for it, what it
-//! may ask its plugin to do, and what the plugin may answer.
+//! A channel: one joined topic of one connection. Its state and its mailbox, the callbacks
+//! of its plugin, and the effects that a callback may ask for.
 //!
 //! ```text
-//! Joining ──join ok──▶ Joined ──leave · stop · connection over──▶ terminate
+//! Joining ──join ok──▶ Joined ──leave · stop · connection over──▶ terminate, gone
 //!    └──refused · trap──▶ gone      └──trap──▶ phx_error, gone
 //! ```
 //!
-//! Pure: a [`Channel`] only keeps the books; [`crate::Session`] decides.
+//! Pure: a [`Channel`] is data; [`crate::Session`] decides.
 
 mod broadcast;
 mod callback;
@@ -37,69 +37,76 @@ use std::sync::Arc;
 
 use millrace_wire::Ref;
 
-/// The books of one channel.
+/// The data of one channel.
 #[derive(Debug)]
 pub struct Channel<P> {
-    /// What stays the same for as long as the channel lives.
+    /// The facts about the channel that do not change.
     pub context: Arc<Context>,
-    /// Who handles its messages. Counted for each channel: calls of all threads
-    /// would fight over one count.
+    /// The plugin that handles the channel's messages. Each channel has an `Arc` of its own:
+    /// the threads' calls would all change the reference count of a shared one.
     pub plugin: Arc<P>,
-    /// What it waits for.
+    /// Whether the join has been answered.
     pub state: State,
-    /// What arrived and has not been handled.
+    /// Messages, broadcasts and timers that have not been handled.
     pub mailbox: Mailbox,
-    /// Calls in flight.
+    /// The number of calls in flight.
     pub running: usize,
-    /// What their messages take, in bytes.
+    /// The bytes that the calls in flight take ([`entry_bytes`]).
     pub running_bytes: usize,
-    /// How many there may be (`limits.max_concurrency`).
+    /// The number of calls that may be in flight (`limits.max_concurrency`).
     pub max_running: usize,
     /// The plugin's state for this channel.
     pub assigns: Assigns,
-    /// Other topics whose broadcasts go to `handle-info`.
+    /// The topics, without the channel's own, whose broadcasts go to `handle-info`.
     pub subscriptions: HashSet<Arc<str>>,
 }
 
-/// What a channel waits for.
+/// The state of a channel. A channel that has ended is no longer in its session.
 #[derive(Debug)]
 pub enum State {
-    /// For the plugin's answer to the join.
+    /// The plugin has not answered the join yet. Messages of the client wait.
     Joining {
-        /// The join's own ref and join ref, for the reply.
+        /// The refs of the join, for its reply.
         reply_to: ReplyTo,
-        /// The join ref of the channel this join replaced, which still has to
-        /// be told `phx_close`.
-        replaced: Option<Option<Ref>>,
+        /// The channel that had the topic before, if this join replaced one.
+        replaced: Option<Replaced>,
     },
-    /// For messages.
+    /// The join was accepted. Messages are handled.
     Joined,
 }
 
-/// What a reply has to carry.
+/// A channel that ended because its topic was joined again. The client gets its `phx_close`
+/// behind the reply to the new join, as in `lib/phoenix/socket.ex`.
+#[derive(Debug)]
+pub struct Replaced {
+    /// The join ref of its join message, as the client sent it.
+    pub join_ref: Option<Ref>,
+}
+
+/// The refs of a message of the client, which the reply to it carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplyTo {
-    /// As the client sent it.
+    /// The join ref as the client sent it; `None` is JSON's `null`.
     pub join_ref: Option<Ref>,
-    /// As the client sent it.
+    /// The ref as the client sent it. Without one no reply is expected.
     pub reference: Option<Ref>,
     /// The message's number in its connection, from 1.
     pub number: u32,
 }
 
 impl<P> Channel<P> {
-    /// What waits or is handled, in bytes.
+    /// The bytes of the items that wait and of the calls in flight.
     pub fn bytes(&self) -> usize {
         self.mailbox.bytes() + self.running_bytes
     }
 
-    /// Whether a message is handled at once, without waiting for others.
+    /// Whether a message that comes now is handled at once, behind no other.
     pub fn is_free(&self) -> bool {
         self.running < self.max_running && self.mailbox.is_empty()
     }
 
-    /// Whether a message with this join ref is meant for this join of the
-    /// topic; one without a join ref is.
+    /// Whether a message with this join ref is meant for this join of the topic. One without
+    /// a join ref always is, as in `lib/phoenix/socket.ex` since Phoenix 1.8.12.
     pub fn accepts(&self, join_ref: Option<&Ref>) -> bool {
         let Some(join_ref) = join_ref else { return true };
         let Context { join_ref: own, join_message_ref, .. } = &*self.context;

@@ -1,24 +1,25 @@
-//! What plugins and other producers hand to pipelines.
+//! Events that plugins and other producers hand to pipelines.
 
 use bytes::Bytes;
 
 use super::SocketRef;
 
-/// What a producer hands over.
+/// An event as its producer hands it to a pipeline.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewEvent {
-    /// What the worker gets: JSON text by convention.
+    /// The payload that the worker gets: JSON text by convention.
     pub payload: Bytes,
-    /// What it belongs to, a user for example. Without one it is ordered with
-    /// nothing.
+    /// The key of the event, a user for example: events of one key keep their order. An event
+    /// without a key has no order with others.
     pub key: Option<Box<str>>,
-    /// The higher the sooner, for dispatchers that care.
+    /// The priority, for dispatchers that look at it: a higher one goes first.
     pub priority: u8,
-    /// Which workers of a broadcast want it, by bit; `None` for all.
+    /// The consumers of a broadcast dispatcher that want the event, one bit each; `None` for
+    /// all of them.
     pub selected: Option<u64>,
-    /// Answered with what the worker replies, or with an error.
+    /// The message that is answered with the worker's reply, or with an error.
     pub reply_to: Option<Box<SocketRef>>,
-    /// The time at which it was enqueued first, in milliseconds since the Unix epoch, perhaps on
-    /// another server.
+    /// The time at which the event was first enqueued, perhaps on another server, in
+    /// milliseconds since the Unix epoch.
     pub enqueued_unix_ms: u64,
 }

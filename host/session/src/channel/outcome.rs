@@ -1,4 +1,4 @@
-//! What a plugin may answer, checked and in the host's own types.
+//! Results of plugin calls, checked and in the host's own types.
 
 use bytes::Bytes;
 use millrace_wire::Payload;
@@ -8,18 +8,18 @@ use super::{ChannelEffect, Effect};
 /// A plugin's state for one channel. Cloning shares the bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assigns {
-    /// The author's number for the shape of the data.
+    /// The number that the plugin's author gave to the format of the data.
     pub schema: u32,
-    /// Opaque to the host.
+    /// The state itself, which the host does not look into.
     pub data: Bytes,
 }
 
-/// What a call asks the host to do, and the new assigns if they changed.
+/// The effects of a call that did not trap, and the new assigns if they changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// Applied in order, all or none.
+    /// The effects, which are applied in order.
     pub effects: Vec<Effect>,
-    /// `None` leaves them as they were.
+    /// The new assigns; `None` leaves them as they were.
     pub assigns: Option<Assigns>,
 }
 
@@ -28,41 +28,41 @@ pub struct Outcome {
 pub struct Joined {
     /// The response of the join reply; `None` is an empty object.
     pub response: Option<Payload>,
-    /// Applied after the join reply.
+    /// The effects, which are applied after the join reply, and the assigns.
     pub outcome: Outcome,
 }
 
-/// Why a call has no result.
+/// The reason why a call has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It trapped, or returned what is not allowed.
+    /// The call trapped, or returned what is not allowed.
     Crashed,
-    /// It took longer than it may.
+    /// The call took longer than its limit.
     TimedOut,
-    /// It waited in vain for others to leave it an instance or memory.
+    /// The call waited for an instance or for memory until its limit, and got none.
     Overloaded {
-        /// When it is worth trying again, in milliseconds.
+        /// The time after which the client may try again, in milliseconds.
         retry_after_ms: u64,
     },
-    /// It was not made: the plugin, or this connection's use of it, is held
-    /// back after faults.
+    /// The call was not made: after faults, the plugin or this connection's use of it is
+    /// held back.
     Unavailable {
-        /// When it is worth trying again, in milliseconds.
+        /// The time after which the client may try again, in milliseconds.
         retry_after_ms: u64,
     },
 }
 
-/// How a call ended that did not trap.
+/// The result of a call that did not trap.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Completion {
-    /// `join` accepted, or refused with a response.
+    /// The result of `join`: accepted, or refused with this response.
     Join(Box<Result<Joined, Payload>>),
-    /// Any other callback.
+    /// The result of any other callback.
     Handled(Outcome),
 }
 
 impl Completion {
-    /// What it asks to be sent, in bytes.
+    /// The size of the payloads of all effects, in bytes.
     #[must_use]
     #[inline]
     pub fn effect_bytes(&self) -> usize {
@@ -76,14 +76,14 @@ impl Completion {
         effects.iter().map(Effect::bytes).sum()
     }
 
-    /// Whether the client that waits is answered with an error.
+    /// Whether the client's message is answered with an error.
     #[must_use]
     #[inline]
     pub fn is_error(&self) -> bool {
         self.error().is_some()
     }
 
-    /// What the client that waits is answered with, if that is an error.
+    /// The response of the reply to the client's message, if its status is `error`.
     #[must_use]
     #[inline]
     pub fn error(&self) -> Option<&Payload> {

@@ -1,4 +1,4 @@
-//! A call that goes on, seen from inside it.
+//! A call that has not returned yet: its channel, and the effects that it flushes.
 
 use std::fmt::{self, Debug};
 use std::pin::Pin;
@@ -6,29 +6,29 @@ use std::sync::Arc;
 
 use super::{Context, Effect, ReplyTo};
 
-/// Whose call it is, and what answers to it have to carry.
+/// The channel of a call, and the refs of the message that it handles.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The channel.
     pub context: Arc<Context>,
-    /// The message being handled, if one is.
+    /// The refs of the message that is being handled; `None` for other calls.
     pub reply_to: Option<ReplyTo>,
-    /// The number of the message that the call is for, 0 without one.
+    /// The number of the client's message that led to the call; 0 when none did.
     pub number: u32,
 }
 
-/// What log lines about one message have in common: the number of its
-/// connection and its own, such as `12-345`.
+/// The id of a message in log lines: the number of its connection and its own, such as
+/// `12-345`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageId {
-    /// The connection.
+    /// The connection's number.
     pub connection: u64,
-    /// The message, 0 for a call that is for none.
+    /// The message's number; 0 for a call that no message led to.
     pub number: u32,
 }
 
 impl Caller {
-    /// What log lines about the call carry.
+    /// The id of the message, for log lines about the call.
     #[must_use]
     #[inline]
     pub fn message(&self) -> MessageId {
@@ -42,28 +42,30 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// Who a connection is to those who share a plugin out among connections.
+/// The standing of a connection, by which a plugin's instances are shared fairly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Whose faults count together: a user, or else an address.
+    /// A number for the source of the connection, a user or else an address. The faults of
+    /// all connections of one source count together.
     pub source: u64,
-    /// Whether this connection has ever made a fault.
+    /// Whether a call of this connection has ever faulted.
     pub has_faulted: bool,
 }
 
-/// Applies effects of calls that have not returned yet.
+/// The way of a call that has not returned yet to its connection.
 pub trait Progress: Debug + Send + Sync {
-    /// Ready once the effects are applied, or can no longer be.
+    /// Has effects of the call applied now. The future is ready once they are applied, or
+    /// once they cannot be, as the connection has gone.
     fn flush(
         self: Arc<Self>,
         caller: Caller,
         effects: Vec<Effect>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-    /// The server's part of a socket ref.
+    /// The server's number, which is part of socket refs.
     fn server(&self) -> u64;
 
-    /// Who the connection is.
+    /// The standing of the connection.
     fn standing(&self) -> Standing {
         Standing::default()
     }

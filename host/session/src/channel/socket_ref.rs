@@ -1,4 +1,5 @@
-//! The token that answers a message later on.
+//! Socket refs: tokens with which a message can be answered later. Phoenix has them in
+//! `lib/phoenix/channel.ex` (`socket_ref/1`).
 
 use std::sync::Arc;
 
@@ -12,12 +13,22 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Context, ReplyTo};
 
-/// What a late reply needs to find its client: a few numbers, the topic, and
-/// the ref of the message. Within the host it is taken as it is; what plugins get
-/// and hand in is a text that a [`RefKey`] seals.
+/// The address of a message, with which a later reply finds its client. Inside the host it is
+/// this struct; plugins get it, and hand it in, as a text that a [`RefKey`] seals.
+///
+/// ```
+/// use millrace_session::channel::{RefKey, SocketRef, Unsealed};
+///
+/// let key = RefKey::new(0, b"a secret of this server");
+/// let socket_ref = SocketRef::of_test(7, "room:1").unwrap();
+/// let text = key.seal(&socket_ref, "chat");
+/// assert!(text.starts_with(r#"["0",0,7,"room:1","1","chat","#));
+/// let unsealed = Unsealed { socket_ref, plugin: "chat".to_owned() };
+/// assert_eq!(key.unseal(&text), Ok(unsealed));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketRef {
-    /// Drawn when the server started, so that a token outlives no restart.
+    /// The server's number, drawn at its start: after a restart the token reaches nobody.
     pub server: u64,
     /// The connection's number.
     pub connection: u64,
@@ -29,48 +40,52 @@ pub struct SocketRef {
     pub reference: Ref,
 }
 
-/// Seals socket refs, so that nobody but the server makes one.
+/// The key that seals socket refs, so that only this server can make one.
 ///
 /// ```text
 /// ["SERVER",CONNECTION,CHANNEL,"TOPIC",REF,"PLUGIN","TAG"]
 /// ```
 ///
-/// The tag is the HMAC-SHA-256 of all that stands before it, cut to 128 bits. The
-/// plugin is the one it was given to.
+/// `SERVER` is hexadecimal, `REF` the JSON that the client sent, and `PLUGIN` the name of the
+/// plugin that the text was given to. `TAG` is the HMAC-SHA-256 of all that stands before
+/// `,"TAG"]`, cut to 128 bits, in base64 for URLs without padding.
 #[derive(Clone)]
 pub struct RefKey {
+    /// The server's number.
     server: u64,
     key: Arc<hmac::Key>,
 }
 
-/// A socket ref that the server has made.
+/// The content of a text that this server has sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsealed {
-    /// Whom it reaches.
+    /// The socket ref.
     pub socket_ref: SocketRef,
-    /// The plugin it was given to.
+    /// The name of the plugin that the text was given to.
     pub plugin: String,
 }
 
-/// A text that is no socket ref of a server that runs.
+/// The reason why a text is no socket ref of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotARef {
-    /// This server has not made it.
+    /// The server has not made the text: its form or its tag is wrong.
     Forged,
-    /// It may be one of another run, and reaches nobody either way.
+    /// The text names another server's number. It may be of an earlier run of this server,
+    /// and can reach nobody.
     OfAnotherRun,
 }
 
-/// Of SHA-256's 32 bytes.
+/// The length of a tag in bytes: the first half of the 32 bytes of an HMAC-SHA-256.
 const TAG_BYTES: usize = 16;
-/// In base64.
-const TAG_LETTERS: usize = 22;
-/// Longer texts are none: a topic, a ref and a name, with escapes, have less.
-const MAX_LETTERS: usize = 4096;
+/// The length of a tag in base64, in characters.
+const TAG_CHARS: usize = 22;
+/// The length of a sealed text in bytes; a longer one is refused as forged. A topic, a ref and
+/// a name have less, also when they are escaped.
+const MAX_TEXT_BYTES: usize = 4096;
 
 impl SocketRef {
-    /// The token of a message that is being handled; `None` when nobody waits
-    /// for an answer.
+    /// The socket ref of a message that is being handled; `None` when the message has no ref,
+    /// so that its client expects no reply.
     #[must_use]
     pub fn new(server: u64, context: &Context, reply_to: &ReplyTo) -> Option<Self> {
         Some(Self {
@@ -82,7 +97,7 @@ impl SocketRef {
         })
     }
 
-    /// One of a test, of the ref `"1"`.
+    /// A socket ref for tests: of connection 0 of server 0, and the ref `"1"`.
     #[must_use]
     pub fn of_test(channel: u64, topic: &str) -> Option<Self> {
         let reference = Ref::from_json("\"1\"").ok()??;
@@ -91,11 +106,11 @@ impl SocketRef {
 }
 
 impl RefKey {
-    /// A key that nobody knows, and the server's number with it.
+    /// A random key with a random server's number, for one run of a server.
     ///
     /// # Errors
     ///
-    /// When the system gives no random bytes.
+    /// The error of the operating system, when it gives no random bytes.
     pub fn draw() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 40];
         getrandom::fill(&mut bytes)?;
@@ -104,7 +119,7 @@ impl RefKey {
         Ok(Self::new(server, key))
     }
 
-    /// The key made of a secret, of the server with this number.
+    /// The key of the server with this number, made of a secret.
     #[must_use]
     pub fn new(server: u64, secret: &[u8]) -> Self {
         Self { server, key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)) }
@@ -116,7 +131,7 @@ impl RefKey {
         self.server
     }
 
-    /// The text that is given to a plugin.
+    /// The text of a socket ref that is given to the plugin of this name.
     #[must_use]
     pub fn seal(&self, socket_ref: &SocketRef, plugin: &str) -> String {
         let SocketRef { server, connection, channel, topic, reference } = socket_ref;
@@ -132,10 +147,16 @@ impl RefKey {
         text
     }
 
-    /// Reads what [`Self::seal`] wrote, to the letter.
+    /// Reads a text of [`Self::seal`]. It has to be the same byte for byte: other JSON of the
+    /// same values is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`NotARef::OfAnotherRun`] for a text with another server's number, whose tag cannot be
+    /// checked here, and [`NotARef::Forged`] for any other text that this key did not seal.
     pub fn unseal(&self, text: &str) -> Result<Unsealed, NotARef> {
         type Parts<'a> = (String, u64, u64, String, &'a RawValue, String, IgnoredAny);
-        if text.len() > MAX_LETTERS {
+        if text.len() > MAX_TEXT_BYTES {
             return Err(NotARef::Forged);
         }
         let (server, connection, channel, topic, reference, plugin, _): Parts<'_> =
@@ -145,7 +166,7 @@ impl RefKey {
             return Err(NotARef::OfAnotherRun);
         }
         let reference = Ref::from_json(reference.get()).ok().flatten().ok_or(NotARef::Forged)?;
-        let (sealed, tag) = taken_apart(text).ok_or(NotARef::Forged)?;
+        let (sealed, tag) = split_tag(text).ok_or(NotARef::Forged)?;
         if !bool::from(self.tag(sealed).as_bytes().ct_eq(tag.as_bytes())) {
             return Err(NotARef::Forged);
         }
@@ -154,6 +175,7 @@ impl RefKey {
         Ok(Unsealed { socket_ref, plugin })
     }
 
+    /// The tag of the text before it, in base64.
     fn tag(&self, sealed: &str) -> String {
         let tag = hmac::sign(&self.key, sealed.as_bytes());
         let tag = tag.as_ref();
@@ -167,10 +189,10 @@ impl std::fmt::Debug for RefKey {
     }
 }
 
-/// What is sealed, and its tag.
-fn taken_apart(text: &str) -> Option<(&str, &str)> {
+/// A sealed text without its tag, and the tag.
+fn split_tag(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_suffix("\"]")?;
-    let (before, tag) = rest.split_at_checked(rest.len().checked_sub(TAG_LETTERS)?)?;
+    let (before, tag) = rest.split_at_checked(rest.len().checked_sub(TAG_CHARS)?)?;
     Some((before.strip_suffix(",\"")?, tag))
 }
 
@@ -201,7 +223,7 @@ mod tests {
             let key = RefKey::draw().unwrap();
             socket_ref.server = key.server();
             let text = key.seal(&socket_ref, &plugin);
-            prop_assume!(text.len() <= MAX_LETTERS);
+            prop_assume!(text.len() <= MAX_TEXT_BYTES);
             prop_assert_eq!(key.unseal(&text), Ok(Unsealed { socket_ref, plugin }));
         }
 
@@ -233,13 +255,13 @@ mod tests {
             SocketRef { server: key.server(), ..SocketRef::of_test(2, "room:a").unwrap() };
         let text = key.seal(&socket_ref, "room");
         assert!(key.unseal(&text).is_ok());
-        let (sealed, tag) = taken_apart(&text).unwrap();
+        let (sealed, tag) = split_tag(&text).unwrap();
         for (other, why) in [
             (format!(" {text}"), "a space before it"),
             (format!("{text} "), "a space behind it"),
             (text.replace("room:a", "room:\\u0061"), "an escape"),
             (format!("{sealed}]"), "no tag"),
-            (format!("{sealed},\"{}\"]", "A".repeat(TAG_LETTERS)), "another tag"),
+            (format!("{sealed},\"{}\"]", "A".repeat(TAG_CHARS)), "another tag"),
             (format!("{sealed},\"{}\"]", &tag[1..]), "a short tag"),
             (format!("{sealed},\"{tag}=\"]"), "a long tag"),
             (text.replace("\"room\"", "\"door\""), "another plugin"),

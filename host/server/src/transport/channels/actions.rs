@@ -77,7 +77,7 @@ impl Channels {
                 let Some(plugin) = plugin.plugin().map(Arc::clone) else { return };
                 let asked = Start { caller: Caller::clone(&caller), plugin, name, payload };
                 if tasks::start(&self.account, asked).is_err() {
-                    self.session.no_room(&caller, &mut self.actions);
+                    self.session.refuse_task(&caller, &mut self.actions);
                 }
             }
             ChannelAction::EndCalls(channel) => self.end_calls(channel),

@@ -187,7 +187,7 @@ impl Channels {
         if order == Order::AfterResults {
             self.apply_held(cx);
         }
-        debug!(id = %self.session.coming_message(), topic = &*message.topic,
+        debug!(id = %self.session.next_message_id(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
         self.make_room();
         let routes = routes(&self.account, &self.session);
