@@ -1,5 +1,5 @@
-//! What holds whatever comes in. The functions panic when something does not hold.
-//! `tests/fuzz` has libFuzzer look for bytes that make them.
+//! Properties that hold for any input, as functions of bytes that panic when one does not hold.
+//! In `tests/fuzz`, libFuzzer looks for bytes that make them panic.
 
 mod session;
 mod wire;

@@ -1,4 +1,4 @@
-//! Everything that can happen to a session, in any order.
+//! The session under any inputs, in any order.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::{
 
 const MAX_CHANNELS: usize = 3;
 const MAX_PENDING: usize = 4;
-/// Calls of one channel at the same time.
+/// The number of calls that one channel may have in flight.
 const MAX_CONCURRENCY: usize = 2;
-/// Messages of one channel that are handled together.
+/// The number of messages of one channel that are handed over together.
 const MAX_TOGETHER: usize = 4;
 const TOPICS: [&str; 6] = ["room:a", "room:b", "room:c", "room:d", "phoenix", "nobody:e"];
 const EVENTS: [&str; 6] = ["msg", "phx_join", "phx_leave", "heartbeat", "other", ""];
 
-/// No message is answered twice, no channel has more calls than it may, and nothing
-/// waits or counts when all is over.
+/// Checks that no message is answered twice, that no channel has more calls than it may, and
+/// that the counts are 0 once the connection has ended.
 pub fn session(bytes: &[u8]) {
     let mut input = Choices::new(bytes);
     let mut run = Run::new(&mut input);
@@ -39,19 +39,21 @@ pub fn session(bytes: &[u8]) {
     run.end();
 }
 
+/// A session with its client and plugin, which do what the input says.
 struct Run {
     session: Session<()>,
     routes: Routes<()>,
     waiting: Arc<AtomicI64>,
     calls: Calls<()>,
-    /// Refs of messages that were sent, each once, and those that were answered.
+    /// The refs of the messages that were sent, each used once.
     sent: HashSet<String>,
+    /// The refs of the messages that were answered.
     answered: HashSet<String>,
-    /// Joins there have been.
+    /// The number of the last join.
     channels: u64,
 }
 
-/// The same routes on a server that has had enough joins.
+/// The routes of a server that has no room for one more join.
 struct Busy<'a>(&'a Routes<()>);
 
 impl Routing<()> for Busy<'_> {
@@ -98,6 +100,7 @@ impl Run {
         }
     }
 
+    /// Gives the session one input, and carries out its actions.
     fn step(&mut self, input: &mut Choices<'_>) {
         let mut actions = Vec::new();
         match input.below(10) {
@@ -120,7 +123,7 @@ impl Run {
             7 => {
                 self.deferred(input, &mut actions);
             }
-            8 => self.together(input),
+            8 => self.follow_and_put_back(input),
             _ => {
                 let Ok(text) = std::str::from_utf8(input.bytes()) else { return };
                 let frame = Frame::from(text.to_owned());
@@ -153,7 +156,7 @@ impl Run {
         self.session.receive(message, &self.routes, actions);
     }
 
-    /// One of the calls in flight ends.
+    /// Ends one of the calls in flight.
     fn complete(&mut self, input: &mut Choices<'_>, actions: &mut Vec<Action<()>>) {
         if self.calls.is_empty() {
             return;
@@ -178,6 +181,7 @@ impl Run {
         self.session.complete(&call.ticket, result, &self.routes, actions);
     }
 
+    /// Flushes effects of a call in flight, or hands the session a push.
     fn deferred(&mut self, input: &mut Choices<'_>, actions: &mut Vec<Action<()>>) {
         let topic = Arc::from(input.one_of(&TOPICS));
         let channel = input.number() % (self.channels + 1);
@@ -194,14 +198,14 @@ impl Run {
         }
     }
 
-    /// Messages that wait join a call of their channel, and some of them wait again.
-    fn together(&mut self, input: &mut Choices<'_>) {
+    /// Has the messages that wait behind a call follow it, and puts some of them back.
+    fn follow_and_put_back(&mut self, input: &mut Choices<'_>) {
         let at = input.below(self.calls.len());
         let Some(call) = self.calls.get(at) else { return };
         let context = Arc::clone(&call.ticket.caller.context);
         let of_channel = self.calls.iter().filter(|c| c.ticket.caller.context == context);
         if of_channel.count() > 1 {
-            // They have been put together already.
+            // Messages follow the call already, or the channel has several calls in flight.
             return;
         }
         let first = self.calls.remove(at);
@@ -217,7 +221,7 @@ impl Run {
     fn carry_out(&mut self, actions: Vec<Action<()>>) {
         for action in actions {
             match action {
-                Action::Send(frame) | Action::Push { frame, .. } => self.told(&frame),
+                Action::Send(frame) | Action::Push { frame, .. } => self.check_frame(&frame),
                 Action::Call(call) => {
                     self.channels = self.channels.max(call.ticket.caller.context.channel);
                     self.calls.push(call);
@@ -230,8 +234,9 @@ impl Run {
         }
     }
 
-    /// What the client gets is a message of its version, and its answers are new.
-    fn told(&mut self, frame: &Frame) {
+    /// Checks that a frame for the client is a message of its protocol version, and that a
+    /// reply is the first one to its message.
+    fn check_frame(&mut self, frame: &Frame) {
         let Frame::Text(text) = frame else { return };
         let value = serde_json::from_str::<Value>(text);
         assert!(value.is_ok(), "the client got no JSON: {text}");
@@ -245,9 +250,10 @@ impl Run {
         }
     }
 
+    /// Checks the limits and the counts.
     fn check(&self) {
         assert!(self.session.channels() <= MAX_CHANNELS);
-        // The end of a channel always finds room, and so does one leave.
+        // One `End` and one `Leave` of each channel find room in a full mailbox.
         let most = MAX_CHANNELS * (MAX_PENDING + 2);
         let waiting = usize::try_from(self.waiting.load(Ordering::Relaxed))
             .ok()
@@ -259,12 +265,12 @@ impl Run {
         for call in self.calls.iter().filter(|call| call.ticket.purpose != CallPurpose::Terminate) {
             *running.entry(call.ticket.caller.context.channel).or_default() += 1;
         }
-        // Messages handled together are calls made one after the other.
+        // Messages that follow a call are in flight, too, though they are called one by one.
         let most = MAX_CONCURRENCY.max(MAX_TOGETHER);
         assert!(running.values().all(|calls| *calls <= most), "{running:?}");
     }
 
-    /// The connection is over: what is in flight ends, and nothing is left.
+    /// Closes the session, ends all calls, and checks that nothing is left.
     fn end(mut self) {
         let mut actions = Vec::new();
         self.session.close(TerminateReason::Closed, &self.routes, &mut actions);
@@ -305,7 +311,8 @@ fn broadcast(input: &mut Choices<'_>) -> Arc<Broadcast> {
     Arc::new(Broadcast { topic, event: input.name().into(), payload: payload(input) })
 }
 
-/// At most one reply, as a second one would be the plugin's doing.
+/// Effects with one reply at most: a second one would be the fault of the plugin, and not of
+/// the session.
 fn effects(input: &mut Choices<'_>, purpose: CallPurpose) -> Vec<Effect> {
     let mut replied = purpose != CallPurpose::Message;
     let mut effects = Vec::new();

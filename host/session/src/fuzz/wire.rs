@@ -1,4 +1,4 @@
-//! Frames of any client.
+//! The decoders under any bytes: frames of clients, socket refs, topic patterns.
 
 use bytes::Bytes;
 use millrace_choices::Choices;
@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::channel::{RefKey, SocketRef, Unsealed};
 
-/// What decodes is what it says, and is the same when it is written and read again.
+/// Checks that a frame that can be decoded is still the same message after it was encoded and
+/// decoded again, and that both parsers of JSON agree about it.
 pub fn wire(bytes: &[u8]) {
     let mut input = Choices::new(bytes);
     let kind = input.below(3);
@@ -26,7 +27,7 @@ pub fn wire(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let serde = serde_json::from_str::<&RawValue>(text).is_ok();
     match serde_json::from_str::<Value>(text) {
-        // It says nothing of what comes after so much nesting.
+        // `Value` has a limit of nesting, at which serde_json does not read on.
         Err(error) if serde && error.to_string().contains("recursion limit") => {}
         value => assert_eq!(is_json(text), value.is_ok(), "whether it is JSON: {text:?}"),
     }
@@ -42,6 +43,7 @@ pub fn wire(bytes: &[u8]) {
     }
 }
 
+/// Encodes the message of a text frame, and compares what is decoded from that.
 fn text_again(serializer: Serializer, message: &Message<'_>) {
     let Message { join_ref, reference, topic, event, payload, problem: _ } = message;
     let Payload::Json(json) = payload else { unreachable!("a text frame has a text payload") };
@@ -63,7 +65,8 @@ fn text_again(serializer: Serializer, message: &Message<'_>) {
     }
 }
 
-/// A reply has the same shape as a client's push, but for its first byte.
+/// Encodes the message of a binary frame as a reply, which has the layout of a client's push
+/// but for its first byte, and compares the bytes.
 fn binary_again(message: &Message<'_>, bytes: &[u8]) {
     let Message { join_ref, reference, topic, event, payload, problem: _ } = message;
     let written =
@@ -75,13 +78,13 @@ fn binary_again(message: &Message<'_>, bytes: &[u8]) {
     assert_eq!(written.get(1..), bytes.get(1..), "{message:?}");
 }
 
-/// Texts of plugins and operators.
+/// Checks the decoders of texts from plugins and operators: socket refs and topic patterns.
 fn tokens(text: &str) {
     let key = RefKey::new(0, &[0]);
     if let Ok(Unsealed { socket_ref, plugin }) = key.unseal(text) {
         assert_eq!(key.seal(&socket_ref, &plugin), text);
     }
-    // What is longer is no topic.
+    // A longer text cannot be a topic.
     if let Some(socket_ref) = SocketRef::of_test(1, text).filter(|_| text.len() <= MAX_TOPIC_BYTES)
     {
         let unsealed = key.unseal(&key.seal(&socket_ref, text));

@@ -1,4 +1,4 @@
-//! What waits is counted in bytes, and what is counted goes again.
+//! The count of the bytes that wait: it grows with each item and call, and goes back to 0.
 
 use proptest::prelude::*;
 
@@ -6,16 +6,17 @@ use super::*;
 use crate::channel::{Broadcast, Info, Notice};
 
 impl Harness {
-    /// What waits in its channels, counted anew.
-    fn counted(&self) -> usize {
+    /// The bytes that wait in the channels, added up.
+    fn sum_of_bytes(&self) -> usize {
         self.session.channels.values().map(|channel| channel.bytes()).sum()
     }
 
-    /// What its channels subscribe to, counted anew.
-    fn subscribed(&self) -> usize {
+    /// The number of subscriptions of the channels, added up.
+    fn sum_of_subscriptions(&self) -> usize {
         self.session.channels.values().map(|channel| channel.subscriptions.len()).sum()
     }
 
+    /// Hands the channel of a topic a broadcast with a payload of so many bytes.
     fn notice(&mut self, topic: &str, payload: usize, intercepted: bool) -> Vec<String> {
         let Some(channel) = self.session.channels.get(topic) else { return Vec::new() };
         let payload = Payload::Json("1".repeat(payload.max(1)).into());
@@ -28,14 +29,15 @@ impl Harness {
         };
         let mut actions = Vec::new();
         self.session.notice(notice, &self.routes, &mut actions);
-        self.told(actions)
+        self.describe(actions)
     }
 
+    /// Lets a timer of the channel of a topic run out.
     fn timer(&mut self, topic: &str) {
         let Some(channel) = self.session.channels.get(topic) else { return };
         let (topic, id, mut actions) = (topic.into(), channel.context.channel, Vec::new());
         self.session.timer(&topic, id, "tick".to_owned(), &self.routes, &mut actions);
-        self.told(actions);
+        self.describe(actions);
     }
 }
 
@@ -61,12 +63,12 @@ fn a_second_leave_is_answered_at_once_and_takes_no_room() {
     assert_eq!(harness.send(r#"["11","3","room:a","phx_leave",{}]"#), [""; 0]);
     let before = harness.session.pending_bytes();
     for _ in 0..1_000 {
-        let told = harness.send(r#"["11","4","room:a","phx_leave",{}]"#);
-        assert_eq!(told, [format!(r#"["11","4","room:a",{OK}"#)]);
+        let described = harness.send(r#"["11","4","room:a","phx_leave",{}]"#);
+        assert_eq!(described, [format!(r#"["11","4","room:a",{OK}"#)]);
     }
     assert_eq!(harness.session.pending_bytes(), before);
-    let told = harness.end_with(Vec::<Effect>::new());
-    assert_eq!(told[0], format!(r#"["11","3","room:a",{OK}"#));
+    let described = harness.end_with(Vec::<Effect>::new());
+    assert_eq!(described[0], format!(r#"["11","3","room:a",{OK}"#));
 }
 
 #[test]
@@ -82,8 +84,8 @@ fn subscriptions_are_bounded() {
     let mut harness = joined();
     harness.send(r#"["11","2","room:a","more",{}]"#);
     let topics = ["x", "y", "x", "z"].map(|topic| ChannelEffect::Subscribe(topic.to_owned()));
-    let told = harness.end_with(topics.into());
-    assert_eq!(told, ["subscribe x", "subscribe y", "count SubscriptionRefused"]);
+    let described = harness.end_with(topics.into());
+    assert_eq!(described, ["subscribe x", "subscribe y", "count SubscriptionRefused"]);
     harness.send(r#"["11","3","room:a","fewer",{}]"#);
     let effects =
         vec![ChannelEffect::Unsubscribe("x".to_owned()), ChannelEffect::Subscribe("z".to_owned())];
@@ -120,7 +122,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..80)
 }
 
-/// The oldest call ends in one of the ways there are.
+/// Ends the oldest call, in the way of this number.
 fn end(harness: &mut Harness, how: u8) {
     let Some(call) = harness.calls.first() else { return };
     let is_join = matches!(call.callback, Callback::Join { .. });
@@ -142,7 +144,7 @@ fn end(harness: &mut Harness, how: u8) {
     harness.end(result);
 }
 
-/// Whether the last call is behind one of its channel that has not ended.
+/// Whether the last of the calls was made to follow another call of its channel.
 fn follows_another<P>(calls: &[Box<Call<P>>]) -> bool {
     let channel = |call: &Call<P>| call.ticket.caller.context.channel;
     let Some((last, before)) = calls.split_last() else { return false };
@@ -165,8 +167,8 @@ fn take(harness: &mut Harness, step: Step) {
             }
         }
         Step::PutBack(many) => {
-            // The last ones that follow another of their channel were not made. They come
-            // back before that has ended.
+            // Calls at the end that follow another call of their channel have not been made.
+            // They are put back while that other call is in flight.
             let mut back = Calls::new();
             while back.len() < many && follows_another(&harness.calls) {
                 back.insert(0, harness.calls.remove(harness.calls.len() - 1));
@@ -176,33 +178,33 @@ fn take(harness: &mut Harness, step: Step) {
         Step::Close => {
             let mut actions = Vec::new();
             harness.session.close(TerminateReason::Closed, &harness.routes, &mut actions);
-            harness.told(actions);
+            harness.describe(actions);
         }
     }
 }
 
 proptest! {
-    /// Whatever happens in whatever order: what the session says that waits is what its
-    /// channels have, and nothing once every call has ended.
+    /// Whatever happens in whatever order, the session's count of bytes is the sum over its
+    /// channels, and 0 once every call has ended.
     #[test]
-    fn whatever_happens_the_books_are_right(steps in steps()) {
+    fn whatever_happens_the_counts_are_right(steps in steps()) {
         let mut harness = Harness::new(Serializer::V2);
         for step in steps {
             take(&mut harness, step);
-            prop_assert_eq!(harness.session.pending_bytes(), harness.counted(), "after {:?}", step);
-            prop_assert_eq!(harness.session.subscriptions, harness.subscribed(), "after {:?}", step);
+            prop_assert_eq!(harness.session.pending_bytes(), harness.sum_of_bytes(), "after {:?}", step);
+            prop_assert_eq!(harness.session.subscriptions, harness.sum_of_subscriptions(), "after {:?}", step);
             prop_assert!(harness.session.subscriptions <= 2);
         }
         while !harness.calls.is_empty() {
             end(&mut harness, 3);
         }
-        prop_assert_eq!(harness.session.pending_bytes(), harness.counted());
+        prop_assert_eq!(harness.session.pending_bytes(), harness.sum_of_bytes());
         prop_assert_eq!(harness.session.pending_bytes(), 0);
     }
 }
 
 #[test]
-fn a_letter_and_the_call_it_becomes_take_the_same() {
+fn an_item_and_the_call_it_becomes_take_the_same_bytes() {
     use crate::channel::{MailboxItem, ReplyTo, entry_bytes};
     let payload = || Payload::Json("12345".into());
     let broadcast =

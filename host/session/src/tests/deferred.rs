@@ -1,10 +1,10 @@
-//! What is answered later.
+//! Replies and pushes that come later than the result of a call.
 
 use millrace_wire::Ref;
 
 use super::*;
 
-/// A socket ref of message `reference` of the only join of a harness.
+/// The socket ref of message "2" of this channel of the harness.
 fn socket_ref(channel: u64) -> SocketRef {
     let (server, connection, topic) = (1, 1, "room:a".into());
     let reference = Ref::from_json("\"2\"").unwrap().unwrap();
@@ -23,9 +23,10 @@ fn a_message_is_answered_later_by_its_socket_ref_in_the_order_of_effects() {
         status: "ok".to_owned(),
         payload: Payload::empty(),
     };
-    let told = harness.end_with(vec![later(channel).into(), reply("3"), later(channel + 1).into()]);
+    let described =
+        harness.end_with(vec![later(channel).into(), reply("3"), later(channel + 1).into()]);
     assert_eq!(
-        told,
+        described,
         [
             &format!(r#"["11","2","room:a",{OK}"#),
             r#"["11","3","room:a","phx_reply",{"status":"ok","response":3}]"#,
@@ -49,7 +50,7 @@ fn what_comes_late_reaches_its_own_join_alone() {
     let mut late = |deferred| {
         let mut actions = Vec::new();
         harness.session.deferred(deferred, &mut actions);
-        harness.told(actions)
+        harness.describe(actions)
     };
     let channel = caller.context.channel;
     assert_eq!(late(push(channel)), [r#"["11",null,"room:a","done",{}]"#]);
@@ -58,6 +59,9 @@ fn what_comes_late_reaches_its_own_join_alone() {
     let effects = vec![reply("2"), task.into()];
     let mut actions = Vec::new();
     harness.session.flushed(&caller, effects, &mut actions);
-    let told = harness.told(actions);
-    assert_eq!(told, [r#"["11","2","room:a","phx_reply",{"status":"ok","response":2}]"#, "task t"]);
+    let described = harness.describe(actions);
+    assert_eq!(
+        described,
+        [r#"["11","2","room:a","phx_reply",{"status":"ok","response":2}]"#, "task t"]
+    );
 }

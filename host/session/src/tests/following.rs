@@ -1,8 +1,8 @@
-//! Messages handled together.
+//! Messages of one channel that are handed over together, one call behind the other.
 
 use super::*;
 
-/// Its first message is being handled, and others wait.
+/// A harness with a channel whose first message is being handled while others wait.
 fn with_waiting(others: &[&str]) -> Harness {
     let mut harness = Harness::new(Serializer::V2);
     harness.send(r#"["1","1","room:a","phx_join",{}]"#);
@@ -23,9 +23,9 @@ fn messages_that_wait_can_follow_the_one_before_them() {
         format!(r#"["1","{reference}","room:a","phx_reply",{{"status":"ok","response":{{}}}}]"#)
     };
     assert_eq!(harness.end_with(reply()), [answer(2)]);
-    // The leave has waited for both.
-    let told = harness.end_with(reply());
-    assert_eq!(told[..2], [answer(3), answer(4)]);
+    // The leave has waited for both messages.
+    let described = harness.end_with(reply());
+    assert_eq!(described[..2], [answer(3), answer(4)]);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn what_was_not_made_for_a_crash_is_unmatched() {
     harness.follow(9);
     let behind = harness.calls.drain(1..).collect();
     harness.session.put_back(behind);
-    let told = harness.end(Err(Failure::Crashed));
+    let described = harness.end(Err(Failure::Crashed));
     let unmatched = r#"[null,"3","room:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#;
-    assert!(told.contains(&unmatched.to_owned()), "{told:?}");
+    assert!(described.contains(&unmatched.to_owned()), "{described:?}");
 }

@@ -1,4 +1,4 @@
-//! Joining, leaving, and the end of a connection.
+//! Joins, leaves, and the end of a connection.
 
 use std::time::Duration;
 
@@ -85,14 +85,14 @@ fn messages_sent_behind_a_join_wait_for_it() {
     let mut harness = Harness::new(Serializer::V2);
     harness.send(r#"["11","1","room:a","phx_join",{}]"#);
     assert_eq!(harness.send(r#"["11","2","room:a","ping",{}]"#), [""; 0]);
-    let told = harness.accept_join();
-    assert_eq!(told[1..], ["join", "call handle_in ping"]);
+    let described = harness.accept_join();
+    assert_eq!(described[1..], ["join", "call handle_in ping"]);
 
     let mut harness = Harness::new(Serializer::V2);
     harness.send(r#"["11","1","room:a","phx_join",{}]"#);
     harness.send(r#"["11","2","room:a","ping",{}]"#);
-    let told = harness.end(Err(Failure::Crashed));
-    assert_eq!(told[1], format!(r#"[null,"2","room:a",{UNMATCHED}"#));
+    let described = harness.end(Err(Failure::Crashed));
+    assert_eq!(described[1], format!(r#"[null,"2","room:a",{UNMATCHED}"#));
 }
 
 #[test]
@@ -116,31 +116,31 @@ fn the_end_of_the_connection_ends_what_is_joined_after_its_messages() {
     harness.send(r#"["2","3","room:b","phx_join",{}]"#);
     let mut actions = Vec::new();
     harness.session.close(TerminateReason::Closed, &harness.routes, &mut actions);
-    assert!(harness.told(actions).is_empty(), "both channels are busy");
-    let told = harness.end_with(Vec::<Effect>::new());
-    assert_eq!(told, ["unsubscribe room:a", "call terminate closed"]);
-    let told = harness.accept_join();
-    assert_eq!(told[2..], ["unsubscribe room:b", "call terminate closed"]);
+    assert!(harness.describe(actions).is_empty(), "both channels are busy");
+    let described = harness.end_with(Vec::<Effect>::new());
+    assert_eq!(described, ["unsubscribe room:a", "call terminate closed"]);
+    let described = harness.accept_join();
+    assert_eq!(described[2..], ["unsubscribe room:b", "call terminate closed"]);
 }
 
 #[test]
 fn version_1_has_no_join_ref() {
     let mut harness = Harness::new(Serializer::V1);
     harness.send(r#"{"topic":"room:a","event":"phx_join","payload":{},"ref":"1"}"#);
-    let told = harness.accept_join();
+    let described = harness.accept_join();
     assert_eq!(
-        told[0],
+        described[0],
         r#"{"topic":"room:a","event":"phx_reply","payload":{"status":"ok","response":{}},"ref":"1"}"#
     );
     harness.send(r#"{"topic":"room:a","event":"crash","payload":{},"ref":"2"}"#);
-    let told = harness.end(Err(Failure::Crashed));
+    let described = harness.end(Err(Failure::Crashed));
     assert_eq!(
-        told[1],
+        described[1],
         r#"{"topic":"room:a","event":"phx_error","payload":{"reason":"channel_crash"},"ref":null}"#
     );
 }
 
-/// Routes whose server has had enough joins.
+/// Routes of a server that has no room for one more join.
 struct Busy(Routes<&'static str>);
 
 impl Routing<&'static str> for Busy {
@@ -168,15 +168,18 @@ fn only_a_join_that_could_succeed_asks_whether_it_may() {
         let message = harness.session.identity().serializer.decode(&frame).unwrap();
         let mut actions = Vec::new();
         harness.session.receive(message, &busy, &mut actions);
-        harness.told(actions)
+        harness.describe(actions)
     };
-    let told = send(&mut harness, "nobody");
-    assert!(told[0].contains("unmatched topic"), "{told:?}");
+    let described = send(&mut harness, "nobody");
+    assert!(described[0].contains("unmatched topic"), "{described:?}");
     assert_eq!(send(&mut harness, "room:b"), ["count JoinRefused", &overloaded(12, "room:b")]);
-    // The channel that is there stays.
+    // The channel that has joined the topic stays.
     assert_eq!(send(&mut harness, "room:a"), ["count JoinRefused", &overloaded(12, "room:a")]);
     assert_eq!(harness.session.channels(), 1);
     harness.send(r#"["13","13","room:b","phx_join",{}]"#);
-    let told = send(&mut harness, "room:c");
-    assert!(told.iter().any(|told| told.contains("too many channels joined")), "{told:?}");
+    let described = send(&mut harness, "room:c");
+    assert!(
+        described.iter().any(|described| described.contains("too many channels joined")),
+        "{described:?}"
+    );
 }

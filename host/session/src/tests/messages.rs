@@ -1,4 +1,4 @@
-//! Messages, one after the other or several at once.
+//! Messages of joined channels, handled one after the other or several at the same time.
 
 use super::*;
 
@@ -60,9 +60,9 @@ fn a_trap_ends_its_channel_alone() {
 fn stopping_replies_first() {
     let mut harness = joined();
     harness.send(r#"["11","2","room:a","stop",{}]"#);
-    let told = harness.end_with(vec![ChannelEffect::Stop.into(), reply("{}")]);
+    let described = harness.end_with(vec![ChannelEffect::Stop.into(), reply("{}")]);
     assert_eq!(
-        told,
+        described,
         [
             format!(r#"["11","2","room:a",{OK}"#),
             r#"["11","11","room:a","phx_close",{}]"#.to_owned(),
@@ -85,10 +85,10 @@ fn a_concurrent_channel_runs_several_calls_and_ends_after_all_of_them() {
         [""; 0],
         "the leave waits for the other call"
     );
-    let told = harness.end_with(vec![reply("2")]);
-    assert_eq!(told[0], r#"["11","3","room:a","phx_reply",{"status":"ok","response":2}]"#);
-    assert_eq!(told[1], format!(r#"["11","4","room:a",{OK}"#));
-    assert_eq!(told[4..], ["call terminate left"]);
+    let described = harness.end_with(vec![reply("2")]);
+    assert_eq!(described[0], r#"["11","3","room:a","phx_reply",{"status":"ok","response":2}]"#);
+    assert_eq!(described[1], format!(r#"["11","4","room:a",{OK}"#));
+    assert_eq!(described[4..], ["call terminate left"]);
 }
 
 #[test]

@@ -18,10 +18,12 @@ use crate::channel::{
     SocketRef,
 };
 
-/// A client of a session, and the plugin's side of it.
+/// A session with the client and the plugin of a test. Its limits are two channels, two items
+/// in a mailbox, two subscriptions and 10,000 bytes that wait.
 struct Harness {
     session: Session<&'static str>,
     routes: Routes<&'static str>,
+    /// The calls in flight, oldest first.
     calls: Calls<&'static str>,
 }
 
@@ -30,6 +32,7 @@ impl Harness {
         Self::concurrent(serializer, 1)
     }
 
+    /// A session of which each channel may have `max_concurrency` calls in flight.
     fn concurrent(serializer: Serializer, max_concurrency: usize) -> Self {
         let identity = Identity {
             server: 1,
@@ -60,64 +63,67 @@ impl Harness {
         }
     }
 
-    /// What the client receives after sending `frame`, and what else happens in
-    /// words.
+    /// Sends `frame` as the client; the actions that follow, as [`Self::describe`] has them.
     fn send(&mut self, frame: &str) -> Vec<String> {
         let frame = Frame::Text(frame.into());
         let message = self.session.identity().serializer.decode(&frame).unwrap();
         let mut actions = Vec::new();
         self.session.receive(message, &self.routes, &mut actions);
-        self.told(actions)
+        self.describe(actions)
     }
 
-    /// The oldest call in flight ends with `result`.
+    /// Ends the oldest call in flight with `result`; the actions that follow.
     fn end(&mut self, result: Result<Completion, Failure>) -> Vec<String> {
         let call = self.calls.remove(0);
         let mut actions = Vec::new();
         self.session.complete(&call.ticket, result, &self.routes, &mut actions);
-        self.told(actions)
+        self.describe(actions)
     }
 
-    /// The messages behind the oldest call join it.
+    /// Has messages follow the oldest call until there are `most` calls; all calls in flight.
     fn follow(&mut self, most: usize) -> Vec<String> {
         let context = Arc::clone(&self.calls[0].ticket.caller.context);
         self.session.follow(&context, most, &mut self.calls);
-        self.calls.iter().map(|call| word(&call.callback)).collect()
+        self.calls.iter().map(|call| describe_callback(&call.callback)).collect()
     }
 
+    /// Ends the oldest call, a join, with its acceptance.
     fn accept_join(&mut self) -> Vec<String> {
         self.end(Ok(Completion::Join(Box::new(Ok(Joined::default())))))
     }
 
+    /// Ends the oldest call, no join, with these effects.
     fn end_with<E: Into<Effect>>(&mut self, effects: Vec<E>) -> Vec<String> {
         let effects = effects.into_iter().map(Into::into).collect();
         self.end(Ok(Completion::Handled(Outcome { effects, assigns: None })))
     }
 
-    fn told(&mut self, actions: Vec<Action<&'static str>>) -> Vec<String> {
-        let mut told = Vec::new();
+    /// The actions as texts: frames as the client gets them, others in words. Calls are kept
+    /// as calls in flight.
+    fn describe(&mut self, actions: Vec<Action<&'static str>>) -> Vec<String> {
+        let mut described = Vec::new();
         for action in actions {
-            told.push(match action {
+            described.push(match action {
                 Action::Send(Frame::Text(text)) | Action::Push { frame: Frame::Text(text), .. } => {
                     text.as_str().to_owned()
                 }
                 Action::Send(Frame::Binary(bytes))
                 | Action::Push { frame: Frame::Binary(bytes), .. } => format!("{bytes:?}"),
                 Action::Call(call) => {
-                    let word = word(&call.callback);
+                    let callback = describe_callback(&call.callback);
                     self.calls.push(call);
-                    word
+                    callback
                 }
-                Action::Channel(action) => told_of_channel(&action),
-                Action::Server(effect) => told_of_server(&effect),
+                Action::Channel(action) => describe_channel_action(&action),
+                Action::Server(effect) => describe_server_effect(&effect),
                 Action::Count(what) => format!("count {what:?}"),
             });
         }
-        told
+        described
     }
 }
 
-fn told_of_channel(action: &ChannelAction<&'static str>) -> String {
+fn describe_channel_action(action: &ChannelAction<&'static str>) -> String {
     match action {
         ChannelAction::EndCalls(_) => "end calls".to_owned(),
         ChannelAction::Join { .. } => "join".to_owned(),
@@ -129,7 +135,7 @@ fn told_of_channel(action: &ChannelAction<&'static str>) -> String {
     }
 }
 
-fn told_of_server(effect: &ServerEffect) -> String {
+fn describe_server_effect(effect: &ServerEffect) -> String {
     match effect {
         ServerEffect::Broadcast { broadcast, except } => {
             format!("broadcast {} {:?}", broadcast.event, except.is_some())
@@ -141,7 +147,7 @@ fn told_of_server(effect: &ServerEffect) -> String {
     }
 }
 
-fn word(callback: &Callback) -> String {
+fn describe_callback(callback: &Callback) -> String {
     match callback {
         Callback::Join { .. } => "call join".to_owned(),
         Callback::HandleIn { event, .. } => format!("call handle_in {event}"),
