@@ -10,13 +10,15 @@ use super::round::{self, ChannelRun, MAX_MESSAGES};
 use super::round_results::{RoundResults, RunResults};
 use crate::plugin::Handler;
 
-/// Messages that were read, that are handled in a round, and that came back from it.
+/// The messages of one connection that were read or are in the round, and the results that have
+/// come back from it.
 #[derive(Default)]
 pub(super) struct Batcher {
     /// Messages that were read and wait to be handed over.
     read: Calls<Arc<Handler>>,
     /// The number of runs that were handed over and have not come back.
     in_round: usize,
+    /// The results that the round gives back.
     results: Arc<RoundResults>,
     /// The number of frames that were taken since all of them had been handled.
     frames: usize,
@@ -56,7 +58,8 @@ impl Batcher {
         self.frames >= max_pending.min(MAX_MESSAGES)
     }
 
-    /// Begins to hand over what was read, which may use up a turn of the round.
+    /// Begins to hand over messages: they have a new turn in the round, unless the last one was
+    /// used up.
     pub(super) fn begin(&mut self) {
         self.results.begin();
     }
@@ -67,8 +70,8 @@ impl Batcher {
     }
 
     /// Hands messages of one channel over to the round, which wakes the connection when
-    /// they come back. False when this thread's rounds are not handled by a task of their
-    /// own.
+    /// they come back. False when no task handles this thread's rounds, so that somebody has
+    /// to call [`round::handle`].
     pub(super) fn hand_over(
         &mut self,
         calls: Calls<Arc<Handler>>,
@@ -96,7 +99,8 @@ impl Batcher {
         std::mem::take(&mut self.has_replies)
     }
 
-    /// Has more frames read once all that were taken have been handled.
+    /// Sets the count of frames to 0 if all that were taken have been handled, so that more
+    /// are read.
     pub(super) fn note_handled(&mut self) {
         if !self.is_behind() {
             self.frames = 0;

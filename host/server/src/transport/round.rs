@@ -1,5 +1,5 @@
-//! The messages that the connections of one thread have read since it last waited,
-//! handed to their plugins together.
+//! A round: the messages that the connections of one thread have read since the thread last
+//! waited, which are handed to their plugins together.
 //!
 //! ```text
 //! read ─┐                          ┌─▶ write
@@ -7,15 +7,15 @@
 //! read ─┘                          └─▶ write
 //! ```
 //!
-//! A thread's tasks run one after the other in the order in which they were woken. The
-//! first connection with a message wakes the round, which so comes after all that were
-//! ready to read. Each step has its code in the processor's caches for all messages of
-//! the round, and a call of the plugin is paid for once.
+//! A thread's tasks run one after the other, in the order in which they were woken. The first
+//! connection with a message wakes the task of the round, which therefore runs after all
+//! connections that were ready to read. The code of each step stays in the processor's caches
+//! for all messages of the round, and many messages share the cost of one call of the plugin.
 //!
-//! Connections take turns. The messages of one may use up a slice of fuel; what it has
-//! left comes after those of all others, also of those that come meanwhile. And the
-//! round takes turns with all else that the thread has to do: what was handled is
-//! written before more is.
+//! Connections take turns. In its turn, a connection's messages may use [`SLICE_FUEL`]; those
+//! that are left then come after the messages of all other connections, also of those that
+//! come meanwhile. The round itself takes turns with the thread's other tasks, after
+//! [`TURN_FUEL`]: replies are written before more messages are handled.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -38,50 +38,55 @@ use super::channels::{FinishedCall, PendingCall};
 use super::round_results::{RoundResults, RunResults, Unfinished};
 use crate::plugin::{Handler, PluginVersion};
 
-/// Messages handed over in one call.
+/// The number of messages that are handled in one call of a plugin at most.
 pub(super) const MAX_MESSAGES: usize = 64;
 
 thread_local! {
     static ROUND: RefCell<Round> = const {
-        RefCell::new(Round { first: VecDeque::new(), last: VecDeque::new(), waker: None })
+        RefCell::new(Round { in_turn: VecDeque::new(), used_up: VecDeque::new(), waker: None })
     };
 }
 
+/// The runs that wait on one thread.
 struct Round {
-    /// Of connections that have not used up their turn.
-    first: VecDeque<ChannelRun>,
-    /// Of those that have, whose next turn comes after those.
-    last: VecDeque<ChannelRun>,
-    /// Of the task that handles them, if this thread has one.
+    /// The runs of connections that have not used up their turn.
+    in_turn: VecDeque<ChannelRun>,
+    /// The runs of connections that have used up their turn. They come after those `in_turn`;
+    /// each turn of the round handles one of them at least.
+    used_up: VecDeque<ChannelRun>,
+    /// The waker of the task that handles the rounds, if this thread has one.
     waker: Option<Waker>,
 }
 
-/// Messages of one channel, of which each starts from what the one before left.
+/// A run: messages of one channel, each of which starts from the assigns that the one before
+/// it leaves.
 pub(super) struct ChannelRun {
-    /// At least one.
+    /// The calls for the messages: at least one until they are given back.
     pub(super) calls: Calls<Arc<Handler>>,
-    /// Where flushed effects go.
+    /// The way of effects that a call flushes before it ends.
     pub(super) progress: Arc<dyn Progress>,
+    /// The results and the fuel of the connection.
     pub(super) results: Arc<RoundResults>,
-    /// Of the connection, until it is woken.
+    /// The waker of the connection, until it was woken.
     pub(super) waker: Option<Waker>,
 }
 
-/// Handles the rounds of this thread, until it is dropped.
+/// Handles the rounds of this thread until the future is dropped.
 pub(super) async fn run() {
     let _running = Running;
     loop {
         poll_fn(one_turn).await;
-        // After everything that is ready, also what comes by way of the sockets.
+        // All tasks that are ready run first, also those that the sockets wake.
         yield_now().await;
     }
 }
 
-/// Ready when there is more to do.
+/// Handles one turn of the round. Ready when there are more messages; else the next one wakes
+/// the task.
 fn one_turn(cx: &mut Context<'_>) -> Poll<()> {
     ROUND.with_borrow_mut(|round| round.waker = Some(cx.waker().clone()));
-    // What was in hand comes back as lost, see `Drop for ChannelRun`. Nothing else is
-    // half done: runs are taken out of the round before anything is done with them.
+    // After a panic, the messages that were being handled come back as lost (`Drop for
+    // ChannelRun`). The round itself is whole: runs are taken out of it before they are handled.
     let has_more = catch_unwind(AssertUnwindSafe(|| turn(cx))).unwrap_or_else(|_| {
         error!("the server panicked between the calls of a round, which goes on");
         true
@@ -89,7 +94,8 @@ fn one_turn(cx: &mut Context<'_>) -> Poll<()> {
     if has_more { Poll::Ready(()) } else { Poll::Pending }
 }
 
-/// Connections handle their messages themselves once it is dropped.
+/// A guard of the task that handles the rounds. Once it is dropped, connections have to call
+/// [`handle`] themselves.
 struct Running;
 
 impl Drop for Running {
@@ -98,7 +104,8 @@ impl Drop for Running {
     }
 }
 
-/// Adds messages to the round. False when somebody has to call [`handle`].
+/// Adds a run to the round. False when this thread has no task for rounds, so that somebody has
+/// to call [`handle`].
 pub(super) fn add(run: ChannelRun) -> bool {
     ROUND.with_borrow_mut(|round| {
         let is_first = round.is_empty();
@@ -111,13 +118,12 @@ pub(super) fn add(run: ChannelRun) -> bool {
     })
 }
 
-/// Has all messages of the round handled.
+/// Handles all messages of the round.
 pub(super) fn handle(cx: &mut Context<'_>) {
     while turn(cx) {}
 }
 
-/// Has messages handled for as long as one turn of the round lasts; whether there are
-/// more.
+/// Handles messages until they have used [`TURN_FUEL`]. Whether there are more.
 fn turn(cx: &mut Context<'_>) -> bool {
     let mut used = 0;
     while used < TURN_FUEL
@@ -125,37 +131,38 @@ fn turn(cx: &mut Context<'_>) -> bool {
     {
         used += call_together(run, false, cx);
     }
-    // One in each turn at least, however many others there are.
+    // At least one of the runs that wait for their next turn, however many others there are.
     let mut goes_on = true;
-    while goes_on && let Some(run) = ROUND.with_borrow_mut(Round::next_of_last) {
+    while goes_on && let Some(run) = ROUND.with_borrow_mut(Round::next_used_up) {
         used += call_together(run, true, cx);
         goes_on = used < TURN_FUEL;
     }
     ROUND.with_borrow(|round| !round.is_empty())
 }
 
-/// Has a run handled, and those after it that can be handled with it; the fuel it took.
-fn call_together(first: ChannelRun, is_of_last: bool, cx: &mut Context<'_>) -> u64 {
-    // Chosen only now, and for many: to count its users costs more than one message
-    // gains.
+/// Handles a run, together with those after it that can be in the same call. The fuel that was
+/// used.
+fn call_together(first: ChannelRun, is_used_up: bool, cx: &mut Context<'_>) -> u64 {
+    // The version is chosen here, once for many messages: its reference count, which all
+    // threads change, costs more than one message gains.
     let Some(version) = first.version() else {
-        first.alone();
+        first.give_back_alone();
         return 0;
     };
     let most_bytes = version.most_bytes();
     if first.messages().next().is_some_and(|message| message.bytes() > most_bytes) {
-        first.alone();
+        first.give_back_alone();
         return 0;
     }
     let mut together = vec![first];
-    ROUND.with_borrow_mut(|round| round.gather(&mut together, &version, is_of_last));
+    ROUND.with_borrow_mut(|round| round.gather(&mut together, &version, is_used_up));
     let (left, used) = call(version, together, cx);
-    ROUND.with_borrow_mut(|round| round.put_back(left, is_of_last));
+    ROUND.with_borrow_mut(|round| round.put_back(left, is_used_up));
     used
 }
 
-/// Has runs handled by their version in one call. What could not be begun comes back,
-/// and the fuel that was used.
+/// Handles runs in one call of their version. The runs that have not begun, and the fuel that
+/// was used.
 fn call(
     version: Arc<PluginVersion>,
     runs: Vec<ChannelRun>,
@@ -165,9 +172,9 @@ fn call(
     let progressed = version.handle_all(messages, cx);
     let mut runs = runs.into_iter();
     let Some(BatchProgress { handled, mut waits }) = progressed else {
-        // The others may be luckier.
+        // Only the first run is called for itself; the others may still be handled together.
         if let Some(run) = runs.next() {
-            run.alone();
+            run.give_back_alone();
         }
         return (runs.collect(), 0);
     };
@@ -177,53 +184,54 @@ fn call(
     while (handled.len() > 0 || waits.is_some())
         && let Some(run) = runs.next()
     {
-        run.returned(&mut handled, &mut waits);
+        run.give_back_handled(&mut handled, &mut waits);
     }
     (runs.collect(), used)
 }
 
 impl Round {
     fn is_empty(&self) -> bool {
-        self.first.is_empty() && self.last.is_empty()
+        self.in_turn.is_empty() && self.used_up.is_empty()
     }
 
     fn add(&mut self, run: ChannelRun) {
-        let queue = if run.results.has_used_up() { &mut self.last } else { &mut self.first };
+        let queue = if run.results.has_used_up() { &mut self.used_up } else { &mut self.in_turn };
         queue.push_back(run);
     }
 
-    /// The next of a connection that has not used up its turn.
+    /// Takes the next run of a connection that has not used up its turn.
     fn next(&mut self) -> Option<ChannelRun> {
-        while let Some(run) = self.first.pop_front() {
+        while let Some(run) = self.in_turn.pop_front() {
             if !run.results.has_used_up() {
                 return Some(run);
             }
-            self.last.push_back(run);
+            self.used_up.push_back(run);
         }
         None
     }
 
-    /// The next of the others, whose turn begins.
-    fn next_of_last(&mut self) -> Option<ChannelRun> {
-        let run = self.last.pop_front()?;
+    /// Takes the next run of the other connections, whose turn begins with that.
+    fn next_used_up(&mut self) -> Option<ChannelRun> {
+        let run = self.used_up.pop_front()?;
         run.results.begin_turn();
         Some(run)
     }
 
-    /// Adds to `together` what can be handled with it. A turn of one that has used up
-    /// the one before is its own.
+    /// Adds to `together`, which has one run, the runs that can be in the same call:
+    /// those of the same version, with [`MAX_MESSAGES`] messages at most. A connection that has
+    /// used up its last turn (`is_used_up`) shares a call with no other.
     fn gather(
         &mut self,
         together: &mut Vec<ChannelRun>,
         version: &Arc<PluginVersion>,
-        is_of_last: bool,
+        is_used_up: bool,
     ) {
         let Some(first) = together.first() else { return };
         let (results, mut messages) = (Arc::clone(&first.results), first.calls.len());
-        let queue = if is_of_last { &mut self.last } else { &mut self.first };
+        let queue = if is_used_up { &mut self.used_up } else { &mut self.in_turn };
         while let Some(next) = queue.pop_front_if(|next| {
             messages + next.calls.len() <= MAX_MESSAGES
-                && (!is_of_last || Arc::ptr_eq(&next.results, &results))
+                && (!is_used_up || Arc::ptr_eq(&next.results, &results))
                 && next.is_for(version)
         }) {
             messages += next.calls.len();
@@ -231,13 +239,13 @@ impl Round {
         }
     }
 
-    /// Takes back what was not begun: it stays in front, or comes last if it is of the
-    /// connection that has used up its turn.
-    fn put_back(&mut self, left: Vec<ChannelRun>, is_of_last: bool) {
+    /// Takes back the runs that have not begun. They stay in front, or come last if their
+    /// connection has used up its turn.
+    fn put_back(&mut self, left: Vec<ChannelRun>, is_used_up: bool) {
         let (used_up, rest): (Vec<ChannelRun>, Vec<ChannelRun>) =
             left.into_iter().partition(|run| run.results.has_used_up());
-        self.last.extend(used_up);
-        let queue = if is_of_last { &mut self.last } else { &mut self.first };
+        self.used_up.extend(used_up);
+        let queue = if is_used_up { &mut self.used_up } else { &mut self.in_turn };
         for run in rest.into_iter().rev() {
             queue.push_front(run);
         }
@@ -245,14 +253,15 @@ impl Round {
 }
 
 impl ChannelRun {
-    /// The version that serves its connection, if it can take its messages together.
+    /// The plugin's version that serves the connection, if it can handle many messages in one
+    /// call.
     fn version(&self) -> Option<Arc<PluginVersion>> {
         let call = self.calls.first()?;
         let version = call.plugin.plugin()?.version_for(call.ticket.caller.context.connection);
         takes(&version, call).then_some(version)
     }
 
-    /// Whether this version serves its connection, and can take its messages together.
+    /// Whether this version serves the connection, and can handle many messages in one call.
     fn is_for(&self, version: &Arc<PluginVersion>) -> bool {
         self.calls.first().is_some_and(|call| {
             let connection = call.ticket.caller.context.connection;
@@ -261,8 +270,9 @@ impl ChannelRun {
         })
     }
 
-    /// Takes of `handled` what its messages came to, and `waits` if it is for one of them.
-    fn returned(
+    /// Gives the run back with its part of the results: the next ones of `handled`, and `waits`
+    /// if that is for one of its messages.
+    fn give_back_handled(
         mut self,
         handled: &mut vec::IntoIter<HandledMessage>,
         waits: &mut Option<PendingMessage>,
@@ -270,17 +280,17 @@ impl ChannelRun {
         let mut calls = std::mem::take(&mut self.calls).into_iter();
         let results = Arc::clone(&self.results);
         self.give_back(|returned| {
-            returned.make_room();
+            returned.take_spare();
             while calls.len() > 0
                 && let Some(HandledMessage { result, took, fuel }) = handled.next()
                 && let Some(call) = calls.next()
             {
-                results.use_up(fuel);
+                results.add_used(fuel);
                 returned.finished.push(FinishedCall { call, result, took, pinned: None });
             }
             let waits = waits.take_if(|_| calls.len() > 0).and_then(|waits| {
                 let call = calls.next()?;
-                results.use_up(SLICE_FUEL);
+                results.add_used(SLICE_FUEL);
                 let channel = call.ticket.caller.context.channel;
                 let future = Box::pin(async move {
                     let HandledMessage { result, took, .. } = waits.await;
@@ -298,7 +308,8 @@ impl ChannelRun {
         });
     }
 
-    fn alone(mut self) {
+    /// Gives the run back for its connection to call the plugin with the first message alone.
+    fn give_back_alone(mut self) {
         let mut calls = std::mem::take(&mut self.calls).into_iter();
         self.give_back(|returned| {
             let alone = calls.next();
@@ -310,6 +321,7 @@ impl ChannelRun {
         });
     }
 
+    /// Gives the run back to its connection, with what `add` adds to the results, and wakes it.
     fn give_back(&mut self, add: impl FnOnce(&mut RunResults)) {
         let mut returned = self.results.lock();
         add(&mut returned);
@@ -320,6 +332,7 @@ impl ChannelRun {
         }
     }
 
+    /// The messages of the run, as a call of the plugin takes them.
     fn messages(&self) -> impl Iterator<Item = BatchMessage<'_>> + Clone {
         self.calls.iter().filter_map(|call| {
             let Callback::HandleIn { event, payload, wants_reply } = &call.callback else {
@@ -334,8 +347,8 @@ impl ChannelRun {
 }
 
 impl Drop for ChannelRun {
-    /// The connection waits for messages that were not given back: the server panicked
-    /// while it handled them, or ends.
+    /// Gives messages back as lost if they were not given back before, as the connection waits
+    /// for them. This happens when the server panics while it handles them, or ends.
     fn drop(&mut self) {
         if !self.calls.is_empty() {
             let calls = std::mem::take(&mut self.calls).into_iter();
@@ -349,6 +362,7 @@ impl Drop for ChannelRun {
     }
 }
 
+/// Whether the version can handle this call together with others.
 fn takes(version: &PluginVersion, call: &Call<Arc<Handler>>) -> bool {
     let topic = &call.ticket.caller.context.topic;
     call.assigns.as_ref().is_some_and(|assigns| version.takes(topic, assigns))

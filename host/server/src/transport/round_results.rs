@@ -1,4 +1,5 @@
-//! What a round gives back to a connection, and what that has used of its turn.
+//! The results that a round gives back to a connection, and the fuel that the connection has
+//! used of its turn.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,63 +15,67 @@ thread_local! {
     static FINISHED: Spares<FinishedCall> = const { Spares::new() };
 }
 
-/// What became of the messages of one connection.
+/// The results of the messages of one connection, and its fuel.
 #[derive(Default)]
 pub(super) struct RoundResults {
     results: Mutex<RunResults>,
-    /// Fuel that its messages have used in its turn. Only its thread counts it.
+    /// The fuel that the connection's messages have used in its turn. Only the connection's
+    /// thread reads and writes it.
     used: AtomicU64,
 }
 
-/// What became of runs.
+/// The results of runs that have come back from the round.
 #[derive(Default)]
 pub(super) struct RunResults {
-    /// How many came back.
+    /// The number of runs.
     pub(super) runs: usize,
-    /// Their messages that were handled, those of each run from its first.
+    /// The messages that were handled; those of each run in their order.
     pub(super) finished: Vec<FinishedCall>,
-    /// Of those that were not handled whole.
+    /// The rest of each run that was not handled to its end.
     pub(super) unfinished: Vec<Unfinished>,
 }
 
-/// What was not over at once.
+/// The rest of a run, behind its messages that were handled.
 pub(super) struct Unfinished {
-    /// The one after them, if it waits.
+    /// The next message, if its call has begun and waits.
     pub(super) pending: Option<PendingCall>,
-    /// The first, if it has to be made for itself.
+    /// The next message, if it needs a call for itself, outside of rounds.
     pub(super) alone: Option<Box<Call<Arc<Handler>>>>,
-    /// Those behind them.
+    /// The messages behind it, whose calls have not begun.
     pub(super) not_made: Calls<Arc<Handler>>,
 }
 
 impl RoundResults {
-    /// What has come since the last time.
+    /// Takes the results that have come since the last time.
     pub(super) fn take(&self) -> RunResults {
         std::mem::take(&mut *self.lock())
     }
 
-    /// New messages are handed over, which may use up a turn.
+    /// Begins a turn for new messages. A turn that is used up goes on being so.
     pub(super) fn begin(&self) {
         if !self.has_used_up() {
             self.used.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Its turn has come again.
+    /// Begins the next turn of a connection that has used up its last one.
     pub(super) fn begin_turn(&self) {
-        // What it used above a turn comes off the next one.
+        // The fuel that it used above a slice comes off the next turn.
         let above = self.used().saturating_sub(SLICE_FUEL).min(SLICE_FUEL - 1);
         self.used.store(above, Ordering::Relaxed);
     }
 
-    pub(super) fn use_up(&self, fuel: u64) {
+    /// Adds fuel to what the connection has used in its turn.
+    pub(super) fn add_used(&self, fuel: u64) {
         self.used.store(self.used().saturating_add(fuel), Ordering::Relaxed);
     }
 
+    /// Whether the connection has used up its turn, which is [`SLICE_FUEL`].
     pub(super) fn has_used_up(&self) -> bool {
         self.used() >= SLICE_FUEL
     }
 
+    /// The fuel that the connection has used in its turn.
     pub(super) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
@@ -81,14 +86,15 @@ impl RoundResults {
 }
 
 impl RunResults {
-    pub(super) fn make_room(&mut self) {
+    /// Takes a spare vector for finished calls, if there is none.
+    pub(super) fn take_spare(&mut self) {
         if self.finished.capacity() == 0 {
             self.finished = FINISHED.with(Spares::take);
         }
     }
 }
 
-/// Keeps the room of what came back, for others.
-pub(super) fn keep_room(finished: Vec<FinishedCall>) {
+/// Keeps the memory of a vector of finished calls for the thread's other connections.
+pub(super) fn recycle(finished: Vec<FinishedCall>) {
     FINISHED.with(|spares| spares.put(finished));
 }

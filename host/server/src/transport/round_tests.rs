@@ -13,6 +13,7 @@ use crate::config::DashboardConfig;
 use crate::dashboard::{Dashboard, History};
 use crate::plugin::HandlerKind;
 
+/// The progress of calls that flush no effects.
 #[derive(Debug)]
 struct Nothing;
 
@@ -53,6 +54,7 @@ fn call(event: &str) -> Call<Arc<Handler>> {
     }
 }
 
+/// A run of messages with these events.
 fn run(events: &[&str], results: &Arc<RoundResults>) -> ChannelRun {
     ChannelRun {
         calls: events.iter().map(|event| Box::new(call(event))).collect(),
@@ -62,6 +64,7 @@ fn run(events: &[&str], results: &Arc<RoundResults>) -> ChannelRun {
     }
 }
 
+/// The event of the first message of a run.
 fn first_event(run: &ChannelRun) -> String {
     let event = run.messages().next().map(|message| message.event.to_string());
     event.unwrap_or_default()
@@ -69,7 +72,7 @@ fn first_event(run: &ChannelRun) -> String {
 
 #[test]
 fn what_is_left_of_a_turn_comes_after_all_others() {
-    let mut round = Round { first: VecDeque::new(), last: VecDeque::new(), waker: None };
+    let mut round = Round { in_turn: VecDeque::new(), used_up: VecDeque::new(), waker: None };
     let (greedy, modest) = (Arc::<RoundResults>::default(), Arc::<RoundResults>::default());
     for event in ["greedy 1", "greedy 2", "greedy 3"] {
         round.add(run(&[event], &greedy));
@@ -78,13 +81,13 @@ fn what_is_left_of_a_turn_comes_after_all_others() {
     let mut order = Vec::new();
     while let Some(next) = round.next() {
         order.push(first_event(&next));
-        next.results.use_up(if order.len() == 1 { SLICE_FUEL } else { 1 });
+        next.results.add_used(if order.len() == 1 { SLICE_FUEL } else { 1 });
         if order.len() == 2 {
-            // Of one that comes meanwhile.
+            // A run of the other connection that comes meanwhile.
             round.add(run(&["modest 2"], &modest));
         }
     }
-    while let Some(next) = round.next_of_last() {
+    while let Some(next) = round.next_used_up() {
         order.push(first_event(&next));
     }
     assert_eq!(order, ["greedy 1", "modest 1", "modest 2", "greedy 2", "greedy 3"]);
@@ -92,22 +95,22 @@ fn what_is_left_of_a_turn_comes_after_all_others() {
 
 #[test]
 fn what_was_not_begun_keeps_its_place() {
-    let mut round = Round { first: VecDeque::new(), last: VecDeque::new(), waker: None };
+    let mut round = Round { in_turn: VecDeque::new(), used_up: VecDeque::new(), waker: None };
     let (greedy, modest) = (Arc::<RoundResults>::default(), Arc::<RoundResults>::default());
     round.add(run(&["behind"], &modest));
-    greedy.use_up(SLICE_FUEL);
+    greedy.add_used(SLICE_FUEL);
     let left = vec![run(&["greedy"], &greedy), run(&["a"], &modest), run(&["b"], &modest)];
     round.put_back(left, false);
     let order: Vec<String> =
         std::iter::from_fn(|| round.next()).map(|run| first_event(&run)).collect();
     assert_eq!(order, ["a", "b", "behind"]);
-    assert_eq!(round.next_of_last().map(|run| first_event(&run)).unwrap(), "greedy");
+    assert_eq!(round.next_used_up().map(|run| first_event(&run)).unwrap(), "greedy");
 }
 
 #[test]
 fn what_was_used_above_a_turn_comes_off_the_next() {
     let results = RoundResults::default();
-    results.use_up(SLICE_FUEL + 7);
+    results.add_used(SLICE_FUEL + 7);
     results.begin();
     assert!(results.has_used_up(), "new messages do not make it forgotten");
     results.begin_turn();

@@ -1,4 +1,4 @@
-//! What a session asks for, carried out.
+//! The actions of a session, carried out.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -17,9 +17,9 @@ use crate::tasks::{self, Start};
 use crate::transport::timers::Timer;
 
 impl Channels {
-    /// Carries out what the session asked for, and what follows from it.
+    /// Carries out the actions that the session has added, and those that they lead to.
     ///
-    /// Never waits: a call that is not ready at once goes to `self.calls`.
+    /// It never waits: a call that is not ready at its first poll goes to `self.calls`.
     pub(super) fn run_actions(&mut self, cx: &mut Context<'_>) {
         while !self.actions.is_empty() {
             let mut actions = std::mem::take(&mut self.actions);
@@ -30,7 +30,7 @@ impl Channels {
                     }
                     Action::Push { frame, topic, event } => self.push(frame, &topic, &event),
                     Action::Call(call) => self.begin(call, cx),
-                    Action::Channel(action) => self.change(action),
+                    Action::Channel(action) => self.apply_channel_action(action),
                     Action::Server(effect) => {
                         let realm = self.session.identity().realm;
                         self.node().apply(realm, effect, None);
@@ -46,8 +46,8 @@ impl Channels {
         }
     }
 
-    /// Changes what the server holds for a channel.
-    fn change(&mut self, action: ChannelAction<Arc<Handler>>) {
+    /// Changes the subscriptions, timers, calls or tasks of a channel.
+    fn apply_channel_action(&mut self, action: ChannelAction<Arc<Handler>>) {
         let pubsub = self.account.node.pubsub_of(self.session.identity().realm);
         match action {
             ChannelAction::Join { context, plugin } => {
@@ -73,7 +73,7 @@ impl Channels {
                 self.timers.start(Duration::from_millis(after_ms), Timer { context, name });
             }
             ChannelAction::StartTask { caller, plugin, name, payload } => {
-                // The dashboard starts none.
+                // The dashboard's channel starts no tasks.
                 let Some(plugin) = plugin.plugin().map(Arc::clone) else { return };
                 let asked = Start { caller: Caller::clone(&caller), plugin, name, payload };
                 if tasks::start(&self.account, asked).is_err() {
@@ -84,6 +84,7 @@ impl Channels {
         }
     }
 
+    /// Queues a push for the client under the overflow policy of its topic.
     fn push(&self, frame: Frame, topic: &Arc<str>, event: &str) {
         match self.node().overflow.of(topic) {
             Overflow::Close => self.outbox().push_own(frame),
@@ -91,6 +92,7 @@ impl Channels {
         };
     }
 
+    /// The channel as a subscriber of a topic.
     fn subscriber(
         &self,
         context: &millrace_session::channel::Context,
@@ -102,7 +104,7 @@ impl Channels {
     }
 }
 
-/// Where a session's counts go.
+/// The metric that counts this.
 fn metric(count: Count) -> Metric {
     match count {
         Count::MessageRefused => Metric::MessageRefused,

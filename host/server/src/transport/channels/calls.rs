@@ -1,4 +1,4 @@
-//! The calls of a connection: how one begins, that it is under way, what came of it.
+//! The calls of a connection: their start, those in flight, and their results.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,12 +16,14 @@ use tracing::{debug, info};
 use super::Channels;
 use crate::plugin::{CallOutcome, Handler, PluginVersion};
 
-/// Enough for whoever tries something; clients may cause as many as they like.
+/// The number of lines about error replies that are logged in a second. It is enough for an
+/// author who tries something; clients can cause any number of them.
 const ERRORS_PER_SECOND: u32 = 100;
 
+/// The future of a call of a plugin.
 type StartedCall = Pin<Box<dyn Future<Output = FinishedCall> + Send>>;
 
-/// A call that was not ready at once.
+/// A call in flight, which was not ready at its first poll.
 pub(in crate::transport) struct PendingCall {
     pub(in crate::transport) channel: ChannelId,
     pub(in crate::transport) future: StartedCall,
@@ -40,20 +42,20 @@ pub(in crate::transport) struct FinishedCall {
     pub(in crate::transport) call: Box<Call<Arc<Handler>>>,
     pub(in crate::transport) result: Result<Completion, Fault>,
     pub(in crate::transport) took: Duration,
-    /// The version the channel stays with, if it does.
+    /// The version that the channel stays with, if no other can take its assigns over.
     pub(in crate::transport) pinned: Option<Arc<PluginVersion>>,
 }
 
 impl FinishedCall {
-    /// What came to this without a plugin.
-    pub(in crate::transport) fn at_once(
+    /// A call that ended with this result without a call of the plugin.
+    pub(in crate::transport) fn without_plugin(
         call: Box<Call<Arc<Handler>>>,
         result: Result<Completion, Fault>,
     ) -> Self {
         Self { call, result, took: Duration::ZERO, pinned: None }
     }
 
-    /// What was handled, if it was a message.
+    /// The event of the message that was handled; `None` if it was no message.
     pub(in crate::transport) fn event(&self) -> Option<&SmolStr> {
         match &self.call.callback {
             Callback::HandleIn { event, .. } => Some(event),
@@ -61,16 +63,17 @@ impl FinishedCall {
         }
     }
 
-    /// Whether it came to its end, and not to an error that its client is answered with.
+    /// Whether the call ended without a fault, and without an error reply to its client.
     pub(in crate::transport) fn is_ok(&self) -> bool {
         self.result.as_ref().is_ok_and(|completion| !completion.is_error())
     }
 
-    /// Logs the error that its client is answered with, if it is one.
-    pub(in crate::transport) fn tell_error(&self, is_dev: bool) {
+    /// Logs the error reply to the client, if the call made one: at level `info` in
+    /// development, else at `debug`. Of more than [`ERRORS_PER_SECOND`], it counts the rest.
+    pub(in crate::transport) fn log_error(&self, is_dev: bool) {
         static LINES: LogLimiter = LogLimiter::per_second(ERRORS_PER_SECOND);
-        let is_told = is_dev || tracing::enabled!(tracing::Level::DEBUG);
-        let error = self.result.as_ref().ok().filter(|_| is_told).and_then(Completion::error);
+        let is_logged = is_dev || tracing::enabled!(tracing::Level::DEBUG);
+        let error = self.result.as_ref().ok().filter(|_| is_logged).and_then(Completion::error);
         let Some(error) = error else { return };
         let Some(passed) = LINES.pass() else { return };
         let Call { plugin, ticket, .. } = &*self.call;
@@ -84,7 +87,7 @@ impl FinishedCall {
         }
     }
 
-    /// Says how long it took.
+    /// Adds the call's duration and result to the metrics.
     pub(in crate::transport) fn measure(&self, metrics: &Metrics) {
         if !metrics.is_on() {
             return;
@@ -93,7 +96,8 @@ impl FinishedCall {
         let meters = &plugin.meters;
         match (ticket.purpose, self.event(), &self.result) {
             (CallPurpose::Message, Some(event), result) => {
-                // What it traps on, it knows; what it does not know, it answers with an error.
+                // Only events that the plugin knows are metrics of their own. It knows one
+                // that it traps on; one that it does not know it answers with an error.
                 let is_known = match result {
                     Ok(completion) => !completion.is_error(),
                     Err(fault) => fault.is_plugins(),
@@ -108,20 +112,21 @@ impl FinishedCall {
 }
 
 impl Channels {
-    /// Has a call answered by the server itself, in a round, or for itself.
+    /// Begins a call: the server answers it itself, or it waits for a round (a message), or
+    /// the plugin is called at once.
     pub(in crate::transport) fn begin(
         &mut self,
         call: Box<Call<Arc<Handler>>>,
         cx: &mut Context<'_>,
     ) {
         match call.plugin.answer(&call.callback) {
-            Some(completion) => self.ended(FinishedCall::at_once(call, Ok(completion))),
+            Some(completion) => self.ended(FinishedCall::without_plugin(call, Ok(completion))),
             None if matches!(call.callback, Callback::HandleIn { .. }) => self.batcher.add(call),
             None => self.call(call, cx),
         }
     }
 
-    /// Calls a plugin.
+    /// Calls a plugin for this call alone, outside of rounds.
     pub(in crate::transport) fn call(
         &mut self,
         call: Box<Call<Arc<Handler>>>,
@@ -135,12 +140,14 @@ impl Channels {
         }
     }
 
-    /// Each loses its instance, which its client has to answer for.
+    /// Drops the calls in flight of a channel. Each of them costs an instance, which is counted
+    /// against the client as a fault.
     pub(in crate::transport) fn end_calls(&mut self, channel: ChannelId) {
         let ended = self.calls.drop_of(channel);
         self.account.cut_off(ended);
     }
 
+    /// The future of a call. It is ready at once if the connection may not call plugins now.
     fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {
         let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
         let assigns = call.assigns.take().unwrap_or_default();
@@ -151,10 +158,10 @@ impl Channels {
             let plugin = match (admitted, call.plugin.plugin()) {
                 (Ok(()), Some(plugin)) => plugin,
                 (Err(retry_after), _) => {
-                    return FinishedCall::at_once(call, Err(Fault::held(retry_after)));
+                    return FinishedCall::without_plugin(call, Err(Fault::held(retry_after)));
                 }
-                // What the server answers itself does not come here.
-                (Ok(()), None) => return FinishedCall::at_once(call, Err(Fault::lost())),
+                // Not reached: the server answers these calls itself.
+                (Ok(()), None) => return FinishedCall::without_plugin(call, Err(Fault::lost())),
             };
             let context = CallContext { caller: call.ticket.caller.clone(), progress };
             let answered = plugin.call(pinned, &context, &assigns, &call.callback).await;
@@ -164,7 +171,7 @@ impl Channels {
     }
 }
 
-/// One word for metrics.
+/// The result of a join as a word for metrics.
 fn join_result(result: &Result<Completion, Fault>) -> &'static str {
     match result {
         Ok(Completion::Join(answer)) if answer.is_ok() => "ok",

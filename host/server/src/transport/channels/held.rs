@@ -1,24 +1,24 @@
-//! The calls of a connection that have ended, and when what they came to is applied.
+//! The calls of a connection that have ended, until their results are applied.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use super::{Channels, FinishedCall};
 
-/// What results of one connection may ask to be sent in one turn, in bytes; the one that
-/// goes past it is the last.
+/// The bytes that the effects of one connection may have in one turn. The result that goes
+/// beyond it is the last one of the turn; the others wait for the next.
 const TURN_EFFECT_BYTES: usize = 256 * 1024;
 
-/// Results that wait for the next turn or for the client, and what this turn has had.
+/// The results that wait for the next turn or for the client, and the effects of this turn.
 #[derive(Default)]
 pub(super) struct Held {
-    /// Each with what it asks to be sent, in bytes.
+    /// The calls that ended, each with the bytes of its effects.
     calls: VecDeque<(FinishedCall, usize)>,
-    /// The sum of these.
+    /// The sum of those bytes.
     bytes: usize,
-    /// So much waits for the client that nothing more is to be said to it.
+    /// Whether so much waits to be written to the client that nothing is to be added.
     is_congested: bool,
-    /// What results asked to be sent in this turn, in bytes.
+    /// The bytes of the effects that were applied in this turn.
     turn_bytes: usize,
 }
 
@@ -27,18 +27,18 @@ impl Held {
         self.calls.is_empty()
     }
 
-    /// What those that wait ask to be sent, in bytes.
+    /// The bytes of the effects that wait.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// A result that was applied asked for so many bytes to be sent.
-    pub(super) fn asked(&mut self, bytes: usize) {
+    /// Counts the bytes of effects that were applied.
+    pub(super) fn count_effects(&mut self, bytes: usize) {
         self.turn_bytes += bytes;
     }
 
-    /// Whether there is no more room in this turn.
-    fn is_over(&self) -> bool {
+    /// Whether no more results are to be applied in this turn.
+    fn is_turn_over(&self) -> bool {
         self.is_congested || self.turn_bytes >= TURN_EFFECT_BYTES
     }
 
@@ -56,14 +56,14 @@ impl Held {
 }
 
 impl Channels {
-    /// Another turn begins.
+    /// Begins a turn of the connection, which may send as many bytes again.
     pub(in crate::transport) fn begin_turn(&mut self) {
         self.held.turn_bytes = 0;
     }
 
-    /// Goes on with the calls that have ended, unless the client has to read first. False
-    /// when some are left for the next turn: what one client's messages send to others
-    /// does not go to them faster than they are written to.
+    /// Applies the results of calls that have ended, unless the client has to read first
+    /// (`is_congested`). False when some are left for the next turn: so the broadcasts that one
+    /// client causes do not come faster than they are written to the others.
     pub(in crate::transport) fn settle(
         &mut self,
         is_congested: bool,
@@ -74,7 +74,7 @@ impl Channels {
         while let Poll::Ready(Some(called)) = self.calls.poll_next(cx) {
             self.held.put(called);
         }
-        while !self.held.is_over()
+        while !self.held.is_turn_over()
             && let Some(called) = self.held.take()
         {
             self.completed(called);
@@ -88,10 +88,10 @@ impl Channels {
         self.held.is_empty()
     }
 
-    /// Takes a call that ended: at once if there is room in this turn and nothing is
-    /// before it.
+    /// Takes a call that ended. Its result is applied at once if there is room in this turn
+    /// and no other result waits.
     pub(super) fn ended(&mut self, called: FinishedCall) {
-        if self.held.is_empty() && !self.held.is_over() {
+        if self.held.is_empty() && !self.held.is_turn_over() {
             self.completed(called);
         } else {
             self.held.put(called);

@@ -1,5 +1,4 @@
-//! The channels of one connection: its session, and the carrying out of what
-//! the session says.
+//! The channels of one connection: its session, and what carries out the session's actions.
 
 mod actions;
 mod calls;
@@ -35,33 +34,34 @@ use crate::tasks::Account;
 /// The channels of one connection.
 pub(super) struct Channels {
     pub(super) session: Session<Arc<Handler>>,
+    /// The parts of the connection that its calls and tasks need, too.
     account: Arc<Account>,
-    /// The connection as operators see it.
+    /// The connection in the list that operators get.
     client: Arc<Client>,
     pub(super) timers: Timers,
-    /// Calls that were not ready at once.
+    /// The calls in flight, which were not ready at their first poll.
     calls: PendingCalls,
-    /// The versions that keep channels whose assigns no other can take over.
+    /// The versions of channels whose assigns no other version can take over.
     pinned: HashMap<ChannelId, Arc<PluginVersion>>,
-    /// Messages that are handled together with those of others.
+    /// Messages that are handled together with those of other connections.
     batcher: Batcher,
     /// Calls that ended, whose results wait for the next turn or for the client.
     held: Held,
-    /// What waits to be handled, as operators know it.
+    /// The bytes that wait, as they were last reported to `client`.
     noted_bytes: usize,
-    /// What the session asked for; empty between two events.
+    /// The actions that the session has added; empty between two events.
     actions: Vec<Action<Arc<Handler>>>,
 }
 
-/// A payload that is a small part of its frame is copied out of it if the frame is larger
-/// than this.
+/// The size of a frame in bytes up to which a payload stays a part of it. Out of a larger
+/// frame, a payload of less than half its size is copied, so that the frame can be freed.
 const SMALL_FRAME_BYTES: usize = 4096;
 
 thread_local! {
     static ACTIONS: Spares<Action<Arc<Handler>>> = const { Spares::new() };
 }
 
-/// Who serves the topics that a connection may join, and whether it may now.
+/// The routes of the topics that a connection may join, and its share of the server's joins.
 struct ConnectionRoutes<'a> {
     realm: RealmRoutes<'a>,
     account: &'a Account,
@@ -77,13 +77,15 @@ impl Routing<Arc<Handler>> for ConnectionRoutes<'_> {
     }
 }
 
+/// The routes of the connection of this session.
 fn routes<'a>(account: &'a Account, session: &Session<Arc<Handler>>) -> ConnectionRoutes<'a> {
     let realm = RealmRoutes { node: &account.node, realm: session.identity().realm };
     ConnectionRoutes { realm, account }
 }
 
 impl Drop for Channels {
-    /// Its calls may have been cut off, and its channels are still open then.
+    /// Counts the channels that are still joined as closed: [`Channels::finish`] may have been
+    /// dropped before it had ended them.
     fn drop(&mut self) {
         self.session.handlers().for_each(|handler| handler.meters.opened(-1));
     }
@@ -117,32 +119,34 @@ impl Channels {
         }
     }
 
-    /// What goes to the client.
+    /// The queue of the frames for the client.
     pub(super) fn outbox(&self) -> &Outbox {
         &self.account.outbox
     }
 
-    /// The client sends more than it may.
-    pub(super) fn throttled(&self) {
+    /// Counts that the client has sent more than it may in a second.
+    pub(super) fn count_throttled(&self) {
         self.node().metrics.count(Metric::SocketThrottled, 1);
     }
 
-    /// Whether no call is under way.
+    /// Whether no message waits or is handled, and no result waits.
     pub(super) fn is_idle(&self) -> bool {
         self.calls.is_empty() && !self.batcher.is_behind() && self.held.is_empty()
     }
 
-    /// Whether tasks of it run, which may answer.
+    /// Whether tasks of the connection run, which may still answer messages.
     pub(super) fn has_tasks(&self) -> bool {
         self.account.has_tasks()
     }
 
-    /// What waits to be handled, and what has been and waits for the client, in bytes.
+    /// The bytes that wait: messages that are not handled yet, arguments of tasks, and effects
+    /// that are not applied yet.
     pub(super) fn pending_bytes(&self) -> usize {
         self.session.pending_bytes() + self.account.pending_bytes() + self.held.bytes()
     }
 
-    /// Tells operators what waits; `early` is what was read before its turn, in bytes.
+    /// Reports the bytes that wait to the list that operators get; `early` are those of a frame
+    /// that was read before its turn.
     pub(super) fn note_pending(&mut self, early: usize) {
         let bytes = self.session.pending_bytes() + self.held.bytes() + early;
         if self.noted_bytes != bytes {
@@ -151,7 +155,7 @@ impl Channels {
         }
     }
 
-    /// Messages that are handled together with those of others.
+    /// The connection's messages on their way to the round and back.
     pub(super) fn batcher(&mut self) -> &mut Batcher {
         &mut self.batcher
     }
@@ -165,8 +169,13 @@ impl Channels {
         self.session.identity().connection
     }
 
-    /// Takes a frame of the client. False if it has to wait until what came before it
-    /// has been handled, which takes its turns ([`Batcher::is_behind`]).
+    /// Takes a frame of the client. False if the frame has to come again later, as the
+    /// messages before it have to be handled first ([`Order`], [`Batcher::is_behind`]).
+    ///
+    /// # Errors
+    ///
+    /// The problem of a frame that is no message of the client's protocol version. The
+    /// connection closes with it.
     pub(super) fn receive(
         &mut self,
         frame: &Frame,
@@ -174,7 +183,7 @@ impl Channels {
     ) -> Result<bool, DecodeError> {
         let mut message = self.session.identity().serializer.decode(frame)?;
         if frame.len() > SMALL_FRAME_BYTES && message.payload.len() < frame.len() / 2 {
-            // The rest of the frame would stay in memory as long as its payload does.
+            // Else the whole frame would stay in memory for as long as its payload.
             message.payload = message.payload.to_own();
         }
         let order = Order::of(&message);
@@ -189,7 +198,7 @@ impl Channels {
         }
         debug!(id = %self.session.next_message_id(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
-        self.make_room();
+        self.take_spare();
         let routes = routes(&self.account, &self.session);
         self.session.receive(message, &routes, &mut self.actions);
         self.run_actions(cx);
@@ -197,19 +206,19 @@ impl Channels {
         Ok(true)
     }
 
-    /// Whether those that were taken have to be handled before more are read.
+    /// Whether the frames that were taken have to be handled before more are read.
     pub(super) fn has_enough(&self) -> bool {
         self.batcher.has_enough(self.node().socket.max_pending)
     }
 
-    /// Takes a broadcast that a channel has to see.
+    /// Takes a broadcast for the plugin of a channel.
     pub(super) fn notice(&mut self, notice: Notice, cx: &mut Context<'_>) {
         let routes = routes(&self.account, &self.session);
         self.session.notice(notice, &routes, &mut self.actions);
         self.run_actions(cx);
     }
 
-    /// Takes a timer that ran out.
+    /// Takes a timer of a channel that has run out.
     pub(super) fn timer(&mut self, timer: Timer, cx: &mut Context<'_>) {
         let Timer { context, name } = timer;
         let routes = routes(&self.account, &self.session);
@@ -218,15 +227,15 @@ impl Channels {
         self.run_actions(cx);
     }
 
-    /// Does what another task asks for. Frames go to the front of `taken`, as they have
-    /// waited their turn already.
+    /// Does what another task has requested by way of the outbox. Frames that come of it go to
+    /// the front of `taken`, as the request has waited its turn in the outbox already.
     pub(super) fn request(
         &mut self,
         request: Request,
         taken: &mut VecDeque<Outgoing>,
         cx: &mut Context<'_>,
     ) {
-        self.requested(request);
+        self.apply_request(request);
         let mut frames = Vec::new();
         let is_frame = |action: &Action<_>| matches!(action, Action::Send(_) | Action::Push { .. });
         if self.actions.iter().any(is_frame) {
@@ -244,12 +253,13 @@ impl Channels {
         self.run_actions(cx);
     }
 
-    fn requested(&mut self, request: Request) {
+    /// Hands a request to the session; its actions are still to be carried out.
+    fn apply_request(&mut self, request: Request) {
         match request {
             Request::Deferred(deferred) => self.session.deferred(deferred, &mut self.actions),
             Request::Flush { caller, effects, applied } => {
                 self.session.flushed(&caller, effects, &mut self.actions);
-                // The call may have been given up meanwhile.
+                // Nobody waits for this if the call has been dropped meanwhile.
                 let _ = applied.send(());
             }
             Request::Sample { topics, to } => {
@@ -262,8 +272,8 @@ impl Channels {
         }
     }
 
-    /// Ends all channels, and waits for their last calls. Dropping it drops
-    /// those calls.
+    /// Ends all channels, and waits for their last calls. When the future is dropped, the calls
+    /// still in flight are dropped.
     pub(super) async fn finish(mut self, reason: TerminateReason) {
         poll_fn(|cx| {
             self.flush_now(cx);
@@ -272,16 +282,17 @@ impl Channels {
         .await;
         let routes = routes(&self.account, &self.session);
         self.session.close(reason, &routes, &mut self.actions);
-        // From here on nothing is queued for this client.
+        // The outbox takes nothing more for this client.
         self.outbox().close(CloseReason::Restarting);
         self.node().connections.remove(self.session.identity());
         self.node().metrics.count(Metric::SocketOpen, -self.session.identity().realm.clients());
         for request in self.outbox().take_requests() {
-            self.requested(request);
+            self.apply_request(request);
         }
         poll_fn(|cx| self.poll_finished(cx)).await;
     }
 
+    /// Ready when no call is in flight and no result waits.
     fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.run_actions(cx);
@@ -297,26 +308,28 @@ impl Channels {
         }
     }
 
-    /// What the session is to add its actions to.
-    fn make_room(&mut self) {
+    /// Takes a spare vector for the session's actions, if there is none.
+    fn take_spare(&mut self) {
         if self.actions.capacity() == 0 {
             self.actions = ACTIONS.with(Spares::take);
         }
     }
 
+    /// Logs and measures a call that ended, and hands its result to the session, whose actions
+    /// are still to be carried out.
     pub(super) fn completed(&mut self, called: FinishedCall) {
         let Call { plugin, ticket, .. } = &*called.call;
         debug!(id = %ticket.caller.message(), topic = %ticket.caller.context.topic,
             purpose = ?ticket.purpose, event = called.event().map(AsRef::<str>::as_ref),
             took = ?called.took, ok = called.is_ok(), "handled");
-        called.tell_error(self.node().is_dev);
+        called.log_error(self.node().is_dev);
         called.measure(&self.node().metrics);
         if let Some(pinned) = called.pinned {
             self.pinned.insert(ticket.caller.context.channel, pinned);
         }
         let completion = match called.result {
             Ok(completion) => {
-                self.held.asked(completion.effect_bytes());
+                self.held.count_effects(completion.effect_bytes());
                 Ok(completion)
             }
             Err(fault) => {
@@ -324,7 +337,7 @@ impl Channels {
                 Err(fault.failure())
             }
         };
-        self.make_room();
+        self.take_spare();
         let routes = routes(&self.account, &self.session);
         self.session.complete(ticket, completion, &routes, &mut self.actions);
     }

@@ -1,4 +1,4 @@
-//! Calls of one connection that were not ready at once.
+//! The calls in flight of one connection, which were not ready at their first poll.
 
 use std::task::{Context, Poll, ready};
 
@@ -8,8 +8,8 @@ use millrace_session::channel::ChannelId;
 
 use super::{FinishedCall, PendingCall};
 
-/// All of them. Few connections have any at an instant, and those that have none take no
-/// memory for it: a set that is empty has two hundred bytes of its own.
+/// The set of the calls in flight. Few connections have any at one time, and those without
+/// have no set either: an empty one takes 200 bytes.
 #[derive(Default)]
 pub(super) struct PendingCalls(Option<Box<FuturesUnordered<PendingCall>>>);
 
@@ -18,12 +18,12 @@ impl PendingCalls {
         self.0.is_none()
     }
 
-    /// Adds one, which has been polled.
+    /// Adds a call that has been polled.
     pub(super) fn push(&mut self, call: PendingCall) {
         self.0.get_or_insert_default().push(call);
     }
 
-    /// Drops those of a channel; how many there were.
+    /// Drops the calls of a channel; their number.
     pub(super) fn drop_of(&mut self, channel: ChannelId) -> usize {
         let Some(calls) = self.0.take() else { return 0 };
         let before = calls.len();
@@ -32,7 +32,7 @@ impl PendingCalls {
         before - self.0.as_ref().map_or(0, |calls| calls.len())
     }
 
-    /// The next that ends; `None` when there is none.
+    /// The next call that ends; `None` when none is in flight.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<FinishedCall>> {
         let Some(calls) = &mut self.0 else { return Poll::Ready(None) };
         let next = ready!(calls.poll_next_unpin(cx));

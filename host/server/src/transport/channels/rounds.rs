@@ -1,4 +1,4 @@
-//! Messages of the client, on their way to plugins and back.
+//! Messages of the client on their way to a round, and their results on the way back.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -12,20 +12,20 @@ use crate::transport::round::{self, MAX_MESSAGES};
 use crate::transport::round_results::{self, RunResults, Unfinished};
 
 impl Channels {
-    /// Hands over the messages that were read, and those that wait behind them. What
-    /// comes of them is there at the next [`Self::take_results`].
+    /// Hands the messages that were read over to the round, with those that wait behind them
+    /// in their channels. Their results come with [`Self::take_results`].
     pub(in crate::transport) fn flush(&mut self, cx: &mut Context<'_>) {
         self.batcher.begin();
         while self.batcher.has_read() {
-            let mut is_for_others = true;
+            let mut has_task = true;
             for first in self.batcher.take_read() {
                 if self.goes_alone(&first) {
                     self.call(first, cx);
                 } else {
-                    is_for_others &= self.hand_over(first, cx);
+                    has_task &= self.hand_over(first, cx);
                 }
             }
-            if !is_for_others {
+            if !has_task {
                 round::handle(cx);
                 self.take_results(cx);
             }
@@ -34,7 +34,8 @@ impl Channels {
         self.batcher.note_handled();
     }
 
-    /// The same, with what comes of them.
+    /// Hands the messages over, handles the round, and applies the results, until no message
+    /// is left.
     pub(super) fn flush_now(&mut self, cx: &mut Context<'_>) {
         self.flush(cx);
         while self.batcher.is_in_round() {
@@ -44,20 +45,20 @@ impl Channels {
         }
     }
 
-    /// Goes on with what came of messages.
+    /// Takes the results that have come back from the round, if any have.
     pub(super) fn take_results(&mut self, cx: &mut Context<'_>) {
         let Some(RunResults { mut finished, mut unfinished, .. }) = self.batcher.take_results()
         else {
             return;
         };
         for unfinished in &mut unfinished {
-            // Before the channel ends, if it does.
+            // This comes before the results, one of which may end the channel.
             self.session.put_back(std::mem::take(&mut unfinished.not_made));
         }
         for call in finished.drain(..) {
             self.ended(call);
         }
-        round_results::keep_room(finished);
+        round_results::recycle(finished);
         for Unfinished { pending, alone, .. } in unfinished {
             pending.into_iter().for_each(|call| self.calls.push(call));
             if let Some(alone) = alone {
@@ -68,13 +69,16 @@ impl Channels {
         self.batcher.note_handled();
     }
 
-    /// Whether a message cannot be handled together with those of others.
+    /// Whether a message needs a call for itself: its channel stays with an older version, its
+    /// plugin handles one message a call, or the connection may not call plugins now.
     fn goes_alone(&self, call: &Call<Arc<Handler>>) -> bool {
         self.pinned.contains_key(&call.ticket.caller.context.channel)
             || !call.plugin.plugin().is_some_and(|plugin| plugin.takes_many())
             || self.account.admit().is_err()
     }
 
+    /// Hands a message over to the round, with those that wait behind it in its channel. False
+    /// when somebody has to call [`round::handle`].
     fn hand_over(&mut self, first: Box<Call<Arc<Handler>>>, cx: &Context<'_>) -> bool {
         let mut calls = Calls::new();
         self.session.follow(&first.ticket.caller.context, MAX_MESSAGES - 1, &mut calls);

@@ -1,4 +1,5 @@
-//! One connection, one task, one loop.
+//! The loop of one connection, which is one task: it reads frames, has them handled, and writes
+//! what is in the outbox.
 
 mod reading;
 mod writing;
@@ -25,71 +26,76 @@ use crate::config::SocketConfig;
 use crate::node::{Admitted, Node};
 use crate::outbox::{Outgoing, Request};
 
-/// Frames handled before others get their turn and replies are written.
+/// The number of frames that are read in one turn of a connection. Then replies are written,
+/// and other connections have their turn.
 const READ_BUDGET: usize = 64;
-/// Bytes read before others get their turn: a large message comes in several.
+/// The bytes that are read in one turn of a connection. A larger message takes several turns.
 const READ_TURN_BYTES: usize = 256 * 1024;
-/// What may wait for a client that takes nothing while its messages are still handled.
+/// The bytes that may wait in the outbox of a client that does not read. Above it, until the
+/// client reads, nothing is read from it and no results of its calls are applied.
 const CONGESTED_BYTES: usize = 1024 * 1024;
-/// A message of more than this is refused while the server is out of memory, and so is a
-/// client for which more waits and who does not read.
+/// The size in bytes of a large message. While the server is out of memory, a larger one closes
+/// the connection, and so do more bytes in the outbox of a client that does not read.
 const LARGE_BYTES: u64 = 64 * 1024;
-/// How long the calls of a connection that is over may still run, and those of a client
-/// that says no more be answered.
+/// The time that calls may still run after the end of their connection, and the time in which
+/// a client that has ended its side gets its last replies. What is left then is dropped.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One connection.
+/// A connection, between its handshake and its close.
 pub(super) struct Connection {
     socket: WebSocket,
     channels: Channels,
-    /// Taken from the outbox, not yet handed to the socket.
+    /// The frames that were taken from the outbox and not yet handed to the socket.
     taken: VecDeque<Outgoing>,
+    /// The number of frames that may still be read in this turn.
     read_budget: usize,
-    /// A frame that was read before its turn. Few connections have one.
+    /// A frame that has to wait until the messages before it have been handled. Boxed, as few
+    /// connections have one.
     early: Option<Box<Frame>>,
     mode: Mode,
-    /// There may be a reply to what was received in this turn.
+    /// Whether a frame was received in this turn, so that there may be a reply.
     has_received: bool,
-    /// When the frames of this turn arrived.
+    /// The time at which the first frame of this turn was read.
     read_at: Option<Instant>,
     throttle: Throttle,
     traffic: Traffic,
-    /// When the message began that has come in part.
+    /// The time since which a part of a message has been there, and not the rest.
     message_began: Option<Instant>,
-    /// The system takes nothing of what is written; how much it had taken when it
-    /// stopped.
+    /// Set while the system takes nothing of what is written, as the client does not read: the
+    /// bytes that the system had taken when it stopped, counted from the connection's start.
     stalled: Option<u64>,
-    /// A control frame was received meanwhile, of which the answer waits.
-    has_answered: bool,
-    /// It is not read, as too much waits.
+    /// Whether a ping or pong was received while the connection was stalled. Its answer waits,
+    /// so nothing more is read: pings would pile up answers.
+    has_control_waiting: bool,
+    /// Whether the connection is not read, as too many bytes wait.
     is_paused: bool,
-    /// The client says no more; it gets what it has asked for.
+    /// Whether the client has ended its side. It still gets its replies.
     has_ended: bool,
+    /// The connection's place among those that the server admits, held until its end.
     _admitted: Arc<Admitted>,
 }
 
-/// What a connection does in its turn. A turn begins with [`Mode::Reading`] and ends when
-/// there is nothing to do until something wakes the task.
+/// The step of a connection's turn. A turn begins with [`Mode::Reading`] and ends when there is
+/// nothing to do until something wakes the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Frames are read and taken, so that replies to all that are there go out in one
-    /// write.
+    /// All frames that are there are read and taken, so that their replies go out in one write.
     Reading,
-    /// The last frame was all that there was to read: what it led to mostly goes to a
-    /// round, and the next read is left until that comes back.
+    /// The last frame was all that there was to read. Its message mostly goes to a round, and
+    /// the next read, which would find nothing, is left until the results come back.
     ReadAll,
     /// Messages that were read are handed over to be handled.
     Handing,
-    /// Messages are handled together with those of others.
+    /// Messages are handled by the round, together with those of other connections.
     InRound,
-    /// Others are read from first, so that replies go out one after the other: a client on
-    /// the same machine is woken for many at once.
+    /// Other connections are read first, and then all write their replies one after the other:
+    /// a client program on the same machine, with many connections, is woken once for many.
     Yielding,
     /// What is in the outbox is written.
     Writing,
 }
 
-/// Everything that can wake a connection's task.
+/// An event that the connection's task has to handle.
 enum Event {
     Frame(Frame),
     Notice(Notice),
@@ -120,7 +126,7 @@ impl Connection {
             traffic: Traffic::default(),
             message_began: None,
             stalled: None,
-            has_answered: false,
+            has_control_waiting: false,
             is_paused: false,
             has_ended: false,
             _admitted: admitted,
@@ -129,14 +135,15 @@ impl Connection {
 
     /// Serves the client until the connection ends, then ends its channels.
     ///
-    /// Both are boxed: a task has room for all that its future ever holds, for as long
-    /// as it lives.
+    /// Both parts are boxed: a task keeps memory for everything that its future holds at any
+    /// time, for as long as the task lives.
     pub(super) async fn run(mut self: Box<Self>) {
         debug!(connection = self.channels.connection(), "connected");
         let end = poll_fn(|cx| self.poll_serve(cx)).await;
         Box::pin(self.end(end)).await;
     }
 
+    /// Closes the socket with the reason of the end, and ends the channels meanwhile.
     async fn end(self: Box<Self>, end: End) {
         let connection = self.channels.connection();
         debug!(connection, ?end, "disconnected");
@@ -153,6 +160,7 @@ impl Connection {
         }
     }
 
+    /// Handles events in turns. Ready with the reason of the connection's end.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.channels.begin_turn();
         loop {
@@ -173,6 +181,7 @@ impl Connection {
         }
     }
 
+    /// The next event. Goes through the modes of a turn, whose changes stand at each of them.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let is_settled = self.channels.settle(self.is_congested(), cx);
         if !self.channels.batcher().is_behind()
@@ -210,13 +219,14 @@ impl Connection {
                 Mode::InRound => {
                     self.mode = Mode::Reading;
                     self.has_received = false;
-                    // Some have been, if the others have another turn.
+                    // Messages that have been handled already have replies, though others of
+                    // this connection wait for its next turn in the round.
                     return match self.channels.batcher().take_has_replies() {
                         true => self.poll_write(cx),
                         false => Poll::Pending,
                     };
                 }
-                // Yielding → Reading: after the others
+                // Yielding → Reading: after the other connections
                 Mode::Yielding => {
                     self.mode = Mode::Reading;
                     self.has_received = false;
@@ -236,26 +246,27 @@ impl Connection {
         }
     }
 
-    /// Hands over what was read; `next` is for when nothing of it is in a round.
+    /// Hands over the messages that were read. The mode is `InRound` if the round handles some
+    /// of them, and else `next`.
     fn hand_over(&mut self, has_enough: bool, next: Mode, cx: &mut Context<'_>) -> Mode {
         self.channels.flush(cx);
         if self.channels.batcher().is_in_round() {
             return Mode::InRound;
         }
         if has_enough {
-            // They have been handled at once.
+            // The messages have been handled already, so more may be read.
             cx.waker().wake_by_ref();
         }
         next
     }
 
-    /// Whether the connection only finishes what it is doing.
+    /// Whether the connection takes no more frames, and ends when all replies are written.
     fn is_ending(&self) -> bool {
         self.has_ended || self.channels.outbox().is_draining()
     }
 
-    /// Ends the connection if that is due, or else the turn. `may_read` is whether it was
-    /// read in this turn.
+    /// Ends the connection if that is due, and else the turn. `may_read` says whether the
+    /// connection was allowed to read in this turn.
     fn poll_rest(&mut self, may_read: bool, cx: &mut Context<'_>) -> Poll<Event> {
         let is_draining = self.channels.outbox().is_draining();
         let is_done = self.channels.is_idle() && self.early.is_none() && self.taken.is_empty();
@@ -268,7 +279,7 @@ impl Connection {
         let may_go_on = !self.channels.is_settled() && !self.is_congested();
         let may_read_now = !may_read && !self.is_ending() && self.may_read();
         if self.read_budget == 0 || self.socket.is_cut_short() || may_go_on || may_read_now {
-            // There may be more to read or to do; others go first.
+            // There may be more to read or to do, after the other connections.
             cx.waker().wake_by_ref();
         }
         self.read_budget = READ_BUDGET;
@@ -278,12 +289,12 @@ impl Connection {
         self.poll_clock(cx)
     }
 
-    /// Whether so much waits for the client that nothing more should be said to it.
+    /// Whether more than [`CONGESTED_BYTES`] wait for a client that does not read.
     fn is_congested(&self) -> bool {
         self.stalled.is_some() && self.channels.outbox().bytes() > CONGESTED_BYTES
     }
 
-    /// Waits for what time brings.
+    /// Waits for deadlines and for the channels' timers.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.watch_message();
         if self.stalled.is_some()

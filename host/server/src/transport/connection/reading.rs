@@ -1,4 +1,4 @@
-//! Frames of the client: whether more may be read, and when a message has to be whole.
+//! Frames of the client: whether more may be read, and by when a message has to be complete.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use super::{CONGESTED_BYTES, Connection, Event, FINISH_TIMEOUT, LARGE_BYTES, Mod
 use crate::transport::websocket::{End, Received};
 use crate::transport::{pace, traffic};
 
-/// A message that takes longer than `socket.message_timeout_ms` has to come as fast as
-/// this, in bytes a second.
-const SLOWEST_MESSAGE: u64 = 16 * 1024;
+/// The bytes a second of the slowest message: it may take `socket.message_timeout_ms`, and one
+/// second more for each so many bytes that have come. A slower one closes the connection.
+const SLOWEST_BYTES_PER_SECOND: u64 = 16 * 1024;
 
 impl Connection {
-    /// The next frame. Pending as well when it is the turn of others.
+    /// The next frame, or the end of the connection. Pending also when the connection has used
+    /// up its turn.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         while self.read_budget > 0 && self.throttle.poll_ready(cx).is_ready() {
             let received = self.socket.poll_receive(cx);
@@ -31,7 +32,7 @@ impl Connection {
                 now
             });
             if self.throttle.received(bytes, frames, now) {
-                self.channels.throttled();
+                self.channels.count_throttled();
             }
             let Poll::Ready(received) = received else { break };
             self.read_budget -= 1;
@@ -48,7 +49,7 @@ impl Connection {
                     return Poll::Ready(Event::Frame(frame));
                 }
                 Received::Control if self.stalled.is_some() => {
-                    self.has_answered = true;
+                    self.has_control_waiting = true;
                     break;
                 }
                 Received::Control => {}
@@ -67,12 +68,15 @@ impl Connection {
         }
     }
 
-    /// Whether there is no memory for a message of so many bytes.
+    /// Whether the server has no memory for a message of so many bytes. One of [`LARGE_BYTES`]
+    /// or less is always taken.
     pub(super) fn is_refused(&self, bytes: u64) -> bool {
         bytes > LARGE_BYTES && self.channels.node().memory.is_exhausted()
     }
 
-    /// Whether more may be read: not while too much of this connection waits.
+    /// Whether more may be read. Not while more than `socket.max_pending_bytes` of this
+    /// connection wait, which is counted when it begins, and not while the client has to read
+    /// first.
     pub(super) fn may_read(&mut self) -> bool {
         let outbox = match self.stalled {
             Some(_) => self.channels.outbox().bytes(),
@@ -81,10 +85,11 @@ impl Connection {
         let waits = self.channels.pending_bytes() + outbox;
         let (unfinished, _) = self.socket.unfinished();
         let unfinished = usize::try_from(unfinished).unwrap_or(usize::MAX);
-        // One message may be larger than what may wait.
+        // A message may have more bytes than may wait, so one is read when nothing else waits.
         let is_full = waits > 0
             && waits.saturating_add(unfinished) > self.channels.node().socket.max_pending_bytes;
-        let must_write = self.stalled.is_some() && (outbox > CONGESTED_BYTES || self.has_answered);
+        let must_write =
+            self.stalled.is_some() && (outbox > CONGESTED_BYTES || self.has_control_waiting);
         if is_full && !self.is_paused {
             self.channels.node().metrics.count(Metric::SocketPaused, 1);
         }
@@ -92,8 +97,8 @@ impl Connection {
         !is_full && !must_write
     }
 
-    /// Sets the time for a message that has come in part. While the connection is not
-    /// read, the client can do nothing about it.
+    /// Sets the deadline of a message of which only a part has come. It has none while the
+    /// connection is paused, as the server does not read the rest then.
     pub(super) fn watch_message(&mut self) {
         if self.has_ended {
             return;
@@ -107,7 +112,7 @@ impl Connection {
         }
         let began = *self.message_began.get_or_insert_with(Instant::now);
         let timeout = Duration::from_millis(self.channels.node().socket.message_timeout_ms);
-        let by = began + timeout + Duration::from_secs(unfinished / SLOWEST_MESSAGE);
+        let by = began + timeout + Duration::from_secs(unfinished / SLOWEST_BYTES_PER_SECOND);
         self.channels.timers.whole_by(Some(by));
     }
 }

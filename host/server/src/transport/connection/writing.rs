@@ -1,4 +1,4 @@
-//! What is in the outbox, to the client.
+//! Frames of the outbox on their way to the client.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::{Connection, Event};
 use crate::outbox::{Outgoing, Queued};
 use crate::transport::websocket::End;
 
-/// Frames taken from the outbox at once, in bytes.
+/// The bytes of the frames that are taken from the outbox at once.
 const WRITE_BATCH_BYTES: usize = 64 * 1024;
 
 impl Connection {
-    /// Writes what is in the outbox. Ready when there is something else to do
-    /// first.
+    /// Writes the frames of the outbox. Ready with a notice, a request or an end that is in the
+    /// outbox before the next frame; pending when all is written or the system takes no more.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut is_all = false;
         loop {
@@ -54,7 +54,7 @@ impl Connection {
             Poll::Ready(Err(end)) => Poll::Ready(Event::End(end)),
             Poll::Ready(Ok(())) => {
                 if self.stalled.take().is_some() {
-                    self.has_answered = false;
+                    self.has_control_waiting = false;
                     self.channels.timers.taken_by(None);
                 }
                 self.traffic.written(&self.channels.node().metrics);
@@ -64,8 +64,8 @@ impl Connection {
         }
     }
 
-    /// While the system takes nothing, only a close can be more urgent. It takes nothing
-    /// while the client does not read.
+    /// Notes that the system takes nothing more, as the client does not read. If that lasts for
+    /// `socket.stall_timeout_ms`, the connection is closed. Ready when the outbox was closed.
     pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let written = self.socket.written();
         if self.stalled != Some(written) {
