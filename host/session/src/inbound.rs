@@ -40,9 +40,17 @@ impl Order {
 }
 
 impl<P: Clone> Session<P> {
-    /// Takes a message of the client. The rules are tried in the order of `handle_in` in
-    /// `lib/phoenix/socket.ex`: heartbeat, topics that are not joined, join again, leave,
-    /// stale join refs (dropped), other messages.
+    /// Takes a message of the client. The rules and their order are those of `handle_in` in
+    /// `lib/phoenix/socket.ex`, which has no second one:
+    ///
+    /// 1. A heartbeat is answered with `ok`.
+    /// 2. A payload that the protocol version does not allow is answered with an error.
+    /// 3. On a topic that is joined: a join joins again, a stale join ref is dropped without a
+    ///    reply, a leave and any other message go to the channel.
+    /// 4. On any other topic: a join asks the plugin, a leave is answered with `ok`, and
+    ///    another message with `unmatched topic`.
+    ///
+    /// While a topic is being joined, its messages wait.
     pub fn receive(
         &mut self,
         message: Message<'_>,

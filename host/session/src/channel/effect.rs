@@ -6,8 +6,8 @@ use super::{Broadcast, ChannelId, NewEvent, SocketRef};
 use millrace_wire::Payload;
 use std::sync::Arc;
 
-/// One thing that a call asks the host to do. The effects of a call are checked together and
-/// then applied in order; when one is refused, none is applied.
+/// One thing that a call asks the host to do. The host checks all effects of a call before it
+/// applies them in order; when one is not allowed, the call has failed and none is applied.
 ///
 /// ```
 /// use millrace_session::channel::{ChannelEffect, Effect};

@@ -9,8 +9,8 @@ use super::SocketRef;
 pub struct NewEvent {
     /// The payload that the worker gets: JSON text by convention.
     pub payload: Bytes,
-    /// The key of the event, a user for example: events of one key keep their order. An event
-    /// without a key has no order with others.
+    /// The key of the event, a user for example. Pipelines that are `ordered` keep the events of
+    /// one key in order; an event without a key has no order with others.
     pub key: Option<Box<str>>,
     /// The priority, for dispatchers that look at it: a higher one goes first.
     pub priority: u8,
