@@ -41,7 +41,7 @@ impl Order {
 
 impl<P: Clone> Session<P> {
     /// Takes a message of the client. The rules and their order are those of `handle_in` in
-    /// `lib/phoenix/socket.ex`, which has no second one:
+    /// `lib/phoenix/socket.ex`; rule 2 is ours:
     ///
     /// 1. A heartbeat is answered with `ok`.
     /// 2. A payload that the protocol version does not allow is answered with an error.

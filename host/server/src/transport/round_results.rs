@@ -80,6 +80,7 @@ impl RoundResults {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Locks the results, also after a panic that held the lock.
     pub(super) fn lock(&self) -> MutexGuard<'_, RunResults> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }

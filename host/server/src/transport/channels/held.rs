@@ -42,12 +42,14 @@ impl Held {
         self.is_congested || self.turn_bytes >= TURN_EFFECT_BYTES
     }
 
+    /// Keeps a call that ended until its result can be applied.
     fn put(&mut self, called: FinishedCall) {
         let bytes = called.result.as_ref().map_or(0, |completion| completion.effect_bytes());
         self.bytes += bytes;
         self.calls.push_back((called, bytes));
     }
 
+    /// Takes the oldest of the calls.
     fn take(&mut self) -> Option<FinishedCall> {
         let (called, bytes) = self.calls.pop_front()?;
         self.bytes -= bytes;
@@ -83,7 +85,7 @@ impl Channels {
         self.is_settled()
     }
 
-    /// Whether no result waits.
+    /// Whether no result waits to be applied.
     pub(in crate::transport) fn is_settled(&self) -> bool {
         self.held.is_empty()
     }

@@ -59,7 +59,7 @@ pub(super) struct Connection {
     read_at: Option<Instant>,
     throttle: Throttle,
     traffic: Traffic,
-    /// The time since which a part of a message has been there, and not the rest.
+    /// The time at which a message began of which the rest has not come yet.
     message_began: Option<Instant>,
     /// Set while the system takes nothing of what is written, as the client does not read: the
     /// bytes that the system had taken when it stopped, counted from the connection's start.
