@@ -191,8 +191,9 @@ proptest! {
         let mut harness = Harness::new(Serializer::V2);
         for step in steps {
             take(&mut harness, step);
-            prop_assert_eq!(harness.session.pending_bytes(), harness.sum_of_bytes(), "after {:?}", step);
-            prop_assert_eq!(harness.session.subscriptions, harness.sum_of_subscriptions(), "after {:?}", step);
+            let (bytes, subscriptions) = (harness.sum_of_bytes(), harness.sum_of_subscriptions());
+            prop_assert_eq!(harness.session.pending_bytes(), bytes, "after {:?}", step);
+            prop_assert_eq!(harness.session.subscriptions, subscriptions, "after {:?}", step);
             prop_assert!(harness.session.subscriptions <= 2);
         }
         while !harness.calls.is_empty() {
