@@ -1,4 +1,4 @@
-//! What a session asks the connection's task to do.
+//! Actions: what a session asks the connection's task to do.
 
 use std::sync::Arc;
 
