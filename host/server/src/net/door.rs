@@ -1,4 +1,4 @@
-//! From a socket that was accepted to a stream for HTTP: what a proxy says in front, and TLS.
+//! The way from an accepted socket to a stream for HTTP: the PROXY protocol's header, and TLS.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,18 +12,18 @@ use super::proxy_header;
 use super::stream::Stream;
 use super::tls::{Tls, TlsError};
 
-/// How those come in who connect to a listener.
+/// How a listener opens its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
-    /// Who is trusted to speak for others.
+    /// The proxies that are trusted to name the client they connect for.
     pub(crate) proxies: Arc<Proxies>,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
-    /// Without it, TLS is not spoken.
+    /// The TLS of the listener; without it, connections are plain.
     pub(crate) tls: Option<Arc<Tls>>,
     /// Whether the listener is on loopback.
     pub(crate) is_local: bool,
-    /// How long a proxy has for its header.
+    /// The time that a proxy has for its header.
     pub(crate) patience: Duration,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
-/// Why a connection does not come in.
+/// The reason why a connection is not opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Shut {
     #[error("it is none of server.trusted_proxies, and the listener has proxy_protocol")]
@@ -48,7 +48,7 @@ pub(crate) enum Shut {
 }
 
 impl Shut {
-    /// One word for metrics.
+    /// The reason in one word, for metrics.
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Stranger | Self::Header(_) | Self::LateHeader => "proxy_header",
@@ -59,12 +59,12 @@ impl Shut {
     }
 }
 
-/// Whom connections by a Unix socket are of: this machine.
+/// The address that clients of a Unix socket get: this machine's.
 const UNIX_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl Door {
-    /// Who has connected, as far as that is known before anything is read. Whoever can open
-    /// a Unix socket is trusted as a proxy is.
+    /// The peer, as far as it is known before anything is read. Whoever can open a Unix socket is
+    /// trusted like a proxy.
     pub(crate) fn peer(&self, of: Option<SocketAddr>) -> Peer {
         let address = of.unwrap_or(UNIX_PEER);
         let is_proxy = of.is_none_or(|address| self.proxies.trusts(address.ip()));
@@ -72,19 +72,20 @@ impl Door {
         Peer { address, is_proxy, is_introduced: false, is_encrypted, is_local }
     }
 
-    /// Whether it has to be told for whom a connection is.
+    /// Whether the peer asks for other clients, so that limits for one address do not apply to it.
     pub(crate) fn is_asked_for_others(&self, peer: Peer) -> bool {
         self.proxy_protocol || peer.is_proxy
     }
 
-    /// Opens a connection, which takes no time where neither a header nor TLS is spoken.
+    /// Reads the header of the PROXY protocol and does the TLS handshake, where the listener has
+    /// them; otherwise this takes no time.
     pub(crate) async fn open(&self, socket: Socket, peer: Peer) -> Result<(Stream, Peer), Shut> {
         let mut socket = socket;
         let peer = self.introduced(&mut socket, peer).await?;
         self.let_in(socket, peer).await.map(|stream| (stream, peer))
     }
 
-    /// Has it speak TLS, if that is spoken here.
+    /// Does the TLS handshake, if the listener has TLS.
     pub(crate) async fn let_in(&self, socket: Socket, peer: Peer) -> Result<Stream, Shut> {
         Ok(match (socket, &self.tls) {
             (Socket::Tcp(tcp), Some(tls)) => Stream::Tls(tls.accept(tcp, peer).await?),
@@ -93,7 +94,7 @@ impl Door {
         })
     }
 
-    /// For whom a proxy has connected, where it has to say so.
+    /// Reads the client's address from the header of the PROXY protocol, if the listener has it.
     pub(crate) async fn introduced(&self, socket: &mut Socket, peer: Peer) -> Result<Peer, Shut> {
         if !self.proxy_protocol {
             return Ok(peer);
@@ -109,7 +110,7 @@ impl Door {
         };
         let said = tokio::time::timeout(self.patience, header).await;
         let Some(address) = said.map_err(|_| Shut::LateHeader)?.map_err(Shut::Header)? else {
-            // For itself, or for somebody it does not name.
+            // The proxy connects for itself, or for a client that it does not name.
             return Ok(Peer { is_introduced: true, ..peer });
         };
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());

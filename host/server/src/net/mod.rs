@@ -1,5 +1,5 @@
-//! How connections come in, of clients and of operators: listeners, and the door behind
-//! each, which knows what a proxy says in front and TLS.
+//! How connections of clients and operators come in: the listening sockets, and behind each a
+//! [`Door`] that handles the PROXY protocol and TLS.
 
 mod addresses;
 mod door;

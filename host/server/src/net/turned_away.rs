@@ -1,4 +1,4 @@
-//! Connections that are accepted and not served.
+//! Connections that are accepted, but not served.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,30 +15,30 @@ use super::listeners::Listener;
 use super::peer::Peer;
 use super::places::Places;
 
-/// How long to wait after an accept that failed, most likely for want of file
-/// descriptors.
+/// The wait after a failed accept, which is most likely for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Connections of one listener that are answered at the same time although there is no room
-/// for them; others are closed without a word.
+/// The connections of one listener that get an answer at the same time although there is no room
+/// for them; others are closed without an answer.
 const MAX_TURNED_AWAY: usize = 256;
-/// Of one address: a proxy's, and a monitor's behind it.
+/// The same for one address, which may be that of a proxy.
 const TURNED_AWAY_OF_ADDRESS: usize = 64;
-/// How long each of them may take.
+/// The most time that one such answer takes.
 pub(crate) const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is read and not looked at of a request that is answered whatever it says, in bytes.
+/// The bytes that are read and ignored of a request that gets this answer whatever it says.
 const MAX_UNHEARD_BYTES: usize = 64 * 1024;
 
-/// Places for those that are answered and not served.
+/// The places for connections that get an answer, but are not served.
 pub(crate) fn unserved_places() -> Places {
     Places::new(MAX_TURNED_AWAY, TURNED_AWAY_OF_ADDRESS)
 }
 
-/// Without descriptors, each try fails.
+/// The limit of log lines: without file descriptors, each accept fails.
 static FAILED: LogLimiter = LogLimiter::one_a_second();
 
-/// The next connection, and where it comes from.
+/// Accepts the next connection, and returns it with the client's address. A failed accept is tried
+/// again.
 pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
     loop {
         match listener.accept().await {
@@ -54,8 +54,7 @@ pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
     }
 }
 
-/// Tells a client that there is no room, whatever it asks for, if there are not too many of
-/// them.
+/// Answers 503 to a client, whatever it asks for; closes the connection if all places are taken.
 pub(crate) fn turn_away(places: &Places, door: &Arc<Door>, socket: Socket, peer: Peer) {
     let Some(place) = places.take(peer.ip()) else { return };
     let door = Arc::clone(door);
@@ -77,7 +76,7 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\n\
     Connection: close\r\n\r\nTLS is spoken here: ask with https://\n";
 
-/// Tells a client that asks over plain HTTP where TLS is spoken.
+/// Answers 400 to a client that speaks plain HTTP where TLS is expected.
 pub(crate) async fn say_tls(socket: TcpStream) -> io::Result<()> {
     say(socket, SPEAK_TLS).await
 }
@@ -85,8 +84,7 @@ pub(crate) async fn say_tls(socket: TcpStream) -> io::Result<()> {
 async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io::Result<()> {
     stream.write_all(what).await?;
     stream.shutdown().await?;
-    // Closing with the request unread would reset the connection, and the
-    // answer with it.
+    // Closing a socket with unread bytes would reset the connection, and the answer would be lost.
     let mut request = [0; 1024];
     let mut left = MAX_UNHEARD_BYTES;
     let hear = async {
