@@ -1,4 +1,4 @@
-//! One version for another, and back.
+//! Exchanges of versions: the upload of a new one, rollback and promotion.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +13,12 @@ use super::{Done, Outcome, Refusal, Step, SwapError, Swapped, Swapper, Upload};
 use crate::plugin::{Exchange, Plugin, PluginVersion, Share};
 
 impl Swapper {
-    /// Makes an upload the live version of a plugin, or a canary. What is done is
-    /// told as it goes. Not to be dropped half way: run it in a task of its own.
+    /// Makes an upload the live version of a plugin, or a canary. Each finished step is sent to
+    /// `progress`. The future must not be dropped half way: run it in a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// The step that failed, and why. The live version has stayed as it was.
     pub(crate) async fn swap_upload(
         &self,
         plugin: &Arc<Plugin>,
@@ -82,7 +86,7 @@ impl Swapper {
             self.point(plugin, hash, Some(&before));
             return Ok((Outcome::Live, None));
         };
-        // Others may roll it back meanwhile, or exchange it.
+        // Meanwhile, others may roll it back or exchange it.
         drop(busy);
         let watched = watched(plugin, &version, watch, &swaps.config).await;
         let _busy = slot.busy.lock().await;
@@ -111,8 +115,7 @@ impl Swapper {
         }
     }
 
-    /// Makes a version the live one, in channels and in pipelines; how long that
-    /// took.
+    /// Makes a version the live one, in channels and pipelines. Returns how long that took.
     pub(super) fn make_live(
         &self,
         plugin: &Arc<Plugin>,
@@ -126,7 +129,8 @@ impl Swapper {
             self.node.registry.replace(plugin, version).map_err(|error| error.to_string())
         });
         let replaced = replaced.map_err(|problem| {
-            // Those that were exchanged already: the version before has started once.
+            // Switches back the dispatchers that were switched already: the version before has
+            // started once, so it does again.
             let _ = self.node.swap_dispatchers(&after, &before);
             SwapError::at(Step::Swap, problem)
         })?;
@@ -144,6 +148,10 @@ impl Swapper {
     }
 
     /// Withdraws the canary, or makes the version before the live one again.
+    ///
+    /// # Errors
+    ///
+    /// Another exchange is under way, or there is no version before.
     pub(crate) async fn roll_back(
         &self,
         plugin: &Arc<Plugin>,
@@ -177,6 +185,10 @@ impl Swapper {
     }
 
     /// Makes the canary the live version.
+    ///
+    /// # Errors
+    ///
+    /// Another exchange is under way, or there is no canary.
     pub(crate) fn promote(&self, plugin: &Arc<Plugin>, by: String) -> Result<Swapped, SwapError> {
         let swaps = self.swaps()?;
         let _busy = swaps.begin(swaps.slot(plugin)?)?;
@@ -190,7 +202,7 @@ impl Swapper {
         Ok(Swapped { outcome: Outcome::Live, from, to })
     }
 
-    /// Has a version live after a restart too, and the one before it at hand.
+    /// Writes to disk that a version is live, for the next start, and which one was before it.
     fn point(&self, plugin: &Plugin, hash: &str, before: Option<&str>) {
         let Ok(swaps) = self.swaps() else { return };
         let Ok(slot) = swaps.slot(plugin) else { return };
@@ -232,13 +244,13 @@ impl Swapper {
     }
 }
 
-/// No call goes to a canary any more.
+/// Withdraws a canary: no call goes to it any more.
 fn withdraw(canary: Arc<PluginVersion>) {
     canary.supersede();
     tokio::task::spawn_blocking(move || canary.retire());
 }
 
-/// Tells who waits for it.
+/// Reports finished steps to whoever waits for the exchange.
 pub(super) struct Teller {
     to: mpsc::Sender<Done>,
     since: Instant,
@@ -251,7 +263,7 @@ impl Teller {
 
     pub(super) async fn done(&mut self, step: Step, detail: Option<String>) {
         let took_ms = self.since.elapsed().as_secs_f64() * 1000.0;
-        // Nobody may be listening any more.
+        // The receiver may have gone.
         let _ = self.to.send(Done { step, took_ms, detail }).await;
         self.since = Instant::now();
     }

@@ -1,5 +1,4 @@
-//! What is done beside the running version: compile, warm, self-test, migrate for
-//! trial.
+//! The steps that are done beside the running version: compile, warm, self-test, trial migration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +15,13 @@ use crate::loader::CompilePriority;
 use crate::outbox::Request;
 use crate::plugin::{Plugin, PluginVersion};
 
-/// Connections that are asked whether they are on a topic that would be gone.
+/// The most connections that are asked whether they have joined a topic that would be gone.
 const ASKED: usize = 1_024;
-/// How long channels have to answer with what they remember.
+/// The time in which channels have to answer with their assigns.
 const SAMPLING: Duration = Duration::from_millis(500);
 
 impl Swapper {
-    /// A version that could be live.
+    /// Makes a version that can become live.
     pub(super) async fn prepared(
         &self,
         plugin: &Arc<Plugin>,
@@ -47,8 +46,8 @@ impl Swapper {
         Ok(version)
     }
 
-    /// The version before the live one, of which the server knows only from disk as it
-    /// was started since.
+    /// Loads the version before the live one from disk, when the server was started since and does
+    /// not have it.
     pub(super) async fn kept_before(
         &self,
         plugin: &Arc<Plugin>,
@@ -81,7 +80,7 @@ impl Swapper {
         Ok(version)
     }
 
-    /// A pool of a component, if that can take the place of the live one.
+    /// Makes a version of a component, if it can replace the live one.
     fn fitting(
         &self,
         plugin: &Arc<Plugin>,
@@ -94,7 +93,7 @@ impl Swapper {
         Ok(version)
     }
 
-    /// Tries a version on copies of what some channels remember.
+    /// Tries the migration to a version on copies of some channels' assigns.
     async fn try_migration(
         &self,
         plugin: &Plugin,
@@ -115,8 +114,8 @@ impl Swapper {
         }
     }
 
-    /// Whether clients are on topics that a version does not serve: it is most likely that of
-    /// another plugin. Whoever develops one may take a topic out.
+    /// Checks that no client is on a topic that the version does not serve: most likely, that would
+    /// be a version of another plugin. In development, a topic may be removed.
     async fn check_topics(
         &self,
         plugin: &Plugin,
@@ -149,20 +148,20 @@ impl Swapper {
         }
     }
 
-    /// What some of a plugin's channels remember.
+    /// The assigns of some of a plugin's channels, with their topics.
     async fn samples(&self, plugin: &Plugin) -> Result<Vec<(Arc<str>, Assigns)>, SwapError> {
         let most = self.swaps()?.config.samples;
         Ok(self.sampled(plugin.live().component().topics().to_vec(), most).await)
     }
 
-    /// What some channels of these topics remember, of at most so many connections.
+    /// The assigns of channels of these topics, asked of at most `most` connections.
     async fn sampled(&self, topics: Vec<TopicPattern>, most: usize) -> Vec<(Arc<str>, Assigns)> {
         if topics.is_empty() || most == 0 {
             return Vec::new();
         }
         let (sender, mut receiver) = mpsc::channel(most);
         for outbox in self.node.connections.some_idle(most) {
-            // One that is closing has nothing to say.
+            // A connection that is closing does not answer.
             let _ = outbox.ask(Request::Sample { topics: topics.clone(), to: sender.clone() });
         }
         drop(sender);
@@ -173,7 +172,8 @@ impl Swapper {
         samples
     }
 
-    /// Whether clients and pipelines still have what they have of the live version.
+    /// Checks that clients and pipelines still have the interfaces that they use of the live
+    /// version.
     fn check_roles(&self, plugin: &Plugin, component: &Component) -> Result<(), String> {
         let live = plugin.live();
         let (before, name) = (live.component(), plugin.name());

@@ -1,4 +1,4 @@
-//! Whether a version does well.
+//! Watching of a new version: whether its calls succeed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use millrace_wasm::Health;
 use crate::config::SwapConfig;
 use crate::plugin::{Plugin, PluginVersion};
 
-/// How often a watched version is looked at.
+/// The interval between two looks at a watched version.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn is_serving(plugin: &Plugin, version: &Arc<PluginVersion>) -> bool {
@@ -18,7 +18,8 @@ pub(super) fn is_serving(plugin: &Plugin, version: &Arc<PluginVersion>) -> bool 
     }
 }
 
-/// Watches how the calls of a version go; an error when too many come to nothing.
+/// Watches the calls of a version for a while. An error says that too many have failed; it comes as
+/// soon as `swap.min_calls` were made.
 pub(super) async fn watched(
     plugin: &Plugin,
     version: &Arc<PluginVersion>,
