@@ -1,12 +1,12 @@
-//! Work of plugins beside their channels.
+//! Tasks: work of plugins beside their channels (`start-task` in `wit/v0.1`).
 //!
 //! ```text
 //! call ──start-task──▶ tasks::start ──▶ another instance ──effects──▶ outboxes · pubsub
 //! ```
 //!
-//! A task outlives the call, the channel and the connection that started it. It
-//! is bounded by its connection ([`Account`]), its plugin (`limits.max_tasks`)
-//! and its deadline, and the server waits for it when it stops.
+//! A task outlives the call, the channel and the connection that started it. It is limited by its
+//! connection ([`Account`]), its plugin (`limits.max_tasks`) and its deadline. The server waits for
+//! its tasks when it stops.
 
 mod account;
 
@@ -25,7 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::node::Node;
 use crate::plugin::Plugin;
 
-/// A task that was asked for.
+/// A task that a plugin has asked for.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) caller: Caller,
@@ -34,11 +34,11 @@ pub(crate) struct Start {
     pub(crate) payload: Payload,
 }
 
-/// There is no room for a further task.
+/// An error: there are as many tasks as are allowed.
 #[derive(Debug)]
 pub(crate) struct NoRoom;
 
-/// Starts a task, if there is room for it.
+/// Starts a task, if its connection and its plugin may have another one.
 pub(crate) fn start(account: &Arc<Account>, start: Start) -> Result<(), NoRoom> {
     let metrics = &account.node.metrics;
     let own = account.tasks();
@@ -85,8 +85,8 @@ async fn run(account: Arc<Account>, start: Start, _slots: (TaskSlot, OwnedSemaph
     }
 }
 
-/// Applies effects of something that is not, or no longer, a joined channel's
-/// own call. Tasks are of `plugin`.
+/// Applies effects that do not come from a joined channel's own call: those of tasks, and those
+/// that a call has flushed after its connection ended. `plugin` is that of the task.
 pub(crate) fn apply(
     account: &Arc<Account>,
     plugin: Option<&Arc<Plugin>>,
@@ -125,8 +125,8 @@ fn apply_own(
                 refuse(account, caller, Payload::retry("overloaded", retry_after_ms));
             }
         }
-        // Only a flush whose connection has ended gets here with these: the channel that
-        // they are for has gone.
+        // These come only from a flush whose connection has ended: the channel that they are for
+        // has gone.
         (ChannelEffect::StartTask { .. }, None) => node.metrics.count(Metric::TaskRefused, 1),
         (
             ChannelEffect::Reply { .. }
@@ -139,7 +139,7 @@ fn apply_own(
     }
 }
 
-/// Answers the message a task was started for with an error.
+/// Answers the message that a task was started for with an error.
 fn refuse(account: &Account, caller: &Caller, reason: Payload) {
     let Some(reply_to) = &caller.reply_to else { return };
     let node = &account.node;
