@@ -1,4 +1,4 @@
-//! Where everybody comes in: listeners and their doors.
+//! The listening sockets of a server, and how each opens its connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::config::{App, ListenConfig};
 use crate::net::{Door, Inherited, Listeners, Proxies, Tls};
 use crate::node::StartError;
 
-/// What listens, before anybody is let in.
+/// The listening sockets, before anybody is served.
 pub(crate) struct Entrance {
     pub(super) listeners: Vec<(Listeners, Arc<Door>)>,
-    /// For operators.
+    /// The listener for operators.
     pub(super) admin: Option<(TcpListener, SocketAddr, Arc<Door>)>,
     pub(super) doors: Doors,
 }
 
-/// What doors share.
+/// The parts that all [`Door`]s share.
 pub(super) struct Doors {
     pub(super) proxies: Arc<Proxies>,
     pub(super) tls: Option<Arc<Tls>>,
@@ -50,7 +50,8 @@ impl Entrance {
             Some(config) => {
                 let (listener, address) = admin::bind(config, of_admin).await?;
                 let mut door = doors.door(&address.into());
-                // Whatever clients do at theirs, operators get through.
+                // The admin interface has TLS limits of its own: operators get through, whatever
+                // clients do.
                 door.tls = match (&doors.tls, &app.tls) {
                     (Some(tls), Some(of)) if config.tls => Some(Arc::new(tls.apart(of))),
                     _ => None,

@@ -1,5 +1,5 @@
-//! The composition root: what a server is made of, the order in which it starts, and how
-//! it stops.
+//! The composition root: the parts of a server, the order in which they start, and how the server
+//! stops.
 
 mod entrance;
 mod monitor;
@@ -24,7 +24,7 @@ use crate::plugin::{BUILT_FOLDER, Plugin, VersionStore};
 use crate::swap::{Swapper, Swaps};
 use crate::transport::Threads;
 
-/// How long connections have to close that did not finish their calls in time.
+/// The time that connections have to close when their calls did not finish in time.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A server that listens.
@@ -33,23 +33,27 @@ pub struct Server {
     node: Arc<Node>,
     swapper: Swapper,
     rereading: Rereading,
-    /// Serve connections; end with the server.
+    /// The threads that serve connections, which end with the server.
     threads: Threads,
-    /// Where clients come in, with the ports that the system chose for port 0.
+    /// The listeners for clients, with the ports that the system chose for port 0.
     listening: Vec<ListenConfig>,
-    /// Answers operators; ends with the server.
+    /// The address of the admin interface, and the task that serves it, which ends with the server.
     admin: Option<(SocketAddr, AbortOnDropHandle<()>)>,
     drain: DrainConfig,
 }
 
 impl Server {
-    /// Listens, and loads the plugins of `app`; `/health` and `/ready` are
-    /// answered meanwhile. Clients are served from then on.
+    /// Listens, and loads the plugins of `app`; `/health` and `/ready` are answered meanwhile.
+    /// Clients are served once it returns.
+    ///
+    /// # Errors
+    ///
+    /// The first problem with the configuration, an address, a plugin or a pipeline.
     pub async fn bind(app: &App) -> Result<Self, StartError> {
         Self::bind_with(app, Inherited::default()).await
     }
 
-    /// The same at sockets that systemd has opened.
+    /// [`Self::bind`] at sockets that systemd has opened.
     pub(crate) async fn bind_with(app: &App, inherited: Inherited) -> Result<Self, StartError> {
         if app.plugins.is_empty() {
             return Err(StartError::NoPlugins);
@@ -87,39 +91,39 @@ impl Server {
         Ok(Self { node, swapper, rereading, threads, listening, admin, drain: app.drain })
     }
 
-    /// Where clients come in, with the ports that the system chose for port 0.
+    /// The listeners for clients, with the ports that the system chose for port 0.
     #[must_use]
     pub fn listening(&self) -> &[ListenConfig] {
         &self.listening
     }
 
-    /// Where it reads its certificate and its secrets anew.
+    /// The task that reads the certificate and secrets again.
     pub(crate) fn rereading(&self) -> Rereading {
         self.rereading.clone()
     }
 
-    /// Where operators ask it, if anywhere.
+    /// The address of the admin interface, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(address, _)| *address)
     }
 
-    /// The topic patterns it serves and the plugins that serve them.
+    /// The topic patterns that are served, each with the name of its plugin.
     #[must_use]
     pub fn routes(&self) -> Vec<(String, String)> {
         let routes = self.node.registry.routes();
         routes.iter().map(|r| (r.pattern.to_string(), r.plugin.name().to_owned())).collect()
     }
 
-    /// Exchanges versions of plugins while the server runs.
+    /// A handle to exchange versions of plugins while the server runs.
     #[must_use]
     pub fn swapper(&self) -> Swapper {
         self.swapper.clone()
     }
 
-    /// Serves until `stop` is ready. Then nobody else is served; the connections
-    /// finish their calls and are closed with 1012, some after the
-    /// other, and the server waits for their channels and tasks to end.
+    /// Serves until `stop` is ready. Then nobody else is served; the connections finish their calls
+    /// and are closed with 1012, in batches, and the server waits for their channels, tasks and
+    /// events to end, for `drain.timeout_ms` at most.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { node, threads, admin, drain, rereading, .. } = self;
         let sampling = tokio::spawn(monitor::run(Arc::clone(&node)));
@@ -132,7 +136,7 @@ impl Server {
         let ended = async {
             node.connections.drain(Duration::from_millis(drain.over_ms)).await;
             node.admission.empty().await;
-            // The last calls may have started some.
+            // The last calls may have started tasks.
             node.tasks.wait().await;
             node.pipelines.drain().await;
         };
@@ -155,7 +159,7 @@ impl Server {
         drop(admin);
         let metrics = node.metrics.clone();
         node.pipelines.count(&metrics);
-        // An error when it panicked: there is nothing left to do.
+        // An error means that the thread has panicked: there is nothing left to do then.
         let _ = tokio::task::spawn_blocking(move || {
             threads.end();
             metrics.flush();
@@ -164,10 +168,11 @@ impl Server {
     }
 }
 
-/// The versions that the server keeps on disk.
+/// The store of versions on disk.
 fn version_store(app: &App) -> VersionStore {
     let folder = app.swap.dir.clone().unwrap_or_else(|| app.folder.join(BUILT_FOLDER));
-    // An app's own is made by the first exchange, and may be where nobody writes.
+    // Only a folder that is configured is made and checked here: the app's own is made by the first
+    // exchange, and the app may be where nobody can write.
     if let Some(dir) = &app.swap.dir {
         let there = std::fs::create_dir_all(dir);
         let may = there.and_then(|()| Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK)?));
@@ -182,7 +187,7 @@ fn version_store(app: &App) -> VersionStore {
     VersionStore::new(&folder, app.swap.keep)
 }
 
-/// Where a monitor asks whether clients are served.
+/// The address at which a monitor asks whether clients are served.
 fn ready_at(address: &ListenAddress) -> String {
     match address {
         ListenAddress::Tcp(_) => format!("{address}/ready"),

@@ -1,5 +1,4 @@
-//! Looks again and again at what is not counted as it happens, and shows it to
-//! operators.
+//! Periodic measurements: values that are not counted as they change, for metrics and operators.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +11,7 @@ use tracing::{info, warn};
 use crate::dashboard::{EVENT, SlowClient, Sources, TOPIC, Viewer};
 use crate::node::{GIVE_BACK_EVERY, LOOK_EVERY, Left, Node, give_back};
 
-/// Runs until it is dropped; ends at once when nobody wants to know.
+/// Measures until it is dropped; returns at once when nobody gets the metrics.
 pub(super) async fn run(node: Arc<Node>) {
     if !node.metrics.is_on() {
         return;
@@ -32,7 +31,7 @@ pub(super) async fn run(node: Arc<Node>) {
     }
 }
 
-/// Looks at the memory until it is dropped, and says when it becomes scarce.
+/// Looks at the memory until it is dropped, and logs when it becomes scarce.
 pub(super) async fn watch_memory(node: Arc<Node>) {
     let memory = &node.memory;
     let mut looks = 0_u32;
@@ -97,7 +96,7 @@ fn show(node: &Node, viewer: &mut Viewer, looked: &mut Instant) {
         versions: versions.collect(),
         passed,
     });
-    // Numbers, strings and maps of them: always possible.
+    // A snapshot has only numbers, strings and maps of them, so this cannot fail.
     let json = serde_json::to_string(&snapshot).unwrap_or_default();
     node.history.push(snapshot);
     let Some(dashboard) = &node.dashboard else { return };
