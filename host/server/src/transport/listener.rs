@@ -1,4 +1,4 @@
-//! Accepting connections.
+//! Accepting connections, and serving HTTP on them.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -24,7 +24,7 @@ use crate::net::{Place, Places};
 use crate::net::{TURN_AWAY_TIMEOUT, next, unserved_places};
 use crate::node::{Admitted, Node, Stage, Turned};
 
-/// How long a response may still take when the server stops.
+/// The time that a response may still take when the server stops.
 const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
@@ -51,24 +51,24 @@ pub(super) async fn accept(listener: Listener, door: Arc<Door>, node: Arc<Node>)
     }
 }
 
-/// A connection that was accepted, in front of the door.
+/// A connection that was accepted, but not opened yet.
 struct Coming {
     socket: Socket,
     peer: Peer,
     door: Arc<Door>,
-    /// For those that are answered and not served.
+    /// The places of connections that get an answer, but are not served.
     places: Arc<Places>,
-    /// For those of proxies, as long as it is not known whose they are.
+    /// The places of proxies' connections, while their clients are not known.
     opening: Arc<Places>,
 }
 
 impl Coming {
-    /// Opens the door, and serves whoever comes in.
+    /// Opens the connection, and serves HTTP on it.
     async fn enter(self, admitted: Admitted, node: Arc<Node>) {
         let Self { socket, peer: before, door, places, .. } = self;
         let mut stage = node.stage.subscribe();
         let opened = tokio::select! {
-            // Most doors are open, and take no time.
+            // Most connections need neither a header nor TLS, and are open at once.
             biased;
             opened = door.open(socket, before) => opened,
             // A server that stops does not wait for a handshake.
@@ -78,7 +78,8 @@ impl Coming {
             Ok(opened) => opened,
             Err(shut) => return tell_of_shut(before, &shut, &node),
         };
-        // What a proxy has said in front is known now; what it says in headers is not.
+        // The PROXY protocol has named the client by now; a client in HTTP headers is not known
+        // yet.
         let turned = match door.is_asked_for_others(before) && !peer.is_proxy {
             true => node.admission.is_of(&admitted, peer.ip(), false).err(),
             false => None,
@@ -94,7 +95,7 @@ impl Coming {
         }
     }
 
-    /// Answers one for whom there is no room.
+    /// Answers a connection for which there is no room.
     fn turn_away(self, turned: Turned, node: &Arc<Node>) {
         tell_of_turned(self.peer, turned, node);
         let answer = match turned {
@@ -104,11 +105,11 @@ impl Coming {
         self.answer_once(node, answer);
     }
 
-    /// Answers one request of a connection that is not served, if there are not too many of
-    /// them.
+    /// Answers one request of a connection that is not served. If there are too many of these, the
+    /// connection is closed instead.
     fn answer_once(self, node: &Arc<Node>, with: Answer) {
-        // Of a proxy it is asked first whom it asks for: its own checks have another place
-        // than a client of it that says nothing.
+        // A proxy is asked for its client first: its own health checks have other places than its
+        // clients.
         let place = match self.door.is_asked_for_others(self.peer) {
             true => self.opening.take_for_many(),
             false => self.places.take(self.peer.ip()),
@@ -137,7 +138,8 @@ fn tell_of_turned(peer: Peer, turned: Turned, node: &Node) {
     debug!(peer = %peer.address, ?turned, "turned a connection away");
 }
 
-/// Whoever has made a mistake with a proxy wants to know; anybody else can cause it.
+/// The limit of log lines: whoever has set up a proxy wrongly has to see them, but anybody can
+/// cause them.
 static SHUT: LogLimiter = LogLimiter::one_a_second();
 
 fn tell_of_shut(peer: Peer, shut: &Shut, node: &Node) {
@@ -154,10 +156,10 @@ fn tell_of_shut(peer: Peer, shut: &Shut, node: &Node) {
     }
 }
 
-/// What is answered to whoever is not served.
+/// The function that answers a request which is not served.
 type Answer = fn(&Request<Incoming>, &Node) -> Response<http::Body>;
 
-/// Answers one request.
+/// Answers one request, and closes the connection.
 async fn answer(stream: Stream, place: Place, with: Answer, node: &Arc<Node>) {
     let stream = Paced::new(stream, TURN_AWAY_TIMEOUT, node.metrics.clone());
     let service = service_fn(move |request: Request<Incoming>| {
@@ -168,7 +170,7 @@ async fn answer(stream: Stream, place: Place, with: Answer, node: &Arc<Node>) {
         .keep_alive(false)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(stream, service);
-    // Whoever asked may have gone.
+    // The client may have gone.
     let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, answering).await;
     drop(place);
 }
@@ -183,7 +185,7 @@ async fn serve(stream: Stream, peer: Peer, admitted: Admitted, node: Arc<Node>) 
     let stream = Paced::new(stream, timeout, node.metrics.clone());
     let mut stage = node.stage.subscribe();
     let idle = Duration::from_millis(node.socket.keep_alive_timeout_ms).max(timeout);
-    // The WebSocket goes on after HTTP is over, and takes its place with it.
+    // The WebSocket takes its place with it when HTTP is over.
     let admitted = Arc::new(admitted);
     let first = FirstRequest::new();
     let (asked, metrics) = (first.clone(), node.metrics.clone());

@@ -1,5 +1,5 @@
-//! How much a thread that serves connections has to do, and when it therefore yields; and
-//! what time it is for it.
+//! The load of a thread that serves connections, after which it yields its core, and the time that
+//! it takes for now.
 
 use std::cell::Cell;
 use std::thread;
@@ -10,30 +10,29 @@ thread_local! {
     static PACE: Cell<Pace> = const { Cell::new(Pace { read: 0, average: 0, looked_at: None }) };
 }
 
-/// How much a thread has to do at a time.
+/// The load of a thread, measured between two waits for the network.
 #[derive(Clone, Copy)]
 struct Pace {
-    /// Connections that had something to read since it last waited.
+    /// The connections that had something to read since the thread last waited.
     read: usize,
-    /// Of the last times, in [`PARTS`].
+    /// The moving average of `read`, in fixed point: [`PARTS`] is one connection.
     average: usize,
-    /// When the clock was last looked at, if that was since it last waited.
+    /// The time when the clock was read, if that was since the thread last waited.
     looked_at: Option<Instant>,
 }
 
-/// Of one connection, in which the average is counted.
+/// The parts of one connection in which the average is counted (fixed point).
 const PARTS: usize = 256;
-/// The average follows the last so many times.
+/// The divisor of the exponential moving average: a new value counts for one in so many.
 const LAST: usize = 16;
-/// Connections read from between two waits, one and a half, from which on yielding is
-/// worth its price.
+/// The average from which on yielding is worth its price: one and a half connections between two
+/// waits.
 const BUSY: usize = PARTS * 3 / 2;
 
-/// The clock is looked at for one of so many connections.
+/// The number of connections for which the clock is read once.
 const READS_EACH_LOOK: usize = 32;
 
-/// Says that a connection of this thread, which calls [`pause`], had something to read;
-/// about when.
+/// Notes that a connection of this thread had something to read. Returns about what time it is.
 pub(super) fn has_read() -> Instant {
     let pace = PACE.get();
     let looked_at = pace.looked_at.filter(|_| !pace.read.is_multiple_of(READS_EACH_LOOK));
@@ -42,8 +41,8 @@ pub(super) fn has_read() -> Instant {
     now
 }
 
-/// Called before the thread waits for the network: if it is busy, lets whoever shares
-/// its core go first. There is more to read afterwards, and the next round is larger.
+/// Called before the thread waits for the network. If the thread is busy, it lets others on its
+/// core go first: then there is more to read, and the next round is larger.
 pub(super) fn pause() {
     let Pace { read, average, .. } = PACE.get();
     if read == 0 {
@@ -56,7 +55,7 @@ pub(super) fn pause() {
     }
 }
 
-/// The average when there is one more, so many connections.
+/// The average after a further value.
 fn followed(average: usize, read: usize) -> usize {
     average - average / LAST + read * PARTS / LAST
 }
@@ -70,7 +69,7 @@ mod tests {
         let after = |average, read| (0..200).fold(average, |average, _| followed(average, read));
         let (slow, fast) = (after(0, 1), after(0, 2));
         assert!(slow < BUSY && fast >= BUSY, "{slow} {fast}");
-        // And not for ever because it once was.
+        // A thread that was busy once is not busy for ever.
         assert!(after(after(slow, 500), 1) < BUSY);
     }
 

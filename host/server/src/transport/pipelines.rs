@@ -1,5 +1,5 @@
-//! Events over HTTP: `POST /pipelines/NAME/events`, where `[pipelines.NAME.http]`
-//! says so. What operators ask of pipelines is the admin interface's.
+//! Events over HTTP: `POST /pipelines/NAME/events`, if there is a `[pipelines.NAME.http]`.
+//! Operators use the admin interface instead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::node::Node;
 use crate::secret::Secret;
 use crate::token;
 
-/// What of a body is read and handed over where it came in, on a thread whose
-/// connections wait meanwhile: some tens of microseconds. A larger one goes elsewhere.
+/// The most bytes of a body that is parsed on its connection's thread, while the thread's other
+/// connections wait: some tens of microseconds. A larger one is parsed elsewhere.
 const SMALL_BODY_BYTES: usize = 16 * 1024;
 
-/// Answers a request for something below `/pipelines`.
+/// Answers a request for a path below `/pipelines`.
 pub(super) async fn respond(
     below: String,
     request: Request<Incoming>,
@@ -44,11 +44,11 @@ pub(super) async fn respond(
     answered.unwrap_or_else(|refused| *refused)
 }
 
-/// Boxed, as few requests are refused.
+/// An error response. Boxed, as few requests get one.
 type Refusal = Box<Response<Body>>;
 type Answer = Result<Response<Body>, Refusal>;
 
-/// Takes events.
+/// Takes the events of a request.
 async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Answer {
     let pipeline = node.pipelines.get(name).map(Arc::clone).zip(node.ingest.get(name));
     let Some((pipeline, config)) = pipeline else {
@@ -88,26 +88,26 @@ async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Ans
     Ok(response)
 }
 
-/// What a request brought.
+/// The body of a request, and what is needed to parse it.
 struct Brought {
     format: Format,
     coding: Coding,
     body: Bytes,
-    /// Of the body once it is decoded.
+    /// The most bytes of the decoded body.
     max_bytes: usize,
     bounds: Bounds,
 }
 
-/// Why no event of a body was taken.
+/// The reason why no event of a body was taken.
 enum Failed {
     Coding(Coding, CodingError, usize),
     Ingest(IngestError),
     Enqueue(EnqueueError, usize),
-    /// It is not safe where it is kept.
+    /// The events could not be stored safely.
     Unsafe(String),
 }
 
-/// Hands over what a request brought, all or nothing; how many events it was.
+/// Hands over the events of a body, all or none, and returns their number.
 async fn hand_over(
     pipeline: Arc<Pipeline>,
     brought: Brought,
@@ -134,8 +134,8 @@ async fn hand_over(
 }
 
 impl Failed {
-    /// What is for now gets a status with which programs that ship logs send all again;
-    /// with others they give it up.
+    /// The response. A problem that passes gets a status after which log shippers send all events
+    /// again; after other statuses they drop them.
     fn response(&self, retry_after_ms: u64) -> Response<Body> {
         match self {
             Self::Coding(_, CodingError::TooLarge, max) => {
@@ -171,20 +171,20 @@ impl Failed {
     }
 }
 
-/// Says when to come again, in whole seconds.
+/// Adds Retry-After, in whole seconds.
 fn come_again(mut response: Response<Body>, after_ms: u64) -> Response<Body> {
     let seconds = HeaderValue::from(after_ms.div_ceil(1000).max(1));
     response.headers_mut().insert(RETRY_AFTER, seconds);
     response
 }
 
-/// How the body carries events.
+/// The format of the events in the body.
 fn format(headers: &HeaderMap) -> Result<Format, IngestError> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Format::of(content_type, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
 }
 
-/// The answer to a body that is compressed in another way.
+/// The answer to a body with another compression.
 fn not_understood(found: &str) -> Refusal {
     let accepted = coding::ACCEPTED;
     let text = format!("content-encoding is {found:?}; {accepted} or none is expected\n");
@@ -214,7 +214,7 @@ fn check_token(headers: &HeaderMap, expected: Option<&Secret>, key: &str) -> Res
     Err(refused(StatusCode::UNAUTHORIZED, &text))
 }
 
-/// The body, if it comes in time and is not too large.
+/// Reads the body, if it comes in time and is not too large.
 async fn body(
     request: Request<Incoming>,
     config: &IngestConfig,
@@ -225,7 +225,8 @@ async fn body(
         let text = format!("the body has more than {max} bytes (http.max_body_bytes)\n");
         refused(StatusCode::PAYLOAD_TOO_LARGE, &text)
     };
-    // Not read at all: who waits to be told to go on need not send it.
+    // A body that is announced as too large is not read: a client that waits for 100 (Continue)
+    // need not send it.
     if request.body().size_hint().lower() > max as u64 {
         return Err(too_large());
     }

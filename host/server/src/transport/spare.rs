@@ -1,15 +1,15 @@
-//! Empty vectors that the connections of a thread use in turns. Few connections have
-//! anything to do at one time, and without it each would keep room for when it has, or
-//! get and give back that room with every message.
+//! A pool of empty vectors, which the connections of a thread use in turns. Few connections have
+//! something to do at the same time: without the pool, each would keep its own memory, or allocate
+//! and free it with every message.
 
 use std::cell::RefCell;
 
-/// What a thread keeps of one kind.
+/// The pool of a thread, for vectors of one type.
 pub(super) struct Spares<T>(RefCell<Vec<Vec<T>>>);
 
-/// Vectors of one kind: as many as there may be at a time that is not very busy.
+/// The most vectors in a pool.
 const MOST: usize = 64;
-/// Entries each may have room for.
+/// The largest capacity of a vector in the pool, in entries.
 const MOST_ENTRIES: usize = 1024;
 
 impl<T> Spares<T> {
@@ -17,12 +17,13 @@ impl<T> Spares<T> {
         Self(RefCell::new(Vec::new()))
     }
 
-    /// An empty vector, with room if there is one.
+    /// Takes an empty vector, with the capacity of an earlier one if there is one.
     pub(super) fn take(&self) -> Vec<T> {
         self.0.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Keeps the room of a vector, and drops what is in it.
+    /// Empties a vector and keeps its memory; a vector that is too large, or one too many, is
+    /// freed.
     pub(super) fn put(&self, mut vector: Vec<T>) {
         vector.clear();
         let mut spares = self.0.borrow_mut();
