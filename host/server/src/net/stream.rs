@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-/// A connection. Most are plain TCP, for which [`ReadAhead`](super::read_ahead::ReadAhead) makes
+/// A connection. Most are plain TCP, for which `transport::read_ahead` makes
 /// the system calls itself.
 #[derive(Debug)]
 pub(crate) enum Stream {
