@@ -60,7 +60,7 @@ impl FanoutRate {
                 }
             }
         }
-        // The last are still on their way.
+        // The last broadcasts are still on their way.
         let deadline = Instant::now() + PATIENCE;
         while publisher.hall.lock().missing > 0 && Instant::now() < deadline {
             tokio::select! {

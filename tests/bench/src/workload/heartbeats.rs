@@ -1,4 +1,4 @@
-//! Clients that have joined and say no more than that they are there.
+//! Clients that have joined, and send only heartbeats.
 
 use std::time::{Duration, Instant};
 

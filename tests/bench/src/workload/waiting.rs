@@ -1,4 +1,4 @@
-//! Calls that wait.
+//! Calls that wait, and their cost.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ impl Waiting {
             }
             client.flush().await?;
         }
-        // All have begun by then, and none has ended.
+        // By then all calls have begun, and none has ended.
         tokio::time::sleep(Duration::from_millis(self.ms * 9 / 10)).await;
         let waiting = memory(server)?;
         let mut answered = 0;
@@ -62,8 +62,8 @@ impl Waiting {
     }
 }
 
-/// PSS and RSS in KiB. The first data of an instance is one mapping of the same
-/// pages for all of them, which only RSS counts each time.
+/// The PSS and RSS in KiB. The initial data of instances is one mapping of the same pages, which
+/// only RSS counts each time.
 fn memory(server: &Target) -> Result<(f64, f64)> {
     let (pss, rss) = (procfs::pss(server.pid)?, procfs::rss(server.pid)?);
     Ok((pss as f64 / 1024.0, rss as f64 / 1024.0))

@@ -1,4 +1,4 @@
-//! The channel's plugin is exchanged.
+//! Exchanges of a channel's plugin.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Other versions of plugins under load: what is lost, and what it costs.
+//! Exchanges of plugins under load: what is lost, and what they cost.
 //!
 //! ```text
 //! handler     pings and broadcasts, while the channel's plugin is exchanged
 //! dispatcher  jobs in order, while the pipeline's dispatcher is exchanged
 //! canary      pings, while a version that panics at times is watched
-//! operator    exchanges, as an operator asks for them
+//! operator    exchanges, as an operator makes them
 //! ```
 
 mod canary;

@@ -1,4 +1,4 @@
-//! Besides those who stay and ping: clients that come and go, and jobs.
+//! Clients that behave, besides those that stay and ping: clients that come and go, and jobs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::http::Http;
 use crate::protocol::Incoming;
 use crate::server::{Endpoint, Target};
 
-/// What one kind of them has done.
+/// The progress of one kind of client.
 #[derive(Debug, Default)]
 struct Done {
     count: AtomicU64,
@@ -22,14 +22,14 @@ struct Done {
     stopped: AtomicBool,
 }
 
-/// Clients that connect, join, ping, leave and close, each answered at every step.
+/// Clients that connect, join, ping, leave and close. Each step has to be answered.
 #[derive(Clone, Debug)]
 pub(super) struct Comings(Arc<Done>);
 
 impl Comings {
     pub(super) const AT_ONCE: usize = 4;
     const PAUSE: Duration = Duration::from_millis(20);
-    /// Their addresses are apart from those of the clients that stay.
+    /// The first number of their addresses, apart from those of the clients that stay.
     const FROM: usize = 10_000;
 
     pub(super) fn start(server: &Target, honest: &mut JoinSet<Result<()>>) -> Self {
@@ -67,7 +67,7 @@ impl Comings {
         std::future::pending().await
     }
 
-    /// Nobody comes for a while, so that who is there can be counted.
+    /// Stops new clients for a while, so that the others can be counted.
     pub(super) fn pause(&self, paused: bool) {
         self.0.paused.store(paused, Ordering::Relaxed);
     }
@@ -87,7 +87,7 @@ pub(super) struct Jobs(Arc<Done>);
 
 impl Jobs {
     const PAUSE: Duration = Duration::from_millis(50);
-    /// What is accepted is done within this.
+    /// The time within which an accepted job is done.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     pub(super) async fn start(server: &Target, honest: &mut JoinSet<Result<()>>) -> Result<Self> {
@@ -123,7 +123,7 @@ impl Jobs {
         self.0.count.load(Ordering::Relaxed)
     }
 
-    /// Whether all of them have been done, as the pipeline has it.
+    /// The problem, unless the pipeline has done all jobs that it has accepted.
     pub(super) async fn problems(&self, reader: &Reader) -> Result<Option<String>> {
         let start = Instant::now();
         loop {
