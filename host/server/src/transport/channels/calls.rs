@@ -138,14 +138,14 @@ impl Channels {
     /// Each loses its instance, which its client has to answer for.
     pub(in crate::transport) fn end_calls(&mut self, channel: ChannelId) {
         let ended = self.calls.drop_of(channel);
-        self.account.cut_off(ended);
+        self.quota.cut_off(ended);
     }
 
     fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {
-        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        let progress = Arc::clone(&self.quota) as Arc<dyn Progress>;
         let assigns = call.assigns.take().unwrap_or_default();
         let ticket = &call.ticket;
-        let admitted = self.account.admit();
+        let admitted = self.quota.admit();
         let pinned = self.pinned.get(&ticket.caller.context.channel).map(Arc::clone);
         Box::pin(async move {
             let plugin = match (admitted, call.plugin.plugin()) {

@@ -30,12 +30,12 @@ use super::timers::{Timer, Timers};
 use crate::node::{Client, Node, RealmRoutes};
 use crate::outbox::{Outbox, Outgoing, Request};
 use crate::plugin::{Handler, PluginVersion};
-use crate::tasks::Account;
+use crate::tasks::ConnectionQuota;
 
 /// The channels of one connection.
 pub(super) struct Channels {
     pub(super) session: Session<Arc<Handler>>,
-    account: Arc<Account>,
+    quota: Arc<ConnectionQuota>,
     /// The connection as operators see it.
     client: Arc<Client>,
     pub(super) timers: Timers,
@@ -64,7 +64,7 @@ thread_local! {
 /// Who serves the topics that a connection may join, and whether it may now.
 struct ConnectionRoutes<'a> {
     realm: RealmRoutes<'a>,
-    account: &'a Account,
+    quota: &'a ConnectionQuota,
 }
 
 impl Routing<Arc<Handler>> for ConnectionRoutes<'_> {
@@ -73,13 +73,13 @@ impl Routing<Arc<Handler>> for ConnectionRoutes<'_> {
     }
 
     fn admit_join(&self) -> Result<(), Duration> {
-        self.account.join()
+        self.quota.join()
     }
 }
 
-fn routes<'a>(account: &'a Account, session: &Session<Arc<Handler>>) -> ConnectionRoutes<'a> {
-    let realm = RealmRoutes { node: &account.node, realm: session.identity().realm };
-    ConnectionRoutes { realm, account }
+fn routes<'a>(quota: &'a ConnectionQuota, session: &Session<Arc<Handler>>) -> ConnectionRoutes<'a> {
+    let realm = RealmRoutes { node: &quota.node, realm: session.identity().realm };
+    ConnectionRoutes { realm, quota }
 }
 
 impl Drop for Channels {
@@ -101,11 +101,11 @@ impl Channels {
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
         let waiting = Arc::clone(&node.waiting) as _;
         let channel_ids = Arc::clone(&node.channel_ids);
-        let account = Arc::new(Account::new(node, outbox, &identity));
+        let quota = Arc::new(ConnectionQuota::new(node, outbox, &identity));
         let session = Session::new(identity, limits, channel_ids, waiting);
         Self {
             session,
-            account,
+            quota,
             client,
             timers,
             calls: PendingCalls::default(),
@@ -119,7 +119,7 @@ impl Channels {
 
     /// What goes to the client.
     pub(super) fn outbox(&self) -> &Outbox {
-        &self.account.outbox
+        &self.quota.outbox
     }
 
     /// The client sends more than it may.
@@ -134,12 +134,12 @@ impl Channels {
 
     /// Whether tasks of it run, which may answer.
     pub(super) fn has_tasks(&self) -> bool {
-        self.account.has_tasks()
+        self.quota.has_tasks()
     }
 
     /// What waits to be handled, and what has been and waits for the client, in bytes.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.session.pending_bytes() + self.account.pending_bytes() + self.held.bytes()
+        self.session.pending_bytes() + self.quota.pending_bytes() + self.held.bytes()
     }
 
     /// Tells operators what waits; `early` is what was read before its turn, in bytes.
@@ -157,7 +157,7 @@ impl Channels {
     }
 
     pub(super) fn node(&self) -> &Arc<Node> {
-        &self.account.node
+        &self.quota.node
     }
 
     /// The connection's number.
@@ -190,7 +190,7 @@ impl Channels {
         debug!(id = %self.session.coming_message(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
         self.make_room();
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         self.session.receive(message, &routes, &mut self.actions);
         self.run_actions(cx);
         self.batcher.count_frame();
@@ -204,7 +204,7 @@ impl Channels {
 
     /// Takes a broadcast that a channel has to see.
     pub(super) fn notice(&mut self, notice: Notice, cx: &mut Context<'_>) {
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         self.session.notice(notice, &routes, &mut self.actions);
         self.run_actions(cx);
     }
@@ -212,7 +212,7 @@ impl Channels {
     /// Takes a timer that ran out.
     pub(super) fn timer(&mut self, timer: Timer, cx: &mut Context<'_>) {
         let Timer { context, name } = timer;
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         let (topic, channel) = (&context.topic, context.channel);
         self.session.timer(topic, channel, name, &routes, &mut self.actions);
         self.run_actions(cx);
@@ -270,7 +270,7 @@ impl Channels {
             Poll::Ready(())
         })
         .await;
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         self.session.close(reason, &routes, &mut self.actions);
         // From here on nothing is queued for this client.
         self.outbox().close(CloseReason::Restarting);
@@ -320,12 +320,12 @@ impl Channels {
                 Ok(completion)
             }
             Err(fault) => {
-                self.account.faulted(&fault, plugin.name(), "a call", &ticket.caller);
+                self.quota.faulted(&fault, plugin.name(), "a call", &ticket.caller);
                 Err(fault.failure())
             }
         };
         self.make_room();
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         self.session.complete(ticket, completion, &routes, &mut self.actions);
     }
 }

@@ -72,14 +72,14 @@ impl Channels {
     fn goes_alone(&self, call: &Call<Arc<Handler>>) -> bool {
         self.pinned.contains_key(&call.ticket.caller.context.channel)
             || !call.plugin.plugin().is_some_and(|plugin| plugin.takes_many())
-            || self.account.admit().is_err()
+            || self.quota.admit().is_err()
     }
 
     fn hand_over(&mut self, first: Box<Call<Arc<Handler>>>, cx: &Context<'_>) -> bool {
         let mut calls = Calls::new();
         self.session.follow(&first.ticket.caller.context, MAX_MESSAGES - 1, &mut calls);
         calls.insert(0, first);
-        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        let progress = Arc::clone(&self.quota) as Arc<dyn Progress>;
         self.batcher.hand_over(calls, progress, cx.waker().clone())
     }
 }

@@ -19,7 +19,7 @@ use crate::outbox::{Outbox, Request};
 
 /// The quota of one connection, which its calls and tasks share. Tasks keep it alive.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct ConnectionQuota {
     pub(crate) node: Arc<Node>,
     pub(crate) outbox: Arc<Outbox>,
     tasks: AtomicUsize,
@@ -37,17 +37,17 @@ pub(crate) struct Account {
 }
 
 /// The divisor of `socket.max_joins_per_second` for one connection.
-const SHARE_OF_JOINS: u32 = 10;
+const JOINS_DIVISOR: u32 = 10;
 
 /// One task of a connection; dropping it makes room for another.
 #[derive(Debug)]
 pub(crate) struct TaskSlot {
-    account: Arc<Account>,
+    quota: Arc<ConnectionQuota>,
     /// The bytes that the task was handed.
     bytes: usize,
 }
 
-impl Account {
+impl ConnectionQuota {
     pub(crate) fn new(node: Arc<Node>, outbox: Arc<Outbox>, identity: &Identity) -> Self {
         let (tasks, task_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let faulty = AtomicBool::new(false);
@@ -92,7 +92,7 @@ impl Account {
         let taken = self.tasks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         taken.ok()?;
         self.task_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Some(TaskSlot { account: Arc::clone(self), bytes })
+        Some(TaskSlot { quota: Arc::clone(self), bytes })
     }
 
     /// Whether this connection may call plugins; the error says after how long to try again.
@@ -145,7 +145,7 @@ impl Account {
     }
 
     fn add_faults(&self, many: usize) {
-        let (now, most) = (Instant::now(), self.max_faults() + MOST_ABOVE);
+        let (now, most) = (Instant::now(), self.max_faults() + MAX_EXCESS_FAULTS);
         for _ in 0..many {
             self.faults().add(most, now);
             self.node.fault_sources.add(self.source, most, now);
@@ -162,9 +162,9 @@ impl Account {
     }
 }
 
-// === impl Account: its calls ===
+// === impl ConnectionQuota: its calls ===
 
-impl Progress for Account {
+impl Progress for ConnectionQuota {
     fn flush(
         self: Arc<Self>,
         caller: Caller,
@@ -198,13 +198,13 @@ impl Progress for Account {
 
 impl Drop for TaskSlot {
     fn drop(&mut self) {
-        let Self { account, bytes } = self;
-        account.tasks.fetch_sub(1, Ordering::Relaxed);
-        let before = account.task_bytes.fetch_sub(*bytes, Ordering::Relaxed);
-        let max = account.node.socket.max_pending_bytes;
+        let Self { quota, bytes } = self;
+        quota.tasks.fetch_sub(1, Ordering::Relaxed);
+        let before = quota.task_bytes.fetch_sub(*bytes, Ordering::Relaxed);
+        let max = quota.node.socket.max_pending_bytes;
         if before > max && before - *bytes <= max {
             // The connection may be read again.
-            account.outbox.nudge();
+            quota.outbox.nudge();
         }
     }
 }
@@ -217,14 +217,14 @@ fn admit(level: f64, max: f64) -> Result<(), Duration> {
 
 /// The faults above the limit that are counted at most, so that a connection waits for a few
 /// seconds only (one fault is forgiven per second).
-const MOST_ABOVE: f64 = 5.0;
+const MAX_EXCESS_FAULTS: f64 = 5.0;
 
 /// The joins per second of one connection: a share of all, but at least `socket.max_channels`,
 /// which a client that comes back joins at once.
 fn joins_per_second(config: &SocketConfig) -> f64 {
     let of_all = config.max_joins_per_second;
     let at_once = u32::try_from(config.max_channels).unwrap_or(u32::MAX);
-    f64::from((of_all / SHARE_OF_JOINS).max(at_once).min(of_all))
+    f64::from((of_all / JOINS_DIVISOR).max(at_once).min(of_all))
 }
 
 #[cfg(test)]
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(admit(21.0, 20.0), Err(Duration::from_secs(1)));
         let (mut faults, now) = (LeakyBucket::default(), Instant::now());
         for _ in 0..1000 {
-            faults.add(20.0 + MOST_ABOVE, now);
+            faults.add(20.0 + MAX_EXCESS_FAULTS, now);
         }
         assert_eq!(admit(faults.level(now), 20.0), Err(Duration::from_secs(5)));
     }
