@@ -89,7 +89,7 @@ pub(crate) enum Step {
 
 /// A finished step.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Done {
+pub(crate) struct FinishedStep {
     pub(crate) step: Step,
     pub(crate) took_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,46 +9,46 @@ use millrace_wire::TopicPattern;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::exchange::Teller;
+use super::exchange::StepReporter;
 use super::{Slot, Step, SwapError, Swapper, stored_file};
 use crate::loader::CompilePriority;
 use crate::outbox::Request;
 use crate::plugin::{Plugin, PluginVersion};
 
 /// The most connections that are asked whether they have joined a topic that would be gone.
-const ASKED: usize = 1_024;
+const MAX_SAMPLED_CONNECTIONS: usize = 1_024;
 /// The time in which channels have to answer with their assigns.
-const SAMPLING: Duration = Duration::from_millis(500);
+const SAMPLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Swapper {
     /// Makes a version that can become live.
-    pub(super) async fn prepared(
+    pub(super) async fn prepare(
         &self,
         plugin: &Arc<Plugin>,
         slot: &Slot,
         wasm: Vec<u8>,
-        teller: &mut Teller,
+        reporter: &mut StepReporter,
     ) -> Result<Arc<PluginVersion>, SwapError> {
         let compiled =
             self.swaps()?.loader.compile(wasm, &slot.plugin, CompilePriority::Background).await;
         let component =
             compiled.map_err(|error| SwapError::at(Step::Compile, format!("the file {error}")))?;
-        let version = self.fitting(plugin, component)?;
-        teller.done(Step::Compile, None).await;
+        let version = self.successor(plugin, component)?;
+        reporter.report(Step::Compile, None).await;
         warm(&version).await?;
-        teller.done(Step::Warm, None).await;
+        reporter.report(Step::Warm, None).await;
         let failed = |fault: Fault| SwapError::at(Step::SelfTest, fault.to_string());
         version.self_test().await.map_err(failed)?;
-        teller.done(Step::SelfTest, None).await;
+        reporter.report(Step::SelfTest, None).await;
         self.check_topics(plugin, &version).await?;
         let detail = self.try_migration(plugin, &version).await?;
-        teller.done(Step::Migrate, Some(detail)).await;
+        reporter.report(Step::Migrate, Some(detail)).await;
         Ok(version)
     }
 
     /// Loads the version before the live one from disk, when the server was started since and does
     /// not have it.
-    pub(super) async fn kept_before(
+    pub(super) async fn load_previous(
         &self,
         plugin: &Arc<Plugin>,
         slot: &Slot,
@@ -75,13 +75,13 @@ impl Swapper {
         }
         let loaded = swaps.loader.component(&slot.plugin, file).await;
         let component = loaded.map_err(|error| gone(error.to_string()))?;
-        let version = self.fitting(plugin, component)?;
+        let version = self.successor(plugin, component)?;
         warm(&version).await?;
         Ok(version)
     }
 
     /// Makes a version of a component, if it can replace the live one.
-    fn fitting(
+    fn successor(
         &self,
         plugin: &Arc<Plugin>,
         component: Component,
@@ -131,7 +131,12 @@ impl Swapper {
             patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
         let left = |topic: &str| !serves.iter().any(|pattern| pattern.matches(topic));
-        match self.sampled(gone.clone(), ASKED).await.iter().find(|(topic, _)| left(topic)) {
+        match self
+            .sampled(gone.clone(), MAX_SAMPLED_CONNECTIONS)
+            .await
+            .iter()
+            .find(|(topic, _)| left(topic))
+        {
             Some((topic, _)) => Err(SwapError::at(
                 Step::Migrate,
                 format!(
@@ -165,7 +170,7 @@ impl Swapper {
             let _ = outbox.ask(Request::Sample { topics: topics.clone(), to: sender.clone() });
         }
         drop(sender);
-        let (mut samples, until) = (Vec::new(), tokio::time::Instant::now() + SAMPLING);
+        let (mut samples, until) = (Vec::new(), tokio::time::Instant::now() + SAMPLE_TIMEOUT);
         while let Ok(Some(sample)) = tokio::time::timeout_at(until, receiver.recv()).await {
             samples.push(sample);
         }
