@@ -145,18 +145,18 @@ async fn respond(
 ) -> Response<Body> {
     let node = swapper.node();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let asked = request.headers().clone();
+    let headers = request.headers().clone();
     let found = routes::find(&method, &path);
     let route = found.as_ref().map_or("none", |(route, _)| route.name);
     let host = match http::host(&request) {
         Ok(host) => host,
         Err(bad) => return *bad,
     };
-    let mut response = match access::check_page(config, host.as_deref(), &asked) {
+    let mut response = match access::check_page(config, host.as_deref(), &headers) {
         Err(problem) => problem.response(),
         // Browsers ask without the token.
         Ok(()) if method == Method::OPTIONS => access::preflight(&routes::methods(&path)),
-        Ok(()) => match (access::check_token(config, &asked), found) {
+        Ok(()) => match (access::check_token(config, &headers), found) {
             (Err(problem), _) => {
                 tell_of_stranger(peer, &path, node);
                 problem.response()
@@ -169,7 +169,7 @@ async fn respond(
             }
         },
     };
-    access::finish(config, &asked, &mut response);
+    access::finish(config, &headers, &mut response);
     let status = response.status();
     match method {
         Method::GET | Method::OPTIONS => debug!(%peer, %method, path, %status, "answered"),

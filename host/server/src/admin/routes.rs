@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Asked, Content, Problem, health, openapi, pipelines, plugins, snapshot, sockets, swaps,
+    AdminRequest, Content, Problem, health, openapi, pipelines, plugins, snapshot, sockets, swaps,
 };
 use crate::http::{self, Body};
 use crate::swap::Swapper;
@@ -27,7 +27,7 @@ pub(super) struct Route {
     pub(super) body: Option<Content>,
     /// The schema of an answer with status 200.
     pub(super) answer: fn() -> Value,
-    pub(super) run: fn(Asked) -> Pin<Box<dyn Future<Output = Answer> + Send>>,
+    pub(super) run: fn(AdminRequest) -> Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
 
 /// A query parameter; none is required.
@@ -58,7 +58,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
 }
 
 /// An answer that is ready, as the `run` of a route returns it.
-pub(super) fn now(answer: Answer) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+pub(super) fn ready(answer: Answer) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
     Box::pin(std::future::ready(answer))
 }
 
@@ -110,13 +110,13 @@ pub(super) async fn run(
     swapper: &Swapper,
     patience: Duration,
 ) -> Response<Body> {
-    let reading = Asked::read(swapper.clone(), route, parameters, request);
-    let asked = tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| {
+    let reading = AdminRequest::read(swapper.clone(), route, parameters, request);
+    let request = tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| {
         let text = format!("the body did not come within {} ms", patience.as_millis());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).advice("see admin.timeout_ms"))
     });
-    let answered = match asked {
-        Ok(asked) => (route.run)(asked).await,
+    let answered = match request {
+        Ok(request) => (route.run)(request).await,
         Err(problem) => Err(problem),
     };
     answered.unwrap_or_else(|problem| problem.response())
