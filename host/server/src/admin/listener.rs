@@ -18,7 +18,7 @@ use super::standing::{Lobby, STRANGER_TIMEOUT, Standing};
 use super::{Problem, access, routes};
 use crate::config::AdminConfig;
 use crate::http::{self, Body, MAX_HEADER_BYTES};
-use crate::net::{self, Door, Listener, Paced, Stream};
+use crate::net::{self, Acceptor, Listener, Paced, Stream};
 use crate::node::{Node, StartError};
 use crate::swap::Swapper;
 
@@ -58,24 +58,25 @@ pub(crate) async fn bind(
 }
 
 /// Accepts connections until it is dropped, also while the server starts and drains.
-pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, swapper: Swapper) {
+pub(crate) async fn accept(listener: TcpListener, acceptor: Arc<Acceptor>, swapper: Swapper) {
     let node = Arc::clone(swapper.node());
     let Some(config) = node.admin.clone().map(Arc::new) else { return };
     let (lobby, unserved) = (Lobby::new(&config), net::unserved_places());
     let listener = Listener::Tcp(listener);
     loop {
-        let (socket, of) = net::next(&listener).await;
-        let peer = door.peer(of);
+        let (socket, of) = net::accept_next(&listener).await;
+        let peer = acceptor.peer(of);
         let Some(standing) = lobby.enter(peer.ip()) else {
             node.metrics.count(Metric::AdminRefused, 1);
             debug!(peer = %peer.address, "turned an operator away (admin.max_connections)");
-            net::turn_away(&unserved, &door, socket, peer);
+            net::turn_away(&unserved, &acceptor, socket, peer);
             continue;
         };
-        let (config, swapper, door) = (Arc::clone(&config), swapper.clone(), Arc::clone(&door));
+        let (config, swapper, acceptor) =
+            (Arc::clone(&config), swapper.clone(), Arc::clone(&acceptor));
         let node = Arc::clone(&node);
         tokio::spawn(async move {
-            let opened = tokio::time::timeout(STRANGER_TIMEOUT, door.open(socket, peer)).await;
+            let opened = tokio::time::timeout(STRANGER_TIMEOUT, acceptor.open(socket, peer)).await;
             let shut = match opened {
                 Ok(Ok((stream, peer))) => {
                     return serve(stream, peer.address, standing, config, swapper).await;

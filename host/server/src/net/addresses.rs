@@ -9,7 +9,7 @@ use millrace_telemetry::TokenBucket;
 
 /// The refusal of a connect that came too soon after others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooSoon {
+pub(crate) struct RateLimited {
     /// The time after which to try again.
     pub(crate) after: Duration,
     /// The limit that was reached, in one word for metrics.
@@ -23,7 +23,7 @@ pub(crate) struct Rates {
     /// The rate of one address, per second; 0 means no limit.
     rate: u32,
     /// Whether the limit also applies to loopback addresses, which proxies and benchmarks have.
-    of_loopback: bool,
+    limits_loopback: bool,
     buckets: Mutex<Buckets>,
 }
 
@@ -63,19 +63,19 @@ impl Rates {
         let now = Instant::now();
         let buckets = Mutex::new(Buckets { of: HashMap::new(), swept: now });
         let all = Mutex::new(TokenBucket::new(f64::from(of_all), now));
-        Self { all, rate, of_loopback: of_one.is_some(), buckets }
+        Self { all, rate, limits_loopback: of_one.is_some(), buckets }
     }
 
     /// Takes one token for an address. If there is none, the error says when to try again.
-    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), TooSoon> {
-        let of_address = self.take_of(address, now);
-        of_address.map_err(|after| TooSoon { after, reason: "address_rate" })?;
-        lock(&self.all).take(now).map_err(|after| TooSoon { after, reason: "rate" })
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), RateLimited> {
+        let of_address = self.take_for_address(address, now);
+        of_address.map_err(|after| RateLimited { after, reason: "address_rate" })?;
+        lock(&self.all).take(now).map_err(|after| RateLimited { after, reason: "rate" })
     }
 
-    fn take_of(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    fn take_for_address(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let is_own = address.to_canonical().is_loopback();
-        if self.rate == 0 || (is_own && !self.of_loopback) {
+        if self.rate == 0 || (is_own && !self.limits_loopback) {
             return Ok(());
         }
         let address = network(address);

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tracing::{debug, info};
 
-use super::door::Socket;
+use super::acceptor::Socket;
 use crate::config::{ListenAddress, ListenConfig};
 
 /// The connections that may wait to be accepted by one thread.
@@ -168,7 +168,7 @@ impl Listeners {
     }
 
     fn bind_unix(path: &Path, config: &ListenConfig) -> io::Result<Self> {
-        clear(path)?;
+        remove_stale_socket(path)?;
         let socket = unix_socket()?;
         // The mode is set before the socket is bound: otherwise others could connect in between.
         fchmod(&socket, Mode::from_raw_mode(config.mode))?;
@@ -189,22 +189,24 @@ impl Listeners {
     }
 
     /// The address at which it listens, and the settings.
-    pub(crate) fn found(&self) -> ListenConfig {
+    pub(crate) fn bound_config(&self) -> ListenConfig {
         ListenConfig { address: self.address.clone(), ..self.config.clone() }
     }
 
     /// A listener for each thread, and the file that has to be kept until all threads have ended.
-    pub(crate) fn into_parts(self) -> (impl Iterator<Item = Unstarted>, Option<SocketFile>) {
+    pub(crate) fn into_parts(
+        self,
+    ) -> (impl Iterator<Item = UnregisteredListener>, Option<SocketFile>) {
         let Self { first, others, file, .. } = self;
-        (others.into_iter().chain([first]).map(Unstarted), file)
+        (others.into_iter().chain([first]).map(UnregisteredListener), file)
     }
 }
 
 /// A listener that is on its way to a thread.
 #[derive(Debug)]
-pub(crate) struct Unstarted(Bound);
+pub(crate) struct UnregisteredListener(Bound);
 
-impl Unstarted {
+impl UnregisteredListener {
     /// Registers the listener with the current tokio runtime.
     pub(crate) fn start(self) -> io::Result<Listener> {
         Ok(match self.0 {
@@ -262,7 +264,7 @@ impl Drop for SocketFile {
 }
 
 /// Removes the socket of a server that has stopped. Anything else that is there is an error.
-fn clear(path: &Path) -> io::Result<()> {
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found?,

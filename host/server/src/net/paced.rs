@@ -46,7 +46,7 @@ pub(crate) struct Paced {
     /// The state of a stalled write; `None` while the system takes bytes.
     stalled: Option<Stalled>,
     /// The state of discarding, once the last response was written.
-    last_words: Option<LastWords>,
+    discarding: Option<Discarding>,
 }
 
 /// A write that the system does not take.
@@ -59,13 +59,13 @@ struct Stalled {
 
 /// The discarding of what a client sends after its last response.
 #[derive(Debug)]
-struct LastWords {
+struct Discarding {
     discarded: usize,
     end: Instant,
     until: Pin<Box<Sleep>>,
 }
 
-impl LastWords {
+impl Discarding {
     fn new() -> Self {
         let now = Instant::now();
         let until = Box::pin(sleep_until(now + DISCARD_IDLE_TIMEOUT));
@@ -73,7 +73,7 @@ impl LastWords {
     }
 
     /// Notes that bytes were discarded; false if these were too many.
-    fn heard(&mut self, bytes: usize) -> bool {
+    fn add(&mut self, bytes: usize) -> bool {
         self.discarded += bytes;
         self.until.as_mut().reset(self.end.min(Instant::now() + DISCARD_IDLE_TIMEOUT));
         self.discarded <= MAX_DISCARDED_BYTES
@@ -84,7 +84,7 @@ impl Paced {
     /// `timeout` is the time for which a client may read next to nothing of its response.
     pub(crate) fn new(stream: Stream, patience: Duration, metrics: Metrics) -> Self {
         let io = TokioIo::new(stream);
-        Self { io, patience, metrics, written: 0, stalled: None, last_words: None }
+        Self { io, patience, metrics, written: 0, stalled: None, discarding: None }
     }
 
     /// The stream, once HTTP is finished with it.
@@ -99,29 +99,29 @@ impl Paced {
 
     /// Discards what the client sends. Ready when the client has closed its side, or after
     /// [`DISCARD_TIMEOUT`].
-    fn poll_last_words(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let last_words = self.last_words.get_or_insert_with(LastWords::new);
+    fn poll_discarding(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let discarding = self.discarding.get_or_insert_with(Discarding::new);
         let mut piece = [0; PIECE_BYTES];
         let is_over = loop {
             let mut into = ReadBuf::new(&mut piece);
             match Pin::new(self.io.inner_mut()).poll_read(context, &mut into) {
                 Poll::Ready(Ok(())) if into.filled().is_empty() => return Poll::Ready(()),
-                Poll::Ready(Ok(())) if last_words.heard(into.filled().len()) => {}
+                Poll::Ready(Ok(())) if discarding.add(into.filled().len()) => {}
                 Poll::Ready(Ok(())) => break true,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => break Instant::now() >= last_words.end,
+                Poll::Pending => break Instant::now() >= discarding.end,
             }
         };
         if is_over {
-            debug!(last_words.discarded, "a client sends on behind its answer");
+            debug!(discarded = discarding.discarded, "a client sends on behind its answer");
             self.metrics.count_of(Metric::RequestCutOff, &["unread"], 1);
             return Poll::Ready(());
         }
-        last_words.until.as_mut().poll(context)
+        discarding.until.as_mut().poll(context)
     }
 
     /// Checks the result of a write: an error if the client has read too little for too long.
-    fn judged(
+    fn check_write(
         &mut self,
         written: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
@@ -186,7 +186,7 @@ impl Write for Paced {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        self.judged(written, context)
+        self.check_write(written, context)
     }
 
     fn poll_write_vectored(
@@ -195,7 +195,7 @@ impl Write for Paced {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(context, bytes);
-        self.judged(written, context)
+        self.check_write(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -207,10 +207,10 @@ impl Write for Paced {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.last_words.is_none() {
+        if self.discarding.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
         }
-        self.poll_last_words(context).map(Ok)
+        self.poll_discarding(context).map(Ok)
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
     async fn a_client_that_still_sends_has_its_answer() {
         let (text, paced) = sends(20_000_000).await;
         assert_eq!(text.unwrap(), "an answer");
-        assert!(paced.last_words.unwrap().discarded >= 20_000_000);
+        assert!(paced.discarding.unwrap().discarded >= 20_000_000);
     }
 
     #[tokio::test(start_paused = true)]
@@ -299,7 +299,7 @@ mod tests {
             };
             let closing = async move {
                 poll_fn(|context| Pin::new(&mut paced).poll_shutdown(context)).await.unwrap();
-                paced.last_words.take().unwrap().discarded
+                paced.discarding.take().unwrap().discarded
             };
             tokio::join!(sending, closing)
         })

@@ -15,7 +15,7 @@ pub(crate) struct Peer {
     /// Whether the peer is trusted to name the client that it asks for.
     pub(crate) is_proxy: bool,
     /// Whether the PROXY protocol has named the client, so that headers are not asked.
-    pub(crate) is_introduced: bool,
+    pub(crate) has_proxy_header: bool,
     /// Whether the client uses TLS, here or at its proxy.
     pub(crate) is_encrypted: bool,
     /// Whether the connection came to a loopback address.
@@ -60,7 +60,7 @@ impl Proxies {
     /// end on, as long as the address is that of a trusted proxy; what stands before may be written
     /// by anybody.
     pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
-        if !peer.is_proxy || peer.is_introduced {
+        if !peer.is_proxy || peer.has_proxy_header {
             return peer;
         }
         let mut client = peer;
@@ -171,7 +171,7 @@ mod tests {
     fn peer(proxies: &Proxies, address: &str) -> Peer {
         let address: SocketAddr = address.parse().unwrap();
         let is_proxy = proxies.trusts(address.ip());
-        Peer { address, is_proxy, is_introduced: false, is_encrypted: false, is_local: false }
+        Peer { address, is_proxy, has_proxy_header: false, is_encrypted: false, is_local: false }
     }
 
     fn client(header: &str, from: &str, lines: &[&str]) -> String {

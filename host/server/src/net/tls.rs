@@ -31,7 +31,7 @@ pub(crate) struct Tls {
     /// The places of handshakes that are under way.
     handshakes: Places,
     /// The places of handshakes with proxies, among them their health checks.
-    of_proxies: Places,
+    proxy_handshakes: Places,
     /// The rate at which handshakes may begin.
     rates: Rates,
     timeout: Duration,
@@ -63,7 +63,7 @@ pub(crate) enum TlsError {
     #[error(
         "there are more handshakes than there may be in a second (tls.max_handshakes_per_second)"
     )]
-    TooSoon,
+    RateLimited,
     /// The handshake took too long.
     #[error("the handshake did not end in time (tls.handshake_timeout_ms)")]
     Late,
@@ -76,7 +76,7 @@ pub(crate) enum TlsError {
 }
 
 /// The divisor for one address: it may have one in so many of all handshakes.
-const OF_ADDRESS: usize = 8;
+const ADDRESS_DIVISOR: usize = 8;
 /// The most bytes of a file: a larger one is neither a certificate nor a key.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// The only protocol that is offered over TLS.
@@ -105,7 +105,7 @@ impl Tls {
     }
 
     /// The same certificate for another kind of listener, with places and rates of its own.
-    pub(crate) fn apart(&self, config: &TlsConfig) -> Self {
+    pub(crate) fn with_own_limits(&self, config: &TlsConfig) -> Self {
         Self::of(Arc::clone(&self.config), Arc::clone(&self.certificate), config)
     }
 
@@ -118,8 +118,8 @@ impl Tls {
         Self {
             config: server,
             certificate,
-            handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(OF_ADDRESS)),
-            of_proxies: Places::new(max_handshakes, max_handshakes),
+            handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(ADDRESS_DIVISOR)),
+            proxy_handshakes: Places::new(max_handshakes, max_handshakes),
             rates: Rates::new(max_handshakes_per_second, None),
             timeout: Duration::from_millis(config.handshake_timeout_ms),
         }
@@ -138,7 +138,7 @@ impl Tls {
     ) -> Result<Box<TlsStream<TcpStream>>, TlsError> {
         let place = match of.is_proxy {
             false => self.handshakes.take(of.ip()),
-            true => self.of_proxies.take_for_many(),
+            true => self.proxy_handshakes.take_for_many(),
         };
         let _place = place.ok_or(TlsError::Busy)?;
         let handshake = async {
@@ -146,14 +146,14 @@ impl Tls {
             if socket.peek(&mut first).await? > 0 && first != [HANDSHAKE_RECORD] {
                 let is_http = first.first().is_some_and(u8::is_ascii_uppercase);
                 if is_http {
-                    super::turned_away::say_tls(socket).await?;
+                    super::turned_away::answer_without_tls(socket).await?;
                     return Err(TlsError::Plain);
                 }
             }
             let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
             // The expensive part begins here, after the client has sent its hello.
             if !of.is_proxy {
-                self.rates.take(of.ip(), Instant::now()).map_err(|_| TlsError::TooSoon)?;
+                self.rates.take(of.ip(), Instant::now()).map_err(|_| TlsError::RateLimited)?;
             }
             Ok(hello.into_stream(Arc::clone(&self.config)).await?)
         };

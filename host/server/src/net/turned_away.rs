@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::warn;
 
-use super::door::{Door, Socket};
+use super::acceptor::{Acceptor, Socket};
 use super::listeners::Listener;
 use super::peer::Peer;
 use super::places::Places;
@@ -22,16 +22,16 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// for them; others are closed without an answer.
 const MAX_TURNED_AWAY: usize = 256;
 /// The same for one address, which may be that of a proxy.
-const TURNED_AWAY_OF_ADDRESS: usize = 64;
+const MAX_TURNED_AWAY_PER_ADDRESS: usize = 64;
 /// The most time that one such answer takes.
 pub(crate) const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The bytes that are read and ignored of a request that gets this answer whatever it says.
-const MAX_UNHEARD_BYTES: usize = 64 * 1024;
+const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
 /// The places for connections that get an answer, but are not served.
 pub(crate) fn unserved_places() -> Places {
-    Places::new(MAX_TURNED_AWAY, TURNED_AWAY_OF_ADDRESS)
+    Places::new(MAX_TURNED_AWAY, MAX_TURNED_AWAY_PER_ADDRESS)
 }
 
 /// The limit of log lines: without file descriptors, each accept fails.
@@ -39,7 +39,7 @@ static FAILED: LogLimiter = LogLimiter::one_a_second();
 
 /// Accepts the next connection, and returns it with the client's address. A failed accept is tried
 /// again.
-pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
+pub(crate) async fn accept_next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
@@ -55,13 +55,13 @@ pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
 }
 
 /// Answers 503 to a client, whatever it asks for; closes the connection if all places are taken.
-pub(crate) fn turn_away(places: &Places, door: &Arc<Door>, socket: Socket, peer: Peer) {
+pub(crate) fn turn_away(places: &Places, acceptor: &Arc<Acceptor>, socket: Socket, peer: Peer) {
     let Some(place) = places.take(peer.ip()) else { return };
-    let door = Arc::clone(door);
+    let acceptor = Arc::clone(acceptor);
     tokio::spawn(async move {
         let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, async {
-            if let Ok((stream, _)) = door.open(socket, peer).await {
-                let _ = say(stream, BUSY).await;
+            if let Ok((stream, _)) = acceptor.open(socket, peer).await {
+                let _ = respond(stream, BUSY).await;
             }
         })
         .await;
@@ -77,17 +77,17 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Connection: close\r\n\r\nTLS is spoken here: ask with https://\n";
 
 /// Answers 400 to a client that speaks plain HTTP where TLS is expected.
-pub(crate) async fn say_tls(socket: TcpStream) -> io::Result<()> {
-    say(socket, SPEAK_TLS).await
+pub(crate) async fn answer_without_tls(socket: TcpStream) -> io::Result<()> {
+    respond(socket, SPEAK_TLS).await
 }
 
-async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io::Result<()> {
+async fn respond(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io::Result<()> {
     stream.write_all(what).await?;
     stream.shutdown().await?;
     // Closing a socket with unread bytes would reset the connection, and the answer would be lost.
     let mut request = [0; 1024];
-    let mut left = MAX_UNHEARD_BYTES;
-    let hear = async {
+    let mut left = MAX_DISCARDED_BYTES;
+    let discard = async {
         while left > 0 {
             match stream.read(&mut request).await? {
                 0 => break,
@@ -96,5 +96,5 @@ async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io
         }
         Ok(())
     };
-    tokio::time::timeout(TURN_AWAY_TIMEOUT, hear).await.unwrap_or(Ok(()))
+    tokio::time::timeout(TURN_AWAY_TIMEOUT, discard).await.unwrap_or(Ok(()))
 }

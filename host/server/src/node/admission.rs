@@ -13,7 +13,7 @@ use millrace_telemetry::TokenBucket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::SocketConfig;
-use crate::net::{AddressSlot, Addresses, Rates, TooSoon, lock, network};
+use crate::net::{AddressSlot, Addresses, RateLimited, Rates, lock, network};
 
 /// The limits of what clients may open.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Admitted {
 
 /// The reason why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turned {
+pub(crate) enum AdmissionError {
     /// `socket.max_connections` are open.
     Full,
     /// Its address has as many as `socket.max_connections_per_address` allows.
@@ -72,8 +72,9 @@ impl Admission {
     }
 
     /// Admits a connection, among those of an address if that is known.
-    pub(crate) fn connection(&self, address: Option<IpAddr>) -> Result<Admitted, Turned> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Turned::Full)?;
+    pub(crate) fn connection(&self, address: Option<IpAddr>) -> Result<Admitted, AdmissionError> {
+        let permit =
+            Arc::clone(&self.permits).try_acquire_owned().map_err(|_| AdmissionError::Full)?;
         let admitted = Admitted {
             _permit: permit,
             address: Mutex::default(),
@@ -81,7 +82,7 @@ impl Admission {
             refusals: AtomicU32::new(0),
         };
         match address {
-            Some(address) => self.is_of(&admitted, address, false).map(|()| admitted),
+            Some(address) => self.admit_address(&admitted, address, false).map(|()| admitted),
             None => Ok(admitted),
         }
     }
@@ -89,12 +90,12 @@ impl Admission {
     /// Counts a connection among those of its client's address, once that is known. `by_handshake`
     /// says that a handshake has named the address: a proxy may send one for another client on the
     /// same connection later.
-    pub(crate) fn is_of(
+    pub(crate) fn admit_address(
         &self,
         admitted: &Admitted,
         address: IpAddr,
         by_handshake: bool,
-    ) -> Result<(), Turned> {
+    ) -> Result<(), AdmissionError> {
         if self.addresses.max == 0 {
             return Ok(());
         }
@@ -103,14 +104,14 @@ impl Admission {
             // The connection was counted for another client of the same proxy, which was refused.
             *slot = None;
             let of_client = Addresses::slot(&self.addresses, address);
-            *slot = Some(of_client.ok_or(Turned::AddressFull)?);
+            *slot = Some(of_client.ok_or(AdmissionError::AddressFull)?);
             admitted.is_of_handshake.store(by_handshake, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Takes a connect for an address. If there is none, the error says when to try again.
-    pub(crate) fn connect(&self, address: IpAddr) -> Result<(), TooSoon> {
+    pub(crate) fn connect(&self, address: IpAddr) -> Result<(), RateLimited> {
         self.connects.take(address, Instant::now())
     }
 
@@ -140,7 +141,7 @@ impl Admitted {
     }
 }
 
-impl Turned {
+impl AdmissionError {
     /// The reason in one word, for metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -166,11 +167,11 @@ mod tests {
         let admission = admission(10, 1);
         let at = |text: &str| admission.connection(Some(text.parse().unwrap()));
         let first = at("10.0.0.1").unwrap();
-        assert_eq!(at("10.0.0.1").unwrap_err(), Turned::AddressFull);
-        assert_eq!(at("::ffff:10.0.0.1").unwrap_err(), Turned::AddressFull);
+        assert_eq!(at("10.0.0.1").unwrap_err(), AdmissionError::AddressFull);
+        assert_eq!(at("::ffff:10.0.0.1").unwrap_err(), AdmissionError::AddressFull);
         let _other = at("10.0.0.2").unwrap();
         let _six = at("2001:db8::1").unwrap();
-        assert_eq!(at("2001:db8::2:1").unwrap_err(), Turned::AddressFull);
+        assert_eq!(at("2001:db8::2:1").unwrap_err(), AdmissionError::AddressFull);
         drop(first);
         assert!(at("10.0.0.1").is_ok());
     }
@@ -215,7 +216,7 @@ mod tests {
         let one = admission.connection(Some("10.0.0.1".parse().unwrap())).unwrap();
         assert_eq!(
             admission.connection(Some("10.0.0.2".parse().unwrap())).unwrap_err(),
-            Turned::Full
+            AdmissionError::Full
         );
         drop(one);
         assert!(admission.connection(Some("10.0.0.1".parse().unwrap())).is_ok());

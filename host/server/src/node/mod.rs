@@ -15,7 +15,7 @@ mod stage;
 mod waiting;
 
 pub use admission::Admission;
-pub(crate) use admission::{Admitted, Turned};
+pub(crate) use admission::{AdmissionError, Admitted};
 pub(crate) use client::Client;
 pub use connections::Connections;
 pub use error::StartError;

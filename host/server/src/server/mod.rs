@@ -62,18 +62,18 @@ impl Server {
             warn!("{missing}");
         }
         let loader = Loader::new(app)?;
-        let Entrance { listeners, admin, doors } = Entrance::open(app, inherited).await?;
-        let listening: Vec<_> = listeners.iter().map(|(one, _)| one.found()).collect();
+        let Entrance { listeners, admin, acceptor_parts } = Entrance::open(app, inherited).await?;
+        let listening: Vec<_> = listeners.iter().map(|(one, _)| one.bound_config()).collect();
         let ports = listening.iter().filter_map(|one| one.address.port());
         let ports = ports.chain(admin.as_ref().map(|(_, address, _)| address.port()));
         loader.own_ports.set(ports.collect());
-        let proxies = Arc::clone(&doors.proxies);
+        let proxies = Arc::clone(&acceptor_parts.proxies);
         let node = Node::new(app, loader.refs.server(), &loader.metrics, proxies);
-        let rereading = Rereading::new(app, doors.tls, loader.metrics.clone());
+        let rereading = Rereading::new(app, acceptor_parts.tls, loader.metrics.clone());
         let swapper = Swapper::new(Arc::clone(&node));
         let threads = Threads::start(listeners, &node).map_err(StartError::Thread)?;
-        let admin = admin.map(|(listener, address, door)| {
-            let accepting = tokio::spawn(admin::accept(listener, door, swapper.clone()));
+        let admin = admin.map(|(listener, address, acceptor)| {
+            let accepting = tokio::spawn(admin::accept(listener, acceptor, swapper.clone()));
             (address, AbortOnDropHandle::new(accepting))
         });
         let ready = listening.first().map(|one| ready_at(&one.address)).unwrap_or_default();

@@ -27,7 +27,7 @@ use crate::http::host;
 use crate::http::{self, Body};
 use crate::net::Paced;
 use crate::net::Peer;
-use crate::net::TooSoon;
+use crate::net::RateLimited;
 use crate::node::{Admitted, DashboardRealm, Node};
 
 /// The subprotocol of Phoenix clients that send a token.
@@ -83,12 +83,12 @@ pub(super) async fn respond(
 fn admit(client: Peer, admitted: &Admitted, node: &Node) -> Result<(), Refused> {
     let (peer, connects) = (client.address, node.admission.connect(client.ip()));
     let (reason, after, why) = match connects {
-        Err(TooSoon { after, reason }) => {
+        Err(RateLimited { after, reason }) => {
             (reason, after, "too many connects at once, come again\n")
         }
         // A proxy that does not name its client is only limited by the totals.
         Ok(()) if client.is_proxy => return Ok(()),
-        Ok(()) => match node.admission.is_of(admitted, client.ip(), true) {
+        Ok(()) => match node.admission.admit_address(admitted, client.ip(), true) {
             Ok(()) => return Ok(()),
             Err(turned) => (turned.as_str(), requests::FULL_COME_AGAIN, "too many connections\n"),
         },

@@ -19,29 +19,29 @@ use crate::net::Listener;
 use crate::net::Paced;
 use crate::net::Peer;
 use crate::net::Stream;
-use crate::net::{Door, Shut, Socket};
+use crate::net::{AcceptError, Acceptor, Socket};
 use crate::net::{Place, Places};
-use crate::net::{TURN_AWAY_TIMEOUT, next, unserved_places};
-use crate::node::{Admitted, Node, Stage, Turned};
+use crate::net::{TURN_AWAY_TIMEOUT, accept_next, unserved_places};
+use crate::node::{AdmissionError, Admitted, Node, Stage};
 
 /// The time that a response may still take when the server stops.
 const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
-pub(super) async fn accept(listener: Listener, door: Arc<Door>, node: Arc<Node>) {
+pub(super) async fn accept(listener: Listener, acceptor: Arc<Acceptor>, node: Arc<Node>) {
     let (places, opening) = (Arc::new(unserved_places()), Arc::new(unserved_places()));
     loop {
-        let (socket, of) = next(&listener).await;
-        let peer = door.peer(of);
+        let (socket, of) = accept_next(&listener).await;
+        let peer = acceptor.peer(of);
         let (places, opening) = (Arc::clone(&places), Arc::clone(&opening));
-        let coming = Coming { socket, peer, door: Arc::clone(&door), places, opening };
+        let coming = Coming { socket, peer, acceptor: Arc::clone(&acceptor), places, opening };
         if *node.stage.borrow() == Stage::Draining {
             coming.answer_once(&node, requests::unserved);
             continue;
         }
-        let address = (!door.is_asked_for_others(peer)).then_some(peer.ip());
+        let address = (!acceptor.speaks_for_others(peer)).then_some(peer.ip());
         let admitted = match node.memory.is_scarce() {
-            true => Err(Turned::OutOfMemory),
+            true => Err(AdmissionError::OutOfMemory),
             false => node.admission.connection(address),
         };
         match admitted {
@@ -55,7 +55,7 @@ pub(super) async fn accept(listener: Listener, door: Arc<Door>, node: Arc<Node>)
 struct Coming {
     socket: Socket,
     peer: Peer,
-    door: Arc<Door>,
+    acceptor: Arc<Acceptor>,
     /// The places of connections that get an answer, but are not served.
     places: Arc<Places>,
     /// The places of proxies' connections, while their clients are not known.
@@ -65,12 +65,12 @@ struct Coming {
 impl Coming {
     /// Opens the connection, and serves HTTP on it.
     async fn enter(self, admitted: Admitted, node: Arc<Node>) {
-        let Self { socket, peer: before, door, places, .. } = self;
+        let Self { socket, peer: before, acceptor, places, .. } = self;
         let mut stage = node.stage.subscribe();
         let opened = tokio::select! {
             // Most connections need neither a header nor TLS, and are open at once.
             biased;
-            opened = door.open(socket, before) => opened,
+            opened = acceptor.open(socket, before) => opened,
             // A server that stops does not wait for a handshake.
             _ = stage.wait_for(|stage| *stage == Stage::Draining) => return,
         };
@@ -80,8 +80,8 @@ impl Coming {
         };
         // The PROXY protocol has named the client by now; a client in HTTP headers is not known
         // yet.
-        let turned = match door.is_asked_for_others(before) && !peer.is_proxy {
-            true => node.admission.is_of(&admitted, peer.ip(), false).err(),
+        let turned = match acceptor.speaks_for_others(before) && !peer.is_proxy {
+            true => node.admission.admit_address(&admitted, peer.ip(), false).err(),
             false => None,
         };
         match turned {
@@ -96,11 +96,11 @@ impl Coming {
     }
 
     /// Answers a connection for which there is no room.
-    fn turn_away(self, turned: Turned, node: &Arc<Node>) {
+    fn turn_away(self, turned: AdmissionError, node: &Arc<Node>) {
         tell_of_turned(self.peer, turned, node);
         let answer = match turned {
-            Turned::OutOfMemory => requests::short_of_memory,
-            Turned::Full | Turned::AddressFull => requests::turned_away,
+            AdmissionError::OutOfMemory => requests::short_of_memory,
+            AdmissionError::Full | AdmissionError::AddressFull => requests::turned_away,
         };
         self.answer_once(node, answer);
     }
@@ -110,19 +110,19 @@ impl Coming {
     fn answer_once(self, node: &Arc<Node>, with: Answer) {
         // A proxy is asked for its client first: its own health checks have other places than its
         // clients.
-        let place = match self.door.is_asked_for_others(self.peer) {
+        let place = match self.acceptor.speaks_for_others(self.peer) {
             true => self.opening.take_for_many(),
             false => self.places.take(self.peer.ip()),
         };
         let Some(mut place) = place else { return };
         let node = Arc::clone(node);
-        let Self { mut socket, peer, door, places, .. } = self;
+        let Self { mut socket, peer, acceptor, places, .. } = self;
         let opening = async move {
-            let peer = door.introduced(&mut socket, peer).await.ok()?;
-            if door.proxy_protocol && !peer.is_proxy {
+            let peer = acceptor.read_proxy_header(&mut socket, peer).await.ok()?;
+            if acceptor.proxy_protocol && !peer.is_proxy {
                 place = places.take(peer.ip())?;
             }
-            Some((door.let_in(socket, peer).await.ok()?, place))
+            Some((acceptor.start_tls(socket, peer).await.ok()?, place))
         };
         tokio::spawn(async move {
             let opened = tokio::time::timeout(TURN_AWAY_TIMEOUT, opening).await;
@@ -133,7 +133,7 @@ impl Coming {
     }
 }
 
-fn tell_of_turned(peer: Peer, turned: Turned, node: &Node) {
+fn tell_of_turned(peer: Peer, turned: AdmissionError, node: &Node) {
     node.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
     debug!(peer = %peer.address, ?turned, "turned a connection away");
 }
@@ -142,11 +142,11 @@ fn tell_of_turned(peer: Peer, turned: Turned, node: &Node) {
 /// cause them.
 static SHUT: LogLimiter = LogLimiter::one_a_second();
 
-fn tell_of_shut(peer: Peer, shut: &Shut, node: &Node) {
+fn tell_of_shut(peer: Peer, shut: &AcceptError, node: &Node) {
     let (peer, reason) = (peer.address, shut.as_str());
     node.metrics.count_of(Metric::SocketRefused, &[reason], 1);
     match shut {
-        Shut::Tls(_) => debug!(%peer, "closed a connection: {shut}"),
+        AcceptError::Tls(_) => debug!(%peer, "closed a connection: {shut}"),
         _ => {
             if let Some(line) = SHUT.pass() {
                 let left_out = line.left_out();

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 
 use super::slice::ask_for_short_slices;
 use super::{accept, pace, round, traffic};
-use crate::net::Door;
-use crate::net::{Listeners, SocketFile, Unstarted, threads};
+use crate::net::Acceptor;
+use crate::net::{Listeners, SocketFile, UnregisteredListener, threads};
 use crate::node::Node;
 use crate::outbox::wake_for_others;
 
@@ -42,13 +42,16 @@ struct Thread {
 
 impl Threads {
     /// Starts the threads, each with a listener of every address.
-    pub(crate) fn start(all: Vec<(Listeners, Arc<Door>)>, node: &Arc<Node>) -> io::Result<Self> {
+    pub(crate) fn start(
+        all: Vec<(Listeners, Arc<Acceptor>)>,
+        node: &Arc<Node>,
+    ) -> io::Result<Self> {
         let mut of_threads: Vec<_> = (0..threads()).map(|_| Vec::new()).collect();
         let mut files = Vec::new();
-        for (listeners, door) in all {
+        for (listeners, acceptor) in all {
             let (each, file) = listeners.into_parts();
             for (of_thread, listener) in of_threads.iter_mut().zip(each) {
-                of_thread.push((listener, Arc::clone(&door)));
+                of_thread.push((listener, Arc::clone(&acceptor)));
             }
             files.extend(file);
         }
@@ -86,15 +89,15 @@ impl Threads {
 
 fn serve(
     runtime: &Runtime,
-    listeners: Vec<(Unstarted, Arc<Door>)>,
+    listeners: Vec<(UnregisteredListener, Arc<Acceptor>)>,
     node: &Arc<Node>,
     ended: oneshot::Receiver<()>,
 ) {
     ask_for_short_slices();
     runtime.block_on(async {
-        for (listener, door) in listeners {
+        for (listener, acceptor) in listeners {
             match listener.start() {
-                Ok(listener) => drop(tokio::spawn(accept(listener, door, Arc::clone(node)))),
+                Ok(listener) => drop(tokio::spawn(accept(listener, acceptor, Arc::clone(node)))),
                 Err(error) => return tracing::error!(%error, "failed to listen"),
             }
         }

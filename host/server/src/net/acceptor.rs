@@ -14,7 +14,7 @@ use super::tls::{Tls, TlsError};
 
 /// How a listener opens its connections.
 #[derive(Clone, Debug)]
-pub(crate) struct Door {
+pub(crate) struct Acceptor {
     /// The proxies that are trusted to name the client they connect for.
     pub(crate) proxies: Arc<Proxies>,
     /// Whether each connection begins with a header of the PROXY protocol.
@@ -36,24 +36,24 @@ pub(crate) enum Socket {
 
 /// The reason why a connection is not opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Shut {
+pub(crate) enum AcceptError {
     #[error("it is none of server.trusted_proxies, and the listener has proxy_protocol")]
-    Stranger,
+    UntrustedProxy,
     #[error("it has no header of the PROXY protocol: {0}")]
     Header(io::Error),
     #[error("its header of the PROXY protocol did not come in time")]
-    LateHeader,
+    HeaderTimeout,
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-impl Shut {
+impl AcceptError {
     /// The reason in one word, for metrics.
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
-            Self::Stranger | Self::Header(_) | Self::LateHeader => "proxy_header",
+            Self::UntrustedProxy | Self::Header(_) | Self::HeaderTimeout => "proxy_header",
             Self::Tls(TlsError::Busy) => "tls_busy",
-            Self::Tls(TlsError::TooSoon) => "tls_rate",
+            Self::Tls(TlsError::RateLimited) => "tls_rate",
             Self::Tls(_) => "tls",
         }
     }
@@ -62,31 +62,39 @@ impl Shut {
 /// The address that clients of a Unix socket get: this machine's.
 const UNIX_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-impl Door {
+impl Acceptor {
     /// The peer, as far as it is known before anything is read. Whoever can open a Unix socket is
     /// trusted like a proxy.
     pub(crate) fn peer(&self, of: Option<SocketAddr>) -> Peer {
         let address = of.unwrap_or(UNIX_PEER);
         let is_proxy = of.is_none_or(|address| self.proxies.trusts(address.ip()));
         let (is_encrypted, is_local) = (self.tls.is_some(), self.is_local);
-        Peer { address, is_proxy, is_introduced: false, is_encrypted, is_local }
+        Peer { address, is_proxy, has_proxy_header: false, is_encrypted, is_local }
     }
 
     /// Whether the peer asks for other clients, so that limits for one address do not apply to it.
-    pub(crate) fn is_asked_for_others(&self, peer: Peer) -> bool {
+    pub(crate) fn speaks_for_others(&self, peer: Peer) -> bool {
         self.proxy_protocol || peer.is_proxy
     }
 
     /// Reads the header of the PROXY protocol and does the TLS handshake, where the listener has
     /// them; otherwise this takes no time.
-    pub(crate) async fn open(&self, socket: Socket, peer: Peer) -> Result<(Stream, Peer), Shut> {
+    pub(crate) async fn open(
+        &self,
+        socket: Socket,
+        peer: Peer,
+    ) -> Result<(Stream, Peer), AcceptError> {
         let mut socket = socket;
-        let peer = self.introduced(&mut socket, peer).await?;
-        self.let_in(socket, peer).await.map(|stream| (stream, peer))
+        let peer = self.read_proxy_header(&mut socket, peer).await?;
+        self.start_tls(socket, peer).await.map(|stream| (stream, peer))
     }
 
     /// Does the TLS handshake, if the listener has TLS.
-    pub(crate) async fn let_in(&self, socket: Socket, peer: Peer) -> Result<Stream, Shut> {
+    pub(crate) async fn start_tls(
+        &self,
+        socket: Socket,
+        peer: Peer,
+    ) -> Result<Stream, AcceptError> {
         Ok(match (socket, &self.tls) {
             (Socket::Tcp(tcp), Some(tls)) => Stream::Tls(tls.accept(tcp, peer).await?),
             (Socket::Tcp(tcp), None) => Stream::Tcp(tcp),
@@ -95,12 +103,16 @@ impl Door {
     }
 
     /// Reads the client's address from the header of the PROXY protocol, if the listener has it.
-    pub(crate) async fn introduced(&self, socket: &mut Socket, peer: Peer) -> Result<Peer, Shut> {
+    pub(crate) async fn read_proxy_header(
+        &self,
+        socket: &mut Socket,
+        peer: Peer,
+    ) -> Result<Peer, AcceptError> {
         if !self.proxy_protocol {
             return Ok(peer);
         }
         if !peer.is_proxy {
-            return Err(Shut::Stranger);
+            return Err(AcceptError::UntrustedProxy);
         }
         let header = async {
             match socket {
@@ -109,9 +121,11 @@ impl Door {
             }
         };
         let said = tokio::time::timeout(self.patience, header).await;
-        let Some(address) = said.map_err(|_| Shut::LateHeader)?.map_err(Shut::Header)? else {
+        let Some(address) =
+            said.map_err(|_| AcceptError::HeaderTimeout)?.map_err(AcceptError::Header)?
+        else {
             // The proxy connects for itself, or for a client that it does not name.
-            return Ok(Peer { is_introduced: true, ..peer });
+            return Ok(Peer { has_proxy_header: true, ..peer });
         };
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         Ok(Peer { address, is_proxy: self.proxies.trusts(address.ip()), ..peer })
