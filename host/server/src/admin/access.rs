@@ -85,7 +85,7 @@ pub(super) fn finish(
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    http::seal(headers);
+    http::add_security_headers(headers);
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"millrace\""));
         // A stranger's place is for another one.

@@ -77,15 +77,15 @@ pub(crate) async fn accept(listener: TcpListener, acceptor: Arc<Acceptor>, swapp
         let node = Arc::clone(&node);
         tokio::spawn(async move {
             let opened = tokio::time::timeout(STRANGER_TIMEOUT, acceptor.open(socket, peer)).await;
-            let shut = match opened {
+            let problem = match opened {
                 Ok(Ok((stream, peer))) => {
                     return serve(stream, peer.address, standing, config, swapper).await;
                 }
-                Ok(Err(shut)) => shut.to_string(),
+                Ok(Err(problem)) => problem.to_string(),
                 Err(_) => "it did not speak TLS in time".to_owned(),
             };
             node.metrics.count(Metric::AdminRefused, 1);
-            debug!(peer = %peer.address, shut, "closed an operator's connection");
+            debug!(peer = %peer.address, problem, "closed an operator's connection");
         });
     }
 }
@@ -108,7 +108,7 @@ async fn serve(
     let service = service_fn(move |request: Request<Incoming>| {
         let (standing, config) = (Arc::clone(&asking), Arc::clone(&config));
         let swapper = swapper.clone();
-        came.came();
+        came.note_arrival();
         async move {
             let has_body = !request.body().is_end_stream();
             let mut response = respond(request, peer, &standing, &config, &swapper).await;

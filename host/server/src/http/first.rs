@@ -15,7 +15,7 @@ impl FirstRequest {
     }
 
     /// Notes that a request has come.
-    pub(crate) fn came(&self) {
+    pub(crate) fn note_arrival(&self) {
         self.0.send_if_modified(|came| !std::mem::replace(came, true));
     }
 
@@ -36,7 +36,7 @@ mod tests {
         assert!(first.is_late(Duration::from_secs(1)).await);
         let coming = first.clone();
         let (is_late, ()) = tokio::join!(first.is_late(Duration::from_secs(1)), async move {
-            coming.came();
+            coming.note_arrival();
         });
         assert!(!is_late);
         assert!(!first.is_late(Duration::ZERO).await);

@@ -27,7 +27,7 @@ pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// The content security policy of a response that is not a page: it loads nothing, and no page may
 /// show it in a frame.
-const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+const DENY_ALL_CSP: &str = "default-src 'none'; frame-ancestors 'none'";
 /// The answer to OPTIONS: the methods that are allowed. A load balancer may use it to see whether
 /// the server is there.
 pub(crate) fn options(allowed: &[Method]) -> Response<Body> {
@@ -83,17 +83,17 @@ pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
     let headers = response.headers_mut();
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(CONTENT_TYPE, plain);
-    seal(headers);
+    add_security_headers(headers);
     response
 }
 
 /// Adds headers by which browsers do not guess the type of a response, and show it in no frame.
-pub(crate) fn seal(headers: &mut HeaderMap) {
+pub(crate) fn add_security_headers(headers: &mut HeaderMap) {
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "no-referrer"),
-        (CONTENT_SECURITY_POLICY, NO_PAGE),
+        (CONTENT_SECURITY_POLICY, DENY_ALL_CSP),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

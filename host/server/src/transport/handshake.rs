@@ -44,14 +44,14 @@ pub(super) async fn respond(
     realm: Realm,
 ) -> Response<Body> {
     let (began, peer) = (node.metrics.now(), client.address);
-    let asked = check(&request, peer, node);
-    if asked.is_ok()
+    let handshake = check(&request, peer, node);
+    if handshake.is_ok()
         && let Err(busy) = admit(client, &admitted, node)
     {
         return refused(*busy, &admitted, node);
     }
-    let checked = match asked {
-        Ok(asked) => decide(asked, peer, node, realm).await,
+    let checked = match handshake {
+        Ok(handshake) => decide(handshake, peer, node, realm).await,
         Err(refused) => Err(refused),
     };
     // Connections to the dashboard are not connections of the app.
@@ -90,7 +90,7 @@ fn admit(client: Peer, admitted: &Admitted, node: &Node) -> Result<(), Refused> 
         Ok(()) if client.is_proxy => return Ok(()),
         Ok(()) => match node.admission.admit_address(admitted, client.ip(), true) {
             Ok(()) => return Ok(()),
-            Err(turned) => (turned.as_str(), requests::FULL_COME_AGAIN, "too many connections\n"),
+            Err(refusal) => (refusal.as_str(), requests::FULL_COME_AGAIN, "too many connections\n"),
         },
     };
     node.metrics.count_of(Metric::SocketRefused, &[reason], 1);
@@ -218,12 +218,12 @@ fn check(request: &Request<Incoming>, peer: SocketAddr, node: &Node) -> Result<A
 
 /// Asks the plugin, or checks the dashboard's token.
 async fn decide(
-    asked: Asked,
+    handshake: Asked,
     peer: SocketAddr,
     node: &Node,
     realm: Realm,
 ) -> Result<Accepted, Refused> {
-    let Asked { request, serializer, response } = asked;
+    let Asked { request, serializer, response } = handshake;
     let Connected { user_id, assigns } = match realm {
         Realm::App => ask(&request, node).await,
         Realm::Dashboard => look_at_dashboard(&request, node),

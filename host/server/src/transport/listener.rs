@@ -34,9 +34,9 @@ pub(super) async fn accept(listener: Listener, acceptor: Arc<Acceptor>, node: Ar
         let (socket, of) = accept_next(&listener).await;
         let peer = acceptor.peer(of);
         let (places, opening) = (Arc::clone(&places), Arc::clone(&opening));
-        let coming = Coming { socket, peer, acceptor: Arc::clone(&acceptor), places, opening };
+        let accepted = Coming { socket, peer, acceptor: Arc::clone(&acceptor), places, opening };
         if *node.stage.borrow() == Stage::Draining {
-            coming.answer_once(&node, requests::unserved);
+            accepted.answer_once(&node, requests::unserved);
             continue;
         }
         let address = (!acceptor.speaks_for_others(peer)).then_some(peer.ip());
@@ -45,8 +45,8 @@ pub(super) async fn accept(listener: Listener, acceptor: Arc<Acceptor>, node: Ar
             false => node.admission.connection(address),
         };
         match admitted {
-            Ok(admitted) => drop(tokio::spawn(coming.enter(admitted, Arc::clone(&node)))),
-            Err(turned) => coming.turn_away(turned, &node),
+            Ok(admitted) => drop(tokio::spawn(accepted.enter(admitted, Arc::clone(&node)))),
+            Err(refusal) => accepted.turn_away(refusal, &node),
         }
     }
 }
@@ -76,18 +76,18 @@ impl Coming {
         };
         let (stream, peer) = match opened {
             Ok(opened) => opened,
-            Err(shut) => return tell_of_shut(before, &shut, &node),
+            Err(error) => return tell_of_shut(before, &error, &node),
         };
         // The PROXY protocol has named the client by now; a client in HTTP headers is not known
         // yet.
-        let turned = match acceptor.speaks_for_others(before) && !peer.is_proxy {
+        let refusal = match acceptor.speaks_for_others(before) && !peer.is_proxy {
             true => node.admission.admit_address(&admitted, peer.ip(), false).err(),
             false => None,
         };
-        match turned {
+        match refusal {
             None => serve(stream, peer, admitted, node).await,
-            Some(turned) => {
-                tell_of_turned(peer, turned, &node);
+            Some(refusal) => {
+                tell_of_turned(peer, refusal, &node);
                 if let Some(place) = places.take(peer.ip()) {
                     answer(stream, place, requests::turned_away, &node).await;
                 }
@@ -96,9 +96,9 @@ impl Coming {
     }
 
     /// Answers a connection for which there is no room.
-    fn turn_away(self, turned: AdmissionError, node: &Arc<Node>) {
-        tell_of_turned(self.peer, turned, node);
-        let answer = match turned {
+    fn turn_away(self, refusal: AdmissionError, node: &Arc<Node>) {
+        tell_of_turned(self.peer, refusal, node);
+        let answer = match refusal {
             AdmissionError::OutOfMemory => requests::short_of_memory,
             AdmissionError::Full | AdmissionError::AddressFull => requests::turned_away,
         };
@@ -133,24 +133,24 @@ impl Coming {
     }
 }
 
-fn tell_of_turned(peer: Peer, turned: AdmissionError, node: &Node) {
-    node.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
-    debug!(peer = %peer.address, ?turned, "turned a connection away");
+fn tell_of_turned(peer: Peer, refusal: AdmissionError, node: &Node) {
+    node.metrics.count_of(Metric::SocketRefused, &[refusal.as_str()], 1);
+    debug!(peer = %peer.address, ?refusal, "turned a connection away");
 }
 
 /// The limit of log lines: whoever has set up a proxy wrongly has to see them, but anybody can
 /// cause them.
 static SHUT: LogLimiter = LogLimiter::one_a_second();
 
-fn tell_of_shut(peer: Peer, shut: &AcceptError, node: &Node) {
-    let (peer, reason) = (peer.address, shut.as_str());
+fn tell_of_shut(peer: Peer, error: &AcceptError, node: &Node) {
+    let (peer, reason) = (peer.address, error.as_str());
     node.metrics.count_of(Metric::SocketRefused, &[reason], 1);
-    match shut {
-        AcceptError::Tls(_) => debug!(%peer, "closed a connection: {shut}"),
+    match error {
+        AcceptError::Tls(_) => debug!(%peer, "closed a connection: {error}"),
         _ => {
             if let Some(line) = SHUT.pass() {
                 let left_out = line.left_out();
-                warn!(%peer, left_out, "closed a connection: {shut}");
+                warn!(%peer, left_out, "closed a connection: {error}");
             }
         }
     }
@@ -188,10 +188,10 @@ async fn serve(stream: Stream, peer: Peer, admitted: Admitted, node: Arc<Node>) 
     // The WebSocket takes its place with it when HTTP is over.
     let admitted = Arc::new(admitted);
     let first = FirstRequest::new();
-    let (asked, metrics) = (first.clone(), node.metrics.clone());
+    let (first_request, metrics) = (first.clone(), node.metrics.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (node, admitted) = (Arc::clone(&node), Arc::clone(&admitted));
-        asked.came();
+        first_request.note_arrival();
         async move {
             let has_body = !request.body().is_end_stream();
             let client = node.proxies.client(peer, request.headers());
