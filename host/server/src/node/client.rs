@@ -38,7 +38,7 @@ impl Client {
     }
 
     /// Sets the bytes that wait to be handled.
-    pub(crate) fn pends(&self, bytes: usize) {
+    pub(crate) fn set_pending_bytes(&self, bytes: usize) {
         self.pending_bytes.store(bytes, Ordering::Relaxed);
     }
 

@@ -20,7 +20,7 @@ const MIN_BATCH: usize = 100;
 const MAX_BATCHES: usize = 50;
 
 /// The connections that are copied under one lock.
-const AT_A_TIME: usize = 1_000;
+const CLIENTS_PER_LOCK: usize = 1_000;
 
 /// A client that has bytes waiting in its outbox.
 #[derive(Clone, Debug)]
@@ -119,11 +119,15 @@ impl Connections {
         loop {
             let some: Vec<_> = {
                 let open = self.lock();
-                open.clients.range(from..).take(AT_A_TIME).map(|(_, c)| Arc::clone(c)).collect()
+                open.clients
+                    .range(from..)
+                    .take(CLIENTS_PER_LOCK)
+                    .map(|(_, c)| Arc::clone(c))
+                    .collect()
             };
             some.iter().for_each(|client| look(client));
             match some.last() {
-                Some(last) if some.len() == AT_A_TIME => from = last.connection + 1,
+                Some(last) if some.len() == CLIENTS_PER_LOCK => from = last.connection + 1,
                 _ => return,
             }
         }

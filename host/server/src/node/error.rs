@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_to_do_about_an_address_depends_on_what_is_wrong() {
-        for (address, cause, told) in [
+        for (address, cause, expected) in [
             (
                 "127.0.0.1:80",
                 io::ErrorKind::PermissionDenied,
@@ -176,7 +176,7 @@ mod tests {
         ] {
             let (address, cause) = (ListenAddress::parse(address).unwrap(), cause.into());
             let error = StartError::Listen { address, cause }.to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
         let (address, cause) = (([127, 0, 0, 1], 80).into(), io::ErrorKind::AddrInUse.into());
         let error = StartError::ListenAdmin { address, cause }.to_string();

@@ -20,7 +20,7 @@ impl Hosts {
     ///
     /// With DNS rebinding, a page of any site has its name lead to 127.0.0.1, and then asks as if
     /// this were its own server. But it can neither choose another `Host` nor leave it out.
-    pub(crate) fn has(&self, host: Option<&str>, is_local: bool) -> bool {
+    pub(crate) fn accepts(&self, host: Option<&str>, is_local: bool) -> bool {
         let Some(host) = host.filter(|_| is_local).map(host_of) else { return true };
         is_loopback_name(host)
             || self.known.iter().any(|known| known.matches(host))

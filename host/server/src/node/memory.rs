@@ -23,7 +23,7 @@ pub(crate) struct Memory {
 /// The memory that is left, in three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum Left {
+pub(crate) enum MemoryLeft {
     /// Enough for everything.
     Enough,
     /// Not enough for new connections, which are refused.
@@ -33,18 +33,18 @@ pub(crate) enum Left {
 }
 
 /// The interval between two looks at the memory.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 /// The looks after which free memory is given back to the system, which is once a second.
-pub(crate) const GIVE_BACK_EVERY: u32 = 10;
+pub(crate) const RELEASE_EVERY: u32 = 10;
 /// The percentage of the limit from which on new connections are refused.
-const LITTLE_FROM: u64 = 90;
+const LITTLE_PERCENT: u64 = 90;
 /// The fifths of the machine's memory that the server may have by default.
 const FIFTHS: u64 = 4;
 
 /// Gives the system the memory that has been free for a second. The allocator does that only when
 /// somebody allocates, and so not after everybody has gone.
 #[expect(unsafe_code, reason = "the allocator's crate has no name for it")]
-pub(crate) fn give_back() {
+pub(crate) fn release_free_memory() {
     // SAFETY: the function has no conditions. Without force, it looks through the free memory of
     // this thread, and at what all others have freed.
     unsafe { libmimalloc_sys::mi_collect(false) };
@@ -72,25 +72,25 @@ impl Memory {
 
     /// Whether new connections are refused.
     pub(crate) fn is_scarce(&self) -> bool {
-        self.state.load(Ordering::Relaxed) >= Left::Little as u8
+        self.state.load(Ordering::Relaxed) >= MemoryLeft::Little as u8
     }
 
     /// Whether large messages are refused, too.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.state.load(Ordering::Relaxed) >= Left::Nothing as u8
+        self.state.load(Ordering::Relaxed) >= MemoryLeft::Nothing as u8
     }
 
     /// Looks at the memory. Returns what is left, if the level has changed.
-    pub(crate) fn look(&self) -> Option<Left> {
+    pub(crate) fn measure(&self) -> Option<MemoryLeft> {
         self.note(resident_bytes())
     }
 
-    fn note(&self, used: u64) -> Option<Left> {
+    fn note(&self, used: u64) -> Option<MemoryLeft> {
         self.used_bytes.store(used, Ordering::Relaxed);
         let left = match used {
-            _ if used >= self.max_bytes => Left::Nothing,
-            _ if used >= self.max_bytes / 100 * LITTLE_FROM => Left::Little,
-            _ => Left::Enough,
+            _ if used >= self.max_bytes => MemoryLeft::Nothing,
+            _ if used >= self.max_bytes / 100 * LITTLE_PERCENT => MemoryLeft::Little,
+            _ => MemoryLeft::Enough,
         };
         let before = self.state.swap(left as u8, Ordering::Relaxed);
         (before != left as u8).then_some(left)
@@ -136,12 +136,12 @@ mod tests {
         let memory = Memory::new(1000);
         assert_eq!(memory.note(899), None);
         assert_eq!((memory.is_scarce(), memory.is_exhausted()), (false, false));
-        assert_eq!(memory.note(900), Some(Left::Little));
+        assert_eq!(memory.note(900), Some(MemoryLeft::Little));
         assert_eq!(memory.note(950), None);
         assert_eq!((memory.is_scarce(), memory.is_exhausted()), (true, false));
-        assert_eq!(memory.note(1000), Some(Left::Nothing));
+        assert_eq!(memory.note(1000), Some(MemoryLeft::Nothing));
         assert_eq!((memory.is_scarce(), memory.is_exhausted()), (true, true));
-        assert_eq!(memory.note(10), Some(Left::Enough));
+        assert_eq!(memory.note(10), Some(MemoryLeft::Enough));
         assert_eq!(memory.used_bytes(), 10);
     }
 

@@ -21,7 +21,7 @@ pub use connections::Connections;
 pub use error::StartError;
 pub(crate) use fault_sources::{FaultSources, Source};
 pub(crate) use hosts::Hosts;
-pub(crate) use memory::{GIVE_BACK_EVERY, LOOK_EVERY, Left, Memory, give_back};
+pub(crate) use memory::{MEASURE_INTERVAL, Memory, MemoryLeft, RELEASE_EVERY, release_free_memory};
 pub(crate) use pipelines::Pipelines;
 pub(crate) use realm::{DashboardRealm, RealmRoutes};
 pub(crate) use stage::Stage;

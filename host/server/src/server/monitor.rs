@@ -9,7 +9,7 @@ use millrace_wire::Payload;
 use tracing::{info, warn};
 
 use crate::dashboard::{EVENT, SlowClient, Sources, TOPIC, Viewer};
-use crate::node::{GIVE_BACK_EVERY, LOOK_EVERY, Left, Node, give_back};
+use crate::node::{MEASURE_INTERVAL, MemoryLeft, Node, RELEASE_EVERY, release_free_memory};
 
 /// Measures until it is dropped; returns at once when nobody gets the metrics.
 pub(super) async fn run(node: Arc<Node>) {
@@ -37,19 +37,19 @@ pub(super) async fn watch_memory(node: Arc<Node>) {
     let mut looks = 0_u32;
     loop {
         looks = looks.wrapping_add(1);
-        if looks.is_multiple_of(GIVE_BACK_EVERY) {
-            give_back();
+        if looks.is_multiple_of(RELEASE_EVERY) {
+            release_free_memory();
         }
-        if let Some(left) = memory.look() {
+        if let Some(left) = memory.measure() {
             let (used_bytes, max_bytes) = (memory.used_bytes(), memory.max_bytes());
             match left {
-                Left::Enough => info!(used_bytes, max_bytes, "there is enough memory again"),
-                Left::Little => warn!(
+                MemoryLeft::Enough => info!(used_bytes, max_bytes, "there is enough memory again"),
+                MemoryLeft::Little => warn!(
                     used_bytes,
                     max_bytes,
                     "memory is scarce: new connections get 503, and /ready too (memory.max_bytes)"
                 ),
-                Left::Nothing => warn!(
+                MemoryLeft::Nothing => warn!(
                     used_bytes,
                     max_bytes,
                     "memory is used up: new connections get 503, messages over 64 KiB and clients \
@@ -58,7 +58,7 @@ pub(super) async fn watch_memory(node: Arc<Node>) {
                 ),
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(MEASURE_INTERVAL).await;
     }
 }
 

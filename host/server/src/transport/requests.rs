@@ -61,7 +61,7 @@ pub(super) async fn respond(
     // Browsers and load balancers ask with OPTIONS; the answer does not reveal anything.
     if request.method() != Method::OPTIONS
         && !knows_token(pipeline, below_dashboard, node)
-        && !node.hosts.has(host.as_deref(), peer.is_local)
+        && !node.hosts.accepts(host.as_deref(), peer.is_local)
     {
         node.metrics.count_of(Metric::SocketRefused, &["host"], 1);
         let response = not_this_host(peer.address, host.as_deref().unwrap_or_default());

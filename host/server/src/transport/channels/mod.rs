@@ -147,7 +147,7 @@ impl Channels {
         let bytes = self.session.pending_bytes() + self.held.bytes() + early;
         if self.noted_bytes != bytes {
             self.noted_bytes = bytes;
-            self.client.pends(bytes);
+            self.client.set_pending_bytes(bytes);
         }
     }
 
