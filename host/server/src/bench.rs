@@ -53,26 +53,26 @@ pub async fn together(
 /// The roles of a plugin in pipelines. Its faults are not reported.
 #[must_use]
 pub fn roles(plugin: Arc<Plugin>) -> Roles {
-    plugin.roles(Weak::<Deaf>::new() as Weak<dyn FaultSink>)
+    plugin.roles(Weak::<IgnoredFaults>::new() as Weak<dyn FaultSink>)
 }
 
 #[derive(Debug)]
-struct Deaf;
+struct IgnoredFaults;
 
-impl FaultSink for Deaf {
+impl FaultSink for IgnoredFaults {
     fn worker_faulted(&self, _: &Fault, _: &str, _: &str) {}
 }
 
 /// A session that has joined `room:a` with join ref 1, and a plugin whose answers the bench makes
 /// up.
 #[derive(Debug)]
-pub struct Joint {
+pub struct JoinedSession {
     session: Session<()>,
     routes: Routes<()>,
     actions: Vec<Action<()>>,
 }
 
-impl Joint {
+impl JoinedSession {
     /// Makes a session that has joined, and has no call in flight.
     ///
     /// `None` if `room:*` is not a pattern any more.

@@ -248,8 +248,8 @@ mod tests {
 
     #[test]
     fn a_file_that_may_not_be_read_is_not_to_be_written() {
-        let told = advice(Some(io::ErrorKind::PermissionDenied));
-        assert_eq!(told, "let the server's user read it");
+        let text = advice(Some(io::ErrorKind::PermissionDenied));
+        assert_eq!(text, "let the server's user read it");
         assert_eq!(advice(Some(io::ErrorKind::NotFound)), "write the secret there");
         assert_eq!(advice(None), "write the secret there");
     }

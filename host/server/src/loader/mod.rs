@@ -42,9 +42,9 @@ impl Loader {
         // There is one more instance for each plugin, to ask a new version what it serves, and two
         // for each dispatcher: its own, and that of the next version.
         let stages = app.pipelines.values().map(|pipeline| 1 + pipeline.transforms.len());
-        let spare = app.plugins.len() + 2 * stages.sum::<usize>();
-        let spare = u32::try_from(spare).unwrap_or(u32::MAX);
-        let max_instances = instances.saturating_add(spare);
+        let extra = app.plugins.len() + 2 * stages.sum::<usize>();
+        let extra = u32::try_from(extra).unwrap_or(u32::MAX);
+        let max_instances = instances.saturating_add(extra);
         let limits = EngineLimits { max_instances, max_memory_bytes, max_stack_bytes };
         let engine = Engine::new(limits, Some(&app.cache))?;
         let options = MetricsOptions {
@@ -150,7 +150,7 @@ pub(crate) enum CompilePriority {
 
 /// The niceness of a thread that compiles in the background: nearly always, other threads that are
 /// ready run first.
-const BESIDE: i32 = 15;
+const BACKGROUND_NICENESS: i32 = 15;
 
 impl CompilePriority {
     fn run<T: Send>(self, compile: impl FnOnce() -> T + Send) -> T {
@@ -160,7 +160,7 @@ impl CompilePriority {
         // Cranelift compiles on the threads of the rayon pool that it is called in. This pool is
         // for one component only, as a thread cannot lower its niceness again.
         let nicely = |_| {
-            if let Err(error) = rustix::process::setpriority_process(None, BESIDE) {
+            if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICENESS) {
                 debug!("a thread that compiles is as urgent as others: {error}");
             }
         };
