@@ -3,15 +3,17 @@
 //! Everything that is sent to a client, by whichever task, goes through its outbox, and so keeps
 //! one order. The connection's task is the only reader.
 
+mod outgoing;
 mod overflow;
 mod request;
 #[cfg(test)]
 mod tests;
-mod wakes;
+mod wake_queue;
 
+pub use outgoing::{Conflated, Outgoing, Queued};
 pub use overflow::{Overflow, OverflowPolicies};
 pub use request::Request;
-pub(crate) use wakes::{Wakes, run as wake_for_others};
+pub(crate) use wake_queue::{WakeQueue, run as run_wake_queue};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,43 +23,10 @@ use std::task::{Context, Poll, Waker};
 use smol_str::SmolStr;
 
 use millrace_session::channel::Notice;
-use millrace_telemetry::{OutboxMeters, Published};
+use millrace_telemetry::OutboxMeters;
 use millrace_wire::{CloseReason, Frame};
 
-/// An entry of an outbox.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// A frame that has to be written.
-    Frame(Queued),
-    /// A frame that is written if it is not dropped to make room.
-    Droppable(Queued),
-    /// A frame that is written if no newer one of its key replaces it.
-    Conflated(Box<Conflated>),
-    /// A broadcast for a channel that intercepts it.
-    Notice(Notice),
-    /// A request to the connection's task, for a channel.
-    Request(Box<Request>),
-}
-
-/// A frame, and the time when it was broadcast.
-#[derive(Clone, Debug)]
-pub struct Queued {
-    /// The frame.
-    pub frame: Frame,
-    /// The time of the broadcast, if the frame is one and delays are measured.
-    pub(crate) published: Option<Published>,
-}
-
-/// A frame that counts only until the next one of its key.
-#[derive(Debug)]
-pub struct Conflated {
-    key: Key,
-    /// The frame.
-    pub queued: Queued,
-}
-
-/// A topic and an event.
-type Key = (Arc<str>, SmolStr);
+use outgoing::{ENTRY_BYTES, Key};
 
 /// The queue of one connection, limited in bytes (`socket.outbox_bytes`). At the limit, the
 /// [`Overflow`] policy of the topic decides what is dropped.
@@ -76,7 +45,7 @@ pub struct Outbox {
     burst_bytes: usize,
     meters: Arc<OutboxMeters>,
     /// The way to wake the reader from other threads.
-    wakes: Option<Arc<Wakes>>,
+    wake_queue: Option<Arc<WakeQueue>>,
 }
 
 #[derive(Debug, Default)]
@@ -95,9 +64,6 @@ struct Inner {
     closed: Option<CloseReason>,
 }
 
-/// The bytes that one entry costs besides those of its frame, which broadcasts share.
-const ENTRY_BYTES: usize = size_of::<Outgoing>();
-
 impl Outbox {
     /// Makes an empty outbox for `capacity_bytes` of frames, or for `burst_bytes` (if that is more)
     /// of frames that come at once. Its reader has to be on this thread.
@@ -107,9 +73,10 @@ impl Outbox {
         burst_bytes: usize,
         meters: Arc<OutboxMeters>,
     ) -> Self {
-        let (inner, draining, wakes) = (Mutex::default(), AtomicBool::new(false), Wakes::here());
+        let (inner, draining, wake_queue) =
+            (Mutex::default(), AtomicBool::new(false), WakeQueue::here());
         let burst_bytes = burst_bytes.max(capacity_bytes);
-        Self { inner, draining, capacity_bytes, burst_bytes, meters, wakes }
+        Self { inner, draining, capacity_bytes, burst_bytes, meters, wake_queue }
     }
 
     /// Queues a frame. False when the connection is closing, or has to close now.
@@ -336,8 +303,8 @@ impl Outbox {
     fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
         let waker = inner.waker.take();
         drop(inner);
-        match (waker, &self.wakes) {
-            (Some(waker), Some(wakes)) => wakes.wake(waker),
+        match (waker, &self.wake_queue) {
+            (Some(waker), Some(wake_queue)) => wake_queue.wake(waker),
             (Some(waker), None) => waker.wake(),
             (None, _) => {}
         }
@@ -387,23 +354,5 @@ impl Inner {
             }
         }
         dropped
-    }
-}
-
-impl Outgoing {
-    fn bytes(&self) -> usize {
-        ENTRY_BYTES
-            + match self {
-                Self::Frame(queued) | Self::Droppable(queued) => queued.frame.len(),
-                Self::Conflated(conflated) => size_of::<Conflated>() + conflated.queued.frame.len(),
-                Self::Notice(notice) => notice.broadcast.payload.len(),
-                Self::Request(request) => request.bytes(),
-            }
-    }
-}
-
-impl From<Frame> for Queued {
-    fn from(frame: Frame) -> Self {
-        Self { frame, published: None }
     }
 }

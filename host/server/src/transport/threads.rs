@@ -20,7 +20,7 @@ use super::{accept, pace, round, traffic};
 use crate::net::Acceptor;
 use crate::net::{Listeners, SocketFile, UnregisteredListener, threads};
 use crate::node::Node;
-use crate::outbox::wake_for_others;
+use crate::outbox::run_wake_queue;
 
 /// The time that files may still be read when a thread ends.
 const LAST_READS: Duration = Duration::from_millis(500);
@@ -102,7 +102,7 @@ fn serve(
             }
         }
         tokio::spawn(round::run());
-        tokio::spawn(wake_for_others());
+        tokio::spawn(run_wake_queue());
         tokio::spawn(watch_lag(node.metrics.clone()));
         // An error means that the sender was dropped, which is the signal.
         let _ = ended.await;

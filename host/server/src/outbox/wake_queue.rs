@@ -13,18 +13,18 @@ use futures_util::task::AtomicWaker;
 
 thread_local! {
     /// The wakers of this thread, if [`run`] is running on it.
-    static HERE: RefCell<Option<Arc<Wakes>>> = const { RefCell::new(None) };
+    static HERE: RefCell<Option<Arc<WakeQueue>>> = const { RefCell::new(None) };
 }
 
 /// The wakers of one thread's tasks.
 #[derive(Debug, Default)]
-pub(crate) struct Wakes {
+pub(crate) struct WakeQueue {
     asleep: Mutex<Vec<Waker>>,
     /// The task that wakes them.
     task: AtomicWaker,
 }
 
-impl Wakes {
+impl WakeQueue {
     /// The wakers of this thread, if [`run`] is running on it.
     pub(crate) fn here() -> Option<Arc<Self>> {
         HERE.with_borrow(Clone::clone)
@@ -64,12 +64,12 @@ impl Wakes {
 
 /// Wakes the connections of this thread for all other threads, until it is dropped.
 pub(crate) async fn run() {
-    let wakes = Arc::new(Wakes::default());
-    HERE.set(Some(Arc::clone(&wakes)));
+    let wake_queue = Arc::new(WakeQueue::default());
+    HERE.set(Some(Arc::clone(&wake_queue)));
     let _running = Running;
     let mut awake = Vec::new();
     poll_fn(|cx| {
-        wakes.wake_all(&mut awake, cx);
+        wake_queue.wake_all(&mut awake, cx);
         Poll::Pending
     })
     .await
@@ -114,11 +114,11 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let mut running = Box::pin(run());
         assert!(running.as_mut().poll(&mut cx).is_pending());
-        let wakes = Wakes::here().unwrap();
-        wakes.wake(Arc::clone(&connection).into());
+        let wake_queue = WakeQueue::here().unwrap();
+        wake_queue.wake(Arc::clone(&connection).into());
         assert_eq!((task.so_far(), connection.so_far()), (0, 1), "from its own thread: at once");
         for round in 1..=2 {
-            let (there, waker) = (Arc::clone(&wakes), Waker::from(Arc::clone(&connection)));
+            let (there, waker) = (Arc::clone(&wake_queue), Waker::from(Arc::clone(&connection)));
             let woken = thread::spawn(move || (0..100).for_each(|_| there.wake(waker.clone())));
             woken.join().unwrap();
             assert_eq!(task.so_far(), round);
@@ -126,6 +126,6 @@ mod tests {
             assert_eq!(connection.so_far(), 1 + 100 * round);
         }
         drop(running);
-        assert!(Wakes::here().is_none());
+        assert!(WakeQueue::here().is_none());
     }
 }
