@@ -1,12 +1,12 @@
 //! The composition root: the parts of a server, the order in which they start, and how the server
 //! stops.
 
-mod entrance;
+mod bound_listeners;
 mod monitor;
 mod reread;
 
-pub(crate) use entrance::Entrance;
-pub(crate) use reread::Rereading;
+pub(crate) use bound_listeners::BoundListeners;
+pub(crate) use reread::Rereader;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ use crate::swap::{Swapper, Swaps};
 use crate::transport::Threads;
 
 /// The time that connections have to close when their calls did not finish in time.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
     swapper: Swapper,
-    rereading: Rereading,
+    rereading: Rereader,
     /// The threads that serve connections, which end with the server.
     threads: Threads,
     /// The listeners for clients, with the ports that the system chose for port 0.
@@ -62,14 +62,15 @@ impl Server {
             warn!("{missing}");
         }
         let loader = Loader::new(app)?;
-        let Entrance { listeners, admin, acceptor_parts } = Entrance::open(app, inherited).await?;
+        let BoundListeners { listeners, admin, acceptor_parts } =
+            BoundListeners::open(app, inherited).await?;
         let listening: Vec<_> = listeners.iter().map(|(one, _)| one.bound_config()).collect();
         let ports = listening.iter().filter_map(|one| one.address.port());
         let ports = ports.chain(admin.as_ref().map(|(_, address, _)| address.port()));
         loader.own_ports.set(ports.collect());
         let proxies = Arc::clone(&acceptor_parts.proxies);
         let node = Node::new(app, loader.refs.server(), &loader.metrics, proxies);
-        let rereading = Rereading::new(app, acceptor_parts.tls, loader.metrics.clone());
+        let rereading = Rereader::new(app, acceptor_parts.tls, loader.metrics.clone());
         let swapper = Swapper::new(Arc::clone(&node));
         let threads = Threads::start(listeners, &node).map_err(StartError::Thread)?;
         let admin = admin.map(|(listener, address, acceptor)| {
@@ -98,7 +99,7 @@ impl Server {
     }
 
     /// The task that reads the certificate and secrets again.
-    pub(crate) fn rereading(&self) -> Rereading {
+    pub(crate) fn rereading(&self) -> Rereader {
         self.rereading.clone()
     }
 
@@ -151,7 +152,7 @@ impl Server {
             );
             node.pipelines.abandon();
             node.connections.close_all();
-            let _ = tokio::time::timeout(LAST_WORDS, node.admission.empty()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, node.admission.empty()).await;
         }
         for task in [sampling, watching, rereading] {
             task.abort();

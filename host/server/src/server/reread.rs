@@ -12,7 +12,7 @@ use crate::net::Tls;
 
 /// The files that are read again. Clones share their state.
 #[derive(Clone, Debug)]
-pub(crate) struct Rereading(Arc<Files>);
+pub(crate) struct Rereader(Arc<Files>);
 
 #[derive(Debug)]
 struct Files {
@@ -24,7 +24,7 @@ struct Files {
     metrics: Metrics,
 }
 
-impl Rereading {
+impl Rereader {
     pub(crate) fn new(app: &App, tls: Option<Arc<Tls>>, metrics: Metrics) -> Self {
         let every = Duration::from_millis(app.server.reread_ms);
         let (secrets, wrong) = (app.secrets_in_files(), Mutex::default());

@@ -12,7 +12,7 @@ use crate::net::{Acceptor, Inherited, Listeners, Proxies, Tls};
 use crate::node::StartError;
 
 /// The listening sockets, before anybody is served.
-pub(crate) struct Entrance {
+pub(crate) struct BoundListeners {
     pub(super) listeners: Vec<(Listeners, Arc<Acceptor>)>,
     /// The listener for operators.
     pub(super) admin: Option<(TcpListener, SocketAddr, Arc<Acceptor>)>,
@@ -26,7 +26,7 @@ pub(super) struct AcceptorParts {
     patience: Duration,
 }
 
-impl Entrance {
+impl BoundListeners {
     /// Listens for clients and operators.
     pub(super) async fn open(app: &App, mut inherited: Inherited) -> Result<Self, StartError> {
         let acceptor_parts = AcceptorParts {
