@@ -24,15 +24,15 @@ pub(super) struct Version {
 
 /// The part of a file that a request wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Selected {
     /// The bytes of a range, or all of the file.
     Bytes { range: Range<u64>, part: bool },
     /// Nothing, as the client has this version (304).
     NotModified,
     /// A range that the file does not have (416).
-    Nothing,
+    RangeNotSatisfiable,
     /// Another version than this one (412).
-    Failed,
+    PreconditionFailed,
 }
 
 /// The first second of the year 10000, which HTTP dates cannot express.
@@ -55,13 +55,13 @@ impl Version {
     }
 
     /// The part that a GET or HEAD wants, by the order of section 13.2.2.
-    pub(super) fn wanted(&self, method: &Method, headers: &HeaderMap) -> Wanted {
+    pub(super) fn select(&self, method: &Method, headers: &HeaderMap) -> Selected {
         let is_met = match tags(headers, IF_MATCH) {
             Some(mut tags) => tags.any(|tag| tag == "*" || tag == self.etag),
             None => self.time(headers, IF_UNMODIFIED_SINCE).is_none_or(|(own, given)| own <= given),
         };
         if !is_met {
-            return Wanted::Failed;
+            return Selected::PreconditionFailed;
         }
         let is_had = match tags(headers, IF_NONE_MATCH) {
             Some(mut tags) => tags.any(|tag| tag == "*" || weak(tag) == self.etag),
@@ -69,16 +69,16 @@ impl Version {
             None => self.time(headers, IF_MODIFIED_SINCE).is_some_and(|(own, given)| own == given),
         };
         if is_had {
-            return Wanted::NotModified;
+            return Selected::NotModified;
         }
         if *method == Method::GET && self.may_be_part(headers) {
             match text(headers, RANGE).and_then(|range| part(range, self.len)) {
-                Some(Some(range)) => return Wanted::Bytes { range, part: true },
-                Some(None) => return Wanted::Nothing,
+                Some(Some(range)) => return Selected::Bytes { range, part: true },
+                Some(None) => return Selected::RangeNotSatisfiable,
                 None => {}
             }
         }
-        Wanted::Bytes { range: 0..self.len, part: false }
+        Selected::Bytes { range: 0..self.len, part: false }
     }
 
     /// Whether a part would belong to the version that the client has (`If-Range`).
@@ -162,40 +162,40 @@ mod tests {
         Version { etag: "\"a\"".to_owned(), modified, len: 100 }
     }
 
-    const WHOLE: Wanted = Wanted::Bytes { range: 0..100, part: false };
+    const WHOLE: Selected = Selected::Bytes { range: 0..100, part: false };
 
-    fn bytes(range: Range<u64>) -> Wanted {
-        Wanted::Bytes { range, part: true }
+    fn bytes(range: Range<u64>) -> Selected {
+        Selected::Bytes { range, part: true }
     }
 
-    fn wanted(asked: &[(HeaderName, &'static str)]) -> Wanted {
+    fn select(asked: &[(HeaderName, &'static str)]) -> Selected {
         let mut headers = HeaderMap::new();
         for (name, value) in asked {
             headers.append(name, HeaderValue::from_static(value));
         }
-        version().wanted(&Method::GET, &headers)
+        version().select(&Method::GET, &headers)
     }
 
     #[test]
     fn preconditions_are_looked_at_in_their_order() {
         for (asked, expected) in [
             (&[][..], WHOLE),
-            (&[(IF_NONE_MATCH, "\"b\", W/\"a\"")], Wanted::NotModified),
-            (&[(IF_NONE_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], Wanted::NotModified),
-            (&[(IF_NONE_MATCH, "*")], Wanted::NotModified),
+            (&[(IF_NONE_MATCH, "\"b\", W/\"a\"")], Selected::NotModified),
+            (&[(IF_NONE_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], Selected::NotModified),
+            (&[(IF_NONE_MATCH, "*")], Selected::NotModified),
             (&[(IF_NONE_MATCH, "\"b\""), (IF_MODIFIED_SINCE, NOW)], WHOLE),
-            (&[(IF_MODIFIED_SINCE, NOW)], Wanted::NotModified),
+            (&[(IF_MODIFIED_SINCE, NOW)], Selected::NotModified),
             (&[(IF_MODIFIED_SINCE, LATER)], WHOLE),
             (&[(IF_MODIFIED_SINCE, EARLIER)], WHOLE),
             (&[(IF_MODIFIED_SINCE, "yesterday")], WHOLE),
             (&[(IF_MATCH, "\"a\"")], WHOLE),
             (&[(IF_MATCH, "*")], WHOLE),
-            (&[(IF_MATCH, "W/\"a\"")], Wanted::Failed),
-            (&[(IF_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], Wanted::Failed),
-            (&[(IF_UNMODIFIED_SINCE, EARLIER)], Wanted::Failed),
+            (&[(IF_MATCH, "W/\"a\"")], Selected::PreconditionFailed),
+            (&[(IF_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], Selected::PreconditionFailed),
+            (&[(IF_UNMODIFIED_SINCE, EARLIER)], Selected::PreconditionFailed),
             (&[(IF_UNMODIFIED_SINCE, LATER)], WHOLE),
         ] {
-            assert_eq!(wanted(asked), expected, "{asked:?}");
+            assert_eq!(select(asked), expected, "{asked:?}");
         }
     }
 
@@ -208,9 +208,9 @@ mod tests {
             ("bytes=-10", bytes(90..100)),
             ("bytes=-1000", bytes(0..100)),
             ("bytes=99-99999999999999999999999", bytes(99..100)),
-            ("bytes=100-", Wanted::Nothing),
-            ("bytes=-0", Wanted::Nothing),
-            ("bytes=99999999999999999999999-", Wanted::Nothing),
+            ("bytes=100-", Selected::RangeNotSatisfiable),
+            ("bytes=-0", Selected::RangeNotSatisfiable),
+            ("bytes=99999999999999999999999-", Selected::RangeNotSatisfiable),
             ("bytes=9-0", WHOLE),
             ("bytes=0-1,5-6", WHOLE),
             ("bytes=x-", WHOLE),
@@ -219,13 +219,13 @@ mod tests {
             ("lines=1-2", WHOLE),
             ("bytes", WHOLE),
         ] {
-            assert_eq!(wanted(&[(RANGE, range)]), expected, "{range}");
+            assert_eq!(select(&[(RANGE, range)]), expected, "{range}");
         }
         let nothing = Version { len: 0, ..version() };
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, HeaderValue::from_static("bytes=0-"));
-        assert_eq!(nothing.wanted(&Method::GET, &headers), Wanted::Nothing);
-        assert_eq!(version().wanted(&Method::HEAD, &headers), WHOLE);
+        assert_eq!(nothing.select(&Method::GET, &headers), Selected::RangeNotSatisfiable);
+        assert_eq!(version().select(&Method::HEAD, &headers), WHOLE);
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
             (LATER, WHOLE),
             ("nonsense", WHOLE),
         ] {
-            let found = wanted(&[(RANGE, "bytes=0-0"), (IF_RANGE, if_range)]);
+            let found = select(&[(RANGE, "bytes=0-0"), (IF_RANGE, if_range)]);
             assert_eq!(found, expected, "{if_range}");
         }
     }

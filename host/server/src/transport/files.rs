@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::conditions::{Version, Wanted};
+use super::conditions::{Selected, Version};
 use super::requests;
 use crate::config::{CONFIG_FILE, StaticFiles};
 use crate::http::{self, Body, text};
@@ -32,9 +32,9 @@ use crate::node::Node;
 /// Flags that open only the name: a FIFO does not wait for its writer, and a device does not
 /// notice.
 #[cfg(target_os = "linux")]
-const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+const OPEN_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
-const LOOK: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC);
+const OPEN_FLAGS: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC);
 
 /// The bytes that are read of a file at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -101,16 +101,18 @@ async fn answer(request: &Request<Incoming>, node: &Arc<Node>) -> io::Result<Res
 /// Answers with the file, the wanted part of it, or a status without either.
 async fn serve(request: &Request<Incoming>, opened: &Opened) -> io::Result<Response<Body>> {
     let Opened { version, media_type, .. } = opened;
-    let wanted = version.wanted(request.method(), request.headers());
-    let mut response = match &wanted {
-        Wanted::Failed => return Ok(text(StatusCode::PRECONDITION_FAILED, "it has changed\n")),
-        Wanted::Nothing => {
+    let selected = version.select(request.method(), request.headers());
+    let mut response = match &selected {
+        Selected::PreconditionFailed => {
+            return Ok(text(StatusCode::PRECONDITION_FAILED, "it has changed\n"));
+        }
+        Selected::RangeNotSatisfiable => {
             let mut response = text(StatusCode::RANGE_NOT_SATISFIABLE, "it has no such range\n");
             insert(&mut response, CONTENT_RANGE, &format!("bytes */{}", version.len));
             return Ok(response);
         }
-        Wanted::NotModified => empty(StatusCode::NOT_MODIFIED),
-        Wanted::Bytes { part, .. } => empty(match part {
+        Selected::NotModified => empty(StatusCode::NOT_MODIFIED),
+        Selected::Bytes { part, .. } => empty(match part {
             true => StatusCode::PARTIAL_CONTENT,
             false => StatusCode::OK,
         }),
@@ -119,7 +121,7 @@ async fn serve(request: &Request<Incoming>, opened: &Opened) -> io::Result<Respo
     if let Some(modified) = version.modified {
         insert(&mut response, LAST_MODIFIED, &httpdate::fmt_http_date(modified));
     }
-    let Wanted::Bytes { range, part } = wanted else { return Ok(response) };
+    let Selected::Bytes { range, part } = selected else { return Ok(response) };
     let len = range.end - range.start;
     insert(&mut response, CONTENT_TYPE, media_type);
     insert(&mut response, CONTENT_LENGTH, &len.to_string());
@@ -152,7 +154,7 @@ fn insert(response: &mut Response<Body>, name: HeaderName, value: &str) {
 /// removed a prefix of the path.
 fn redirect(request: &Request<Incoming>) -> Response<Body> {
     let name = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let query = requests::question(request.uri().query().unwrap_or_default());
+    let query = requests::query_suffix(request.uri().query().unwrap_or_default());
     let mut response = text(StatusCode::TEMPORARY_REDIRECT, "");
     insert(&mut response, LOCATION, &format!("./{name}/{query}"));
     response
@@ -161,7 +163,7 @@ fn redirect(request: &Request<Incoming>) -> Response<Body> {
 fn find(url: &str, files: &StaticFiles) -> io::Result<Found> {
     if let Some(path) = files.files.get(url) {
         // Single files are named by the operator, so they may be anywhere.
-        return Ok(match look(path)? {
+        return Ok(match open_path(path)? {
             Some((file, FileType::RegularFile)) => Found::File(Opened::new(file, path)?),
             _ => Found::Nothing,
         });
@@ -169,22 +171,22 @@ fn find(url: &str, files: &StaticFiles) -> io::Result<Found> {
     let (Some(dir), Some(below)) = (&files.dir, below(url)) else { return Ok(Found::Nothing) };
     let Ok(dir) = fs::canonicalize(dir) else { return Ok(Found::Nothing) };
     let (path, is_folder) = (dir.join(below), url.ends_with('/'));
-    let (path, found) = match look(&path)? {
+    let (path, found) = match open_path(&path)? {
         Some((_, FileType::Directory)) if is_folder => {
             let index = path.join("index.html");
-            let found = look(&index)?;
+            let found = open_path(&index)?;
             (index, found)
         }
         Some((file, FileType::Directory)) => {
-            let is_open = is_open(&file, &path, &dir, files)?;
-            return Ok(if is_open { Found::Folder } else { Found::Nothing });
+            let is_public = is_public(&file, &path, &dir, files)?;
+            return Ok(if is_public { Found::Folder } else { Found::Nothing });
         }
         // Only the URL of a folder may have a `/` at its end.
         Some(_) if is_folder => return Ok(Found::Nothing),
         found => (path, found),
     };
     Ok(match found {
-        Some((file, FileType::RegularFile)) if is_open(&file, &path, &dir, files)? => {
+        Some((file, FileType::RegularFile)) if is_public(&file, &path, &dir, files)? => {
             Found::File(Opened::new(file, &path)?)
         }
         _ => Found::Nothing,
@@ -196,13 +198,13 @@ fn find(url: &str, files: &StaticFiles) -> io::Result<Found> {
 fn below(url: &str) -> Option<PathBuf> {
     let path = percent_encoding::percent_decode_str(url).decode_utf8().ok()?;
     let parts = || path.split('/').filter(|part| !part.is_empty());
-    let is_open = !path.contains('\0') && parts().all(|part| !part.starts_with('.'));
-    is_open.then(|| parts().collect())
+    let is_public = !path.contains('\0') && parts().all(|part| !part.starts_with('.'));
+    is_public.then(|| parts().collect())
 }
 
 /// Opens a path to look at its type; `None` if nothing can be opened.
-fn look(path: &Path) -> io::Result<Option<(OwnedFd, FileType)>> {
-    match open(path, LOOK, Mode::empty()) {
+fn open_path(path: &Path) -> io::Result<Option<(OwnedFd, FileType)>> {
+    match open(path, OPEN_FLAGS, Mode::empty()) {
         Ok(file) => {
             let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
             Ok(Some((file, kind)))
@@ -214,7 +216,7 @@ fn look(path: &Path) -> io::Result<Option<(OwnedFd, FileType)>> {
 }
 
 /// Whether an open file is inside the folder and not hidden, wherever links have led.
-fn is_open(file: &OwnedFd, path: &Path, dir: &Path, files: &StaticFiles) -> io::Result<bool> {
+fn is_public(file: &OwnedFd, path: &Path, dir: &Path, files: &StaticFiles) -> io::Result<bool> {
     let real = real_path(file, path)?;
     let Ok(below) = real.strip_prefix(dir) else { return Ok(false) };
     let hides = |part: Component<'_>| {

@@ -56,14 +56,14 @@ mod tests {
     #[test]
     fn who_may_not_connect_is_told_what_was_found() {
         let peer = ([127, 0, 0, 1], 1).into();
-        let told = wrong_origin(peer, &format!("https://{}", "x".repeat(999)), "here");
-        assert!(told.len() < 300 && told.ends_with("list it in socket.check_origin\n"), "{told}");
-        for (name, value, told) in [
+        let text = wrong_origin(peer, &format!("https://{}", "x".repeat(999)), "here");
+        assert!(text.len() < 300 && text.ends_with("list it in socket.check_origin\n"), "{text}");
+        for (name, value, text) in [
             ("vsn", "3.0.0", "vsn is \"3.0.0\"; 1.0.x and 2.0.x are spoken\n"),
             ("vsn", "é\n", "vsn is \"é\\n\"; 1.0.x and 2.0.x are spoken\n"),
             ("vsn[]", "2.0.0", "vsn is a list; 1.0.x and 2.0.x are spoken\n"),
         ] {
-            assert_eq!(wrong_version(peer, &[(name.to_owned(), value.to_owned())]), told);
+            assert_eq!(wrong_version(peer, &[(name.to_owned(), value.to_owned())]), text);
         }
         assert!(wrong_version(peer, &[("vsn".to_owned(), "9".repeat(999))]).len() < 100);
     }

@@ -15,7 +15,7 @@ pub(super) struct FrameMeter {
     /// The bytes of the current frame that are still to come.
     left: u64,
     /// Whether the current frame ends a message. A control frame is a message of its own.
-    ends: Ends,
+    ends: FrameEnd,
     /// The bytes of the message that is not whole yet, headers included.
     unfinished: u64,
     /// The number of frames that have ended since [`Self::take_ended`].
@@ -42,7 +42,7 @@ const CLOSE: u8 = 0x08;
 
 /// The thing that ends with a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Ends {
+enum FrameEnd {
     /// A whole message.
     #[default]
     Message,
@@ -145,9 +145,9 @@ impl FrameMeter {
             self.closing = mask(&self.head, len?).map(closing);
         }
         self.ends = match (is_control, is_last) {
-            (true, _) => Ends::Control(len.unwrap_or_default() as u64 + self.left),
-            (false, true) => Ends::Message,
-            (false, false) => Ends::Fragment,
+            (true, _) => FrameEnd::Control(len.unwrap_or_default() as u64 + self.left),
+            (false, true) => FrameEnd::Message,
+            (false, false) => FrameEnd::Fragment,
         };
         if self.left == 0 {
             self.frame_ended();
@@ -158,12 +158,12 @@ impl FrameMeter {
     fn frame_ended(&mut self) {
         self.ended = self.ended.saturating_add(1);
         match self.ends {
-            Ends::Message => {
+            FrameEnd::Message => {
                 self.unfinished = 0;
                 self.whole += 1;
             }
-            Ends::Fragment => {}
-            Ends::Control(bytes) => {
+            FrameEnd::Fragment => {}
+            FrameEnd::Control(bytes) => {
                 self.unfinished = self.unfinished.saturating_sub(bytes);
                 self.whole += 1;
             }

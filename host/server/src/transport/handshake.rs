@@ -90,7 +90,9 @@ fn admit(client: Peer, admitted: &Admitted, node: &Node) -> Result<(), Refused> 
         Ok(()) if client.is_proxy => return Ok(()),
         Ok(()) => match node.admission.admit_address(admitted, client.ip(), true) {
             Ok(()) => return Ok(()),
-            Err(refusal) => (refusal.as_str(), requests::FULL_COME_AGAIN, "too many connections\n"),
+            Err(refusal) => {
+                (refusal.as_str(), requests::FULL_RETRY_AFTER, "too many connections\n")
+            }
         },
     };
     node.metrics.count_of(Metric::SocketRefused, &[reason], 1);
@@ -149,7 +151,7 @@ fn refuse(status: StatusCode, reason: &str) -> Refused {
 /// The answer for a plugin's refusal.
 fn refusal(Refusal { status, reason }: &Refusal) -> Refused {
     match StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN) {
-        StatusCode::SERVICE_UNAVAILABLE => Box::new(http::busy(COME_AGAIN, reason)),
+        StatusCode::SERVICE_UNAVAILABLE => Box::new(http::busy(OVERLOADED_RETRY_AFTER, reason)),
         status => refuse(status, reason),
     }
 }
@@ -173,7 +175,7 @@ fn vsn(request: &Request<Incoming>) -> &'static str {
 }
 
 /// A handshake that has passed all checks before a plugin is asked.
-struct Asked {
+struct CheckedHandshake {
     request: ConnectRequest,
     serializer: Serializer,
     response: Response<Body>,
@@ -186,7 +188,11 @@ struct Accepted {
 
 /// Checks a handshake, in the order of Phoenix: method, upgrade, origin, version, token. These
 /// checks come before any limit is spent on the request.
-fn check(request: &Request<Incoming>, peer: SocketAddr, node: &Node) -> Result<Asked, Refused> {
+fn check(
+    request: &Request<Incoming>,
+    peer: SocketAddr,
+    node: &Node,
+) -> Result<CheckedHandshake, Refused> {
     let forbidden = |why: &str| refuse(StatusCode::FORBIDDEN, why);
     let mut response = upgrade::upgrade(request)?;
     let headers = request.headers();
@@ -213,17 +219,17 @@ fn check(request: &Request<Incoming>, peer: SocketAddr, node: &Node) -> Result<A
     debug!(%peer, params = %RedactedPairs(&params), "connecting");
     let auth_token = protocols.auth_token;
     let request = ConnectRequest { params, headers, peer: peer.to_string(), auth_token };
-    Ok(Asked { request, serializer, response })
+    Ok(CheckedHandshake { request, serializer, response })
 }
 
 /// Asks the plugin, or checks the dashboard's token.
 async fn decide(
-    handshake: Asked,
+    handshake: CheckedHandshake,
     peer: SocketAddr,
     node: &Node,
     realm: Realm,
 ) -> Result<Accepted, Refused> {
-    let Asked { request, serializer, response } = handshake;
+    let CheckedHandshake { request, serializer, response } = handshake;
     let Connected { user_id, assigns } = match realm {
         Realm::App => ask(&request, node).await,
         Realm::Dashboard => look_at_dashboard(&request, node),
@@ -262,7 +268,7 @@ fn look_at_dashboard(request: &ConnectRequest, node: &Node) -> Result<Connected,
 }
 
 /// The Retry-After of a client for which there was no instance.
-const COME_AGAIN: Duration = Duration::from_secs(1);
+const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The place where faults of `connect` are listed, where other faults have a topic.
 const CONNECT: &str = "(connect)";
 

@@ -34,7 +34,8 @@ pub(super) async fn accept(listener: Listener, acceptor: Arc<Acceptor>, node: Ar
         let (socket, of) = accept_next(&listener).await;
         let peer = acceptor.peer(of);
         let (places, opening) = (Arc::clone(&places), Arc::clone(&opening));
-        let accepted = Coming { socket, peer, acceptor: Arc::clone(&acceptor), places, opening };
+        let accepted =
+            AcceptedSocket { socket, peer, acceptor: Arc::clone(&acceptor), places, opening };
         if *node.stage.borrow() == Stage::Draining {
             accepted.answer_once(&node, requests::unserved);
             continue;
@@ -52,7 +53,7 @@ pub(super) async fn accept(listener: Listener, acceptor: Arc<Acceptor>, node: Ar
 }
 
 /// A connection that was accepted, but not opened yet.
-struct Coming {
+struct AcceptedSocket {
     socket: Socket,
     peer: Peer,
     acceptor: Arc<Acceptor>,
@@ -62,7 +63,7 @@ struct Coming {
     opening: Arc<Places>,
 }
 
-impl Coming {
+impl AcceptedSocket {
     /// Opens the connection, and serves HTTP on it.
     async fn enter(self, admitted: Admitted, node: Arc<Node>) {
         let Self { socket, peer: before, acceptor, places, .. } = self;
@@ -76,7 +77,7 @@ impl Coming {
         };
         let (stream, peer) = match opened {
             Ok(opened) => opened,
-            Err(error) => return tell_of_shut(before, &error, &node),
+            Err(error) => return log_accept_error(before, &error, &node),
         };
         // The PROXY protocol has named the client by now; a client in HTTP headers is not known
         // yet.
@@ -87,7 +88,7 @@ impl Coming {
         match refusal {
             None => serve(stream, peer, admitted, node).await,
             Some(refusal) => {
-                tell_of_turned(peer, refusal, &node);
+                log_refused(peer, refusal, &node);
                 if let Some(place) = places.take(peer.ip()) {
                     answer(stream, place, requests::turned_away, &node).await;
                 }
@@ -97,7 +98,7 @@ impl Coming {
 
     /// Answers a connection for which there is no room.
     fn turn_away(self, refusal: AdmissionError, node: &Arc<Node>) {
-        tell_of_turned(self.peer, refusal, node);
+        log_refused(self.peer, refusal, node);
         let answer = match refusal {
             AdmissionError::OutOfMemory => requests::short_of_memory,
             AdmissionError::Full | AdmissionError::AddressFull => requests::turned_away,
@@ -133,22 +134,22 @@ impl Coming {
     }
 }
 
-fn tell_of_turned(peer: Peer, refusal: AdmissionError, node: &Node) {
+fn log_refused(peer: Peer, refusal: AdmissionError, node: &Node) {
     node.metrics.count_of(Metric::SocketRefused, &[refusal.as_str()], 1);
     debug!(peer = %peer.address, ?refusal, "turned a connection away");
 }
 
 /// The limit of log lines: whoever has set up a proxy wrongly has to see them, but anybody can
 /// cause them.
-static SHUT: LogLimiter = LogLimiter::one_a_second();
+static ACCEPT_ERRORS: LogLimiter = LogLimiter::one_a_second();
 
-fn tell_of_shut(peer: Peer, error: &AcceptError, node: &Node) {
+fn log_accept_error(peer: Peer, error: &AcceptError, node: &Node) {
     let (peer, reason) = (peer.address, error.as_str());
     node.metrics.count_of(Metric::SocketRefused, &[reason], 1);
     match error {
         AcceptError::Tls(_) => debug!(%peer, "closed a connection: {error}"),
         _ => {
-            if let Some(line) = SHUT.pass() {
+            if let Some(line) = ACCEPT_ERRORS.pass() {
                 let left_out = line.left_out();
                 warn!(%peer, left_out, "closed a connection: {error}");
             }

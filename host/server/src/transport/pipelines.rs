@@ -66,9 +66,9 @@ async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Ans
     let bounds =
         Bounds { max_events: config.max_events, max_event_bytes: pipeline.max_event_bytes() };
     let is_small = body.len() <= SMALL_BODY_BYTES && coding == Coding::Identity;
-    let brought = Brought { format, coding, body, max_bytes: config.max_body_bytes, bounds };
+    let body = IngestBody { format, coding, body, max_bytes: config.max_body_bytes, bounds };
     let patience = pipeline.waits().then(|| Duration::from_millis(config.wait_ms));
-    let handing_over = hand_over(pipeline, brought, patience);
+    let handing_over = hand_over(pipeline, body, patience);
     let handed = if is_small {
         handing_over.await
     } else {
@@ -89,7 +89,7 @@ async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Ans
 }
 
 /// The body of a request, and what is needed to parse it.
-struct Brought {
+struct IngestBody {
     format: Format,
     coding: Coding,
     body: Bytes,
@@ -99,7 +99,7 @@ struct Brought {
 }
 
 /// The reason why no event of a body was taken.
-enum Failed {
+enum IngestFailure {
     Coding(Coding, CodingError, usize),
     Ingest(IngestError),
     Enqueue(EnqueueError, usize),
@@ -110,30 +110,30 @@ enum Failed {
 /// Hands over the events of a body, all or none, and returns their number.
 async fn hand_over(
     pipeline: Arc<Pipeline>,
-    brought: Brought,
+    body: IngestBody,
     patience: Option<Duration>,
-) -> Result<usize, Failed> {
-    let Brought { format, coding, body, max_bytes, bounds } = brought;
+) -> Result<usize, IngestFailure> {
+    let IngestBody { format, coding, body, max_bytes, bounds } = body;
     let body = match coding {
         Coding::Identity => body,
         coding => {
             let decoded = coding.decode(&body, max_bytes);
-            decoded.map_err(|error| Failed::Coding(coding, error, max_bytes))?.into()
+            decoded.map_err(|error| IngestFailure::Coding(coding, error, max_bytes))?.into()
         }
     };
-    let events = format.events(&body, bounds, unix_ms()).map_err(Failed::Ingest)?;
+    let events = format.events(&body, bounds, unix_ms()).map_err(IngestFailure::Ingest)?;
     drop(body);
     let count = events.len();
     let handed = pipeline.enqueue_all(events, patience).await;
-    let mut outcome = handed.map_err(|error| Failed::Enqueue(error, count))?;
-    outcome.safe().await.map_err(|error| Failed::Unsafe(error.to_string()))?;
+    let mut outcome = handed.map_err(|error| IngestFailure::Enqueue(error, count))?;
+    outcome.safe().await.map_err(|error| IngestFailure::Unsafe(error.to_string()))?;
     match outcome {
         EnqueueOutcome { accepted, ref refused, .. } if refused.is_empty() => Ok(accepted),
-        _ => Err(Failed::Unsafe("some events could not be kept".to_owned())),
+        _ => Err(IngestFailure::Unsafe("some events could not be kept".to_owned())),
     }
 }
 
-impl Failed {
+impl IngestFailure {
     /// The response. A problem that passes gets a status after which log shippers send all events
     /// again; after other statuses they drop them.
     fn response(&self, retry_after_ms: u64) -> Response<Body> {
@@ -151,28 +151,28 @@ impl Failed {
             }
             Self::Ingest(error) => *refuse(error),
             Self::Enqueue(error, count) if error.is_temporary() => {
-                let told = json!({
+                let body = json!({
                     "accepted": 0, "rejected": count, "reason": error.to_string()
                 });
                 let status = match error {
                     EnqueueError::Closed => StatusCode::SERVICE_UNAVAILABLE,
                     _ => StatusCode::TOO_MANY_REQUESTS,
                 };
-                come_again(answer(status, &told), retry_after_ms)
+                with_retry_after(answer(status, &body), retry_after_ms)
             }
             Self::Enqueue(error, _) => {
                 http::text(StatusCode::PAYLOAD_TOO_LARGE, &format!("{error}\n"))
             }
             Self::Unsafe(problem) => {
                 let text = format!("{problem}; send them again\n");
-                come_again(http::text(StatusCode::SERVICE_UNAVAILABLE, &text), retry_after_ms)
+                with_retry_after(http::text(StatusCode::SERVICE_UNAVAILABLE, &text), retry_after_ms)
             }
         }
     }
 }
 
 /// Adds Retry-After, in whole seconds.
-fn come_again(mut response: Response<Body>, after_ms: u64) -> Response<Body> {
+fn with_retry_after(mut response: Response<Body>, after_ms: u64) -> Response<Body> {
     let seconds = HeaderValue::from(after_ms.div_ceil(1000).max(1));
     response.headers_mut().insert(RETRY_AFTER, seconds);
     response

@@ -77,7 +77,7 @@ struct Direct {
 const DIRECT_HEAD_BYTES: usize = 10;
 
 /// The most frames that are read in one turn, control frames included.
-const MOST_FRAMES: u32 = 256;
+const MAX_FRAMES_PER_TURN: u32 = 256;
 
 impl ReadAhead {
     /// Makes a stream of which the bytes `early` have been read already.
@@ -239,7 +239,7 @@ impl AsyncRead for ReadAhead {
         let unknown = self.frames.pass(bytes);
         self.read += bytes.len();
         self.allowed = match self.frames.ended() {
-            MOST_FRAMES.. => 0,
+            MAX_FRAMES_PER_TURN.. => 0,
             _ => self.allowed.saturating_sub(bytes.len()),
         };
         if bytes.is_empty() {

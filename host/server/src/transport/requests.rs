@@ -22,14 +22,14 @@ use crate::net::Peer;
 use crate::node::{Admitted, Node, Stage};
 
 /// The content security policy of the dashboard, which has only its own files.
-const OWN_SCRIPTS: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+const DASHBOARD_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'; \
                            frame-ancestors 'none'";
 
 /// The Retry-After of a server that is starting or stopping.
-const COME_AGAIN: Duration = Duration::from_secs(1);
+const STARTING_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The Retry-After of a server that is full.
-pub(super) const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The limits of log lines that any stranger can cause.
 static HOSTS: LogLimiter = LogLimiter::one_a_second();
@@ -152,7 +152,7 @@ pub(super) fn unserved(request: &Request<Incoming>, node: &Node) -> Response<Bod
     match (normal(request.uri().path()).as_ref(), stage) {
         ("/health", _) => text(StatusCode::OK, "ok\n"),
         ("/ready", Stage::Ready) => text(StatusCode::OK, &text_of),
-        _ => busy(COME_AGAIN, &text_of),
+        _ => busy(STARTING_RETRY_AFTER, &text_of),
     }
 }
 
@@ -161,7 +161,7 @@ pub(super) fn turned_away(request: &Request<Incoming>, node: &Node) -> Response<
     match normal(request.uri().path()).as_ref() {
         "/health" | "/ready" => unserved(request, node),
         _ if request.method() == Method::OPTIONS => options(&[Method::GET, Method::HEAD]),
-        _ => busy(FULL_COME_AGAIN, "too many connections\n"),
+        _ => busy(FULL_RETRY_AFTER, "too many connections\n"),
     }
 }
 
@@ -170,7 +170,7 @@ pub(super) fn turned_away(request: &Request<Incoming>, node: &Node) -> Response<
 pub(super) fn short_of_memory(request: &Request<Incoming>, node: &Node) -> Response<Body> {
     match request.uri().path() {
         "/health" => unserved(request, node),
-        _ => busy(FULL_COME_AGAIN, "the server is short of memory\n"),
+        _ => busy(FULL_RETRY_AFTER, "the server is short of memory\n"),
     }
 }
 
@@ -198,7 +198,7 @@ fn dashboard(
     }
     if below.is_empty() && !request.uri().path().ends_with('/') {
         // Relative, as the page's links are: a proxy may have removed a prefix of the path.
-        return see(&format!("dashboard/{}", question(query)));
+        return redirect(&format!("dashboard/{}", query_suffix(query)));
     }
     if let Some(cookie) =
         token.filter(|_| below.is_empty()).and_then(|t| dashboard.cookie(t, is_encrypted))
@@ -212,14 +212,14 @@ fn dashboard(
 }
 
 /// A query with its question mark; nothing if it is empty.
-pub(super) fn question(query: &str) -> String {
+pub(super) fn query_suffix(query: &str) -> String {
     if query.is_empty() { String::new() } else { format!("?{query}") }
 }
 
 /// Redirects to the page without the token in the URL: the token becomes a cookie, so it is neither
 /// in the history nor in logs.
 fn without_token(cookie: &str) -> Response<Body> {
-    let mut response = see("./");
+    let mut response = redirect("./");
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
@@ -227,7 +227,7 @@ fn without_token(cookie: &str) -> Response<Body> {
 }
 
 /// Redirects to a URL that is relative to the request's.
-fn see(relative: &str) -> Response<Body> {
+fn redirect(relative: &str) -> Response<Body> {
     let mut response = text(StatusCode::SEE_OTHER, "");
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(relative) {
@@ -243,6 +243,6 @@ fn typed(media_type: &'static str, content: &str) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(OWN_SCRIPTS));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DASHBOARD_CSP));
     response
 }

@@ -7,11 +7,11 @@ use millrace_session::{Call, Calls};
 use millrace_wasm::SLICE_FUEL;
 
 use super::channels::{FinishedCall, PendingCall};
-use super::spare::Spares;
+use super::vec_pool::VecPool;
 use crate::plugin::Handler;
 
 thread_local! {
-    static FINISHED: Spares<FinishedCall> = const { Spares::new() };
+    static FINISHED: VecPool<FinishedCall> = const { VecPool::new() };
 }
 
 /// What became of the messages of one connection.
@@ -83,7 +83,7 @@ impl RoundResults {
 impl RunResults {
     pub(super) fn make_room(&mut self) {
         if self.finished.capacity() == 0 {
-            self.finished = FINISHED.with(Spares::take);
+            self.finished = FINISHED.with(VecPool::take);
         }
     }
 }

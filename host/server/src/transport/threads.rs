@@ -15,15 +15,15 @@ use millrace_telemetry::watch_lag;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use super::slice::ask_for_short_slices;
-use super::{accept, pace, round, traffic};
+use super::sched_slice::ask_for_short_slices;
+use super::{accept, io_counters, pace, round};
 use crate::net::Acceptor;
 use crate::net::{Listeners, SocketFile, UnregisteredListener, threads};
 use crate::node::Node;
 use crate::outbox::run_wake_queue;
 
 /// The time that files may still be read when a thread ends.
-const LAST_READS: Duration = Duration::from_millis(500);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Threads that serve connections until they are dropped.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Threads {
         let start = |listeners| {
             let metrics = node.metrics.clone();
             let park = move || {
-                traffic::count(&metrics);
+                io_counters::count(&metrics);
                 pace::pause();
             };
             let runtime =
@@ -68,7 +68,7 @@ impl Threads {
             let serve = move || {
                 serve(&runtime, listeners, &node, ended);
                 // Reading a file may block a thread for ever, and must not hold up the end.
-                runtime.shutdown_timeout(LAST_READS);
+                runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
             };
             let thread = thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
             Ok(Thread { _running: running, thread })
@@ -107,5 +107,5 @@ fn serve(
         // An error means that the sender was dropped, which is the signal.
         let _ = ended.await;
     });
-    traffic::count(&node.metrics);
+    io_counters::count(&node.metrics);
 }

@@ -44,7 +44,7 @@ pub(super) struct WebSocket {
     /// The number of messages and control frames that were received.
     received: u64,
     /// Whether the library's buffer has grown with a large message.
-    is_bloated: bool,
+    has_large_buffer: bool,
 }
 
 /// The first byte of a frame that is a whole text message, and of one that is a whole binary
@@ -126,7 +126,7 @@ impl WebSocket {
             .max_frame_size(Some(max_frame_bytes));
         let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let stream = Some(stream);
-        Self { stream, unflushed: false, large: None, received: 0, is_bloated: false }
+        Self { stream, unflushed: false, large: None, received: 0, has_large_buffer: false }
     }
 
     /// The stream below, unless the connection is broken.
@@ -165,7 +165,7 @@ impl WebSocket {
 
     /// Receives the next thing from the client.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
-        if self.is_bloated {
+        if self.has_large_buffer {
             self.shrink();
         }
         let Some(stream) = &mut self.stream else { return Poll::Ready(Received::End(End::Broken)) };
@@ -199,11 +199,11 @@ impl WebSocket {
     /// message's buffer, which would stay in memory with it.
     fn own(&mut self, frame: Frame) -> Frame {
         if frame.len() > KEPT_BUFFER_BYTES {
-            self.is_bloated = true;
+            self.has_large_buffer = true;
             return frame;
         }
         match frame {
-            _ if !self.is_bloated => frame,
+            _ if !self.has_large_buffer => frame,
             Frame::Text(text) => Frame::Text(text.as_str().to_owned().into()),
             Frame::Binary(bytes) => Frame::Binary(Bytes::copy_from_slice(&bytes)),
         }
@@ -224,7 +224,7 @@ impl WebSocket {
                 WebSocketStream::from_raw_socket(stream.into_inner(), Role::Server, Some(config));
             // This does not wait for anything, so it is ready at once.
             self.stream = anew.now_or_never();
-            self.is_bloated = false;
+            self.has_large_buffer = false;
         }
     }
 

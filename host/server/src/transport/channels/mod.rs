@@ -25,8 +25,8 @@ use held::Held;
 use pending::PendingCalls;
 
 use super::batcher::Batcher;
-use super::spare::Spares;
 use super::timers::{Timer, Timers};
+use super::vec_pool::VecPool;
 use crate::node::{Client, Node, RealmRoutes};
 use crate::outbox::{Outbox, Outgoing, Request};
 use crate::plugin::{Handler, PluginVersion};
@@ -58,7 +58,7 @@ pub(super) struct Channels {
 const SMALL_FRAME_BYTES: usize = 4096;
 
 thread_local! {
-    static ACTIONS: Spares<Action<Arc<Handler>>> = const { Spares::new() };
+    static ACTIONS: VecPool<Action<Arc<Handler>>> = const { VecPool::new() };
 }
 
 /// Who serves the topics that a connection may join, and whether it may now.
@@ -300,7 +300,7 @@ impl Channels {
     /// What the session is to add its actions to.
     fn make_room(&mut self) {
         if self.actions.capacity() == 0 {
-            self.actions = ACTIONS.with(Spares::take);
+            self.actions = ACTIONS.with(VecPool::take);
         }
     }
 

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::channels::Channels;
+use super::io_counters::IoCounters;
 use super::throttle::Throttle;
 use super::timers::{Tick, Timer};
-use super::traffic::Traffic;
 use super::websocket::{End, WebSocket};
 use crate::config::SocketConfig;
 use crate::node::{Admitted, Node};
@@ -53,7 +53,7 @@ pub(super) struct Connection {
     /// When the frames of this turn arrived.
     read_at: Option<Instant>,
     throttle: Throttle,
-    traffic: Traffic,
+    io_counters: IoCounters,
     /// When the message began that has come in part.
     message_began: Option<Instant>,
     /// The system takes nothing of what is written; how much it had taken when it
@@ -117,7 +117,7 @@ impl Connection {
             has_received: false,
             read_at: None,
             throttle,
-            traffic: Traffic::default(),
+            io_counters: IoCounters::default(),
             message_began: None,
             stalled: None,
             has_answered: false,

@@ -24,15 +24,15 @@ impl Tally {
 
 /// The broadcasts that are being written to one connection.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
+pub(super) struct IoCounters {
     /// The times when these broadcasts were published.
     unwritten: Vec<Published>,
 }
 
 /// The broadcasts for which memory is kept.
-const KEPT: usize = 16;
+const KEPT_BROADCASTS: usize = 16;
 /// The frames after which they are counted, even if the thread never waits.
-const MOST_UNCOUNTED: u32 = 256;
+const MAX_UNCOUNTED_FRAMES: u32 = 256;
 
 /// Counts a frame that was received.
 pub(super) fn received(bytes: usize) {
@@ -41,7 +41,7 @@ pub(super) fn received(bytes: usize) {
     TALLY.set(Tally { frames_in, bytes_in, ..tally });
 }
 
-impl Traffic {
+impl IoCounters {
     /// Counts a frame that is being written; `published` if it is a broadcast.
     pub(super) fn queued(&mut self, bytes: usize, published: Option<Published>) {
         let tally = TALLY.get();
@@ -53,7 +53,7 @@ impl Traffic {
     /// Measures the delays of broadcasts, once everything is written.
     pub(super) fn written(&mut self, metrics: &Metrics) {
         let Tally { frames_in, frames_out, .. } = TALLY.get();
-        if frames_in + frames_out >= MOST_UNCOUNTED {
+        if frames_in + frames_out >= MAX_UNCOUNTED_FRAMES {
             count(metrics);
         }
         if self.unwritten.is_empty() {
@@ -64,7 +64,7 @@ impl Traffic {
             metrics.time(Metric::BroadcastDelivery, now.since(at));
             origin.inspect(|origin| origin.delivered(unix_ms()));
         }
-        self.unwritten.shrink_to(KEPT);
+        self.unwritten.shrink_to(KEPT_BROADCASTS);
     }
 }
 
@@ -89,21 +89,21 @@ mod tests {
 
     #[test]
     fn frames_are_counted_when_there_are_many_and_when_the_thread_waits() {
-        let (metrics, mut traffic) = (Metrics::in_process(), Traffic::default());
+        let (metrics, mut io_counters) = (Metrics::in_process(), IoCounters::default());
         let so_far = || {
             let metrics_of =
                 [Metric::SocketFramesIn, Metric::SocketBytesIn, Metric::SocketFramesOut];
             metrics_of.map(|metric| metrics.total_of(metric, &[]))
         };
-        for _ in 0..MOST_UNCOUNTED - 1 {
+        for _ in 0..MAX_UNCOUNTED_FRAMES - 1 {
             received(10);
         }
-        traffic.written(&metrics);
+        io_counters.written(&metrics);
         assert_eq!(so_far(), [0, 0, 0]);
-        traffic.queued(10, None);
-        traffic.written(&metrics);
+        io_counters.queued(10, None);
+        io_counters.written(&metrics);
         assert_eq!(so_far(), [255, 2550, 1]);
-        traffic.queued(10, None);
+        io_counters.queued(10, None);
         count(&metrics);
         assert_eq!(so_far(), [255, 2550, 2]);
     }

@@ -5,14 +5,14 @@
 use std::cell::RefCell;
 
 /// The pool of a thread, for vectors of one type.
-pub(super) struct Spares<T>(RefCell<Vec<Vec<T>>>);
+pub(super) struct VecPool<T>(RefCell<Vec<Vec<T>>>);
 
 /// The most vectors in a pool.
-const MOST: usize = 64;
+const MAX_VECTORS: usize = 64;
 /// The largest capacity of a vector in the pool, in entries.
-const MOST_ENTRIES: usize = 1024;
+const MAX_CAPACITY: usize = 1024;
 
-impl<T> Spares<T> {
+impl<T> VecPool<T> {
     pub(super) const fn new() -> Self {
         Self(RefCell::new(Vec::new()))
     }
@@ -26,9 +26,9 @@ impl<T> Spares<T> {
     /// freed.
     pub(super) fn put(&self, mut vector: Vec<T>) {
         vector.clear();
-        let mut spares = self.0.borrow_mut();
-        if spares.len() < MOST && (1..=MOST_ENTRIES).contains(&vector.capacity()) {
-            spares.push(vector);
+        let mut pool = self.0.borrow_mut();
+        if pool.len() < MAX_VECTORS && (1..=MAX_CAPACITY).contains(&vector.capacity()) {
+            pool.push(vector);
         }
     }
 }
@@ -39,17 +39,17 @@ mod tests {
 
     #[test]
     fn room_is_used_again_within_bounds() {
-        let spares = Spares::new();
-        assert_eq!(spares.take().capacity(), 0);
+        let pool = VecPool::new();
+        assert_eq!(pool.take().capacity(), 0);
         let mut vector = Vec::with_capacity(8);
         vector.push(1);
-        spares.put(vector);
-        let vector = spares.take();
+        pool.put(vector);
+        let vector = pool.take();
         assert!(vector.is_empty() && vector.capacity() >= 8);
-        spares.put(Vec::with_capacity(MOST_ENTRIES + 1));
-        assert_eq!(spares.take().capacity(), 0, "too large to be kept");
-        (0..2 * MOST).for_each(|_| spares.put(Vec::with_capacity(1)));
-        let kept = (0..2 * MOST).filter(|_| spares.take().capacity() > 0).count();
-        assert_eq!(kept, MOST);
+        pool.put(Vec::with_capacity(MAX_CAPACITY + 1));
+        assert_eq!(pool.take().capacity(), 0, "too large to be kept");
+        (0..2 * MAX_VECTORS).for_each(|_| pool.put(Vec::with_capacity(1)));
+        let kept = (0..2 * MAX_VECTORS).filter(|_| pool.take().capacity() > 0).count();
+        assert_eq!(kept, MAX_VECTORS);
     }
 }

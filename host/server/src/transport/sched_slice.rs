@@ -9,7 +9,7 @@
 /// possible, nothing changes.
 #[cfg(target_os = "linux")]
 pub(super) fn ask_for_short_slices() {
-    let asked = linux::attributes().and_then(|attributes| {
+    let result = linux::attributes().and_then(|attributes| {
         // Whoever runs the server under another scheduling policy has chosen it.
         let is_normal = i64::from(attributes.sched_policy) == i64::from(libc::SCHED_OTHER);
         if !is_normal {
@@ -17,7 +17,7 @@ pub(super) fn ask_for_short_slices() {
         }
         linux::set(&libc::sched_attr { sched_runtime: linux::SLICE_NS, ..attributes })
     });
-    if let Err(error) = asked {
+    if let Err(error) = result {
         tracing::debug!(%error, "this thread keeps the time slices it has");
     }
 }
@@ -81,18 +81,18 @@ mod tests {
     #[test]
     fn the_thread_that_asks_gets_short_slices_and_no_other() {
         let before = linux::attributes().unwrap();
-        let asked = std::thread::spawn(|| {
+        let result = std::thread::spawn(|| {
             ask_for_short_slices();
             linux::attributes().unwrap()
         });
-        let asked = asked.join().unwrap();
+        let result = result.join().unwrap();
         assert_eq!(
-            (asked.sched_policy, asked.sched_nice),
+            (result.sched_policy, result.sched_nice),
             (before.sched_policy, before.sched_nice)
         );
         // Linux before 6.12 has no slice for each thread, and reports 0 for all.
         if before.sched_runtime > 0 && before.sched_policy == 0 {
-            assert_eq!(asked.sched_runtime, linux::SLICE_NS);
+            assert_eq!(result.sched_runtime, linux::SLICE_NS);
         }
         assert_eq!(linux::attributes().unwrap().sched_runtime, before.sched_runtime);
     }
