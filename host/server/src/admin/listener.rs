@@ -165,8 +165,8 @@ async fn respond(
             (Ok(()), _) if !standing.admit() => full(node).response(),
             (Ok(()), Err(problem)) => problem.response(),
             (Ok(()), Ok(found)) => {
-                let patience = Duration::from_millis(config.timeout_ms);
-                routes::run(found, request, swapper, patience).await
+                let timeout = Duration::from_millis(config.timeout_ms);
+                routes::run(found, request, swapper, timeout).await
             }
         },
     };

@@ -103,16 +103,16 @@ pub(super) fn methods(path: &str) -> Vec<Method> {
     fitting.map(|route| route.method.clone()).collect()
 }
 
-/// Reads the request, within the time `patience`, and answers it.
+/// Reads the request, within the time `timeout`, and answers it.
 pub(super) async fn run(
     (route, parameters): Found,
     request: Request<Incoming>,
     swapper: &Swapper,
-    patience: Duration,
+    timeout: Duration,
 ) -> Response<Body> {
     let reading = AdminRequest::read(swapper.clone(), route, parameters, request);
-    let request = tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| {
-        let text = format!("the body did not come within {} ms", patience.as_millis());
+    let request = tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| {
+        let text = format!("the body did not come within {} ms", timeout.as_millis());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).advice("see admin.timeout_ms"))
     });
     let answered = match request {

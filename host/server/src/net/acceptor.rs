@@ -24,7 +24,7 @@ pub(crate) struct Acceptor {
     /// Whether the listener is on loopback.
     pub(crate) is_local: bool,
     /// The time that a proxy has for its header.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// A connection that was accepted.
@@ -120,7 +120,7 @@ impl Acceptor {
                 Socket::Unix(unix) => proxy_header::read(unix).await,
             }
         };
-        let said = tokio::time::timeout(self.patience, header).await;
+        let said = tokio::time::timeout(self.timeout, header).await;
         let Some(address) =
             said.map_err(|_| AcceptError::HeaderTimeout)?.map_err(AcceptError::Header)?
         else {

@@ -39,7 +39,7 @@ const PIECE_BYTES: usize = 8 * 1024;
 pub(crate) struct Paced {
     io: TokioIo<Stream>,
     /// The time for which a client may read less than [`MIN_BYTES_PER_SECOND`].
-    patience: Duration,
+    timeout: Duration,
     metrics: Metrics,
     /// The bytes that were handed to the system.
     written: u64,
@@ -82,9 +82,9 @@ impl Discarding {
 
 impl Paced {
     /// `timeout` is the time for which a client may read next to nothing of its response.
-    pub(crate) fn new(stream: Stream, patience: Duration, metrics: Metrics) -> Self {
+    pub(crate) fn new(stream: Stream, timeout: Duration, metrics: Metrics) -> Self {
         let io = TokioIo::new(stream);
-        Self { io, patience, metrics, written: 0, stalled: None, discarding: None }
+        Self { io, timeout, metrics, written: 0, stalled: None, discarding: None }
     }
 
     /// The stream, once HTTP is finished with it.
@@ -131,13 +131,13 @@ impl Paced {
             self.stalled = None;
             return Poll::Ready(result);
         }
-        let (patience, taken) = (self.patience, self.taken());
+        let (timeout, taken) = (self.timeout, self.taken());
         let stalled = self.stalled.get_or_insert_with(|| {
-            let until = Box::pin(sleep_until(Instant::now() + patience));
+            let until = Box::pin(sleep_until(Instant::now() + timeout));
             Stalled { taken, until }
         });
         while stalled.until.as_mut().poll(context).is_ready() {
-            let least = MIN_BYTES_PER_SECOND * patience.as_millis() as u64 / 1000;
+            let least = MIN_BYTES_PER_SECOND * timeout.as_millis() as u64 / 1000;
             if taken.saturating_sub(stalled.taken) < least.max(1) {
                 debug!(taken, "a client does not take its response");
                 // With SO_LINGER 0 the system does not keep the unread bytes for minutes.
@@ -147,7 +147,7 @@ impl Paced {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, problem)));
             }
             stalled.taken = taken;
-            stalled.until.as_mut().reset(Instant::now() + patience);
+            stalled.until.as_mut().reset(Instant::now() + timeout);
         }
         Poll::Pending
     }
@@ -224,13 +224,13 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(200);
+    const TIMEOUT: Duration = Duration::from_millis(200);
 
     async fn pair() -> (Paced, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        (Paced::new(server.into(), PATIENCE, Metrics::none()), client)
+        (Paced::new(server.into(), TIMEOUT, Metrics::none()), client)
     }
 
     /// Writes until `bytes` are written.
@@ -317,7 +317,7 @@ mod tests {
             let (mut into, mut all) = (vec![0; 512 * 1024], 0);
             while all < bytes {
                 all += client.read(&mut into).await.unwrap();
-                tokio::time::sleep(PATIENCE / 10).await;
+                tokio::time::sleep(TIMEOUT / 10).await;
             }
         };
         let (written, ()) = tokio::join!(write(&mut paced, bytes), reading);

@@ -23,7 +23,7 @@ pub(crate) struct BoundListeners {
 pub(super) struct AcceptorParts {
     pub(super) proxies: Arc<Proxies>,
     pub(super) tls: Option<Arc<Tls>>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl BoundListeners {
@@ -32,7 +32,7 @@ impl BoundListeners {
         let acceptor_parts = AcceptorParts {
             proxies: Arc::new(Proxies::new(&app.server)),
             tls: app.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Tls)?.map(Arc::new),
-            patience: Duration::from_millis(app.socket.handshake_timeout_ms),
+            timeout: Duration::from_millis(app.socket.handshake_timeout_ms),
         };
         if inherited.len() > app.listen.len() {
             let (found, allowed) = (inherited.len(), app.listen.len());
@@ -72,7 +72,7 @@ impl AcceptorParts {
             tls: self.tls.clone().filter(|_| listener.is_encrypted()),
             // Browsers do not reach a Unix socket.
             is_local: listener.address.port().is_some() && listener.address.is_local(),
-            patience: self.patience,
+            timeout: self.timeout,
         }
     }
 }

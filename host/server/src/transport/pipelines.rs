@@ -67,8 +67,8 @@ async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Ans
         Bounds { max_events: config.max_events, max_event_bytes: pipeline.max_event_bytes() };
     let is_small = body.len() <= SMALL_BODY_BYTES && coding == Coding::Identity;
     let body = IngestBody { format, coding, body, max_bytes: config.max_body_bytes, bounds };
-    let patience = pipeline.waits().then(|| Duration::from_millis(config.wait_ms));
-    let handing_over = hand_over(pipeline, body, patience);
+    let timeout = pipeline.waits().then(|| Duration::from_millis(config.wait_ms));
+    let handing_over = hand_over(pipeline, body, timeout);
     let handed = if is_small {
         handing_over.await
     } else {
@@ -111,7 +111,7 @@ enum IngestFailure {
 async fn hand_over(
     pipeline: Arc<Pipeline>,
     body: IngestBody,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> Result<usize, IngestFailure> {
     let IngestBody { format, coding, body, max_bytes, bounds } = body;
     let body = match coding {
@@ -124,7 +124,7 @@ async fn hand_over(
     let events = format.events(&body, bounds, unix_ms()).map_err(IngestFailure::Ingest)?;
     drop(body);
     let count = events.len();
-    let handed = pipeline.enqueue_all(events, patience).await;
+    let handed = pipeline.enqueue_all(events, timeout).await;
     let mut outcome = handed.map_err(|error| IngestFailure::Enqueue(error, count))?;
     outcome.safe().await.map_err(|error| IngestFailure::Unsafe(error.to_string()))?;
     match outcome {

@@ -60,7 +60,7 @@ impl Reader {
     /// then.
     pub(super) async fn settled(
         &self,
-        patience: Duration,
+        timeout: Duration,
         honest: &mut JoinSet<Result<()>>,
         before: Option<(&Books, u64)>,
     ) -> Result<Books> {
@@ -72,7 +72,7 @@ impl Reader {
                 Some((before, margin)) => books.problems(before, margin).is_empty(),
                 None => books.is_quiet() && books.connections <= self.connections,
             };
-            if is_settled || start.elapsed() > patience {
+            if is_settled || start.elapsed() > timeout {
                 return Ok(books);
             }
         }
