@@ -26,7 +26,7 @@ pub struct Answer {
 }
 
 impl Http {
-    /// Connects.
+    /// Connects to a server.
     pub async fn connect(server: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(server).await.context("failed to connect")?;
         stream.set_nodelay(true)?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::timeout;
 
-use super::{CONNECTING, Outcome, PATIENCE};
+use super::{CONNECTING, LOSS_TIMEOUT, Outcome};
 use crate::client::Client;
 use crate::meter::{Meter, Spent, micros_each, per_second};
 use crate::server::Target;
@@ -72,20 +72,20 @@ impl Churn {
         let numbers = (0..self.connections).map(|n| group * self.connections + n);
         let connecting = numbers.map(|n| async move {
             let client = Client::connect(server.endpoint, n % NUMBERS, format!("room:{n}"));
-            timeout(PATIENCE, client).await.context("a connect was never answered")?
+            timeout(LOSS_TIMEOUT, client).await.context("a connect was never answered")?
         });
         let clients = all(connecting).await?;
         connect.add(meter.stop()?);
         let meter = Meter::start(server.pid)?;
         let joining = clients.into_iter().map(|mut client| async move {
-            let joined = timeout(PATIENCE, client.join_topic()).await;
+            let joined = timeout(LOSS_TIMEOUT, client.join_topic()).await;
             joined.context("a join was never answered")?.map(|()| client)
         });
         let clients = all(joining).await?;
         join.add(meter.stop()?);
         let meter = Meter::start(server.pid)?;
         let leaving = clients.into_iter().map(|mut client| async move {
-            let left = timeout(PATIENCE, client.leave_topic()).await;
+            let left = timeout(LOSS_TIMEOUT, client.leave_topic()).await;
             left.context("a leave was never answered")?.map(|()| client)
         });
         let clients = all(leaving).await?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::task::JoinSet;
 
-use super::{Outcome, PATIENCE, PAYLOAD, SETTLE, join_all, run_for, warm_up};
+use super::{LOSS_TIMEOUT, Outcome, PAYLOAD, SETTLE, join_all, run_for, warm_up};
 use crate::client::Client;
 use crate::in_flight::InFlight;
 use crate::latency::Latencies;
@@ -17,7 +17,7 @@ use crate::server::Target;
 /// Round trips on a topic of each client's own.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Echo {
-    /// Clients.
+    /// The number of clients.
     #[arg(long, default_value_t = 100)]
     pub connections: usize,
     /// Pings each keeps in flight.
@@ -63,7 +63,7 @@ impl Echo {
         run_for(time, &mut running).await?;
         lock(&tally).phase = Phase::Ending;
         let spent = meter.stop()?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOSS_TIMEOUT;
         while lock(&tally).lost() > 0 && Instant::now() < deadline {
             run_for(SETTLE, &mut running).await?;
         }

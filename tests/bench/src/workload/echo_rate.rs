@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Outcome, PATIENCE, PAYLOAD, SETTLE, join_all, run_for, warm_up};
+use super::{LOSS_TIMEOUT, Outcome, PAYLOAD, SETTLE, join_all, run_for, warm_up};
 use crate::client::Client;
 use crate::latency::Latencies;
 use crate::meter::{Meter, Spent, micros_each, per_second};
@@ -76,7 +76,7 @@ impl EchoRate {
         }
         let meter = meter.map_or_else(|| Meter::start(server.pid), Ok)?;
         let spent = meter.stop()?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOSS_TIMEOUT;
         while lock(&tally).lost() > 0 && Instant::now() < deadline {
             run_for(SETTLE, &mut running).await?;
         }

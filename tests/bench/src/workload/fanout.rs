@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::hall::{Hall, Listener};
-use super::{Outcome, PATIENCE, SETTLE, run_for, warm_up};
+use super::{LOSS_TIMEOUT, Outcome, SETTLE, run_for, warm_up};
 use crate::meter::{Meter, micros_each, per_second};
 use crate::server::Target;
 
@@ -63,7 +63,7 @@ impl Fanout {
             let mut missing = u64::MAX;
             while publisher.hall.lock().missing < missing {
                 missing = publisher.hall.lock().missing;
-                if let Ok(complete) = timeout(PATIENCE, complete(publisher)).await {
+                if let Ok(complete) = timeout(LOSS_TIMEOUT, complete(publisher)).await {
                     complete?;
                     count += self.burst;
                     break;

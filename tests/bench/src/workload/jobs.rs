@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::{PATIENCE, join_all};
+use super::{LOSS_TIMEOUT, join_all};
 use crate::client::Client;
 use crate::http::Http;
 use crate::latency::Latencies;
@@ -70,8 +70,8 @@ impl Producer {
         let path = format!("/pipelines/{}/events", self.pipeline);
         let answer = self.http.post_lines(&path, lines).await?;
         ensure!(matches!(answer.status, 202 | 429), "the server refused: {}", answer.body);
-        let told: Value = serde_json::from_str(&answer.body)?;
-        told["accepted"].as_u64().with_context(|| format!("no `accepted` in {told}"))
+        let result: Value = serde_json::from_str(&answer.body)?;
+        result["accepted"].as_u64().with_context(|| format!("no `accepted` in {result}"))
     }
 }
 
@@ -83,10 +83,10 @@ impl Operator {
     pub(super) async fn totals(&mut self) -> Result<Totals> {
         let answer = self.http.get(&format!("/pipelines/{}", self.pipeline)).await?;
         ensure!(answer.status == 200, "the server refused: {}", answer.body);
-        let told: Value = serde_json::from_str(&answer.body)?;
+        let result: Value = serde_json::from_str(&answer.body)?;
         let of = |name: &str| {
-            let total = told["totals"][name].as_u64();
-            total.with_context(|| format!("no total {name:?} in {told}"))
+            let total = result["totals"][name].as_u64();
+            total.with_context(|| format!("no total {name:?} in {result}"))
         };
         let waiting = of("buffered")? + of("in_flight")?;
         Ok(Totals { accepted: of("accepted")?, done: of("done")?, waiting })
@@ -97,7 +97,7 @@ impl Operator {
         let start = Instant::now();
         loop {
             let totals = self.totals().await?;
-            if totals.waiting == 0 || start.elapsed() > PATIENCE * 4 {
+            if totals.waiting == 0 || start.elapsed() > LOSS_TIMEOUT * 4 {
                 return Ok(totals);
             }
             tokio::time::sleep(LOOK).await;
@@ -145,10 +145,10 @@ impl Users {
         self.lock().iter().map(|user| user.waiting.len() as u64).sum()
     }
 
-    /// Waits until all jobs are done, or [`PATIENCE`] is over.
+    /// Waits until all jobs are done, or [`LOSS_TIMEOUT`] is over.
     pub(super) async fn served(&self) {
         let start = Instant::now();
-        while self.waiting() > 0 && start.elapsed() < PATIENCE {
+        while self.waiting() > 0 && start.elapsed() < LOSS_TIMEOUT {
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -45,11 +45,11 @@ use crate::server::Target;
 pub enum Workload {
     /// Round trips on a topic of each client's own.
     Echo(Echo),
-    /// The same at a rate.
+    /// Round trips at a rate.
     EchoRate(EchoRate),
     /// Broadcasts from one client to many.
     Fanout(Fanout),
-    /// The same at a rate.
+    /// Broadcasts from one client to many, at a rate.
     FanoutRate(FanoutRate),
     /// Clients that come and go.
     Churn(Churn),
@@ -110,7 +110,7 @@ pub struct Outcome {
 /// less.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The time after which something that is missing counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOSS_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time to wait for messages that come twice.
 const SETTLE: Duration = Duration::from_millis(200);
 /// The handshakes that are made at the same time.

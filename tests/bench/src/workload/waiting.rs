@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::time::timeout;
 
-use super::{Outcome, PATIENCE, join_all};
+use super::{LOSS_TIMEOUT, Outcome, join_all};
 use crate::procfs;
 use crate::protocol::Incoming;
 use crate::server::Target;
@@ -14,7 +14,7 @@ use crate::server::Target;
 /// costs while it waits.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Waiting {
-    /// Clients.
+    /// The number of clients.
     #[arg(long, default_value_t = 1)]
     pub connections: usize,
     /// Pings of each.
@@ -45,7 +45,7 @@ impl Waiting {
         for client in &mut clients {
             let mut missing = self.each;
             while missing > 0 {
-                let read = timeout(PATIENCE + Duration::from_millis(self.ms), client.read());
+                let read = timeout(LOSS_TIMEOUT + Duration::from_millis(self.ms), client.read());
                 read.await.context("some were never answered")??;
                 while let Some(incoming) = client.next()? {
                     missing -= u64::from(matches!(incoming, Incoming::Reply(_)));

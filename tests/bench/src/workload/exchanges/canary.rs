@@ -41,15 +41,15 @@ impl Exchanges {
         }
         run_for(WARM_UP, &mut pinging).await?;
         let watched = operator.swap("probe", &bad, "&canary=5%25&watch_ms=30000");
-        let told = tokio::select! {
-            told = watched => told?,
+        let result = tokio::select! {
+            result = watched => result?,
             Some(failed) = pinging.join_next() => {
                 failed??;
                 bail!("a client has ended");
             }
         };
         let ended = Instant::now();
-        ensure!(told.outcome == "rolled_back", "the exchange ended as {}", told.outcome);
+        ensure!(result.outcome == "rolled_back", "the exchange ended as {}", result.outcome);
         run_for(SETTLE * 5, &mut pinging).await?;
         let harm = harm.lock().await;
         let Some(since) = harm.since else { bail!("the bad version did no harm") };

@@ -45,8 +45,8 @@ impl Exchanges {
                     true => {
                         for number in 0..self.exchanges {
                             let version = numbered(&dispatch, number)?;
-                            let told = operator.swap("dispatch", &version, "").await?;
-                            ensure!(told.outcome == "live", "it ended as {}", told.outcome);
+                            let result = operator.swap("dispatch", &version, "").await?;
+                            ensure!(result.outcome == "live", "it ended as {}", result.outcome);
                         }
                     }
                 }

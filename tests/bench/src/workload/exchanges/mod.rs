@@ -26,7 +26,7 @@ use crate::server::Target;
 /// under load; the same load without them before and after.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Exchanges {
-    /// Which plugin.
+    /// The plugin that is exchanged.
     #[arg(long, value_enum, default_value = "handler")]
     pub of: Of,
     /// Clients that ping, or users with jobs.

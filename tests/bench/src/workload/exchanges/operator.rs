@@ -19,7 +19,7 @@ pub(in crate::workload) struct Operator {
 
 /// The result of one exchange.
 #[derive(Clone, Debug)]
-pub(in crate::workload) struct Told {
+pub(in crate::workload) struct ExchangeResult {
     /// The outcome: `live`, or another one.
     pub(in crate::workload) outcome: String,
     /// The time that the exchange itself took, in milliseconds.
@@ -50,7 +50,7 @@ impl Operator {
         plugin: &str,
         component: &[u8],
         query: &str,
-    ) -> Result<Told> {
+    ) -> Result<ExchangeResult> {
         let path = format!("/plugins/{plugin}/swap?by=bench{query}");
         let mut http = Http::connect(self.admin).await?;
         let lines = http.post_for_lines(&path, "application/wasm", component).await?;
@@ -64,7 +64,7 @@ impl Operator {
             outcome = line["outcome"].as_str().map(str::to_owned).or(outcome);
         }
         let outcome = outcome.with_context(|| format!("no outcome in {lines:?}"))?;
-        Ok(Told { outcome, pause_ms })
+        Ok(ExchangeResult { outcome, pause_ms })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::latency::Latencies;
 use crate::protocol::Incoming;
 use crate::server::Target;
-use crate::workload::{PATIENCE, SETTLE, join_all, run_for};
+use crate::workload::{LOSS_TIMEOUT, SETTLE, join_all, run_for};
 
 /// The counts of all clients together.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Seen {
             let tally = self.lock();
             (tally.sent - tally.answered) + (tally.copies_due - tally.copies)
         });
-        while missing() > 0 && start.elapsed() < PATIENCE {
+        while missing() > 0 && start.elapsed() < LOSS_TIMEOUT {
             run_for(Duration::from_millis(5), pinging).await?;
         }
         run_for(SETTLE, pinging).await?;
@@ -217,8 +217,8 @@ impl Pinging {
                     expected => bail!("the answer to {number} came, expected was {expected:?}"),
                 },
                 Incoming::Message(payload) => {
-                    let told: Value = serde_json::from_str(payload)?;
-                    let number = told["n"].as_u64().context("a broadcast was expected")?;
+                    let result: Value = serde_json::from_str(payload)?;
+                    let number = result["n"].as_u64().context("a broadcast was expected")?;
                     if number <= self.heard {
                         tally.duplicated += 1;
                     } else {

@@ -24,9 +24,9 @@ struct Done {
 
 /// Clients that connect, join, ping, leave and close. Each step has to be answered.
 #[derive(Clone, Debug)]
-pub(super) struct Comings(Arc<Done>);
+pub(super) struct VisitingClients(Arc<Done>);
 
-impl Comings {
+impl VisitingClients {
     pub(super) const AT_ONCE: usize = 4;
     const PAUSE: Duration = Duration::from_millis(20);
     /// The first number of their addresses, apart from those of the clients that stay.
@@ -88,7 +88,7 @@ pub(super) struct Jobs(Arc<Done>);
 impl Jobs {
     const PAUSE: Duration = Duration::from_millis(50);
     /// The time within which an accepted job is done.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(super) async fn start(server: &Target, honest: &mut JoinSet<Result<()>>) -> Result<Self> {
         let jobs = Self(Arc::default());
@@ -107,8 +107,8 @@ impl Jobs {
             let lines: String = (0..10).map(job).collect();
             let answer = http.post_lines("/pipelines/jobs/events", &lines).await?;
             ensure!(answer.status == 202, "jobs were refused: {answer:?}");
-            let told: Value = serde_json::from_str(&answer.body)?;
-            let accepted = told["accepted"].as_u64().unwrap_or_default();
+            let result: Value = serde_json::from_str(&answer.body)?;
+            let accepted = result["accepted"].as_u64().unwrap_or_default();
             self.0.count.fetch_add(accepted, Ordering::Relaxed);
             tokio::time::sleep(Self::PAUSE).await;
         }
@@ -131,7 +131,7 @@ impl Jobs {
             if (books.accepted, books.done) == (accepted, accepted) {
                 return Ok(None);
             }
-            if start.elapsed() > Self::PATIENCE {
+            if start.elapsed() > Self::TIMEOUT {
                 return Ok(Some(format!(
                     "{accepted} jobs were accepted, the pipeline says {} and {} done",
                     books.accepted, books.done

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use self::attackers::Attack;
 use self::books::{Books, Reader};
-use self::honest::{Comings, Jobs};
+use self::honest::{Jobs, VisitingClients};
 use super::exchanges::{Exchanges, Of, Operator, Seen, numbered};
 use super::{Outcome, run_for};
 use crate::server::Target;
@@ -37,7 +37,7 @@ pub struct Soak {
     /// Clients that ping.
     #[arg(long, default_value_t = 200)]
     pub clients: usize,
-    /// Of each kind of attacker.
+    /// The number of attackers of each kind.
     #[arg(long, default_value_t = 2)]
     pub attackers: usize,
     /// Seconds between two exchanges of the honest clients' plugin.
@@ -69,7 +69,7 @@ impl Soak {
         let next = operator.built("apps/probe", "probe").await?;
         let mut honest = JoinSet::new();
         let seen = Seen::start(server, self.load(), false, &mut honest).await?;
-        let comings = Comings::start(server, &mut honest);
+        let comings = VisitingClients::start(server, &mut honest);
         let jobs = Jobs::start(server, &mut honest).await?;
         let reader = Reader::new(server, self.clients).await?;
 
@@ -164,8 +164,8 @@ impl Soak {
 /// Exchanges the plugin for a version that differs only in its hash.
 async fn exchange(operator: &Operator, next: &[u8], done: &Cell<usize>) -> Result<()> {
     let version = numbered(next, done.get())?;
-    let told = operator.swap("probe", &version, "").await.context("an exchange failed")?;
-    ensure!(told.outcome == "live", "an exchange ended as {}", told.outcome);
+    let result = operator.swap("probe", &version, "").await.context("an exchange failed")?;
+    ensure!(result.outcome == "live", "an exchange ended as {}", result.outcome);
     done.set(done.get() + 1);
     Ok(())
 }
