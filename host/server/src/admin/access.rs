@@ -76,7 +76,7 @@ pub(super) fn preflight(methods: &[Method]) -> Response<Body> {
     response
 }
 
-/// Adds the headers for browsers that every answer has; `request_headers` are the headers of the request.
+/// Adds the headers for browsers that every answer has.
 pub(super) fn finish(
     config: &AdminConfig,
     request_headers: &HeaderMap,

@@ -1,4 +1,4 @@
-//! How connections of clients and operators come in: the listening sockets, and behind each a
+//! How connections of clients and operators come in: the listening sockets, and behind each an
 //! [`Acceptor`] that handles the PROXY protocol and TLS.
 
 mod acceptor;

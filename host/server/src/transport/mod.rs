@@ -2,10 +2,10 @@
 //! the admin interface.
 //!
 //! ```text
-//! threads ─▶ listener ─▶ door ─▶ http ─┬─▶ static files
-//!                                      └─▶ handshake ─▶ connection ⇄ websocket
-//!                                                        └─▶ channels ─▶ round ─▶ plugins
-//!                                                                   └──▶ pubsub
+//! threads ─▶ listener ─▶ acceptor ─▶ http ─┬─▶ static files
+//!                                          └─▶ handshake ─▶ connection ⇄ websocket
+//!                                                            └─▶ channels ─▶ round ─▶ plugins
+//!                                                                       └──▶ pubsub
 //! ```
 //!
 //! One connection is one task, on one thread. It reads frames, carries out what its
