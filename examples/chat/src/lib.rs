@@ -1,4 +1,4 @@
-//! Rooms in which people with names talk, and see each other typing.
+//! A chat: rooms in which people with names talk, and see each other typing.
 
 use millrace_plugin::prelude::*;
 

@@ -1,5 +1,5 @@
-//! The StatsChannel of "Real-Time Phoenix", chapter "Avoiding Performance
-//! Pitfalls": fast and slow answers, to measure and to compare.
+//! The StatsChannel of "Real-Time Phoenix", chapter "Avoiding Performance Pitfalls": fast and slow
+//! replies, to measure and to compare.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ struct Slow {
 }
 
 impl Default for Slow {
-    /// As slow as in the book.
+    /// The time that the book has.
     fn default() -> Self {
         Self { ms: 3_000 }
     }
@@ -27,11 +27,11 @@ impl Channel for Stats {
     fn handle_in(socket: &mut Socket<()>, event: &str, payload: Payload) -> Result<Reply> {
         match event {
             "ping" => Reply::ok(json!({ "ping": "pong" })),
-            // Waits in the handler: this channel's next message waits too, other
-            // channels and the heartbeat do not.
+            // Waits in the handler: this channel's next message waits too, but other channels and
+            // the heartbeat do not.
             "slow_ping" => slow_ping(&payload),
-            // Waits beside the channel: the next message is handled at once, and
-            // this one is answered when the task ends.
+            // Waits beside the channel: the next message is handled at once, and this one is
+            // answered when the task ends.
             "parallel_slow_ping" => {
                 socket.start_task("slow_ping", payload)?;
                 Ok(Reply::None)

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use millrace::bench::{Joint, outbox};
+use millrace::bench::{JoinedSession, outbox};
 use millrace::outbox::{Outbox, Overflow};
 use millrace::pubsub::{Delivery, LocalOnly, PubSub, Subscriber};
 use millrace_session::channel::{Broadcast, ChannelEffect, Effect};
@@ -54,7 +54,7 @@ fn broadcast(bencher: Bencher<'_, '_>, subscribers: usize) {
 /// A message in, and the effects of its call out: pushes, besides the reply.
 #[divan::bench(args = [0, 1, 10, 100])]
 fn effects(bencher: Bencher<'_, '_>, pushes: usize) {
-    let mut joint = Joint::new().unwrap();
+    let mut joint = JoinedSession::new().unwrap();
     let message = Frame::from(r#"["1","17","room:a","ping",{}]"#.to_owned());
     let push =
         || Effect::from(ChannelEffect::Push { event: "pushed".to_owned(), payload: payload() });

@@ -1,4 +1,4 @@
-//! What the benches need of the inside, and nobody else.
+//! The parts of the inside that the benches of `host/server/benches` use, and nobody else.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -17,14 +17,14 @@ use crate::outbox::Outbox;
 use crate::plugin::{FaultSink, Plugin};
 pub use crate::transport::echo;
 
-/// An outbox for so many bytes, and nothing measured.
+/// An outbox of a capacity in bytes, which is not measured.
 #[must_use]
 pub fn outbox(capacity_bytes: usize) -> Outbox {
     Outbox::new(capacity_bytes, capacity_bytes, Arc::new(OutboxMeters::new(&Metrics::none())))
 }
 
-/// Has a plugin handle `ping` so often in one call; how many replies there were, or
-/// `None` before it has an instance.
+/// Has a plugin handle `messages` pings in one call, and returns the number of replies. `None`
+/// while the plugin has no instance.
 pub async fn together(
     plugin: &Plugin,
     context: &CallContext,
@@ -50,32 +50,32 @@ pub async fn together(
     .await
 }
 
-/// A plugin as a part of pipelines. Nobody is told of its faults.
+/// The roles of a plugin in pipelines. Its faults are not reported.
 #[must_use]
 pub fn roles(plugin: Arc<Plugin>) -> Roles {
-    plugin.roles(Weak::<Deaf>::new() as Weak<dyn FaultSink>)
+    plugin.roles(Weak::<IgnoredFaults>::new() as Weak<dyn FaultSink>)
 }
 
 #[derive(Debug)]
-struct Deaf;
+struct IgnoredFaults;
 
-impl FaultSink for Deaf {
+impl FaultSink for IgnoredFaults {
     fn worker_faulted(&self, _: &Fault, _: &str, _: &str) {}
 }
 
-/// A session that has joined `room:a` with join ref 1, and a plugin that answers
-/// as the bench says.
+/// A session that has joined `room:a` with join ref 1, and a plugin whose answers the bench makes
+/// up.
 #[derive(Debug)]
-pub struct Joint {
+pub struct JoinedSession {
     session: Session<()>,
     routes: Routes<()>,
     actions: Vec<Action<()>>,
 }
 
-impl Joint {
-    /// Joined, and nothing in flight.
+impl JoinedSession {
+    /// Makes a session that has joined, and has no call in flight.
     ///
-    /// `None` if `room:*` is no pattern any more.
+    /// `None` if `room:*` is not a pattern any more.
     #[must_use]
     pub fn new() -> Option<Self> {
         let identity = Identity {
@@ -105,7 +105,7 @@ impl Joint {
         Some(joint)
     }
 
-    /// Takes a frame; the call it leads to.
+    /// Receives a frame, and returns the call that it leads to.
     pub fn receive(&mut self, frame: &Frame) -> Option<Box<Call<()>>> {
         let message = Serializer::V2.decode(frame).ok()?;
         self.session.receive(message, &self.routes, &mut self.actions);
@@ -115,7 +115,7 @@ impl Joint {
         })
     }
 
-    /// Applies what the call asks for; how many actions that are.
+    /// Applies the effects of the call, and returns the number of actions that follow.
     pub fn handled(&mut self, call: &Call<()>, effects: Vec<Effect>) -> usize {
         self.complete(call, Completion::Handled(Outcome { effects, assigns: None }))
     }

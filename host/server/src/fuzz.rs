@@ -1,8 +1,8 @@
-//! What holds whatever comes in: one function for each door that bytes of others come
-//! through, each given any bytes. They panic when something does not hold.
+//! The entry points for fuzzing: one function for each decoder of bytes from clients, operators and
+//! plugins. Each takes any bytes, and panics when an invariant is broken.
 //!
-//! `tests/fuzz` has libFuzzer look for such bytes. The tests of each crate try its seeds
-//! and some bytes at random, so that what was found once stays mended.
+//! `tests/fuzz` has libFuzzer look for such bytes. The unit tests of each crate try its seeds and
+//! some random bytes, so that a fault that was found once stays fixed.
 
 pub use crate::config::fuzz::config;
 pub use millrace_pipeline::fuzz::{dispatcher, ingest};

@@ -1,5 +1,5 @@
-//! Secrets: written in `millrace.toml`, or from the environment, or from a file, which is
-//! read anew when it changes.
+//! Secrets: written in `millrace.toml`, or in the environment, or in a file, which is read again
+//! when it changes.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,15 +13,14 @@ use serde::{Deserialize, de::Error as _};
 
 use crate::small_file;
 
-/// What somebody has to know. Clones are the same secret: one that is read anew is so in all
-/// of them.
+/// A secret. Clones share its value: when it is read again, all of them change.
 #[derive(Clone)]
 pub struct Secret {
     source: Source,
     current: Arc<ArcSwap<String>>,
 }
 
-/// Where a secret is.
+/// The place of a secret.
 #[derive(Clone, PartialEq, Eq)]
 enum Source {
     Written,
@@ -29,11 +28,11 @@ enum Source {
     File(PathBuf),
 }
 
-/// A larger file is no secret.
+/// The most bytes of a file with a secret.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 impl Secret {
-    /// One that is written where it is used.
+    /// A secret that is written where it is used.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self::from(Source::Written, text.into())
@@ -43,7 +42,7 @@ impl Secret {
         Self { source, current: Arc::new(ArcSwap::from_pointee(text)) }
     }
 
-    /// The one that a table with the one key `env` or `file` names.
+    /// The secret that a table with the one key `env` or `file` names; `None` for other tables.
     pub(crate) fn of_table(table: &toml::Table) -> Option<Self> {
         let (key, value) = table.iter().next().filter(|_| table.len() == 1)?;
         let text = value.as_str()?.to_owned();
@@ -54,20 +53,23 @@ impl Secret {
         }
     }
 
-    /// The text as plugins get it: exchanged where it is kept when it is read anew.
+    /// The text as plugins get it: it changes in place when the secret is read again.
     #[must_use]
     pub(crate) fn live(&self) -> Arc<ArcSwap<String>> {
         Arc::clone(&self.current)
     }
 
-    /// What it is at present.
+    /// The current text.
     #[must_use]
     pub fn get(&self) -> Arc<String> {
         self.current.load_full()
     }
 
-    /// Reads it for the first time; relative paths begin in `folder`. The error says what to
-    /// do.
+    /// Reads the secret for the first time; relative paths begin in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Text that begins as what follows the key, and says what to do.
     pub(crate) fn settle(&mut self, folder: &Path) -> Result<(), String> {
         match &mut self.source {
             Source::Written => {}
@@ -92,18 +94,21 @@ impl Secret {
         Ok(())
     }
 
-    /// Whether it is in a file.
+    /// Whether the secret is in a file.
     pub(crate) fn is_in_file(&self) -> bool {
         matches!(self.source, Source::File(_))
     }
 
-    /// Whether it is written, and empty: a secret that everybody knows.
+    /// Whether the secret is written in the configuration and empty, so that everybody knows it.
     pub(crate) fn is_nothing(&self) -> bool {
         self.source == Source::Written && self.get().is_empty()
     }
 
-    /// Reads its file, if it has one: whether it is another now. The error begins as what
-    /// follows the key.
+    /// Reads the file again, if there is one. Returns whether the text has changed.
+    ///
+    /// # Errors
+    ///
+    /// Text that begins as what follows the key.
     pub(crate) fn reread(&self) -> Result<bool, String> {
         let Source::File(path) = &self.source else { return Ok(false) };
         let shown = path.display();
@@ -120,7 +125,7 @@ impl Secret {
     }
 }
 
-/// What to do about a file that has no secret, or cannot be read.
+/// What an operator can do about a file that has no secret, or cannot be read.
 fn advice(unread: Option<io::ErrorKind>) -> &'static str {
     match unread {
         Some(io::ErrorKind::PermissionDenied) => "let the server's user read it",
@@ -128,7 +133,7 @@ fn advice(unread: Option<io::ErrorKind>) -> &'static str {
     }
 }
 
-/// The text of a file without the line break at its end.
+/// The text of a file, without the line break at its end.
 fn read(path: &Path) -> io::Result<String> {
     let bytes = small_file::read(path, MAX_SECRET_BYTES)?;
     let mut text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))?;
@@ -144,7 +149,7 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// Says where it is, and whether it is another; not what it is.
+/// Shows the place of the secret, and whether it is another one; never the text.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
@@ -243,8 +248,8 @@ mod tests {
 
     #[test]
     fn a_file_that_may_not_be_read_is_not_to_be_written() {
-        let told = advice(Some(io::ErrorKind::PermissionDenied));
-        assert_eq!(told, "let the server's user read it");
+        let text = advice(Some(io::ErrorKind::PermissionDenied));
+        assert_eq!(text, "let the server's user read it");
         assert_eq!(advice(Some(io::ErrorKind::NotFound)), "write the secret there");
         assert_eq!(advice(None), "write the secret there");
     }
@@ -259,7 +264,7 @@ mod tests {
         assert_eq!(token.reread(), Ok(false));
         fs::write(&path, "new").unwrap();
         assert_eq!((token.reread(), clone.get().as_str()), (Ok(true), "new"));
-        // A file that is written at this moment is no secret yet.
+        // A file that is being written has no secret yet.
         fs::write(&path, "").unwrap();
         assert!(token.reread().unwrap_err().contains("which is empty"));
         assert_eq!(clone.get().as_str(), "new");

@@ -1,12 +1,15 @@
-//! Files that an operator writes, and the server reads while it serves.
+//! Small files that an operator writes, and the server reads while it serves.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// All of a file, if that is at most so many bytes. Whatever is there, it is not waited for:
-/// a pipe would be read when somebody writes.
+/// Reads a whole file. It never waits for a writer, as reading a pipe would.
+///
+/// # Errors
+///
+/// The file cannot be read, has more than `max_bytes`, or is not a regular file.
 pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {

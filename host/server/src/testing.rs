@@ -16,12 +16,11 @@
 //! # }
 //! ```
 //!
-//! The plugins are those that `millrace build` has built, under the app's own
-//! configuration; only what they ask for is noted instead of carried out. In a
-//! paused tokio runtime, retries, batch timeouts, rates and a plugin's own
-//! `sleep` take no time at all, and `tokio::time::Instant` tells how long they
-//! would have taken. (That needs tokio's feature `test-util`. The wall clock that
-//! plugins read goes on as ever.)
+//! The plugins are those that `millrace build` has built, with the app's own configuration. The
+//! effects of workers are recorded, not carried out. In a paused tokio runtime, retries, batch
+//! timeouts, rates and a plugin's own `sleep` take no time, and `tokio::time::Instant` tells how
+//! long they would have taken. (That needs tokio's feature `test-util`. The wall clock that plugins
+//! read is not paused.)
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,41 +47,42 @@ pub struct TestApp {
     plugins: Vec<Arc<Plugin>>,
 }
 
-/// Why there is nothing to test.
+/// The reason why an app or pipeline cannot be tested.
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
-    /// There is no such app.
+    /// The app cannot be found, or its configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A plugin does not load.
+    /// A plugin cannot be loaded.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A pipeline's dispatcher does not start.
+    /// The dispatcher of a pipeline does not start.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
-    /// There is no such pipeline, or what it needs is missing.
+    /// The pipeline does not exist, or something that it needs is missing: its name, and the
+    /// problem.
     #[error("pipelines.{0}{1}")]
     Spec(String, String),
 }
 
-/// A pipeline at work, and a note of what its workers asked for.
+/// A running pipeline, and a record of its workers' effects.
 #[derive(Debug)]
 pub struct TestPipeline {
     pipeline: Arc<Pipeline>,
     plugins: Vec<Arc<Plugin>>,
     notes: Arc<Notes>,
-    /// Events that somebody waits for so far.
+    /// The number of events that were pushed by [`TestPipeline::ask`].
     asked: AtomicU64,
 }
 
-/// A broadcast that a worker asked for.
+/// A broadcast of a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TestBroadcast {
-    /// Where it would have gone.
+    /// The topic of the broadcast.
     pub topic: String,
-    /// Its event.
+    /// The event of the broadcast.
     pub event: String,
-    /// What it carries; a string for what is no JSON.
+    /// The payload; a string if it is not JSON.
     pub payload: Value,
 }
 
@@ -95,6 +95,10 @@ struct Notes {
 
 impl TestApp {
     /// Loads the app at `path`, as `millrace serve` does.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is wrong, or a plugin is missing or cannot be loaded.
     pub async fn load(path: &Path) -> Result<Self, TestError> {
         let app = App::load(path)?;
         let loader = Loader::new(&app)?;
@@ -106,7 +110,11 @@ impl TestApp {
         Ok(Self { app, plugins })
     }
 
-    /// Starts one of its pipelines.
+    /// Starts a pipeline of the app.
+    ///
+    /// # Errors
+    ///
+    /// There is no such pipeline, or a plugin cannot have the role that it needs.
     pub fn pipeline(&self, name: &str) -> Result<TestPipeline, TestError> {
         let failed = |problem| TestError::Spec(name.to_owned(), problem);
         let config = self.app.pipelines.get(name);
@@ -125,13 +133,13 @@ impl TestApp {
 }
 
 impl TestPipeline {
-    /// Hands events over; how many of them found room.
+    /// Pushes events, and returns how many of them the pipeline has taken.
     pub fn push(&self, events: impl IntoIterator<Item = Value>) -> usize {
         self.push_events(events.into_iter().map(|json| event(&json)))
     }
 
-    /// The same for events with keys and priorities of their own. Those without a
-    /// time come about now.
+    /// [`Self::push`] for events with keys and priorities. Events whose time is 0 get the current
+    /// time.
     pub fn push_events(&self, events: impl IntoIterator<Item = NewEvent>) -> usize {
         let stamped = |event: NewEvent| match event.enqueued_unix_ms {
             0 => NewEvent { enqueued_unix_ms: unix_ms(), ..event },
@@ -140,9 +148,8 @@ impl TestPipeline {
         self.pipeline.enqueue(events.into_iter().map(stamped).collect()).accepted
     }
 
-    /// Hands over an event that somebody waits for, as a channel does with
-    /// `NewEvent::answers`, settles, and gives the answer: a status and a response.
-    /// `None` when there is none.
+    /// Pushes an event that a client waits for, as a channel does with `NewEvent::answers`,
+    /// settles, and returns the reply: its status and response. `None` when there is none.
     pub async fn ask(&self, json: Value) -> Option<(String, Value)> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let socket_ref = SocketRef::of_test(number, "test")?;
@@ -153,12 +160,16 @@ impl TestPipeline {
         answer.map(|(_, status, response)| (status, response))
     }
 
-    /// Lets time pass: none, in a paused runtime, for who waits for the test.
+    /// Lets time pass, which takes none in a paused runtime.
     pub async fn wait(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
 
-    /// Makes another dispatcher that of the last stage, as an operator may.
+    /// Switches the dispatcher of the last stage, as an operator can.
+    ///
+    /// # Errors
+    ///
+    /// There is no such dispatcher, or it does not start.
     pub fn switch_dispatcher(&self, name: &str) -> Result<(), TestError> {
         let failed = |problem| TestError::Spec(self.pipeline.name().to_owned(), problem);
         let spec = crate::config::dispatcher(Some(name), &|plugin| {
@@ -168,8 +179,8 @@ impl TestPipeline {
         Ok(self.pipeline.switch_dispatcher(last, spec.map_err(failed)?)?)
     }
 
-    /// The dispatchers of the stages, by name. One that breaks its contract is
-    /// replaced.
+    /// The names of the stages' dispatchers. A plugin's dispatcher that breaks its contract is
+    /// replaced by a built-in one.
     #[must_use]
     pub fn dispatchers(&self) -> Vec<String> {
         self.pipeline.dispatchers()
@@ -180,13 +191,13 @@ impl TestPipeline {
         self.pipeline.emptied().await;
     }
 
-    /// What has become of the events.
+    /// The counts of what has happened to events.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.pipeline.totals()
     }
 
-    /// The reasons why events were given up, and what they carried.
+    /// The dead letters: the reason why each event was given up, and its payload.
     #[must_use]
     pub fn dead_letters(&self) -> Vec<(String, Value)> {
         let letters = self.pipeline.dead_letters();
@@ -194,7 +205,7 @@ impl TestPipeline {
         all.map(|letter| (letter.reason.to_owned(), value(letter.payload.as_bytes()))).collect()
     }
 
-    /// What was broadcast, in order.
+    /// The broadcasts of workers, in order.
     #[must_use]
     pub fn broadcasts(&self) -> Vec<TestBroadcast> {
         let broadcast = |effect: ServerEffect| match effect {
@@ -207,7 +218,7 @@ impl TestPipeline {
         self.effects().into_iter().filter_map(broadcast).collect()
     }
 
-    /// What was handed to other pipelines, in order: their names, and the events.
+    /// The events that workers have handed to other pipelines, with the names of these, in order.
     #[must_use]
     pub fn enqueued(&self) -> Vec<(String, NewEvent)> {
         let enqueued = |effect: ServerEffect| match effect {
@@ -217,20 +228,20 @@ impl TestPipeline {
         self.effects().into_iter().filter_map(enqueued).collect()
     }
 
-    /// All that workers asked for, in order.
+    /// All effects of workers, in order.
     #[must_use]
     pub fn effects(&self) -> Vec<ServerEffect> {
         locked(&self.notes.effects).clone()
     }
 
-    /// What those who wait for events were answered: a status and a response.
+    /// The replies to those who wait for events: for each a status and a response.
     #[must_use]
     pub fn replies(&self) -> Vec<(SocketRef, String, Value)> {
         let replies = locked(&self.notes.replies).clone().into_iter();
         replies.map(|(to, status, payload)| (to, status, payload_value(&payload))).collect()
     }
 
-    /// Calls of workers that came to nothing.
+    /// The calls of workers that have failed.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         locked(&self.notes.faults).clone()

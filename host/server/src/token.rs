@@ -1,4 +1,4 @@
-//! What somebody has to know.
+//! Tokens: secrets that a request has to show.
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
@@ -6,19 +6,19 @@ use subtle::ConstantTimeEq as _;
 
 use crate::secret::Secret;
 
-/// Compares what was `expected` with what was `given`; anything will do when
-/// nothing is expected. Takes as long for a wrong token as for the right one.
+/// Compares the `given` token with the `expected` one; anything is right when none is expected. A
+/// wrong token takes as long as the right one.
 pub(crate) fn admits(expected: Option<&Secret>, given: Option<&str>) -> bool {
     expected.is_none_or(|expected| is_same(&expected.get(), given))
 }
 
-/// Whether what was `given` is what was `expected`.
+/// Whether the `given` token is the `expected` one, in constant time.
 pub(crate) fn is_same(expected: &str, given: Option<&str>) -> bool {
     given.unwrap_or_default().as_bytes().ct_eq(expected.as_bytes()).into()
 }
 
-/// What a request gives: `authorization: Bearer …`. The name of the scheme may be written
-/// in any case (RFC 9110, section 11.1).
+/// The token of a request: `authorization: Bearer …`. The name of the scheme may be written in any
+/// case (RFC 9110, section 11.1).
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))

@@ -1,9 +1,9 @@
-//! Dispatches fairly: each key gets its turn, however many events another has.
+//! A fair dispatcher: each key gets its turn, however many events another key has.
 //!
-//! Deficit round robin (Shreedhar and Varghese, 1995) over the keys that have
-//! events, at one unit for an event: in each round a key gets as many events
-//! through as its weight says, 1 unless `weights` has another. Picking an event
-//! costs the same however many wait.
+//! The algorithm is deficit round robin (Shreedhar and Varghese, 1995) over the keys that have
+//! events, with a cost of one for each event: in each round a key gets as many events through as
+//! its weight says, which is 1 unless `weights` has another. Taking an event costs the same however
+//! many wait.
 //!
 //! ```toml
 //! [plugins.fair]
@@ -29,20 +29,20 @@ mod tests;
 
 use queues::{Queue, Queues};
 
-/// The keys that have events, and whose turn it is.
+/// The keys that have events, in the order of their turns.
 #[derive(Debug, Default)]
 struct Fair {
     consumers: Consumers,
-    /// Places in `keys`, by the keys' numbers, which are hashes already.
+    /// Indexes of `keys`, by the numbers of keys, which are hashes already.
     by_key: HashTable<u32>,
     keys: Vec<Key>,
-    /// The events of all of them.
+    /// The events of all keys.
     queues: Queues,
-    /// Places in `keys` that are free.
+    /// Indexes of `keys` that are free.
     free: Vec<u32>,
-    /// Keys that have events, in the order of their turns.
+    /// Indexes of the keys that have events, in the order of their turns.
     round: VecDeque<u32>,
-    /// Other weights than 1, by the texts of keys.
+    /// The weights that are not 1, by the texts of keys.
     weights: HashMap<String, u32>,
 }
 
@@ -50,7 +50,7 @@ struct Fair {
 struct Key {
     number: u64,
     weight: u32,
-    /// What is left of its turn.
+    /// The events that the key may still have in this turn.
     deficit: u32,
     events: Queue,
 }
@@ -84,11 +84,11 @@ impl Fair {
                 let place = self.free.pop().unwrap_or(fresh);
                 none.insert(place);
                 match keys.get_mut(place as usize) {
-                    // Its queue is empty.
+                    // The queue of a free key is empty.
                     Some(key) => (key.number, key.weight, key.deficit) = (number, weight, 0),
                     None => keys.push(Key { number, weight, deficit: 0, events: Queue::EMPTY }),
                 }
-                // It stays there even when its events are withdrawn, until its turn.
+                // The key stays there until its turn, even if its events are withdrawn.
                 self.round.push_back(place);
                 place
             }
@@ -118,7 +118,7 @@ impl Fair {
             } else if key.deficit == 0 {
                 self.round.rotate_left(1);
             }
-            // One whose events were all withdrawn has none.
+            // There is none if all events of the key were withdrawn.
             if event.is_some() {
                 return event;
             }

@@ -1,19 +1,19 @@
-//! Many queues in one piece of memory.
+//! Many queues in one vector.
 //!
-//! A queue of its own for each key would be somewhere else for each event. Here what
-//! was pushed one after the other lies side by side, whosever it is, and the place of
-//! what was popped is that of the next push: turns that go around the keys go through
-//! memory in order.
+//! With a vector for each key, each event would be somewhere else in memory. Here, events that were
+//! pushed one after the other lie side by side, whatever their keys are, and the next push reuses
+//! the place of the last event that was popped. So turns that go around the keys read the memory in
+//! order.
 
 /// The events of all queues.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     entries: Vec<Entry>,
-    /// The first of those that are free, each with the next one.
+    /// The first free entry; each free entry has the place of the next one.
     free: Place,
 }
 
-/// One queue: where its first and its last event are.
+/// One queue: the places of its first and last event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Queue {
     first: Place,
@@ -26,7 +26,7 @@ struct Entry {
     next: Place,
 }
 
-/// Where an entry is, or nowhere.
+/// The index of an entry, or [`NOWHERE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place(u32);
 
@@ -39,7 +39,7 @@ impl Default for Place {
 }
 
 impl Queue {
-    /// One without events.
+    /// A queue without events.
     pub(crate) const EMPTY: Self = Self { first: NOWHERE, last: NOWHERE };
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -70,7 +70,7 @@ impl Queues {
         Some(event)
     }
 
-    /// Takes an event out of a queue, wherever it is: the first as a rule.
+    /// Removes an event from a queue, wherever it is; mostly it is the first.
     pub(crate) fn remove(&mut self, queue: &mut Queue, event: u64) {
         let (mut before, mut place) = (NOWHERE, queue.first);
         while let Some(&mut Entry { event: other, next }) = self.entry(place) {
@@ -122,8 +122,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Three queues are what three `VecDeque`s are, and need no more room than all
-        /// of their events needed at once.
+        /// Three queues behave like three `VecDeque`s, and need no more memory than the most events
+        /// that they had at once.
         #[test]
         fn they_are_queues(steps in proptest::collection::vec((0..3_usize, 0..4_u8), 0..200)) {
             let mut queues = Queues::default();
@@ -140,7 +140,7 @@ mod tests {
                     }
                     2 => prop_assert_eq!(queues.pop(own), expected.pop_front()),
                     _ => {
-                        // In the middle, or one that is not there.
+                        // An event in the middle, or one that is not there.
                         let gone = expected.get(expected.len() / 2).copied().unwrap_or(u64::MAX);
                         queues.remove(own, gone);
                         expected.retain(|event| *event != gone);

@@ -1,12 +1,11 @@
-//! Who gets through when.
+//! Tests of the turns that keys get.
 
 use millrace_plugin::testing::{Assigned, Stage};
 use proptest::prelude::*;
 
 use super::*;
 
-/// Pushes `events` of each key, then pops all; the keys in the order of their
-/// turns.
+/// Pushes `events` of each key, then pops all. Returns the keys in the order of their turns.
 fn turns(weights: &str, queued: &[(&str, usize)]) -> String {
     let mut fair = Fair::with_weights(weights).unwrap();
     let mut keys = HashMap::new();
@@ -68,14 +67,14 @@ fn a_key_that_comes_again_before_its_turn_has_one_turn() {
     assert_eq!(fair.free.len(), 2);
 }
 
-/// One thing that happens to a stage.
+/// One step of a stage.
 #[derive(Clone, Debug)]
 enum Step {
     Push(u8),
     Withdraw(u8),
     Ask(u8),
     Finish(u8),
-    /// A consumer leaves, and another comes.
+    /// The consumer leaves, and another subscribes.
     Change(u8),
     Dispatch,
 }
@@ -93,7 +92,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn key(number: u8) -> String {
-    // One of them has no key.
+    // One of the keys is empty, which means no key.
     if number == 0 { String::new() } else { format!("key{number}") }
 }
 
@@ -131,7 +130,7 @@ proptest! {
                     stage.cancel(*consumer);
                     *consumer += 3;
                     stage.subscribe(*consumer, 2);
-                    // What it had comes again.
+                    // The events that it had come again.
                     last.clear();
                 }
                 Step::Finish(at) => {
@@ -152,8 +151,8 @@ proptest! {
         prop_assert!(fair.by_key.is_empty() && fair.round.is_empty(), "{fair:?}");
     }
 
-    /// As long as all of them have events, each key has its weight in each round,
-    /// however many events another has.
+    /// While all keys have events, each gets its weight in each round, however many events the
+    /// others have.
     #[test]
     fn a_round_gives_each_key_its_weight(
         weights in proptest::collection::vec(1..6_usize, 1..6),

@@ -1,9 +1,9 @@
-//! Dispatches in order, but confines whoever takes over the capacity.
+//! A dispatcher that keeps the order, but confines a key that takes over the capacity.
 //!
-//! Events go out in the order of their coming, until one key has more than `share`
-//! (one half, unless configured) of all that the consumers ask for at a time.
-//! From then on that key gets `confined` (1) at a time, and the others have the
-//! rest, until nothing of it waits any more.
+//! Events go out in the order in which they came, until one key has more than `share` (one half by
+//! default) of all that the consumers ask for at a time. From then on that key gets `confined`
+//! events (1 by default) at a time, and the other keys get the rest, until no event of it waits any
+//! more.
 //!
 //! ```toml
 //! [plugins.isolate]
@@ -18,35 +18,35 @@ use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, O
 use millrace_plugin::host::config;
 use millrace_plugin::{Error, Result};
 
-/// What waits, what is in flight, and who is confined.
+/// The events that wait or are in flight, and the confined keys.
 #[derive(Debug, Default)]
 struct Isolate {
     consumers: Consumers,
     share: f64,
     confined: u32,
-    /// In the order of their coming, each with its key.
+    /// The events that wait, in the order in which they came, each with its key.
     queue: VecDeque<(u64, u64)>,
-    /// Those of `queue`, and of the keys' own, that were withdrawn.
+    /// The withdrawn events that are still in `queue`, or in the queue of a key.
     withdrawn: HashSet<u64>,
-    /// So many of them are taken out.
+    /// The number of withdrawn events at which they are removed.
     sweep_at: usize,
-    /// The keys of events in flight.
+    /// The keys of events in flight, by event.
     in_flight: HashMap<u64, u64>,
     keys: HashMap<u64, Key>,
-    /// Confined keys that may have one more in flight.
+    /// The confined keys that may have another event in flight.
     ready: VecDeque<u64>,
 }
 
-/// A key with events in flight, or that is confined.
+/// A key that has events in flight or is confined.
 #[derive(Debug, Default)]
 struct Key {
     in_flight: u32,
     confined: bool,
-    /// Its events, while it is confined.
+    /// The events of the key, while it is confined.
     waiting: VecDeque<u64>,
 }
 
-/// Fewer are not worth the look at all that wait.
+/// The fewest withdrawn events for which a search through all that wait is worthwhile.
 const MIN_SWEEP: usize = 1_024;
 
 impl Isolate {
@@ -54,15 +54,15 @@ impl Isolate {
         Self { share, confined, sweep_at: MIN_SWEEP, ..Self::default() }
     }
 
-    /// More in flight than this is to take over.
+    /// The most events in flight of one key; with more, it is confined.
     fn allowed(&self) -> u32 {
         let capacity = self.consumers.max_demand() as f64 * self.share;
-        // At least one, or nobody would get anything.
+        // At least one, or no key would get anything.
         (capacity as u32).max(1)
     }
 
-    /// Events will not be assigned any more. They are passed over when their turn
-    /// comes, or taken out once they are as many as the others, or one comes again.
+    /// Withdraws events. They are skipped when their turn comes. All of them are removed at once
+    /// when they are as many as the others, or when one of them comes again.
     fn withdraw(&mut self, events: &[u64], fresh: &[u64]) {
         self.withdrawn.extend(events);
         let comes_again = || fresh.iter().any(|event| self.withdrawn.contains(event));
@@ -79,7 +79,7 @@ impl Isolate {
         self.sweep_at = left.max(MIN_SWEEP);
     }
 
-    /// An event has left its consumer.
+    /// Notes that an event has left its consumer.
     fn finish(&mut self, event: u64) {
         let Some(number) = self.in_flight.remove(&event) else { return };
         let Some(key) = self.keys.get_mut(&number) else { return };
@@ -102,7 +102,7 @@ impl Isolate {
                 continue;
             }
             let key = self.keys.entry(number).or_default();
-            // Events without a key are nobody's.
+            // Events without a key are never confined.
             key.confined |= number != 0 && key.in_flight >= allowed;
             if key.confined && key.in_flight >= self.confined {
                 key.waiting.push_back(event);
@@ -124,7 +124,7 @@ impl Isolate {
                     return Some(self.out(event, number));
                 }
             }
-            // All that waited was withdrawn.
+            // All events that waited were withdrawn.
             if key.in_flight == 0 {
                 self.keys.remove(&number);
             }
@@ -136,8 +136,8 @@ impl Isolate {
         self.in_flight.insert(event, number);
         let key = self.keys.entry(number).or_default();
         key.in_flight += 1;
-        // What came while it was confined is in its own queue, or behind in the
-        // common one: it is free once the former is empty.
+        // Events that came while the key was confined are in its own queue, or at the end of the
+        // common one. Once its own queue is empty, the key is free.
         key.confined &= !key.waiting.is_empty() || key.in_flight >= self.confined;
         event
     }

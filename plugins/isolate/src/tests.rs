@@ -1,11 +1,11 @@
-//! Who is confined, and when.
+//! Tests of the keys that are confined.
 
 use millrace_plugin::testing::{Assigned, Stage};
 use proptest::prelude::*;
 
 use super::*;
 
-/// A dispatcher with four workers, and events named by their keys' letters.
+/// A dispatcher with four workers, and events named by the letters of their keys.
 fn queued(keys: &str) -> Isolate {
     let mut isolate = Isolate::with(0.5, 1);
     isolate.consumers.subscribe(0, 4);
@@ -14,7 +14,7 @@ fn queued(keys: &str) -> Isolate {
     isolate
 }
 
-/// The next events as far as they may go out, by their keys.
+/// The keys of the next events, as far as they may go out.
 fn out(isolate: &mut Isolate, most: usize) -> (String, Vec<u64>) {
     let (mut keys, mut events) = (String::new(), Vec::new());
     while events.len() < most
@@ -29,7 +29,7 @@ fn out(isolate: &mut Isolate, most: usize) -> (String, Vec<u64>) {
 #[test]
 fn who_takes_over_is_confined_to_one() {
     let mut isolate = queued("aaaaaaaabc");
-    // Two of four are its share; then it is confined, and the others go on.
+    // Its share is two of four. Then it is confined, and the others go on.
     let (keys, events) = out(&mut isolate, 4);
     assert_eq!(keys, "aabc");
     assert_eq!(out(&mut isolate, 4).0, "");
@@ -62,7 +62,7 @@ fn a_mixed_crowd_goes_out_in_order() {
     assert_eq!(out(&mut isolate, 4).0, "abcd");
 }
 
-/// Although nobody asks: a buffer that keeps the last of a flood.
+/// This holds even if no consumer asks, as for a buffer that keeps the last events of a flood.
 #[test]
 fn what_is_withdrawn_does_not_pile_up() {
     let mut stage = Stage::new(Isolate::with(0.5, 1));
@@ -76,20 +76,20 @@ fn what_is_withdrawn_does_not_pile_up() {
     assert!(held <= 2 * MIN_SWEEP + 1, "{held}");
 }
 
-/// One thing that happens to a stage.
+/// One step of a stage.
 #[derive(Clone, Debug)]
 enum Step {
     Push(u8),
     Withdraw(u8),
     Finish(u8),
-    /// A consumer leaves, and another comes.
+    /// The consumer leaves, and another subscribes.
     Change(u8),
     Dispatch,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        // One floods.
+        // One key has most events.
         6 => Just(Step::Push(1)),
         3 => (0..5_u8).prop_map(Step::Push),
         1 => any::<u8>().prop_map(Step::Withdraw),
@@ -100,7 +100,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..300)
 }
 
-/// A stage, and what has to be true of what it assigns.
+/// A stage, with checks of what it assigns.
 struct Run {
     stage: Stage<Isolate>,
     last: HashMap<String, u64>,
@@ -120,7 +120,7 @@ impl Run {
         self.nobody_is_kept_waiting();
     }
 
-    /// While somebody asks, what waits is of keys that have as much as they may.
+    /// While a consumer asks, every event that waits is of a key that has as much as it may.
     fn nobody_is_kept_waiting(&self) {
         let isolate = self.stage.dispatcher();
         if isolate.consumers.are_asking() {
@@ -142,7 +142,7 @@ proptest! {
         confined in 1..4_u32,
         max_demand in 1..10_u32,
     ) {
-        // More for the confined than for the others would be no confinement.
+        // A confined key must not get more than the others.
         let allowed = (f64::from(max_demand * 2) * share).max(1.0) as u32;
         let mut stage = Stage::new(Isolate::with(share, confined.min(allowed)));
         (0..2).for_each(|consumer| stage.subscribe(consumer, max_demand));
@@ -168,7 +168,7 @@ proptest! {
                     run.stage.cancel(*consumer);
                     *consumer += 2;
                     run.stage.subscribe(*consumer, max_demand);
-                    // What it had comes again.
+                    // The events that it had come again.
                     run.last.clear();
                 }
                 Step::Dispatch => run.dispatch(),
@@ -181,7 +181,7 @@ proptest! {
             run.dispatch();
         }
         prop_assert_eq!((run.stage.waiting().len(), gone), (0, pushed));
-        // Keys are forgotten with their last event.
+        // A key is forgotten with its last event.
         let isolate = run.stage.dispatcher();
         prop_assert!(isolate.in_flight.is_empty() && isolate.keys.is_empty(), "{isolate:?}");
     }

@@ -1,9 +1,9 @@
-//! Dispatches what is most urgent, and lets nothing wait for ever.
+//! A dispatcher that prefers urgent events, and lets no event wait for ever.
 //!
-//! Each event has the priority it was enqueued with, from 0 to 255, and gains one
-//! for every `aging_ms` (1,000 unless configured) that it waits. All gain at the
-//! same pace, so that the order of two events never changes: it is that of their
-//! times of arrival, each set back by its priority times `aging_ms`.
+//! Each event has the priority that it was enqueued with, from 0 to 255, and gains one for every
+//! `aging_ms` (1,000 by default) that it waits. All events gain at the same pace, so the order of
+//! two events never changes: it is that of their arrival times, each reduced by its priority times
+//! `aging_ms`.
 //!
 //! ```toml
 //! [plugins.priority]
@@ -23,19 +23,20 @@ use millrace_plugin::{Error, Result};
 struct Priority {
     consumers: Consumers,
     aging_ns: i128,
-    /// By when they came less what their priority is worth, and then in order.
+    /// Urgency (the arrival time less what the priority is worth, in ns), number of arrival, and
+    /// event.
     events: BinaryHeap<Reverse<(i128, u64, u64)>>,
-    /// How many came so far.
+    /// The number of events that have come so far.
     came: u64,
-    /// Those of `events` that were withdrawn.
+    /// The withdrawn events that are still in `events`.
     withdrawn: HashSet<u64>,
 }
 
-/// Unless configured: an event of priority 5 waits five seconds longer than one of
-/// priority 10 at most.
+/// The default of `aging_ms`: an event of priority 5 waits at most five seconds longer than one of
+/// priority 10.
 const AGING_MS: u32 = 1_000;
 
-/// Fewer that were withdrawn are not worth the look at all that wait.
+/// The fewest withdrawn events for which a search through all that wait is worthwhile.
 const MIN_SWEEP: usize = 1_024;
 
 impl Priority {
@@ -49,8 +50,8 @@ impl Priority {
         self.events.push(Reverse((urgency, self.came, event)));
     }
 
-    /// Events will not be assigned any more. They are passed over when their turn
-    /// comes, or taken out once they are as many as the others, or one comes again.
+    /// Withdraws events. They are skipped when their turn comes. All of them are removed at once
+    /// when they are half of all, or when one of them comes again.
     fn withdraw(&mut self, events: &[u64], fresh: &[u64]) {
         self.withdrawn.extend(events);
         let comes_again = || fresh.iter().any(|event| self.withdrawn.contains(event));

@@ -1,4 +1,4 @@
-//! What is urgent.
+//! Tests of the order of urgent events.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,15 @@ fn the_most_urgent_is_first_and_the_patient_is_not_forgotten() {
     dispatcher.push(2, 9, 1_000 * MS);
     dispatcher.push(3, 9, 1_000 * MS);
     dispatcher.push(4, 1, 1_500 * MS);
-    // By now the first is worth twenty, and the urgent one ten.
+    // By now the first event is worth twenty, and the urgent one ten.
     dispatcher.push(5, 10, 20_000 * MS);
     dispatcher.withdrawn.insert(4);
     let popped: Vec<_> = std::iter::from_fn(|| dispatcher.pop()).collect();
     assert_eq!(popped, [2, 3, 1, 5]);
 }
 
-/// Although their turn never comes: a buffer that keeps the last of a flood.
+/// This holds even if their turn never comes, as for a buffer that keeps the last events of a
+/// flood.
 #[test]
 fn what_is_withdrawn_does_not_pile_up() {
     let mut stage = Stage::new(Priority::aging(AGING_MS));
@@ -40,10 +41,10 @@ fn what_is_withdrawn_does_not_pile_up() {
 enum Step {
     Push(u8),
     Withdraw(u8),
-    /// Finishes one, and lets the next one go.
+    /// Finishes one event, and dispatches the next.
     Next,
     Wait(u16),
-    /// The consumer leaves, and another comes.
+    /// The consumer leaves, and another subscribes.
     Change,
 }
 
@@ -61,14 +62,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// What goes out is what has most, of priority and of what it gained by waiting;
-    /// among equals what came first.
+    /// Events go out by the sum of their priority and what they gained by waiting; among equals, by
+    /// arrival.
     #[test]
     fn the_most_urgent_of_those_that_wait_is_next(steps in steps(), aging_ms in 1..2_000_u32) {
         let mut stage = Stage::new(Priority::aging(aging_ms));
         let mut consumer = 0;
         stage.subscribe(consumer, 1);
-        // What each event has in milliseconds of aging, less the time: it gains one
+        // The urgency of each event in milliseconds of aging, less the time: it gains one
         // millisecond with each.
         let mut waiting: BTreeMap<u64, i64> = BTreeMap::new();
         let mut now_ms = 0_i64;

@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 
 use crate::Result;
 
-/// The state of a channel: read when first looked at, written back only when
-/// changed. Looks like the `T` it holds.
+/// The state of a channel. It is read from JSON on first use, and written back only if it was
+/// changed. It dereferences to the `T` that it holds.
 ///
-/// It is kept by the server as JSON, so a field added with `#[serde(default)]`
-/// reads what an earlier version of the plugin left.
+/// The server keeps it as JSON. So a field that is added with `#[serde(default)]` can read what an
+/// earlier version of the plugin wrote.
 #[derive(Debug)]
 pub struct Assigns<T> {
     encoded: Vec<u8>,
@@ -25,15 +25,15 @@ impl<T: DeserializeOwned + Default> Assigns<T> {
         Self { encoded, value: OnceCell::new(), changed: false }
     }
 
-    /// What a channel begins with: what `connect` gave the connection, as far as that is of
-    /// this shape, and the default otherwise; with what is wrong with it then.
+    /// The state at the beginning of a channel: the assigns that `connect` gave the connection, if
+    /// they can be read as a `T`. Otherwise it is the default, and the second value is the reason.
     pub(crate) fn joining(encoded: Vec<u8>) -> (Self, Option<serde_json::Error>) {
         if encoded.is_empty() {
             return (Self::new(encoded), None);
         }
         match serde_json::from_slice::<T>(&encoded) {
             Ok(value) => (Self { encoded, value: OnceCell::from(value), changed: false }, None),
-            // What is there is not what the channel's next message is to find.
+            // The assigns of the connection must not be read again with the channel's next message.
             Err(error) => {
                 let value = OnceCell::from(T::default());
                 (Self { encoded: Vec::new(), value, changed: true }, Some(error))
@@ -41,7 +41,7 @@ impl<T: DeserializeOwned + Default> Assigns<T> {
         }
     }
 
-    /// The value; a channel that never assigned anything has the default.
+    /// The value; the default if the channel has never assigned anything.
     fn read(&self) -> &T {
         self.value.get_or_init(|| match self.encoded.as_slice() {
             [] => T::default(),
@@ -52,7 +52,7 @@ impl<T: DeserializeOwned + Default> Assigns<T> {
 }
 
 impl<T: Serialize> Assigns<T> {
-    /// The new bytes, if there are any; not a second time.
+    /// The new JSON, if the value was changed. A second call returns `None`.
     pub(crate) fn take_changed(&mut self) -> Result<Option<Vec<u8>>> {
         match (std::mem::take(&mut self.changed), self.value.take()) {
             (true, Some(value)) => Ok(Some(serde_json::to_vec(&value)?)),
@@ -62,7 +62,7 @@ impl<T: Serialize> Assigns<T> {
 }
 
 impl<T> Assigns<T> {
-    /// What it was made of.
+    /// The JSON that the state was made of.
     pub(crate) fn into_encoded(self) -> Vec<u8> {
         self.encoded
     }
@@ -112,7 +112,7 @@ mod tests {
         assert!(own.is_empty());
         own.push(3);
         assert_eq!(own.take_changed().unwrap(), Some(b"[3]".to_vec()));
-        // Also if the join leaves it as it is.
+        // The assigns are replaced even if the join does not change them.
         let (mut own, _) = Assigns::<Vec<u8>>::joining(b"7".to_vec());
         assert_eq!(own.take_changed().unwrap(), Some(b"[]".to_vec()));
         let (mut none, problem) = Assigns::<Vec<u8>>::joining(Vec::new());

@@ -1,4 +1,4 @@
-//! Many messages in one call.
+//! Many messages in one call (`batch.handle-in` in `wit/v0.1/batch.wit`).
 
 use crate::Channel;
 use crate::bindings::batch::exports::millrace::plugin::batch::Messages;
@@ -7,10 +7,10 @@ use crate::bindings::millrace::plugin::types::{Assigns, Outcome, Socket as RawSo
 use crate::runtime::{self, Handled};
 use crate::{Payload, Reply, Socket};
 
-/// One message of a batch, and the channel it is for.
+/// One message of a batch, and its channel.
 ///
-/// What belongs to the channel is used for all of its messages, and the memory of it
-/// for those of the next one.
+/// The fields of the channel are used for all of its messages, and their memory for those of the
+/// next channel.
 #[derive(Debug)]
 pub struct Current<'a> {
     socket: RawSocket,
@@ -21,9 +21,9 @@ pub struct Current<'a> {
     wants_reply: bool,
 }
 
-/// A row of `messages.rows`.
+/// The number of columns in a row of `messages.rows`.
 const ROW: usize = 9;
-/// What the third number of a row is made of.
+/// The bits of the third column.
 const WANTS_REPLY: u64 = 1;
 const BINARY: u64 = 2;
 const HAS_USER_ID: u64 = 4;
@@ -36,7 +36,7 @@ impl Current<'_> {
         &self.socket.topic
     }
 
-    /// Has the message handled.
+    /// Calls the channel's handler with the message.
     pub fn handle<C: Channel>(&mut self) -> Handled {
         let RawSocket { connection, channel, topic, user_id } = &mut self.socket;
         let (topic, user_id) = (std::mem::take(topic), user_id.take());
@@ -52,11 +52,11 @@ impl Current<'_> {
     }
 }
 
-/// `batch.handle-in`.
+/// Handles the messages of a batch in order, and reports each before the next.
 ///
 /// # Panics
 ///
-/// When a row is not as the interface says.
+/// If a row is not as the interface says.
 pub fn handle_all(messages: &Messages, handle: impl Fn(&mut Current<'_>) -> Handled) {
     let socket = RawSocket { connection: 0, channel: 0, topic: String::new(), user_id: None };
     let assigns = Assigns { schema: 0, data: Vec::new() };
@@ -88,8 +88,8 @@ pub fn handle_all(messages: &Messages, handle: impl Fn(&mut Current<'_>) -> Hand
     }
 }
 
-/// Says what a message came to, and keeps the assigns for the next one of its
-/// channel. Whether to go on.
+/// Reports the result of a message, and keeps the assigns for the next message of its channel.
+/// Returns whether to go on.
 fn report(handled: Handled, kept: &mut Assigns) -> bool {
     if let Handled { reply: Reply::Ok(Payload::Json(json)), effects, assigns: None } = &handled
         && effects.is_empty()
@@ -104,7 +104,7 @@ fn report(handled: Handled, kept: &mut Assigns) -> bool {
     go_on
 }
 
-/// What has not been read of a batch's data.
+/// The part of a batch's data that was not read yet.
 struct Rest<'a> {
     data: &'a [u8],
     begin: usize,

@@ -1,5 +1,5 @@
-//! The interface in `wit/` as Rust types, one world for each thing a plugin may
-//! be. Their types are the same.
+//! The interface in `wit/` as Rust types, with one world for each interface that a plugin may
+//! export. All worlds share their types.
 
 wit_bindgen::generate!({
     world: "channel-plugin",
@@ -9,7 +9,7 @@ wit_bindgen::generate!({
     default_bindings_module: "millrace_plugin::bindings",
 });
 
-/// Another world, over the same types and imports.
+/// Generates another world over the same types and imports.
 macro_rules! world {
     ($world:literal, $export:literal, $module:literal) => {
         wit_bindgen::generate!({
@@ -33,47 +33,47 @@ macro_rules! world {
     };
 }
 
-/// The optional `outgoing`.
+/// The world of the optional interface `outgoing`.
 pub mod outgoing {
     world!("outgoing-plugin", "export_outgoing_plugin", "millrace_plugin::bindings::outgoing");
 }
 
-/// The optional `socket`.
+/// The world of the optional interface `socket`.
 pub mod socket {
     world!("socket-plugin", "export_socket_plugin", "millrace_plugin::bindings::socket");
 }
 
-/// The optional `batch`.
+/// The world of the optional interface `batch`.
 pub mod batch {
     world!("batch-plugin", "export_batch_plugin", "millrace_plugin::bindings::batch");
 }
 
-/// The optional `tasks`.
+/// The world of the optional interface `tasks`.
 pub mod tasks {
     world!("tasks-plugin", "export_tasks_plugin", "millrace_plugin::bindings::tasks");
 }
 
-/// The optional `migration`.
+/// The world of the optional interface `migration`.
 pub mod migration {
     world!("migration-plugin", "export_migration_plugin", "millrace_plugin::bindings::migration");
 }
 
-/// The optional `self-test`.
+/// The world of the optional interface `self-test`.
 pub mod self_test {
     world!("self-test-plugin", "export_self_test_plugin", "millrace_plugin::bindings::self_test");
 }
 
-/// The optional `needs`.
+/// The world of the optional interface `needs`.
 pub mod needs {
     world!("needs-plugin", "export_needs_plugin", "millrace_plugin::bindings::needs");
 }
 
-/// The optional `worker`.
+/// The world of the optional interface `worker`.
 pub mod worker {
     world!("worker-plugin", "export_worker_plugin", "millrace_plugin::bindings::worker");
 }
 
-/// The optional `dispatcher`.
+/// The world of the optional interface `dispatcher`.
 pub mod dispatcher {
     world!(
         "dispatcher-plugin",

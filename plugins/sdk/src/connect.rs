@@ -1,4 +1,4 @@
-//! Deciding who may connect.
+//! The decision who may connect.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,37 +7,55 @@ use crate::Result;
 pub use crate::bindings::socket::exports::millrace::plugin::socket::Request;
 
 /// Decides who may connect, before the WebSocket is open.
+///
+/// ```
+/// # use millrace_plugin::prelude::*;
+/// struct Token;
+///
+/// impl Connect for Token {
+///     type Assigns = ();
+///
+///     fn connect(request: &Request) -> Result<Result<Connected<()>, Refused>> {
+///         Ok(match request.param("token") {
+///             Some("secret") => Ok(Connected { user_id: Some("ada".to_owned()), assigns: () }),
+///             _ => Err(Refused { status: 403, reason: "a token is expected\n".to_owned() }),
+///         })
+///     }
+/// }
+///
+/// millrace_plugin::export_connect!(Token);
+/// # fn main() {}
+/// ```
 pub trait Connect {
-    /// What every channel of the connection starts with, of all plugins, if its own
-    /// `Assigns` can be read from it; one of another shape starts with its default, and
-    /// its `join` may ask for [`Socket::connected`](crate::Socket::connected).
+    /// The assigns that every channel of the connection starts with, of all plugins, if it can read
+    /// them as its own `Assigns`. Other channels start with their default, and can read these in
+    /// `join` by [`Socket::connected`](crate::Socket::connected).
     type Assigns: Serialize + DeserializeOwned + Default;
 
-    /// Somebody wants to connect. An error refuses with status 403 and is
-    /// logged.
+    /// Decides whether a client may connect. An error refuses with the status 403, and is logged.
     fn connect(request: &Request) -> Result<Result<Connected<Self::Assigns>, Refused>>;
 }
 
 /// An accepted connection.
 #[derive(Clone, Debug, Default)]
 pub struct Connected<A> {
-    /// Names the user for the life of the connection.
+    /// The id of the user for the life of the connection, if there is one.
     pub user_id: Option<String>,
-    /// What channels start with.
+    /// The assigns that channels start with.
     pub assigns: A,
 }
 
-/// A refused one.
+/// A refused connection.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// An HTTP status from 400 to 599.
+    /// The HTTP status, from 400 to 599.
     pub status: u16,
     /// The body of the response.
     pub reason: String,
 }
 
 impl Request {
-    /// The last value of a parameter.
+    /// The last value of a parameter in the URL's query.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
         last(&self.params, name)

@@ -1,4 +1,4 @@
-//! Policies of dispatch.
+//! Dispatchers: policies that assign the events of a pipeline to its consumers.
 
 use crate::Result;
 use crate::bindings::dispatcher::exports::millrace::plugin::dispatcher as raw;
@@ -7,9 +7,9 @@ pub use raw::Columns;
 
 /// Decides which consumer of a pipeline's stage gets which event.
 ///
-/// It is told of events by their numbers and keys, and remembers those it has not
-/// assigned. One value serves one stage, for as long as it does what it has to;
-/// the server checks each answer (see `wit/v0.1/dispatcher.wit`).
+/// The server hands over the numbers and keys of events, and the dispatcher remembers those that it
+/// has not assigned. One value serves one stage, until it breaks its contract; the server checks
+/// each answer (see `wit/v0.1/dispatcher.wit`).
 ///
 /// ```
 /// # use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, Offer};
@@ -36,31 +36,32 @@ pub use raw::Columns;
 /// # fn main() {}
 /// ```
 pub trait Dispatcher: Sized {
-    /// Begins, perhaps with what `config::get` gives. An error refuses the plugin.
+    /// Makes the dispatcher, perhaps from the settings in `config::get`. After an error the plugin
+    /// does not start.
     fn new() -> Result<Self>;
 
-    /// What it wants to know of events besides their numbers.
+    /// The columns that the dispatcher needs of events, besides their numbers.
     fn columns(&self) -> Columns;
 
-    /// Who asks for events, and for how many.
+    /// The consumers of the stage, with their demand.
     fn consumers(&mut self) -> &mut Consumers;
 
-    /// Takes what happened, and assigns what it can to those that ask. Events that
-    /// are withdrawn are to be forgotten before those that came are looked at.
+    /// Takes what has happened since the last call, and assigns events to consumers that have
+    /// demand. Forget the withdrawn events before you add the new ones: an event may be in both.
     fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments);
 
-    /// What its next version is to know.
+    /// The state that the next version of the dispatcher gets.
     fn snapshot(&mut self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// Takes what the version before gave, as far as it can be read.
+    /// Takes the state that the version before has left, as far as it can be read.
     fn restore(&mut self, state: &[u8]) {
         let _ = state;
     }
 }
 
-/// What happened since the last call.
+/// The things that happened since the last call.
 #[derive(Debug)]
 pub struct Offer(raw::Offer);
 
@@ -73,26 +74,27 @@ impl std::ops::Deref for Offer {
 }
 
 impl Offer {
-    /// What the server handed over.
+    /// Wraps the record that the server has handed over.
     #[must_use]
     pub fn new(raw: raw::Offer) -> Self {
         Self(raw)
     }
 
-    /// The texts of the keys, in the order of the events.
+    /// The texts of the keys, in the order of the events. Empty unless [`Dispatcher::columns`] has
+    /// [`Columns::KEY_TEXTS`].
     pub fn key_texts(&self) -> impl Iterator<Item = &str> {
         let mut from = 0;
         self.0.key_ends.iter().map(move |end| {
             let end = *end as usize;
             let text = self.0.key_texts.get(from..end).unwrap_or_default();
             from = end;
-            // The host hands over UTF-8.
+            // The server hands over UTF-8.
             std::str::from_utf8(text).unwrap_or_default()
         })
     }
 }
 
-/// Who gets what.
+/// The events that are assigned, each with its consumer.
 #[derive(Debug, Default)]
 pub struct Assignments {
     events: Vec<u64>,
@@ -100,33 +102,33 @@ pub struct Assignments {
 }
 
 impl Assignments {
-    /// Assigns an event to the consumer that asks for most; it stays unassigned
-    /// when nobody asks.
+    /// Assigns an event to the consumer with the largest demand. If no consumer has demand, the
+    /// event is not assigned.
     pub fn assign(&mut self, event: u64, consumers: &mut Consumers) {
         if let Some(consumer) = consumers.next() {
             self.assign_to(event, consumer);
         }
     }
 
-    /// Assigns an event to a consumer.
+    /// Assigns an event to a consumer. The consumer must have demand.
     pub fn assign_to(&mut self, event: u64, consumer: u32) {
         self.events.push(event);
         self.consumers.push(consumer);
     }
 
-    /// How many there are.
+    /// The number of assigned events.
     #[must_use]
     pub fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether there is none.
+    /// Whether no event is assigned.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// Pairs of an event and its consumer, in order.
+    /// The assigned events with their consumers, in order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
         self.events.iter().copied().zip(self.consumers.iter().copied())
     }
@@ -136,11 +138,11 @@ impl Assignments {
     }
 }
 
-/// The consumers of a stage, and what each has asked for and not got.
+/// The consumers of a stage, and the demand of each: the events that it has asked for and not got.
 #[derive(Clone, Debug, Default)]
 pub struct Consumers {
     consumers: Vec<Consumer>,
-    /// Where the one with the largest demand is.
+    /// The place of the consumer with the largest demand.
     first: usize,
     max_demand: u64,
 }
@@ -153,19 +155,19 @@ struct Consumer {
 }
 
 impl Consumers {
-    /// One more.
+    /// Adds a consumer, which has at most `max_demand` events at a time.
     pub fn subscribe(&mut self, id: u32, max_demand: u32) {
         self.consumers.push(Consumer { id, demand: 0, max_demand });
         self.changed();
     }
 
-    /// One less.
+    /// Removes a consumer.
     pub fn cancel(&mut self, id: u32) {
         self.consumers.retain(|consumer| consumer.id != id);
         self.changed();
     }
 
-    /// One asks for so many more.
+    /// Adds to the demand of a consumer.
     pub fn ask(&mut self, id: u32, demand: u32) {
         if let Some(asks) = self.consumers.iter_mut().find(|consumer| consumer.id == id) {
             asks.demand = asks.demand.saturating_add(demand);
@@ -173,14 +175,14 @@ impl Consumers {
         self.changed();
     }
 
-    /// Whether somebody asks for more.
+    /// Whether any consumer has demand.
     #[must_use]
     pub fn are_asking(&self) -> bool {
         self.consumers.get(self.first).is_some_and(|first| first.demand > 0)
     }
 
-    /// The consumer that asks for most, of whose demand this takes one; `None` when
-    /// nobody asks.
+    /// Takes one from the demand of the consumer that has the largest, and returns that consumer.
+    /// `None` when no consumer has demand.
     #[expect(clippy::should_implement_trait, reason = "there may be more after `None`")]
     pub fn next(&mut self) -> Option<u32> {
         let first = self.consumers.get_mut(self.first).filter(|first| first.demand > 0)?;
@@ -192,7 +194,7 @@ impl Consumers {
         Some(id)
     }
 
-    /// What all of them ask for at most.
+    /// The sum of what all consumers may have at a time.
     #[must_use]
     pub fn max_demand(&self) -> u64 {
         self.max_demand

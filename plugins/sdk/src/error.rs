@@ -1,11 +1,11 @@
-//! What goes wrong in a handler.
+//! The error of a handler.
 
 use std::fmt;
 
-/// A handler's error. The client that waits for a reply gets
-/// `{"reason": "<its text>"}` with the status `error`.
+/// The error of a handler. The client that waits for a reply gets `{"reason": "<the text>"}` with
+/// the status `error`.
 ///
-/// Made from any `std` error by `?`, or by [`Error::msg`] from a text.
+/// Any `std` error becomes one by `?`, a text by [`Error::msg`].
 #[derive(Debug)]
 pub struct Error(Box<dyn std::error::Error + Send + Sync>);
 
@@ -13,12 +13,12 @@ pub struct Error(Box<dyn std::error::Error + Send + Sync>);
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error with a text.
+    /// Makes an error with a text.
     pub fn msg(text: impl Into<String>) -> Self {
         Self(text.into().into())
     }
 
-    /// An error with a cause.
+    /// Makes an error with a cause.
     pub fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self(Box::new(cause))
     }
@@ -30,7 +30,7 @@ impl Error {
     }
 }
 
-/// The error for an event a channel does not know.
+/// The error for an event that a channel does not know.
 #[must_use]
 pub fn unknown_event(event: &str) -> Error {
     Error::msg(format!("unknown event {event:?}"))
@@ -42,7 +42,7 @@ impl fmt::Display for Error {
     }
 }
 
-// Not `std::error::Error` itself, so that `?` can make one of any that is.
+// This type is not `std::error::Error` itself, so that `?` can convert every type that is.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(cause: E) -> Self {
         Self::new(cause)

@@ -1,8 +1,7 @@
 //! The macros that make a crate a plugin.
 
-/// Exports one or more [`Channel`](crate::Channel)s as the plugin's. Of several whose
-/// topics match, the one with the most specific pattern serves a topic: the topic itself,
-/// or else the longest beginning.
+/// Exports one or more [`Channel`](crate::Channel)s. If several have patterns that match a topic,
+/// the channel with the most specific one serves it: an exact pattern, or else the longest prefix.
 ///
 /// ```
 /// # use millrace_plugin::prelude::*;
@@ -147,7 +146,7 @@ macro_rules! export {
     };
 }
 
-/// Exports an [`Outgoing`](crate::Outgoing) channel; besides [`export!`].
+/// Exports an [`Outgoing`](crate::Outgoing) channel. Use it besides [`export!`].
 #[macro_export]
 macro_rules! export_outgoing {
     ($channel:ty) => {
@@ -179,7 +178,7 @@ macro_rules! export_outgoing {
     };
 }
 
-/// Exports a [`Connect`](crate::Connect); besides [`export!`], or alone.
+/// Exports a [`Connect`](crate::Connect). Use it besides [`export!`], or alone.
 #[macro_export]
 macro_rules! export_connect {
     ($connect:ty) => {
@@ -203,7 +202,7 @@ macro_rules! export_connect {
     };
 }
 
-/// Exports [`Tasks`](crate::Tasks); besides [`export!`].
+/// Exports [`Tasks`](crate::Tasks). Use it besides [`export!`].
 #[macro_export]
 macro_rules! export_tasks {
     ($tasks:ty) => {
@@ -230,9 +229,19 @@ macro_rules! export_tasks {
     };
 }
 
-/// Exports a function without arguments that tells whether this version works,
-/// with a [`Result`](crate::Result): it is called before the version takes the
-/// place of another, which stays if it fails.
+/// Exports a function without arguments that returns a [`Result`](crate::Result): whether this
+/// version works. It is called before the version replaces another one, which stays if the function
+/// fails.
+///
+/// ```
+/// # use millrace_plugin::prelude::*;
+/// fn has_key() -> Result<()> {
+///     config::get("key").map(|_| ()).ok_or_else(|| Error::msg("`key` is missing in the config"))
+/// }
+///
+/// millrace_plugin::export_self_test!(has_key);
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! export_self_test {
     ($test:path) => {
@@ -255,9 +264,9 @@ macro_rules! export_self_test {
     };
 }
 
-/// Says what the plugin cannot do without: `publish` and topics, `enqueue` and
-/// pipelines. A server that does not grant all of it refuses the plugin, rather
-/// than have it fail later.
+/// Names what the plugin cannot work without: `publish` with a topic, `enqueue` with a pipeline. A
+/// server that does not grant all of it refuses the plugin at the start, so that it does not fail
+/// later.
 ///
 /// ```
 /// millrace_plugin::export_needs!(publish "user:*", enqueue "jobs");
@@ -284,7 +293,7 @@ macro_rules! export_needs {
     };
 }
 
-/// Exports a [`Worker`](crate::Worker); besides [`export!`], or alone.
+/// Exports a [`Worker`](crate::Worker). Use it besides [`export!`], or alone.
 #[macro_export]
 macro_rules! export_worker {
     ($worker:ty) => {
@@ -306,8 +315,7 @@ macro_rules! export_worker {
     };
 }
 
-/// Exports a [`Dispatcher`](crate::dispatcher::Dispatcher); besides [`export!`], or
-/// alone.
+/// Exports a [`Dispatcher`](crate::dispatcher::Dispatcher). Use it besides [`export!`], or alone.
 #[macro_export]
 macro_rules! export_dispatcher {
     ($dispatcher:ty) => {

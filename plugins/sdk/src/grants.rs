@@ -1,4 +1,4 @@
-//! What the server lets the plugin do.
+//! The grants of the plugin: what the server allows it to do.
 
 #[cfg(target_arch = "wasm32")]
 use std::cell::OnceCell;
@@ -8,8 +8,8 @@ use crate::Result;
 use crate::bindings::millrace::plugin::grants;
 use crate::bindings::millrace::plugin::grants::Need;
 
-/// The server does not let the plugin do what it asked for; what that was, and the
-/// key of the configuration that grants it.
+/// An error: the server does not allow something to the plugin. The text says what that is, and
+/// which configuration key allows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied(String);
 
@@ -21,11 +21,12 @@ impl std::fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
-/// Asks the server, if it withholds anything at all.
+/// Asks the server whether something is allowed, if it forbids anything at all.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn check(need: &Need) -> Result<()> {
     thread_local! {
-        /// The same for as long as the instance lives.
+        /// Whether the server forbids anything, which does not change during the life of the
+        /// instance.
         static ARE_LIMITED: OnceCell<bool> = const { OnceCell::new() };
     }
     match ARE_LIMITED.with(|known| *known.get_or_init(grants::are_limited)) {
@@ -34,7 +35,7 @@ pub(crate) fn check(need: &Need) -> Result<()> {
     }
 }
 
-/// In a plugin's own tests there is no server.
+/// Allows everything: in a plugin's own tests there is no server.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn check(_: &Need) -> Result<()> {
     Ok(())

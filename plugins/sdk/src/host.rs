@@ -1,35 +1,35 @@
-//! What a plugin may ask the server for while it runs.
+//! The server's functions that a plugin may call while it runs.
 
 /// Lines in the server's log.
 pub mod log {
     use crate::bindings::millrace::plugin::log::{Level, log};
 
-    /// For following one message.
+    /// Logs a detail, for following one message.
     pub fn debug(message: &str) {
         log(Level::Debug, message);
     }
 
-    /// For an operator to know.
+    /// Logs something that an operator may want to know.
     pub fn info(message: &str) {
         log(Level::Info, message);
     }
 
-    /// For an operator to look into.
+    /// Logs something that an operator has to look into.
     pub fn warn(message: &str) {
         log(Level::Warn, message);
     }
 
-    /// For an operator to act on.
+    /// Logs something that an operator has to act on.
     pub fn error(message: &str) {
         log(Level::Error, message);
     }
 }
 
-/// Measurements, sent to StatsD under the plugin's name.
+/// Measurements, which are sent to StatsD under the plugin's name.
 pub mod metrics {
     pub use crate::bindings::millrace::plugin::metrics::{count, gauge, histogram, set, timing};
 
-    /// Runs `work` and records how long it took, in milliseconds.
+    /// Runs `work` and records its duration in milliseconds.
     pub fn measure<T>(name: &str, work: impl FnOnce() -> T) -> T {
         let start = super::clock::monotonic_ns();
         let result = work();
@@ -40,26 +40,25 @@ pub mod metrics {
     }
 }
 
-/// The `[plugins.NAME] config` of `millrace.toml`.
+/// The table `[plugins.NAME] config` of `millrace.toml`.
 pub mod config {
     pub use crate::bindings::millrace::plugin::config::get;
 }
 
-/// Time.
+/// Clocks, and sleeping.
 pub mod clock {
     use std::time::Duration;
 
     pub use crate::bindings::millrace::plugin::clock::{monotonic_ns, now_ms};
 
-    /// Waits without holding a thread. Messages for other channels go on; those
-    /// for this channel wait their turn. Part of a millisecond counts as a whole
-    /// one; zero returns at once.
+    /// Waits without holding a thread of the server. Messages for other channels are handled
+    /// meanwhile; those for this channel wait. The time is rounded up to whole milliseconds; zero
+    /// returns at once.
     pub fn sleep(duration: Duration) {
         crate::bindings::millrace::plugin::clock::sleep_ms(whole_ms(duration));
     }
 
-    /// Its milliseconds, with part of one as a whole one: who waits so long has
-    /// waited long enough.
+    /// The duration in milliseconds, rounded up: a wait must not be shorter than asked.
     pub(crate) fn whole_ms(duration: Duration) -> u64 {
         u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
@@ -79,7 +78,7 @@ pub mod clock {
     }
 }
 
-/// Random bytes, fit for tokens and keys.
+/// Random bytes, good enough for tokens and keys.
 pub mod random {
     pub use crate::bindings::millrace::plugin::random::bytes;
 }

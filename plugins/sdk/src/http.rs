@@ -11,10 +11,9 @@
 //! # }
 //! ```
 //!
-//! Which hosts a plugin may send to says `[plugins.NAME.http]` of
-//! `millrace.toml`; without it, none. A call that waits for a response holds no
-//! thread: messages for other channels go on, those for this channel wait their
-//! turn.
+//! A plugin may send to the hosts that `[plugins.NAME.http]` of `millrace.toml` lists; without it,
+//! to none. A call that waits for a response holds no thread of the server: messages for other
+//! channels are handled meanwhile, those for this channel wait.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,50 +25,50 @@ use crate::bindings::millrace::plugin::http as wit;
 use crate::host::clock::whole_ms;
 use crate::{Error, Result};
 
-/// A request to be sent.
+/// A request to another server.
 #[derive(Clone, Debug)]
 #[must_use = "a request is sent by `send`"]
 pub struct HttpRequest(wit::Request);
 
-/// What came back, whatever its status.
+/// A response, of any status.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
     /// The status, such as 200.
     pub status: u16,
-    /// Names in lower case, in the order they came.
+    /// The headers in the order in which they came, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// As it came: not decompressed.
+    /// The body as it came; it is not decompressed.
     pub body: Vec<u8>,
 }
 
-/// Why there is no response.
+/// The reason why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpError {
-    /// The configuration does not allow the host, or the address it has.
+    /// The configuration does not allow the host or its address.
     Denied(String),
-    /// It is no request: what was found, and what is allowed.
+    /// The request is wrong; the text says what was found, and what is allowed.
     Invalid(String),
-    /// No connection, or it broke.
+    /// The connection could not be made, or it broke.
     Unreachable(String),
-    /// Not answered in time.
+    /// The response did not come in time.
     Timeout,
-    /// The body has more bytes than this, which is `http.max_response_bytes`.
+    /// The body has more bytes than this limit (`http.max_response_bytes`).
     TooLarge(u64),
     /// Too many requests of the plugin are under way (`http.max_concurrent`).
     Overloaded,
 }
 
-/// A request with the method `GET`.
+/// Makes a request with the method `GET`.
 pub fn get(url: impl Into<String>) -> HttpRequest {
     request("GET", url)
 }
 
-/// A request with the method `POST`, and no body yet.
+/// Makes a request with the method `POST`, and no body yet.
 pub fn post(url: impl Into<String>) -> HttpRequest {
     request("POST", url)
 }
 
-/// A request with any method.
+/// Makes a request with any method.
 pub fn request(method: impl Into<String>, url: impl Into<String>) -> HttpRequest {
     HttpRequest(wit::Request {
         method: method.into(),
@@ -93,20 +92,23 @@ impl HttpRequest {
         self
     }
 
-    /// Sets the body to the JSON of a value, and the header that says so.
+    /// Sets the body to the JSON of a value, and the header `content-type`.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Result<Self> {
         let body = serde_json::to_vec(value).map_err(Error::new)?;
         Ok(self.header("content-type", "application/json").body(body))
     }
 
-    /// How long to wait for the whole response, if that is less than
-    /// `http.timeout_ms`.
+    /// Sets the time to wait for the whole response; `http.timeout_ms` is the most.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.0.timeout_ms = Some(u32::try_from(whole_ms(timeout)).unwrap_or(u32::MAX));
         self
     }
 
-    /// Sends it and waits for the response. Redirects are not followed.
+    /// Sends the request and waits for the response. Redirects are not followed.
+    ///
+    /// # Errors
+    ///
+    /// There is no response. A response with any status, such as 500, is not an error.
     pub fn send(self) -> Result<HttpResponse, HttpError> {
         match wit::send(&self.0) {
             Ok(wit::Response { status, headers, body }) => {
@@ -125,14 +127,14 @@ impl HttpRequest {
 }
 
 impl HttpResponse {
-    /// The first value of a header; its name in any case.
+    /// The first value of a header; the case of its name does not matter.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether the status is one of success, from 200 to 299.
+    /// Whether the status is a success, from 200 to 299.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         (200..=299).contains(&self.status)

@@ -32,16 +32,14 @@
 //! `millrace dev DIR` builds and serves it, and `cargo build --release --target
 //! wasm32-wasip2` builds it alone.
 //!
-//! Nothing a handler asks for happens before it returns: `socket.broadcast`
-//! notes an effect, and the server applies all of them after the call. A handler
-//! that panics has done nothing at all.
+//! Effects happen only after a handler has returned: `socket.broadcast` records one, and the server
+//! applies all of them after the call. A handler that panics has no effects.
 //!
 //! # Testing
 //!
-//! A worker is tested where it runs: as a component, in a pipeline with the app's own
-//! configuration, by the kit in the server's crate (`millrace::testing`). Time is
-//! virtual, so that retries, rates and sleeps take none, and what the worker asks for
-//! is noted instead of carried out:
+//! A worker is tested as a component, in a pipeline with the app's own configuration, by the kit in
+//! the server's crate (`millrace::testing`). Time is virtual, so retries, rates and sleeps take
+//! none, and the effects of the worker are recorded, not carried out:
 //!
 //! ```text
 //! #[tokio::test(start_paused = true)] // tokio's feature `test-util`
@@ -55,9 +53,9 @@
 //! }
 //! ```
 //!
-//! `ask` hands over an event and gives the answer, `wait` lets time pass,
-//! `switch_dispatcher` does what an operator may. `millrace build` has to have built
-//! the plugins. A [`dispatcher`] is tested natively besides, in a [`testing::Stage`].
+//! `ask` pushes an event and returns the reply, `wait` lets time pass, and `switch_dispatcher` does
+//! what an operator can do. Build the plugins with `millrace build` first. A [`dispatcher`] can also
+//! be tested natively, in a [`testing::Stage`].
 
 mod assigns;
 #[doc(hidden)]
@@ -94,7 +92,7 @@ pub use worker::{Batch, Effects, Event, InvalidEvent, NewEvent, Verdict, Verdict
 #[doc(hidden)]
 pub use wit_bindgen;
 
-/// What most plugins use.
+/// The names that most plugins use.
 pub mod prelude {
     pub use crate::host::{clock, config, log, metrics, random};
     pub use crate::{

@@ -1,16 +1,16 @@
-//! What messages carry.
+//! The payload of messages.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// What a message carries: one JSON text, or bytes.
+/// The payload of a message: a JSON text, or bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// JSON in UTF-8.
     Json(Vec<u8>),
-    /// Any bytes. Clients of protocol version 1 cannot receive them.
+    /// Any bytes. Clients with version 1 of the protocol cannot receive them.
     Binary(Vec<u8>),
 }
 
@@ -20,8 +20,11 @@ impl Payload {
         serde_json::to_vec(value).map(Self::Json).map_err(Error::new)
     }
 
-    /// Reads the JSON. An error when it is not what `T` wants, or when the
-    /// payload is binary.
+    /// Reads the JSON.
+    ///
+    /// # Errors
+    ///
+    /// The JSON cannot be read as a `T`, or the payload is binary. The text says which.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         match self {
             Self::Json(json) => serde_json::from_slice(json)
@@ -30,7 +33,11 @@ impl Payload {
         }
     }
 
-    /// The bytes. An error when the payload is JSON.
+    /// The bytes.
+    ///
+    /// # Errors
+    ///
+    /// The payload is JSON.
     pub fn binary(&self) -> Result<&[u8]> {
         match self {
             Self::Binary(bytes) => Ok(bytes),
@@ -38,16 +45,20 @@ impl Payload {
         }
     }
 
-    /// Whether it is binary.
+    /// Whether the payload is binary.
     #[must_use]
     pub fn is_binary(&self) -> bool {
         matches!(self, Self::Binary(_))
     }
 }
 
-/// What can be sent: a [`Payload`] as it is, or any value as its JSON.
+/// A type that can be sent: a [`Payload`] as it is, or any value as its JSON.
 pub trait IntoPayload {
-    /// Makes a payload; an error when the value has no JSON.
+    /// Makes the payload.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be written as JSON.
     fn into_payload(self) -> Result<Payload>;
 }
 

@@ -1,5 +1,5 @@
-//! Between the interface's calls and an author's handlers. Used by the export
-//! macros alone.
+//! The code between the calls of the interface and an author's handlers. Only the export macros use
+//! it.
 
 use crate::bindings::dispatcher::exports::millrace::plugin::dispatcher as raw_dispatcher;
 use crate::bindings::exports::millrace::plugin::channel::{Info as RawInfo, Joined, Message};
@@ -13,16 +13,15 @@ use crate::socket::raw_reply;
 use crate::{Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply};
 use crate::{Result, Socket, Tasks, Worker, host};
 
-/// Whether the channel serves a topic: one of its patterns matches, and none of those of all
-/// channels does that is more specific.
+/// Whether the channel serves a topic: one of its patterns matches, and no channel of `all` has a
+/// more specific pattern that matches.
 #[must_use]
 pub fn serves<C: Channel>(topic: &str, all: &[&[&str]]) -> bool {
     let Some(own) = rank(C::TOPICS, topic) else { return false };
     all.len() == 1 || all.iter().all(|patterns| rank(patterns, topic) <= Some(own))
 }
 
-/// How specific the most specific of the patterns is that match: the topic itself before the
-/// longest beginning.
+/// The rank of the most specific pattern that matches: an exact one is before the longest prefix.
 fn rank(patterns: &[&str], topic: &str) -> Option<usize> {
     let rank = |pattern: &&str| match pattern.strip_suffix('*') {
         Some(prefix) => topic.starts_with(prefix).then_some(prefix.len()),
@@ -31,7 +30,7 @@ fn rank(patterns: &[&str], topic: &str) -> Option<usize> {
     patterns.iter().filter_map(rank).max()
 }
 
-/// `channel.join`.
+/// Handles `channel.join`.
 pub fn join<C: Channel>(
     socket: RawSocket,
     assigns: Assigns,
@@ -53,25 +52,25 @@ pub fn join<C: Channel>(
     }
 }
 
-/// `channel.handle-in`.
+/// Handles `channel.handle-in`.
 pub fn handle_in<C: Channel>(socket: RawSocket, assigns: Assigns, message: Message) -> Outcome {
     let Message { event, payload, wants_reply } = message;
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
     handle::<C>(&mut socket, &event, payload.into(), wants_reply).into()
 }
 
-/// What a message came to.
+/// The result of a handled message.
 #[derive(Debug)]
 pub struct Handled {
-    /// Without the reply, which is the last one.
+    /// The effects without the reply, which comes last.
     pub(crate) effects: Vec<Effect>,
     pub(crate) reply: Reply,
-    /// If they changed.
+    /// The assigns, if they were changed.
     pub(crate) assigns: Option<Assigns>,
 }
 
-/// Has a message handled. An error becomes the reply; nobody else learns of what
-/// the handler asked for before it.
+/// Calls the handler of a message. An error becomes the reply, and the effects that the handler
+/// asked for before it are dropped.
 pub(crate) fn handle<C: Channel>(
     socket: &mut Socket<C::Assigns>,
     event: &str,
@@ -101,7 +100,7 @@ impl From<Handled> for Outcome {
     }
 }
 
-/// `channel.handle-info`.
+/// Handles `channel.handle-info`.
 pub fn handle_info<C: Channel>(socket: RawSocket, assigns: Assigns, info: RawInfo) -> Outcome {
     let info = match info {
         RawInfo::Broadcast(broadcast) => Info::Broadcast {
@@ -116,14 +115,14 @@ pub fn handle_info<C: Channel>(socket: RawSocket, assigns: Assigns, info: RawInf
     outcome.unwrap_or_else(|error| nothing("handle_info", &error))
 }
 
-/// `channel.terminate`.
+/// Handles `channel.terminate`.
 pub fn terminate<C: Channel>(socket: RawSocket, assigns: Assigns, reason: &str) -> Outcome {
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
     let outcome = C::terminate(&mut socket, reason).and_then(|()| socket.into_outcome(C::SCHEMA));
     outcome.unwrap_or_else(|error| nothing("terminate", &error))
 }
 
-/// `migration.migrate`.
+/// Handles `migration.migrate`.
 pub fn migrate<C: Channel>(assigns: &Assigns) -> Result<Assigns, String> {
     let migrated = C::migrate(assigns.schema, &assigns.data);
     let data = migrated.and_then(|assigns| Ok(serde_json::to_vec(&assigns)?));
@@ -131,7 +130,7 @@ pub fn migrate<C: Channel>(assigns: &Assigns) -> Result<Assigns, String> {
     migrated.map_err(|error| error.to_string())
 }
 
-/// `outgoing.handle-out`.
+/// Handles `outgoing.handle-out`.
 pub fn handle_out<C: Outgoing>(socket: RawSocket, assigns: Assigns, message: Push) -> Outcome {
     let mut socket = Socket::<C::Assigns>::new(socket, assigns);
     let outcome = C::handle_out(&mut socket, &message.event, message.payload.into())
@@ -139,13 +138,13 @@ pub fn handle_out<C: Outgoing>(socket: RawSocket, assigns: Assigns, message: Pus
     outcome.unwrap_or_else(|error| nothing("handle_out", &error))
 }
 
-/// `tasks.run`.
+/// Handles `tasks.run`.
 pub fn run<T: Tasks>(socket: RawSocket, name: &str, payload: RawPayload) -> Vec<Effect> {
     let mut socket = Socket::<()>::new(socket, Assigns { schema: 0, data: Vec::new() });
     let reply = match T::run(&mut socket, name, payload.into()) {
         Ok(reply) => reply,
         Err(error) => {
-            // What it asked for before the error does not happen.
+            // The effects that it asked for before the error do not happen.
             socket.forget();
             host::log::warn(&format!("task {name:?}: {error}"));
             Reply::Error(reason(&error).into())
@@ -157,12 +156,12 @@ pub fn run<T: Tasks>(socket: RawSocket, name: &str, payload: RawPayload) -> Vec<
     socket.into_effects()
 }
 
-/// `worker.handle`.
+/// Handles `worker.handle`.
 pub fn work<W: Worker>(batch: raw_worker::Batch) -> raw_worker::Answer {
     crate::worker::handle::<W>(batch)
 }
 
-/// `dispatcher.dispatch`.
+/// Handles `dispatcher.dispatch`.
 pub fn dispatch<D: Dispatcher>(
     dispatcher: &mut D,
     offer: raw_dispatcher::Offer,
@@ -175,7 +174,7 @@ pub fn dispatch<D: Dispatcher>(
     assignments.into_raw()
 }
 
-/// `socket.connect`.
+/// Handles `socket.connect`.
 pub fn connect<C: Connect>(
     request: &crate::Request,
 ) -> Result<raw_connect::Connected, raw_connect::Refusal> {
@@ -203,7 +202,7 @@ fn reason(error: &Error) -> RawPayload {
     RawPayload::Json(reason.to_string().into_bytes())
 }
 
-/// A handler failed and nobody waits for a reply: the log is told.
+/// The outcome of a handler that has failed while no client waits for a reply: the error is logged.
 fn nothing(handler: &str, error: &Error) -> Outcome {
     host::log::warn(&format!("{handler}: {error}"));
     Outcome { effects: Vec::new(), assigns: None }

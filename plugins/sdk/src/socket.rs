@@ -1,4 +1,4 @@
-//! A handler's view of its channel.
+//! The socket that a handler gets.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use crate::host::clock::whole_ms;
 use crate::host::log;
 use crate::{Assigns, Error, IntoPayload, NewEvent, Reply, Result, grants};
 
-/// A handler's view of its channel: who it is, its state, and what it can ask
-/// the server to do once the handler has returned.
+/// The socket of a handler: the client and topic, the channel's state, and the effects that the
+/// server applies after the handler has returned.
 #[derive(Debug)]
 pub struct Socket<A> {
     /// The state of this channel.
     pub assigns: Assigns<A>,
     raw: RawSocket,
     effects: Vec<Effect>,
-    /// In a join, what `connect` gave the connection.
+    /// In a join, the JSON of the assigns that `connect` gave the connection.
     connected: Vec<u8>,
 }
 
-/// A token that answers a message later on, any number of times, from any call of
-/// this plugin, and of others that `grants.reply` lets use it. Keep it in the assigns,
-/// hand it to a task, store it, give it to a client: it is a text of some hundred bytes
-/// that only the server can make.
+/// A token by which a message can be answered later, any number of times, from any call of this
+/// plugin, and of other plugins that `grants.reply` allows. Keep it in the assigns, pass it to a
+/// task, store it, or give it to a client: it is a text of some hundred bytes, which only the
+/// server can make.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SocketRef(String);
@@ -54,15 +54,19 @@ impl<A> Socket<A> {
         self.raw.topic.split_once(':').map_or(&self.raw.topic, |(_, subtopic)| subtopic)
     }
 
-    /// What `connect` returned as user id.
+    /// The user id that `connect` returned.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         self.raw.user_id.as_deref()
     }
 
-    /// In `join`: what `connect` gave the connection as assigns, whichever plugin that was,
-    /// and whatever the channel's own assigns are. An error when it gave nothing, or
-    /// something of another shape, and in any other handler.
+    /// In `join`, the assigns that `connect` gave the connection, whichever plugin that was, and
+    /// whatever type the channel's own assigns have.
+    ///
+    /// # Errors
+    ///
+    /// `connect` gave no assigns or they cannot be read as a `T`, or this is another handler than
+    /// `join`.
     pub fn connected<T: DeserializeOwned>(&self) -> Result<T> {
         if self.connected.is_empty() {
             return Err(Error::msg("there are no assigns of the connection; `join` has them"));
@@ -71,39 +75,43 @@ impl<A> Socket<A> {
         read.map_err(|error| Error::msg(format!("the assigns of the connection: {error}")))
     }
 
-    /// The connection's number, unique on this server since it started.
+    /// The number of the connection, unique on this server since its start.
     #[must_use]
     pub fn connection_id(&self) -> u64 {
         self.raw.connection
     }
 
-    /// The join's number, unique on this server since it started.
+    /// The number of the join, unique on this server since its start.
     #[must_use]
     pub fn channel_id(&self) -> u64 {
         self.raw.channel
     }
 
-    /// Sends an event to this client alone.
+    /// Sends an event to this client only.
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Result<()> {
         let (event, payload) = (event.to_owned(), payload.into_payload()?.into());
         self.effects.push(Effect::Push(Push { event, payload }));
         Ok(())
     }
 
-    /// Sends an event to everybody on this topic, this client included.
+    /// Sends an event to all clients on this topic, this one included.
     pub fn broadcast(&mut self, event: &str, payload: impl IntoPayload) -> Result<()> {
         self.effects.push(Effect::Broadcast(broadcast(None, event, payload)?));
         Ok(())
     }
 
-    /// Sends an event to everybody else on this topic.
+    /// Sends an event to all other clients on this topic.
     pub fn broadcast_from(&mut self, event: &str, payload: impl IntoPayload) -> Result<()> {
         self.effects.push(Effect::BroadcastFrom(broadcast(None, event, payload)?));
         Ok(())
     }
 
-    /// Sends an event to everybody on another topic. A [`Denied`](crate::Denied) when
-    /// the server does not let the plugin.
+    /// Sends an event to all clients on another topic.
+    ///
+    /// # Errors
+    ///
+    /// A [`Denied`](crate::Denied) if the server does not allow this topic to the plugin
+    /// (`grants.publish`).
     pub fn broadcast_to(
         &mut self,
         topic: &str,
@@ -115,40 +123,39 @@ impl<A> Socket<A> {
         Ok(())
     }
 
-    /// From now on, broadcasts on another topic call `handle_info`.
+    /// Subscribes to another topic: its broadcasts call `handle_info`.
     pub fn subscribe(&mut self, topic: &str) {
         self.effects.push(Effect::Subscribe(topic.to_owned()));
     }
 
-    /// Ends what [`Self::subscribe`] began.
+    /// Ends a subscription of [`Self::subscribe`].
     pub fn unsubscribe(&mut self, topic: &str) {
         self.effects.push(Effect::Unsubscribe(topic.to_owned()));
     }
 
-    /// Calls `handle_info` with [`crate::Info::Timer`] later.
+    /// Starts a timer: `handle_info` is called with [`crate::Info::Timer`] after the time, which is
+    /// rounded up to whole milliseconds.
     pub fn send_after(&mut self, after: Duration, name: &str) {
         let after_ms = whole_ms(after);
         self.effects.push(Effect::SendAfter(Timer { after_ms, name: name.to_owned() }));
     }
 
-    /// The token that answers the message being handled by [`Self::reply_to`]
-    /// later on; `None` when the client waits for no reply. In a task it is the
-    /// message that started it.
+    /// The token by which [`Self::reply_to`] can answer the current message later; `None` when the
+    /// client does not wait for a reply. In a task, it is for the message that started the task.
     #[must_use]
     pub fn socket_ref(&self) -> Option<SocketRef> {
         call::socket_ref().map(SocketRef)
     }
 
-    /// Answers an earlier message. Does nothing once its channel is gone, or when it is
-    /// no socket ref that this plugin may use.
+    /// Answers an earlier message. Nothing happens if its channel has gone, or if this plugin may
+    /// not use the token.
     pub fn reply_to(&mut self, socket_ref: &SocketRef, reply: Reply) {
         let Some(reply) = raw_reply(reply) else { return };
         let socket_ref = socket_ref.0.clone();
         self.effects.push(Effect::ReplyTo(LateReply { socket_ref, reply }));
     }
 
-    /// Pushes to the client of an earlier message. Does nothing once its channel is
-    /// gone.
+    /// Pushes to the client of an earlier message. Nothing happens if its channel has gone.
     pub fn push_to(
         &mut self,
         socket_ref: &SocketRef,
@@ -166,20 +173,20 @@ impl<A> Socket<A> {
         self.effects.push(event.into_effect());
     }
 
-    /// Runs [`crate::Tasks::run`] on another instance, beside this channel.
+    /// Starts a task: [`crate::Tasks::run`] runs on another instance, beside this channel.
     pub fn start_task(&mut self, name: &str, payload: impl IntoPayload) -> Result<()> {
         let (name, payload) = (name.to_owned(), payload.into_payload()?.into());
         self.effects.push(Effect::StartTask(Task { name, payload }));
         Ok(())
     }
 
-    /// Closes every connection of a user id.
+    /// Closes all connections of a user id.
     pub fn disconnect(&mut self, user_id: &str) {
         self.effects.push(Effect::Disconnect(user_id.to_owned()));
     }
 
-    /// Applies now what was asked for so far, for a long handler that reports
-    /// its progress. It stays even if the handler fails afterwards.
+    /// Applies the effects so far at once, for a long handler that reports its progress. They stay
+    /// even if the handler fails afterwards.
     pub fn flush(&mut self) {
         let effects = std::mem::take(&mut self.effects);
         if !effects.is_empty() {
@@ -192,12 +199,12 @@ impl<A> Socket<A> {
         self.effects.push(Effect::Stop);
     }
 
-    /// Takes back what was asked for and not flushed.
+    /// Drops the effects that were not flushed.
     pub(crate) fn forget(&mut self) {
         self.effects.clear();
     }
 
-    /// What a call gives back that has no assigns.
+    /// The effects of a call that has no assigns.
     pub(crate) fn into_effects(self) -> Vec<Effect> {
         self.effects
     }
@@ -209,7 +216,7 @@ impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
         Self { assigns: Assigns::new(assigns.data), raw, effects, connected }
     }
 
-    /// Of a channel that begins, with what `connect` gave the connection.
+    /// The socket of a channel that begins, with the assigns that `connect` gave the connection.
     pub(crate) fn joining(raw: RawSocket, connected: Vec<u8>) -> Self {
         let (assigns, problem) = Assigns::joining(connected.clone());
         if let Some(problem) = problem {
@@ -222,13 +229,13 @@ impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
         Self { assigns, raw, effects: Vec::new(), connected }
     }
 
-    /// What the call gives back; assigns are of this schema.
+    /// The outcome of the call; `schema` is that of the assigns.
     pub(crate) fn into_outcome(mut self, schema: u32) -> Result<Outcome> {
         let (effects, assigns) = self.take_outcome(schema)?;
         Ok(Outcome { effects, assigns })
     }
 
-    /// The same, in parts. Leaves nothing of them.
+    /// The outcome of the call in parts, which are taken out of the socket.
     pub(crate) fn take_outcome(
         &mut self,
         schema: u32,
@@ -238,7 +245,7 @@ impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
         Ok((std::mem::take(&mut self.effects), assigns))
     }
 
-    /// Whose it is and the assigns it began with, for the channel's next message.
+    /// The channel and the assigns that the call began with, for the channel's next message.
     pub(crate) fn into_parts(self) -> (RawSocket, Vec<u8>) {
         (self.raw, self.assigns.into_encoded())
     }

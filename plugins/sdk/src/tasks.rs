@@ -1,17 +1,18 @@
-//! Work beside the channels.
+//! Tasks: work beside the channels.
 
 use crate::{Payload, Reply, Result, Socket};
 
-/// Work that [`Socket::start_task`] starts, on an instance of its own.
+/// Work that [`Socket::start_task`] starts, on another instance.
 ///
-/// The channel that started it goes on meanwhile: its next messages are handled,
-/// and it may be left before the task ends.
+/// The channel that started a task goes on meanwhile: its next messages are handled, and the client
+/// may leave it before the task ends.
 pub trait Tasks {
-    /// Runs a task to its end. What it returns answers the message that started
-    /// it, an error with its text; nothing happens if nobody waits.
+    /// Runs a task to its end. The returned reply answers the message that started the task; an
+    /// error answers it with the error's text. Nothing is sent if the client does not wait for a
+    /// reply.
     ///
-    /// `socket` pushes to the channel that started the task and broadcasts on its
-    /// topic. It has no assigns: what a task has to know goes into `payload`. To
-    /// subscribe, start timers or stop is for channels alone and ends the task.
+    /// `socket` can push to the channel that started the task, and broadcast on its topic. It has
+    /// no assigns: pass what the task has to know in `payload`. Subscriptions, timers and `stop`
+    /// are only for channels; a task that uses them fails.
     fn run(socket: &mut Socket<()>, name: &str, payload: Payload) -> Result<Reply>;
 }

@@ -1,32 +1,5 @@
-//! Testing dispatchers natively: a pipeline's stage that keeps the contract and
-//! checks that the dispatcher does.
-//!
-//! ```
-//! # use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, Offer};
-//! # use millrace_plugin::Result;
-//! # #[derive(Default)]
-//! # struct Stack { events: Vec<u64>, consumers: Consumers }
-//! # impl Dispatcher for Stack {
-//! #     fn new() -> Result<Self> { Ok(Self::default()) }
-//! #     fn columns(&self) -> Columns { Columns::empty() }
-//! #     fn consumers(&mut self) -> &mut Consumers { &mut self.consumers }
-//! #     fn dispatch(&mut self, offer: &Offer, assignments: &mut Assignments) {
-//! #         self.events.extend(&offer.events);
-//! #         while self.consumers.are_asking() && let Some(event) = self.events.pop() {
-//! #             assignments.assign(event, &mut self.consumers);
-//! #         }
-//! #     }
-//! # }
-//! use millrace_plugin::testing::Stage;
-//!
-//! let mut stage = Stage::new(Stack::default());
-//! stage.subscribe(0, 1);
-//! let first = stage.push("ada", 0);
-//! let second = stage.push("bob", 0);
-//! assert_eq!(stage.dispatch()[0].event, second);
-//! stage.finish(second);
-//! assert_eq!(stage.dispatch()[0].event, first);
-//! ```
+//! Testing dispatchers natively, in a stage that keeps the server's side of the contract, and
+//! checks the dispatcher's side.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -34,37 +7,37 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::bindings::dispatcher::exports::millrace::plugin::dispatcher as raw;
 use crate::dispatcher::{Columns, Dispatcher};
 
-/// A stage with a dispatcher, as the server has it.
+/// A stage with a dispatcher, as it would be in the server.
 #[derive(Debug)]
 pub struct Stage<D> {
     dispatcher: D,
     now_ns: u64,
     last: u64,
-    /// Events that came and were not offered yet.
+    /// The events that came and were not offered yet.
     fresh: Vec<u64>,
-    /// All that were not assigned, and when they came.
+    /// The events that were not assigned.
     waiting: BTreeMap<u64, Waiting>,
     in_flight: BTreeMap<u64, Assigned>,
     demand: HashMap<u32, u32>,
-    /// For the next offer.
+    /// The demand for the next offer.
     asks: Vec<raw::Ask>,
     withdrawn: Vec<u64>,
     withdrawn_keys: Vec<u64>,
     finished: Vec<u64>,
 }
 
-/// An event, and who got it.
+/// An assigned event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assigned {
-    /// The event.
+    /// The number of the event.
     pub event: u64,
-    /// Its key.
+    /// The key of the event.
     pub key: String,
-    /// The consumer.
+    /// The consumer that got the event.
     pub consumer: u32,
-    /// The priority it came with.
+    /// The priority of the event.
     pub priority: u8,
-    /// When it came, in nanoseconds.
+    /// The time at which the event came, in nanoseconds of the stage's clock.
     pub came_ns: u64,
 }
 
@@ -76,7 +49,7 @@ struct Waiting {
 }
 
 impl<D: Dispatcher> Stage<D> {
-    /// A stage at the time 0, with no consumer.
+    /// Makes a stage at the time 0, without consumers.
     pub fn new(dispatcher: D) -> Self {
         Self {
             dispatcher,
@@ -93,18 +66,18 @@ impl<D: Dispatcher> Stage<D> {
         }
     }
 
-    /// The dispatcher.
+    /// The dispatcher that is tested.
     pub fn dispatcher(&self) -> &D {
         &self.dispatcher
     }
 
-    /// A consumer joins, and asks for all it may have.
+    /// Adds a consumer, which asks for all that it may have.
     pub fn subscribe(&mut self, consumer: u32, max_demand: u32) {
         self.dispatcher.consumers().subscribe(consumer, max_demand);
         self.ask(consumer, max_demand);
     }
 
-    /// A consumer leaves. What it had waits again, and all that waits is offered anew.
+    /// Removes a consumer. Its events wait again, and all that waits is offered again.
     pub fn cancel(&mut self, consumer: u32) {
         self.dispatcher.consumers().cancel(consumer);
         self.demand.remove(&consumer);
@@ -123,13 +96,13 @@ impl<D: Dispatcher> Stage<D> {
         self.fresh = self.waiting();
     }
 
-    /// A consumer asks for so many more events.
+    /// Adds to the demand of a consumer.
     pub fn ask(&mut self, consumer: u32, demand: u32) {
         *self.demand.entry(consumer).or_default() += demand;
         self.asks.push(raw::Ask { consumer, demand });
     }
 
-    /// An event comes; an empty key is none.
+    /// Pushes an event, and returns its number. An empty key means none.
     pub fn push(&mut self, key: &str, priority: u8) -> u64 {
         self.last += 1;
         self.fresh.push(self.last);
@@ -138,7 +111,7 @@ impl<D: Dispatcher> Stage<D> {
         self.last
     }
 
-    /// Takes an event back that waits; false if it does not.
+    /// Withdraws an event that waits; false if it does not wait.
     pub fn withdraw(&mut self, event: u64) -> bool {
         let Some(Waiting { key, .. }) = self.waiting.remove(&event) else { return false };
         let offered = self.fresh.len();
@@ -150,7 +123,7 @@ impl<D: Dispatcher> Stage<D> {
         true
     }
 
-    /// An event leaves its consumer, which asks for another; false if none has it.
+    /// Finishes an event: its consumer asks for another one. False if no consumer has the event.
     pub fn finish(&mut self, event: u64) -> bool {
         let Some(Assigned { consumer, .. }) = self.in_flight.remove(&event) else { return false };
         self.finished.push(event);
@@ -158,25 +131,26 @@ impl<D: Dispatcher> Stage<D> {
         true
     }
 
-    /// Time passes.
+    /// Lets time pass, in nanoseconds.
     pub fn wait(&mut self, ns: u64) {
         self.now_ns += ns;
     }
 
-    /// Events that wait, in the order of their coming.
+    /// The events that wait, in the order in which they came.
     pub fn waiting(&self) -> Vec<u64> {
         self.waiting.keys().copied().collect()
     }
 
-    /// What the consumers have, in the order of the events' coming.
+    /// The events that consumers have, in the order in which they came.
     pub fn in_flight(&self) -> Vec<Assigned> {
         self.in_flight.values().cloned().collect()
     }
 
-    /// Has the dispatcher take what happened, and gives what it assigns, in order.
+    /// Calls the dispatcher with what has happened, and returns what it assigns, in order.
     ///
     /// # Panics
-    /// If it breaks the contract of `wit/v0.1/dispatcher.wit`.
+    ///
+    /// If the dispatcher breaks the contract of `wit/v0.1/dispatcher.wit`.
     pub fn dispatch(&mut self) -> Vec<Assigned> {
         let offer = self.offer();
         let raw::Assignments { events, consumers } =
@@ -224,7 +198,7 @@ impl<D: Dispatcher> Stage<D> {
             keys: column(wants(Columns::KEYS), &rows, |row| number(&row.key)),
             key_texts,
             key_ends,
-            // The payload is nobody's business here.
+            // The stage has no payloads.
             sizes: column(wants(Columns::SIZES), &rows, |_| 0),
             priorities: column(wants(Columns::PRIORITIES), &rows, |row| row.priority),
             times_ns: column(wants(Columns::TIMES), &rows, |row| row.came_ns),
@@ -246,7 +220,7 @@ fn column<T>(wanted: bool, rows: &[&Waiting], value: impl Fn(&Waiting) -> T) -> 
     if wanted { rows.iter().map(|row| value(row)).collect() } else { Vec::new() }
 }
 
-/// The number of a key; 0 without one.
+/// The number of a key; 0 for no key.
 fn number(key: &str) -> u64 {
     if key.is_empty() {
         return 0;

@@ -1,4 +1,4 @@
-//! Work on the events of pipelines.
+//! Workers: work on the events of pipelines.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::host::clock::whole_ms;
 use crate::socket::raw_reply;
 use crate::{Error, IntoPayload, Payload, Reply, Result, SocketRef, grants, host};
 
-/// Work on the events of a pipeline, which `[pipelines.NAME]` names as its
-/// `worker`, or as one of its `transforms`.
+/// Work on the events of a pipeline. `[pipelines.NAME]` names the plugin as its `worker`, or as one
+/// of its `transforms`.
 ///
 /// ```
 /// # use millrace_plugin::prelude::*;
@@ -38,17 +38,17 @@ use crate::{Error, IntoPayload, Payload, Reply, Result, SocketRef, grants, host}
 /// # fn main() {}
 /// ```
 pub trait Worker {
-    /// Works on one event. What it asks for happens once its batch is done, if it
-    /// returned neither an error nor [`Verdict::Retry`].
+    /// Works on one event. Its effects happen once the batch is done, unless it returns an error or
+    /// [`Verdict::Retry`].
     ///
-    /// An error has the event tried again, and is the reason in the dead letters if
-    /// it was the last attempt; that of [`Event::json`] is a [`Verdict::Fail`], as no
-    /// further attempt would read it. A panic has the whole batch tried again, which is
+    /// After an error the event is tried again; if this was the last attempt, the error is the
+    /// reason in the dead letters. The error of [`Event::json`] is a [`Verdict::Fail`], as no
+    /// further attempt could read the event. After a panic the whole batch is tried again, and
     /// split to find the event that caused it.
     fn handle(event: &Event<'_>, effects: &mut Effects) -> Result<Verdict>;
 
-    /// Works on a batch: event by event, unless it is written otherwise. Gives its
-    /// verdicts to `verdicts`; events without one are done.
+    /// Works on a batch and sets `verdicts`; events without a verdict are done. The default
+    /// implementation calls [`handle`](Self::handle) for each event.
     fn handle_batch(batch: &Batch, effects: &mut Effects, verdicts: &mut Verdicts) {
         for (index, event) in batch.events().enumerate() {
             let before = effects.0.len();
@@ -61,7 +61,7 @@ pub trait Worker {
     }
 }
 
-/// What an error of [`Worker::handle`] comes to.
+/// The verdict for an error of [`Worker::handle`].
 fn failed(event: u64, error: &Error) -> Verdict {
     let reason = error.to_string();
     host::log::warn(&format!("event {event}: {reason}"));
@@ -71,62 +71,61 @@ fn failed(event: u64, error: &Error) -> Verdict {
     }
 }
 
-/// An event that carries something else than its worker reads: none of its attempts would
-/// come to more.
+/// An error: the event is not the JSON that its worker reads. Further attempts would not help.
 #[derive(Debug)]
 pub struct InvalidEvent(serde_json::Error);
 
-/// What became of the events of a batch.
+/// The verdicts on the events of a batch.
 #[derive(Debug, Default)]
 pub struct Verdicts(Vec<Judged>);
 
-/// Events that are worked on together.
+/// The events that are worked on together.
 #[derive(Debug)]
 pub struct Batch(RawBatch);
 
-/// One event.
+/// One event of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// Unique among the events a pipeline has in hand, and the same in each
-    /// attempt.
+    /// The number of the event, unique in its pipeline, and the same in each attempt.
     pub id: u64,
-    /// What it carries.
+    /// The payload as bytes.
     pub payload: &'a [u8],
-    /// What it belongs to; empty if it belongs to nothing.
+    /// The key of the event; empty if it has none.
     pub key: &'a str,
-    /// Counted from 1.
+    /// The attempt, counted from 1.
     pub attempt: u32,
-    /// When it came about, in milliseconds since the Unix epoch.
+    /// The time at which the event was made, in milliseconds since the Unix epoch.
     pub enqueued_ms: u64,
 }
 
-/// What became of an event.
+/// The verdict on an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done. In a transform, it goes on as it is.
+    /// The event is done. In a transform, it goes on unchanged.
     Done,
-    /// It is done, and who waits for an answer gets this one.
+    /// The event is done, and the client that waits for it gets this reply.
     Reply(Reply),
-    /// In a transform: this goes on in its place.
+    /// In a transform: this payload goes on in place of the event's.
     Forward(Payload),
-    /// It is to be tried again.
+    /// The event has to be tried again.
     Retry {
-        /// When; `None` as the pipeline's `retry` table says.
+        /// The time until then, rounded up to whole milliseconds; `None` means as the pipeline's
+        /// `retry` table says.
         after: Option<Duration>,
-        /// For the dead letters, if it was the last attempt.
+        /// The reason in the dead letters, if this was the last attempt.
         reason: String,
     },
-    /// It is of no use, which is no failure; why.
+    /// The event is not needed, which is not a failure; the reason.
     Drop(String),
-    /// It failed for good: it goes to the dead letters; why.
+    /// The event has failed and goes to the dead letters; the reason.
     Fail(String),
 }
 
-/// What a worker asks the server to do.
+/// The effects of a worker, which the server applies after the call.
 #[derive(Debug, Default)]
 pub struct Effects(Vec<Effect>);
 
-/// An event for a pipeline.
+/// A new event for a pipeline.
 #[derive(Clone, Debug)]
 pub struct NewEvent(Enqueue);
 
@@ -135,7 +134,7 @@ impl Batch {
         Self(raw)
     }
 
-    /// The pipeline's name.
+    /// The name of the pipeline.
     #[must_use]
     pub fn pipeline(&self) -> &str {
         &self.0.pipeline
@@ -147,7 +146,7 @@ impl Batch {
         self.0.stage
     }
 
-    /// Its events, in order.
+    /// The events of the batch, in order.
     pub fn events(&self) -> impl ExactSizeIterator<Item = Event<'_>> {
         let RawBatch { payloads, keys, events, .. } = &self.0;
         let (mut payload_at, mut key_at) = (0, 0);
@@ -160,7 +159,7 @@ impl Batch {
             Event {
                 id,
                 payload,
-                // The host hands over UTF-8.
+                // The server hands over UTF-8.
                 key: std::str::from_utf8(key).unwrap_or_default(),
                 attempt: attempt as u32,
                 enqueued_ms,
@@ -170,7 +169,11 @@ impl Batch {
 }
 
 impl Event<'_> {
-    /// Reads the JSON it carries. An [`InvalidEvent`] when it is something else.
+    /// Reads the JSON of the event.
+    ///
+    /// # Errors
+    ///
+    /// An [`InvalidEvent`] if the payload cannot be read as a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(self.payload).map_err(|error| Error::new(InvalidEvent(error)))
     }
@@ -189,8 +192,12 @@ impl std::error::Error for InvalidEvent {
 }
 
 impl Effects {
-    /// Sends an event to every subscriber of a topic. A [`Denied`](crate::Denied)
-    /// when the server does not let the plugin.
+    /// Sends an event to all subscribers of a topic.
+    ///
+    /// # Errors
+    ///
+    /// A [`Denied`](crate::Denied) if the server does not allow this topic to the plugin
+    /// (`grants.publish`).
     pub fn broadcast(&mut self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<()> {
         grants::check(&Need::Publish(topic.to_owned()))?;
         let (topic, event) = (Some(topic.to_owned()), event.to_owned());
@@ -199,15 +206,14 @@ impl Effects {
         Ok(())
     }
 
-    /// Answers an earlier message. Does nothing once its channel is gone.
+    /// Answers an earlier message. Nothing happens if its channel has gone.
     pub fn reply_to(&mut self, socket_ref: &SocketRef, reply: Reply) {
         let Some(reply) = raw_reply(reply) else { return };
         let socket_ref = socket_ref.as_str().to_owned();
         self.0.push(Effect::ReplyTo(LateReply { socket_ref, reply }));
     }
 
-    /// Pushes to the client of an earlier message. Does nothing once its channel is
-    /// gone.
+    /// Pushes to the client of an earlier message. Nothing happens if its channel has gone.
     pub fn push_to(
         &mut self,
         socket_ref: &SocketRef,
@@ -225,15 +231,19 @@ impl Effects {
         self.0.push(event.into_effect());
     }
 
-    /// Closes every connection of a user id.
+    /// Closes all connections of a user id.
     pub fn disconnect(&mut self, user_id: &str) {
         self.0.push(Effect::Disconnect(user_id.to_owned()));
     }
 }
 
 impl NewEvent {
-    /// An event for the pipeline of this name. A [`Denied`](crate::Denied) when the
-    /// server does not let the plugin.
+    /// Makes an event for the pipeline of this name.
+    ///
+    /// # Errors
+    ///
+    /// A [`Denied`](crate::Denied) if the server does not allow this pipeline to the plugin
+    /// (`grants.enqueue`).
     pub fn new(pipeline: &str, payload: impl IntoPayload) -> Result<Self> {
         let (Payload::Json(payload) | Payload::Binary(payload)) = payload.into_payload()?;
         let pipeline = pipeline.to_owned();
@@ -241,22 +251,22 @@ impl NewEvent {
         Ok(Self(Enqueue { pipeline, payload, key: None, priority: 0, socket_ref: None }))
     }
 
-    /// What it belongs to, rather than what the pipeline's `partition_by` finds.
+    /// Sets the key, in place of the one that the pipeline's `partition_by` finds.
     #[must_use]
     pub fn key(mut self, key: &str) -> Self {
         self.0.key = Some(key.to_owned());
         self
     }
 
-    /// The higher the sooner, for dispatchers that care.
+    /// Sets the priority, for dispatchers that use it: higher ones go first.
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
         self.0.priority = priority;
         self
     }
 
-    /// Who waits: is answered with what the worker replies, or with an error if
-    /// the event is not taken, dropped or given up.
+    /// Sets the message that waits for the event: it is answered with the worker's reply, or with
+    /// an error if the event is refused, dropped or given up.
     #[must_use]
     pub fn answers(mut self, socket_ref: &SocketRef) -> Self {
         self.0.socket_ref = Some(socket_ref.as_str().to_owned());
@@ -269,15 +279,15 @@ impl NewEvent {
 }
 
 impl Verdicts {
-    /// Says what became of the event at a place in the batch, counted from 0; each
-    /// event gets one verdict at most.
+    /// Sets the verdict on the event at an index of the batch, counted from 0. Set it at most once
+    /// for each event.
     pub fn set(&mut self, index: usize, verdict: Verdict) {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         self.0.extend(verdict.into_raw().map(|verdict| Judged { index, verdict }));
     }
 }
 
-/// `worker.handle`.
+/// Handles `worker.handle`.
 pub(crate) fn handle<W: Worker>(raw: RawBatch) -> Answer {
     let batch = Batch::new(raw);
     let (mut effects, mut verdicts) = (Effects::default(), Verdicts::default());
@@ -286,7 +296,7 @@ pub(crate) fn handle<W: Worker>(raw: RawBatch) -> Answer {
 }
 
 impl Verdict {
-    /// `None` for an event that is simply done.
+    /// The verdict for the server; `None` for an event that is simply done.
     fn into_raw(self) -> Option<RawVerdict> {
         Some(match self {
             Self::Done | Self::Reply(Reply::None) => return None,

@@ -1,5 +1,4 @@
-//! A client that does as little as it can, so that the server is what is
-//! measured.
+//! A client that does as little as possible, so that only the server is measured.
 
 use std::net::SocketAddr;
 
@@ -11,25 +10,24 @@ use crate::protocol::{Heard, Incoming, Protocol};
 use crate::server::Endpoint;
 use crate::websocket::{self, Kind};
 
-/// One connection, for one topic.
+/// One connection with one topic.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
     protocol: Protocol,
     topic: String,
-    /// The text of one message, kept for its memory.
+    /// The text of the last message, kept for its memory.
     text: String,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
-    /// How much of `incoming` has been looked at.
+    /// The number of bytes of `incoming` that were parsed.
     seen: usize,
 }
 
-/// Connections of one source address. A closed connection blocks its port for a
-/// minute, and Linux has some 28,000 for each address: this leaves room for the
-/// rounds of that minute.
+/// The connections of one source address. A closed connection blocks its port for a minute, and
+/// Linux has some 28,000 ports for each address: this leaves enough for the rounds of that minute.
 const PER_SOURCE: usize = 1000;
-/// Room to read into.
+/// The bytes that are reserved for a read.
 const READ_BYTES: usize = 4096;
 const JOIN_REF: u64 = 0;
 const LEAVE_REF: u64 = 1;
@@ -44,7 +42,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Connects, and joins nothing yet.
+    /// Connects without joining.
     pub async fn connect(server: Endpoint, number: usize, topic: String) -> Result<Self> {
         let last = u8::try_from(1 + number / PER_SOURCE).context("too many connections")?;
         let socket = TcpSocket::new_v4()?;
@@ -71,7 +69,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Joins its topic, and waits for the reply.
+    /// Joins the topic, and waits for the reply.
     pub async fn join_topic(&mut self) -> Result<()> {
         self.rejoin();
         self.flush().await?;
@@ -79,7 +77,7 @@ impl Client {
         self.hear_of(joined).await.context("failed to join")
     }
 
-    /// Leaves its topic, and waits for the reply.
+    /// Leaves the topic, and waits for the reply.
     pub async fn leave_topic(&mut self) -> Result<()> {
         self.push(LEAVE_REF, self.protocol.leave(), "{}");
         self.flush().await?;
@@ -87,7 +85,7 @@ impl Client {
         self.hear_of(left).await.context("failed to leave")
     }
 
-    /// Sends a heartbeat of Phoenix's, and waits for the reply.
+    /// Sends a Phoenix heartbeat, and waits for the reply.
     pub async fn heartbeat(&mut self) -> Result<()> {
         ensure!(self.protocol == Protocol::Phoenix, "heartbeats are those of Phoenix");
         self.text.clear();
@@ -98,7 +96,7 @@ impl Client {
         self.hear_of(beat).await.context("a heartbeat failed")
     }
 
-    /// Reads up to what `wanted` says; anything else of the channel's is an error.
+    /// Reads until `wanted` is true; any other message of the channel is an error.
     async fn hear_of(&mut self, wanted: impl Fn(&Heard<'_>) -> bool) -> Result<()> {
         loop {
             match self.hear()? {
@@ -132,7 +130,7 @@ impl Client {
         websocket::append_text(&mut self.outgoing, &self.text);
     }
 
-    /// Writes what is queued, at once.
+    /// Writes the queued messages at once.
     pub async fn flush(&mut self) -> Result<()> {
         if !self.outgoing.is_empty() {
             self.stream.write_all(&self.outgoing).await?;
@@ -141,8 +139,7 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until something has arrived, and reads it. Cancel safe: what was
-    /// read is kept.
+    /// Waits until something has arrived, and reads it. Cancel safe: nothing that was read is lost.
     pub async fn read(&mut self) -> Result<()> {
         self.incoming.drain(..self.seen);
         self.seen = 0;
@@ -152,7 +149,7 @@ impl Client {
         Ok(())
     }
 
-    /// The next message of those that have been read.
+    /// The next message among those that were read.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Result<Option<Incoming<'_>>> {
         loop {
@@ -173,31 +170,31 @@ impl Client {
         self.push(JOIN_REF, self.protocol.join(), "{}");
     }
 
-    /// Its topic.
+    /// The topic of the client.
     #[must_use]
     pub fn topic(&self) -> &str {
         &self.topic
     }
 
-    /// What has been read and not looked at.
+    /// The bytes that were read and not parsed.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
         self.incoming.get(self.seen..).unwrap_or_default()
     }
 
-    /// Passes over what has been read, whatever it is.
+    /// Skips everything that was read.
     pub fn discard(&mut self) {
         self.seen = self.incoming.len();
     }
 
-    /// The bare connection, for a client that will say nothing more.
+    /// The bare connection, for a client that sends no more messages.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }
 }
 
-/// What the next whole frame says.
+/// The content of the next whole frame.
 fn find<'a>(protocol: Protocol, bytes: &'a [u8], seen: &mut usize) -> Result<Option<Heard<'a>>> {
     let Some(found) = websocket::find(bytes, *seen) else { return Ok(None) };
     *seen = found.payload.end;

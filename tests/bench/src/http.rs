@@ -1,4 +1,4 @@
-//! Requests to a server, one after the other on one connection.
+//! HTTP requests to a server, one after the other on one connection.
 
 use std::net::SocketAddr;
 
@@ -11,22 +11,22 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub struct Http {
     stream: TcpStream,
-    /// `Host`, which a server on loopback checks.
+    /// The `Host` header, which a server on loopback checks.
     server: SocketAddr,
     incoming: Vec<u8>,
 }
 
-/// What the server answered.
+/// A response of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Such as 202.
+    /// The status, such as 202.
     pub status: u16,
-    /// As text.
+    /// The body as text.
     pub body: String,
 }
 
 impl Http {
-    /// Connects.
+    /// Connects to a server.
     pub async fn connect(server: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(server).await.context("failed to connect")?;
         stream.set_nodelay(true)?;
@@ -49,8 +49,8 @@ impl Http {
         self.request(&request).await
     }
 
-    /// `POST`s bytes, and reads the lines of JSON that come until the server closes
-    /// the connection. Nothing else can be asked on it after that.
+    /// `POST`s bytes, and reads the lines of JSON that come until the server closes the connection,
+    /// which cannot be used any more then.
     pub async fn post_for_lines(
         &mut self,
         path: &str,
@@ -67,7 +67,7 @@ impl Http {
         let mut answer = String::new();
         self.stream.read_to_string(&mut answer).await?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "the server refused: {answer}");
-        // Around them are the sizes of chunks.
+        // The sizes of chunks are around the lines.
         let lines = answer.lines().filter(|line| line.starts_with('{'));
         Ok(lines.map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
@@ -85,7 +85,7 @@ impl Http {
     }
 }
 
-/// A whole response with a `content-length`; `None` as long as more is to come.
+/// A whole response with a `content-length`; `None` until it is complete.
 fn answer(bytes: &[u8]) -> Result<Option<Answer>> {
     let text = std::str::from_utf8(bytes)?;
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(None) };

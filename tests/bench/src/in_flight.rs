@@ -1,10 +1,9 @@
-//! Which pings of one client wait for their reply.
+//! The pings of one client that wait for their reply.
 
 use std::time::Instant;
 
-/// A fixed number of pings in flight. Each has a place of its own, and a ref
-/// that says which: so replies may come in any order, and every one that nobody
-/// waits for is noticed.
+/// A fixed number of pings in flight. Each has a place, and a ref that names it. So replies may
+/// come in any order, and a reply that no ping waits for is noticed.
 #[derive(Debug)]
 pub struct InFlight {
     places: Vec<Place>,
@@ -17,8 +16,8 @@ struct Place {
 }
 
 impl InFlight {
-    /// `count` pings, all sent at `now`. Their refs begin above zero, which is
-    /// the ref of the join.
+    /// Makes `count` pings, all sent at `now`. Their refs begin above zero, which is the ref of the
+    /// join.
     #[must_use]
     pub fn new(count: usize, now: Instant) -> Self {
         let count = count.max(1) as u64;
@@ -32,13 +31,13 @@ impl InFlight {
         self.places.iter().filter(|place| place.sent.is_some()).map(|place| place.reference)
     }
 
-    /// Takes a reply: when its ping was sent, or `None` if no such ping waits.
+    /// Takes a reply, and returns when its ping was sent; `None` if no such ping waits.
     pub fn answer(&mut self, reference: u64) -> Option<Instant> {
         let place = self.place(reference)?;
         if place.reference == reference { place.sent.take() } else { None }
     }
 
-    /// Sends the next ping from the place of one that was answered; its ref.
+    /// Sends the next ping from the place of an answered one, and returns its ref.
     pub fn again(&mut self, answered: u64, now: Instant) -> u64 {
         let next = answered + self.places.len() as u64;
         if let Some(place) = self.place(next) {

@@ -1,4 +1,4 @@
-//! How long things take.
+//! Latencies, and their quantiles.
 
 use std::time::Duration;
 
@@ -9,39 +9,39 @@ use hdrhistogram::Histogram;
 #[derive(Clone, Debug)]
 pub struct Latencies(Histogram<u64>);
 
-/// Anything slower is counted as this slow. A bound is needed:
-/// without one, a histogram that saturates takes all that is slow for fast.
+/// The largest latency, in microseconds; anything slower is counted as this. Without a limit, a
+/// saturated histogram would take slow for fast.
 const MAX_MICROS: u64 = 600_000_000;
 
 impl Latencies {
-    /// None yet.
+    /// Makes an empty histogram.
     pub fn new() -> Result<Self> {
         Ok(Self(Histogram::new_with_bounds(1, MAX_MICROS, 3)?))
     }
 
-    /// Adds one.
+    /// Adds a latency.
     pub fn record(&mut self, took: Duration) {
         self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// Adds all of others.
+    /// Adds all latencies of others.
     pub fn add(&mut self, others: &Self) -> Result<()> {
         Ok(self.0.add(&others.0)?)
     }
 
-    /// How many there are.
+    /// The number of latencies.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The latency that so many of one are within, in microseconds.
+    /// The quantile of the latencies, in microseconds: `quantile` is between 0 and 1.
     #[must_use]
     pub fn at(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64
     }
 
-    /// For the table.
+    /// The figures of the table.
     #[must_use]
     pub fn figures(&self) -> [(&'static str, f64); 3] {
         [

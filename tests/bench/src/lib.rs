@@ -6,20 +6,19 @@
 //!      └▶ workload    echo, fanout, churn, idle, pipeline, …
 //!           ├▶ client ─▶ protocol, websocket   joins, pushes, receives
 //!           ├▶ http                            events for pipelines
-//!           ├▶ pace                            when to send, at a rate
-//!           ├▶ in_flight                       which ref was answered how often
-//!           ├▶ latency                         how long that took
-//!           └▶ meter ─▶ procfs                 what that cost
+//!           ├▶ pace                            the times to send, at a rate
+//!           ├▶ in_flight                       the refs that wait for a reply
+//!           ├▶ latency                         latencies and their quantiles
+//!           └▶ meter ─▶ procfs                 CPU time and memory
 //!      └▶ report      the table, the ratios
 //! ```
 //!
-//! The program `floor` is the server to compare with: what the transport costs
-//! with nothing behind it. The figures of a shared machine drift; those of two
-//! servers that take turns drift together, and their ratio is what counts.
+//! The program `floor` is the server to compare with: the cost of the transport with nothing behind
+//! it. The figures of a shared machine drift. Those of two servers that take turns drift together,
+//! so their ratio is what counts.
 //!
-//! The load comes from one thread, so that it leaves the other cores to the
-//! server, and it does its own WebSocket framing: what a client costs is kept
-//! well below what a server costs.
+//! The load comes from one thread, so that it leaves the other cores to the server, and it does its
+//! own WebSocket framing: a client costs much less than a server.
 
 pub mod client;
 pub mod http;

@@ -90,8 +90,8 @@ async fn main() -> Result<ExitCode> {
     }
 }
 
-/// The servers take turns, each time as a new process: what the machine does
-/// meanwhile then touches all of them.
+/// Measures the servers in turns, each time as a new process, so that disturbances of the machine
+/// affect all of them.
 async fn compare(
     servers: &[ServerCommand],
     rounds: usize,

@@ -1,4 +1,4 @@
-//! What a stretch of time cost the server and the load generator.
+//! The CPU time that the server and the load generator use in a period.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::procfs;
 
-/// A stretch of time that has begun.
+/// A period that has begun.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
     pid: u32,
@@ -15,10 +15,10 @@ pub struct Meter {
     client: Duration,
 }
 
-/// What it cost.
+/// The CPU times of a period.
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
-    /// Its length.
+    /// The length of the period.
     pub time: Duration,
     /// The server's CPU time.
     pub server: Duration,
@@ -27,13 +27,13 @@ pub struct Spent {
 }
 
 impl Meter {
-    /// Begins, for the server with this process id.
+    /// Begins a period, for the server with this process id.
     pub fn start(pid: u32) -> Result<Self> {
         let (server, client) = read(pid)?;
         Ok(Self { pid, start: Instant::now(), server, client })
     }
 
-    /// What was spent since.
+    /// Ends the period.
     pub fn stop(self) -> Result<Spent> {
         let (server, client) = read(self.pid)?;
         let time = self.start.elapsed();
@@ -46,13 +46,13 @@ fn read(pid: u32) -> Result<(Duration, Duration)> {
     Ok((server, procfs::cpu(std::process::id())?))
 }
 
-/// Microseconds for each of `count`.
+/// The microseconds for each of `count`.
 #[must_use]
 pub fn micros_each(duration: Duration, count: u64) -> f64 {
     duration.as_secs_f64() * 1e6 / count.max(1) as f64
 }
 
-/// How many of `count` in a second.
+/// The number per second of `count` in `time`.
 #[must_use]
 pub fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()

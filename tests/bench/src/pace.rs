@@ -1,10 +1,8 @@
-//! When to send at a rate, whatever the server does.
+//! The times to send at a rate, whatever the server does.
 //!
-//! A load that waits for a slow server before it sends the next message leaves out
-//! the very moments that would have been slow ("coordinated omission"). Here each
-//! message has its time on a schedule that is made before; one that could not go
-//! out in time goes out as soon as it can, and its latency counts from when it
-//! should have.
+//! A load that waits for a slow server before it sends the next message leaves out exactly the slow
+//! moments ("coordinated omission"). Here each message has its time on a schedule. If it cannot be
+//! sent in time, it is sent as soon as possible, and its latency counts from the scheduled time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,27 +10,27 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 
-/// When each message is due; the first is number 1.
+/// The scheduled time of each message; the first has the number 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     start: Instant,
     every: Duration,
 }
 
-/// A schedule, and how far it has come. A thread sleeps for it: tokio's own timer
-/// counts in milliseconds.
+/// A schedule that runs. A thread sleeps for it, as tokio's own timer has a resolution of a
+/// millisecond.
 #[derive(Debug)]
 pub struct Pace {
     schedule: Schedule,
     numbers: mpsc::Receiver<u64>,
 }
 
-/// Messages that are due and nobody has asked for; then the thread waits, and
-/// they keep their times.
+/// The most messages that are due but not asked for. Then the thread waits, and they keep their
+/// times.
 const BEHIND: usize = 1024;
 
 impl Schedule {
-    /// When message `number` is due.
+    /// The scheduled time of message `number`.
     #[must_use]
     pub fn due(self, number: u64) -> Instant {
         let nanos = self.every.as_nanos().saturating_mul(number.saturating_sub(1).into());
@@ -41,7 +39,7 @@ impl Schedule {
 }
 
 impl Pace {
-    /// So many a second from now on, until it is dropped.
+    /// Schedules so many messages per second from now on, until it is dropped.
     pub fn new(per_second: f64) -> Result<Self> {
         let every = Duration::try_from_secs_f64(1.0 / per_second)?;
         let schedule = Schedule { start: Instant::now(), every };
@@ -57,13 +55,13 @@ impl Pace {
         Ok(Self { schedule, numbers })
     }
 
-    /// When each message is due.
+    /// The schedule of the messages.
     #[must_use]
     pub fn schedule(&self) -> Schedule {
         self.schedule
     }
 
-    /// Waits for the next one; its number and when it was due. Cancel safe: it
+    /// Waits for the next message, and returns its number and scheduled time. Cancel safe: it
     /// counts only once it is returned.
     pub async fn next(&mut self) -> Result<(u64, Instant)> {
         let number = self.numbers.recv().await.context("the schedule has ended")?;

@@ -16,7 +16,7 @@ pub(crate) fn push(to: &mut String, number: u64, topic: &str, event: &str, paylo
     }
 }
 
-/// Takes a server's message apart.
+/// Parses a message of the server.
 pub(crate) fn incoming(text: &str) -> Result<Incoming<'_>> {
     let Some([_, reference, _, event, payload]) = elements(text) else {
         bail!("an unexpected message: {text}");

@@ -1,4 +1,4 @@
-//! What a process has used, from its clock and from `/proc`.
+//! The CPU time and memory of a process, from its clock and from `/proc`.
 
 use std::fs;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
-/// The CPU time of a process so far, in user and kernel mode together. From its
-/// clock: `/proc/PID/stat` has the same in steps of 10 ms.
+/// The CPU time of a process so far, in user and kernel mode together. It comes from the clock of
+/// the process, as `/proc/PID/stat` has it only in steps of 10 ms.
 pub fn cpu(pid: u32) -> Result<Duration> {
     let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?))?;
     Ok(clock.now()?.into())
@@ -20,14 +20,13 @@ pub fn rss(pid: u32) -> Result<u64> {
     field(&status, "VmRSS:").context("unexpected /proc/PID/status")
 }
 
-/// The memory of a process in bytes, of which pages shared by several mappings
-/// or processes count once.
+/// The proportional set size (PSS) of a process in bytes, which counts shared pages once.
 pub fn pss(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     field(&rollup, "Pss:").context("unexpected /proc/PID/smaps_rollup")
 }
 
-/// A line such as `VmRSS:  12 kB`, in bytes.
+/// The value of a line such as `VmRSS: 12 kB`, in bytes.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

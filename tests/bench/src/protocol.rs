@@ -1,10 +1,10 @@
-//! The protocols the load generator speaks.
+//! The protocols that the load generator speaks.
 
 use anyhow::Result;
 
 use crate::{phoenix, socket_io};
 
-/// What is spoken over the WebSocket.
+/// The protocol over the WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// Version 2 of the Phoenix protocol.
@@ -13,34 +13,34 @@ pub enum Protocol {
     SocketIo,
 }
 
-/// What the server sent, as far as a load generator cares.
+/// A message of the server, as far as a load generator needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
-    /// A reply with status `ok`, and its ref.
+    /// A reply with the status `ok`; its ref.
     Reply(u64),
     /// The payload of a push or broadcast.
     Message(&'a str),
 }
 
-/// What a frame says.
+/// The content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard<'a> {
-    /// Something of a channel's.
+    /// A message of the channel.
     Incoming(Incoming<'a>),
-    /// The connection is open.
+    /// The packet that opens the connection.
     Welcome,
-    /// Nothing that counts.
+    /// A packet without meaning for the measurement.
     Nothing,
 }
 
 impl Protocol {
-    /// What a server speaks that announces itself with this line.
+    /// The protocol of a server that prints this line at its start.
     #[must_use]
     pub fn of(line: &str) -> Self {
         if line.starts_with("socket.io") { Self::SocketIo } else { Self::Phoenix }
     }
 
-    /// Where its WebSocket is.
+    /// The path of the WebSocket.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Phoenix => "/socket/websocket?vsn=2.0.0",
@@ -48,7 +48,7 @@ impl Protocol {
         }
     }
 
-    /// What a client says first, before the server welcomes it.
+    /// The first packet of a client, before the server opens the connection.
     pub(crate) fn hello(self) -> Option<&'static str> {
         match self {
             Self::Phoenix => None,
@@ -80,7 +80,7 @@ impl Protocol {
         }
     }
 
-    /// Takes the text of a frame apart.
+    /// Parses the text of a frame.
     pub(crate) fn hear(self, text: &str) -> Result<Heard<'_>> {
         match self {
             Self::Phoenix => phoenix::incoming(text).map(Heard::Incoming),

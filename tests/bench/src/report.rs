@@ -1,4 +1,4 @@
-//! A table of what was measured, with ratios to the first server.
+//! A table of measurements, with ratios to the first server.
 
 use std::fmt::Write;
 
@@ -6,23 +6,23 @@ use serde_json::{Value, json};
 
 use crate::workload::Outcome;
 
-/// What was measured of one server, round by round.
+/// The measurements of one server, round by round.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// For the table.
+    /// The name in the table.
     pub name: String,
-    /// The same figures in each.
+    /// The rounds, which all have the same figures.
     pub rounds: Vec<Outcome>,
 }
 
 impl Measured {
-    /// A server with nothing measured yet.
+    /// A server without measurements.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), rounds: Vec::new() }
     }
 
-    /// Replies and messages that did not come exactly once.
+    /// The number of replies and messages that did not come exactly once.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.rounds.iter().map(|round| round.lost + round.duplicated).sum()
@@ -32,7 +32,7 @@ impl Measured {
         self.values(figure).iter().any(|value| !value.is_nan())
     }
 
-    /// One figure of all rounds.
+    /// The values of one figure in all rounds.
     pub(crate) fn values(&self, figure: &str) -> Vec<f64> {
         let value = |round: &Outcome| match figure {
             "lost" => round.lost as f64,
@@ -71,7 +71,7 @@ pub fn table(servers: &[Measured]) -> String {
     out
 }
 
-/// What was measured of any of them, in the order of the table.
+/// The names of all figures, in the order of the table.
 fn figures(servers: &[Measured]) -> Vec<&'static str> {
     let rounds = servers.iter().filter_map(|server| server.rounds.first());
     let mut names = Vec::new();
@@ -84,7 +84,7 @@ fn figures(servers: &[Measured]) -> Vec<&'static str> {
     names
 }
 
-/// The same as [`table`] for programs, with the value of every round.
+/// The content of [`table`] as JSON, with the value of every round.
 #[must_use]
 pub fn json(servers: &[Measured]) -> Value {
     let server = |server: &Measured| {
@@ -100,7 +100,7 @@ pub fn json(servers: &[Measured]) -> Value {
     json!({ "servers": servers.iter().map(server).collect::<Vec<Value>>() })
 }
 
-/// How far the values of several rounds lie apart.
+/// The spread of a figure over several rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) min: f64,
@@ -113,7 +113,7 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         let last = values.len().saturating_sub(1);
-        // The middle one, or between the two in the middle.
+        // The middle value, or the mean of the two in the middle.
         let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
         Self { min: at(0), median, max: at(last) }
     }
@@ -123,7 +123,7 @@ fn ratio(value: f64, base: f64) -> Option<f64> {
     Some(value / base).filter(|ratio| ratio.is_finite())
 }
 
-/// Some three digits.
+/// A number with some three digits.
 pub(crate) fn short(value: f64) -> String {
     let decimals = match value.abs() {
         100.0.. => 0,

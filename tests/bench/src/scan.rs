@@ -1,8 +1,7 @@
 //! Finding the elements of a version 2 frame without parsing it.
 
-/// The first four elements of `[join_ref, ref, topic, event, payload]` as JSON
-/// texts, and the payload with the closing bracket cut off. `None` for anything
-/// else, and for strings with escapes.
+/// The first four elements of `[join_ref, ref, topic, event, payload]` as JSON texts, and the
+/// payload without the closing bracket. `None` for anything else, and for strings with escapes.
 #[must_use]
 pub fn elements(frame: &str) -> Option<[&str; 5]> {
     let mut rest = frame.strip_prefix('[')?;

@@ -1,4 +1,4 @@
-//! A server under test: running already, or a command that prints its address.
+//! A server under test: one that is running already, or a command that prints its address.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -12,57 +12,57 @@ use tokio::time::timeout;
 
 use crate::protocol::Protocol;
 
-/// Where the load goes, and whose resources are counted.
+/// The server that gets the load, and whose resources are measured.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where clients connect.
+    /// The address and protocol for clients.
     pub endpoint: Endpoint,
     /// The server's process.
     pub pid: u32,
-    /// When it was started, if it was here.
+    /// The time of its start, if it was started here.
     pub started: Option<Instant>,
-    /// Its admin interface, once it is known.
+    /// The address of its admin interface, once it is known.
     admin: watch::Receiver<Option<SocketAddr>>,
 }
 
-/// Where clients connect, and what is spoken there.
+/// The address that clients connect to, and its protocol.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
-    /// IPv4.
+    /// The IPv4 address.
     pub address: SocketAddr,
-    /// What it speaks.
+    /// The protocol.
     pub protocol: Protocol,
 }
 
 /// A name and a command, for example `floor=target/release/floor`.
 #[derive(Clone, Debug)]
 pub struct ServerCommand {
-    /// For the table.
+    /// The name in the table.
     pub name: String,
     words: Vec<String>,
 }
 
-/// A server that was started here; dropping it ends it too, but does not wait.
+/// A server that was started here. Dropping it ends the server, but does not wait for the end.
 #[derive(Debug)]
 pub struct RunningServer {
-    /// What to put the load on.
+    /// The target of the load.
     pub target: Target,
     child: Child,
 }
 
-/// A server says where its admin interface is right after its address.
+/// The time within which a server prints the address of its admin interface, after its own.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// A plugin may have to be built first.
+/// The time within which a server starts: a plugin may have to be built first.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Target {
-    /// A server that is running.
+    /// The target of a server that is running.
     #[must_use]
     pub fn new(endpoint: Endpoint, pid: u32, admin: Option<SocketAddr>) -> Self {
         Self { endpoint, pid, started: None, admin: watch::channel(admin).1 }
     }
 
-    /// Where its admin interface is.
+    /// The address of the admin interface.
     pub async fn admin(&self) -> Result<SocketAddr> {
         let mut admin = self.admin.clone();
         let known = timeout(ADMIN_TIMEOUT, admin.wait_for(Option::is_some)).await;
@@ -83,15 +83,15 @@ impl ServerCommand {
         Ok(Self { name: name.to_owned(), words })
     }
 
-    /// A program and its arguments.
+    /// Makes a command of a program and its arguments.
     #[must_use]
     pub fn new(name: &str, words: &[&str]) -> Self {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         Self { name: name.to_owned(), words }
     }
 
-    /// Starts it and waits for the first `http://HOST:PORT` on its stdout. A line
-    /// that begins with `socket.io` says that this is its protocol.
+    /// Starts the server, and waits for the first `http://HOST:PORT` on its stdout. A line that
+    /// begins with `socket.io` says that this is its protocol.
     pub async fn start(&self) -> Result<RunningServer> {
         let [program, arguments @ ..] = self.words.as_slice() else { bail!("no command") };
         let started = Some(Instant::now());
@@ -115,13 +115,13 @@ impl ServerCommand {
 }
 
 impl RunningServer {
-    /// Ends it, and waits until it has.
+    /// Ends the server, and waits until it has ended.
     pub async fn stop(mut self) -> Result<()> {
         self.child.kill().await.context("failed to stop the server")
     }
 }
 
-/// The address a server prints.
+/// The address that a server prints.
 async fn endpoint(lines: &mut Lines<BufReader<ChildStdout>>) -> Result<Endpoint> {
     while let Some(line) = lines.next_line().await? {
         let Some(address) = address_in(&line) else { continue };
@@ -130,8 +130,8 @@ async fn endpoint(lines: &mut Lines<BufReader<ChildStdout>>) -> Result<Endpoint>
     bail!("the server ended without printing its address")
 }
 
-/// What it prints later is read, so that it never blocks, and forgotten, but for
-/// the admin interface's address.
+/// Reads what the server prints later, so that it never blocks. Only the address of the admin
+/// interface is kept.
 async fn read_on(
     mut lines: Lines<BufReader<ChildStdout>>,
     known: watch::Sender<Option<SocketAddr>>,

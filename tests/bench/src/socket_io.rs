@@ -1,9 +1,9 @@
-//! Socket.IO 5 over Engine.IO 4, as far as a load generator needs it: WebSocket
-//! only, the namespace `/`, no attachments.
+//! Socket.IO 5 over Engine.IO 4, as far as a load generator needs it: only over WebSockets, only
+//! the namespace `/`, and without attachments.
 //!
-//! A frame begins with the Engine.IO packet's digit (`0` open, `2` ping, `4`
-//! message); in a message follows the Socket.IO packet's (`0` connect, `2` event,
-//! `3` ack), the number of an ack, and a JSON array.
+//! A frame begins with the digit of the Engine.IO packet (`0` open, `2` ping, `4` message). A
+//! message goes on with that of the Socket.IO packet (`0` connect, `2` event, `3` ack), the number
+//! of an ack, and a JSON array.
 
 use std::fmt::Write;
 
@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::protocol::{Heard, Incoming};
 
-/// Connects to the namespace `/`.
+/// The packet that connects to the namespace `/`.
 pub(crate) const CONNECT: &str = "40";
 
-/// Appends an event that wants an ack: the room, as Phoenix's messages have their
-/// topic, and the payload.
+/// Appends an event that wants an ack. It has the room where messages of Phoenix have their topic,
+/// and the payload.
 pub(crate) fn push(to: &mut String, number: u64, room: &str, event: &str, payload: &str) {
     // Writing to a string cannot fail.
     let _ = write!(to, "42{number}[\"");
@@ -24,7 +24,7 @@ pub(crate) fn push(to: &mut String, number: u64, room: &str, event: &str, payloa
     }
 }
 
-/// Takes a server's packet apart.
+/// Parses a packet of the server.
 pub(crate) fn hear(text: &str) -> Result<Heard<'_>> {
     if let Some(rest) = text.strip_prefix("43") {
         let number = rest.split_once('[').and_then(|(number, _)| number.parse().ok());

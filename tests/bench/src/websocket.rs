@@ -1,8 +1,7 @@
-//! The client's half of a WebSocket, as far as a load generator needs it.
+//! The client's side of a WebSocket, as far as a load generator needs it.
 //!
-//! RFC 6455 without fragments and extensions. A client has to mask what it
-//! sends; against a server under test one key is as good as another, and a
-//! constant one costs nothing to make.
+//! It is RFC 6455 without fragments and extensions. A client has to mask what it sends; for a
+//! server under test any key will do, and a constant one costs nothing.
 
 use std::ops::Range;
 
@@ -19,11 +18,11 @@ pub fn upgrade_request(host: &str, path: &str) -> String {
     )
 }
 
-/// What a server has to make of that key.
+/// The header by which a server accepts that key.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const MASK: [u8; 4] = [0x5a, 0xc3, 0x96, 0x3c];
 
-/// Whether a response, up to its empty line, opens the WebSocket.
+/// Whether a response, up to its empty line, accepts the WebSocket.
 #[must_use]
 pub fn is_upgraded(response: &str) -> bool {
     response.starts_with("HTTP/1.1 101 ") && response.contains(ACCEPT)
@@ -53,25 +52,25 @@ pub fn append_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// What a frame is, and where in the bytes its payload lies.
+/// The kind of a frame, and the place of its payload in the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// As far as a client of a benchmark tells frames apart.
+    /// The kind of the frame.
     pub kind: Kind,
-    /// The frame ends where its payload ends.
+    /// The payload; the frame ends where its payload ends.
     pub payload: Range<usize>,
 }
 
-/// Kinds of frames.
+/// The kinds of frames that a client of a benchmark distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A whole text message.
     Text,
-    /// The server closes the connection.
+    /// A close frame of the server.
     Close,
     /// A ping or a pong.
     Control,
-    /// Nothing a server sends in a benchmark.
+    /// A frame that no server sends in a benchmark.
     Unexpected,
 }
 
@@ -83,7 +82,7 @@ pub fn find(bytes: &[u8], start: usize) -> Option<Found> {
         0..=125 => (2, usize::from(*second)),
         126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
         127 => (10, usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?),
-        // Masked, which no server may do.
+        // A masked frame, which no server may send.
         128.. => return Some(Found { kind: Kind::Unexpected, payload: start..bytes.len() }),
     };
     let kind = match first {

@@ -1,5 +1,5 @@
-//! Exchanges under a small load: nothing lost, nothing doubled, all in order. Times are
-//! not looked at.
+//! Exchanges under a small load: nothing is lost or doubled, and everything is in order. Times are
+//! not checked.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use millrace_tests::binary;
 
-/// The versions of an app's plugins are one server's at a time.
+/// A lock, as only one server at a time may use the stored versions of an app's plugins.
 static SERVED: Mutex<()> = Mutex::new(());
 
 fn exchanges(of: &str) {

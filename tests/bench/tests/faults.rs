@@ -1,4 +1,4 @@
-//! A server that loses and doubles messages is found out.
+//! A server that loses and doubles messages is detected.
 
 use std::net::SocketAddr;
 
@@ -10,9 +10,9 @@ use millrace_bench::workload::{Echo, Fanout};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Which of all messages the server sends comes twice.
+/// The number of the message that the server sends twice.
 const DOUBLED: u64 = 10;
-/// Which does not come.
+/// The number of the message that the server does not send.
 const LOST: u64 = 31;
 
 /// A server for one client, with its two faults.

@@ -1,5 +1,4 @@
-//! The workloads against the floor: nothing is lost, and the figures fit
-//! together.
+//! The workloads against the floor: nothing is lost, and the figures fit together.
 
 use millrace_bench::server::{RunningServer, ServerCommand};
 use millrace_bench::workload::{Echo, Fanout, Outcome};
@@ -21,7 +20,7 @@ async fn pings_are_answered_once_each() {
         let echo = Echo { connections: 20, in_flight, seconds: 1.0 };
         let outcome = echo.run(&floor.target).await.unwrap();
         assert_eq!((outcome.lost, outcome.duplicated), (0, 0));
-        // Little's law: what is in flight is what arrives in the time each takes.
+        // Little's law: the number in flight is the rate times the latency.
         let rate = figure(&outcome, "round trips a second");
         let found = rate * figure(&outcome, "latency p50, µs") / 1e6;
         let expected = (20 * in_flight) as f64;

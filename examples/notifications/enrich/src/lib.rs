@@ -1,4 +1,4 @@
-//! Adds to each notification what its sender need not know: a text for people.
+//! A transform that adds a text for people to each notification, so that senders need not know it.
 
 use millrace_plugin::prelude::*;
 use serde_json::{Map, Value};

@@ -1,5 +1,4 @@
-//! Brings notifications to the users they are for: each takes as long as a slow
-//! service would.
+//! A worker that sends notifications to their users. Each takes as long as a slow service would.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use millrace_plugin::prelude::*;
 
 const TAKES: Duration = Duration::from_millis(20);
 
-/// `user:ada` and the like, where a user's notifications arrive.
+/// The channel of a user's notifications, for example `user:ada`.
 struct User;
 
 impl Channel for User {

@@ -76,18 +76,22 @@ pub(super) fn preflight(methods: &[Method]) -> Response<Body> {
     response
 }
 
-/// Adds the headers for browsers that every answer has; `asked` are the headers of the request.
-pub(super) fn finish(config: &AdminConfig, asked: &HeaderMap, response: &mut Response<Body>) {
+/// Adds the headers for browsers that every answer has.
+pub(super) fn finish(
+    config: &AdminConfig,
+    request_headers: &HeaderMap,
+    response: &mut Response<Body>,
+) {
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    http::seal(headers);
+    http::add_security_headers(headers);
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"millrace\""));
         // A stranger's place is for another one.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if let Some(origin) = origin(asked).filter(|origin| allows(config, origin)) {
+    if let Some(origin) = origin(request_headers).filter(|origin| allows(config, origin)) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(VARY, HeaderValue::from_static("origin"));
     }

@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Asked, Route, answer, now, schema};
+use super::{AdminRequest, Answer, Route, answer, ready, schema};
 
 pub(super) static ROUTES: &[Route] = &[Route {
     method: Method::GET,
@@ -13,11 +13,11 @@ pub(super) static ROUTES: &[Route] = &[Route {
     query: &[],
     body: None,
     answer: health_schema,
-    run: |asked| now(health(&asked)),
+    run: |request| ready(health(&request)),
 }];
 
-fn health(asked: &Asked) -> Answer {
-    let node = &asked.node;
+fn health(request: &AdminRequest) -> Answer {
+    let node = &request.node;
     let stage = node.stage.borrow().as_str();
     let version = env!("CARGO_PKG_VERSION");
     let connections = node.connections.len();

@@ -18,7 +18,7 @@ use super::standing::{Lobby, STRANGER_TIMEOUT, Standing};
 use super::{Problem, access, routes};
 use crate::config::AdminConfig;
 use crate::http::{self, Body, MAX_HEADER_BYTES};
-use crate::net::{self, Door, Listener, Paced, Stream};
+use crate::net::{self, Acceptor, Listener, Paced, Stream};
 use crate::node::{Node, StartError};
 use crate::swap::Swapper;
 
@@ -58,33 +58,34 @@ pub(crate) async fn bind(
 }
 
 /// Accepts connections until it is dropped, also while the server starts and drains.
-pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, swapper: Swapper) {
+pub(crate) async fn accept(listener: TcpListener, acceptor: Arc<Acceptor>, swapper: Swapper) {
     let node = Arc::clone(swapper.node());
     let Some(config) = node.admin.clone().map(Arc::new) else { return };
     let (lobby, unserved) = (Lobby::new(&config), net::unserved_places());
     let listener = Listener::Tcp(listener);
     loop {
-        let (socket, of) = net::next(&listener).await;
-        let peer = door.peer(of);
+        let (socket, of) = net::accept_next(&listener).await;
+        let peer = acceptor.peer(of);
         let Some(standing) = lobby.enter(peer.ip()) else {
             node.metrics.count(Metric::AdminRefused, 1);
             debug!(peer = %peer.address, "turned an operator away (admin.max_connections)");
-            net::turn_away(&unserved, &door, socket, peer);
+            net::turn_away(&unserved, &acceptor, socket, peer);
             continue;
         };
-        let (config, swapper, door) = (Arc::clone(&config), swapper.clone(), Arc::clone(&door));
+        let (config, swapper, acceptor) =
+            (Arc::clone(&config), swapper.clone(), Arc::clone(&acceptor));
         let node = Arc::clone(&node);
         tokio::spawn(async move {
-            let opened = tokio::time::timeout(STRANGER_TIMEOUT, door.open(socket, peer)).await;
-            let shut = match opened {
+            let opened = tokio::time::timeout(STRANGER_TIMEOUT, acceptor.open(socket, peer)).await;
+            let problem = match opened {
                 Ok(Ok((stream, peer))) => {
                     return serve(stream, peer.address, standing, config, swapper).await;
                 }
-                Ok(Err(shut)) => shut.to_string(),
+                Ok(Err(problem)) => problem.to_string(),
                 Err(_) => "it did not speak TLS in time".to_owned(),
             };
             node.metrics.count(Metric::AdminRefused, 1);
-            debug!(peer = %peer.address, shut, "closed an operator's connection");
+            debug!(peer = %peer.address, problem, "closed an operator's connection");
         });
     }
 }
@@ -107,7 +108,7 @@ async fn serve(
     let service = service_fn(move |request: Request<Incoming>| {
         let (standing, config) = (Arc::clone(&asking), Arc::clone(&config));
         let swapper = swapper.clone();
-        came.came();
+        came.note_arrival();
         async move {
             let has_body = !request.body().is_end_stream();
             let mut response = respond(request, peer, &standing, &config, &swapper).await;
@@ -145,18 +146,18 @@ async fn respond(
 ) -> Response<Body> {
     let node = swapper.node();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let asked = request.headers().clone();
+    let headers = request.headers().clone();
     let found = routes::find(&method, &path);
     let route = found.as_ref().map_or("none", |(route, _)| route.name);
     let host = match http::host(&request) {
         Ok(host) => host,
         Err(bad) => return *bad,
     };
-    let mut response = match access::check_page(config, host.as_deref(), &asked) {
+    let mut response = match access::check_page(config, host.as_deref(), &headers) {
         Err(problem) => problem.response(),
         // Browsers ask without the token.
         Ok(()) if method == Method::OPTIONS => access::preflight(&routes::methods(&path)),
-        Ok(()) => match (access::check_token(config, &asked), found) {
+        Ok(()) => match (access::check_token(config, &headers), found) {
             (Err(problem), _) => {
                 tell_of_stranger(peer, &path, node);
                 problem.response()
@@ -164,12 +165,12 @@ async fn respond(
             (Ok(()), _) if !standing.admit() => full(node).response(),
             (Ok(()), Err(problem)) => problem.response(),
             (Ok(()), Ok(found)) => {
-                let patience = Duration::from_millis(config.timeout_ms);
-                routes::run(found, request, swapper, patience).await
+                let timeout = Duration::from_millis(config.timeout_ms);
+                routes::run(found, request, swapper, timeout).await
             }
         },
     };
-    access::finish(config, &asked, &mut response);
+    access::finish(config, &headers, &mut response);
     let status = response.status();
     match method {
         Method::GET | Method::OPTIONS => debug!(%peer, %method, path, %status, "answered"),

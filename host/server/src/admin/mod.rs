@@ -11,13 +11,13 @@
 //! is a [`Problem`].
 
 mod access;
-mod asked;
 mod health;
 mod listener;
 mod openapi;
 mod pipelines;
 mod plugins;
 mod problem;
+mod request;
 mod routes;
 mod schema;
 mod snapshot;
@@ -27,6 +27,6 @@ mod swaps;
 
 pub(crate) use listener::{accept, bind};
 
-use asked::{Asked, Content};
 use problem::Problem;
-use routes::{Answer, Query, Route, answer, now};
+use request::{AdminRequest, Content};
+use routes::{Answer, Query, Route, answer, ready};

@@ -6,7 +6,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::schema::with;
-use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, routes};
+use super::{AdminRequest, Answer, Content, Problem, Query, Route, answer, ready, routes};
 
 pub(super) static ROUTES: &[Route] = &[Route {
     method: Method::GET,
@@ -16,11 +16,11 @@ pub(super) static ROUTES: &[Route] = &[Route {
     query: &[],
     body: None,
     answer: || json!({ "type": "object" }),
-    run: |asked| now(openapi(&asked)),
+    run: |request| ready(openapi(&request)),
 }];
 
-fn openapi(asked: &Asked) -> Answer {
-    let token = asked.node.admin.as_ref().is_some_and(|config| config.token.is_some());
+fn openapi(request: &AdminRequest) -> Answer {
+    let token = request.node.admin.as_ref().is_some_and(|config| config.token.is_some());
     answer(&description(token))
 }
 

@@ -7,9 +7,9 @@ use millrace_pipeline::Pipeline;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asked::MAX_JSON_BYTES;
+use super::request::MAX_JSON_BYTES;
 use super::schema::{boolean, fields, integer, list, map, nullable, object, string};
-use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
+use super::{AdminRequest, Answer, Content, Problem, Query, Route, answer, ready, schema};
 
 /// The most dead letters of one answer.
 const MAX_LISTED: usize = 100;
@@ -23,7 +23,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answer: || list(pipeline_schema()),
-        run: |asked| now(list_pipelines(&asked)),
+        run: |request| ready(list_pipelines(&request)),
     },
     Route {
         method: Method::GET,
@@ -33,7 +33,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answer: pipeline_schema,
-        run: |asked| now(get_pipeline(&asked)),
+        run: |request| ready(get_pipeline(&request)),
     },
     Route {
         method: Method::POST,
@@ -48,7 +48,7 @@ pub(super) static ROUTES: &[Route] = &[
             schema: switch_schema,
         }),
         answer: pipeline_schema,
-        run: |asked| now(switch_dispatcher(&asked)),
+        run: |request| ready(switch_dispatcher(&request)),
     },
     Route {
         method: Method::GET,
@@ -61,7 +61,7 @@ pub(super) static ROUTES: &[Route] = &[
         ],
         body: None,
         answer: dead_letters_schema,
-        run: |asked| now(list_dead_letters(&asked)),
+        run: |request| ready(list_dead_letters(&request)),
     },
     Route {
         method: Method::POST,
@@ -71,7 +71,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[],
         body: Some(WHICH),
         answer: || object(&fields(&["replayed", "rejected"], &integer())),
-        run: |asked| now(replay_dead_letters(&asked)),
+        run: |request| ready(replay_dead_letters(&request)),
     },
     Route {
         method: Method::DELETE,
@@ -81,7 +81,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[],
         body: Some(WHICH),
         answer: || object(&fields(&["purged"], &integer())),
-        run: |asked| now(purge_dead_letters(&asked)),
+        run: |request| ready(purge_dead_letters(&request)),
     },
 ];
 
@@ -92,13 +92,13 @@ const WHICH: Content = Content {
     schema: which_schema,
 };
 
-fn list_pipelines(asked: &Asked) -> Answer {
-    let all = asked.node.pipelines.all().map(|pipeline| view(pipeline)).collect();
+fn list_pipelines(request: &AdminRequest) -> Answer {
+    let all = request.node.pipelines.all().map(|pipeline| view(pipeline)).collect();
     answer(&Value::Array(all))
 }
 
-fn get_pipeline(asked: &Asked) -> Answer {
-    let pipeline = named(asked)?;
+fn get_pipeline(request: &AdminRequest) -> Answer {
+    let pipeline = named(request)?;
     answer(&view(&pipeline))
 }
 
@@ -110,10 +110,10 @@ struct Switch {
     stage: Option<usize>,
 }
 
-fn switch_dispatcher(asked: &Asked) -> Answer {
-    let pipeline = named(asked)?;
-    let Switch { dispatcher, stage } = asked.json()?;
-    let switched = asked.node.switch_dispatcher(&pipeline, stage, &dispatcher);
+fn switch_dispatcher(request: &AdminRequest) -> Answer {
+    let pipeline = named(request)?;
+    let Switch { dispatcher, stage } = request.json()?;
+    let switched = request.node.switch_dispatcher(&pipeline, stage, &dispatcher);
     switched.map_err(|problem| {
         Problem::invalid(format!("pipelines.{}{problem}", pipeline.name()))
             .advice("the dispatcher it had goes on")
@@ -121,9 +121,9 @@ fn switch_dispatcher(asked: &Asked) -> Answer {
     answer(&view(&pipeline))
 }
 
-fn list_dead_letters(asked: &Asked) -> Answer {
-    let pipeline = named(asked)?;
-    let (from, max) = (asked.number("from")?.unwrap_or(0), asked.max(MAX_LISTED)?);
+fn list_dead_letters(request: &AdminRequest) -> Answer {
+    let pipeline = named(request)?;
+    let (from, max) = (request.number("from")?.unwrap_or(0), request.max(MAX_LISTED)?);
     let letters = pipeline.dead_letters();
     let (all, discarded) = letters.counts();
     answer(
@@ -138,22 +138,22 @@ struct Which {
     numbers: Option<Vec<u64>>,
 }
 
-fn replay_dead_letters(asked: &Asked) -> Answer {
-    let pipeline = named(asked)?;
-    let Which { numbers } = asked.json()?;
+fn replay_dead_letters(request: &AdminRequest) -> Answer {
+    let pipeline = named(request)?;
+    let Which { numbers } = request.json()?;
     let (replayed, rejected) = pipeline.replay(numbers.as_deref());
     answer(&json!({ "replayed": replayed, "rejected": rejected }))
 }
 
-fn purge_dead_letters(asked: &Asked) -> Answer {
-    let pipeline = named(asked)?;
-    let Which { numbers } = asked.json()?;
+fn purge_dead_letters(request: &AdminRequest) -> Answer {
+    let pipeline = named(request)?;
+    let Which { numbers } = request.json()?;
     let purged = pipeline.dead_letters().take(numbers.as_deref()).len();
     answer(&json!({ "purged": purged }))
 }
 
-fn named(asked: &Asked) -> Result<Arc<Pipeline>, Problem> {
-    let (pipelines, name) = (&asked.node.pipelines, asked.parameter("name"));
+fn named(request: &AdminRequest) -> Result<Arc<Pipeline>, Problem> {
+    let (pipelines, name) = (&request.node.pipelines, request.parameter("name"));
     pipelines.get(name).map(Arc::clone).ok_or_else(|| {
         let known = pipelines.all().map(|pipeline| pipeline.name().to_owned());
         Problem::unknown("pipeline", name, known.collect())

@@ -5,7 +5,7 @@ use millrace_telemetry::Metric;
 use serde_json::{Value, json};
 
 use super::schema::{boolean, fields, integer, list, map, object, string};
-use super::{Answer, Asked, Problem, Route, answer, now, schema, snapshot};
+use super::{AdminRequest, Answer, Problem, Route, answer, ready, schema, snapshot};
 use crate::node::Node;
 use crate::plugin::Plugin;
 
@@ -18,7 +18,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answer: || list(plugin_schema()),
-        run: |asked| now(list_plugins(&asked)),
+        run: |request| ready(list_plugins(&request)),
     },
     Route {
         method: Method::GET,
@@ -32,18 +32,18 @@ pub(super) static ROUTES: &[Route] = &[
             all.push(("last_faults", list(snapshot::fault())));
             object(&all)
         },
-        run: |asked| now(get_plugin(&asked)),
+        run: |request| ready(get_plugin(&request)),
     },
 ];
 
-fn list_plugins(asked: &Asked) -> Answer {
-    let node = &asked.node;
+fn list_plugins(request: &AdminRequest) -> Answer {
+    let node = &request.node;
     let all = node.registry.plugins().iter().map(|plugin| view(plugin, node)).collect();
     answer(&Value::Array(all))
 }
 
-fn get_plugin(asked: &Asked) -> Answer {
-    let (node, name) = (&asked.node, asked.parameter("name"));
+fn get_plugin(request: &AdminRequest) -> Answer {
+    let (node, name) = (&request.node, request.parameter("name"));
     let plugin = node.registry.plugin(name).ok_or_else(|| {
         let known = node.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
         Problem::unknown("plugin", name, known.collect())

@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Asked, Content, Problem, health, openapi, pipelines, plugins, snapshot, sockets, swaps,
+    AdminRequest, Content, Problem, health, openapi, pipelines, plugins, snapshot, sockets, swaps,
 };
 use crate::http::{self, Body};
 use crate::swap::Swapper;
@@ -27,7 +27,7 @@ pub(super) struct Route {
     pub(super) body: Option<Content>,
     /// The schema of an answer with status 200.
     pub(super) answer: fn() -> Value,
-    pub(super) run: fn(Asked) -> Pin<Box<dyn Future<Output = Answer> + Send>>,
+    pub(super) run: fn(AdminRequest) -> Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
 
 /// A query parameter; none is required.
@@ -58,7 +58,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
 }
 
 /// An answer that is ready, as the `run` of a route returns it.
-pub(super) fn now(answer: Answer) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+pub(super) fn ready(answer: Answer) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
     Box::pin(std::future::ready(answer))
 }
 
@@ -103,20 +103,20 @@ pub(super) fn methods(path: &str) -> Vec<Method> {
     fitting.map(|route| route.method.clone()).collect()
 }
 
-/// Reads the request, within the time `patience`, and answers it.
+/// Reads the request, within the time `timeout`, and answers it.
 pub(super) async fn run(
     (route, parameters): Found,
     request: Request<Incoming>,
     swapper: &Swapper,
-    patience: Duration,
+    timeout: Duration,
 ) -> Response<Body> {
-    let reading = Asked::read(swapper.clone(), route, parameters, request);
-    let asked = tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| {
-        let text = format!("the body did not come within {} ms", patience.as_millis());
+    let reading = AdminRequest::read(swapper.clone(), route, parameters, request);
+    let request = tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| {
+        let text = format!("the body did not come within {} ms", timeout.as_millis());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).advice("see admin.timeout_ms"))
     });
-    let answered = match asked {
-        Ok(asked) => (route.run)(asked).await,
+    let answered = match request {
+        Ok(request) => (route.run)(request).await,
         Err(problem) => Err(problem),
     };
     answered.unwrap_or_else(|problem| problem.response())

@@ -4,7 +4,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::schema::{fields, integer, list, map, nullable, number, object, string};
-use super::{Answer, Asked, Problem, Route, answer, now, schema};
+use super::{AdminRequest, Answer, Problem, Route, answer, ready, schema};
 
 pub(super) static ROUTES: &[Route] = &[Route {
     method: Method::GET,
@@ -14,15 +14,15 @@ pub(super) static ROUTES: &[Route] = &[Route {
     query: &[],
     body: None,
     answer: snapshot_schema,
-    run: |asked| now(snapshot(&asked)),
+    run: |request| ready(snapshot(&request)),
 }];
 
-fn snapshot(asked: &Asked) -> Answer {
+fn snapshot(request: &AdminRequest) -> Answer {
     let early = || {
         let early = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "nothing was measured yet");
         early.advice("come again in a second").retry_after(1)
     };
-    answer(&json!(asked.node.history.now().ok_or_else(early)?))
+    answer(&json!(request.node.history.now().ok_or_else(early)?))
 }
 
 fn snapshot_schema() -> Value {

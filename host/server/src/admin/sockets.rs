@@ -7,9 +7,9 @@ use millrace_session::Realm;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asked::MAX_JSON_BYTES;
+use super::request::MAX_JSON_BYTES;
 use super::schema::{fields, integer, list, nullable, object, string};
-use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
+use super::{AdminRequest, Answer, Content, Problem, Query, Route, answer, ready, schema};
 use crate::node::Client;
 
 /// The most connections of one answer.
@@ -28,7 +28,7 @@ pub(super) static ROUTES: &[Route] = &[
         ],
         body: None,
         answer: sockets_schema,
-        run: |asked| now(list_sockets(&asked)),
+        run: |request| ready(list_sockets(&request)),
     },
     Route {
         method: Method::GET,
@@ -42,7 +42,7 @@ pub(super) static ROUTES: &[Route] = &[
             all.push(("topics", list(string())));
             object(&all)
         },
-        run: |asked| now(get_socket(&asked)),
+        run: |request| ready(get_socket(&request)),
     },
     Route {
         method: Method::DELETE,
@@ -52,7 +52,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answer: closed_schema,
-        run: |asked| now(close_socket(&asked)),
+        run: |request| ready(close_socket(&request)),
     },
     Route {
         method: Method::POST,
@@ -67,30 +67,30 @@ pub(super) static ROUTES: &[Route] = &[
             schema: || object(&[("user", string())]),
         }),
         answer: closed_schema,
-        run: |asked| now(disconnect(&asked)),
+        run: |request| ready(disconnect(&request)),
     },
 ];
 
-fn list_sockets(asked: &Asked) -> Answer {
-    let (from, max) = (asked.number("from")?.unwrap_or(0), asked.max(MAX_LISTED)?);
-    let connections = &asked.node.connections;
+fn list_sockets(request: &AdminRequest) -> Answer {
+    let (from, max) = (request.number("from")?.unwrap_or(0), request.max(MAX_LISTED)?);
+    let connections = &request.node.connections;
     // One more is asked for, to know whether there are more.
-    let (count, mut page) = connections.page(asked.query("user"), from, max.saturating_add(1));
+    let (count, mut page) = connections.page(request.query("user"), from, max.saturating_add(1));
     let next = page.get(max).map(|client| client.connection);
     page.truncate(max);
     let sockets: Vec<_> = page.iter().map(|client| view(client)).collect();
     answer(&json!({ "count": count, "sockets": sockets, "next": next }))
 }
 
-fn get_socket(asked: &Asked) -> Answer {
-    let client = numbered(asked)?;
+fn get_socket(request: &AdminRequest) -> Answer {
+    let client = numbered(request)?;
     let topics = client.topics().iter().map(|topic| topic.as_ref()).collect();
     answer(&schema::with(view(&client), "topics", topics))
 }
 
-fn close_socket(asked: &Asked) -> Answer {
-    let client = numbered(asked)?;
-    asked.node.close(&client);
+fn close_socket(request: &AdminRequest) -> Answer {
+    let client = numbered(request)?;
+    request.node.close(&client);
     answer(&json!({ "closed": 1 }))
 }
 
@@ -101,18 +101,18 @@ struct Who {
     user: String,
 }
 
-fn disconnect(asked: &Asked) -> Answer {
-    let Who { user } = asked.json()?;
-    answer(&json!({ "closed": asked.node.disconnect(&user) }))
+fn disconnect(request: &AdminRequest) -> Answer {
+    let Who { user } = request.json()?;
+    answer(&json!({ "closed": request.node.disconnect(&user) }))
 }
 
-fn numbered(asked: &Asked) -> Result<Arc<Client>, Problem> {
-    let id = asked.parameter("id");
+fn numbered(request: &AdminRequest) -> Result<Arc<Client>, Problem> {
+    let id = request.parameter("id");
     let number = id.parse().map_err(|_| {
         Problem::invalid(format!("{id:?} is no connection; its number is expected"))
             .advice("GET /sockets lists them")
     })?;
-    asked.node.connections.client(number).ok_or_else(|| {
+    request.node.connections.client(number).ok_or_else(|| {
         let gone = format!("there is no connection {number}, or no more");
         Problem::new(hyper::StatusCode::NOT_FOUND, gone).advice("GET /sockets lists them")
     })

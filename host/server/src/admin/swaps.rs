@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::schema::{integer, list, object, one_of, string};
-use super::{Answer, Asked, Content, Problem, Query, Route, answer, now, schema};
+use super::{AdminRequest, Answer, Content, Problem, Query, Route, answer, ready, schema};
 use crate::plugin::Plugin;
 use crate::swap::{Refusal, SwapError, Swapped, Upload};
 
@@ -68,7 +68,7 @@ pub(super) static ROUTES: &[Route] = &[
         ],
         body: Some(COMPONENT),
         answer: line_schema,
-        run: |asked| Box::pin(swap(asked)),
+        run: |request| Box::pin(swap(request)),
     },
     Route {
         method: Method::POST,
@@ -79,7 +79,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[BY],
         body: None,
         answer: outcome_schema,
-        run: |asked| Box::pin(roll_back(asked)),
+        run: |request| Box::pin(roll_back(request)),
     },
     Route {
         method: Method::POST,
@@ -90,7 +90,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[BY],
         body: None,
         answer: outcome_schema,
-        run: |asked| now(promote(&asked)),
+        run: |request| ready(promote(&request)),
     },
     Route {
         method: Method::GET,
@@ -100,7 +100,7 @@ pub(super) static ROUTES: &[Route] = &[
         query: &[Query { name: "max", about: "At most so many.", schema: integer }],
         body: None,
         answer: || list(exchange_schema()),
-        run: |asked| Box::pin(history(asked)),
+        run: |request| Box::pin(history(request)),
     },
 ];
 
@@ -148,13 +148,14 @@ fn line_schema() -> Value {
     })
 }
 
-async fn swap(asked: Asked) -> Answer {
-    let plugin = plugin(&asked)?;
-    let upload = upload(&asked)?;
-    let swapper = asked.swapper.clone();
-    let (told, mut steps) = mpsc::channel(STEPS);
+async fn swap(request: AdminRequest) -> Answer {
+    let plugin = plugin(&request)?;
+    let upload = upload(&request)?;
+    let swapper = request.swapper.clone();
+    let (progress, mut steps) = mpsc::channel(STEPS);
     // The exchange goes on even if whoever asked goes away.
-    let swapping = tokio::spawn(async move { swapper.swap_upload(&plugin, upload, told).await });
+    let swapping =
+        tokio::spawn(async move { swapper.swap_upload(&plugin, upload, progress).await });
     // An exchange that is refused at once is answered with a status of its own.
     let Some(first) = steps.recv().await else {
         let result = swapping.await.map_err(|_| stopped())?;
@@ -195,40 +196,40 @@ fn last(result: Result<Swapped, SwapError>) -> Value {
     }
 }
 
-fn upload(asked: &Asked) -> Result<Upload, Problem> {
-    let canary = asked.query("canary").map(str::parse).transpose();
+fn upload(request: &AdminRequest) -> Result<Upload, Problem> {
+    let canary = request.query("canary").map(str::parse).transpose();
     let canary = canary.map_err(|error| Problem::invalid(format!("canary: {error}")))?;
-    let signature = asked.query("signature").map(|text| BASE64.decode(text)).transpose();
+    let signature = request.query("signature").map(|text| BASE64.decode(text)).transpose();
     let signature =
         signature.map_err(|error| Problem::invalid(format!("signature is no base64: {error}")))?;
-    let watch = asked.number("watch_ms")?.map(Duration::from_millis);
-    Ok(Upload { wasm: asked.body().clone(), signature, canary, watch, by: by(asked) })
+    let watch = request.number("watch_ms")?.map(Duration::from_millis);
+    Ok(Upload { wasm: request.body().clone(), signature, canary, watch, by: by(request) })
 }
 
-async fn roll_back(asked: Asked) -> Answer {
-    let swapped = asked.swapper.roll_back(&plugin(&asked)?, by(&asked)).await;
+async fn roll_back(request: AdminRequest) -> Answer {
+    let swapped = request.swapper.roll_back(&plugin(&request)?, by(&request)).await;
     answer(&json!(swapped.map_err(|error| problem(&error))?))
 }
 
-fn promote(asked: &Asked) -> Answer {
-    let swapped = asked.swapper.promote(&plugin(asked)?, by(asked));
+fn promote(request: &AdminRequest) -> Answer {
+    let swapped = request.swapper.promote(&plugin(request)?, by(request));
     answer(&json!(swapped.map_err(|error| problem(&error))?))
 }
 
-async fn history(asked: Asked) -> Answer {
-    let plugin = plugin(&asked)?;
-    let swaps = asked.swapper.swaps().map_err(|error| problem(&error))?;
-    answer(&json!(swaps.history(plugin.name(), asked.max(MAX_LISTED)?).await))
+async fn history(request: AdminRequest) -> Answer {
+    let plugin = plugin(&request)?;
+    let swaps = request.swapper.swaps().map_err(|error| problem(&error))?;
+    answer(&json!(swaps.history(plugin.name(), request.max(MAX_LISTED)?).await))
 }
 
 /// The name of whoever asks, as they say; whoever reaches the admin interface may say anything.
-fn by(asked: &Asked) -> String {
-    let by: String = asked.query("by").unwrap_or("unknown").chars().take(100).collect();
+fn by(request: &AdminRequest) -> String {
+    let by: String = request.query("by").unwrap_or("unknown").chars().take(100).collect();
     by
 }
 
-fn plugin(asked: &Asked) -> Result<Arc<Plugin>, Problem> {
-    let (node, name) = (&asked.node, asked.parameter("name"));
+fn plugin(request: &AdminRequest) -> Result<Arc<Plugin>, Problem> {
+    let (node, name) = (&request.node, request.parameter("name"));
     node.registry.plugin(name).ok_or_else(|| {
         let known = node.registry.plugins().iter().map(|plugin| plugin.name().to_owned());
         Problem::unknown("plugin", name, known.collect())
@@ -244,10 +245,10 @@ fn problem(error: &SwapError) -> Problem {
         Refusal::State => (StatusCode::CONFLICT, None),
         Refusal::Starting => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
     };
-    let told = Problem::new(status, error.problem.clone());
+    let problem = Problem::new(status, error.problem.clone());
     match retry_after_s {
-        Some(seconds) => told.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)),
-        None => told,
+        Some(seconds) => problem.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)),
+        None => problem,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::Server;
 use crate::config::{App, ListenConfig, SocketConfig};
 use crate::net::Inherited;
 use crate::plugin::{BuildFor, Source, build};
-use crate::server::Rereading;
+use crate::server::Rereader;
 
 /// Serves until the process is told to stop.
 pub(super) async fn run(mut app: App, inherited: Inherited) -> anyhow::Result<()> {
@@ -133,7 +133,7 @@ pub(super) struct Signals {
     hangup: Signal,
     hangup_action: HangupAction,
     /// The files that SIGHUP makes the server read again, once there is a server.
-    rereading: Option<Rereading>,
+    rereading: Option<Rereader>,
 }
 
 /// The effect of SIGHUP. It is sent when a terminal is closed, and by hand to make a server read
@@ -195,7 +195,7 @@ impl Signals {
 }
 
 /// Reads all files again that can change, and reports the result.
-async fn reread(rereading: Rereading) {
+async fn reread(rereading: Rereader) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify(&[NotifyState::Reloading, now]);
     }

@@ -1,11 +1,11 @@
-//! The first request of a connection over HTTP, for which a client has less time than for
-//! those after it: until then, nothing has come of its place.
+//! The first request of a connection over HTTP. A client has less time for it than for later ones,
+//! as it takes a place and has done nothing with it yet.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Whether it has come.
+/// A flag that the first request has come.
 #[derive(Clone, Debug)]
 pub(crate) struct FirstRequest(watch::Sender<bool>);
 
@@ -14,12 +14,12 @@ impl FirstRequest {
         Self(watch::Sender::new(false))
     }
 
-    /// A request has come.
-    pub(crate) fn came(&self) {
+    /// Notes that a request has come.
+    pub(crate) fn note_arrival(&self) {
         self.0.send_if_modified(|came| !std::mem::replace(came, true));
     }
 
-    /// Ready with `true` when none has come for so long, and with `false` when one has.
+    /// Ready with `true` when no request has come within `timeout`, and with `false` when one has.
     pub(crate) async fn is_late(&self, timeout: Duration) -> bool {
         let mut came = self.0.subscribe();
         tokio::time::timeout(timeout, came.wait_for(|came| *came)).await.is_err()
@@ -36,7 +36,7 @@ mod tests {
         assert!(first.is_late(Duration::from_secs(1)).await);
         let coming = first.clone();
         let (is_late, ()) = tokio::join!(first.is_late(Duration::from_secs(1)), async move {
-            coming.came();
+            coming.note_arrival();
         });
         assert!(!is_late);
         assert!(!first.is_late(Duration::ZERO).await);

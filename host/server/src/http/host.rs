@@ -1,4 +1,4 @@
-//! For which host a request is, as its sender says (RFC 9112, section 3.2).
+//! The host that a request is for, as its sender says (RFC 9112, section 3.2).
 
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
@@ -6,10 +6,14 @@ use hyper::{Request, StatusCode, Version};
 
 use super::{Body, text};
 
-/// The answer to a request without a host, or with more than one.
+/// The answer to a request whose Host header is missing, doubled or wrong.
 pub(crate) type BadHost = Box<hyper::Response<Body>>;
 
-/// The host and port a request is for. `None` if it says none, as requests of HTTP/1.0 may.
+/// The host and port that a request is for; `None` if it names none, as requests of HTTP/1.0 may.
+///
+/// # Errors
+///
+/// The response (400) that the client gets.
 pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<String>, BadHost> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
@@ -18,7 +22,7 @@ pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<String>, BadHost> {
         (None, _) => return Err(bad("the request has no Host header; HTTP/1.1 asks for one\n")),
         (Some(_), Some(_)) => return Err(bad("the request has more than one Host header\n")),
     };
-    // Whoever asks for a whole URL has said the host there.
+    // In a request with a whole URL, the URL names the host.
     if let Some(authority) = request.uri().authority() {
         return Ok(Some(authority.as_str().to_owned()));
     }

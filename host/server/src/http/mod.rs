@@ -1,4 +1,4 @@
-//! What answers over HTTP have in common, for clients and for operators.
+//! What answers over HTTP have in common, for clients and operators.
 
 mod first;
 mod host;
@@ -22,13 +22,14 @@ use hyper::{Method, Response, StatusCode};
 /// The body of any response.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// A request's headers in bytes; longer ones get 431.
+/// The most bytes of a request's headers; longer ones get 431.
 pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// What is no page loads nothing, and is in none.
-const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
-/// What may be asked at an address: the answer to OPTIONS, which is also how a load balancer
-/// may see whether the server is there.
+/// The content security policy of a response that is not a page: it loads nothing, and no page may
+/// show it in a frame.
+const DENY_ALL_CSP: &str = "default-src 'none'; frame-ancestors 'none'";
+/// The answer to OPTIONS: the methods that are allowed. A load balancer may use it to see whether
+/// the server is there.
 pub(crate) fn options(allowed: &[Method]) -> Response<Body> {
     let mut response = text(StatusCode::NO_CONTENT, "");
     response.headers_mut().remove(CONTENT_TYPE);
@@ -36,7 +37,7 @@ pub(crate) fn options(allowed: &[Method]) -> Response<Body> {
     response
 }
 
-/// 405, with what is allowed.
+/// The answer 405, with the methods that are allowed.
 pub(crate) fn not_allowed(allowed: &[Method]) -> Response<Body> {
     let allowed = list(allowed);
     let why = format!("only {} are allowed here\n", allowed.to_str().unwrap_or_default());
@@ -45,19 +46,19 @@ pub(crate) fn not_allowed(allowed: &[Method]) -> Response<Body> {
     response
 }
 
-/// The methods, and OPTIONS, which is answered everywhere.
+/// The methods, and OPTIONS, which is allowed everywhere.
 fn list(methods: &[Method]) -> HeaderValue {
     let names: Vec<_> = methods.iter().chain([&Method::OPTIONS]).map(Method::as_str).collect();
     // Methods are tokens.
     HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
 }
 
-/// What a response says of its request: its body was read to the end.
+/// A mark on a response: the body of its request was read to the end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyRead;
 
-/// Ends the connection behind an answer that was given before the body of its request was
-/// read to the end: what still comes of it is no request.
+/// Closes the connection after a response that was made before its request's body was read: the
+/// rest of the body must not be taken for a request.
 pub(crate) fn close_unread(has_body: bool, response: &mut Response<Body>) {
     let is_read = response.extensions().get::<BodyRead>().is_some();
     if has_body && !is_read {
@@ -65,7 +66,7 @@ pub(crate) fn close_unread(has_body: bool, response: &mut Response<Body>) {
     }
 }
 
-/// 503, and when to come again. `after` is rounded up to seconds.
+/// The answer 503, with `after` as Retry-After, rounded up to whole seconds.
 pub(crate) fn busy(after: Duration, why: &str) -> Response<Body> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
@@ -73,7 +74,7 @@ pub(crate) fn busy(after: Duration, why: &str) -> Response<Body> {
     response
 }
 
-/// A short response in plain text, of which no browser makes anything else.
+/// A short response in plain text.
 pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
     let never = |never: Infallible| match never {};
     let body = Full::new(Bytes::copy_from_slice(text.as_bytes())).map_err(never).boxed_unsync();
@@ -82,18 +83,17 @@ pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
     let headers = response.headers_mut();
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(CONTENT_TYPE, plain);
-    seal(headers);
+    add_security_headers(headers);
     response
 }
 
-/// Has browsers take an answer for nothing but what it says it is, and put it into
-/// no page.
-pub(crate) fn seal(headers: &mut HeaderMap) {
+/// Adds headers by which browsers do not guess the type of a response, and show it in no frame.
+pub(crate) fn add_security_headers(headers: &mut HeaderMap) {
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "no-referrer"),
-        (CONTENT_SECURITY_POLICY, NO_PAGE),
+        (CONTENT_SECURITY_POLICY, DENY_ALL_CSP),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -1,9 +1,9 @@
-//! Compiling in a process of its own.
+//! Compiling in a process of its own (`millrace compile`).
 //!
-//! Nobody knows what a compiler takes for a file before it is done, it cannot be stopped on
-//! the way, and what it has used stays with its process. So it is another one, of the same
-//! program, with bounds on its memory and time: `millrace compile`. It gets the component
-//! over stdin and answers with its code over stdout.
+//! How much memory a compiler needs for a file is only known when it is done, it cannot be stopped
+//! on the way, and what it has used stays with its process. So it runs in another process, of the
+//! same program, with limits of memory and time. It gets the component over stdin and answers with
+//! the code over stdout.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -17,13 +17,13 @@ use tokio::sync::Semaphore;
 use super::CompilePriority;
 use crate::config::CompileConfig;
 
-/// Code of one component; what takes more is no plugin.
+/// The most bytes of code of one component; more is an error.
 const MAX_CODE_BYTES: u64 = 256 * 1024 * 1024;
-/// What is told of what the compiler says.
+/// The most bytes that are kept of what the compiler writes to stderr.
 const MAX_SAID_BYTES: u64 = 16 * 1024;
 
-/// Compiles a component in a process of its own, as fast as it goes: its code for an engine
-/// that reserves so much for each memory.
+/// Compiles a component in a process of its own, at full priority, for an engine that reserves
+/// `reservation` bytes of addresses for each memory.
 pub(crate) async fn compile(
     config: &CompileConfig,
     wasm: &[u8],
@@ -34,23 +34,28 @@ pub(crate) async fn compile(
     compiler.compile(wasm, reservation, CompilePriority::Foreground).await
 }
 
-/// Compiles components.
+/// Starts compiler processes, one at a time.
 #[derive(Clone, Debug)]
 pub(super) struct Compiler {
     config: CompileConfig,
-    /// One at a time, so that the bounds of one are those of all.
+    /// The permit of the one process that may run, so that its limits are those of all.
     turn: Arc<Semaphore>,
 }
 
 impl Compiler {
-    /// `None` without a program for it.
+    /// `None` if no program for it is configured.
     pub(super) fn new(config: &CompileConfig) -> Option<Self> {
         let config = config.clone();
         config.program.is_some().then(|| Self { config, turn: Arc::new(Semaphore::new(1)) })
     }
 
-    /// The code of a component for an engine that reserves so much for each memory. Dropping
-    /// the future ends the process.
+    /// Compiles a component for an engine that reserves `reservation` bytes of addresses for each
+    /// memory. Dropping the future ends the process.
+    ///
+    /// # Errors
+    ///
+    /// The compiler could not be started, refused the component, crashed, or needed too much memory
+    /// or time.
     pub(super) async fn compile(
         &self,
         wasm: &[u8],
@@ -78,21 +83,22 @@ impl Compiler {
             .args(["--timeout-ms", &timeout_ms.to_string()])
             .args(["--reservation", &reservation.to_string()])
             .args((priority == CompilePriority::Background).then_some("--beside"))
-            // The configuration's secrets may be there, and a compiler needs none.
+            // The environment may have secrets of the configuration, which a compiler does not
+            // need.
             .env_clear()
             .env("RUST_LOG", "error")
-            // Memory the allocator takes in advance would count as used.
+            // Memory that the allocator takes in advance would count as used.
             .env("MIMALLOC_ARENA_RESERVE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for the server, which ends it when it stops.
+            // Ctrl-C is for the server only, which ends the compiler when it stops.
             .process_group(0)
             .kill_on_drop(true);
         command
     }
 
-    /// Why there is no code.
+    /// The error of a compiler that has made no code.
     fn refused(&self, status: ExitStatus, said: &str) -> LoadError {
         let CompileConfig { max_memory_bytes, .. } = self.config;
         let lacks_memory =
@@ -101,7 +107,7 @@ impl Compiler {
             Some(libc::SIGXCPU) => self.took_too_long(),
             Some(libc::SIGKILL) => LoadError::TooMuchMemory { max_memory_bytes },
             _ if lacks_memory => LoadError::TooMuchMemory { max_memory_bytes },
-            // What it found wrong.
+            // The compiler has found the component wrong.
             None if status.code() == Some(1) => {
                 LoadError::Refused(said.trim_start_matches("error: ").trim_end().to_owned())
             }
@@ -114,13 +120,14 @@ impl Compiler {
     }
 }
 
-/// Hands a component in; how the process ended, what it made and what it said.
+/// Sends a component to the compiler. Returns the exit status, the code and what was written to
+/// stderr.
 async fn answer(mut child: Child, wasm: &[u8]) -> std::io::Result<(ExitStatus, Vec<u8>, String)> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (mut code, mut said) = (Vec::new(), Vec::new());
     let hand_in = async {
         if let Some(mut stdin) = stdin {
-            // It may have ended before it has read all.
+            // The compiler may have ended before it has read everything.
             let _ = stdin.write_all(wasm).await;
         }
     };

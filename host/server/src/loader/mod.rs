@@ -1,4 +1,4 @@
-//! From files to components.
+//! Loading of plugins: from files to components.
 
 mod compiler;
 
@@ -21,15 +21,15 @@ use crate::config::{App, AppPlugin, StatsdConfig};
 use crate::node::StartError;
 use crate::plugin::Source;
 
-/// Makes components.
+/// Loads components.
 #[derive(Clone, Debug)]
 pub(crate) struct Loader {
     engine: Engine,
     compiler: Option<Compiler>,
     pub(crate) metrics: Metrics,
-    /// One for all plugins of a server, drawn at its start.
+    /// The key for socket refs, one for all plugins of a server, drawn at its start.
     pub(crate) refs: RefKey,
-    /// Known once the server listens.
+    /// The ports that the server listens on, once it does; plugins must not call them.
     pub(crate) own_ports: OwnPorts,
 }
 
@@ -39,12 +39,12 @@ impl Loader {
         let instances = limits().map(|l| l.max_instances).fold(0, u32::saturating_add);
         let max_memory_bytes = limits().map(|l| l.max_memory_bytes).max().unwrap_or_default();
         let max_stack_bytes = limits().map(|l| l.max_stack_bytes).max().unwrap_or_default();
-        // One more of each plugin for asking a new version what it serves, and for
-        // each dispatcher two: its instance, and that of the next version.
+        // There is one more instance for each plugin, to ask a new version what it serves, and two
+        // for each dispatcher: its own, and that of the next version.
         let stages = app.pipelines.values().map(|pipeline| 1 + pipeline.transforms.len());
-        let spare = app.plugins.len() + 2 * stages.sum::<usize>();
-        let spare = u32::try_from(spare).unwrap_or(u32::MAX);
-        let max_instances = instances.saturating_add(spare);
+        let extra = app.plugins.len() + 2 * stages.sum::<usize>();
+        let extra = u32::try_from(extra).unwrap_or(u32::MAX);
+        let max_instances = instances.saturating_add(extra);
         let limits = EngineLimits { max_instances, max_memory_bytes, max_stack_bytes };
         let engine = Engine::new(limits, Some(&app.cache))?;
         let options = MetricsOptions {
@@ -60,13 +60,13 @@ impl Loader {
         Ok(Self { engine, compiler, metrics, refs, own_ports: OwnPorts::default() })
     }
 
-    /// The configured file of a plugin, as a component.
+    /// Loads the configured file of a plugin as a component.
     pub(crate) async fn load(&self, plugin: &AppPlugin) -> Result<Component, StartError> {
         let file = self.file(plugin).await?;
         self.component(plugin, file).await
     }
 
-    /// The configured file of a plugin.
+    /// Reads the configured file of a plugin, and its signature if there is one.
     pub(crate) async fn file(&self, plugin: &AppPlugin) -> Result<PluginFile, StartError> {
         let path = plugin.source.component();
         let failed = |cause| StartError::Read {
@@ -84,7 +84,7 @@ impl Loader {
         PluginFile::read(path, signature).await.map_err(failed)
     }
 
-    /// A file as a component, if it is trusted.
+    /// Loads a file as a component, if it is trusted.
     pub(crate) async fn component(
         &self,
         plugin: &AppPlugin,
@@ -106,7 +106,7 @@ impl Loader {
         loaded
     }
 
-    /// Compiles in a process or at least on a thread of its own: it takes as long as seconds.
+    /// Compiles in a process, or at least on a thread, of its own, as that may take seconds.
     pub(crate) async fn compile(
         &self,
         wasm: Vec<u8>,
@@ -139,28 +139,28 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| LoadError::Stopped)?
 }
 
-/// Whether somebody waits for a component, or the server has others to serve.
+/// The urgency of compiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CompilePriority {
-    /// On all cores: the server starts.
+    /// On all cores, as the server is starting.
     Foreground,
-    /// On one thread, to which all others go before: clients are being served.
+    /// On one thread of low priority, as clients are being served.
     Background,
 }
 
-/// The niceness of a thread that compiles beside others: what is ready to run goes
-/// before, nearly always.
-const BESIDE: i32 = 15;
+/// The niceness of a thread that compiles in the background: nearly always, other threads that are
+/// ready run first.
+const BACKGROUND_NICENESS: i32 = 15;
 
 impl CompilePriority {
     fn run<T: Send>(self, compile: impl FnOnce() -> T + Send) -> T {
         if self == Self::Foreground {
             return compile();
         }
-        // Cranelift compiles on the threads of the pool that it is called in. They are
-        // of this one alone, as a thread cannot become less nice again.
+        // Cranelift compiles on the threads of the rayon pool that it is called in. This pool is
+        // for one component only, as a thread cannot lower its niceness again.
         let nicely = |_| {
-            if let Err(error) = rustix::process::setpriority_process(None, BESIDE) {
+            if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICENESS) {
                 debug!("a thread that compiles is as urgent as others: {error}");
             }
         };
@@ -175,7 +175,7 @@ impl CompilePriority {
     }
 }
 
-/// A component's file.
+/// The file of a component.
 #[derive(Debug)]
 pub(crate) struct PluginFile {
     pub(crate) path: PathBuf,

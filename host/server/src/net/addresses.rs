@@ -1,4 +1,4 @@
-//! Bounds by address: how often something may be done, and how much of it at a time.
+//! Limits by address: how often something may be done, and how many connections may be open.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,43 +7,43 @@ use std::time::{Duration, Instant};
 
 use millrace_telemetry::TokenBucket;
 
-/// A connect that came too soon after others.
+/// The refusal of a connect that came too soon after others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooSoon {
-    /// When to come again.
+pub(crate) struct RateLimited {
+    /// The time after which to try again.
     pub(crate) after: Duration,
-    /// Whose connects there are too many of, in one word for metrics.
+    /// The limit that was reached, in one word for metrics.
     pub(crate) reason: &'static str,
 }
 
-/// How often something may be done: in total, and by one address.
+/// Limits of a rate: in total, and for each address.
 #[derive(Debug)]
 pub(crate) struct Rates {
     all: Mutex<TokenBucket>,
-    /// By one address in a second; 0 is without bound.
+    /// The rate of one address, per second; 0 means no limit.
     rate: u32,
-    /// Whether it is of this machine's own clients, too: proxies and benchmarks.
-    of_loopback: bool,
+    /// Whether the limit also applies to loopback addresses, which proxies and benchmarks have.
+    limits_loopback: bool,
     buckets: Mutex<Buckets>,
 }
 
 #[derive(Debug)]
 struct Buckets {
     of: HashMap<IpAddr, TokenBucket>,
-    /// When those that are full again were forgotten.
+    /// The time when full buckets were forgotten last.
     swept: Instant,
 }
 
-/// Addresses whose connects are told apart at the same time; further ones are bounded
-/// with all others only. A few megabytes.
+/// The addresses that have a bucket of their own at the same time. Further ones are limited by the
+/// total rate only. They take a few megabytes.
 const MAX_ADDRESSES: usize = 65_536;
-/// Between two looks for addresses that may be forgotten.
+/// The time between two searches for addresses that may be forgotten.
 const SWEEP_AFTER: Duration = Duration::from_millis(100);
 
-/// Connections by their addresses.
+/// The number of open connections, by address.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    /// 0 is without bound.
+    /// The most connections of one address; callers take 0 as no limit.
     pub(crate) max: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -56,26 +56,26 @@ pub(crate) struct AddressSlot {
 }
 
 impl Rates {
-    /// `of_all` in a second, and of one address as many as are set, or half of it; 0 is
-    /// without bound.
+    /// Allows `of_all` per second in total, and `of_one` per second for one address, or half of the
+    /// total if `None`. 0 means no limit.
     pub(crate) fn new(of_all: u32, of_one: Option<u32>) -> Self {
         let rate = of_one.unwrap_or(of_all.div_ceil(2));
         let now = Instant::now();
         let buckets = Mutex::new(Buckets { of: HashMap::new(), swept: now });
         let all = Mutex::new(TokenBucket::new(f64::from(of_all), now));
-        Self { all, rate, of_loopback: of_one.is_some(), buckets }
+        Self { all, rate, limits_loopback: of_one.is_some(), buckets }
     }
 
-    /// Whether it may be done by an address now; if not, when to try again.
-    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), TooSoon> {
-        let of_address = self.take_of(address, now);
-        of_address.map_err(|after| TooSoon { after, reason: "address_rate" })?;
-        lock(&self.all).take(now).map_err(|after| TooSoon { after, reason: "rate" })
+    /// Takes one token for an address. If there is none, the error says when to try again.
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), RateLimited> {
+        let of_address = self.take_for_address(address, now);
+        of_address.map_err(|after| RateLimited { after, reason: "address_rate" })?;
+        lock(&self.all).take(now).map_err(|after| RateLimited { after, reason: "rate" })
     }
 
-    fn take_of(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    fn take_for_address(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let is_own = address.to_canonical().is_loopback();
-        if self.rate == 0 || (is_own && !self.of_loopback) {
+        if self.rate == 0 || (is_own && !self.limits_loopback) {
             return Ok(());
         }
         let address = network(address);
@@ -93,7 +93,7 @@ impl Rates {
 }
 
 impl Buckets {
-    /// Forgets the addresses that may do again whatever a new one may.
+    /// Forgets the addresses whose buckets are full: they may do as much as a new address.
     fn make_room(&mut self, now: Instant) {
         if now.saturating_duration_since(self.swept) >= SWEEP_AFTER {
             self.swept = now;
@@ -103,12 +103,12 @@ impl Buckets {
 }
 
 impl Addresses {
-    /// At most so many of one address.
+    /// Allows at most `max` connections of one address.
     pub(crate) fn new(max: usize) -> Self {
         Self { max, open: Mutex::default() }
     }
 
-    /// Room for a connection of an address.
+    /// Counts a connection of an address; `None` if the address has as many as it may have.
     pub(crate) fn slot(addresses: &Arc<Self>, address: IpAddr) -> Option<AddressSlot> {
         let address = network(address);
         let mut open = lock(&addresses.open);
@@ -133,8 +133,8 @@ impl Drop for AddressSlot {
     }
 }
 
-/// What counts as one address: of IPv6 the first 64 bits, which is what one
-/// household has.
+/// The network that counts as one address: for IPv6 the first 64 bits, which is what one household
+/// has.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -142,6 +142,8 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Locks a mutex. A panic of another holder is ignored: what these mutexes guard is valid at any
+/// time.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Sockets that listen: TCP, Unix, and those that systemd has opened.
+//! Listening sockets: TCP, Unix, and those that systemd has opened.
 
 use std::fs;
 use std::io;
@@ -16,65 +16,70 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tracing::{debug, info};
 
-use super::door::Socket;
+use super::acceptor::Socket;
 use crate::config::{ListenAddress, ListenConfig};
 
-/// Connections that wait to be accepted by one thread.
+/// The connections that may wait to be accepted by one thread.
 const BACKLOG: u32 = 1024;
 
-/// One that listens, for a runtime to accept from.
+/// A listening socket that belongs to a tokio runtime.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-/// The same before it is one of a runtime.
+/// A listening socket that does not belong to a runtime yet.
 #[derive(Debug)]
 enum Bound {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// A listener for each thread, at one address.
+/// The listening sockets of one address: one for each thread.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     first: Bound,
     others: Vec<Bound>,
-    /// With the port the system chose for port 0.
+    /// The address, with the port that the system chose for port 0.
     pub(crate) address: ListenAddress,
     pub(crate) config: ListenConfig,
-    /// Removes the file of a Unix socket at the end.
+    /// The file of a Unix socket; it is removed at the end.
     file: Option<SocketFile>,
 }
 
-/// The file of a Unix socket, as long as the server has it.
+/// The file of a Unix socket; dropping this removes the file, unless another server has replaced
+/// it.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
 
-/// What systemd calls the socket of the admin interface.
+/// The name that systemd has for the socket of the admin interface.
 const ADMIN: &str = "admin";
 
-/// Sockets that systemd has opened for this process (`LISTEN_FDS`).
+/// The sockets that systemd has opened for this process (`LISTEN_FDS`).
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
-    /// For clients, in the order of `listen`.
+    /// The sockets for clients, in the order of `listen`.
     clients: Vec<Bound>,
     pub(crate) admin: Option<std::net::TcpListener>,
 }
 
 impl Inherited {
-    /// Takes them, which can be done once.
+    /// Takes the sockets from the environment, which works once.
+    ///
+    /// # Errors
+    ///
+    /// A descriptor cannot be used as a socket, or the socket named `admin` is a Unix socket.
     pub(crate) fn take() -> io::Result<Self> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<_> = names.split(':').collect();
         let mut sockets = ListenFd::from_env();
         let mut inherited = Self::default();
         for index in 0..sockets.len() {
-            // It is taken only if it is one.
+            // A socket is only taken if it is of this kind.
             let socket = match sockets.take_tcp_listener(index) {
                 Ok(Some(tcp)) => Bound::Tcp(tcp),
                 _ => match sockets.take_unix_listener(index)? {
@@ -95,15 +100,18 @@ impl Inherited {
         Ok(inherited)
     }
 
-    /// How many there are for clients.
+    /// The number of sockets for clients.
     pub(crate) fn len(&self) -> usize {
         self.clients.len()
     }
 }
 
 impl Listeners {
-    /// Listens at all addresses; those that are inherited take the place of the first. The
-    /// error comes with the address.
+    /// Listens at all addresses. Inherited sockets take the place of the first addresses.
+    ///
+    /// # Errors
+    ///
+    /// The first address at which nothing can listen, with the error of the system.
     pub(crate) fn bind_all(
         all: &[ListenConfig],
         inherited: Inherited,
@@ -121,7 +129,11 @@ impl Listeners {
         all.iter().map(bind).collect()
     }
 
-    /// Listens. An error when anybody else does.
+    /// Listens at an address.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if another server listens there; other errors of the system.
     fn bind(config: &ListenConfig, is_v4_taken: bool) -> io::Result<Self> {
         let address = match &config.address {
             ListenAddress::Unix(path) => return Self::bind_unix(path, config),
@@ -129,8 +141,8 @@ impl Listeners {
         };
         let open = |address| socket(address, is_v4_taken);
         let socket = open(address)?;
-        // Alone at first: this fails when the address is taken, even by a server that
-        // would share it.
+        // Without SO_REUSEPORT at first: then this fails if the address is taken, even by a server
+        // that would share it.
         socket.bind(address)?;
         socket.set_reuseport(true)?;
         let first = socket.listen(BACKLOG)?.into_std()?;
@@ -156,12 +168,12 @@ impl Listeners {
     }
 
     fn bind_unix(path: &Path, config: &ListenConfig) -> io::Result<Self> {
-        clear(path)?;
+        remove_stale_socket(path)?;
         let socket = unix_socket()?;
-        // From the beginning: between binding and changing the mode, others would get in.
+        // The mode is set before the socket is bound: otherwise others could connect in between.
         fchmod(&socket, Mode::from_raw_mode(config.mode))?;
         rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-        // The umask may have taken some of it away.
+        // The umask may have removed some permissions.
         fs::set_permissions(path, fs::Permissions::from_mode(config.mode))?;
         rustix::net::listen(&socket, BACKLOG as i32)?;
         let socket = std::os::unix::net::UnixListener::from(socket);
@@ -169,31 +181,33 @@ impl Listeners {
         Ok(Self { file: Some(file), ..Self::of(Bound::Unix(socket), config)? })
     }
 
-    /// Of a socket that listens already, which all threads share.
+    /// The listeners for a socket that listens already, which all threads share.
     fn of(first: Bound, config: &ListenConfig) -> io::Result<Self> {
         let address = first.prepare()?;
         let others = (1..threads()).map(|_| first.try_clone()).collect::<io::Result<_>>()?;
         Ok(Self { first, others, address, config: config.clone(), file: None })
     }
 
-    /// Where it listens, and how.
-    pub(crate) fn found(&self) -> ListenConfig {
+    /// The address at which it listens, and the settings.
+    pub(crate) fn bound_config(&self) -> ListenConfig {
         ListenConfig { address: self.address.clone(), ..self.config.clone() }
     }
 
-    /// One for each thread, and what is to be kept until all have ended.
-    pub(crate) fn into_parts(self) -> (impl Iterator<Item = Unstarted>, Option<SocketFile>) {
+    /// A listener for each thread, and the file that has to be kept until all threads have ended.
+    pub(crate) fn into_parts(
+        self,
+    ) -> (impl Iterator<Item = UnregisteredListener>, Option<SocketFile>) {
         let Self { first, others, file, .. } = self;
-        (others.into_iter().chain([first]).map(Unstarted), file)
+        (others.into_iter().chain([first]).map(UnregisteredListener), file)
     }
 }
 
-/// A listener on its way to a thread.
+/// A listener that is on its way to a thread.
 #[derive(Debug)]
-pub(crate) struct Unstarted(Bound);
+pub(crate) struct UnregisteredListener(Bound);
 
-impl Unstarted {
-    /// For the runtime that this is called in.
+impl UnregisteredListener {
+    /// Registers the listener with the current tokio runtime.
     pub(crate) fn start(self) -> io::Result<Listener> {
         Ok(match self.0 {
             Bound::Tcp(tcp) => Listener::Tcp(TcpListener::from_std(tcp)?),
@@ -203,7 +217,7 @@ impl Unstarted {
 }
 
 impl Bound {
-    /// Has it not block, and says where it listens.
+    /// Makes the socket non-blocking, and returns its address.
     fn prepare(&self) -> io::Result<ListenAddress> {
         match self {
             Self::Tcp(tcp) => {
@@ -227,7 +241,8 @@ impl Bound {
 }
 
 impl Listener {
-    /// The next connection, and where it comes from.
+    /// Waits for the next connection, and returns it with the client's address. Unix sockets have
+    /// none.
     pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
             Self::Tcp(tcp) => {
@@ -241,15 +256,15 @@ impl Listener {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another server may have put its own there.
+        // Another server may have put its own socket there.
         if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Removes the socket of a server that is gone, and nothing else.
-fn clear(path: &Path) -> io::Result<()> {
+/// Removes the socket of a server that has stopped. Anything else that is there is an error.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found?,
@@ -262,13 +277,13 @@ fn clear(path: &Path) -> io::Result<()> {
             info!(path = %path.display(), "removed the socket of a server that is gone");
             fs::remove_file(path)
         }
-        // It is there, and may be busy.
+        // A server listens there; with AGAIN, its backlog is full.
         Ok(()) | Err(Errno::AGAIN) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// One that is not bound, and is not waited for.
+/// Creates a non-blocking Unix socket that is not bound.
 fn unix_socket() -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
     Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
@@ -284,7 +299,8 @@ fn takes_v4_of(one: &ListenAddress, other: &ListenAddress) -> bool {
     }
 }
 
-/// All of IPv6 is all of IPv4, too, whatever the system's default is.
+/// Creates a socket. One for all of IPv6 accepts IPv4 too, unless another listener has that,
+/// whatever the system's default is.
 fn socket(address: SocketAddr, is_v4_taken: bool) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -296,12 +312,12 @@ fn socket(address: SocketAddr, is_v4_taken: bool) -> io::Result<TcpSocket> {
             socket
         }
     };
-    // A server that has just stopped is in nobody's way.
+    // The address of a server that has just stopped can be used at once.
     socket.set_reuseaddr(true)?;
     Ok(socket)
 }
 
-/// Threads that serve connections.
+/// The number of threads that serve connections.
 pub(crate) fn threads() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
@@ -338,7 +354,7 @@ mod tests {
         assert_eq!(bind(&address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(listeners);
         assert!(!path.exists());
-        // What a server leaves behind that was killed.
+        // A killed server leaves its socket's file behind.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         drop(bind(&address).unwrap());
         fs::write(&path, "mine").unwrap();

@@ -1,8 +1,8 @@
-//! How connections come in, of clients and of operators: listeners, and the door behind
-//! each, which knows what a proxy says in front and TLS.
+//! How connections of clients and operators come in: the listening sockets, and behind each an
+//! [`Acceptor`] that handles the PROXY protocol and TLS.
 
+mod acceptor;
 mod addresses;
-mod door;
 mod listeners;
 mod paced;
 mod peer;
@@ -12,12 +12,14 @@ mod stream;
 mod tls;
 mod turned_away;
 
-pub(crate) use addresses::{AddressSlot, Addresses, Rates, TooSoon, lock, network};
-pub(crate) use door::{Door, Shut, Socket};
-pub(crate) use listeners::{Inherited, Listener, Listeners, SocketFile, Unstarted, threads};
+pub(crate) use acceptor::{AcceptError, Acceptor, Socket};
+pub(crate) use addresses::{AddressSlot, Addresses, RateLimited, Rates, lock, network};
+pub(crate) use listeners::{
+    Inherited, Listener, Listeners, SocketFile, UnregisteredListener, threads,
+};
 pub(crate) use paced::Paced;
 pub(crate) use peer::{Peer, Proxies};
 pub(crate) use places::{Place, Places};
 pub(crate) use stream::{Layer, Plain, Stream};
 pub(crate) use tls::Tls;
-pub(crate) use turned_away::{TURN_AWAY_TIMEOUT, next, turn_away, unserved_places};
+pub(crate) use turned_away::{TURN_AWAY_TIMEOUT, accept_next, turn_away, unserved_places};

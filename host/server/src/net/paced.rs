@@ -1,7 +1,7 @@
-//! A connection while it speaks HTTP: a client that takes too little of its response
-//! is cut off, so that nobody keeps a place by not reading. One that still sends when it
-//! has its last answer is heard out for a while: closing with something unread resets a
-//! connection, and the answer is lost with it.
+//! A connection while it speaks HTTP. A client that reads its response too slowly is cut off, so
+//! that nobody keeps a place by not reading. A client that still sends after its last response is
+//! read for a while: closing a socket with unread bytes resets the connection, and the response is
+//! lost.
 
 use std::future::Future;
 use std::io;
@@ -20,60 +20,60 @@ use tracing::debug;
 
 use super::stream::Stream;
 
-/// What a client has to take of a response while the server has more for it: as
-/// little as other servers ask for, and more than the slowest telephone needs.
+/// The bytes per second that a client has to read of a response while the server has more for it:
+/// as few as other servers ask for, and fewer than the slowest telephone reads.
 const MIN_BYTES_PER_SECOND: u64 = 500;
 
-/// What is read and discarded of what a client still sends behind its last answer, in
-/// bytes: the largest upload by default.
+/// The most bytes that are read and discarded after the last response: the largest upload by
+/// default.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
-/// How long that may take.
+/// The most time that discarding takes.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of that, how long it may send nothing.
+/// The time after which discarding ends if the client sends nothing.
 const DISCARD_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// So much is discarded at once.
+/// The bytes that are discarded at once.
 const PIECE_BYTES: usize = 8 * 1024;
 
-/// A stream whose writes have to go on.
+/// A stream whose client has to read what is written to it.
 #[derive(Debug)]
 pub(crate) struct Paced {
     io: TokioIo<Stream>,
-    /// How long it may take less than that.
-    patience: Duration,
+    /// The time for which a client may read less than [`MIN_BYTES_PER_SECOND`].
+    timeout: Duration,
     metrics: Metrics,
-    /// Handed to the system.
+    /// The bytes that were handed to the system.
     written: u64,
-    /// While it takes nothing more.
+    /// The state of a stalled write; `None` while the system takes bytes.
     stalled: Option<Stalled>,
-    /// Since its last answer was written.
-    last_words: Option<LastWords>,
+    /// The state of discarding, once the last response was written.
+    discarding: Option<Discarding>,
 }
 
-/// The client, since the system took nothing more for it.
+/// A write that the system does not take.
 #[derive(Debug)]
 struct Stalled {
-    /// What it had taken at the beginning.
+    /// The bytes that the client had read when the current period began.
     taken: u64,
     until: Pin<Box<Sleep>>,
 }
 
-/// What a client sends that nobody reads.
+/// The discarding of what a client sends after its last response.
 #[derive(Debug)]
-struct LastWords {
+struct Discarding {
     discarded: usize,
     end: Instant,
     until: Pin<Box<Sleep>>,
 }
 
-impl LastWords {
+impl Discarding {
     fn new() -> Self {
         let now = Instant::now();
         let until = Box::pin(sleep_until(now + DISCARD_IDLE_TIMEOUT));
         Self { discarded: 0, end: now + DISCARD_TIMEOUT, until }
     }
 
-    /// More was discarded; false if that was too much.
-    fn heard(&mut self, bytes: usize) -> bool {
+    /// Notes that bytes were discarded; false if these were too many.
+    fn add(&mut self, bytes: usize) -> bool {
         self.discarded += bytes;
         self.until.as_mut().reset(self.end.min(Instant::now() + DISCARD_IDLE_TIMEOUT));
         self.discarded <= MAX_DISCARDED_BYTES
@@ -81,46 +81,47 @@ impl LastWords {
 }
 
 impl Paced {
-    /// `patience` is how long a client may take next to nothing of its response.
-    pub(crate) fn new(stream: Stream, patience: Duration, metrics: Metrics) -> Self {
+    /// `timeout` is the time for which a client may read next to nothing of its response.
+    pub(crate) fn new(stream: Stream, timeout: Duration, metrics: Metrics) -> Self {
         let io = TokioIo::new(stream);
-        Self { io, patience, metrics, written: 0, stalled: None, last_words: None }
+        Self { io, timeout, metrics, written: 0, stalled: None, discarding: None }
     }
 
-    /// The stream, of which HTTP has no more to say.
+    /// The stream, once HTTP is finished with it.
     pub(crate) fn into_inner(self) -> Stream {
         self.io.into_inner()
     }
 
-    /// What the client's side has acknowledged.
+    /// The bytes that the client's side has acknowledged.
     fn taken(&self) -> u64 {
         self.written.saturating_sub(unsent(self.io.inner().as_fd()))
     }
 
-    /// Ready when the client has ended its side, or has had its time.
-    fn poll_last_words(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let last_words = self.last_words.get_or_insert_with(LastWords::new);
+    /// Discards what the client sends. Ready when the client has closed its side, or after
+    /// [`DISCARD_TIMEOUT`].
+    fn poll_discarding(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let discarding = self.discarding.get_or_insert_with(Discarding::new);
         let mut piece = [0; PIECE_BYTES];
         let is_over = loop {
             let mut into = ReadBuf::new(&mut piece);
             match Pin::new(self.io.inner_mut()).poll_read(context, &mut into) {
                 Poll::Ready(Ok(())) if into.filled().is_empty() => return Poll::Ready(()),
-                Poll::Ready(Ok(())) if last_words.heard(into.filled().len()) => {}
+                Poll::Ready(Ok(())) if discarding.add(into.filled().len()) => {}
                 Poll::Ready(Ok(())) => break true,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => break Instant::now() >= last_words.end,
+                Poll::Pending => break Instant::now() >= discarding.end,
             }
         };
         if is_over {
-            debug!(last_words.discarded, "a client sends on behind its answer");
+            debug!(discarded = discarding.discarded, "a client sends on behind its answer");
             self.metrics.count_of(Metric::RequestCutOff, &["unread"], 1);
             return Poll::Ready(());
         }
-        last_words.until.as_mut().poll(context)
+        discarding.until.as_mut().poll(context)
     }
 
-    /// What became of a write; an error when it has waited for too long.
-    fn judged(
+    /// Checks the result of a write: an error if the client has read too little for too long.
+    fn check_write(
         &mut self,
         written: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
@@ -130,29 +131,29 @@ impl Paced {
             self.stalled = None;
             return Poll::Ready(result);
         }
-        let (patience, taken) = (self.patience, self.taken());
+        let (timeout, taken) = (self.timeout, self.taken());
         let stalled = self.stalled.get_or_insert_with(|| {
-            let until = Box::pin(sleep_until(Instant::now() + patience));
+            let until = Box::pin(sleep_until(Instant::now() + timeout));
             Stalled { taken, until }
         });
         while stalled.until.as_mut().poll(context).is_ready() {
-            let least = MIN_BYTES_PER_SECOND * patience.as_millis() as u64 / 1000;
+            let least = MIN_BYTES_PER_SECOND * timeout.as_millis() as u64 / 1000;
             if taken.saturating_sub(stalled.taken) < least.max(1) {
                 debug!(taken, "a client does not take its response");
-                // Nor does the system keep what it has not taken, for minutes.
+                // With SO_LINGER 0 the system does not keep the unread bytes for minutes.
                 let _ = set_socket_linger(self.io.inner(), Some(Duration::ZERO));
                 self.metrics.count_of(Metric::RequestCutOff, &["response"], 1);
                 let problem = "the client does not take its response";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, problem)));
             }
             stalled.taken = taken;
-            stalled.until.as_mut().reset(Instant::now() + patience);
+            stalled.until.as_mut().reset(Instant::now() + timeout);
         }
         Poll::Pending
     }
 }
 
-/// What the system holds of what was written, until the other side has it.
+/// The bytes that were written, but that the other side has not acknowledged.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "rustix has no name for it")]
 fn unsent(socket: BorrowedFd<'_>) -> u64 {
@@ -185,7 +186,7 @@ impl Write for Paced {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        self.judged(written, context)
+        self.check_write(written, context)
     }
 
     fn poll_write_vectored(
@@ -194,7 +195,7 @@ impl Write for Paced {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(context, bytes);
-        self.judged(written, context)
+        self.check_write(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -206,10 +207,10 @@ impl Write for Paced {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.last_words.is_none() {
+        if self.discarding.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
         }
-        self.poll_last_words(context).map(Ok)
+        self.poll_discarding(context).map(Ok)
     }
 }
 
@@ -223,16 +224,16 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(200);
+    const TIMEOUT: Duration = Duration::from_millis(200);
 
     async fn pair() -> (Paced, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        (Paced::new(server.into(), PATIENCE, Metrics::none()), client)
+        (Paced::new(server.into(), TIMEOUT, Metrics::none()), client)
     }
 
-    /// Writes until so much is written.
+    /// Writes until `bytes` are written.
     async fn write(paced: &mut Paced, bytes: usize) -> io::Result<()> {
         let (piece, mut written) = (vec![0; 64 * 1024], 0);
         while written < bytes {
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    /// What a client gets that sends so much before it reads.
+    /// What a client gets that sends `bytes` before it reads.
     async fn sends(bytes: usize) -> (io::Result<String>, Paced) {
         let (mut paced, client) = pair().await;
         let (mut reading, mut writing) = client.into_split();
@@ -276,7 +277,7 @@ mod tests {
     async fn a_client_that_still_sends_has_its_answer() {
         let (text, paced) = sends(20_000_000).await;
         assert_eq!(text.unwrap(), "an answer");
-        assert!(paced.last_words.unwrap().discarded >= 20_000_000);
+        assert!(paced.discarding.unwrap().discarded >= 20_000_000);
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,7 +299,7 @@ mod tests {
             };
             let closing = async move {
                 poll_fn(|context| Pin::new(&mut paced).poll_shutdown(context)).await.unwrap();
-                paced.last_words.take().unwrap().discarded
+                paced.discarding.take().unwrap().discarded
             };
             tokio::join!(sending, closing)
         })
@@ -316,7 +317,7 @@ mod tests {
             let (mut into, mut all) = (vec![0; 512 * 1024], 0);
             while all < bytes {
                 all += client.read(&mut into).await.unwrap();
-                tokio::time::sleep(PATIENCE / 10).await;
+                tokio::time::sleep(TIMEOUT / 10).await;
             }
         };
         let (written, ()) = tokio::join!(write(&mut paced, bytes), reading);

@@ -1,4 +1,4 @@
-//! Who is at the other end: the client, or a proxy that asks for it.
+//! The peer of a connection: the client itself, or a proxy that asks for the client.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,30 +6,30 @@ use hyper::header::{HeaderMap, HeaderName};
 
 use crate::config::{Network, ServerConfig};
 
-/// Who is at the other end of a connection, or whose request it is.
+/// The peer of a connection, or the client that a request is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// Its address. The port is 0 where it is not known: behind a proxy, and of a Unix
-    /// socket, whose clients are this machine's.
+    /// The address. The port is 0 where it is unknown: behind a proxy, and for a Unix socket, whose
+    /// clients are on this machine.
     pub(crate) address: SocketAddr,
-    /// Whether it is trusted to say for whom it asks.
+    /// Whether the peer is trusted to name the client that it asks for.
     pub(crate) is_proxy: bool,
-    /// Whether the PROXY protocol has said whose it is, so that headers say nothing.
-    pub(crate) is_introduced: bool,
-    /// Whether what it says comes by TLS.
+    /// Whether the PROXY protocol has named the client, so that headers are not asked.
+    pub(crate) has_proxy_header: bool,
+    /// Whether the client uses TLS, here or at its proxy.
     pub(crate) is_encrypted: bool,
-    /// Whether it came by way of a loopback address.
+    /// Whether the connection came to a loopback address.
     pub(crate) is_local: bool,
 }
 
-/// The proxies that are trusted, and how they say for whom they ask.
+/// The trusted proxies, and the header in which they name their clients.
 #[derive(Debug)]
 pub(crate) struct Proxies {
     trusted: Vec<Network>,
     header: HeaderName,
 }
 
-/// In which of its headers a proxy says that it was asked over TLS.
+/// The header in which a proxy says that its client uses TLS.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED: HeaderName = hyper::header::FORWARDED;
 
@@ -48,25 +48,27 @@ impl Proxies {
         Self { trusted: config.trusted_proxies.clone(), header }
     }
 
-    /// Whether an address is that of one of them.
+    /// Whether the address is that of a trusted proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
     }
 
-    /// Whose request it is: that of the peer itself, unless it is a proxy that says whose.
+    /// The client that a request is from: the peer itself, unless the peer is a proxy that names
+    /// another.
     ///
-    /// Each proxy adds whom it was asked by at the end, so that they are believed from the
-    /// end on, as long as it was one of them; anybody may have written what is before.
+    /// Each proxy adds at the end the address that has asked it. So the list is believed from its
+    /// end on, as long as the address is that of a trusted proxy; what stands before may be written
+    /// by anybody.
     pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
-        if !peer.is_proxy || peer.is_introduced {
+        if !peer.is_proxy || peer.has_proxy_header {
             return peer;
         }
         let mut client = peer;
         for line in headers.get_all(&self.header).iter().rev() {
-            // What a client has put in front of it may be no text.
+            // A client may have put bytes in front that are not text.
             let line = String::from_utf8_lossy(line.as_bytes());
-            // A proxy that says something, but not whom it asks for, has been made to: its
-            // client is bounded as the proxy's own address is.
+            // If a proxy adds an element that cannot be read, a client has provoked that. The
+            // request is then limited by the address of the proxy, without the rights of a proxy.
             client.is_proxy = false;
             let Some(elements) = self.elements(&line) else { return client };
             for element in elements.into_iter().rev() {
@@ -74,7 +76,7 @@ impl Proxies {
                     true => parameter(element, "for").and_then(address),
                     false => address(element),
                 };
-                // `unknown`, or a name that says nothing here.
+                // `unknown`, or an obfuscated name (RFC 7239, section 6).
                 let Some(said) = said else { return client };
                 client.address = said;
                 if !self.trusts(said.ip()) {
@@ -85,8 +87,9 @@ impl Proxies {
         self.encrypted(client, headers)
     }
 
-    /// The elements of a line, one for each proxy. None if it cannot be told where they end: a
-    /// client that leaves a quote open would have its own words taken for its proxy's.
+    /// The elements of a line, one for each proxy. `None` if a quote is left open, because the
+    /// elements cannot be told apart then: otherwise a client's words could be taken for those of
+    /// its proxy.
     fn elements<'a>(&self, line: &'a str) -> Option<Vec<&'a str>> {
         match self.header == FORWARDED {
             true => split(line, ','),
@@ -94,7 +97,7 @@ impl Proxies {
         }
     }
 
-    /// With what the proxy says of the way there.
+    /// The client, with what its proxy says about TLS.
     fn encrypted(&self, client: Peer, headers: &HeaderMap) -> Peer {
         let last = |name: &HeaderName| headers.get_all(name).iter().next_back()?.to_str().ok();
         let proto = match self.header == FORWARDED {
@@ -108,8 +111,8 @@ impl Proxies {
     }
 }
 
-/// The parts of a list, without what is around them. A separator in quotes is none; `None` if
-/// a quote is left open.
+/// The parts of a list, trimmed. A separator in quotes does not separate; `None` if a quote is left
+/// open.
 fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     let (mut quoted, mut escaped) = (false, false);
     let parts = text.split(|c: char| {
@@ -125,7 +128,7 @@ fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     (!quoted).then_some(parts)
 }
 
-/// What an element of `Forwarded` says of something, without quotes (RFC 7239, section 4).
+/// The value of a parameter in an element of `Forwarded`, without quotes (RFC 7239, section 4).
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = split(element, ';')?.into_iter().filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(found, _)| found.trim().eq_ignore_ascii_case(name))?;
@@ -133,7 +136,7 @@ fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     Some(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
 }
 
-/// An address, with or without a port; of IPv6 in brackets or without.
+/// Parses an address, with or without a port; IPv6 with or without brackets.
 fn address(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Some(canonical(address));
@@ -168,7 +171,7 @@ mod tests {
     fn peer(proxies: &Proxies, address: &str) -> Peer {
         let address: SocketAddr = address.parse().unwrap();
         let is_proxy = proxies.trusts(address.ip());
-        Peer { address, is_proxy, is_introduced: false, is_encrypted: false, is_local: false }
+        Peer { address, is_proxy, has_proxy_header: false, is_encrypted: false, is_local: false }
     }
 
     fn client(header: &str, from: &str, lines: &[&str]) -> String {
@@ -260,15 +263,16 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a client writes in front, it is taken for what its proxy has seen.
+        /// Whatever a client writes in front, the address that its proxy has seen counts.
         #[test]
         fn nobody_is_whom_they_say(said in "[ -~]{0,40}", header in 0..2_usize) {
             let (name, seen) = [
                 ("x-forwarded-for", "198.51.100.7"),
                 ("forwarded", "for=198.51.100.7"),
             ][header];
-            // One line that the proxy has added, and one that it has added to: a quote that
-            // is open in it is the client's, and the worst that it does is to hide.
+            // One line that the proxy has added, and one that it has added to. A quote that is open
+            // in the second is the client's: the worst that it does is to hide the client behind
+            // its proxy's address.
             prop_assert_eq!(client(name, "10.0.0.1:5", &[&said, seen]), "198.51.100.7:0");
             let joined = format!("{said}, {seen}");
             let found = client(name, "10.0.0.1:5", &[&joined]);

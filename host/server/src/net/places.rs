@@ -1,5 +1,5 @@
-//! Places for connections that are not served: few, and few for one address, so that no
-//! stranger takes all of them.
+//! A limited number of connections that are not served, in total and for each address, so that no
+//! stranger takes all places.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::addresses::{AddressSlot, Addresses};
 
-/// So many places.
+/// The places, in total and by address.
 #[derive(Debug)]
 pub(crate) struct Places {
     all: Arc<Semaphore>,
     addresses: Arc<Addresses>,
 }
 
-/// One of them; dropping it makes room for another.
+/// One place; dropping it makes room for another.
 #[derive(Debug)]
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
@@ -23,20 +23,20 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// `all` of them, `of_address` for one address.
+    /// Makes `all` places, of which one address may have `of_address`.
     pub(crate) fn new(all: usize, of_address: usize) -> Self {
         let addresses = Arc::new(Addresses::new(of_address));
         Self { all: Arc::new(Semaphore::new(all)), addresses }
     }
 
-    /// A place for an address, if there is one.
+    /// Takes a place for an address; `None` if there is no place left.
     pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let slot = Addresses::slot(&self.addresses, address)?;
         Some(Place { _permit: permit, _address: Some(slot) })
     }
 
-    /// A place for one who asks for others, if there is one.
+    /// Takes a place for a proxy, which has no limit of its own; `None` if there is no place left.
     pub(crate) fn take_for_many(&self) -> Option<Place> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Place { _permit: permit, _address: None })

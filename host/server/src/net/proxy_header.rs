@@ -1,5 +1,5 @@
-//! The header of the PROXY protocol, versions 1 and 2, with which a proxy says for whom it
-//! has connected.
+//! The header of the PROXY protocol, versions 1 and 2, in which a proxy names the client that it
+//! connects for (HAProxy's `doc/proxy-protocol.txt`).
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,17 +8,17 @@ use ppp::{HeaderResult, PartialResult as _, v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpStream, UnixStream};
 
-/// The longest line of version 1, with its end.
+/// The longest line of version 1, in bytes, with its end.
 const MAX_LINE_BYTES: usize = 107;
-/// What version 2 begins with, and its kind and length.
+/// The bytes of a header of version 2 before its addresses: signature, command, family and length.
 const HEAD_BYTES: usize = 16;
-/// The longest header of version 2 that is read: addresses have at most 216 bytes, and what
-/// proxies add of themselves and of TLS some hundred more.
+/// The longest header of version 2 that is read, in bytes: addresses have at most 216 bytes, and
+/// what proxies add about themselves and TLS has some hundred more.
 const MAX_HEADER_BYTES: usize = 4096;
 
-/// A socket whose next bytes can be looked at.
+/// A socket whose next bytes can be read without taking them.
 pub(crate) trait Peek: AsyncRead + Unpin {
-    /// Waits for some bytes, and leaves them there.
+    /// Waits for some bytes and copies them, but leaves them in the socket.
     fn peek(&self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
 }
 
@@ -45,8 +45,13 @@ impl Peek for UnixStream {
     }
 }
 
-/// Reads the header and nothing behind it. `None` if the proxy asks for itself, or says
-/// nothing that is an address.
+/// Reads the header and nothing after it. `None` if the proxy connects for itself, or names no IP
+/// address.
+///
+/// # Errors
+///
+/// `InvalidData` if there is no header or a wrong one, `UnexpectedEof` if the connection ends
+/// before it.
 pub(crate) async fn read(socket: &mut impl Peek) -> io::Result<Option<SocketAddr>> {
     let mut first = [0];
     match (socket.peek(&mut first).await?, first) {
@@ -57,7 +62,7 @@ pub(crate) async fn read(socket: &mut impl Peek) -> io::Result<Option<SocketAddr
     }
 }
 
-/// Version 1.
+/// Reads a header of version 1.
 async fn line(socket: &mut impl Peek) -> io::Result<Option<SocketAddr>> {
     let (mut line, mut ahead) = (Vec::new(), [0; MAX_LINE_BYTES]);
     loop {
@@ -70,7 +75,7 @@ async fn line(socket: &mut impl Peek) -> io::Result<Option<SocketAddr>> {
                 _ => io::ErrorKind::UnexpectedEof.into(),
             });
         }
-        // As far as the header goes, all of it is to be read.
+        // Everything up to the end of the header is taken from the socket.
         let end = seen.iter().position(|byte| *byte == b'\n');
         let whole = end.map_or(seen.len(), |end| end + 1);
         let seen = seen.get_mut(..whole).unwrap_or_default();
@@ -82,7 +87,7 @@ async fn line(socket: &mut impl Peek) -> io::Result<Option<SocketAddr>> {
     }
 }
 
-/// Version 2.
+/// Reads a header of version 2.
 async fn binary(socket: &mut impl Peek) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; HEAD_BYTES];
     socket.read_exact(&mut header).await?;
@@ -120,7 +125,8 @@ fn understood(header: &[u8]) -> io::Result<Option<SocketAddr>> {
                 (v2::Command::Proxy, v2::Addresses::IPv6(ip)) => {
                     (ip.source_address, ip.source_port).into()
                 }
-                // A proxy that looks whether the server is there, or a way without addresses.
+                // LOCAL, by which a proxy checks whether the server is there, or a family without
+                // IP addresses.
                 _ => return Ok(None),
             }
         }
@@ -140,7 +146,7 @@ mod tests {
 
     const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-    /// What is made of it, and what is left behind it.
+    /// What is read of these pieces, and the bytes that are left after it.
     async fn reads(pieces: &[&[u8]]) -> (io::Result<Option<SocketAddr>>, Vec<u8>) {
         let (mut client, mut server) = UnixStream::pair().unwrap();
         let pieces: Vec<_> = pieces.iter().map(|piece| piece.to_vec()).collect();

@@ -9,23 +9,23 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-/// One of them. What is most of all, plain TCP, is read and written by system calls of
-/// [`ReadAhead`](super::read_ahead::ReadAhead) itself.
+/// A connection. Most are plain TCP, for which `transport::read_ahead` makes
+/// the system calls itself.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    /// Boxed: it has some hundred bytes, and most connections are none.
+    /// TLS. Boxed: it has some hundred bytes, and most connections do not use it.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Whether a stream's bytes are those of its socket.
+/// The layer at which a stream's bytes can be read and written.
 pub(crate) enum Layer<'a> {
     Plain(Plain<'a>),
     Tls(&'a mut TlsStream<TcpStream>),
 }
 
-/// A socket whose bytes are the stream's own.
+/// A socket that carries the bytes of the stream as they are.
 #[derive(Clone, Copy)]
 pub(crate) enum Plain<'a> {
     Tcp(&'a TcpStream),
@@ -41,7 +41,7 @@ impl Stream {
         }
     }
 
-    /// Has small messages sent at once.
+    /// Sends small messages at once (`TCP_NODELAY`).
     pub(crate) fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Self::Tcp(tcp) => tcp.set_nodelay(true),

@@ -1,4 +1,4 @@
-//! TLS of the listeners: one certificate, exchanged while they go on.
+//! TLS of the listeners: one certificate, which can be exchanged while they serve.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,21 +23,21 @@ use super::places::Places;
 use crate::config::TlsConfig;
 use crate::small_file;
 
-/// What listeners that speak TLS share.
+/// The state that all listeners with TLS share.
 #[derive(Debug)]
 pub(crate) struct Tls {
     config: Arc<rustls::ServerConfig>,
     certificate: Arc<Certificate>,
-    /// For handshakes that are under way.
+    /// The places of handshakes that are under way.
     handshakes: Places,
-    /// For those of proxies, among them their checks whether the server is there.
-    of_proxies: Places,
-    /// Of handshakes that begin.
+    /// The places of handshakes with proxies, among them their health checks.
+    proxy_handshakes: Places,
+    /// The rate at which handshakes may begin.
     rates: Rates,
     timeout: Duration,
 }
 
-/// The certificate, as its files were when they were last read and in order.
+/// The certificate, as its files were when they were last read without an error.
 #[derive(Debug)]
 struct Certificate {
     certificate: PathBuf,
@@ -49,43 +49,47 @@ struct Certificate {
 #[derive(Debug)]
 struct Read {
     certified: Arc<CertifiedKey>,
-    /// Of both files.
+    /// The SHA-256 of both files.
     digest: [u8; 32],
 }
 
-/// Why a connection does not speak TLS.
+/// The reason why a TLS handshake has failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// There are as many handshakes as there may be.
+    /// As many handshakes are under way as are allowed.
     #[error("there are as many handshakes as there may be (tls.max_handshakes)")]
     Busy,
-    /// There were too many lately.
+    /// Too many handshakes have begun in this second.
     #[error(
         "there are more handshakes than there may be in a second (tls.max_handshakes_per_second)"
     )]
-    TooSoon,
-    /// It took too long.
+    RateLimited,
+    /// The handshake took too long.
     #[error("the handshake did not end in time (tls.handshake_timeout_ms)")]
     Late,
-    /// The client asks for a page without TLS.
+    /// The client speaks HTTP without TLS.
     #[error("the client speaks HTTP without TLS")]
     Plain,
-    /// The client or the way to it is to blame.
+    /// The client or the connection has failed.
     #[error(transparent)]
     Failed(#[from] io::Error),
 }
 
-/// The share of handshakes that one address may have.
-const OF_ADDRESS: usize = 8;
-/// A larger file is neither a certificate nor a key.
+/// The divisor for one address: it may have one in so many of all handshakes.
+const ADDRESS_DIVISOR: usize = 8;
+/// The most bytes of a file: a larger one is neither a certificate nor a key.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// The one protocol that is spoken over it.
+/// The only protocol that is offered over TLS.
 const ALPN: &[u8] = b"http/1.1";
-/// What each connection of TLS begins with.
+/// The first byte of a TLS connection: a record of type handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 impl Tls {
-    /// Reads the certificate. The error says which file is to blame.
+    /// Reads the certificate and its key.
+    ///
+    /// # Errors
+    ///
+    /// Text that says which file is wrong, and what to do.
     pub(crate) fn new(config: &TlsConfig) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let certificate = Arc::new(Certificate::read(config, &provider)?);
@@ -95,13 +99,13 @@ impl Tls {
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificate>::clone(&certificate);
         let mut server = builder.with_no_client_auth().with_cert_resolver(resolver);
         server.alpn_protocols = vec![ALPN.to_vec()];
-        // Clients that come back take less of the processor.
+        // Session tickets save CPU time when clients come back.
         server.ticketer = ring::Ticketer::new().map_err(failed)?;
         Ok(Self::of(Arc::new(server), certificate, config))
     }
 
-    /// The same certificate for a listener of others, who have places of their own.
-    pub(crate) fn apart(&self, config: &TlsConfig) -> Self {
+    /// The same certificate for another kind of listener, with places and rates of its own.
+    pub(crate) fn with_own_limits(&self, config: &TlsConfig) -> Self {
         Self::of(Arc::clone(&self.config), Arc::clone(&self.certificate), config)
     }
 
@@ -114,19 +118,19 @@ impl Tls {
         Self {
             config: server,
             certificate,
-            handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(OF_ADDRESS)),
-            of_proxies: Places::new(max_handshakes, max_handshakes),
+            handshakes: Places::new(max_handshakes, max_handshakes.div_ceil(ADDRESS_DIVISOR)),
+            proxy_handshakes: Places::new(max_handshakes, max_handshakes),
             rates: Rates::new(max_handshakes_per_second, None),
             timeout: Duration::from_millis(config.handshake_timeout_ms),
         }
     }
 
-    /// Reads the files of the certificate anew: whether it is another now.
+    /// Reads the files again. Returns whether the certificate has changed.
     pub(crate) fn reread(&self) -> Result<bool, String> {
         self.certificate.reread()
     }
 
-    /// Has a connection of a peer speak TLS.
+    /// Does the TLS handshake with a peer.
     pub(crate) async fn accept(
         &self,
         socket: TcpStream,
@@ -134,7 +138,7 @@ impl Tls {
     ) -> Result<Box<TlsStream<TcpStream>>, TlsError> {
         let place = match of.is_proxy {
             false => self.handshakes.take(of.ip()),
-            true => self.of_proxies.take_for_many(),
+            true => self.proxy_handshakes.take_for_many(),
         };
         let _place = place.ok_or(TlsError::Busy)?;
         let handshake = async {
@@ -142,14 +146,14 @@ impl Tls {
             if socket.peek(&mut first).await? > 0 && first != [HANDSHAKE_RECORD] {
                 let is_http = first.first().is_some_and(u8::is_ascii_uppercase);
                 if is_http {
-                    super::turned_away::say_tls(socket).await?;
+                    super::turned_away::answer_without_tls(socket).await?;
                     return Err(TlsError::Plain);
                 }
             }
             let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
-            // What costs begins here, with a client that has said what it can.
+            // The expensive part begins here, after the client has sent its hello.
             if !of.is_proxy {
-                self.rates.take(of.ip(), Instant::now()).map_err(|_| TlsError::TooSoon)?;
+                self.rates.take(of.ip(), Instant::now()).map_err(|_| TlsError::RateLimited)?;
             }
             Ok(hello.into_stream(Arc::clone(&self.config)).await?)
         };
@@ -218,7 +222,7 @@ impl Read {
     }
 }
 
-/// What to do about a file that cannot be read.
+/// What an operator can do about a file that cannot be read.
 fn advice(unread: io::ErrorKind) -> &'static str {
     match unread {
         io::ErrorKind::PermissionDenied => "let the server's user read it",
@@ -267,7 +271,7 @@ mod tests {
         let before = fs::read(&config.key).unwrap();
         issue(&config);
         let after = fs::read(&config.key).unwrap();
-        // Who renews them writes one file after the other.
+        // Whoever renews them writes one file after the other.
         fs::write(&config.key, before).unwrap();
         let error = tls.reread().unwrap_err();
         assert!(error.contains("which is not the key of"), "{error}");

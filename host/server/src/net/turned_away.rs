@@ -1,4 +1,4 @@
-//! Connections that are accepted and not served.
+//! Connections that are accepted, but not served.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,36 +10,36 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::warn;
 
-use super::door::{Door, Socket};
+use super::acceptor::{Acceptor, Socket};
 use super::listeners::Listener;
 use super::peer::Peer;
 use super::places::Places;
 
-/// How long to wait after an accept that failed, most likely for want of file
-/// descriptors.
+/// The wait after a failed accept, which is most likely for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Connections of one listener that are answered at the same time although there is no room
-/// for them; others are closed without a word.
+/// The connections of one listener that get an answer at the same time although there is no room
+/// for them; others are closed without an answer.
 const MAX_TURNED_AWAY: usize = 256;
-/// Of one address: a proxy's, and a monitor's behind it.
-const TURNED_AWAY_OF_ADDRESS: usize = 64;
-/// How long each of them may take.
+/// The same for one address, which may be that of a proxy.
+const MAX_TURNED_AWAY_PER_ADDRESS: usize = 64;
+/// The most time that one such answer takes.
 pub(crate) const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is read and not looked at of a request that is answered whatever it says, in bytes.
-const MAX_UNHEARD_BYTES: usize = 64 * 1024;
+/// The bytes that are read and ignored of a request that gets this answer whatever it says.
+const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
-/// Places for those that are answered and not served.
+/// The places for connections that get an answer, but are not served.
 pub(crate) fn unserved_places() -> Places {
-    Places::new(MAX_TURNED_AWAY, TURNED_AWAY_OF_ADDRESS)
+    Places::new(MAX_TURNED_AWAY, MAX_TURNED_AWAY_PER_ADDRESS)
 }
 
-/// Without descriptors, each try fails.
+/// The limit of log lines: without file descriptors, each accept fails.
 static FAILED: LogLimiter = LogLimiter::one_a_second();
 
-/// The next connection, and where it comes from.
-pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
+/// Accepts the next connection, and returns it with the client's address. A failed accept is tried
+/// again.
+pub(crate) async fn accept_next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
@@ -54,15 +54,14 @@ pub(crate) async fn next(listener: &Listener) -> (Socket, Option<SocketAddr>) {
     }
 }
 
-/// Tells a client that there is no room, whatever it asks for, if there are not too many of
-/// them.
-pub(crate) fn turn_away(places: &Places, door: &Arc<Door>, socket: Socket, peer: Peer) {
+/// Answers 503 to a client, whatever it asks for; closes the connection if all places are taken.
+pub(crate) fn turn_away(places: &Places, acceptor: &Arc<Acceptor>, socket: Socket, peer: Peer) {
     let Some(place) = places.take(peer.ip()) else { return };
-    let door = Arc::clone(door);
+    let acceptor = Arc::clone(acceptor);
     tokio::spawn(async move {
         let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, async {
-            if let Ok((stream, _)) = door.open(socket, peer).await {
-                let _ = say(stream, BUSY).await;
+            if let Ok((stream, _)) = acceptor.open(socket, peer).await {
+                let _ = respond(stream, BUSY).await;
             }
         })
         .await;
@@ -77,19 +76,18 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\n\
     Connection: close\r\n\r\nTLS is spoken here: ask with https://\n";
 
-/// Tells a client that asks over plain HTTP where TLS is spoken.
-pub(crate) async fn say_tls(socket: TcpStream) -> io::Result<()> {
-    say(socket, SPEAK_TLS).await
+/// Answers 400 to a client that speaks plain HTTP where TLS is expected.
+pub(crate) async fn answer_without_tls(socket: TcpStream) -> io::Result<()> {
+    respond(socket, SPEAK_TLS).await
 }
 
-async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io::Result<()> {
+async fn respond(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io::Result<()> {
     stream.write_all(what).await?;
     stream.shutdown().await?;
-    // Closing with the request unread would reset the connection, and the
-    // answer with it.
+    // Closing a socket with unread bytes would reset the connection, and the answer would be lost.
     let mut request = [0; 1024];
-    let mut left = MAX_UNHEARD_BYTES;
-    let hear = async {
+    let mut left = MAX_DISCARDED_BYTES;
+    let discard = async {
         while left > 0 {
             match stream.read(&mut request).await? {
                 0 => break,
@@ -98,5 +96,5 @@ async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &[u8]) -> io
         }
         Ok(())
     };
-    tokio::time::timeout(TURN_AWAY_TIMEOUT, hear).await.unwrap_or(Ok(()))
+    tokio::time::timeout(TURN_AWAY_TIMEOUT, discard).await.unwrap_or(Ok(()))
 }

@@ -1,8 +1,8 @@
-//! Who may come in: connections in total and of one address, connects in a second in
-//! total and of one address, joins in a second.
+//! Admission: limits of connections (in total and for each address), of connects per second
+//! (likewise) and of joins per second.
 //!
-//! What is spent here was worth it: a request that is no handshake, or a join that
-//! would be refused, does not get this far.
+//! A limit is only spent on what can succeed: a request that is not a handshake, or a join that
+//! would be refused anyway, does not get here.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,12 +13,12 @@ use millrace_telemetry::TokenBucket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::SocketConfig;
-use crate::net::{AddressSlot, Addresses, Rates, TooSoon, lock, network};
+use crate::net::{AddressSlot, Addresses, RateLimited, Rates, lock, network};
 
-/// The bounds on what comes in.
+/// The limits of what clients may open.
 #[derive(Debug)]
 pub struct Admission {
-    /// One for each of `socket.max_connections`.
+    /// One permit for each of `socket.max_connections`.
     permits: Arc<Semaphore>,
     max_connections: u32,
     addresses: Arc<Addresses>,
@@ -26,30 +26,31 @@ pub struct Admission {
     joins: Mutex<TokenBucket>,
 }
 
-/// One connection that may be there. Dropping it makes room for another.
+/// A connection that was admitted. Dropping it makes room for another.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _permit: OwnedSemaphorePermit,
-    /// Its client's, once that is known; behind a proxy, each of its handshakes says so.
+    /// The place among the connections of the client's address, once that is known; behind a proxy,
+    /// each handshake names the address.
     address: Mutex<Option<AddressSlot>>,
-    /// It is that of the last handshake, and not of the connection.
+    /// Whether `address` is from the last handshake, and not from the connection itself.
     is_of_handshake: AtomicBool,
-    /// Handshakes of it that were refused.
+    /// The number of handshakes on this connection that were refused.
     refusals: AtomicU32,
 }
 
-/// Why a connection may not.
+/// The reason why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turned {
-    /// There are `socket.max_connections`.
+pub(crate) enum AdmissionError {
+    /// `socket.max_connections` are open.
     Full,
-    /// Its address has `socket.max_connections_per_address`.
+    /// Its address has as many as `socket.max_connections_per_address` allows.
     AddressFull,
     /// The server has little memory left (`memory.max_bytes`).
     OutOfMemory,
 }
 
-/// Handshakes of one connection that may be refused; then it is closed.
+/// The handshakes of one connection that may be refused before it is closed.
 const MAX_REFUSALS: u32 = 10;
 
 impl Admission {
@@ -70,9 +71,10 @@ impl Admission {
         }
     }
 
-    /// Room for a connection of an address, if that is known.
-    pub(crate) fn connection(&self, address: Option<IpAddr>) -> Result<Admitted, Turned> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Turned::Full)?;
+    /// Admits a connection, among those of an address if that is known.
+    pub(crate) fn connection(&self, address: Option<IpAddr>) -> Result<Admitted, AdmissionError> {
+        let permit =
+            Arc::clone(&self.permits).try_acquire_owned().map_err(|_| AdmissionError::Full)?;
         let admitted = Admitted {
             _permit: permit,
             address: Mutex::default(),
@@ -80,44 +82,45 @@ impl Admission {
             refusals: AtomicU32::new(0),
         };
         match address {
-            Some(address) => self.is_of(&admitted, address, false).map(|()| admitted),
+            Some(address) => self.admit_address(&admitted, address, false).map(|()| admitted),
             None => Ok(admitted),
         }
     }
 
-    /// Room for it among those of its client's address, which is known now: by a handshake of
-    /// it, if it is a proxy's, which may be followed by one of another client.
-    pub(crate) fn is_of(
+    /// Counts a connection among those of its client's address, once that is known. `by_handshake`
+    /// says that a handshake has named the address: a proxy may send one for another client on the
+    /// same connection later.
+    pub(crate) fn admit_address(
         &self,
         admitted: &Admitted,
         address: IpAddr,
         by_handshake: bool,
-    ) -> Result<(), Turned> {
+    ) -> Result<(), AdmissionError> {
         if self.addresses.max == 0 {
             return Ok(());
         }
         let mut slot = lock(&admitted.address);
         if slot.as_ref().is_none_or(|slot| slot.address != network(address)) {
-            // That of another client of the same proxy, which was refused.
+            // The connection was counted for another client of the same proxy, which was refused.
             *slot = None;
             let of_client = Addresses::slot(&self.addresses, address);
-            *slot = Some(of_client.ok_or(Turned::AddressFull)?);
+            *slot = Some(of_client.ok_or(AdmissionError::AddressFull)?);
             admitted.is_of_handshake.store(by_handshake, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Whether a client of an address may connect now; if not, when to try again.
-    pub(crate) fn connect(&self, address: IpAddr) -> Result<(), TooSoon> {
+    /// Takes a connect for an address. If there is none, the error says when to try again.
+    pub(crate) fn connect(&self, address: IpAddr) -> Result<(), RateLimited> {
         self.connects.take(address, Instant::now())
     }
 
-    /// Whether a topic may be joined now; if not, when to try again.
+    /// Takes a join. If there is none, the error says after how long to try again.
     pub(crate) fn join(&self) -> Result<(), Duration> {
         lock(&self.joins).take(Instant::now())
     }
 
-    /// Ready when no connection is left.
+    /// Waits until no connection is left.
     pub(crate) async fn empty(&self) {
         // An error only if the semaphore were closed, and it never is.
         let _ = self.permits.acquire_many(self.max_connections).await;
@@ -125,21 +128,21 @@ impl Admission {
 }
 
 impl Admitted {
-    /// A handshake has come to nothing: its client has no connection by it.
+    /// Frees the place of the last handshake's client, when that handshake has failed.
     pub(crate) fn forget_handshake(&self) {
         if self.is_of_handshake.load(Ordering::Relaxed) {
             *lock(&self.address) = None;
         }
     }
 
-    /// A handshake of the connection is refused; whether it has had enough of them.
+    /// Counts a refused handshake. Returns whether the connection has to be closed.
     pub(crate) fn refuse(&self) -> bool {
         self.refusals.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REFUSALS
     }
 }
 
-impl Turned {
-    /// One word for metrics.
+impl AdmissionError {
+    /// The reason in one word, for metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -164,11 +167,11 @@ mod tests {
         let admission = admission(10, 1);
         let at = |text: &str| admission.connection(Some(text.parse().unwrap()));
         let first = at("10.0.0.1").unwrap();
-        assert_eq!(at("10.0.0.1").unwrap_err(), Turned::AddressFull);
-        assert_eq!(at("::ffff:10.0.0.1").unwrap_err(), Turned::AddressFull);
+        assert_eq!(at("10.0.0.1").unwrap_err(), AdmissionError::AddressFull);
+        assert_eq!(at("::ffff:10.0.0.1").unwrap_err(), AdmissionError::AddressFull);
         let _other = at("10.0.0.2").unwrap();
         let _six = at("2001:db8::1").unwrap();
-        assert_eq!(at("2001:db8::2:1").unwrap_err(), Turned::AddressFull);
+        assert_eq!(at("2001:db8::2:1").unwrap_err(), AdmissionError::AddressFull);
         drop(first);
         assert!(at("10.0.0.1").is_ok());
     }
@@ -213,7 +216,7 @@ mod tests {
         let one = admission.connection(Some("10.0.0.1".parse().unwrap())).unwrap();
         assert_eq!(
             admission.connection(Some("10.0.0.2".parse().unwrap())).unwrap_err(),
-            Turned::Full
+            AdmissionError::Full
         );
         drop(one);
         assert!(admission.connection(Some("10.0.0.1".parse().unwrap())).is_ok());

@@ -1,4 +1,4 @@
-//! One connection, as it is seen from elsewhere.
+//! One connection as other connections, plugins and operators see it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,19 +8,19 @@ use millrace_session::{Identity, Realm};
 
 use crate::outbox::Outbox;
 
-/// One connection, as it is seen from elsewhere.
+/// One connection as other connections, plugins and operators see it.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) outbox: Arc<Outbox>,
-    /// Its number.
+    /// The number of the connection.
     pub(crate) connection: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) user_id: Option<Arc<str>>,
     pub(crate) realm: Realm,
-    /// What of it waits to be handled, as of its last turn.
+    /// The bytes that wait to be handled, as of the connection's last turn.
     pending_bytes: AtomicUsize,
-    /// What it has joined, in no order: few enough (`socket.max_channels`) to be
-    /// looked through.
+    /// The topics that were joined, in no order: there are few (`socket.max_channels`), so a search
+    /// goes through all.
     topics: Mutex<Vec<Arc<str>>>,
 }
 
@@ -32,27 +32,27 @@ impl Client {
         Self { outbox, connection, peer, user_id, realm, pending_bytes, topics }
     }
 
-    /// What of it waits to be handled, in bytes, as of its last turn.
+    /// The bytes that wait to be handled, as of the connection's last turn.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending_bytes.load(Ordering::Relaxed)
     }
 
-    /// So much waits to be handled.
-    pub(crate) fn pends(&self, bytes: usize) {
+    /// Sets the bytes that wait to be handled.
+    pub(crate) fn set_pending_bytes(&self, bytes: usize) {
         self.pending_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// It has joined a topic.
+    /// Notes that the client has joined a topic.
     pub(crate) fn joined(&self, topic: &Arc<str>) {
         let mut topics = self.lock();
         if topics.is_empty() {
-            // Most clients join one.
+            // Most clients join one topic.
             topics.reserve_exact(1);
         }
         topics.push(Arc::clone(topic));
     }
 
-    /// It has left a topic.
+    /// Notes that the client has left a topic.
     pub(crate) fn left(&self, topic: &str) {
         let mut topics = self.lock();
         if let Some(place) = topics.iter().position(|joined| **joined == *topic) {
@@ -60,12 +60,12 @@ impl Client {
         }
     }
 
-    /// How many topics it has joined.
+    /// The number of joined topics.
     pub(crate) fn topic_count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Which.
+    /// The joined topics, sorted.
     pub(crate) fn topics(&self) -> Vec<Arc<str>> {
         let mut topics = self.lock().clone();
         topics.sort();

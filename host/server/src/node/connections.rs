@@ -1,4 +1,4 @@
-//! The connections of a server, to be closed from elsewhere.
+//! The open connections of a server, which others look up and close.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,15 +14,15 @@ use crate::outbox::Outbox;
 #[derive(Debug, Default)]
 pub struct Connections(Mutex<Open>);
 
-/// Connections that are drained at once.
+/// The fewest connections in one batch of a drain.
 const MIN_BATCH: usize = 100;
-/// Into no more batches is the time divided.
+/// The most batches of a drain.
 const MAX_BATCHES: usize = 50;
 
-/// Connections that are looked at under one lock.
-const AT_A_TIME: usize = 1_000;
+/// The connections that are copied under one lock.
+const CLIENTS_PER_LOCK: usize = 1_000;
 
-/// A client for which something waits.
+/// A client that has bytes waiting in its outbox.
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingClient {
     pub(crate) connection: u64,
@@ -32,29 +32,29 @@ pub(crate) struct WaitingClient {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// In order, to be looked at page by page.
+    /// The clients in the order of their numbers, so that they can be read page by page.
     clients: BTreeMap<u64, Arc<Client>>,
     /// The connections of each user id.
     users: HashMap<Arc<str>, BTreeSet<u64>>,
-    /// All were asked to close, and whoever comes late is too.
+    /// Whether all were asked to close; connections that open later are asked too.
     closing: bool,
 }
 
 impl Connections {
-    /// How many are open.
+    /// The number of open connections.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().clients.len()
     }
 
-    /// Whether none is open.
+    /// Whether no connection is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().clients.is_empty()
     }
 
-    /// Asks them to finish their calls and close with 1012, in batches over this
-    /// time; a few at once. Those that open later close too.
+    /// Asks all connections to finish their calls and close with 1012, in batches over the time
+    /// `over`. Connections that open later are asked too.
     pub(crate) async fn drain(&self, over: Duration) {
         let outboxes: Vec<_> = {
             let mut open = self.lock();
@@ -63,7 +63,7 @@ impl Connections {
         };
         let batches = outboxes.len().div_ceil(MIN_BATCH).clamp(1, MAX_BATCHES);
         let size = outboxes.len().div_ceil(batches).max(1);
-        // Of no time at all there would be no interval.
+        // An interval of zero would panic.
         let pause = (over / u32::try_from(batches).unwrap_or(1)).max(Duration::from_millis(1));
         let mut pause = tokio::time::interval(pause);
         for batch in outboxes.chunks(size) {
@@ -72,7 +72,7 @@ impl Connections {
         }
     }
 
-    /// Asks all of them to close with 1012 at once, and those that open later.
+    /// Asks all connections to close with 1012 at once, and those that open later.
     pub fn close_all(&self) {
         let mut open = self.lock();
         open.closing = true;
@@ -81,7 +81,7 @@ impl Connections {
         }
     }
 
-    /// Asks the connections of a user to close with 1001; how many there are.
+    /// Asks the connections of a user to close with 1001, and returns their number.
     pub fn disconnect(&self, user_id: &str) -> usize {
         let open = self.lock();
         let Some(connections) = open.users.get(user_id) else { return 0 };
@@ -91,7 +91,7 @@ impl Connections {
         connections.len()
     }
 
-    /// Those for which something waits.
+    /// The clients that have bytes waiting in their outboxes.
     pub(crate) fn waiting(&self) -> Vec<WaitingClient> {
         let mut waiting = Vec::new();
         self.each(|client| {
@@ -104,32 +104,36 @@ impl Connections {
         waiting
     }
 
-    /// What waits in all of them to be handled, in bytes.
+    /// The bytes that wait in all connections to be handled.
     pub(crate) fn pending_bytes(&self) -> usize {
         let mut bytes = 0;
         self.each(|client| bytes += client.pending_bytes());
         bytes
     }
 
-    /// Looks at all of them, some at a time: whoever answers a message of another
-    /// connection needs the same lock. It is let go of before those of outboxes are
-    /// taken.
+    /// Calls `look` for each client. The lock is held for a thousand clients at a time, as whoever
+    /// answers a message of another connection needs it, and not while `look` takes the locks of
+    /// outboxes.
     fn each(&self, mut look: impl FnMut(&Client)) {
         let mut from = 0;
         loop {
             let some: Vec<_> = {
                 let open = self.lock();
-                open.clients.range(from..).take(AT_A_TIME).map(|(_, c)| Arc::clone(c)).collect()
+                open.clients
+                    .range(from..)
+                    .take(CLIENTS_PER_LOCK)
+                    .map(|(_, c)| Arc::clone(c))
+                    .collect()
             };
             some.iter().for_each(|client| look(client));
             match some.last() {
-                Some(last) if some.len() == AT_A_TIME => from = last.connection + 1,
+                Some(last) if some.len() == CLIENTS_PER_LOCK => from = last.connection + 1,
                 _ => return,
             }
         }
     }
 
-    /// The ways to some connections for which nothing waits, from all over.
+    /// The outboxes of at most `most` idle connections, spread over all numbers.
     pub(crate) fn some_idle(&self, most: usize) -> Vec<Arc<Outbox>> {
         let all: Vec<_> = self.lock().clients.values().map(Arc::clone).collect();
         let step = all.len().div_ceil(most.max(1)).max(1);
@@ -137,8 +141,8 @@ impl Connections {
         some.map(|client| Arc::clone(&client.outbox)).collect()
     }
 
-    /// How many connections there are, or a user has, and those from a number on,
-    /// at most `max` of them, in order.
+    /// The number of connections (or of those of a user), and at most `max` of them whose numbers
+    /// are `from` or higher, in order.
     pub(crate) fn page(
         &self,
         user_id: Option<&str>,
@@ -155,12 +159,12 @@ impl Connections {
         (numbers.len(), page.collect())
     }
 
-    /// The connection of this number.
+    /// The client of this connection.
     pub(crate) fn client(&self, connection: u64) -> Option<Arc<Client>> {
         self.lock().clients.get(&connection).cloned()
     }
 
-    /// The way to one connection.
+    /// The outbox of this connection.
     pub(crate) fn outbox(&self, connection: u64) -> Option<Arc<Outbox>> {
         self.lock().clients.get(&connection).map(|client| Arc::clone(&client.outbox))
     }

@@ -1,5 +1,5 @@
-//! The one place where the server's effects happen, whoever asks for them: channels,
-//! tasks, workers.
+//! The one place that applies the server's effects, whoever asks for them: channels, tasks or
+//! workers.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::Node;
 use crate::outbox::Request;
 
 impl Node {
-    /// Applies an effect that something of a realm asks for. What it broadcasts is for
-    /// the event of a pipeline with this `origin`, if it is for one.
+    /// Applies an effect for the clients of a realm. `origin` is the event of a pipeline that a
+    /// broadcast is made for, if there is one.
     pub(crate) fn apply(&self, realm: Realm, effect: ServerEffect, origin: Option<Arc<Origin>>) {
         match effect {
             ServerEffect::Broadcast { broadcast, except } => {
@@ -34,14 +34,15 @@ impl Node {
         }
     }
 
-    /// Answers an earlier message; a counted no-op when its client has gone.
+    /// Answers an earlier message. If its client has gone, that is counted and nothing is sent.
     pub(crate) fn reply_to(&self, socket_ref: SocketRef, status: String, payload: Payload) {
         let SocketRef { server, connection, channel, topic, reference } = socket_ref;
         let reply = Deferred::Reply { topic, channel, reference, status, payload };
         self.defer(server, connection, reply);
     }
 
-    /// Pushes to the client of an earlier message; a counted no-op when it has gone.
+    /// Pushes to the client of an earlier message. If it has gone, that is counted and nothing is
+    /// sent.
     fn push_to(&self, socket_ref: SocketRef, event: String, payload: Payload) {
         let SocketRef { server, connection, channel, topic, .. } = socket_ref;
         let push = Deferred::Push { topic, channel, event, payload };
@@ -56,8 +57,8 @@ impl Node {
         }
     }
 
-    /// Hands an event of a plugin to a pipeline. Who waits for it is told if it is
-    /// not taken.
+    /// Hands an event of a plugin to a pipeline. If the pipeline does not take it, the client that
+    /// waits for the event gets an error.
     fn enqueue(&self, pipeline: &str, mut event: NewEvent) {
         event.enqueued_unix_ms = unix_ms();
         let Some(found) = self.pipelines.get(pipeline) else {
@@ -69,7 +70,7 @@ impl Node {
         }
     }
 
-    /// An event of a plugin found no room in a pipeline.
+    /// Answers for an event of a plugin that a pipeline did not take.
     pub(super) fn refuse_for(&self, pipeline: &Pipeline, event: NewEvent) {
         let bytes = event.payload.len();
         let payload = match bytes > pipeline.max_event_bytes() {
@@ -90,7 +91,7 @@ impl Node {
         }
     }
 
-    /// Closes every connection of a user with 1001; how many there are.
+    /// Closes all connections of a user with 1001, and returns their number.
     pub(crate) fn disconnect(&self, user_id: &str) -> usize {
         let connections = self.connections.disconnect(user_id);
         info!(user_id, connections, "disconnected");

@@ -1,4 +1,4 @@
-//! Why a server did not start.
+//! The reasons why a server does not start.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,113 +9,113 @@ use millrace_wasm::{EngineError, LoadError};
 use crate::config::ListenAddress;
 use crate::plugin::{RegistryError, TrustError};
 
-/// Why a server did not start.
+/// The reason why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The Wasm engine refused its configuration.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Without random bytes, what must not be guessed could be.
+    /// The system has no random bytes, without which secrets could be guessed.
     #[error("no random bytes: {0}")]
     Random(#[from] getrandom::Error),
-    /// There is nothing to serve.
+    /// No plugin is configured.
     #[error("there is no plugin to serve; add a [plugins.NAME] to millrace.toml")]
     NoPlugins,
-    /// What is to be served over plain HTTP is not there.
+    /// The folder of static files is not there.
     #[error("{0}")]
     Static(String),
-    /// A plugin's file cannot be read.
+    /// The file of a plugin cannot be read.
     #[error("plugin {name:?}: failed to read {path}: {cause}; {advice}")]
     Read {
-        /// The plugin.
+        /// The name of the plugin.
         name: String,
-        /// Its file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         cause: io::Error,
-        /// What to do.
+        /// The advice for the operator.
         advice: &'static str,
     },
-    /// A file is no plugin for this server.
+    /// A file is not a plugin that this server can load.
     #[error("plugin {name:?}: {path} {cause}")]
     Load {
-        /// The plugin.
+        /// The name of the plugin.
         name: String,
-        /// Its file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason why it cannot be loaded.
         cause: LoadError,
     },
-    /// A file is not one that the operator trusts.
+    /// The operator does not trust a file (`trust`).
     #[error("plugin {name:?}: {path} {cause}")]
     Trust {
-        /// The plugin.
+        /// The name of the plugin.
         name: String,
-        /// Its file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The rule that the file breaks.
         cause: TrustError,
     },
-    /// A version that was made live cannot be read.
+    /// A version that was made live earlier cannot be read.
     #[error("failed to read {path}: {cause}")]
     Stored {
-        /// Its file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// Another version cannot be live.
+    /// Another version of a plugin cannot be made live.
     #[error("plugin {name:?}: {problem}")]
     Swap {
-        /// The plugin.
+        /// The name of the plugin.
         name: String,
-        /// Why not.
+        /// The reason why not.
         problem: String,
     },
-    /// The plugins do not go together.
+    /// The plugins conflict with each other.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A pipeline cannot be built.
     #[error("pipelines.{name}{problem}")]
     Pipeline {
-        /// The pipeline.
+        /// The name of the pipeline.
         name: String,
-        /// The key, and what is wrong with it.
+        /// The key, and the problem with it.
         problem: String,
     },
-    /// The address cannot be listened on.
+    /// The server cannot listen at an address.
     #[error("failed to listen on {address}: {cause}; {}", advice(address, cause, "--listen"))]
     Listen {
         /// The address.
         address: ListenAddress,
-        /// Why not.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// More sockets were passed than there are entries for.
+    /// More sockets were passed than `listen` has entries.
     #[error(
         "{found} sockets for clients were passed (LISTEN_FDS), and listen has {allowed}; add an \
          entry for each, in their order, or name that of the admin interface `admin` \
          (FileDescriptorName)"
     )]
     Inherited {
-        /// How many were passed.
+        /// The number of sockets that were passed.
         found: usize,
-        /// Entries of `listen`.
+        /// The number of entries of `listen`.
         allowed: usize,
     },
-    /// The certificate cannot be read.
+    /// The certificate cannot be used.
     #[error("{0}")]
     Tls(String),
-    /// There can be no thread for connections.
+    /// A thread for connections cannot be started.
     #[error("failed to start a thread for connections: {0}")]
     Thread(io::Error),
-    /// Anybody could do anything.
+    /// Without a token, anybody who reaches the admin interface could use it.
     #[error(
         "admin.listen is {0}, which others reach, and there is no admin.token; set one in \
          [admin] or MILLRACE_ADMIN_TOKEN, or listen on 127.0.0.1"
     )]
     AdminToken(SocketAddr),
-    /// The admin interface's address cannot be listened on.
+    /// The server cannot listen at the address of the admin interface.
     #[error(
         "failed to listen on {address} for operators: {cause}; {}",
         advice(&ListenAddress::Tcp(*address), cause, "--admin")
@@ -123,23 +123,23 @@ pub enum StartError {
     ListenAdmin {
         /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// Measurements cannot be sent to what is no address.
+    /// The address of StatsD is wrong.
     #[error("statsd.address is {address:?}: {cause}")]
     Statsd {
-        /// The address.
+        /// The address as it is configured.
         address: String,
-        /// Why not.
+        /// The error of the system.
         cause: io::Error,
     },
 }
 
-/// The first port that anybody may have.
+/// The first port that needs no privilege.
 const FIRST_FREE_PORT: u16 = 1024;
 
-/// What to do when an address cannot be listened on.
+/// What an operator can do when the server cannot listen at an address.
 fn advice(address: &ListenAddress, cause: &io::Error, option: &str) -> String {
     match (address, cause.kind()) {
         (ListenAddress::Unix(path), io::ErrorKind::NotFound) => {
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_to_do_about_an_address_depends_on_what_is_wrong() {
-        for (address, cause, told) in [
+        for (address, cause, expected) in [
             (
                 "127.0.0.1:80",
                 io::ErrorKind::PermissionDenied,
@@ -176,7 +176,7 @@ mod tests {
         ] {
             let (address, cause) = (ListenAddress::parse(address).unwrap(), cause.into());
             let error = StartError::Listen { address, cause }.to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
         let (address, cause) = (([127, 0, 0, 1], 80).into(), io::ErrorKind::AddrInUse.into());
         let error = StartError::ListenAdmin { address, cause }.to_string();

@@ -1,4 +1,4 @@
-//! Where faults came from, once the connections that made them have gone.
+//! The faults of addresses and users, remembered after the connections that caused them have gone.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -12,12 +12,12 @@ use millrace_telemetry::LeakyBucket;
 
 use crate::net::network;
 
-/// The faults of addresses and users. One is forgiven each second.
+/// The faults of addresses and users. One fault of each is forgiven per second.
 #[derive(Debug, Default)]
 pub(crate) struct FaultSources {
-    /// How many are known: mostly none, and then nothing is looked up.
+    /// The number of known sources: mostly 0, and then nothing is looked up.
     known: AtomicUsize,
-    /// Drawn at the start: nobody can look like another.
+    /// A hasher with random keys, so that nobody can collide with another source on purpose.
     hasher: RandomState,
     levels: Mutex<Levels>,
 }
@@ -25,20 +25,20 @@ pub(crate) struct FaultSources {
 #[derive(Debug, Default)]
 struct Levels {
     of: HashMap<NonZeroU64, LeakyBucket>,
-    /// When those without faults were last taken out.
+    /// The time when sources without faults were removed last.
     swept: Option<Instant>,
 }
 
-/// Where a connection comes from.
+/// The origin of a connection, as hashes of its address and user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     address: NonZeroU64,
     user: Option<NonZeroU64>,
 }
 
-/// Sources that are known. Who has fewest faults gives way.
+/// The most sources that are remembered. At the limit, the one with the fewest faults is forgotten.
 const MAX_SOURCES: usize = 4_096;
-/// Between two looks for those that have no faults any more.
+/// The time between two removals of sources without faults.
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl FaultSources {
@@ -49,7 +49,7 @@ impl FaultSources {
         Source { address, user }
     }
 
-    /// Counts a fault, up to `most` of them.
+    /// Counts a fault of a source, up to a level of `most`.
     pub(crate) fn add(&self, source: Source, most: f64, now: Instant) {
         let mut levels = self.levels();
         levels.sweep(now);
@@ -62,7 +62,7 @@ impl FaultSources {
         self.known.store(levels.of.len(), Ordering::Relaxed);
     }
 
-    /// How many faults its address or its user has.
+    /// The number of faults of the address or the user, whichever is higher.
     pub(crate) fn level(&self, source: Source, now: Instant) -> f64 {
         if self.known.load(Ordering::Relaxed) == 0 {
             return 0.0;
@@ -80,7 +80,7 @@ impl FaultSources {
 }
 
 impl Source {
-    /// Whose faults count together: the user's, if it is known who that is.
+    /// The number of whom the faults count for: the user, or the address if there is no user.
     pub(crate) fn number(self) -> u64 {
         self.user.unwrap_or(self.address).get()
     }

@@ -1,8 +1,8 @@
-//! How much memory the server has, and how much of it is left.
+//! The memory of the server, and how much of it is left.
 //!
-//! What is measured is what the system counts against the process: everything is in it,
-//! whoever asked for it. Bounds of connections and plugins keep any of them from taking
-//! most of it; this one is for all of them together.
+//! The measure is the resident memory of the process, which has everything in it. Limits of
+//! connections and plugins keep any of them from taking most of it; this limit is for all of them
+//! together.
 
 use std::fs;
 use std::path::Path;
@@ -14,44 +14,44 @@ use millrace_telemetry::resident_bytes;
 /// The memory of the server.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// `memory.max_bytes`.
+    /// The limit (`memory.max_bytes`).
     max_bytes: u64,
     used_bytes: AtomicU64,
     state: AtomicU8,
 }
 
-/// How much is left.
+/// The memory that is left, in three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum Left {
-    /// Enough.
+pub(crate) enum MemoryLeft {
+    /// Enough for everything.
     Enough,
-    /// Not enough for new connections.
+    /// Not enough for new connections, which are refused.
     Little,
     /// Not enough for large messages either.
     Nothing,
 }
 
-/// How often it is looked at.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// After how many looks what is free is given back: a second.
-pub(crate) const GIVE_BACK_EVERY: u32 = 10;
-/// Of the memory, in hundredths, from which on new connections are refused.
-const LITTLE_FROM: u64 = 90;
-/// Of the machine's memory, in fifths, that the server may have unless told otherwise.
+/// The interval between two looks at the memory.
+pub(crate) const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
+/// The looks after which free memory is given back to the system, which is once a second.
+pub(crate) const RELEASE_EVERY: u32 = 10;
+/// The percentage of the limit from which on new connections are refused.
+const LITTLE_PERCENT: u64 = 90;
+/// The fifths of the machine's memory that the server may have by default.
 const FIFTHS: u64 = 4;
 
-/// Gives the system what has been free for a second. The allocator does that itself when
-/// somebody asks it for memory, and so not when everybody has gone.
+/// Gives the system the memory that has been free for a second. The allocator does that only when
+/// somebody allocates, and so not after everybody has gone.
 #[expect(unsafe_code, reason = "the allocator's crate has no name for it")]
-pub(crate) fn give_back() {
-    // SAFETY: it has no conditions. Not forced, it looks through the free memory of this
-    // thread, and at what all others have freed.
+pub(crate) fn release_free_memory() {
+    // SAFETY: the function has no conditions. Without force, it looks through the free memory of
+    // this thread, and at what all others have freed.
     unsafe { libmimalloc_sys::mi_collect(false) };
 }
 
 impl Memory {
-    /// So many bytes; 0 is most of what the machine or the container has.
+    /// Sets the limit in bytes; 0 means four fifths of what the machine or the container has.
     pub(crate) fn new(max_bytes: u64) -> Self {
         let max_bytes = match max_bytes {
             0 => available(Path::new("/")).map_or(u64::MAX, |bytes| bytes / 5 * FIFTHS),
@@ -60,51 +60,52 @@ impl Memory {
         Self { max_bytes, used_bytes: AtomicU64::new(0), state: AtomicU8::new(0) }
     }
 
-    /// How much the server may have.
+    /// The memory that the server may have, in bytes.
     pub(crate) fn max_bytes(&self) -> u64 {
         self.max_bytes
     }
 
-    /// How much it had when it was looked at last.
+    /// The memory at the last look, in bytes.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether there is not enough for new connections.
+    /// Whether new connections are refused.
     pub(crate) fn is_scarce(&self) -> bool {
-        self.state.load(Ordering::Relaxed) >= Left::Little as u8
+        self.state.load(Ordering::Relaxed) >= MemoryLeft::Little as u8
     }
 
-    /// Whether there is not enough for large messages either.
+    /// Whether large messages are refused, too.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.state.load(Ordering::Relaxed) >= Left::Nothing as u8
+        self.state.load(Ordering::Relaxed) >= MemoryLeft::Nothing as u8
     }
 
-    /// Looks at it; what is left if that is something else than before.
-    pub(crate) fn look(&self) -> Option<Left> {
+    /// Looks at the memory. Returns what is left, if the level has changed.
+    pub(crate) fn measure(&self) -> Option<MemoryLeft> {
         self.note(resident_bytes())
     }
 
-    fn note(&self, used: u64) -> Option<Left> {
+    fn note(&self, used: u64) -> Option<MemoryLeft> {
         self.used_bytes.store(used, Ordering::Relaxed);
         let left = match used {
-            _ if used >= self.max_bytes => Left::Nothing,
-            _ if used >= self.max_bytes / 100 * LITTLE_FROM => Left::Little,
-            _ => Left::Enough,
+            _ if used >= self.max_bytes => MemoryLeft::Nothing,
+            _ if used >= self.max_bytes / 100 * LITTLE_PERCENT => MemoryLeft::Little,
+            _ => MemoryLeft::Enough,
         };
         let before = self.state.swap(left as u8, Ordering::Relaxed);
         (before != left as u8).then_some(left)
     }
 }
 
-/// The memory of the machine, or of the container if that is less. `root` is where
-/// `/proc` and `/sys` are.
+/// The memory of the machine, or of the container if that is less. `root` is the folder that has
+/// `proc` and `sys`.
 fn available(root: &Path) -> Option<u64> {
     let machine = read(root, "proc/meminfo").and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
     });
-    // The control group's own path, and what is seen in a container, where it is the root.
+    // The control group's own path, and that which is seen inside a container, where it is the
+    // root.
     let group = read(root, "proc/self/cgroup").unwrap_or_default();
     let own = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     let mut limits = Vec::from_iter(machine);
@@ -135,12 +136,12 @@ mod tests {
         let memory = Memory::new(1000);
         assert_eq!(memory.note(899), None);
         assert_eq!((memory.is_scarce(), memory.is_exhausted()), (false, false));
-        assert_eq!(memory.note(900), Some(Left::Little));
+        assert_eq!(memory.note(900), Some(MemoryLeft::Little));
         assert_eq!(memory.note(950), None);
         assert_eq!((memory.is_scarce(), memory.is_exhausted()), (true, false));
-        assert_eq!(memory.note(1000), Some(Left::Nothing));
+        assert_eq!(memory.note(1000), Some(MemoryLeft::Nothing));
         assert_eq!((memory.is_scarce(), memory.is_exhausted()), (true, true));
-        assert_eq!(memory.note(10), Some(Left::Enough));
+        assert_eq!(memory.note(10), Some(MemoryLeft::Enough));
         assert_eq!(memory.used_bytes(), 10);
     }
 

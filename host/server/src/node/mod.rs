@@ -1,4 +1,5 @@
-//! What all connections of a server share: who is there, who may come in, what they hear.
+//! The state that all connections of a server share: who is connected, who may connect, who hears
+//! what.
 
 mod admission;
 mod client;
@@ -14,13 +15,13 @@ mod stage;
 mod waiting;
 
 pub use admission::Admission;
-pub(crate) use admission::{Admitted, Turned};
+pub(crate) use admission::{AdmissionError, Admitted};
 pub(crate) use client::Client;
 pub use connections::Connections;
 pub use error::StartError;
 pub(crate) use fault_sources::{FaultSources, Source};
 pub(crate) use hosts::Hosts;
-pub(crate) use memory::{GIVE_BACK_EVERY, LOOK_EVERY, Left, Memory, give_back};
+pub(crate) use memory::{MEASURE_INTERVAL, Memory, MemoryLeft, RELEASE_EVERY, release_free_memory};
 pub(crate) use pipelines::Pipelines;
 pub(crate) use realm::{DashboardRealm, RealmRoutes};
 pub(crate) use stage::Stage;
@@ -44,61 +45,61 @@ use crate::outbox::OverflowPolicies;
 use crate::plugin::{RecentFaults, Registry};
 use crate::pubsub::{LocalOnly, PubSub};
 
-/// What every connection shares.
+/// The state that all connections share.
 #[derive(Debug)]
 pub struct Node {
     pub(crate) socket: SocketConfig,
     pub(crate) static_files: StaticFiles,
     pub(crate) registry: Registry,
-    /// Of the app; the operators' page has its own.
+    /// PubSub of the app; the dashboard has its own.
     pub(crate) pubsub: PubSub,
     pub(crate) connections: Connections,
     pub(crate) metrics: Metrics,
-    /// How many letters wait in all channels.
+    /// The number of messages that wait in all channels.
     pub(crate) waiting: Arc<Waiting>,
-    /// Drawn at the start: socket refs of another run are told apart by it.
+    /// A random number of this run, by which socket refs of another run are recognised.
     pub(crate) id: u64,
-    /// The tasks of plugins, to wait for them when the server stops.
+    /// The tasks of plugins; the server waits for them when it stops.
     pub(crate) tasks: TaskTracker,
-    /// Where they run.
+    /// The runtime that the tasks run on.
     pub(crate) runtime: Handle,
-    /// Under which names it is reached.
+    /// The names under which clients reach the server.
     pub(crate) hosts: Hosts,
-    /// By way of whom.
+    /// The trusted proxies.
     pub(crate) proxies: Arc<Proxies>,
-    /// Who may come in.
+    /// The limits of what clients may open.
     pub(crate) admission: Admission,
-    /// How much memory is left.
+    /// The memory of the server.
     pub(crate) memory: Memory,
-    /// What gives way when a client reads too slowly.
+    /// The policies for messages to clients that read too slowly.
     pub(crate) overflow: OverflowPolicies,
-    /// What gave way.
+    /// The counters of messages that were dropped by these policies.
     pub(crate) outbox_meters: Arc<OutboxMeters>,
-    /// The page for operators, if there is one.
+    /// The dashboard, if it is enabled.
     pub(crate) dashboard: Option<DashboardRealm>,
     /// The last faults of plugins.
     pub(crate) faults: RecentFaults,
-    /// Where they came from.
+    /// The addresses and users that the faults came from.
     pub(crate) fault_sources: FaultSources,
-    /// Events, and who works on them.
+    /// The pipelines of the app.
     pub(crate) pipelines: Pipelines,
-    /// Those of them that take events over HTTP.
+    /// The settings of those pipelines that take events over HTTP.
     pub(crate) ingest: BTreeMap<String, IngestConfig>,
-    /// The last minutes, if somebody may want to see them.
+    /// The measurements of the last minutes, for the dashboard and operators.
     pub(crate) history: Arc<History>,
-    /// The admin interface, if there is one.
+    /// The settings of the admin interface, if there is one.
     pub(crate) admin: Option<AdminConfig>,
-    /// Somebody develops its plugins: errors that clients are answered with are logged as
+    /// Whether somebody develops the app's plugins: then errors that clients get are logged as
     /// `info`.
     pub(crate) is_dev: bool,
-    /// What the server is doing.
+    /// The stage of the server's life.
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) channel_ids: Arc<AtomicU64>,
     connection_ids: AtomicU64,
 }
 
 impl Node {
-    /// The node of an app, which serves nobody yet. `id` is drawn at the start.
+    /// Makes the node of an app. `id` is the random number of this run.
     pub(crate) fn new(app: &App, id: u64, metrics: &Metrics, proxies: Arc<Proxies>) -> Arc<Self> {
         let history = Arc::<History>::default();
         Arc::new(Self {
@@ -136,7 +137,7 @@ impl Node {
         })
     }
 
-    /// The number of a new connection.
+    /// The number for a new connection.
     pub(crate) fn next_connection(&self) -> u64 {
         self.connection_ids.fetch_add(1, Ordering::Relaxed)
     }

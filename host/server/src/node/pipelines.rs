@@ -1,4 +1,4 @@
-//! The pipelines of a server, and what their workers ask it for.
+//! The pipelines of a server, and what their workers need of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -17,11 +17,11 @@ use super::{Node, Stage, StartError};
 use crate::config::{PipelineConfig, TimerConfig};
 use crate::plugin::FaultSink;
 
-/// The pipelines of a server, by name; none until the plugins are loaded.
+/// The pipelines of a server by name; there are none until the plugins are loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
     all: OnceLock<BTreeMap<String, Arc<Pipeline>>>,
-    /// What became of their events as far as it is counted in metrics.
+    /// The totals of each pipeline that metrics have counted already.
     counted: Mutex<HashMap<String, Totals>>,
 }
 
@@ -34,7 +34,7 @@ impl Pipelines {
         self.all.get().into_iter().flat_map(BTreeMap::values)
     }
 
-    /// Waits until all of them are empty at once, then closes them.
+    /// Waits until all pipelines are empty at the same time, then closes them.
     pub(crate) async fn drain(&self) {
         while self.all().any(|pipeline| !pipeline.is_empty()) {
             for pipeline in self.all() {
@@ -49,12 +49,12 @@ impl Pipelines {
         }
     }
 
-    /// Drops what waits in them: there is no more time.
+    /// Drops the events that wait in the pipelines, when there is no more time.
     pub(crate) fn abandon(&self) {
         self.all().for_each(|pipeline| pipeline.abandon());
     }
 
-    /// Counts in metrics what became of events since the last time.
+    /// Adds to the metrics what has happened to events since the last time.
     pub(crate) fn count(&self, metrics: &Metrics) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         for pipeline in self.all() {
@@ -63,7 +63,7 @@ impl Pipelines {
         }
     }
 
-    /// Events that are still in hand.
+    /// The number of events that are buffered or in flight.
     pub(crate) fn in_hand(&self) -> u64 {
         let totals = self.all().map(|pipeline| pipeline.totals());
         totals.map(|totals| totals.buffered + totals.in_flight).sum()
@@ -71,7 +71,7 @@ impl Pipelines {
 }
 
 impl Node {
-    /// Starts the pipelines; the plugins are loaded.
+    /// Starts the pipelines, after the plugins are loaded.
     pub(crate) fn start_pipelines(
         self: &Arc<Self>,
         configs: &BTreeMap<String, PipelineConfig>,
@@ -94,19 +94,19 @@ impl Node {
             }
             pipelines.insert(name.clone(), pipeline);
         }
-        // Filled once.
+        // This is called once, so it cannot be set yet.
         let _ = self.pipelines.all.set(pipelines);
         Ok(())
     }
 
-    /// A plugin as a part of pipelines.
+    /// The roles that a plugin can have in pipelines.
     fn roles(self: &Arc<Self>, plugin: &str) -> Option<Roles> {
         let faults = Arc::downgrade(self) as Weak<dyn FaultSink>;
         Some(self.registry.plugin(plugin)?.roles(faults))
     }
 
-    /// Switches the dispatcher of a pipeline's stage, the last one unless given, to
-    /// the one of this name.
+    /// Switches the dispatcher of a pipeline's stage (the last one by default) to the one of this
+    /// name.
     pub(crate) fn switch_dispatcher(
         self: &Arc<Self>,
         pipeline: &Pipeline,
@@ -120,7 +120,7 @@ impl Node {
         switched.map_err(|error| format!(": {error}"))
     }
 
-    /// Another version of a plugin is live: pipelines whose dispatcher it is get it.
+    /// Gives the new live version of a plugin to the pipelines whose dispatcher it is.
     pub(crate) fn swap_dispatchers(
         &self,
         before: &Component,
@@ -165,7 +165,8 @@ impl FaultSink for Node {
     }
 }
 
-/// Counts what became of a pipeline's events since `before`; how it is now.
+/// Adds to the metrics what has happened to a pipeline's events since `before`; returns the totals
+/// now.
 fn count(pipeline: &Pipeline, before: &Totals, metrics: &Metrics) -> Totals {
     let (name, now) = (pipeline.name(), pipeline.totals());
     let count = |metric, labels: &[&str], now: u64, before: u64| {
@@ -197,7 +198,7 @@ fn count(pipeline: &Pipeline, before: &Totals, metrics: &Metrics) -> Totals {
     now
 }
 
-/// Hands over an event again and again, until the server stops.
+/// Hands an event to a pipeline at each tick of its timer, until the server stops.
 async fn tick(node: Weak<Node>, pipeline: Arc<Pipeline>, timer: TimerConfig) {
     let TimerConfig { every_ms, payload, key } = timer;
     let payload = payload.to_string();

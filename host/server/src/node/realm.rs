@@ -1,4 +1,4 @@
-//! Whose client a connection is, which decides what it can join and whom it hears.
+//! The realm of a connection, app or dashboard, which decides what it can join and what it hears.
 
 use std::sync::Arc;
 
@@ -12,18 +12,17 @@ use crate::dashboard::{Dashboard, History, TOPIC};
 use crate::plugin::{Handler, HandlerKind};
 use crate::pubsub::{LocalOnly, PubSub};
 
-/// The page for operators, and the one topic it has.
+/// The dashboard, and the one topic that it has.
 #[derive(Debug)]
 pub(crate) struct DashboardRealm {
     pub(crate) dashboard: Arc<Dashboard>,
-    /// Apart from that of the app: whatever plugins subscribe to or broadcast on, it is not
-    /// here.
+    /// PubSub of the dashboard: plugins can neither subscribe to it nor broadcast on it.
     pub(crate) pubsub: PubSub,
     routes: Routes<Arc<Handler>>,
 }
 
 impl DashboardRealm {
-    /// `None` when there is to be none.
+    /// Makes the dashboard; `None` if it is disabled.
     pub(crate) fn new(config: &DashboardConfig, history: &Arc<History>) -> Option<Self> {
         if !config.enabled {
             return None;
@@ -31,7 +30,7 @@ impl DashboardRealm {
         let pattern = TopicPattern::Exact(TOPIC.to_owned());
         let dashboard = Arc::new(Dashboard::new(config.clone(), Arc::clone(history)));
         let kind = HandlerKind::Native(Arc::clone(&dashboard) as _);
-        // Who looks is no part of what is looked at.
+        // Connections to the dashboard are not measured: they would change what they look at.
         let metrics = Metrics::none();
         let plugin = Arc::new(Handler::new(pattern.clone(), kind, &metrics));
         let routes = Routes::new(vec![Route { pattern, plugin, max_concurrency: 1 }]);
@@ -40,7 +39,7 @@ impl DashboardRealm {
     }
 }
 
-/// Who serves which topic for the clients of a realm.
+/// The routes of topics for the clients of a realm.
 pub(crate) struct RealmRoutes<'a> {
     pub(crate) node: &'a Node,
     pub(crate) realm: Realm,
@@ -50,7 +49,7 @@ impl Routing<Arc<Handler>> for RealmRoutes<'_> {
     fn who_serves(&self, topic: &str) -> Option<(Arc<Handler>, usize)> {
         match (self.realm, &self.node.dashboard) {
             (Realm::Dashboard, Some(dashboard)) => dashboard.routes.who_serves(topic),
-            // A plugin may serve `*`, which is all topics but these.
+            // A plugin may serve `*`, which matches all topics but these.
             _ if reserved(topic).is_some() => None,
             _ => self.node.registry.routes().who_serves(topic),
         }
@@ -58,7 +57,7 @@ impl Routing<Arc<Handler>> for RealmRoutes<'_> {
 }
 
 impl Node {
-    /// Where the clients of a realm hear and are heard.
+    /// PubSub of the clients of a realm.
     pub(crate) fn pubsub_of(&self, realm: Realm) -> &PubSub {
         match (realm, &self.dashboard) {
             (Realm::Dashboard, Some(dashboard)) => &dashboard.pubsub,

@@ -1,18 +1,18 @@
-//! What a server is doing: loading its plugins, serving, or stopping.
+//! The stage of a server's life: starting, ready or draining.
 
-/// What a server is doing.
+/// The stage of a server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It loads its plugins: nobody can be served yet.
+    /// The server loads its plugins: nobody can be served yet.
     Starting,
-    /// It serves.
+    /// The server serves clients.
     Ready,
-    /// It serves those who are there, and nobody else.
+    /// The server serves those who are connected, and nobody else.
     Draining,
 }
 
 impl Stage {
-    /// What `/ready` says.
+    /// The word that `/ready` answers with.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",

@@ -1,9 +1,9 @@
-//! How many items wait in all channels of the server.
+//! The number of items that wait in all channels of the server.
 
 use millrace_session::channel::WaitingCount;
 use millrace_telemetry::Counter;
 
-/// The counter of `channel.waiting`.
+/// The gauge `channel.waiting`.
 #[derive(Debug)]
 pub(crate) struct Waiting(pub(crate) Counter);
 

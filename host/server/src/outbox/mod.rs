@@ -1,17 +1,19 @@
 //! The bounded queue in front of one connection.
 //!
-//! Everything that goes to a client, from whichever task, goes through its
-//! outbox, and so keeps one order. The connection's task is the only reader.
+//! Everything that is sent to a client, by whichever task, goes through its outbox, and so keeps
+//! one order. The connection's task is the only reader.
 
+mod outgoing;
 mod overflow;
 mod request;
 #[cfg(test)]
 mod tests;
-mod wakes;
+mod wake_queue;
 
+pub use outgoing::{Conflated, Outgoing, Queued};
 pub use overflow::{Overflow, OverflowPolicies};
 pub use request::Request;
-pub(crate) use wakes::{Wakes, run as wake_for_others};
+pub(crate) use wake_queue::{WakeQueue, run as run_wake_queue};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,107 +23,71 @@ use std::task::{Context, Poll, Waker};
 use smol_str::SmolStr;
 
 use millrace_session::channel::Notice;
-use millrace_telemetry::{OutboxMeters, Published};
+use millrace_telemetry::OutboxMeters;
 use millrace_wire::{CloseReason, Frame};
 
-/// What a connection's task finds in its outbox.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// To be written.
-    Frame(Queued),
-    /// To be written, if it is not dropped to make room.
-    Droppable(Queued),
-    /// To be written, if nothing newer of its key replaces it.
-    Conflated(Box<Conflated>),
-    /// To be taken to a channel.
-    Notice(Notice),
-    /// To be done for a channel.
-    Request(Box<Request>),
-}
+use outgoing::{ENTRY_BYTES, Key};
 
-/// A frame, and since when it is on its way.
-#[derive(Clone, Debug)]
-pub struct Queued {
-    /// To be written.
-    pub frame: Frame,
-    /// When it was broadcast, if it was and somebody wants to know.
-    pub(crate) published: Option<Published>,
-}
-
-/// A frame that only counts until the next of its key.
-#[derive(Debug)]
-pub struct Conflated {
-    key: Key,
-    /// To be written.
-    pub queued: Queued,
-}
-
-/// A topic and an event.
-type Key = (Arc<str>, SmolStr);
-
-/// The queue of one connection, bounded in bytes (`socket.outbox_bytes`). What
-/// happens at the bound is the [`Overflow`] policy of the topic.
+/// The queue of one connection, limited in bytes (`socket.outbox_bytes`). At the limit, the
+/// [`Overflow`] policy of the topic decides what is dropped.
 ///
-/// A client is slow only if the system does not take what is written to it, which it
-/// does not while the client does not read. What was queued since its connection had
-/// its last turn says nothing of it, and may be more: up to `burst_bytes`. The last
-/// frame may go past either bound, and so may the client's own answers: while they
-/// wait, nothing more is read from it.
+/// A client counts as slow only while the system takes nothing of what is written to it, because
+/// the client does not read. Frames that were queued since the connection had its last turn do not
+/// show that the client is slow, so they may have more bytes: up to `burst_bytes`. The last frame
+/// may go past either limit, whatever its size. So may the client's own replies: while they wait,
+/// nothing more is read from it.
 #[derive(Debug)]
 pub struct Outbox {
     inner: Mutex<Inner>,
-    /// The connection is asked to finish what it is doing, and close.
+    /// Whether the connection is asked to finish what it is doing, and close.
     draining: AtomicBool,
     capacity_bytes: usize,
     burst_bytes: usize,
     meters: Arc<OutboxMeters>,
-    /// How its reader is woken from other threads.
-    wakes: Option<Arc<Wakes>>,
+    /// The way to wake the reader from other threads.
+    wake_queue: Option<Arc<WakeQueue>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     queue: VecDeque<Outgoing>,
     bytes: usize,
-    /// How many entries were taken since the start: the number of the first
-    /// that waits.
+    /// The number of entries that were taken since the start, which is the number of the first
+    /// entry that waits.
     first: u64,
-    /// The numbers of the conflated entries that wait.
+    /// The numbers of the conflated entries that wait, by key.
     #[expect(clippy::box_collection, reason = "few connections have one: 8 bytes, not 48")]
     latest: Option<Box<HashMap<Key, u64>>>,
     waker: Option<Waker>,
-    /// The system takes nothing of what is written.
+    /// Whether the system takes nothing of what is written.
     stalled: bool,
     closed: Option<CloseReason>,
 }
 
-/// What one entry costs besides its frame's bytes, which broadcasts share.
-const ENTRY_BYTES: usize = size_of::<Outgoing>();
-
 impl Outbox {
-    /// An empty outbox for `capacity_bytes` of frames, or `burst_bytes` if that is more
-    /// and they come at once. Its reader is on this thread.
+    /// Makes an empty outbox for `capacity_bytes` of frames, or for `burst_bytes` (if that is more)
+    /// of frames that come at once. Its reader has to be on this thread.
     #[must_use]
     pub(crate) fn new(
         capacity_bytes: usize,
         burst_bytes: usize,
         meters: Arc<OutboxMeters>,
     ) -> Self {
-        let (inner, draining, wakes) = (Mutex::default(), AtomicBool::new(false), Wakes::here());
+        let (inner, draining, wake_queue) =
+            (Mutex::default(), AtomicBool::new(false), WakeQueue::here());
         let burst_bytes = burst_bytes.max(capacity_bytes);
-        Self { inner, draining, capacity_bytes, burst_bytes, meters, wakes }
+        Self { inner, draining, capacity_bytes, burst_bytes, meters, wake_queue }
     }
 
-    /// Queues a frame. False when the connection is closing, or now has to.
+    /// Queues a frame. False when the connection is closing, or has to close now.
     pub fn push(&self, frame: Frame) -> bool {
         let (queued, inner) = self.put(Outgoing::Frame(frame.into()));
         self.wake(inner);
         queued
     }
 
-    /// As [`Self::push`], of an answer or push of the connection's own task, which looks
-    /// into its outbox before it rests: waking it would cost it a turn for nothing. There
-    /// is always room for it.
+    /// Queues a frame of the connection's own task: a reply or push to its client. The task looks
+    /// into its outbox before it waits, so it is not woken. There is always room.
     pub fn push_own(&self, frame: Frame) -> bool {
         let mut inner = self.lock();
         if inner.closed.is_some() {
@@ -133,8 +99,7 @@ impl Outbox {
         true
     }
 
-    /// Queues a push or broadcast under the policy of its topic. False as for
-    /// [`Self::push`].
+    /// Queues a push or broadcast under the policy of its topic. False as for [`Self::push`].
     pub fn push_under(
         &self,
         overflow: Overflow,
@@ -151,15 +116,18 @@ impl Outbox {
         room
     }
 
-    /// Queues a notice. False as for [`Self::push`].
+    /// Queues a broadcast for a channel that intercepts it. False as for [`Self::push`].
     pub fn notify(&self, notice: Notice) -> bool {
         let (queued, inner) = self.put(Outgoing::Notice(notice));
         self.wake(inner);
         queued
     }
 
-    /// Queues a request to the connection's task, or gives it back when the
-    /// connection is closing, or now has to.
+    /// Queues a request to the connection's task.
+    ///
+    /// # Errors
+    ///
+    /// The request, when the connection is closing, or has to close now.
     pub fn ask(&self, request: Request) -> Result<(), Request> {
         let mut inner = self.lock();
         let bytes = request.bytes() + ENTRY_BYTES;
@@ -173,7 +141,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Takes the requests that were queued when the connection closed.
+    /// Takes the requests that were still queued when the connection closed.
     pub fn take_requests(&self) -> Vec<Request> {
         let queue = std::mem::take(&mut self.lock().queue);
         let requests = queue.into_iter().filter_map(|outgoing| match outgoing {
@@ -183,21 +151,20 @@ impl Outbox {
         requests.collect()
     }
 
-    /// How many bytes wait.
+    /// The bytes that wait.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.lock().bytes
     }
 
-    /// Asks the connection's task to close. The first reason stays.
+    /// Asks the connection's task to close. The first reason counts.
     pub fn close(&self, reason: CloseReason) {
         let mut inner = self.lock();
         inner.closed.get_or_insert(reason);
         self.wake(inner);
     }
 
-    /// Asks the connection's task to finish its calls, write what is queued and
-    /// close with 1012.
+    /// Asks the connection's task to finish its calls, write what is queued and close with 1012.
     pub fn drain(&self) {
         let inner = self.lock();
         self.draining.store(true, Ordering::Release);
@@ -216,9 +183,9 @@ impl Outbox {
         self.wake(inner);
     }
 
-    /// Moves what is queued into `into`, up to about `max_bytes`; true when that was
-    /// all, and the reader is woken for more. Pending when there is nothing; an error
-    /// once the connection has to close, which comes before anything still queued.
+    /// Moves entries to `into`, up to about `max_bytes`. Returns true when nothing is left; then
+    /// the reader is woken for the next entry. Pending when there is nothing. An error once the
+    /// connection has to close, which goes before everything that is still queued.
     pub fn poll_take(
         &self,
         cx: &mut Context<'_>,
@@ -256,8 +223,8 @@ impl Outbox {
         Poll::Ready(Ok(false))
     }
 
-    /// Ready once the connection has to close; for a reader that cannot take
-    /// anything, as the system takes nothing of what it writes.
+    /// Ready once the connection has to close. For a reader that takes no entries, as the system
+    /// takes nothing of what it writes: from now on the client counts as slow.
     pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut inner = self.lock();
         inner.stalled = true;
@@ -281,7 +248,7 @@ impl Outbox {
         (room, inner)
     }
 
-    /// Replaces what waits under `key`, or queues it.
+    /// Replaces the frame that waits under `key`, or queues the new one.
     fn conflate(&self, key: Key, queued: Queued) -> (bool, MutexGuard<'_, Inner>) {
         let mut inner = self.lock();
         if let Some(waiting) = inner.waiting(&key) {
@@ -304,8 +271,8 @@ impl Outbox {
         (room, inner)
     }
 
-    /// Whether an entry of so many bytes may be queued, perhaps because others
-    /// gave way. If it finds no room, the connection has to close.
+    /// Makes room for an entry of `bytes`, and drops others for it if that is needed. If there is
+    /// no room even then, the connection has to close.
     fn make_room(&self, inner: &mut Inner, bytes: usize) -> bool {
         if inner.closed.is_some() {
             return false;
@@ -313,31 +280,31 @@ impl Outbox {
         if inner.bytes + bytes <= self.capacity_bytes {
             return true;
         }
-        // A little more than needed, so that not every frame looks for room.
+        // Drops a little more than needed, so that not every frame has to.
         let wanted = (self.capacity_bytes - self.capacity_bytes / 8).saturating_sub(bytes);
         let dropped = inner.drop_oldest(wanted);
         if dropped > 0 {
             self.meters.drop_oldest.add(i64::try_from(dropped).unwrap_or(i64::MAX));
         }
-        // The last may go past the bound, whatever its size, which is bounded elsewhere.
+        // The last frame may go past the limit: its own size is limited elsewhere.
         let bound = if inner.stalled { self.capacity_bytes } else { self.burst_bytes };
         if inner.bytes <= bound {
             return true;
         }
         self.meters.close.add(1);
         inner.closed = Some(CloseReason::Overloaded);
-        // Calls wait for what they flush.
+        // Requests stay: a call that has flushed effects waits until they are applied.
         inner.queue.retain(|outgoing| matches!(outgoing, Outgoing::Request(_)));
         inner.latest = None;
         false
     }
 
-    /// Wakes the reader after the lock is released, so that it does not run into it.
+    /// Wakes the reader after the lock is released, so that the reader does not wait for it.
     fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
         let waker = inner.waker.take();
         drop(inner);
-        match (waker, &self.wakes) {
-            (Some(waker), Some(wakes)) => wakes.wake(waker),
+        match (waker, &self.wake_queue) {
+            (Some(waker), Some(wake_queue)) => wake_queue.wake(waker),
             (Some(waker), None) => waker.wake(),
             (None, _) => {}
         }
@@ -365,8 +332,8 @@ impl Inner {
         }
     }
 
-    /// Drops the oldest droppable entries until no more than `wanted` bytes are
-    /// left, or none is; how many.
+    /// Drops the oldest droppable entries until at most `wanted` bytes are left, or no such entry.
+    /// Returns the number of dropped entries.
     fn drop_oldest(&mut self, wanted: usize) -> usize {
         let before = self.queue.len();
         let mut bytes = self.bytes;
@@ -387,23 +354,5 @@ impl Inner {
             }
         }
         dropped
-    }
-}
-
-impl Outgoing {
-    fn bytes(&self) -> usize {
-        ENTRY_BYTES
-            + match self {
-                Self::Frame(queued) | Self::Droppable(queued) => queued.frame.len(),
-                Self::Conflated(conflated) => size_of::<Conflated>() + conflated.queued.frame.len(),
-                Self::Notice(notice) => notice.broadcast.payload.len(),
-                Self::Request(request) => request.bytes(),
-            }
-    }
-}
-
-impl From<Frame> for Queued {
-    fn from(frame: Frame) -> Self {
-        Self { frame, published: None }
     }
 }

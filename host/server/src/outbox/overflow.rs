@@ -1,38 +1,37 @@
-//! What happens to messages for a client that reads too slowly.
+//! The policies for messages to a client that reads too slowly.
 
 use serde::Deserialize;
 
 use millrace_wire::TopicPattern;
 
-/// What gives way when an outbox is full.
+/// What is dropped when an outbox is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// The connection: it is closed with 1013. A client that missed a message
-    /// must know, and a new connection tells it.
+    /// The connection: it is closed with 1013. A client that has missed a message has to know it,
+    /// and notices a new connection.
     #[default]
     Close,
-    /// The oldest pushes and broadcasts of topics with this policy, until there
-    /// is room again. Without any, the connection.
+    /// The oldest pushes and broadcasts of topics with this policy, until there is room again. If
+    /// there are none, the connection is closed.
     DropOldest,
-    /// Nothing at first: of the pushes and broadcasts that wait, only the latest
-    /// of each topic and event is kept. If that is still too much, the
-    /// connection.
+    /// Pushes and broadcasts that are outdated: only the latest of each topic and event waits. If
+    /// these are still too much, the connection is closed.
     Conflate,
 }
 
-/// Which policy is for which topics. The first pattern that matches counts.
+/// The policies by topic. The first pattern that matches counts.
 #[derive(Clone, Debug, Default)]
 pub struct OverflowPolicies(Vec<(TopicPattern, Overflow)>);
 
 impl OverflowPolicies {
-    /// Policies in the order in which they are tried.
+    /// Makes the list, in the order in which patterns are tried.
     #[must_use]
     pub fn new(policies: Vec<(TopicPattern, Overflow)>) -> Self {
         Self(policies)
     }
 
-    /// The policy of a topic.
+    /// The policy of a topic; [`Overflow::Close`] if no pattern matches.
     #[must_use]
     pub fn of(&self, topic: &str) -> Overflow {
         let found = self.0.iter().find(|(pattern, _)| pattern.matches(topic));

@@ -1,4 +1,4 @@
-//! What others ask a connection's task to do for its channels.
+//! Requests of other tasks to a connection's task.
 
 use std::sync::Arc;
 
@@ -7,31 +7,31 @@ use tokio::sync::{mpsc, oneshot};
 use millrace_session::channel::{Assigns, Caller, Deferred, Effect};
 use millrace_wire::TopicPattern;
 
-/// Something that another task asks of a connection's task.
+/// A request of another task to a connection's task.
 #[derive(Debug)]
 pub enum Request {
-    /// Send an answer or a push to a channel's client.
+    /// Send a reply or a push to the client of a channel.
     Deferred(Deferred),
     /// Send copies of the assigns of the channels whose topics match.
     Sample {
-        /// Their patterns.
+        /// The patterns of the topics.
         topics: Vec<TopicPattern>,
-        /// Takes topic and assigns; those that find no room are left out.
+        /// Takes topics and assigns; those for which it has no room are left out.
         to: mpsc::Sender<(Arc<str>, Assigns)>,
     },
-    /// Apply effects of a call that goes on.
+    /// Apply the effects that a call has flushed before its end.
     Flush {
-        /// Whose call it is.
+        /// The caller of the call.
         caller: Caller,
         /// The effects, in order.
         effects: Vec<Effect>,
-        /// Told once they are applied.
+        /// Gets a message once the effects are applied.
         applied: oneshot::Sender<()>,
     },
 }
 
 impl Request {
-    /// The size of its payloads in bytes.
+    /// The size of the payloads in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {

@@ -18,7 +18,7 @@ fn poll(outbox: &Outbox, into: &mut VecDeque<Outgoing>) -> Poll<Result<bool, Clo
     outbox.poll_take(&mut Context::from_waker(Waker::noop()), into, 1 << 20)
 }
 
-/// The texts of what waits.
+/// The texts of the frames that wait.
 fn texts(outbox: &Outbox) -> Vec<String> {
     let mut taken = VecDeque::new();
     assert_eq!(poll(outbox, &mut taken), Poll::Ready(Ok(true)));
@@ -37,7 +37,7 @@ fn text(outgoing: &Outgoing) -> String {
     }
 }
 
-/// A frame of so many bytes that begins with its number.
+/// A frame of `len` bytes that begins with its number.
 fn frame(number: usize, len: usize) -> Frame {
     Frame::from(format!("{number:<len$}"))
 }
@@ -117,7 +117,7 @@ fn conflated_frames_keep_the_place_of_the_first_and_the_text_of_the_last() {
         assert!(push(&outbox, Overflow::Conflate, frame(number, 10), event));
     }
     assert_eq!(texts(&outbox).iter().map(|t| t.trim()).collect::<Vec<_>>(), ["3", "1"]);
-    // What was taken is no longer replaced.
+    // A frame that was taken is not replaced any more.
     assert!(push(&outbox, Overflow::Conflate, frame(4, 10), "a"));
     assert_eq!(texts(&outbox)[0].trim(), "4");
 }
@@ -129,7 +129,7 @@ fn what_comes_at_once_is_no_sign_of_a_slow_client() {
         assert!(outbox.push(frame(number, 900)), "{number}");
     }
     assert_eq!(texts(&outbox).len(), 10);
-    // From here on the system takes nothing.
+    // From here on, the system takes nothing.
     let cx = &mut Context::from_waker(Waker::noop());
     assert!(outbox.poll_closed(cx).is_pending());
     let pushed = (0..10).take_while(|number| outbox.push(frame(*number, 900))).count();
@@ -172,10 +172,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Bytes are accounted for exactly, plain frames are never lost, the
-    /// order of what is left is that of the pushes (a conflated frame keeps
-    /// the place of the one it replaces), and of each key at most one waits,
-    /// the latest.
+    /// The bytes that wait are counted exactly, plain frames are never lost, and entries stay in
+    /// the order of their pushes (a conflated frame has the place of the one that it replaces). Of
+    /// each key at most one frame waits, the latest.
     #[test]
     fn whatever_happens_the_books_are_right(steps in steps()) {
         let outbox = outbox(3_000);

@@ -1,12 +1,12 @@
-//! The composition root: what a server is made of, the order in which it starts, and how
-//! it stops.
+//! The composition root: the parts of a server, the order in which they start, and how the server
+//! stops.
 
-mod entrance;
+mod bound_listeners;
 mod monitor;
 mod reread;
 
-pub(crate) use entrance::Entrance;
-pub(crate) use reread::Rereading;
+pub(crate) use bound_listeners::BoundListeners;
+pub(crate) use reread::Rereader;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,32 +24,36 @@ use crate::plugin::{BUILT_FOLDER, Plugin, VersionStore};
 use crate::swap::{Swapper, Swaps};
 use crate::transport::Threads;
 
-/// How long connections have to close that did not finish their calls in time.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time that connections have to close when their calls did not finish in time.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
     swapper: Swapper,
-    rereading: Rereading,
-    /// Serve connections; end with the server.
+    rereading: Rereader,
+    /// The threads that serve connections, which end with the server.
     threads: Threads,
-    /// Where clients come in, with the ports that the system chose for port 0.
+    /// The listeners for clients, with the ports that the system chose for port 0.
     listening: Vec<ListenConfig>,
-    /// Answers operators; ends with the server.
+    /// The address of the admin interface, and the task that serves it, which ends with the server.
     admin: Option<(SocketAddr, AbortOnDropHandle<()>)>,
     drain: DrainConfig,
 }
 
 impl Server {
-    /// Listens, and loads the plugins of `app`; `/health` and `/ready` are
-    /// answered meanwhile. Clients are served from then on.
+    /// Listens, and loads the plugins of `app`; `/health` and `/ready` are answered meanwhile.
+    /// Clients are served once it returns.
+    ///
+    /// # Errors
+    ///
+    /// The first problem with the configuration, an address, a plugin or a pipeline.
     pub async fn bind(app: &App) -> Result<Self, StartError> {
         Self::bind_with(app, Inherited::default()).await
     }
 
-    /// The same at sockets that systemd has opened.
+    /// [`Self::bind`] at sockets that systemd has opened.
     pub(crate) async fn bind_with(app: &App, inherited: Inherited) -> Result<Self, StartError> {
         if app.plugins.is_empty() {
             return Err(StartError::NoPlugins);
@@ -58,18 +62,19 @@ impl Server {
             warn!("{missing}");
         }
         let loader = Loader::new(app)?;
-        let Entrance { listeners, admin, doors } = Entrance::open(app, inherited).await?;
-        let listening: Vec<_> = listeners.iter().map(|(one, _)| one.found()).collect();
+        let BoundListeners { listeners, admin, acceptor_parts } =
+            BoundListeners::open(app, inherited).await?;
+        let listening: Vec<_> = listeners.iter().map(|(one, _)| one.bound_config()).collect();
         let ports = listening.iter().filter_map(|one| one.address.port());
         let ports = ports.chain(admin.as_ref().map(|(_, address, _)| address.port()));
         loader.own_ports.set(ports.collect());
-        let proxies = Arc::clone(&doors.proxies);
+        let proxies = Arc::clone(&acceptor_parts.proxies);
         let node = Node::new(app, loader.refs.server(), &loader.metrics, proxies);
-        let rereading = Rereading::new(app, doors.tls, loader.metrics.clone());
+        let rereading = Rereader::new(app, acceptor_parts.tls, loader.metrics.clone());
         let swapper = Swapper::new(Arc::clone(&node));
         let threads = Threads::start(listeners, &node).map_err(StartError::Thread)?;
-        let admin = admin.map(|(listener, address, door)| {
-            let accepting = tokio::spawn(admin::accept(listener, door, swapper.clone()));
+        let admin = admin.map(|(listener, address, acceptor)| {
+            let accepting = tokio::spawn(admin::accept(listener, acceptor, swapper.clone()));
             (address, AbortOnDropHandle::new(accepting))
         });
         let ready = listening.first().map(|one| ready_at(&one.address)).unwrap_or_default();
@@ -87,39 +92,39 @@ impl Server {
         Ok(Self { node, swapper, rereading, threads, listening, admin, drain: app.drain })
     }
 
-    /// Where clients come in, with the ports that the system chose for port 0.
+    /// The listeners for clients, with the ports that the system chose for port 0.
     #[must_use]
     pub fn listening(&self) -> &[ListenConfig] {
         &self.listening
     }
 
-    /// Where it reads its certificate and its secrets anew.
-    pub(crate) fn rereading(&self) -> Rereading {
+    /// The task that reads the certificate and secrets again.
+    pub(crate) fn rereading(&self) -> Rereader {
         self.rereading.clone()
     }
 
-    /// Where operators ask it, if anywhere.
+    /// The address of the admin interface, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(address, _)| *address)
     }
 
-    /// The topic patterns it serves and the plugins that serve them.
+    /// The topic patterns that are served, each with the name of its plugin.
     #[must_use]
     pub fn routes(&self) -> Vec<(String, String)> {
         let routes = self.node.registry.routes();
         routes.iter().map(|r| (r.pattern.to_string(), r.plugin.name().to_owned())).collect()
     }
 
-    /// Exchanges versions of plugins while the server runs.
+    /// A handle to exchange versions of plugins while the server runs.
     #[must_use]
     pub fn swapper(&self) -> Swapper {
         self.swapper.clone()
     }
 
-    /// Serves until `stop` is ready. Then nobody else is served; the connections
-    /// finish their calls and are closed with 1012, some after the
-    /// other, and the server waits for their channels and tasks to end.
+    /// Serves until `stop` is ready. Then nobody else is served; the connections finish their calls
+    /// and are closed with 1012, in batches, and the server waits for their channels, tasks and
+    /// events to end, for `drain.timeout_ms` at most.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { node, threads, admin, drain, rereading, .. } = self;
         let sampling = tokio::spawn(monitor::run(Arc::clone(&node)));
@@ -132,7 +137,7 @@ impl Server {
         let ended = async {
             node.connections.drain(Duration::from_millis(drain.over_ms)).await;
             node.admission.empty().await;
-            // The last calls may have started some.
+            // The last calls may have started tasks.
             node.tasks.wait().await;
             node.pipelines.drain().await;
         };
@@ -147,7 +152,7 @@ impl Server {
             );
             node.pipelines.abandon();
             node.connections.close_all();
-            let _ = tokio::time::timeout(LAST_WORDS, node.admission.empty()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, node.admission.empty()).await;
         }
         for task in [sampling, watching, rereading] {
             task.abort();
@@ -155,7 +160,7 @@ impl Server {
         drop(admin);
         let metrics = node.metrics.clone();
         node.pipelines.count(&metrics);
-        // An error when it panicked: there is nothing left to do.
+        // An error means that the thread has panicked: there is nothing left to do then.
         let _ = tokio::task::spawn_blocking(move || {
             threads.end();
             metrics.flush();
@@ -164,10 +169,11 @@ impl Server {
     }
 }
 
-/// The versions that the server keeps on disk.
+/// The store of versions on disk.
 fn version_store(app: &App) -> VersionStore {
     let folder = app.swap.dir.clone().unwrap_or_else(|| app.folder.join(BUILT_FOLDER));
-    // An app's own is made by the first exchange, and may be where nobody writes.
+    // Only a folder that is configured is made and checked here: the app's own is made by the first
+    // exchange, and the app may be where nobody can write.
     if let Some(dir) = &app.swap.dir {
         let there = std::fs::create_dir_all(dir);
         let may = there.and_then(|()| Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK)?));
@@ -182,7 +188,7 @@ fn version_store(app: &App) -> VersionStore {
     VersionStore::new(&folder, app.swap.keep)
 }
 
-/// Where a monitor asks whether clients are served.
+/// The address at which a monitor asks whether clients are served.
 fn ready_at(address: &ListenAddress) -> String {
     match address {
         ListenAddress::Tcp(_) => format!("{address}/ready"),

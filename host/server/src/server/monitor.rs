@@ -1,5 +1,4 @@
-//! Looks again and again at what is not counted as it happens, and shows it to
-//! operators.
+//! Periodic measurements: values that are not counted as they change, for metrics and operators.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,9 +9,9 @@ use millrace_wire::Payload;
 use tracing::{info, warn};
 
 use crate::dashboard::{EVENT, SlowClient, Sources, TOPIC, Viewer};
-use crate::node::{GIVE_BACK_EVERY, LOOK_EVERY, Left, Node, give_back};
+use crate::node::{MEASURE_INTERVAL, MemoryLeft, Node, RELEASE_EVERY, release_free_memory};
 
-/// Runs until it is dropped; ends at once when nobody wants to know.
+/// Measures until it is dropped; returns at once when nobody gets the metrics.
 pub(super) async fn run(node: Arc<Node>) {
     if !node.metrics.is_on() {
         return;
@@ -32,25 +31,25 @@ pub(super) async fn run(node: Arc<Node>) {
     }
 }
 
-/// Looks at the memory until it is dropped, and says when it becomes scarce.
+/// Looks at the memory until it is dropped, and logs when it becomes scarce.
 pub(super) async fn watch_memory(node: Arc<Node>) {
     let memory = &node.memory;
     let mut looks = 0_u32;
     loop {
         looks = looks.wrapping_add(1);
-        if looks.is_multiple_of(GIVE_BACK_EVERY) {
-            give_back();
+        if looks.is_multiple_of(RELEASE_EVERY) {
+            release_free_memory();
         }
-        if let Some(left) = memory.look() {
+        if let Some(left) = memory.measure() {
             let (used_bytes, max_bytes) = (memory.used_bytes(), memory.max_bytes());
             match left {
-                Left::Enough => info!(used_bytes, max_bytes, "there is enough memory again"),
-                Left::Little => warn!(
+                MemoryLeft::Enough => info!(used_bytes, max_bytes, "there is enough memory again"),
+                MemoryLeft::Little => warn!(
                     used_bytes,
                     max_bytes,
                     "memory is scarce: new connections get 503, and /ready too (memory.max_bytes)"
                 ),
-                Left::Nothing => warn!(
+                MemoryLeft::Nothing => warn!(
                     used_bytes,
                     max_bytes,
                     "memory is used up: new connections get 503, messages over 64 KiB and clients \
@@ -59,7 +58,7 @@ pub(super) async fn watch_memory(node: Arc<Node>) {
                 ),
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(MEASURE_INTERVAL).await;
     }
 }
 
@@ -97,7 +96,7 @@ fn show(node: &Node, viewer: &mut Viewer, looked: &mut Instant) {
         versions: versions.collect(),
         passed,
     });
-    // Numbers, strings and maps of them: always possible.
+    // A snapshot has only numbers, strings and maps of them, so this cannot fail.
     let json = serde_json::to_string(&snapshot).unwrap_or_default();
     node.history.push(snapshot);
     let Some(dashboard) = &node.dashboard else { return };

@@ -1,4 +1,4 @@
-//! What is read anew while the server runs: its certificate, and secrets that are in files.
+//! The files that are read again while the server runs: the certificate, and secrets in files.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,28 +10,28 @@ use tracing::{info, warn};
 use crate::config::{App, Secret};
 use crate::net::Tls;
 
-/// All of it. Cloning shares it.
+/// The files that are read again. Clones share their state.
 #[derive(Clone, Debug)]
-pub(crate) struct Rereading(Arc<Files>);
+pub(crate) struct Rereader(Arc<Files>);
 
 #[derive(Debug)]
 struct Files {
     tls: Option<Arc<Tls>>,
     secrets: Vec<(String, Secret)>,
     every: Duration,
-    /// What was wrong at the last look, so that it is told once.
+    /// The problems at the last look, so that each is logged once.
     wrong: Mutex<Vec<String>>,
     metrics: Metrics,
 }
 
-impl Rereading {
+impl Rereader {
     pub(crate) fn new(app: &App, tls: Option<Arc<Tls>>, metrics: Metrics) -> Self {
         let every = Duration::from_millis(app.server.reread_ms);
         let (secrets, wrong) = (app.secrets_in_files(), Mutex::default());
         Self(Arc::new(Files { tls, secrets, every, wrong, metrics }))
     }
 
-    /// Looks again and again.
+    /// Reads the files again at each `server.reread_ms`, if there are any.
     pub(crate) async fn run(self) {
         if self.0.tls.is_none() && self.0.secrets.is_empty() {
             return;
@@ -41,12 +41,13 @@ impl Rereading {
         loop {
             due.tick().await;
             let files = self.clone();
-            // Files may be on a disk that does not answer.
+            // The files may be on a disk that does not answer.
             let _ = tokio::task::spawn_blocking(move || files.now()).await;
         }
     }
 
-    /// Looks now; how many are not in order. What cannot be read stays as it was.
+    /// Reads the files now, and returns how many have a problem. What cannot be read stays as it
+    /// was.
     pub(crate) fn now(&self) -> usize {
         let files = &*self.0;
         let tls = files.tls.iter().map(|tls| ("tls.certificate".to_owned(), tls.reread()));

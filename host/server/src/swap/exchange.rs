@@ -1,4 +1,4 @@
-//! One version for another, and back.
+//! Exchanges of versions: the upload of a new one, rollback and promotion.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,22 +9,26 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::watch::{is_serving, watched};
-use super::{Done, Outcome, Refusal, Step, SwapError, Swapped, Swapper, Upload};
+use super::{FinishedStep, Outcome, Refusal, Step, SwapError, Swapped, Swapper, Upload};
 use crate::plugin::{Exchange, Plugin, PluginVersion, Share};
 
 impl Swapper {
-    /// Makes an upload the live version of a plugin, or a canary. What is done is
-    /// told as it goes. Not to be dropped half way: run it in a task of its own.
+    /// Makes an upload the live version of a plugin, or a canary. Each finished step is sent to
+    /// `progress`. The future must not be dropped half way: run it in a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// The step that failed, and why. The live version has stayed as it was.
     pub(crate) async fn swap_upload(
         &self,
         plugin: &Arc<Plugin>,
         upload: Upload,
-        told: mpsc::Sender<Done>,
+        progress: mpsc::Sender<FinishedStep>,
     ) -> Result<Swapped, SwapError> {
         let (name, to) = (plugin.name(), sha256(&upload.wasm).to_string());
         let from = plugin.live().component().sha256().to_owned();
         let (by, share) = (upload.by.clone(), upload.canary);
-        let result = self.swap_to(plugin, upload, &to, &mut Teller::new(told)).await;
+        let result = self.swap_to(plugin, upload, &to, &mut StepReporter::new(progress)).await;
         let (outcome, why) = match &result {
             Ok((outcome, why)) => (outcome.as_str(), why.clone()),
             Err(error) => ("refused", Some(error.problem.clone())),
@@ -43,22 +47,22 @@ impl Swapper {
         plugin: &Arc<Plugin>,
         upload: Upload,
         hash: &str,
-        teller: &mut Teller,
+        reporter: &mut StepReporter,
     ) -> Result<(Outcome, Option<String>), SwapError> {
         let swaps = self.swaps()?;
         let slot = swaps.slot(plugin)?;
         let busy = swaps.begin(slot)?;
         swaps.admit(plugin, &upload)?;
         let before = plugin.live().component().sha256().to_owned();
-        teller.done(Step::Admit, None).await;
+        reporter.report(Step::Admit, None).await;
         let Upload { wasm, signature, canary, watch, .. } = upload;
         let trusted = slot.plugin.trust.check(&slot.plugin.name, &wasm, hash, signature.as_deref());
         trusted.map_err(|error| SwapError::at(Step::Trust, format!("the component {error}")))?;
-        teller.done(Step::Trust, None).await;
-        let version = self.prepared(plugin, slot, wasm.to_vec(), teller).await?;
+        reporter.report(Step::Trust, None).await;
+        let version = self.prepare(plugin, slot, wasm.to_vec(), reporter).await?;
         if !swaps.config.is_forgotten {
             swaps.keep(plugin.name(), hash, wasm, signature).await?;
-            teller.done(Step::Keep, None).await;
+            reporter.report(Step::Keep, None).await;
         }
         match canary {
             Some(share) => {
@@ -67,22 +71,22 @@ impl Swapper {
                     return Err(SwapError::at(Step::Swap, problem));
                 }
                 plugin.start_canary(Arc::clone(&version), share);
-                teller.done(Step::Swap, Some(format!("a canary for {share}"))).await;
+                reporter.report(Step::Swap, Some(format!("a canary for {share}"))).await;
             }
             None => {
                 let took = self.make_live(plugin, &version)?;
                 let detail = format!("live, after a pause of {} µs", took.as_micros());
-                teller.done(Step::Swap, Some(detail)).await;
+                reporter.report(Step::Swap, Some(detail)).await;
             }
         }
         let Some(watch) = watch else {
             if canary.is_some() {
                 return Ok((Outcome::Canary, None));
             }
-            self.point(plugin, hash, Some(&before));
+            self.store_live(plugin, hash, Some(&before));
             return Ok((Outcome::Live, None));
         };
-        // Others may roll it back meanwhile, or exchange it.
+        // Meanwhile, others may roll it back or exchange it.
         drop(busy);
         let watched = watched(plugin, &version, watch, &swaps.config).await;
         let _busy = slot.busy.lock().await;
@@ -94,25 +98,24 @@ impl Swapper {
                 if plugin.end_canary().is_some() {
                     self.make_live(plugin, &version)?;
                 }
-                self.point(plugin, hash, Some(&before));
-                teller.done(Step::Watch, Some(detail)).await;
+                self.store_live(plugin, hash, Some(&before));
+                reporter.report(Step::Watch, Some(detail)).await;
                 Ok((Outcome::Live, None))
             }
             Err(why) => {
                 match plugin.end_canary() {
                     Some(canary) => withdraw(canary),
                     None => {
-                        self.back(plugin)?;
+                        self.restore_previous(plugin)?;
                     }
                 }
-                teller.done(Step::Watch, Some(why.clone())).await;
+                reporter.report(Step::Watch, Some(why.clone())).await;
                 Ok((Outcome::RolledBack, Some(why)))
             }
         }
     }
 
-    /// Makes a version the live one, in channels and in pipelines; how long that
-    /// took.
+    /// Makes a version the live one, in channels and pipelines. Returns how long that took.
     pub(super) fn make_live(
         &self,
         plugin: &Arc<Plugin>,
@@ -126,7 +129,8 @@ impl Swapper {
             self.node.registry.replace(plugin, version).map_err(|error| error.to_string())
         });
         let replaced = replaced.map_err(|problem| {
-            // Those that were exchanged already: the version before has started once.
+            // Switches back the dispatchers that were switched already: the version before has
+            // started once, so it does again.
             let _ = self.node.swap_dispatchers(&after, &before);
             SwapError::at(Step::Swap, problem)
         })?;
@@ -137,13 +141,17 @@ impl Swapper {
     }
 
     /// Makes the version before the live one again.
-    fn back(&self, plugin: &Arc<Plugin>) -> Result<(), SwapError> {
+    fn restore_previous(&self, plugin: &Arc<Plugin>) -> Result<(), SwapError> {
         let previous = plugin.previous().clone();
         let previous = previous.ok_or_else(SwapError::nothing_before)?;
         self.make_live(plugin, &previous).map(|_| ())
     }
 
     /// Withdraws the canary, or makes the version before the live one again.
+    ///
+    /// # Errors
+    ///
+    /// Another exchange is under way, or there is no version before.
     pub(crate) async fn roll_back(
         &self,
         plugin: &Arc<Plugin>,
@@ -163,20 +171,24 @@ impl Swapper {
                 let previous = plugin.previous().clone();
                 let previous = match previous {
                     Some(previous) => previous,
-                    None => self.kept_before(plugin, slot, &from).await?,
+                    None => self.load_previous(plugin, slot, &from).await?,
                 };
                 self.make_live(plugin, &previous)?;
                 from
             }
         };
         let to = plugin.live().component().sha256().to_owned();
-        self.point(plugin, &to, None);
+        self.store_live(plugin, &to, None);
         info!(plugin = plugin.name(), from, to, by, "rolled back");
         self.note(plugin, &from, &to, by, Outcome::RolledBack.as_str(), None, None);
         Ok(Swapped { outcome: Outcome::RolledBack, from, to })
     }
 
     /// Makes the canary the live version.
+    ///
+    /// # Errors
+    ///
+    /// Another exchange is under way, or there is no canary.
     pub(crate) fn promote(&self, plugin: &Arc<Plugin>, by: String) -> Result<Swapped, SwapError> {
         let swaps = self.swaps()?;
         let _busy = swaps.begin(swaps.slot(plugin)?)?;
@@ -185,13 +197,13 @@ impl Swapper {
         let from = plugin.live().component().sha256().to_owned();
         let to = canary.component().sha256().to_owned();
         self.make_live(plugin, &canary)?;
-        self.point(plugin, &to, Some(&from));
+        self.store_live(plugin, &to, Some(&from));
         self.note(plugin, &from, &to, by, Outcome::Live.as_str(), None, None);
         Ok(Swapped { outcome: Outcome::Live, from, to })
     }
 
-    /// Has a version live after a restart too, and the one before it at hand.
-    fn point(&self, plugin: &Plugin, hash: &str, before: Option<&str>) {
+    /// Writes to disk that a version is live, for the next start, and which one was before it.
+    fn store_live(&self, plugin: &Plugin, hash: &str, before: Option<&str>) {
         let Ok(swaps) = self.swaps() else { return };
         let Ok(slot) = swaps.slot(plugin) else { return };
         if swaps.config.is_forgotten {
@@ -232,27 +244,27 @@ impl Swapper {
     }
 }
 
-/// No call goes to a canary any more.
+/// Withdraws a canary: no call goes to it any more.
 fn withdraw(canary: Arc<PluginVersion>) {
     canary.supersede();
     tokio::task::spawn_blocking(move || canary.retire());
 }
 
-/// Tells who waits for it.
-pub(super) struct Teller {
-    to: mpsc::Sender<Done>,
+/// Reports finished steps to whoever waits for the exchange.
+pub(super) struct StepReporter {
+    to: mpsc::Sender<FinishedStep>,
     since: Instant,
 }
 
-impl Teller {
-    fn new(to: mpsc::Sender<Done>) -> Self {
+impl StepReporter {
+    fn new(to: mpsc::Sender<FinishedStep>) -> Self {
         Self { to, since: Instant::now() }
     }
 
-    pub(super) async fn done(&mut self, step: Step, detail: Option<String>) {
+    pub(super) async fn report(&mut self, step: Step, detail: Option<String>) {
         let took_ms = self.since.elapsed().as_secs_f64() * 1000.0;
-        // Nobody may be listening any more.
-        let _ = self.to.send(Done { step, took_ms, detail }).await;
+        // The receiver may have gone.
+        let _ = self.to.send(FinishedStep { step, took_ms, detail }).await;
         self.since = Instant::now();
     }
 }

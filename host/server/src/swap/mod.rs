@@ -4,10 +4,9 @@
 //! admit ▶ trust ▶ compile ▶ warm ▶ self_test ▶ migrate ▶ keep ▶ swap ▶ watch
 //! ```
 //!
-//! All steps but the last two are done beside the running version; whatever fails
-//! in them leaves it untouched. The swap itself exchanges one pointer. A version
-//! that is watched and fails then is rolled back: the one before it still has
-//! its instances.
+//! All steps but the last two are done beside the running version: if one fails, the running version
+//! is not touched. The swap itself exchanges one pointer. If a watched version fails, it is rolled
+//! back: the version before still has its instances.
 
 mod exchange;
 mod prepare;
@@ -32,7 +31,7 @@ use crate::plugin::{
     Exchange, Plugin, PluginVersion, RegistryError, Share, StoredVersion, VersionStore,
 };
 
-/// What a server exchanges versions with.
+/// The state of exchanges: the plugins, and what new versions are loaded and stored with.
 #[derive(Debug)]
 pub(crate) struct Swaps {
     config: SwapConfig,
@@ -42,26 +41,27 @@ pub(crate) struct Swaps {
     uploads: Mutex<TokenBucket>,
 }
 
-/// One plugin.
+/// One plugin, with what an exchange needs to know.
 #[derive(Debug)]
 struct Slot {
     plugin: AppPlugin,
     /// The SHA-256 of the configured file.
     configured: String,
-    /// One exchange at a time.
+    /// The lock that an exchange holds, so that there is one at a time.
     busy: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What somebody wants.
+/// A new version that somebody uploads.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) wasm: Bytes,
     pub(crate) signature: Option<Vec<u8>>,
-    /// Only this share of the connections, until it is promoted.
+    /// The share of connections that a canary gets until it is promoted; without it, the version is
+    /// for all.
     pub(crate) canary: Option<Share>,
-    /// How long it is watched; with a canary, it is promoted after that.
+    /// The time for which the version is watched; a canary is promoted after it.
     pub(crate) watch: Option<Duration>,
-    /// Who they are, as they say.
+    /// The name of the person or program that uploads, as it says.
     pub(crate) by: String,
 }
 
@@ -69,34 +69,34 @@ pub(crate) struct Upload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
-    /// One at a time, not too many, not too large.
+    /// Checks of size, rate and other exchanges.
     Admit,
-    /// Pins and signatures.
+    /// The check of pins and signatures.
     Trust,
-    /// Checked against the interface, compiled, and asked what it serves.
+    /// The check against the interface, and compiling.
     Compile,
-    /// An instance is made.
+    /// The making of one instance.
     Warm,
     SelfTest,
-    /// Tried on copies of what channels remember.
+    /// A trial migration of copies of channels' assigns.
     Migrate,
-    /// Written to disk.
+    /// Writing to disk.
     Keep,
-    /// It is live, or a canary.
+    /// The version becomes live, or a canary.
     Swap,
     Watch,
 }
 
-/// What has been done.
+/// A finished step.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Done {
+pub(crate) struct FinishedStep {
     pub(crate) step: Step,
     pub(crate) took_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
 }
 
-/// Why an exchange came to nothing. The version before is live.
+/// The reason why an exchange has failed. The version before is still live.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{problem}")]
 pub(crate) struct SwapError {
@@ -105,30 +105,30 @@ pub(crate) struct SwapError {
     pub(crate) refusal: Refusal,
 }
 
-/// What whoever asked has to do about it.
+/// What the uploader has to do about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Another component is expected.
+    /// Upload another component.
     Component,
-    /// A smaller one is.
+    /// Upload a smaller component.
     TooLarge,
-    /// It has to be asked for again, in so long.
+    /// Try again after this time.
     TooMany(Duration),
-    /// The same, once what is done now is over.
+    /// Try again after the current exchange.
     Busy,
-    /// Something else has to be done first.
+    /// Do something else first, which the problem says.
     State,
-    /// The server has to have started.
+    /// Try again when the server has started.
     Starting,
 }
 
 impl SwapError {
-    /// About the component.
+    /// An error of the component itself.
     fn at(step: Step, problem: impl Into<String>) -> Self {
         Self { step, problem: problem.into(), refusal: Refusal::Component }
     }
 
-    /// Before anything of the component is looked at.
+    /// An error that has nothing to do with the component.
     fn admit(refusal: Refusal, problem: impl Into<String>) -> Self {
         Self { step: Step::Admit, problem: problem.into(), refusal }
     }
@@ -138,7 +138,7 @@ impl SwapError {
     }
 }
 
-/// What became of an exchange.
+/// The result of an exchange.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Swapped {
     pub(crate) outcome: Outcome,
@@ -146,17 +146,17 @@ pub(crate) struct Swapped {
     pub(crate) to: String,
 }
 
-/// How it ended.
+/// The end of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// It is live.
+    /// The new version is live.
     Live,
-    /// It serves its share until it is promoted or rolled back.
+    /// The new version serves its share until it is promoted or rolled back.
     Canary,
-    /// It was withdrawn.
+    /// The new version was withdrawn.
     RolledBack,
-    /// Another exchange came between.
+    /// Another exchange has replaced the new version.
     Superseded,
 }
 
@@ -167,7 +167,7 @@ impl Swaps {
         Self { config, loader, store: Arc::new(store), plugins: HashMap::new(), uploads }
     }
 
-    /// The version of a plugin that is live at the start: that which was when the
+    /// Loads the version of a plugin that is live at the start: the one that was live when the
     /// server stopped, or else the configured one.
     pub(crate) async fn load(&mut self, plugin: &AppPlugin) -> Result<Component, StartError> {
         let file = self.loader.file(plugin).await?;
@@ -195,7 +195,7 @@ impl Swaps {
         self.loader.component(plugin, file).await
     }
 
-    /// Has a component on disk, to be live perhaps.
+    /// Writes a component to disk, so that it can be live after a restart.
     async fn keep(
         &self,
         plugin: &str,
@@ -218,11 +218,11 @@ impl Swaps {
         put.map_err(|error| SwapError::at(Step::Keep, refused(error)))
     }
 
-    /// The last exchanges of a plugin, the newest first.
+    /// The last exchanges of a plugin, at most `most`, newest first.
     pub(crate) async fn history(&self, plugin: &str, most: usize) -> Vec<Exchange> {
         let (store, plugin) = (Arc::clone(&self.store), plugin.to_owned());
         let read = tokio::task::spawn_blocking(move || store.history(&plugin, most));
-        // An error when it panicked, of which the log has told.
+        // If the task has panicked, the log has the reason.
         read.await.unwrap_or_default()
     }
 
@@ -266,7 +266,7 @@ impl Swaps {
     }
 }
 
-/// The file of a version that was kept, if it is what it was then.
+/// Reads the file of a stored version, and checks that it was not changed.
 async fn stored_file(stored: StoredVersion) -> Result<PluginFile, StartError> {
     let StoredVersion { path, sha256, signature } = stored;
     let read = PluginFile::read(&path, signature).await;
@@ -281,7 +281,7 @@ async fn stored_file(stored: StoredVersion) -> Result<PluginFile, StartError> {
 }
 
 impl Outcome {
-    /// One word for metrics and the history.
+    /// The outcome in one word, for metrics and the history.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -292,11 +292,11 @@ impl Outcome {
     }
 }
 
-/// Exchanges versions of plugins for their files.
+/// Exchanges the versions of plugins.
 #[derive(Clone, Debug)]
 pub struct Swapper {
     node: Arc<Node>,
-    /// None until the plugins are loaded.
+    /// The state of exchanges; unset until the plugins are loaded.
     swaps: Arc<OnceLock<Swaps>>,
 }
 
@@ -306,9 +306,9 @@ impl Swapper {
         Self { node, swaps: Arc::default() }
     }
 
-    /// The plugins are loaded.
+    /// Allows exchanges, after the plugins are loaded.
     pub(crate) fn start(&self, swaps: Swaps) {
-        // Filled once.
+        // This is called once, so it cannot be set yet.
         let _ = self.swaps.set(swaps);
     }
 
@@ -317,14 +317,21 @@ impl Swapper {
         &self.node
     }
 
-    /// What versions are exchanged with; an error before the plugins are loaded.
+    /// The state of exchanges.
+    ///
+    /// # Errors
+    ///
+    /// The plugins are not loaded yet.
     pub(crate) fn swaps(&self) -> Result<&Swaps, SwapError> {
         let starting = || SwapError::admit(Refusal::Starting, "the server is starting");
         self.swaps.get().ok_or_else(starting)
     }
 
-    /// Loads the component of `plugin` anew and makes it the live version. On
-    /// an error the live version stays.
+    /// Loads the configured component of `plugin` again, and makes it the live version.
+    ///
+    /// # Errors
+    ///
+    /// The component cannot be loaded or does not fit. The live version stays.
     pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
         let unknown = || RegistryError::Unknown(plugin.name.clone());
         let live = self.node.registry.plugin(&plugin.name).ok_or_else(unknown)?;

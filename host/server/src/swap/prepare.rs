@@ -1,5 +1,4 @@
-//! What is done beside the running version: compile, warm, self-test, migrate for
-//! trial.
+//! The steps that are done beside the running version: compile, warm, self-test, trial migration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,46 +9,46 @@ use millrace_wire::TopicPattern;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::exchange::Teller;
+use super::exchange::StepReporter;
 use super::{Slot, Step, SwapError, Swapper, stored_file};
 use crate::loader::CompilePriority;
 use crate::outbox::Request;
 use crate::plugin::{Plugin, PluginVersion};
 
-/// Connections that are asked whether they are on a topic that would be gone.
-const ASKED: usize = 1_024;
-/// How long channels have to answer with what they remember.
-const SAMPLING: Duration = Duration::from_millis(500);
+/// The most connections that are asked whether they have joined a topic that would be gone.
+const MAX_SAMPLED_CONNECTIONS: usize = 1_024;
+/// The time in which channels have to answer with their assigns.
+const SAMPLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Swapper {
-    /// A version that could be live.
-    pub(super) async fn prepared(
+    /// Makes a version that can become live.
+    pub(super) async fn prepare(
         &self,
         plugin: &Arc<Plugin>,
         slot: &Slot,
         wasm: Vec<u8>,
-        teller: &mut Teller,
+        reporter: &mut StepReporter,
     ) -> Result<Arc<PluginVersion>, SwapError> {
         let compiled =
             self.swaps()?.loader.compile(wasm, &slot.plugin, CompilePriority::Background).await;
         let component =
             compiled.map_err(|error| SwapError::at(Step::Compile, format!("the file {error}")))?;
-        let version = self.fitting(plugin, component)?;
-        teller.done(Step::Compile, None).await;
+        let version = self.successor(plugin, component)?;
+        reporter.report(Step::Compile, None).await;
         warm(&version).await?;
-        teller.done(Step::Warm, None).await;
+        reporter.report(Step::Warm, None).await;
         let failed = |fault: Fault| SwapError::at(Step::SelfTest, fault.to_string());
         version.self_test().await.map_err(failed)?;
-        teller.done(Step::SelfTest, None).await;
+        reporter.report(Step::SelfTest, None).await;
         self.check_topics(plugin, &version).await?;
         let detail = self.try_migration(plugin, &version).await?;
-        teller.done(Step::Migrate, Some(detail)).await;
+        reporter.report(Step::Migrate, Some(detail)).await;
         Ok(version)
     }
 
-    /// The version before the live one, of which the server knows only from disk as it
-    /// was started since.
-    pub(super) async fn kept_before(
+    /// Loads the version before the live one from disk, when the server was started since and does
+    /// not have it.
+    pub(super) async fn load_previous(
         &self,
         plugin: &Arc<Plugin>,
         slot: &Slot,
@@ -76,13 +75,13 @@ impl Swapper {
         }
         let loaded = swaps.loader.component(&slot.plugin, file).await;
         let component = loaded.map_err(|error| gone(error.to_string()))?;
-        let version = self.fitting(plugin, component)?;
+        let version = self.successor(plugin, component)?;
         warm(&version).await?;
         Ok(version)
     }
 
-    /// A pool of a component, if that can take the place of the live one.
-    fn fitting(
+    /// Makes a version of a component, if it can replace the live one.
+    fn successor(
         &self,
         plugin: &Arc<Plugin>,
         component: Component,
@@ -94,7 +93,7 @@ impl Swapper {
         Ok(version)
     }
 
-    /// Tries a version on copies of what some channels remember.
+    /// Tries the migration to a version on copies of some channels' assigns.
     async fn try_migration(
         &self,
         plugin: &Plugin,
@@ -115,8 +114,8 @@ impl Swapper {
         }
     }
 
-    /// Whether clients are on topics that a version does not serve: it is most likely that of
-    /// another plugin. Whoever develops one may take a topic out.
+    /// Checks that no client is on a topic that the version does not serve: most likely, that would
+    /// be a version of another plugin. In development, a topic may be removed.
     async fn check_topics(
         &self,
         plugin: &Plugin,
@@ -132,7 +131,12 @@ impl Swapper {
             patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
         let left = |topic: &str| !serves.iter().any(|pattern| pattern.matches(topic));
-        match self.sampled(gone.clone(), ASKED).await.iter().find(|(topic, _)| left(topic)) {
+        match self
+            .sampled(gone.clone(), MAX_SAMPLED_CONNECTIONS)
+            .await
+            .iter()
+            .find(|(topic, _)| left(topic))
+        {
             Some((topic, _)) => Err(SwapError::at(
                 Step::Migrate,
                 format!(
@@ -149,31 +153,32 @@ impl Swapper {
         }
     }
 
-    /// What some of a plugin's channels remember.
+    /// The assigns of some of a plugin's channels, with their topics.
     async fn samples(&self, plugin: &Plugin) -> Result<Vec<(Arc<str>, Assigns)>, SwapError> {
         let most = self.swaps()?.config.samples;
         Ok(self.sampled(plugin.live().component().topics().to_vec(), most).await)
     }
 
-    /// What some channels of these topics remember, of at most so many connections.
+    /// The assigns of channels of these topics, asked of at most `most` connections.
     async fn sampled(&self, topics: Vec<TopicPattern>, most: usize) -> Vec<(Arc<str>, Assigns)> {
         if topics.is_empty() || most == 0 {
             return Vec::new();
         }
         let (sender, mut receiver) = mpsc::channel(most);
         for outbox in self.node.connections.some_idle(most) {
-            // One that is closing has nothing to say.
+            // A connection that is closing does not answer.
             let _ = outbox.ask(Request::Sample { topics: topics.clone(), to: sender.clone() });
         }
         drop(sender);
-        let (mut samples, until) = (Vec::new(), tokio::time::Instant::now() + SAMPLING);
+        let (mut samples, until) = (Vec::new(), tokio::time::Instant::now() + SAMPLE_TIMEOUT);
         while let Ok(Some(sample)) = tokio::time::timeout_at(until, receiver.recv()).await {
             samples.push(sample);
         }
         samples
     }
 
-    /// Whether clients and pipelines still have what they have of the live version.
+    /// Checks that clients and pipelines still have the interfaces that they use of the live
+    /// version.
     fn check_roles(&self, plugin: &Plugin, component: &Component) -> Result<(), String> {
         let live = plugin.live();
         let (before, name) = (live.component(), plugin.name());

@@ -1,34 +1,38 @@
-//! Bodies that come compressed (RFC 9110, section 8.4).
+//! Compressed request bodies (RFC 9110, section 8.4).
 
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use hyper::header::{CONTENT_ENCODING, HeaderMap};
 
-/// How a body is compressed.
+/// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// It is not.
+    /// No compression.
     Identity,
     Gzip,
-    /// In the format of zlib; or without it, as some programs send it.
+    /// The zlib format (RFC 1950), or the raw DEFLATE format that some programs send.
     Deflate,
 }
 
-/// What [`Coding::of`] understands, for `Accept-Encoding`.
+/// The codings that [`Coding::of`] knows, for `Accept-Encoding`.
 pub(super) const ACCEPTED: &str = "gzip, deflate";
 
-/// Why a body cannot be decoded.
+/// The reason why a body cannot be decoded.
 #[derive(Debug)]
 pub(super) enum CodingError {
-    /// There is more in it than there may be.
+    /// The decoded body has more bytes than are allowed.
     TooLarge,
-    /// It is not what its header says.
+    /// The body is not in the format that its header names.
     Invalid(std::io::Error),
 }
 
 impl Coding {
-    /// By the headers of a request; an error is what is not understood.
+    /// The coding that the headers of a request name.
+    ///
+    /// # Errors
+    ///
+    /// The names of codings that are not known, or of several at once.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, String> {
         let values = headers.get_all(CONTENT_ENCODING).iter();
         let values: Vec<_> = values.map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
@@ -43,10 +47,10 @@ impl Coding {
         }
     }
 
-    /// What a body says, of which nothing is decoded that is past `max` bytes.
+    /// Decodes a body; stops as soon as it has more than `max` bytes.
     pub(super) fn decode(self, body: &[u8], max: usize) -> Result<Vec<u8>, CodingError> {
         let mut decoded = Vec::new();
-        // One more tells that there is more.
+        // One byte more shows that the limit is passed.
         let most = (max as u64).saturating_add(1);
         let read = match self {
             Self::Identity => body.take(most).read_to_end(&mut decoded),
@@ -63,7 +67,7 @@ impl Coding {
         }
     }
 
-    /// Its name in headers.
+    /// The name of the coding in headers.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Identity => "identity",
@@ -73,7 +77,7 @@ impl Coding {
     }
 }
 
-/// Whether bytes begin as those of zlib do (RFC 1950, section 2.2).
+/// Whether a body begins with a zlib header (RFC 1950, section 2.2).
 fn is_zlib(body: &[u8]) -> bool {
     match body {
         [method, flags, ..] => {

@@ -1,5 +1,5 @@
-//! What of a file a request wants: its preconditions and its range (RFC 9110, sections 13
-//! and 14).
+//! Conditional requests and ranges: which part of a file a request wants (RFC 9110, sections 13 and
+//! 14).
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,36 +11,37 @@ use hyper::header::{
 };
 use rustix::fs::Stat;
 
-/// What a file is now, to tell it from what it was.
+/// The version of a file, by which it is told from what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     pub(super) etag: String,
-    /// In whole seconds; `None` for a time that is no date of HTTP.
+    /// The time of the last change in whole seconds; `None` for a time that HTTP dates cannot
+    /// express.
     pub(super) modified: Option<SystemTime>,
-    /// In bytes.
+    /// The length in bytes.
     pub(super) len: u64,
 }
 
-/// What of it is wanted.
+/// The part of a file that a request wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// These bytes, which are a part of it or all.
+pub(super) enum Selected {
+    /// The bytes of a range, or all of the file.
     Bytes { range: Range<u64>, part: bool },
-    /// The client has it.
+    /// Nothing, as the client has this version (304).
     NotModified,
-    /// A part that it does not have.
-    Nothing,
-    /// It is not what the client takes it for.
-    Failed,
+    /// A range that the file does not have (416).
+    RangeNotSatisfiable,
+    /// Another version than this one (412).
+    PreconditionFailed,
 }
 
-/// The first second of the year 10000, which has no HTTP date.
+/// The first second of the year 10000, which HTTP dates cannot express.
 const YEAR_10_000: u64 = 253_402_300_800;
 
 impl Version {
-    /// The version of a file with this status. Its tag is made of its length, of when it was
-    /// changed and of when it was put there: a file that takes the place of a newer one, or
-    /// has the same times as all others, has another.
+    /// The version of a file with this status. Its tag is made of the length, the time of the last
+    /// change of its content, and that of its inode. So a file has another tag if it replaces a
+    /// newer one, or if all files have the same modification time.
     pub(super) fn new(stat: &Stat) -> Self {
         const SECOND: i128 = 1_000_000_000;
         let changed = i128::from(stat.st_mtime) * SECOND + i128::from(stat.st_mtime_nsec);
@@ -48,39 +49,39 @@ impl Version {
         let len = u64::try_from(stat.st_size).unwrap_or_default();
         let seconds = u64::try_from(stat.st_mtime).ok().filter(|seconds| *seconds < YEAR_10_000);
         let modified = seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
-        // A date to come would be none of this version (section 8.8.2.1).
+        // A date in the future must not be sent (RFC 9110, section 8.8.2.1).
         let modified = modified.filter(|modified| *modified <= SystemTime::now());
         Self { etag: format!("\"{len:x}-{changed:x}-{put:x}\""), modified, len }
     }
 
-    /// What a GET or HEAD wants, in the order of section 13.2.2.
-    pub(super) fn wanted(&self, method: &Method, headers: &HeaderMap) -> Wanted {
+    /// The part that a GET or HEAD wants, by the order of section 13.2.2.
+    pub(super) fn select(&self, method: &Method, headers: &HeaderMap) -> Selected {
         let is_met = match tags(headers, IF_MATCH) {
             Some(mut tags) => tags.any(|tag| tag == "*" || tag == self.etag),
             None => self.time(headers, IF_UNMODIFIED_SINCE).is_none_or(|(own, given)| own <= given),
         };
         if !is_met {
-            return Wanted::Failed;
+            return Selected::PreconditionFailed;
         }
         let is_had = match tags(headers, IF_NONE_MATCH) {
             Some(mut tags) => tags.any(|tag| tag == "*" || weak(tag) == self.etag),
-            // An older one is another one, too.
+            // Only the same time matches: a file that is older was replaced, too.
             None => self.time(headers, IF_MODIFIED_SINCE).is_some_and(|(own, given)| own == given),
         };
         if is_had {
-            return Wanted::NotModified;
+            return Selected::NotModified;
         }
         if *method == Method::GET && self.may_be_part(headers) {
             match text(headers, RANGE).and_then(|range| part(range, self.len)) {
-                Some(Some(range)) => return Wanted::Bytes { range, part: true },
-                Some(None) => return Wanted::Nothing,
+                Some(Some(range)) => return Selected::Bytes { range, part: true },
+                Some(None) => return Selected::RangeNotSatisfiable,
                 None => {}
             }
         }
-        Wanted::Bytes { range: 0..self.len, part: false }
+        Selected::Bytes { range: 0..self.len, part: false }
     }
 
-    /// Whether a part would go with what the client has.
+    /// Whether a part would belong to the version that the client has (`If-Range`).
     fn may_be_part(&self, headers: &HeaderMap) -> bool {
         match text(headers, IF_RANGE) {
             Some(tag) if tag.ends_with('"') => tag == self.etag,
@@ -89,21 +90,21 @@ impl Version {
         }
     }
 
-    /// When it was changed, and the date in a header, if there are both.
+    /// The time of the last change, and the date in a header; `None` if one of them is missing.
     fn time(&self, headers: &HeaderMap, name: HeaderName) -> Option<(SystemTime, SystemTime)> {
         let given = httpdate::parse_http_date(text(headers, name)?).ok()?;
         Some((self.modified?, given))
     }
 }
 
-/// A header that has one value.
+/// The value of a header that occurs once.
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
     value.to_str().ok().map(str::trim)
 }
 
-/// The tags of a header, if it is there.
+/// The tags in a header; `None` if the header is missing.
 fn tags(headers: &HeaderMap, name: HeaderName) -> Option<impl Iterator<Item = &str>> {
     headers.contains_key(&name).then(|| {
         let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
@@ -115,9 +116,9 @@ fn weak(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// The part of so many bytes that a `Range` names; the inner `None` if there is no such part.
-/// The outer one if it names none or several, or in another unit: all is sent then, as
-/// section 14.2 allows.
+/// The range of a file of `len` bytes that a `Range` header names. The outer `None` means that the
+/// header has no range, several, or another unit: then the whole file is sent, as section 14.2
+/// allows. The inner one means that the file has no such range.
 fn part(header: &str, len: u64) -> Option<Option<Range<u64>>> {
     let (unit, ranges) = header.split_once('=')?;
     let mut ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
@@ -140,7 +141,7 @@ fn part(header: &str, len: u64) -> Option<Option<Range<u64>>> {
     Some((!range.is_empty()).then_some(range))
 }
 
-/// Digits; as large a number as there is for more of them.
+/// Parses digits; a number that is too large becomes the largest one.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
@@ -161,40 +162,40 @@ mod tests {
         Version { etag: "\"a\"".to_owned(), modified, len: 100 }
     }
 
-    const WHOLE: Wanted = Wanted::Bytes { range: 0..100, part: false };
+    const WHOLE: Selected = Selected::Bytes { range: 0..100, part: false };
 
-    fn bytes(range: Range<u64>) -> Wanted {
-        Wanted::Bytes { range, part: true }
+    fn bytes(range: Range<u64>) -> Selected {
+        Selected::Bytes { range, part: true }
     }
 
-    fn wanted(asked: &[(HeaderName, &'static str)]) -> Wanted {
+    fn select(asked: &[(HeaderName, &'static str)]) -> Selected {
         let mut headers = HeaderMap::new();
         for (name, value) in asked {
             headers.append(name, HeaderValue::from_static(value));
         }
-        version().wanted(&Method::GET, &headers)
+        version().select(&Method::GET, &headers)
     }
 
     #[test]
     fn preconditions_are_looked_at_in_their_order() {
         for (asked, expected) in [
             (&[][..], WHOLE),
-            (&[(IF_NONE_MATCH, "\"b\", W/\"a\"")], Wanted::NotModified),
-            (&[(IF_NONE_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], Wanted::NotModified),
-            (&[(IF_NONE_MATCH, "*")], Wanted::NotModified),
+            (&[(IF_NONE_MATCH, "\"b\", W/\"a\"")], Selected::NotModified),
+            (&[(IF_NONE_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], Selected::NotModified),
+            (&[(IF_NONE_MATCH, "*")], Selected::NotModified),
             (&[(IF_NONE_MATCH, "\"b\""), (IF_MODIFIED_SINCE, NOW)], WHOLE),
-            (&[(IF_MODIFIED_SINCE, NOW)], Wanted::NotModified),
+            (&[(IF_MODIFIED_SINCE, NOW)], Selected::NotModified),
             (&[(IF_MODIFIED_SINCE, LATER)], WHOLE),
             (&[(IF_MODIFIED_SINCE, EARLIER)], WHOLE),
             (&[(IF_MODIFIED_SINCE, "yesterday")], WHOLE),
             (&[(IF_MATCH, "\"a\"")], WHOLE),
             (&[(IF_MATCH, "*")], WHOLE),
-            (&[(IF_MATCH, "W/\"a\"")], Wanted::Failed),
-            (&[(IF_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], Wanted::Failed),
-            (&[(IF_UNMODIFIED_SINCE, EARLIER)], Wanted::Failed),
+            (&[(IF_MATCH, "W/\"a\"")], Selected::PreconditionFailed),
+            (&[(IF_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], Selected::PreconditionFailed),
+            (&[(IF_UNMODIFIED_SINCE, EARLIER)], Selected::PreconditionFailed),
             (&[(IF_UNMODIFIED_SINCE, LATER)], WHOLE),
         ] {
-            assert_eq!(wanted(asked), expected, "{asked:?}");
+            assert_eq!(select(asked), expected, "{asked:?}");
         }
     }
 
@@ -207,9 +208,9 @@ mod tests {
             ("bytes=-10", bytes(90..100)),
             ("bytes=-1000", bytes(0..100)),
             ("bytes=99-99999999999999999999999", bytes(99..100)),
-            ("bytes=100-", Wanted::Nothing),
-            ("bytes=-0", Wanted::Nothing),
-            ("bytes=99999999999999999999999-", Wanted::Nothing),
+            ("bytes=100-", Selected::RangeNotSatisfiable),
+            ("bytes=-0", Selected::RangeNotSatisfiable),
+            ("bytes=99999999999999999999999-", Selected::RangeNotSatisfiable),
             ("bytes=9-0", WHOLE),
             ("bytes=0-1,5-6", WHOLE),
             ("bytes=x-", WHOLE),
@@ -218,13 +219,13 @@ mod tests {
             ("lines=1-2", WHOLE),
             ("bytes", WHOLE),
         ] {
-            assert_eq!(wanted(&[(RANGE, range)]), expected, "{range}");
+            assert_eq!(select(&[(RANGE, range)]), expected, "{range}");
         }
         let nothing = Version { len: 0, ..version() };
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, HeaderValue::from_static("bytes=0-"));
-        assert_eq!(nothing.wanted(&Method::GET, &headers), Wanted::Nothing);
-        assert_eq!(version().wanted(&Method::HEAD, &headers), WHOLE);
+        assert_eq!(nothing.select(&Method::GET, &headers), Selected::RangeNotSatisfiable);
+        assert_eq!(version().select(&Method::HEAD, &headers), WHOLE);
     }
 
     #[test]
@@ -238,7 +239,7 @@ mod tests {
             (LATER, WHOLE),
             ("nonsense", WHOLE),
         ] {
-            let found = wanted(&[(RANGE, "bytes=0-0"), (IF_RANGE, if_range)]);
+            let found = select(&[(RANGE, "bytes=0-0"), (IF_RANGE, if_range)]);
             assert_eq!(found, expected, "{if_range}");
         }
     }

@@ -1,5 +1,5 @@
-//! A WebSocket server that sends back what it gets, of the parts that serve clients: for
-//! a conformance suite to judge.
+//! A WebSocket server that sends back what it gets, made of the parts that serve clients. The
+//! Autobahn suite tests it (`tests/autobahn`).
 
 use std::future::poll_fn;
 use std::io;
@@ -12,8 +12,11 @@ use super::read_ahead::ReadAhead;
 use super::websocket::{End, Received, WebSocket};
 use crate::config::SocketConfig;
 
-/// Serves whoever comes, for as long as the listener lives. Only the handshake is not the
-/// server's own.
+/// Echoes the messages of everybody who connects. Only the handshake is not the server's own code.
+///
+/// # Errors
+///
+/// The first error of accepting a connection; otherwise it never ends.
 pub async fn echo(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -23,7 +26,7 @@ pub async fn echo(listener: TcpListener) -> io::Result<()> {
 }
 
 async fn serve(stream: TcpStream) {
-    // A client of the suite sends nothing before it has its answer.
+    // A client of the suite sends nothing before it has the answer.
     let Ok(accepted) = accept_async(stream).await else { return };
     let stream = ReadAhead::new(accepted.into_inner().into(), &[]);
     let mut socket = WebSocket::new(stream, SocketConfig::default().max_frame_bytes).await;

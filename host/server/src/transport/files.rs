@@ -1,7 +1,7 @@
-//! The app's page: files of `[static]`, and which of them nobody gets.
+//! Static files: the files of `[static]`, and the rules by which others are not served.
 //!
-//! A file is opened first, and looked at then: what is served is what was looked
-//! at, whatever becomes of its name meanwhile.
+//! A file is opened first, and checked then: what is served is what was checked, even if its name
+//! leads to another file by then.
 
 use std::convert::Infallible;
 use std::io::SeekFrom;
@@ -23,25 +23,26 @@ use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::conditions::{Version, Wanted};
+use super::conditions::{Selected, Version};
 use super::requests;
 use crate::config::{CONFIG_FILE, StaticFiles};
 use crate::http::{self, Body, text};
 use crate::node::Node;
 
-/// Opens nothing but the name: no FIFO waits for its writer, no device notices.
+/// Flags that open only the name: a FIFO does not wait for its writer, and a device does not
+/// notice.
 #[cfg(target_os = "linux")]
-const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+const OPEN_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
-const LOOK: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC);
+const OPEN_FLAGS: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC);
 
-/// What is read of a file at once.
+/// The bytes that are read of a file at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What is at a URL.
+/// The thing that is at a URL.
 enum Found {
     File(Opened),
-    /// A folder, asked for without the `/` at its end.
+    /// A folder whose URL has no `/` at its end.
     Folder,
     Nothing,
 }
@@ -63,7 +64,7 @@ pub(super) async fn respond(request: Request<Incoming>, node: &Arc<Node>) -> Res
                 return text(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n");
             }
         },
-        // A page of another origin may ask first whether it may.
+        // A page of another origin may ask first whether its request is allowed (CORS).
         Method::OPTIONS => http::options(&ALLOWED),
         _ => return http::not_allowed(&ALLOWED),
     };
@@ -71,12 +72,12 @@ pub(super) async fn respond(request: Request<Incoming>, node: &Arc<Node>) -> Res
         return response;
     }
     let headers = response.headers_mut();
-    // A page changes with its plugin: browsers ask each time.
+    // A page changes with its plugin, so browsers ask each time whether theirs is current.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     for (name, value) in &node.static_files.headers {
-        // What is no header was refused when the configuration was read.
+        // What is not a valid header was refused when the configuration was read.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
@@ -84,7 +85,7 @@ pub(super) async fn respond(request: Request<Incoming>, node: &Arc<Node>) -> Res
     response
 }
 
-/// What is asked for at the addresses of files.
+/// The methods that are allowed for files, besides OPTIONS.
 const ALLOWED: [Method; 2] = [Method::GET, Method::HEAD];
 
 async fn answer(request: &Request<Incoming>, node: &Arc<Node>) -> io::Result<Response<Body>> {
@@ -97,19 +98,21 @@ async fn answer(request: &Request<Incoming>, node: &Arc<Node>) -> io::Result<Res
     }
 }
 
-/// Of a file, what the request wants.
+/// Answers with the file, the wanted part of it, or a status without either.
 async fn serve(request: &Request<Incoming>, opened: &Opened) -> io::Result<Response<Body>> {
     let Opened { version, media_type, .. } = opened;
-    let wanted = version.wanted(request.method(), request.headers());
-    let mut response = match &wanted {
-        Wanted::Failed => return Ok(text(StatusCode::PRECONDITION_FAILED, "it has changed\n")),
-        Wanted::Nothing => {
+    let selected = version.select(request.method(), request.headers());
+    let mut response = match &selected {
+        Selected::PreconditionFailed => {
+            return Ok(text(StatusCode::PRECONDITION_FAILED, "it has changed\n"));
+        }
+        Selected::RangeNotSatisfiable => {
             let mut response = text(StatusCode::RANGE_NOT_SATISFIABLE, "it has no such range\n");
             insert(&mut response, CONTENT_RANGE, &format!("bytes */{}", version.len));
             return Ok(response);
         }
-        Wanted::NotModified => empty(StatusCode::NOT_MODIFIED),
-        Wanted::Bytes { part, .. } => empty(match part {
+        Selected::NotModified => empty(StatusCode::NOT_MODIFIED),
+        Selected::Bytes { part, .. } => empty(match part {
             true => StatusCode::PARTIAL_CONTENT,
             false => StatusCode::OK,
         }),
@@ -118,7 +121,7 @@ async fn serve(request: &Request<Incoming>, opened: &Opened) -> io::Result<Respo
     if let Some(modified) = version.modified {
         insert(&mut response, LAST_MODIFIED, &httpdate::fmt_http_date(modified));
     }
-    let Wanted::Bytes { range, part } = wanted else { return Ok(response) };
+    let Selected::Bytes { range, part } = selected else { return Ok(response) };
     let len = range.end - range.start;
     insert(&mut response, CONTENT_TYPE, media_type);
     insert(&mut response, CONTENT_LENGTH, &len.to_string());
@@ -147,11 +150,11 @@ fn insert(response: &mut Response<Body>, name: HeaderName, value: &str) {
     }
 }
 
-/// To the same with a `/`, relative to what was asked for: a proxy may have put something in
-/// front of it.
+/// Redirects to the same URL with a `/` at its end. The location is relative, as a proxy may have
+/// removed a prefix of the path.
 fn redirect(request: &Request<Incoming>) -> Response<Body> {
     let name = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let query = requests::question(request.uri().query().unwrap_or_default());
+    let query = requests::query_suffix(request.uri().query().unwrap_or_default());
     let mut response = text(StatusCode::TEMPORARY_REDIRECT, "");
     insert(&mut response, LOCATION, &format!("./{name}/{query}"));
     response
@@ -159,8 +162,8 @@ fn redirect(request: &Request<Incoming>) -> Response<Body> {
 
 fn find(url: &str, files: &StaticFiles) -> io::Result<Found> {
     if let Some(path) = files.files.get(url) {
-        // The operator's own: they may be anywhere.
-        return Ok(match look(path)? {
+        // Single files are named by the operator, so they may be anywhere.
+        return Ok(match open_path(path)? {
             Some((file, FileType::RegularFile)) => Found::File(Opened::new(file, path)?),
             _ => Found::Nothing,
         });
@@ -168,52 +171,52 @@ fn find(url: &str, files: &StaticFiles) -> io::Result<Found> {
     let (Some(dir), Some(below)) = (&files.dir, below(url)) else { return Ok(Found::Nothing) };
     let Ok(dir) = fs::canonicalize(dir) else { return Ok(Found::Nothing) };
     let (path, is_folder) = (dir.join(below), url.ends_with('/'));
-    let (path, found) = match look(&path)? {
+    let (path, found) = match open_path(&path)? {
         Some((_, FileType::Directory)) if is_folder => {
             let index = path.join("index.html");
-            let found = look(&index)?;
+            let found = open_path(&index)?;
             (index, found)
         }
         Some((file, FileType::Directory)) => {
-            let is_open = is_open(&file, &path, &dir, files)?;
-            return Ok(if is_open { Found::Folder } else { Found::Nothing });
+            let is_public = is_public(&file, &path, &dir, files)?;
+            return Ok(if is_public { Found::Folder } else { Found::Nothing });
         }
-        // Only a folder has a `/` behind it.
+        // Only the URL of a folder may have a `/` at its end.
         Some(_) if is_folder => return Ok(Found::Nothing),
         found => (path, found),
     };
     Ok(match found {
-        Some((file, FileType::RegularFile)) if is_open(&file, &path, &dir, files)? => {
+        Some((file, FileType::RegularFile)) if is_public(&file, &path, &dir, files)? => {
             Found::File(Opened::new(file, &path)?)
         }
         _ => Found::Nothing,
     })
 }
 
-/// The path below the folder; `None` when no URL leads to it: a part of it begins
-/// with a dot, which `..` does, too.
+/// The path below the folder. `None` if a part of it begins with a dot, as `..` does too: no URL
+/// leads there.
 fn below(url: &str) -> Option<PathBuf> {
     let path = percent_encoding::percent_decode_str(url).decode_utf8().ok()?;
     let parts = || path.split('/').filter(|part| !part.is_empty());
-    let is_open = !path.contains('\0') && parts().all(|part| !part.starts_with('.'));
-    is_open.then(|| parts().collect())
+    let is_public = !path.contains('\0') && parts().all(|part| !part.starts_with('.'));
+    is_public.then(|| parts().collect())
 }
 
-/// Opens what is there, to look at it; `None` if nothing is.
-fn look(path: &Path) -> io::Result<Option<(OwnedFd, FileType)>> {
-    match open(path, LOOK, Mode::empty()) {
+/// Opens a path to look at its type; `None` if nothing can be opened.
+fn open_path(path: &Path) -> io::Result<Option<(OwnedFd, FileType)>> {
+    match open(path, OPEN_FLAGS, Mode::empty()) {
         Ok(file) => {
             let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
             Ok(Some((file, kind)))
         }
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO)) => Err(error.into()),
-        // Nothing has such a name, or nobody may open it.
+        // There is no such name, or the server may not open it.
         Err(_) => Ok(None),
     }
 }
 
-/// Whether what was opened is in the folder and no secret, wherever links led.
-fn is_open(file: &OwnedFd, path: &Path, dir: &Path, files: &StaticFiles) -> io::Result<bool> {
+/// Whether an open file is inside the folder and not hidden, wherever links have led.
+fn is_public(file: &OwnedFd, path: &Path, dir: &Path, files: &StaticFiles) -> io::Result<bool> {
     let real = real_path(file, path)?;
     let Ok(below) = real.strip_prefix(dir) else { return Ok(false) };
     let hides = |part: Component<'_>| {
@@ -223,7 +226,7 @@ fn is_open(file: &OwnedFd, path: &Path, dir: &Path, files: &StaticFiles) -> io::
     if below.components().any(hides) {
         return Ok(false);
     }
-    // By what they are, not by their names: there may be more of those.
+    // Hidden files are compared by device and inode, as a file may have several names.
     let found = fstat(file)?;
     let is_same = |hidden: &PathBuf| {
         rustix::fs::stat(hidden)
@@ -232,7 +235,7 @@ fn is_open(file: &OwnedFd, path: &Path, dir: &Path, files: &StaticFiles) -> io::
     Ok(!files.hidden.iter().any(is_same))
 }
 
-/// Where an open file is, as the system says.
+/// The path of an open file, as the system knows it.
 #[cfg(target_os = "linux")]
 fn real_path(file: &OwnedFd, _path: &Path) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
@@ -247,7 +250,7 @@ impl Opened {
     fn new(file: OwnedFd, path: &Path) -> io::Result<Self> {
         let version = Version::new(&fstat(&file)?);
         let media_type = mime_guess::from_path(path).first_or_octet_stream();
-        // Of JavaScript, the name of RFC 9239.
+        // RFC 9239 says which name JavaScript has.
         let media_type = match (media_type.type_().as_str(), media_type.subtype().as_str()) {
             (_, "javascript") => "text/javascript; charset=utf-8".to_owned(),
             ("text", _) => format!("{media_type}; charset=utf-8"),
@@ -256,7 +259,7 @@ impl Opened {
         Ok(Self { file, version, media_type })
     }
 
-    /// So many bytes of it, from one on.
+    /// The body of `len` bytes that begin at `from`.
     async fn body(&self, from: u64, len: u64) -> io::Result<Body> {
         let of_process = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
         let path = format!("{of_process}/{}", self.file.as_raw_fd());

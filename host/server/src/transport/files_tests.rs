@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// An app whose page has something of everything.
+/// An app whose page has every kind of file.
 fn app() -> (TempDir, StaticFiles) {
     let app = tempfile::tempdir().unwrap();
     let at = |path: &str| app.path().join(path);

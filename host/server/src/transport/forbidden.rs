@@ -1,4 +1,4 @@
-//! Why a page or a client may not connect: for the log, and for who asks.
+//! The reasons why a page or client may not connect, for the log and for the client.
 
 use std::net::SocketAddr;
 
@@ -6,16 +6,16 @@ use tracing::info;
 
 use millrace_telemetry::LogLimiter;
 
-/// Lines that any stranger can cause.
+/// The limits of log lines that any stranger can cause.
 static ORIGINS: LogLimiter = LogLimiter::one_a_second();
 static VERSIONS: LogLimiter = LogLimiter::one_a_second();
-/// What is worth knowing of an origin or a host.
+/// The most bytes of an origin or host that are shown.
 const MAX_ORIGIN_BYTES: usize = 200;
-/// What is worth knowing of a version.
+/// The most characters of a version that are shown.
 const MAX_VERSION_CHARS: usize = 40;
 
-/// A page of another origin: what was compared, and what to set if it should have been the
-/// same; what the client is told.
+/// Logs that a page of another origin was refused, with both names and what to set; returns the
+/// text for the client.
 pub(super) fn wrong_origin(peer: SocketAddr, origin: &str, host: &str) -> String {
     let (origin, host) = (cut(origin), cut(host));
     if let Some(line) = ORIGINS.pass() {
@@ -30,7 +30,7 @@ pub(super) fn wrong_origin(peer: SocketAddr, origin: &str, host: &str) -> String
     format!("pages of {origin:?} may not connect; list it in socket.check_origin\n")
 }
 
-/// A version that is not spoken: what the client is told.
+/// Logs that a protocol version was refused; returns the text for the client.
 pub(super) fn wrong_version(peer: SocketAddr, params: &[(String, String)]) -> String {
     if let Some(line) = VERSIONS.pass() {
         let left_out = line.left_out();
@@ -43,9 +43,9 @@ pub(super) fn wrong_version(peer: SocketAddr, params: &[(String, String)]) -> St
     format!("vsn is {found}; 1.0.x and 2.0.x are spoken\n")
 }
 
-/// As much of a header as is worth knowing.
+/// The beginning of a header that is shown.
 pub(super) fn cut(header: &str) -> &str {
-    // One that can be read is ASCII.
+    // A header that can be read as text is ASCII, so it can be cut anywhere.
     header.get(..MAX_ORIGIN_BYTES).unwrap_or(header)
 }
 
@@ -56,14 +56,14 @@ mod tests {
     #[test]
     fn who_may_not_connect_is_told_what_was_found() {
         let peer = ([127, 0, 0, 1], 1).into();
-        let told = wrong_origin(peer, &format!("https://{}", "x".repeat(999)), "here");
-        assert!(told.len() < 300 && told.ends_with("list it in socket.check_origin\n"), "{told}");
-        for (name, value, told) in [
+        let text = wrong_origin(peer, &format!("https://{}", "x".repeat(999)), "here");
+        assert!(text.len() < 300 && text.ends_with("list it in socket.check_origin\n"), "{text}");
+        for (name, value, text) in [
             ("vsn", "3.0.0", "vsn is \"3.0.0\"; 1.0.x and 2.0.x are spoken\n"),
             ("vsn", "é\n", "vsn is \"é\\n\"; 1.0.x and 2.0.x are spoken\n"),
             ("vsn[]", "2.0.0", "vsn is a list; 1.0.x and 2.0.x are spoken\n"),
         ] {
-            assert_eq!(wrong_version(peer, &[(name.to_owned(), value.to_owned())]), told);
+            assert_eq!(wrong_version(peer, &[(name.to_owned(), value.to_owned())]), text);
         }
         assert!(wrong_version(peer, &[("vsn".to_owned(), "9".repeat(999))]).len() < 100);
     }

@@ -1,28 +1,28 @@
-//! Where the frames of a client begin and end, as far as their headers say.
+//! The boundaries of a client's WebSocket frames, as their headers tell them (RFC 6455, section
+//! 5.2).
 //!
-//! The WebSocket library shows whole messages. What has come of one that is not whole
-//! waits in memory all the same, and control frames and fragments cost time like
-//! messages, so they are counted here as the bytes go by.
+//! The WebSocket library shows only whole messages. But the bytes of an unfinished message take
+//! memory, and control frames and fragments take time like messages. So they are counted here, as
+//! the bytes go by.
 
-/// Follows what a client sends, frame by frame. It judges nothing: that a header is
-/// wrong is for the library to say.
+/// Follows the frames that a client sends. It does not check them: the library refuses wrong
+/// headers.
 #[derive(Debug, Default)]
 pub(super) struct FrameMeter {
-    /// The bytes of a header that is not whole.
+    /// The bytes of a header that is not whole yet.
     head: [u8; MAX_HEADER_BYTES],
     head_len: u8,
-    /// Bytes of the frame that are still to come.
+    /// The bytes of the current frame that are still to come.
     left: u64,
-    /// Whether the frame that comes ends a message; control frames are messages of
-    /// their own.
-    ends: Ends,
-    /// Bytes of the message that is not whole, with its headers.
+    /// Whether the current frame ends a message. A control frame is a message of its own.
+    ends: FrameEnd,
+    /// The bytes of the message that is not whole yet, headers included.
     unfinished: u64,
-    /// Frames that have ended since they were last asked for.
+    /// The number of frames that have ended since [`Self::take_ended`].
     ended: u32,
-    /// Messages and control frames that have ended, in all.
+    /// The number of messages and control frames that have ended since the start.
     whole: u64,
-    /// The close frame that is coming. Each connection has one, at its end.
+    /// The close frame that is coming. Boxed, as each connection has only one, at its end.
     closing: Option<Box<Closing>>,
 }
 
@@ -30,35 +30,35 @@ pub(super) struct FrameMeter {
 #[derive(Debug)]
 struct Closing {
     mask: [u8; 4],
-    /// How much of its payload, of which the first two bytes are the code.
+    /// The bytes of the payload that were read; the first two are the code.
     read: usize,
     code: u16,
 }
 
-/// The code of a gateway that got no answer, registered at IANA and not known to the
-/// library, which would take it for an error of the client.
+/// 1014, the code for a gateway that got no answer. It is registered at IANA, but the library does
+/// not know it, and would take it for an error of the client.
 const BAD_GATEWAY: u16 = 1014;
 const CLOSE: u8 = 0x08;
 
-/// What the end of a frame ends.
+/// The thing that ends with a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Ends {
-    /// A message.
+enum FrameEnd {
+    /// A whole message.
     #[default]
     Message,
-    /// A part of one, of which more follows.
+    /// A fragment of a message that goes on.
     Fragment,
-    /// A control frame, perhaps between two fragments, with so many bytes.
+    /// A control frame with so many bytes, perhaps between two fragments.
     Control(u64),
 }
 
-/// Two bytes, eight for the length, four for the mask.
+/// The most bytes of a header: two, eight for the length, and four for the mask.
 const MAX_HEADER_BYTES: usize = 14;
 
 impl FrameMeter {
-    /// Takes note of bytes on their way to the library. `Some` when the client closes with
-    /// a code that the library does not know: the code, and how many of the last bytes it
-    /// must not see.
+    /// Follows bytes on their way to the library. Returns `Some` when the client closes with a code
+    /// that the library does not know: the code, and how many of the last bytes the library must
+    /// not see.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Option<(u16, usize)> {
         while !bytes.is_empty() {
             if self.left == 0 {
@@ -81,7 +81,7 @@ impl FrameMeter {
         None
     }
 
-    /// Reads the code of the close frame that `bytes` go on with.
+    /// Reads the code of the close frame that goes on with `bytes`.
     #[cold]
     fn close_code(&mut self, bytes: &[u8]) -> Option<(u16, usize)> {
         let Closing { mask, read, code } = self.closing.as_deref_mut()?;
@@ -95,32 +95,32 @@ impl FrameMeter {
         None
     }
 
-    /// Bytes that have come of a message that is not whole.
+    /// The bytes that have come of a message that is not whole.
     pub(super) fn unfinished(&self) -> u64 {
         self.unfinished
     }
 
-    /// What that message will have at least, as announced.
+    /// The bytes that this message will have at least, by what its headers announce.
     pub(super) fn announced(&self) -> u64 {
         self.unfinished.saturating_add(self.left)
     }
 
-    /// Messages and control frames that have come whole, in all.
+    /// The number of messages and control frames that have come whole since the start.
     pub(super) fn whole(&self) -> u64 {
         self.whole
     }
 
-    /// How many frames have ended since this was last asked.
+    /// Takes the number of frames that have ended since the last call.
     pub(super) fn take_ended(&mut self) -> u32 {
         std::mem::take(&mut self.ended)
     }
 
-    /// The same, which are asked for later.
+    /// The number of frames that have ended since [`Self::take_ended`], without taking it.
     pub(super) fn ended(&self) -> u32 {
         self.ended
     }
 
-    /// Reads what there is of a header; what follows it once it is whole.
+    /// Reads the next bytes of a header. Returns what follows it, once it is whole.
     fn header<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let have = usize::from(self.head_len);
         let head = self.head.get_mut(have..)?;
@@ -145,9 +145,9 @@ impl FrameMeter {
             self.closing = mask(&self.head, len?).map(closing);
         }
         self.ends = match (is_control, is_last) {
-            (true, _) => Ends::Control(len.unwrap_or_default() as u64 + self.left),
-            (false, true) => Ends::Message,
-            (false, false) => Ends::Fragment,
+            (true, _) => FrameEnd::Control(len.unwrap_or_default() as u64 + self.left),
+            (false, true) => FrameEnd::Message,
+            (false, false) => FrameEnd::Fragment,
         };
         if self.left == 0 {
             self.frame_ended();
@@ -158,12 +158,12 @@ impl FrameMeter {
     fn frame_ended(&mut self) {
         self.ended = self.ended.saturating_add(1);
         match self.ends {
-            Ends::Message => {
+            FrameEnd::Message => {
                 self.unfinished = 0;
                 self.whole += 1;
             }
-            Ends::Fragment => {}
-            Ends::Control(bytes) => {
+            FrameEnd::Fragment => {}
+            FrameEnd::Control(bytes) => {
                 self.unfinished = self.unfinished.saturating_sub(bytes);
                 self.whole += 1;
             }
@@ -171,7 +171,7 @@ impl FrameMeter {
     }
 }
 
-/// How long a header is, as soon as its beginning says so.
+/// The length of a header in bytes, as soon as its first two bytes are there.
 fn header_len(head: &[u8]) -> Option<usize> {
     let &[_, second, ..] = head else { return None };
     let length = match second & 0x7f {
@@ -183,14 +183,14 @@ fn header_len(head: &[u8]) -> Option<usize> {
     Some(2 + length + mask)
 }
 
-/// What a frame's payload is masked with, as that of every client has to be.
+/// The mask of a frame's payload, which every client has to use.
 fn mask(head: &[u8; MAX_HEADER_BYTES], header_len: usize) -> Option<[u8; 4]> {
     let [_, second, ..] = *head;
     let mask = head.get(..header_len)?.last_chunk()?;
     (second & 0x80 != 0).then_some(*mask)
 }
 
-/// What a whole header says of its frame's payload.
+/// The length of the payload in bytes, by a whole header.
 fn payload_len(head: &[u8; MAX_HEADER_BYTES]) -> u64 {
     let [_, second, a, b, c, d, e, f, g, h, ..] = *head;
     match second & 0x7f {
@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// A masked frame as a client sends it.
+    /// A masked frame, as a client sends it.
     fn frame(first: u8, payload: usize) -> Vec<u8> {
         let mut frame = vec![first];
         match payload {
@@ -273,7 +273,7 @@ mod tests {
                 let (first, second) = (meter.pass(first), meter.pass(second));
                 let passed = first.or(second);
                 assert_eq!(passed.map(|(code, _)| code), found, "{code} {cut}");
-                // The last byte of the code and the reason, as far as they came at once.
+                // The last byte of the code and the reason, as far as they came in one piece.
                 let hidden = if first.is_some() { cut + 4 - bytes.len() } else { 4 };
                 assert!(passed.is_none_or(|(_, bytes)| bytes == hidden), "{cut}");
             }
@@ -281,7 +281,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes are cut, the same is found.
+        /// The result does not depend on how the bytes are cut into pieces.
         #[test]
         fn pieces_make_no_difference(
             frames in proptest::collection::vec((0..5usize, 0..70_000usize), 1..8),

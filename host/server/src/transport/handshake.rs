@@ -1,4 +1,4 @@
-//! From an upgrade request to a connection: who may connect, and how it speaks.
+//! The handshake of a WebSocket: who may connect, and which protocol version is spoken.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,15 +27,15 @@ use crate::http::host;
 use crate::http::{self, Body};
 use crate::net::Paced;
 use crate::net::Peer;
-use crate::net::TooSoon;
+use crate::net::RateLimited;
 use crate::node::{Admitted, DashboardRealm, Node};
 
 /// The subprotocol of Phoenix clients that send a token.
 const PHOENIX_PROTOCOL: &str = "phoenix";
-/// What the subprotocol with the token begins with.
+/// The prefix of the subprotocol that carries the token (phoenix.js, `socket.js`).
 const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
 
-/// Answers a request for the WebSocket's path: 101, or why not.
+/// Answers a request for the WebSocket's path: 101, or the reason why not.
 pub(super) async fn respond(
     mut request: Request<Incoming>,
     client: Peer,
@@ -44,17 +44,17 @@ pub(super) async fn respond(
     realm: Realm,
 ) -> Response<Body> {
     let (began, peer) = (node.metrics.now(), client.address);
-    let asked = check(&request, peer, node);
-    if asked.is_ok()
+    let handshake = check(&request, peer, node);
+    if handshake.is_ok()
         && let Err(busy) = admit(client, &admitted, node)
     {
         return refused(*busy, &admitted, node);
     }
-    let checked = match asked {
-        Ok(asked) => decide(asked, peer, node, realm).await,
+    let checked = match handshake {
+        Ok(handshake) => decide(handshake, peer, node, realm).await,
         Err(refused) => Err(refused),
     };
-    // Who opens the page for operators is no client of the app.
+    // Connections to the dashboard are not connections of the app.
     if let (Some(began), Realm::App) = (began, realm) {
         let labels = [result(&checked), "websocket", vsn(&request)];
         node.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
@@ -69,7 +69,7 @@ pub(super) async fn respond(
     };
     let Accepted { identity, response } = accepted;
     let upgrade = hyper::upgrade::on(&mut request);
-    // Boxed, so that it is gone when the connection is there.
+    // Boxed, so that its memory is freed when the connection begins.
     let upgrading = Box::pin(take_over(upgrade, identity, Arc::clone(node), admitted));
     tokio::spawn(async move {
         if let Some(connection) = upgrading.await {
@@ -79,29 +79,32 @@ pub(super) async fn respond(
     response
 }
 
-/// Whether there is room for another client now; the answer if not.
+/// Admits a client, if the limits of connects and connections allow it; the error is the answer.
 fn admit(client: Peer, admitted: &Admitted, node: &Node) -> Result<(), Refused> {
     let (peer, connects) = (client.address, node.admission.connect(client.ip()));
     let (reason, after, why) = match connects {
-        Err(TooSoon { after, reason }) => {
+        Err(RateLimited { after, reason }) => {
             (reason, after, "too many connects at once, come again\n")
         }
-        // A proxy that does not say whom it asks for has no address but that of all.
+        // A proxy that does not name its client is only limited by the totals.
         Ok(()) if client.is_proxy => return Ok(()),
-        Ok(()) => match node.admission.is_of(admitted, client.ip(), true) {
+        Ok(()) => match node.admission.admit_address(admitted, client.ip(), true) {
             Ok(()) => return Ok(()),
-            Err(turned) => (turned.as_str(), requests::FULL_COME_AGAIN, "too many connections\n"),
+            Err(refusal) => {
+                (refusal.as_str(), requests::FULL_RETRY_AFTER, "too many connections\n")
+            }
         },
     };
     node.metrics.count_of(Metric::SocketRefused, &[reason], 1);
     debug!(%peer, reason, "refused a client: too many of them, or too fast");
     let mut busy = http::busy(after, why);
-    // It takes no place of those that are let in.
+    // A closed connection does not take a place.
     busy.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     Err(Box::new(busy))
 }
 
-/// The answer to a handshake or a host that is refused; the last one if there were many.
+/// The answer to a handshake or host that is refused. After too many of them, the connection is
+/// closed.
 pub(super) fn refused(
     mut response: Response<Body>,
     admitted: &Admitted,
@@ -138,22 +141,22 @@ async fn take_over(
     Some(Connection::new(socket, identity, node, admitted))
 }
 
-/// The answer to a handshake that comes to nothing.
+/// The answer to a handshake that is refused.
 type Refused = Box<Response<Body>>;
 
 fn refuse(status: StatusCode, reason: &str) -> Refused {
     Box::new(http::text(status, reason))
 }
 
-/// The answer that a plugin has for it.
+/// The answer for a plugin's refusal.
 fn refusal(Refusal { status, reason }: &Refusal) -> Refused {
     match StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN) {
-        StatusCode::SERVICE_UNAVAILABLE => Box::new(http::busy(COME_AGAIN, reason)),
+        StatusCode::SERVICE_UNAVAILABLE => Box::new(http::busy(OVERLOADED_RETRY_AFTER, reason)),
         status => refuse(status, reason),
     }
 }
 
-/// One word for metrics.
+/// The result of a handshake in one word, for metrics.
 fn result(checked: &Result<Accepted, Refused>) -> &'static str {
     match checked {
         Ok(_) => "ok",
@@ -162,7 +165,7 @@ fn result(checked: &Result<Accepted, Refused>) -> &'static str {
     }
 }
 
-/// The version a client speaks, for metrics.
+/// The protocol version of a client, for metrics.
 fn vsn(request: &Request<Incoming>) -> &'static str {
     match serializer(&params(request.uri().query().unwrap_or_default())) {
         Some(Serializer::V1) => "1",
@@ -171,8 +174,8 @@ fn vsn(request: &Request<Incoming>) -> &'static str {
     }
 }
 
-/// A handshake with which nothing is wrong, as far as it can be seen.
-struct Asked {
+/// A handshake that has passed all checks before a plugin is asked.
+struct CheckedHandshake {
     request: ConnectRequest,
     serializer: Serializer,
     response: Response<Body>,
@@ -183,9 +186,13 @@ struct Accepted {
     response: Response<Body>,
 }
 
-/// The checks in the order of Phoenix: method, upgrade, origin, version, token. They
-/// come before anything is spent on the request.
-fn check(request: &Request<Incoming>, peer: SocketAddr, node: &Node) -> Result<Asked, Refused> {
+/// Checks a handshake, in the order of Phoenix: method, upgrade, origin, version, token. These
+/// checks come before any limit is spent on the request.
+fn check(
+    request: &Request<Incoming>,
+    peer: SocketAddr,
+    node: &Node,
+) -> Result<CheckedHandshake, Refused> {
     let forbidden = |why: &str| refuse(StatusCode::FORBIDDEN, why);
     let mut response = upgrade::upgrade(request)?;
     let headers = request.headers();
@@ -212,17 +219,17 @@ fn check(request: &Request<Incoming>, peer: SocketAddr, node: &Node) -> Result<A
     debug!(%peer, params = %RedactedPairs(&params), "connecting");
     let auth_token = protocols.auth_token;
     let request = ConnectRequest { params, headers, peer: peer.to_string(), auth_token };
-    Ok(Asked { request, serializer, response })
+    Ok(CheckedHandshake { request, serializer, response })
 }
 
-/// The plugin's word, or that of the dashboard's token.
+/// Asks the plugin, or checks the dashboard's token.
 async fn decide(
-    asked: Asked,
+    handshake: CheckedHandshake,
     peer: SocketAddr,
     node: &Node,
     realm: Realm,
 ) -> Result<Accepted, Refused> {
-    let Asked { request, serializer, response } = asked;
+    let CheckedHandshake { request, serializer, response } = handshake;
     let Connected { user_id, assigns } = match realm {
         Realm::App => ask(&request, node).await,
         Realm::Dashboard => look_at_dashboard(&request, node),
@@ -235,7 +242,8 @@ async fn decide(
     Ok(Accepted { identity, response })
 }
 
-/// The page that asks; browsers name one. What cannot be read is none that may.
+/// The origin of the page that asks; only browsers send one. An origin that cannot be read, or
+/// several, become one that is never allowed.
 fn origin(headers: &HeaderMap) -> Option<&str> {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
@@ -245,7 +253,7 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// The page for operators is opened by its token, not by a plugin.
+/// Admits a client of the dashboard by its token, without asking a plugin.
 fn look_at_dashboard(request: &ConnectRequest, node: &Node) -> Result<Connected, Refusal> {
     let named = |pairs: &[(String, String)], name| {
         pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
@@ -259,12 +267,12 @@ fn look_at_dashboard(request: &ConnectRequest, node: &Node) -> Result<Connected,
     admitted.then(Connected::default).ok_or_else(refusal)
 }
 
-/// When a client may come again for whom there was no instance.
-const COME_AGAIN: Duration = Duration::from_secs(1);
-/// Where faults of it are, as those of others are at a topic.
+/// The Retry-After of a client for which there was no instance.
+const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The place where faults of `connect` are listed, where other faults have a topic.
 const CONNECT: &str = "(connect)";
 
-/// Asks the plugin that decides, if one does.
+/// Asks the plugin that decides who may connect; without one, everybody may.
 async fn ask(request: &ConnectRequest, node: &Node) -> Result<Connected, Refusal> {
     let Some(plugin) = node.registry.socket() else { return Ok(Connected::default()) };
     match plugin.connect(request).await {
@@ -290,7 +298,8 @@ fn params(query: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-/// The last `vsn` counts; none means 1.0.0. A list or map of them is refused.
+/// The serializer for the last `vsn`; without one it is 1.0.0, as in Phoenix. A list or map of
+/// versions is refused.
 fn serializer(params: &[(String, String)]) -> Option<Serializer> {
     if params.iter().any(|(name, _)| name.starts_with("vsn[")) {
         return None;
@@ -309,17 +318,17 @@ fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What the client offers as subprotocols.
+/// The subprotocols that a client offers.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Protocols<'a> {
-    /// The first that both know.
+    /// The first one that the server knows.
     spoken: Option<&'a str>,
     auth_token: Option<String>,
 }
 
 impl<'a> Protocols<'a> {
-    /// An error for a token that is not base64 of UTF-8. `known` are those besides
-    /// [`PHOENIX_PROTOCOL`].
+    /// Reads the subprotocols. `known` are those besides [`PHOENIX_PROTOCOL`]. An error if the
+    /// token is not base64 of UTF-8.
     fn read(headers: &'a HeaderMap, known: &[String]) -> Result<Self, ()> {
         let mut protocols = Self::default();
         for offered in upgrade::tokens(headers, SEC_WEBSOCKET_PROTOCOL) {
@@ -333,7 +342,8 @@ impl<'a> Protocols<'a> {
     }
 }
 
-/// Phoenix says base64url and decodes the standard alphabet; either is taken.
+/// Decodes a token. Phoenix documents base64url and decodes the standard alphabet, so both are
+/// taken.
 fn decode_token(token: &str) -> Option<String> {
     let token = token.trim_end_matches('=');
     let bytes = STANDARD_NO_PAD.decode(token).or_else(|_| URL_SAFE_NO_PAD.decode(token)).ok()?;

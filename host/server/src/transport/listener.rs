@@ -1,4 +1,4 @@
-//! Accepting connections.
+//! Accepting connections, and serving HTTP on them.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -19,74 +19,76 @@ use crate::net::Listener;
 use crate::net::Paced;
 use crate::net::Peer;
 use crate::net::Stream;
-use crate::net::{Door, Shut, Socket};
+use crate::net::{AcceptError, Acceptor, Socket};
 use crate::net::{Place, Places};
-use crate::net::{TURN_AWAY_TIMEOUT, next, unserved_places};
-use crate::node::{Admitted, Node, Stage, Turned};
+use crate::net::{TURN_AWAY_TIMEOUT, accept_next, unserved_places};
+use crate::node::{AdmissionError, Admitted, Node, Stage};
 
-/// How long a response may still take when the server stops.
+/// The time that a response may still take when the server stops.
 const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped.
-pub(super) async fn accept(listener: Listener, door: Arc<Door>, node: Arc<Node>) {
+pub(super) async fn accept(listener: Listener, acceptor: Arc<Acceptor>, node: Arc<Node>) {
     let (places, opening) = (Arc::new(unserved_places()), Arc::new(unserved_places()));
     loop {
-        let (socket, of) = next(&listener).await;
-        let peer = door.peer(of);
+        let (socket, of) = accept_next(&listener).await;
+        let peer = acceptor.peer(of);
         let (places, opening) = (Arc::clone(&places), Arc::clone(&opening));
-        let coming = Coming { socket, peer, door: Arc::clone(&door), places, opening };
+        let accepted =
+            AcceptedSocket { socket, peer, acceptor: Arc::clone(&acceptor), places, opening };
         if *node.stage.borrow() == Stage::Draining {
-            coming.answer_once(&node, requests::unserved);
+            accepted.answer_once(&node, requests::unserved);
             continue;
         }
-        let address = (!door.is_asked_for_others(peer)).then_some(peer.ip());
+        let address = (!acceptor.speaks_for_others(peer)).then_some(peer.ip());
         let admitted = match node.memory.is_scarce() {
-            true => Err(Turned::OutOfMemory),
+            true => Err(AdmissionError::OutOfMemory),
             false => node.admission.connection(address),
         };
         match admitted {
-            Ok(admitted) => drop(tokio::spawn(coming.enter(admitted, Arc::clone(&node)))),
-            Err(turned) => coming.turn_away(turned, &node),
+            Ok(admitted) => drop(tokio::spawn(accepted.enter(admitted, Arc::clone(&node)))),
+            Err(refusal) => accepted.turn_away(refusal, &node),
         }
     }
 }
 
-/// A connection that was accepted, in front of the door.
-struct Coming {
+/// A connection that was accepted, but not opened yet.
+struct AcceptedSocket {
     socket: Socket,
     peer: Peer,
-    door: Arc<Door>,
-    /// For those that are answered and not served.
+    acceptor: Arc<Acceptor>,
+    /// The places of connections that get an answer, but are not served.
     places: Arc<Places>,
-    /// For those of proxies, as long as it is not known whose they are.
+    /// The places of proxies' connections, while their clients are not known.
     opening: Arc<Places>,
 }
 
-impl Coming {
-    /// Opens the door, and serves whoever comes in.
+impl AcceptedSocket {
+    /// Opens the connection, and serves HTTP on it.
     async fn enter(self, admitted: Admitted, node: Arc<Node>) {
-        let Self { socket, peer: before, door, places, .. } = self;
+        let Self { socket, peer: before, acceptor, places, .. } = self;
         let mut stage = node.stage.subscribe();
         let opened = tokio::select! {
-            // Most doors are open, and take no time.
+            // Most connections need neither a header nor TLS, and are open at once.
             biased;
-            opened = door.open(socket, before) => opened,
+            opened = acceptor.open(socket, before) => opened,
             // A server that stops does not wait for a handshake.
             _ = stage.wait_for(|stage| *stage == Stage::Draining) => return,
         };
         let (stream, peer) = match opened {
             Ok(opened) => opened,
-            Err(shut) => return tell_of_shut(before, &shut, &node),
+            Err(error) => return log_accept_error(before, &error, &node),
         };
-        // What a proxy has said in front is known now; what it says in headers is not.
-        let turned = match door.is_asked_for_others(before) && !peer.is_proxy {
-            true => node.admission.is_of(&admitted, peer.ip(), false).err(),
+        // The PROXY protocol has named the client by now; a client in HTTP headers is not known
+        // yet.
+        let refusal = match acceptor.speaks_for_others(before) && !peer.is_proxy {
+            true => node.admission.admit_address(&admitted, peer.ip(), false).err(),
             false => None,
         };
-        match turned {
+        match refusal {
             None => serve(stream, peer, admitted, node).await,
-            Some(turned) => {
-                tell_of_turned(peer, turned, &node);
+            Some(refusal) => {
+                log_refused(peer, refusal, &node);
                 if let Some(place) = places.take(peer.ip()) {
                     answer(stream, place, requests::turned_away, &node).await;
                 }
@@ -94,34 +96,34 @@ impl Coming {
         }
     }
 
-    /// Answers one for whom there is no room.
-    fn turn_away(self, turned: Turned, node: &Arc<Node>) {
-        tell_of_turned(self.peer, turned, node);
-        let answer = match turned {
-            Turned::OutOfMemory => requests::short_of_memory,
-            Turned::Full | Turned::AddressFull => requests::turned_away,
+    /// Answers a connection for which there is no room.
+    fn turn_away(self, refusal: AdmissionError, node: &Arc<Node>) {
+        log_refused(self.peer, refusal, node);
+        let answer = match refusal {
+            AdmissionError::OutOfMemory => requests::short_of_memory,
+            AdmissionError::Full | AdmissionError::AddressFull => requests::turned_away,
         };
         self.answer_once(node, answer);
     }
 
-    /// Answers one request of a connection that is not served, if there are not too many of
-    /// them.
+    /// Answers one request of a connection that is not served. If there are too many of these, the
+    /// connection is closed instead.
     fn answer_once(self, node: &Arc<Node>, with: Answer) {
-        // Of a proxy it is asked first whom it asks for: its own checks have another place
-        // than a client of it that says nothing.
-        let place = match self.door.is_asked_for_others(self.peer) {
+        // A proxy is asked for its client first: its own health checks have other places than its
+        // clients.
+        let place = match self.acceptor.speaks_for_others(self.peer) {
             true => self.opening.take_for_many(),
             false => self.places.take(self.peer.ip()),
         };
         let Some(mut place) = place else { return };
         let node = Arc::clone(node);
-        let Self { mut socket, peer, door, places, .. } = self;
+        let Self { mut socket, peer, acceptor, places, .. } = self;
         let opening = async move {
-            let peer = door.introduced(&mut socket, peer).await.ok()?;
-            if door.proxy_protocol && !peer.is_proxy {
+            let peer = acceptor.read_proxy_header(&mut socket, peer).await.ok()?;
+            if acceptor.proxy_protocol && !peer.is_proxy {
                 place = places.take(peer.ip())?;
             }
-            Some((door.let_in(socket, peer).await.ok()?, place))
+            Some((acceptor.start_tls(socket, peer).await.ok()?, place))
         };
         tokio::spawn(async move {
             let opened = tokio::time::timeout(TURN_AWAY_TIMEOUT, opening).await;
@@ -132,32 +134,33 @@ impl Coming {
     }
 }
 
-fn tell_of_turned(peer: Peer, turned: Turned, node: &Node) {
-    node.metrics.count_of(Metric::SocketRefused, &[turned.as_str()], 1);
-    debug!(peer = %peer.address, ?turned, "turned a connection away");
+fn log_refused(peer: Peer, refusal: AdmissionError, node: &Node) {
+    node.metrics.count_of(Metric::SocketRefused, &[refusal.as_str()], 1);
+    debug!(peer = %peer.address, ?refusal, "turned a connection away");
 }
 
-/// Whoever has made a mistake with a proxy wants to know; anybody else can cause it.
-static SHUT: LogLimiter = LogLimiter::one_a_second();
+/// The limit of log lines: whoever has set up a proxy wrongly has to see them, but anybody can
+/// cause them.
+static ACCEPT_ERRORS: LogLimiter = LogLimiter::one_a_second();
 
-fn tell_of_shut(peer: Peer, shut: &Shut, node: &Node) {
-    let (peer, reason) = (peer.address, shut.as_str());
+fn log_accept_error(peer: Peer, error: &AcceptError, node: &Node) {
+    let (peer, reason) = (peer.address, error.as_str());
     node.metrics.count_of(Metric::SocketRefused, &[reason], 1);
-    match shut {
-        Shut::Tls(_) => debug!(%peer, "closed a connection: {shut}"),
+    match error {
+        AcceptError::Tls(_) => debug!(%peer, "closed a connection: {error}"),
         _ => {
-            if let Some(line) = SHUT.pass() {
+            if let Some(line) = ACCEPT_ERRORS.pass() {
                 let left_out = line.left_out();
-                warn!(%peer, left_out, "closed a connection: {shut}");
+                warn!(%peer, left_out, "closed a connection: {error}");
             }
         }
     }
 }
 
-/// What is answered to whoever is not served.
+/// The function that answers a request which is not served.
 type Answer = fn(&Request<Incoming>, &Node) -> Response<http::Body>;
 
-/// Answers one request.
+/// Answers one request, and closes the connection.
 async fn answer(stream: Stream, place: Place, with: Answer, node: &Arc<Node>) {
     let stream = Paced::new(stream, TURN_AWAY_TIMEOUT, node.metrics.clone());
     let service = service_fn(move |request: Request<Incoming>| {
@@ -168,7 +171,7 @@ async fn answer(stream: Stream, place: Place, with: Answer, node: &Arc<Node>) {
         .keep_alive(false)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(stream, service);
-    // Whoever asked may have gone.
+    // The client may have gone.
     let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, answering).await;
     drop(place);
 }
@@ -183,13 +186,13 @@ async fn serve(stream: Stream, peer: Peer, admitted: Admitted, node: Arc<Node>) 
     let stream = Paced::new(stream, timeout, node.metrics.clone());
     let mut stage = node.stage.subscribe();
     let idle = Duration::from_millis(node.socket.keep_alive_timeout_ms).max(timeout);
-    // The WebSocket goes on after HTTP is over, and takes its place with it.
+    // The WebSocket takes its place with it when HTTP is over.
     let admitted = Arc::new(admitted);
     let first = FirstRequest::new();
-    let (asked, metrics) = (first.clone(), node.metrics.clone());
+    let (first_request, metrics) = (first.clone(), node.metrics.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (node, admitted) = (Arc::clone(&node), Arc::clone(&admitted));
-        asked.came();
+        first_request.note_arrival();
         async move {
             let has_body = !request.body().is_end_stream();
             let client = node.proxies.client(peer, request.headers());

@@ -2,10 +2,10 @@
 //! the admin interface.
 //!
 //! ```text
-//! threads ─▶ listener ─▶ door ─▶ http ─┬─▶ static files
-//!                                      └─▶ handshake ─▶ connection ⇄ websocket
-//!                                                        └─▶ channels ─▶ round ─▶ plugins
-//!                                                                   └──▶ pubsub
+//! threads ─▶ listener ─▶ acceptor ─▶ http ─┬─▶ static files
+//!                                          └─▶ handshake ─▶ connection ⇄ websocket
+//!                                                            └─▶ channels ─▶ round ─▶ plugins
+//!                                                                       └──▶ pubsub
 //! ```
 //!
 //! One connection is one task, on one thread. It reads frames, carries out what its
@@ -22,6 +22,7 @@ mod files;
 mod forbidden;
 mod frames;
 mod handshake;
+mod io_counters;
 mod listener;
 mod pace;
 mod pipelines;
@@ -29,13 +30,12 @@ mod read_ahead;
 mod requests;
 mod round;
 mod round_results;
-mod slice;
-mod spare;
+mod sched_slice;
 mod threads;
 mod throttle;
 mod timers;
-mod traffic;
 mod upgrade;
+mod vec_pool;
 mod websocket;
 
 pub use echo::echo;

@@ -1,5 +1,5 @@
-//! Events over HTTP: `POST /pipelines/NAME/events`, where `[pipelines.NAME.http]`
-//! says so. What operators ask of pipelines is the admin interface's.
+//! Events over HTTP: `POST /pipelines/NAME/events`, if there is a `[pipelines.NAME.http]`.
+//! Operators use the admin interface instead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::node::Node;
 use crate::secret::Secret;
 use crate::token;
 
-/// What of a body is read and handed over where it came in, on a thread whose
-/// connections wait meanwhile: some tens of microseconds. A larger one goes elsewhere.
+/// The most bytes of a body that is parsed on its connection's thread, while the thread's other
+/// connections wait: some tens of microseconds. A larger one is parsed elsewhere.
 const SMALL_BODY_BYTES: usize = 16 * 1024;
 
-/// Answers a request for something below `/pipelines`.
+/// Answers a request for a path below `/pipelines`.
 pub(super) async fn respond(
     below: String,
     request: Request<Incoming>,
@@ -44,11 +44,11 @@ pub(super) async fn respond(
     answered.unwrap_or_else(|refused| *refused)
 }
 
-/// Boxed, as few requests are refused.
+/// An error response. Boxed, as few requests get one.
 type Refusal = Box<Response<Body>>;
 type Answer = Result<Response<Body>, Refusal>;
 
-/// Takes events.
+/// Takes the events of a request.
 async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Answer {
     let pipeline = node.pipelines.get(name).map(Arc::clone).zip(node.ingest.get(name));
     let Some((pipeline, config)) = pipeline else {
@@ -66,9 +66,9 @@ async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Ans
     let bounds =
         Bounds { max_events: config.max_events, max_event_bytes: pipeline.max_event_bytes() };
     let is_small = body.len() <= SMALL_BODY_BYTES && coding == Coding::Identity;
-    let brought = Brought { format, coding, body, max_bytes: config.max_body_bytes, bounds };
-    let patience = pipeline.waits().then(|| Duration::from_millis(config.wait_ms));
-    let handing_over = hand_over(pipeline, brought, patience);
+    let body = IngestBody { format, coding, body, max_bytes: config.max_body_bytes, bounds };
+    let timeout = pipeline.waits().then(|| Duration::from_millis(config.wait_ms));
+    let handing_over = hand_over(pipeline, body, timeout);
     let handed = if is_small {
         handing_over.await
     } else {
@@ -88,54 +88,54 @@ async fn ingest(name: &str, request: Request<Incoming>, node: &Arc<Node>) -> Ans
     Ok(response)
 }
 
-/// What a request brought.
-struct Brought {
+/// The body of a request, and what is needed to parse it.
+struct IngestBody {
     format: Format,
     coding: Coding,
     body: Bytes,
-    /// Of the body once it is decoded.
+    /// The most bytes of the decoded body.
     max_bytes: usize,
     bounds: Bounds,
 }
 
-/// Why no event of a body was taken.
-enum Failed {
+/// The reason why no event of a body was taken.
+enum IngestFailure {
     Coding(Coding, CodingError, usize),
     Ingest(IngestError),
     Enqueue(EnqueueError, usize),
-    /// It is not safe where it is kept.
+    /// The events could not be stored safely.
     Unsafe(String),
 }
 
-/// Hands over what a request brought, all or nothing; how many events it was.
+/// Hands over the events of a body, all or none, and returns their number.
 async fn hand_over(
     pipeline: Arc<Pipeline>,
-    brought: Brought,
-    patience: Option<Duration>,
-) -> Result<usize, Failed> {
-    let Brought { format, coding, body, max_bytes, bounds } = brought;
+    body: IngestBody,
+    timeout: Option<Duration>,
+) -> Result<usize, IngestFailure> {
+    let IngestBody { format, coding, body, max_bytes, bounds } = body;
     let body = match coding {
         Coding::Identity => body,
         coding => {
             let decoded = coding.decode(&body, max_bytes);
-            decoded.map_err(|error| Failed::Coding(coding, error, max_bytes))?.into()
+            decoded.map_err(|error| IngestFailure::Coding(coding, error, max_bytes))?.into()
         }
     };
-    let events = format.events(&body, bounds, unix_ms()).map_err(Failed::Ingest)?;
+    let events = format.events(&body, bounds, unix_ms()).map_err(IngestFailure::Ingest)?;
     drop(body);
     let count = events.len();
-    let handed = pipeline.enqueue_all(events, patience).await;
-    let mut outcome = handed.map_err(|error| Failed::Enqueue(error, count))?;
-    outcome.safe().await.map_err(|error| Failed::Unsafe(error.to_string()))?;
+    let handed = pipeline.enqueue_all(events, timeout).await;
+    let mut outcome = handed.map_err(|error| IngestFailure::Enqueue(error, count))?;
+    outcome.safe().await.map_err(|error| IngestFailure::Unsafe(error.to_string()))?;
     match outcome {
         EnqueueOutcome { accepted, ref refused, .. } if refused.is_empty() => Ok(accepted),
-        _ => Err(Failed::Unsafe("some events could not be kept".to_owned())),
+        _ => Err(IngestFailure::Unsafe("some events could not be kept".to_owned())),
     }
 }
 
-impl Failed {
-    /// What is for now gets a status with which programs that ship logs send all again;
-    /// with others they give it up.
+impl IngestFailure {
+    /// The response. A problem that passes gets a status after which log shippers send all events
+    /// again; after other statuses they drop them.
     fn response(&self, retry_after_ms: u64) -> Response<Body> {
         match self {
             Self::Coding(_, CodingError::TooLarge, max) => {
@@ -151,40 +151,40 @@ impl Failed {
             }
             Self::Ingest(error) => *refuse(error),
             Self::Enqueue(error, count) if error.is_temporary() => {
-                let told = json!({
+                let body = json!({
                     "accepted": 0, "rejected": count, "reason": error.to_string()
                 });
                 let status = match error {
                     EnqueueError::Closed => StatusCode::SERVICE_UNAVAILABLE,
                     _ => StatusCode::TOO_MANY_REQUESTS,
                 };
-                come_again(answer(status, &told), retry_after_ms)
+                with_retry_after(answer(status, &body), retry_after_ms)
             }
             Self::Enqueue(error, _) => {
                 http::text(StatusCode::PAYLOAD_TOO_LARGE, &format!("{error}\n"))
             }
             Self::Unsafe(problem) => {
                 let text = format!("{problem}; send them again\n");
-                come_again(http::text(StatusCode::SERVICE_UNAVAILABLE, &text), retry_after_ms)
+                with_retry_after(http::text(StatusCode::SERVICE_UNAVAILABLE, &text), retry_after_ms)
             }
         }
     }
 }
 
-/// Says when to come again, in whole seconds.
-fn come_again(mut response: Response<Body>, after_ms: u64) -> Response<Body> {
+/// Adds Retry-After, in whole seconds.
+fn with_retry_after(mut response: Response<Body>, after_ms: u64) -> Response<Body> {
     let seconds = HeaderValue::from(after_ms.div_ceil(1000).max(1));
     response.headers_mut().insert(RETRY_AFTER, seconds);
     response
 }
 
-/// How the body carries events.
+/// The format of the events in the body.
 fn format(headers: &HeaderMap) -> Result<Format, IngestError> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Format::of(content_type, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
 }
 
-/// The answer to a body that is compressed in another way.
+/// The answer to a body with another compression.
 fn not_understood(found: &str) -> Refusal {
     let accepted = coding::ACCEPTED;
     let text = format!("content-encoding is {found:?}; {accepted} or none is expected\n");
@@ -214,7 +214,7 @@ fn check_token(headers: &HeaderMap, expected: Option<&Secret>, key: &str) -> Res
     Err(refused(StatusCode::UNAUTHORIZED, &text))
 }
 
-/// The body, if it comes in time and is not too large.
+/// Reads the body, if it comes in time and is not too large.
 async fn body(
     request: Request<Incoming>,
     config: &IngestConfig,
@@ -225,7 +225,8 @@ async fn body(
         let text = format!("the body has more than {max} bytes (http.max_body_bytes)\n");
         refused(StatusCode::PAYLOAD_TOO_LARGE, &text)
     };
-    // Not read at all: who waits to be told to go on need not send it.
+    // A body that is announced as too large is not read: a client that waits for 100 (Continue)
+    // need not send it.
     if request.body().size_hint().lower() > max as u64 {
         return Err(too_large());
     }

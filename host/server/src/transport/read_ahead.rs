@@ -1,5 +1,5 @@
-//! A stream that is read in larger pieces than it is asked for, no further than its
-//! owner allows, and written to past the WebSocket library where a frame is large.
+//! A stream that is read in larger pieces than the WebSocket library asks for, but not further than
+//! its owner allows, and to which large frames are written without the library.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,54 +16,54 @@ use tokio_rustls::server::TlsStream;
 use super::frames::FrameMeter;
 use crate::net::{Layer, Plain, Stream};
 
-/// Bytes read at once, by way of the stack.
+/// The bytes that are read at once, into a buffer on the stack.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// What is read and not looked at, at once.
+/// The bytes that are skipped at once.
 const SKIPPED_BYTES: usize = 1024;
 
-/// What tokio takes as that a socket is not ready.
+/// The error by which tokio learns that a socket is not ready.
 const NOT_READY: io::ErrorKind = io::ErrorKind::WouldBlock;
 
-/// A stream, and what was read from it and not asked for yet.
+/// A stream, and the bytes that were read from it but not asked for yet.
 ///
-/// The system calls of a plain one are made directly: libc's may be cancelled, and each has
-/// to arm and disarm that, which for a message of its own is a hundredth of all.
+/// The system calls of a plain stream are made directly: those of libc can be cancelled, and arming
+/// and disarming that costs a hundredth of a small message's time.
 ///
-/// Many small messages come with one read, and between two reads a connection keeps
-/// nothing for it: a buffer of its own for each would be most of its memory.
+/// Many small messages come with one read. Between two reads, a connection has no read buffer: a
+/// buffer for each connection would be most of its memory.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     stream: Stream,
     ahead: Bytes,
     last_read: usize,
-    /// What may still be read in this turn.
+    /// The bytes that may still be read in this turn.
     allowed: usize,
-    /// Somebody wanted to read more than that.
+    /// Whether a reader wanted more bytes than were allowed.
     is_cut_short: bool,
-    /// What was read since it was last asked.
+    /// The bytes that were read since [`Self::take_read`].
     read: usize,
     pub(super) frames: FrameMeter,
-    /// The client says no more.
+    /// The way in which the client has ended, if it has.
     end: Option<ReadEnd>,
-    /// A frame that is written directly. Few connections have one.
+    /// The frame that is being written directly. Boxed, as few connections have one.
     direct: Option<Box<Direct>>,
-    /// What the system has taken, in all.
+    /// The bytes that the system has taken since the start.
     written: u64,
 }
 
-/// How a client has ended what it says. The library is not told of it: it would write
+/// The way in which a client has ended its side. The library does not see it: it would write
 /// nothing from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadEnd {
-    /// The stream has ended, or its half that comes from the client.
+    /// The stream has ended, or the client has closed its half.
     Ended,
-    /// By a close frame with this code, which the library does not know.
+    /// The client has sent a close frame with this code, which the library does not know.
     Closed(u16),
 }
 
-/// A frame on its way past the library, which would copy it for each connection and
-/// keep as much room for as long as the connection lives.
+/// A frame that is written without the library. The library would copy it for each connection, and
+/// keep a buffer of its size for as long as the connection lives.
 #[derive(Debug)]
 struct Direct {
     head: [u8; DIRECT_HEAD_BYTES],
@@ -72,14 +72,15 @@ struct Direct {
     sent: usize,
 }
 
-/// One byte for the kind, one for the length, up to eight more for a long one.
+/// The most bytes of a frame's header without a mask: one for the kind, one for the length, and
+/// eight more for a long length.
 const DIRECT_HEAD_BYTES: usize = 10;
 
-/// Frames that are looked at in one turn, small ones and control frames included.
-const MOST_FRAMES: u32 = 256;
+/// The most frames that are read in one turn, control frames included.
+const MAX_FRAMES_PER_TURN: u32 = 256;
 
 impl ReadAhead {
-    /// A stream of which `early` has been read.
+    /// Makes a stream of which the bytes `early` have been read already.
     pub(super) fn new(stream: Stream, early: &[u8]) -> Self {
         Self {
             stream,
@@ -95,8 +96,8 @@ impl ReadAhead {
         }
     }
 
-    /// Lets so many bytes be read before the next turn. A reader that wants more finds
-    /// nothing, and is not woken: [`Self::is_cut_short`] tells.
+    /// Allows `bytes` to be read before the next turn. A reader that wants more finds nothing and
+    /// is not woken: [`Self::is_cut_short`] says so.
     pub(super) fn allow(&mut self, bytes: usize) {
         (self.allowed, self.is_cut_short) = (bytes, false);
     }
@@ -106,15 +107,15 @@ impl ReadAhead {
         self.is_cut_short
     }
 
-    /// How the client has ended what it says, if it has. A reader finds nothing after it,
+    /// The way in which the client has ended its side, if it has. A reader finds nothing after it,
     /// and is not woken.
     pub(super) fn end(&self) -> Option<ReadEnd> {
         self.end
     }
 
-    /// Reads past what still comes, to the end of the stream or to an error.
+    /// Reads and discards everything up to the end of the stream, or an error.
     pub(super) async fn skip_rest(&mut self) {
-        // On the heap: every connection's task has room for what is held here.
+        // On the heap: otherwise every connection's task would have room for this buffer.
         let mut skipped = vec![0; SKIPPED_BYTES];
         loop {
             let mut into = ReadBuf::new(&mut skipped);
@@ -125,19 +126,19 @@ impl ReadAhead {
         }
     }
 
-    /// What was read since this was last asked, in bytes and whole frames.
+    /// Takes what was read since the last call: the number of bytes, and of frames that have ended.
     pub(super) fn take_read(&mut self) -> (usize, u32) {
         (std::mem::take(&mut self.read), self.frames.take_ended())
     }
 
-    /// What the system has taken of what was written, in bytes since the start.
+    /// The bytes that the system has taken since the start.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Has a frame written as it is, before anything else; `first` is the first byte of
-    /// its header. Only when [`Self::poll_direct`] is ready, and with nothing in between
-    /// that the library has written in part.
+    /// Starts to write a frame directly, before anything else; `first` is the first byte of its
+    /// header. May be called only when [`Self::poll_direct`] is ready, and when the library has no
+    /// frame that is written in part.
     pub(super) fn direct(&mut self, first: u8, payload: Bytes) {
         let mut head = [first, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let length = (payload.len() as u64).to_be_bytes();
@@ -162,7 +163,7 @@ impl ReadAhead {
         self.direct = Some(Box::new(Direct { head, head_len, payload, sent: 0 }));
     }
 
-    /// Ready when no frame is being written directly any more.
+    /// Writes the direct frame. Ready when there is none.
     pub(super) fn poll_direct(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, direct, written, .. } = self;
         while let Some(next) = direct {
@@ -174,7 +175,7 @@ impl ReadAhead {
         Poll::Ready(Ok(()))
     }
 
-    /// How many bytes there were when the stream was last read.
+    /// The bytes that the last read from the stream got.
     pub(super) fn last_read(&self) -> usize {
         self.last_read
     }
@@ -203,7 +204,7 @@ impl ReadAhead {
 }
 
 impl Direct {
-    /// What is to be written next, and whether more follows.
+    /// The bytes that are written next, and whether more follow.
     fn next(&self) -> (&[u8], bool) {
         let head = self.head.get(..self.head_len).unwrap_or_default();
         match head.get(self.sent..) {
@@ -212,7 +213,7 @@ impl Direct {
         }
     }
 
-    /// Whether nothing is left after so many bytes more.
+    /// Notes that bytes were written. Returns whether the frame is finished.
     fn is_over_after(&mut self, written: usize) -> bool {
         self.sent += written;
         self.sent >= self.head_len + self.payload.len()
@@ -238,7 +239,7 @@ impl AsyncRead for ReadAhead {
         let unknown = self.frames.pass(bytes);
         self.read += bytes.len();
         self.allowed = match self.frames.ended() {
-            MOST_FRAMES.. => 0,
+            MAX_FRAMES_PER_TURN.. => 0,
             _ => self.allowed.saturating_sub(bytes.len()),
         };
         if bytes.is_empty() {
@@ -249,7 +250,7 @@ impl AsyncRead for ReadAhead {
         }
         match into.filled().len() > before {
             true => Poll::Ready(Ok(())),
-            // An end that the library must not see.
+            // This is an end that the library must not see.
             false => Poll::Pending,
         }
     }
@@ -261,7 +262,7 @@ impl AsyncWrite for ReadAhead {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // An answer to a ping, say, goes after the frame that is being written.
+        // What the library writes, such as the answer to a ping, goes after the direct frame.
         ready!(self.poll_direct(cx))?;
         let written = ready!(poll_send(&mut self.stream, cx, bytes, false))?;
         self.written += written as u64;
@@ -277,8 +278,8 @@ impl AsyncWrite for ReadAhead {
     }
 }
 
-/// Reads what has come; of it, as much as there is room for goes to `into`. Ready with how
-/// much it was, and the rest.
+/// Reads what has come, as much as fits of it to `into`. Returns the number of bytes, and those
+/// that did not fit.
 fn poll_plain(
     socket: Plain<'_>,
     cx: &mut Context<'_>,
@@ -299,7 +300,7 @@ fn poll_plain(
     }
 }
 
-/// The same of what TLS has protected.
+/// [`poll_plain`] for a stream with TLS.
 #[inline(never)]
 fn poll_tls(
     stream: &mut TlsStream<TcpStream>,
@@ -318,7 +319,7 @@ fn share(read: &[u8], into: &mut ReadBuf<'_>) -> (usize, Bytes) {
     (read.len(), Bytes::copy_from_slice(rest))
 }
 
-/// Writes what is taken; `more` when something follows at once.
+/// Writes bytes, and returns how many the system has taken; `more` says that others follow at once.
 fn poll_send(
     stream: &mut Stream,
     cx: &mut Context<'_>,
@@ -343,8 +344,8 @@ fn poll_send(
     }
 }
 
-/// Makes one system call, which says what came of it and whether that was all that the
-/// socket is ready for. If so, there is no use in another before the system says so.
+/// Makes one system call. `call` returns its result, and whether the socket has nothing more now:
+/// then tokio is told so, and no further call is made before the socket is ready again.
 fn once<T>(
     socket: Plain<'_>,
     interest: Interest,

@@ -12,7 +12,7 @@ async fn pair(early: &[u8]) -> (ReadAhead, TcpStream) {
     (ReadAhead::new(stream.into(), early), client)
 }
 
-/// How many bytes come next; `None` once nothing more does.
+/// The number of bytes that come next; `None` once nothing more comes.
 async fn read_some(stream: &mut ReadAhead, into: &mut [u8]) -> Option<usize> {
     let mut into = ReadBuf::new(into);
     poll_fn(|cx| match Pin::new(&mut *stream).poll_read(cx, &mut into) {
@@ -41,7 +41,7 @@ async fn a_close_code_that_the_library_does_not_know_is_kept_from_it() {
 #[tokio::test]
 async fn everything_is_read_in_order_and_then_the_end() {
     let (mut stream, mut client) = pair(b"early").await;
-    // More than a piece, so that some are read whole and some are not.
+    // More than one piece, so that some messages are read whole and some are not.
     let sent: Vec<u8> = (0..5 * PIECE_BYTES).map(|n| (n % 251) as u8).collect();
     let expected = [b"early".as_slice(), &sent].concat();
     let sends = tokio::spawn(async move {

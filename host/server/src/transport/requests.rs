@@ -1,4 +1,4 @@
-//! HTTP requests: the socket's path, the dashboard, and whose the others are.
+//! HTTP requests by their paths: the WebSocket, the dashboard, pipelines, and static files.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -21,21 +21,21 @@ use crate::http::{Body, busy, host, not_allowed, options, text};
 use crate::net::Peer;
 use crate::node::{Admitted, Node, Stage};
 
-/// The dashboard is made of its own files alone.
-const OWN_SCRIPTS: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+/// The content security policy of the dashboard, which has only its own files.
+const DASHBOARD_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'; \
                            frame-ancestors 'none'";
 
-/// When a client that finds the server starting or stopping may come again.
-const COME_AGAIN: Duration = Duration::from_secs(1);
-/// When one that finds it full may.
-pub(super) const FULL_COME_AGAIN: Duration = Duration::from_secs(5);
+/// The Retry-After of a server that is starting or stopping.
+const STARTING_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The Retry-After of a server that is full.
+pub(super) const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Lines that any stranger can cause.
+/// The limits of log lines that any stranger can cause.
 static HOSTS: LogLimiter = LogLimiter::one_a_second();
 static LONG_POLLS: LogLimiter = LogLimiter::one_a_second();
 
-/// What to do for a host that is not known.
+/// The advice for a host that is not known.
 const UNKNOWN_HOST: &str = "if clients use this name, set it as server.public_url or in \
                             socket.hosts; if they use another, the proxy has to pass it on (nginx: \
                             proxy_set_header Host $host)";
@@ -58,10 +58,10 @@ pub(super) async fn respond(
     let below =
         |prefix| path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
     let (pipeline, below_dashboard) = (below("/pipelines"), below("/dashboard"));
-    // A browser asks with OPTIONS, and a load balancer; nothing is told to either.
+    // Browsers and load balancers ask with OPTIONS; the answer does not reveal anything.
     if request.method() != Method::OPTIONS
         && !knows_token(pipeline, below_dashboard, node)
-        && !node.hosts.has(host.as_deref(), peer.is_local)
+        && !node.hosts.accepts(host.as_deref(), peer.is_local)
     {
         node.metrics.count_of(Metric::SocketRefused, &["host"], 1);
         let response = not_this_host(peer.address, host.as_deref().unwrap_or_default());
@@ -91,8 +91,7 @@ pub(super) async fn respond(
     }
 }
 
-/// A path without empty segments, at its end or anywhere: Plug drops them, and clients of
-/// Phoenix have some.
+/// The path without empty segments: Plug drops them, and some Phoenix clients send them.
 fn normal(path: &str) -> Cow<'_, str> {
     if !path.contains("//") && (!path.ends_with('/') || path == "/") {
         return Cow::Borrowed(path);
@@ -101,7 +100,7 @@ fn normal(path: &str) -> Cow<'_, str> {
     Cow::Owned(format!("/{}", parts.join("/")))
 }
 
-/// Whether one has to know a token to be answered there, which no page does.
+/// Whether a path can only be used with a token, which no page of another site has.
 fn knows_token(pipeline: Option<&str>, below_dashboard: Option<&str>, node: &Node) -> bool {
     let name = pipeline.and_then(|below| below.split('/').nth(1));
     let ingest = name.and_then(|name| node.ingest.get(name));
@@ -110,7 +109,8 @@ fn knows_token(pipeline: Option<&str>, below_dashboard: Option<&str>, node: &Nod
         || dashboard.is_some_and(|realm| realm.dashboard.has_token())
 }
 
-/// The answer to a page whose name was made to lead here, and to a proxy on this machine.
+/// The answer to a page whose name was made to lead here (DNS rebinding), or to a proxy on this
+/// machine that does not pass `Host` on.
 fn not_this_host(peer: SocketAddr, host: &str) -> Response<Body> {
     let host = cut(host);
     if let Some(line) = HOSTS.pass() {
@@ -124,8 +124,8 @@ fn not_this_host(peer: SocketAddr, host: &str) -> Response<Body> {
     text(StatusCode::FORBIDDEN, &why)
 }
 
-/// The answer to phoenix.js that has given WebSockets up, which it does for as long as its page
-/// is open.
+/// The answer to a phoenix.js that has fallen back to long-polling, which it keeps to for as long
+/// as its page is open.
 fn no_long_poll(peer: SocketAddr, path: &str) -> Response<Body> {
     if let Some(line) = LONG_POLLS.pass() {
         let left_out = line.left_out();
@@ -141,8 +141,8 @@ fn no_long_poll(peer: SocketAddr, path: &str) -> Response<Body> {
     text(StatusCode::NOT_FOUND, &why)
 }
 
-/// Answers a request of a monitor or load balancer, and any while clients are
-/// not served: `/health` says that the process runs, `/ready` whether it serves.
+/// Answers monitors and load balancers, and any request while clients are not served: `/health`
+/// says that the process runs, `/ready` whether it serves.
 pub(super) fn unserved(request: &Request<Incoming>, node: &Node) -> Response<Body> {
     if let Err(bad) = host(request) {
         return *bad;
@@ -152,29 +152,29 @@ pub(super) fn unserved(request: &Request<Incoming>, node: &Node) -> Response<Bod
     match (normal(request.uri().path()).as_ref(), stage) {
         ("/health", _) => text(StatusCode::OK, "ok\n"),
         ("/ready", Stage::Ready) => text(StatusCode::OK, &text_of),
-        _ => busy(COME_AGAIN, &text_of),
+        _ => busy(STARTING_RETRY_AFTER, &text_of),
     }
 }
 
-/// Answers a request for which there is no room; a full server is no sick one.
+/// Answers a request for which there is no room. A full server is still healthy.
 pub(super) fn turned_away(request: &Request<Incoming>, node: &Node) -> Response<Body> {
     match normal(request.uri().path()).as_ref() {
         "/health" | "/ready" => unserved(request, node),
         _ if request.method() == Method::OPTIONS => options(&[Method::GET, Method::HEAD]),
-        _ => busy(FULL_COME_AGAIN, "too many connections\n"),
+        _ => busy(FULL_RETRY_AFTER, "too many connections\n"),
     }
 }
 
-/// Answers a request that comes while the server is short of memory: it is alive, and
-/// others are to be asked.
+/// Answers a request while the server is short of memory. The process is alive, but load balancers
+/// should use another.
 pub(super) fn short_of_memory(request: &Request<Incoming>, node: &Node) -> Response<Body> {
     match request.uri().path() {
         "/health" => unserved(request, node),
-        _ => busy(FULL_COME_AGAIN, "the server is short of memory\n"),
+        _ => busy(FULL_RETRY_AFTER, "the server is short of memory\n"),
     }
 }
 
-/// Answers a request for something below `/dashboard`, as it is without empty segments.
+/// Answers a request for `/dashboard` or a path below it; `below` is the rest of the path.
 fn dashboard(
     below: &str,
     request: &Request<Incoming>,
@@ -197,8 +197,8 @@ fn dashboard(
         return typed("application/json", &dashboard.json());
     }
     if below.is_empty() && !request.uri().path().ends_with('/') {
-        // What the page links to is below it, whatever a proxy has put in front of its path.
-        return see(&format!("dashboard/{}", question(query)));
+        // Relative, as the page's links are: a proxy may have removed a prefix of the path.
+        return redirect(&format!("dashboard/{}", query_suffix(query)));
     }
     if let Some(cookie) =
         token.filter(|_| below.is_empty()).and_then(|t| dashboard.cookie(t, is_encrypted))
@@ -211,23 +211,23 @@ fn dashboard(
     }
 }
 
-/// A query as it stands behind a path.
-pub(super) fn question(query: &str) -> String {
+/// A query with its question mark; nothing if it is empty.
+pub(super) fn query_suffix(query: &str) -> String {
     if query.is_empty() { String::new() } else { format!("?{query}") }
 }
 
-/// To the page, by an address without the token: that is a cookie from now on, and
-/// neither in the history nor in any log.
+/// Redirects to the page without the token in the URL: the token becomes a cookie, so it is neither
+/// in the history nor in logs.
 fn without_token(cookie: &str) -> Response<Body> {
-    let mut response = see("./");
+    let mut response = redirect("./");
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     response
 }
 
-/// To another address, from the one that was asked for.
-fn see(relative: &str) -> Response<Body> {
+/// Redirects to a URL that is relative to the request's.
+fn redirect(relative: &str) -> Response<Body> {
     let mut response = text(StatusCode::SEE_OTHER, "");
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(relative) {
@@ -237,12 +237,12 @@ fn see(relative: &str) -> Response<Body> {
     response
 }
 
-/// Content of a type, which the browser asks for each time.
+/// A response of this media type, which browsers ask for each time.
 fn typed(media_type: &'static str, content: &str) -> Response<Body> {
     let mut response = text(StatusCode::OK, content);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(OWN_SCRIPTS));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DASHBOARD_CSP));
     response
 }

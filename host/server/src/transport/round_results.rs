@@ -8,11 +8,11 @@ use millrace_session::{Call, Calls};
 use millrace_wasm::SLICE_FUEL;
 
 use super::channels::{FinishedCall, PendingCall};
-use super::spare::Spares;
+use super::vec_pool::VecPool;
 use crate::plugin::Handler;
 
 thread_local! {
-    static FINISHED: Spares<FinishedCall> = const { Spares::new() };
+    static FINISHED: VecPool<FinishedCall> = const { VecPool::new() };
 }
 
 /// The results of the messages of one connection, and its fuel.
@@ -90,7 +90,7 @@ impl RunResults {
     /// Takes a spare vector for finished calls, if there is none.
     pub(super) fn take_spare(&mut self) {
         if self.finished.capacity() == 0 {
-            self.finished = FINISHED.with(Spares::take);
+            self.finished = FINISHED.with(VecPool::take);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How fast one client may send.
+//! The rate at which one client may send.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,9 +8,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use millrace_telemetry::TokenBucket;
 
-/// Stops the reading of a socket that sends too much, until its buckets are
-/// paid for. What the client sends meanwhile waits in its own buffers: nothing
-/// is lost, and nobody else notices.
+/// Stops reading from a client that sends too much, until its rate allows more. What the client
+/// sends meanwhile waits in the buffers of the network: nothing is lost, and other clients do not
+/// notice.
 #[derive(Debug)]
 pub(super) struct Throttle {
     messages: TokenBucket,
@@ -19,7 +19,7 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// A throttle for so much in a second; 0 is without bound.
+    /// Allows so many messages and bytes per second; 0 means no limit.
     pub(super) fn new(messages: u32, bytes: u64, now: Instant) -> Self {
         let messages = TokenBucket::new(f64::from(messages), now.into_std());
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
@@ -37,8 +37,8 @@ impl Throttle {
         Poll::Ready(())
     }
 
-    /// Counts what was read: bytes, and the frames that ended in them, control frames and
-    /// fragments included. True when the client has to pause now.
+    /// Counts what was read: bytes, and the frames that ended in them, control frames and fragments
+    /// included. True when the client has to pause now.
     pub(super) fn received(&mut self, bytes: usize, frames: u32, now: Instant) -> bool {
         let std_now = now.into_std();
         let messages = self.messages.spend(frames.into(), std_now);

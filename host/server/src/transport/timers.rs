@@ -1,5 +1,5 @@
-//! The one clock of a connection: its idle timeout, how long a message may take to come
-//! and its answers to go, and its channels' timers.
+//! The timers of a connection: the idle timeout, the times in which a message has to come and
+//! written bytes have to be taken, and the timers of its channels.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,19 +12,19 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use millrace_session::channel;
 
-/// Timers of one connection. A further one is dropped, with a line in the log.
+/// The most channel timers of one connection. A further one is dropped, with a line in the log.
 const MAX_TIMERS: usize = 1_000;
-/// No timer runs for longer; it keeps deadlines within what a clock can tell.
+/// The longest time of a channel timer; it keeps deadlines within the range of the clock.
 const MAX_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What the clock says.
+/// The deadline that has passed.
 #[derive(Debug)]
 pub(super) enum Tick {
     /// Nothing was received for the idle timeout.
     Idle,
-    /// A message has begun to come and does not come whole.
+    /// A message has begun to come, and was not whole in time.
     Unfinished,
-    /// What is written to the client is not taken.
+    /// The client does not read what is written to it.
     Stalled,
     /// A channel's timer has run out.
     Timer(Timer),
@@ -37,15 +37,15 @@ pub(super) struct Timer {
     pub(super) name: String,
 }
 
-/// One sleep for all deadlines, set to the next.
+/// One sleep for all deadlines, set to the next one.
 #[derive(Debug)]
 pub(super) struct Timers {
     sleep: Pin<Box<Sleep>>,
     idle_timeout: Duration,
     received_at: Instant,
-    /// When a message that has begun to come has to be whole.
+    /// The time by which a message that has begun to come has to be whole.
     whole_by: Option<Instant>,
-    /// When some of what is written has to be taken.
+    /// The time by which the client has to read some of what is written.
     taken_by: Option<Instant>,
     queue: BinaryHeap<Reverse<Entry>>,
     started: u64,
@@ -54,7 +54,7 @@ pub(super) struct Timers {
 #[derive(Debug)]
 struct Entry {
     at: Instant,
-    /// Timers of the same instant run out in the order they were started.
+    /// The number of the timer: timers of the same instant run out in the order of their start.
     number: u64,
     timer: Timer,
 }
@@ -74,7 +74,8 @@ impl Timers {
         }
     }
 
-    /// When the message that has begun to come has to be whole, if one has.
+    /// Sets the time by which the message that has begun to come has to be whole; `None` if none
+    /// has begun.
     pub(super) fn whole_by(&mut self, at: Option<Instant>) {
         if self.whole_by != at {
             self.whole_by = at;
@@ -82,7 +83,8 @@ impl Timers {
         }
     }
 
-    /// When the client has to have taken some of what is written to it, if anything waits.
+    /// Sets the time by which the client has to read some of what is written; `None` if nothing
+    /// waits.
     pub(super) fn taken_by(&mut self, at: Option<Instant>) {
         if self.taken_by != at {
             self.taken_by = at;
@@ -96,19 +98,19 @@ impl Timers {
         }
     }
 
-    /// Forgets the timers of a channel that has gone.
+    /// Drops the timers of a channel that has gone.
     pub(super) fn forget(&mut self, channel: channel::ChannelId) {
         if !self.queue.is_empty() {
             self.queue.retain(|Reverse(entry)| entry.timer.context.channel != channel);
         }
     }
 
-    /// The client was alive at this time. Cheap: the sleep is set anew only when it ends.
+    /// Notes that something was received. This is cheap: the sleep is reset only when it ends.
     pub(super) fn received(&mut self, at: Instant) {
         self.received_at = at;
     }
 
-    /// Starts a timer.
+    /// Starts a timer; drops it if [`MAX_TIMERS`] are running.
     pub(super) fn start(&mut self, after: Duration, timer: Timer) {
         if self.queue.len() >= MAX_TIMERS {
             tracing::warn!(topic = %timer.context.topic,

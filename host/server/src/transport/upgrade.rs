@@ -1,5 +1,5 @@
-//! Whether a request asks for a WebSocket, and how it is told if it does not (RFC 6455,
-//! sections 4.2.1 and 4.4; RFC 9110, section 7.8).
+//! The request to upgrade to a WebSocket, and the answers to a wrong one (RFC 6455, sections 4.2.1
+//! and 4.4; RFC 9110, section 7.8).
 
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -10,10 +10,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::http::{self, Body};
 
-/// The one version of the WebSocket protocol.
+/// The only version of the WebSocket protocol.
 const VERSION: &str = "13";
 
-/// The answer that makes a WebSocket of the connection, or the one that says why not.
+/// The answer 101, which makes the connection a WebSocket, or an error answer that says what is
+/// wrong.
 pub(super) fn upgrade<B>(request: &Request<B>) -> Result<Response<Body>, Box<Response<Body>>> {
     let refused = |status, why: &str| Err(Box::new(http::text(status, why)));
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -42,10 +43,10 @@ pub(super) fn upgrade<B>(request: &Request<B>) -> Result<Response<Body>, Box<Res
     }
 }
 
-/// The elements of a header that is a list, on as many lines as it may be.
+/// The elements of a header that is a list, which may be on several lines.
 pub(super) fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    // No token has a space in it, and some clients write no comma.
+    // No token has a space in it, and some clients leave out the comma.
     let tokens = lines.flat_map(|line| line.split([',', ' ', '\t']));
     tokens.filter(|token| !token.is_empty())
 }
@@ -61,7 +62,7 @@ fn switch(key: &HeaderValue) -> Response<Body> {
     response
 }
 
-/// 426, with what would be right.
+/// The answer 426, with the headers that are expected.
 fn required(why: &str) -> Box<Response<Body>> {
     let mut response = http::text(StatusCode::UPGRADE_REQUIRED, why);
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! A WebSocket as something to poll: frames in, frames out, and its end.
+//! A WebSocket that is polled: frames in, frames out, and its end.
 
 use std::pin::Pin;
 use std::task::ready;
@@ -16,61 +16,61 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 use super::read_ahead::{ReadAhead, ReadEnd};
 
-/// Every connection keeps a buffer of this size, and filling it puts zeros there
-/// first, so small is cheap in both ways. The socket is read in larger pieces.
+/// The size of the library's read buffer. Every connection keeps one, and the library fills it with
+/// zeros first, so a small one saves memory and time. The socket is read in larger pieces.
 const READ_BUFFER_BYTES: usize = 1024;
-/// Frames are gathered up to this size before they are written without being
-/// asked to.
+/// The bytes that the library collects before it writes without being asked to.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
-/// What the library may gather when the system takes nothing: the answers to the pings
-/// of one turn, and a frame.
+/// The most bytes that the library collects while the system takes nothing: the answers to the
+/// pings of one turn, and a frame.
 const MAX_WRITE_BUFFER_BYTES: usize = 1024 * 1024;
-/// A frame of so many bytes is written directly.
+/// The size in bytes from which on a frame is written directly.
 const DIRECT_BYTES: usize = WRITE_BUFFER_BYTES;
-/// After a message of more than this, the library's buffers are made anew: they never
-/// shrink, and most messages are small.
+/// The bytes of a message after which the library's buffers are replaced: they never shrink, and
+/// most messages are small.
 const KEPT_BUFFER_BYTES: usize = 64 * 1024;
-/// How long a client has to answer a close, and to stop sending.
+/// The time in which a client has to answer a close, and to stop sending.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One WebSocket, after its handshake.
+/// A WebSocket after its handshake.
 #[derive(Debug)]
 pub(super) struct WebSocket {
-    /// `None` if its buffers could not be made anew: it is broken then.
+    /// The stream; `None` if its buffers could not be replaced: then the connection is broken.
     stream: Option<WebSocketStream<ReadAhead>>,
     unflushed: bool,
-    /// To be written directly, after what the library has gathered. Few connections have
-    /// one.
+    /// A large frame that is written directly, after what the library has collected. Boxed, as few
+    /// connections have one.
     large: Option<Box<Frame>>,
-    /// Messages and control frames that were received, in all.
+    /// The number of messages and control frames that were received.
     received: u64,
-    /// The library's buffer is as large as a large message.
-    is_bloated: bool,
+    /// Whether the library's buffer has grown with a large message.
+    has_large_buffer: bool,
 }
 
-/// The first byte of a frame that is a whole text message, and of a binary one.
+/// The first byte of a frame that is a whole text message, and of one that is a whole binary
+/// message.
 const WHOLE_TEXT: u8 = 0x81;
 const WHOLE_BINARY: u8 = 0x82;
 
-/// What came from the client.
+/// Something that came from the client.
 #[derive(Debug)]
 pub(super) enum Received {
     Frame(Frame),
-    /// A ping or pong, which is answered by itself.
+    /// A ping or pong; the library answers it.
     Control,
-    /// The client says no more, and may still hear what it has asked for.
+    /// The client has ended its side, but may still read the replies that it waits for.
     Ended,
     End(End),
 }
 
-/// Why a connection ends.
+/// The reason why a connection ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The client sent a close frame, with this code if any; it is echoed.
+    /// The client sent a close frame, perhaps with a code; it is echoed.
     ByClient(Option<u16>),
     /// The connection broke.
     Broken,
-    /// The server closes it, with a text for the close frame.
+    /// The server closes the connection, with this text in the close frame.
     ByServer(CloseReason, String),
 }
 
@@ -79,7 +79,7 @@ impl End {
         Self::ByServer(reason, reason.text().to_owned())
     }
 
-    /// The close code for metrics, those of RFC 6455 as they are.
+    /// The close code for metrics (RFC 6455, section 7.4); codes without a label are `other`.
     pub(super) fn code(&self) -> &'static str {
         let code = match self {
             Self::ByClient(code) => code.unwrap_or(1005),
@@ -105,7 +105,7 @@ impl End {
         }
     }
 
-    /// One word for metrics.
+    /// The reason in one word, for metrics.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::ByClient(_) => "client",
@@ -126,15 +126,15 @@ impl WebSocket {
             .max_frame_size(Some(max_frame_bytes));
         let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let stream = Some(stream);
-        Self { stream, unflushed: false, large: None, received: 0, is_bloated: false }
+        Self { stream, unflushed: false, large: None, received: 0, has_large_buffer: false }
     }
 
-    /// The stream below, unless it is broken.
+    /// The stream below, unless the connection is broken.
     fn below(&mut self) -> Option<&mut ReadAhead> {
         self.stream.as_mut().map(WebSocketStream::get_mut)
     }
 
-    /// Lets so many bytes be read before the next turn; see [`ReadAhead::allow`].
+    /// Allows `bytes` to be read before the next turn; see [`ReadAhead::allow`].
     pub(super) fn allow(&mut self, bytes: usize) {
         if let Some(below) = self.below() {
             below.allow(bytes);
@@ -146,26 +146,26 @@ impl WebSocket {
         self.stream.as_ref().is_some_and(|stream| stream.get_ref().is_cut_short())
     }
 
-    /// What was read since this was last asked, in bytes and whole frames.
+    /// Takes what was read since the last call: the number of bytes, and of frames that have ended.
     pub(super) fn take_read(&mut self) -> (usize, u32) {
         self.below().map_or((0, 0), ReadAhead::take_read)
     }
 
-    /// Bytes that have come of a message that is not whole, and how many it has
-    /// announced to have at least.
+    /// The bytes that have come of a message that is not whole, and the bytes that it will have at
+    /// least.
     pub(super) fn unfinished(&self) -> (u64, u64) {
         let frames = self.stream.as_ref().map(|stream| &stream.get_ref().frames);
         frames.map_or((0, 0), |frames| (frames.unfinished(), frames.announced()))
     }
 
-    /// What the system has taken of what was written, in bytes since the start.
+    /// The bytes that the system has taken since the start.
     pub(super) fn written(&self) -> u64 {
         self.stream.as_ref().map_or(0, |stream| stream.get_ref().written())
     }
 
-    /// The next thing from the client.
+    /// Receives the next thing from the client.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
-        if self.is_bloated {
+        if self.has_large_buffer {
             self.shrink();
         }
         let Some(stream) = &mut self.stream else { return Poll::Ready(Received::End(End::Broken)) };
@@ -183,7 +183,7 @@ impl WebSocket {
             Some(Ok(Message::Text(text))) => Received::Frame(self.own(Frame::Text(text))),
             Some(Ok(Message::Binary(bytes))) => Received::Frame(self.own(Frame::Binary(bytes))),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
-                // The answer to a ping waits to be flushed.
+                // The library's answer to a ping has to be flushed.
                 self.unflushed = true;
                 Received::Control
             }
@@ -195,21 +195,21 @@ impl WebSocket {
         })
     }
 
-    /// A frame that keeps no more memory alive than it has itself: a small one after a
-    /// large one may be in the large one's buffer.
+    /// Makes a frame own its bytes, if a large message came before it: it may be a part of that
+    /// message's buffer, which would stay in memory with it.
     fn own(&mut self, frame: Frame) -> Frame {
         if frame.len() > KEPT_BUFFER_BYTES {
-            self.is_bloated = true;
+            self.has_large_buffer = true;
             return frame;
         }
         match frame {
-            _ if !self.is_bloated => frame,
+            _ if !self.has_large_buffer => frame,
             Frame::Text(text) => Frame::Text(text.as_str().to_owned().into()),
             Frame::Binary(bytes) => Frame::Binary(Bytes::copy_from_slice(&bytes)),
         }
     }
 
-    /// Makes the library's buffers anew, once there is nothing in them.
+    /// Replaces the library's buffers, once there is nothing in them.
     fn shrink(&mut self) {
         let is_empty = |stream: &mut WebSocketStream<ReadAhead>| {
             let frames = &stream.get_ref().frames;
@@ -222,17 +222,15 @@ impl WebSocket {
             let config = *stream.get_config();
             let anew =
                 WebSocketStream::from_raw_socket(stream.into_inner(), Role::Server, Some(config));
-            // It waits for nothing.
+            // This does not wait for anything, so it is ready at once.
             self.stream = anew.now_or_never();
-            self.is_bloated = false;
+            self.has_large_buffer = false;
         }
     }
 
-    /// Whether this frame, the last that came, came with nothing else: as far as its
-    /// size tells.
+    /// Whether the frame that came last came alone, judged by its size.
     pub(super) fn was_alone(&self, frame: &Frame) -> bool {
-        // Its length, one byte or more, comes after one for its kind and before four to
-        // mask it.
+        // A header has a byte for the kind, one or more for the length, and four for the mask.
         let header = match frame.len() {
             0..126 => 6,
             126..65_536 => 8,
@@ -242,14 +240,14 @@ impl WebSocket {
         last_read == Some(header + frame.len())
     }
 
-    /// Whether a frame can be queued without the last ones piling up.
+    /// Ready when a frame can be queued without too many collecting.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(self.poll_large(cx))?;
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
         Pin::new(stream).poll_ready(cx).map_err(|error| end_of(&error))
     }
 
-    /// Queues a frame; call only when [`Self::poll_ready`] says so.
+    /// Queues a frame. May be called only when [`Self::poll_ready`] is ready.
     pub(super) fn queue(&mut self, frame: Frame) -> Result<(), End> {
         self.unflushed = true;
         if frame.len() >= DIRECT_BYTES {
@@ -278,7 +276,7 @@ impl WebSocket {
         flushed.map_err(|error| end_of(&error))
     }
 
-    /// Ready when no large frame is on its way any more.
+    /// Writes the large frame. Ready when there is none.
     fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
         if self.large.is_some() {
@@ -292,17 +290,17 @@ impl WebSocket {
         stream.get_mut().poll_direct(cx).map_err(|_| End::Broken)
     }
 
-    /// Says goodbye, within [`CLOSE_TIMEOUT`].
+    /// Sends the close frame and waits for the client's, for [`CLOSE_TIMEOUT`] at most.
     pub(super) async fn close(self, end: End) {
         let Some(mut stream) = self.stream else { return };
         let goodbye = async {
             match end {
                 End::ByClient(Some(code)) if stream.get_ref().end().is_some() => {
-                    // The library has not seen it.
+                    // The library has not seen the client's close frame, so it does not echo it.
                     let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
                     stream.close(Some(frame)).await.unwrap_or_default();
                 }
-                // The echo is queued and only has to be written.
+                // The library has queued the echo, so it only has to be written.
                 End::ByClient(_) => stream.flush().await.unwrap_or_default(),
                 End::Broken => return,
                 End::ByServer(reason, text) => {
@@ -310,19 +308,19 @@ impl WebSocket {
                         code: CloseCode::from(reason.code()),
                         reason: cut(&text).into(),
                     };
-                    // The client may be gone, which is as well.
+                    // If the client has gone, that is no problem.
                     stream.close(Some(frame)).await.unwrap_or_default();
                 }
             }
             linger(stream.get_mut()).await;
         };
-        // A client that goes on sending or never answers is cut off.
+        // A client that goes on sending, or never answers, is cut off.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
     }
 }
 
-/// Reads until the client closes too. A socket closed with bytes unread is
-/// reset, and the client would never see the close frame.
+/// Reads until the client closes too. Closing a socket with unread bytes would reset the
+/// connection, and the client would never see the close frame.
 async fn linger(stream: &mut ReadAhead) {
     if stream.shutdown().await.is_err() {
         return;
@@ -330,7 +328,7 @@ async fn linger(stream: &mut ReadAhead) {
     stream.skip_rest().await;
 }
 
-/// A close frame has room for 123 bytes of text.
+/// Cuts a text to the 123 bytes that a close frame has room for (RFC 6455, section 5.5).
 fn cut(text: &str) -> &str {
     let mut end = text.len().min(123);
     while !text.is_char_boundary(end) {

@@ -9,7 +9,7 @@ impl Channel for Faulty {
     type Assigns = ();
 }
 
-/// Runs before anything else in the instance.
+/// A constructor, which runs before anything else in the instance.
 #[cfg(target_arch = "wasm32")]
 #[expect(unsafe_code, reason = "the only way to run code when a module is instantiated")]
 #[used]

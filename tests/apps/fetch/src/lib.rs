@@ -1,5 +1,5 @@
-//! Sends the requests that the tests of `tests/http` ask for, and replies what
-//! came back.
+//! A channel that sends the requests which the tests of `tests/http` ask for, and replies with the
+//! responses.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ struct Order {
     url: String,
     headers: Vec<(String, String)>,
     body: String,
-    /// As large a body instead.
+    /// The length of a response body in bytes, which the reply has instead of the body.
     bytes: Option<usize>,
     timeout_ms: Option<u64>,
 }

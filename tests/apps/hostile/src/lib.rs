@@ -1,5 +1,5 @@
-//! A plugin that does what it can to hurt its neighbours, as a client tells it to:
-//! one arm of `handle_in` is one attack.
+//! A plugin that does what it can to hurt its neighbours, as a client tells it to: each arm of
+//! `handle_in` is one attack.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -11,7 +11,7 @@ use millrace_plugin::prelude::*;
 struct Hostile;
 
 thread_local! {
-    /// What is left for the next call of the same instance.
+    /// Data that is left for the next call of the same instance.
     static LEFT: RefCell<Left> = RefCell::default();
 }
 
@@ -21,11 +21,11 @@ struct Left {
     request: Option<HttpRequest>,
 }
 
-/// How much of what.
+/// The parameters of an attack.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Order {
-    /// How often.
+    /// The number of repetitions.
     n: usize,
     bytes: usize,
     ms: u64,
@@ -37,7 +37,7 @@ struct Order {
     value: Payloaded,
 }
 
-/// What a broadcast or push is to carry.
+/// The payload of a broadcast or push.
 type Payloaded = std::collections::BTreeMap<String, u64>;
 
 impl Default for Order {
@@ -68,7 +68,7 @@ impl Channel for Hostile {
             "ping" => return Reply::ok(payload),
             "crash" => panic!("the plugin was told to crash"),
             "sleep" => clock::sleep(Duration::from_millis(order.ms)),
-            // Host calls that hand over much.
+            // Host calls with much data.
             "log" => {
                 let text = "x".repeat(bytes);
                 (0..n).for_each(|_| log::info(&text));
@@ -91,7 +91,7 @@ impl Channel for Hostile {
                 let length = u32::try_from(bytes)?;
                 (0..n).for_each(|_| drop(black_box(random::bytes(length))));
             }
-            // Through WASI.
+            // Output through WASI.
             "stdout" => {
                 let text = "x".repeat(bytes);
                 (0..n).for_each(|_| print!("{text}"));
@@ -101,7 +101,7 @@ impl Channel for Hostile {
                 let mut memory = vec![0u8; bytes];
                 (0..n).for_each(|turn| black_box(&mut memory).fill(turn as u8));
             }
-            // Computes for so many turns.
+            // Computes for `n` turns.
             "burn" => burn(n),
             "flush" => {
                 for _ in 0..n {
@@ -110,7 +110,7 @@ impl Channel for Hostile {
                 }
             }
             "headers" => return Ok(outcome_of(request_with_headers(&order.text, n))),
-            // In two calls, so that the second does nothing but send.
+            // The attack takes two calls, so that the second only sends.
             "prepare_headers" => {
                 let request = request_with_headers(&order.text, n);
                 LEFT.with_borrow_mut(|left| left.request = Some(request));
@@ -140,7 +140,7 @@ impl Channel for Hostile {
     }
 }
 
-/// Attacks by what the plugin says to others, or has others say to it.
+/// Attacks by messages that the plugin sends, or has others send.
 fn say(socket: &mut Socket<()>, event: &str, order: Order, payload: Payload) -> Result<Reply> {
     let Order { n, bytes, .. } = order;
     match event {
@@ -156,7 +156,7 @@ fn say(socket: &mut Socket<()>, event: &str, order: Order, payload: Payload) -> 
                 socket.broadcast("shout", json!({ "number": number, "text": text }))?;
             }
         }
-        // What needs no grant, or should.
+        // Effects that need no grant, or should need one.
         "subscribe" => {
             for number in 0..n {
                 let number = if n == 1 { String::new() } else { number.to_string() };
@@ -183,7 +183,7 @@ fn say(socket: &mut Socket<()>, event: &str, order: Order, payload: Payload) -> 
             socket.start_task(&order.text, payload)?;
             return Ok(Reply::None);
         }
-        // What another user of the same instance can read.
+        // Leaves data that another user of the same instance can read.
         "leave" => LEFT.with_borrow_mut(|left| left.text = order.text),
         "find" => {
             let found = LEFT.with_borrow(|left| left.text.clone());

@@ -1,5 +1,5 @@
-//! A contract for tests of pipelines: jobs come in over HTTP, and what was done
-//! goes to the user's channel.
+//! A contract for tests of pipelines: jobs come in over HTTP, and the worker broadcasts to the
+//! user's channel.
 //!
 //! An event is one JSON object, for example
 //! `{"user": "u1", "seq": 7, "work_ms": 2}`:

@@ -1,9 +1,9 @@
-//! The channel the conformance tests talk to. Its join params and events are a
-//! contract; one line of `handle_in` is one of them.
+//! The channel that the conformance tests talk to. Its join params and events are a contract, with
+//! one line of `handle_in` for each.
 //!
-//! With the feature `v2` it is the next version, `tests/apps/probe-v2`: it counts in
-//! other assigns, and takes over the counts of the first. With `bad`, it is a
-//! version that nobody wants: it panics on every fifth message.
+//! With the feature `v2` it is the next version, `tests/apps/probe-v2`: it counts in other assigns,
+//! and takes over the counts of the first version. With `bad`, it is a bad version: it panics on
+//! every fifth message.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ struct Assigns {
     count: u64,
 }
 
-/// In halves, so that neither version can read the other's.
+/// The count in halves, so that neither version can read the assigns of the other.
 #[cfg(feature = "v2")]
 #[derive(Default, Serialize, Deserialize)]
 struct Assigns {
@@ -77,7 +77,7 @@ impl Channel for Probe {
     }
 
     fn join(_: &mut Socket<Assigns>, params: Payload) -> Result<Reply> {
-        // Clients may join with anything, null included.
+        // Clients may join with any JSON, null included.
         let params: Params = params.json().unwrap_or_default();
         assert!(!params.crash, "the join was told to crash");
         clock::sleep(Duration::from_millis(params.slow_ms));
@@ -132,7 +132,7 @@ impl Tasks for Probe {
     }
 }
 
-/// Not by counting: an instance is lost with each panic.
+/// Whether this message panics. It is not counted in the instance, as that is lost with each panic.
 #[cfg(feature = "bad")]
 fn fail_at_times() {
     let [chance, ..] = random::bytes(1)[..] else { return };

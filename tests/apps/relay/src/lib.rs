@@ -1,8 +1,9 @@
-//! A contract for tests of what flows between channels and pipelines.
+//! A contract for tests of the ways between channels and pipelines.
 //!
-//! On `relay:*`, `enqueue` with `{"pipeline": p, "event": e}`, and `key`, `priority`
-//! and `silent: true` as one likes, hands `e` to the pipeline `p`. Unless it is
-//! silent, who sent it is answered with what comes of the event.
+//! On `relay:*`, `enqueue` with `{"pipeline": p, "event": e}`, and perhaps `key`, `priority` and
+//! `silent: true`, hands `e` to the pipeline `p`. Unless it is silent, the sender is answered with
+//! what the worker replies.
+//!
 //!
 //! The worker does as the event says, in this order:
 //!
@@ -48,7 +49,7 @@ impl Channel for Relay {
     fn handle_in(socket: &mut Socket<()>, event: &str, payload: Payload) -> Result<Reply> {
         match event {
             "ping" => Reply::ok(payload),
-            // The ref of this very message.
+            // The socket ref of this message.
             "ref" => Reply::ok(json!({ "ref": socket.socket_ref() })),
             "enqueue" => {
                 let Order { pipeline, event, key, priority, silent } = payload.json()?;

@@ -1,5 +1,5 @@
-//! Slow work in every way there is. The tests of `tests/slow` tell it what to
-//! do; one arm of `handle_in` or `run` is one of its ways.
+//! Every kind of slow work. The tests of `tests/slow` choose it, with one arm of `handle_in` or
+//! `run` for each kind.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ impl Channel for Slow {
             "wait" => order.wait(),
             "crash" => panic!("the handler was told to crash"),
             "spin" => spin(),
-            // Assigns what it found and its own, after a while.
+            // Assigns what it has found and its own, after a while.
             "append" => {
                 let found = socket.assigns.value.clone();
                 order.wait();
@@ -71,7 +71,7 @@ impl Channel for Slow {
                     socket.assigns.asked.clone().ok_or_else(|| Error::msg("nothing asked"))?;
                 socket.reply_to(&asked, Reply::ok(json!({ "value": order.value }))?);
             }
-            // For another connection to answer.
+            // The socket ref, which another connection answers.
             "my_ref" => return Reply::ok(json!({ "reference": socket.socket_ref() })),
             "answer_ref" => {
                 let asked = order.reference.ok_or_else(|| Error::msg("no reference"))?;
@@ -95,8 +95,8 @@ impl Channel for Slow {
             }
             "config" => return Reply::ok(json!({ "value": config::get(&order.value) })),
             "log" => log::info(&order.value),
-            // How long ago `value` was read on the clock that never goes back, and whether
-            // that of std has been running for as long.
+            // The time since `value` was read on the monotonic clock, and whether the clock of std
+            // has been running for as long.
             "clocks" => {
                 let ns = clock::monotonic_ns();
                 let before = order.value.parse().unwrap_or(ns);
@@ -118,7 +118,7 @@ impl Channel for Slow {
                 metrics::timing("work", 1.5);
                 metrics::histogram("size", 7.0);
                 metrics::set("users", &order.user);
-                // Whatever a user can bring in.
+                // A metric with any name that a user can send.
                 metrics::count(&order.value, 1);
             }
             _ => return Err(unknown_event(event)),

@@ -1,4 +1,4 @@
-//! A worker with next to nothing to do, to measure what the rest costs.
+//! A worker that does almost nothing, to measure what the rest costs.
 
 use millrace_plugin::prelude::*;
 

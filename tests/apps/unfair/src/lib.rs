@@ -1,5 +1,5 @@
-//! A dispatcher that dispatches in order, until it has been asked `after` times,
-//! and then breaks its contract in the way that `wrong` names:
+//! A dispatcher that keeps the order until it has been called `after` times, and then breaks its
+//! contract in the way that `wrong` names:
 //!
 //! | `wrong` | what it does |
 //! | --- | --- |
@@ -24,13 +24,13 @@ use millrace_plugin::bindings::dispatcher::exports::millrace::plugin::dispatcher
 use millrace_plugin::dispatcher::{Columns, Consumers};
 use millrace_plugin::host::{clock, config};
 
-/// What it knows.
+/// The state of the dispatcher.
 #[derive(Debug, Default)]
 struct State {
     consumers: Consumers,
     events: Vec<u64>,
     wrong: String,
-    /// Calls until it breaks.
+    /// The calls until it breaks its contract.
     after: u32,
 }
 
@@ -38,7 +38,7 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
-/// Not `export_dispatcher!`, which keeps the contract for its users.
+/// It does not use `export_dispatcher!`, which keeps the contract for its users.
 struct Unfair;
 
 impl raw::Guest for Unfair {
@@ -102,7 +102,7 @@ impl State {
         raw::Assignments { events, consumers }
     }
 
-    /// Whether it breaks its contract with what it assigns.
+    /// Whether it breaks its contract by what it assigns.
     fn needs_events(&self) -> bool {
         matches!(self.wrong.as_str(), "unknown_event" | "unknown_consumer" | "forgets_one")
     }
@@ -116,7 +116,7 @@ impl State {
             "over_sends" => {
                 assigned.events.append(&mut self.events);
                 assigned.consumers.resize(assigned.events.len(), 0);
-                // If that was not too much, the next time.
+                // If that was not too much, it tries again next time.
                 self.after = 0;
             }
             "repeats" => {
@@ -153,7 +153,7 @@ impl State {
     }
 }
 
-/// Never ends, and cannot be left out by a compiler that sees that.
+/// Never ends. A compiler cannot remove the loop, even if it sees that nothing follows.
 fn spin() {
     let mut number = 1_u64;
     while number != 0 {

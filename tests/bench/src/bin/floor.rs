@@ -1,11 +1,11 @@
-//! The floor: what the transport costs with nothing behind it.
+//! The floor: the cost of the transport with nothing behind it.
 //!
-//! Speaks just enough of version 2 of the protocol to be measured with the same
-//! load: joins, heartbeats and leaves are answered `ok`, `ping` is echoed,
-//! `shout` goes to everybody on the topic. No routing, no checks, no JSON.
+//! It speaks just enough of version 2 of the protocol to be measured with the same load: joins,
+//! heartbeats and leaves are answered `ok`, `ping` is echoed, `shout` goes to everybody on the
+//! topic. There is no routing, no check and no JSON.
 //!
-//! It does by hand what a fast server does: all frames that have arrived are
-//! answered with one write, a broadcast is encoded once, buffers are small.
+//! It does by hand what a fast server does: all frames that have arrived are answered with one
+//! write, a broadcast is encoded once, and buffers are small.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -31,10 +31,10 @@ struct Cli {
     listen: SocketAddr,
 }
 
-/// Who has joined what.
+/// The outboxes of the clients that have joined each topic.
 type Topics = Mutex<HashMap<String, Vec<Arc<Outbox>>>>;
 
-/// Broadcasts that wait for one client.
+/// The broadcasts that wait for one client.
 #[derive(Debug, Default)]
 struct Outbox(Mutex<Waiting>);
 
@@ -45,7 +45,7 @@ struct Waiting {
     overrun: bool,
 }
 
-/// One connection; dropping it takes it off its topics.
+/// One connection; dropping it removes it from its topics.
 struct Connection {
     socket: WebSocketStream<TcpStream>,
     topics: Arc<Topics>,
@@ -53,12 +53,12 @@ struct Connection {
     outbox: Arc<Outbox>,
 }
 
-/// Every connection keeps a buffer of this size, and reading fills it with zeros.
+/// The size of the read buffer. Every connection keeps one, and reading fills it with zeros.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
-/// A client for which more broadcasts wait is cut off.
+/// The most broadcasts that wait for a client; with more, it is cut off.
 const OUTBOX_FRAMES: usize = 1024;
-/// Frames taken from one client before others get their turn.
+/// The frames that are taken from one client before others get their turn.
 const TURN_FRAMES: usize = 64;
 
 #[tokio::main]
@@ -72,11 +72,11 @@ async fn main() -> anyhow::Result<()> {
         let (stream, _) = listener.accept().await?;
         let topics = Arc::clone(&topics);
         tokio::spawn(async move {
-            // The handshake is on the heap: its room would stay with the task.
+            // The handshake is on the heap: otherwise its memory would stay with the task.
             let Ok(socket) = Box::pin(accept(stream)).await else { return };
             let (joined, outbox) = (Vec::new(), Arc::default());
             let mut connection = Connection { socket, topics, joined, outbox };
-            // A client that goes away is no error here.
+            // A client that disconnects is not an error here.
             let _ = std::future::poll_fn(|cx| connection.poll(cx)).await;
         });
     }
@@ -101,12 +101,11 @@ fn route(request: &Request, response: Response) -> Result<Response, ErrorRespons
 }
 
 impl Connection {
-    /// One turn: handles what has arrived, then writes all at once. Ready when
-    /// the connection ends.
+    /// Handles what has arrived, then writes everything at once. Ready when the connection ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for turn in 0.. {
             if self.socket.poll_ready_unpin(cx)?.is_pending() {
-                // A client that does not read is not listened to.
+                // A client that does not read is not read from.
                 return Poll::Pending;
             }
             if turn == TURN_FRAMES {
@@ -123,7 +122,7 @@ impl Connection {
         for broadcast in self.outbox.take(cx)? {
             self.socket.start_send_unpin(Message::Text(broadcast))?;
         }
-        // Written or not: a frame, a broadcast or room to write wakes the task.
+        // Whether it is written or not, a frame, a broadcast or room to write wakes the task.
         let _ = self.socket.poll_flush_unpin(cx)?;
         Poll::Pending
     }
@@ -203,7 +202,7 @@ impl Outbox {
         }
     }
 
-    /// What waits; if that is nothing, the task is woken when there is something.
+    /// Takes the broadcasts that wait. If there are none, the task is woken for the next one.
     fn take(&self, cx: &Context<'_>) -> Result<Vec<Utf8Bytes>, Error> {
         let mut waiting = lock(&self.0);
         if waiting.overrun {

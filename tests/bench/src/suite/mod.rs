@@ -46,7 +46,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Runs it; how many replies or messages were lost or came twice.
+    /// Runs the suite, and returns how many replies or messages were lost or came twice.
     pub async fn run(self) -> Result<u64> {
         let servers = Servers::find(self.millrace.as_deref())?;
         let rounds = if self.short { 1 } else { self.rounds };
@@ -70,8 +70,7 @@ impl Suite {
     }
 }
 
-/// Each server anew for each turn: what the machine does meanwhile touches all of
-/// them.
+/// Starts each server again for each turn, so that disturbances of the machine affect all of them.
 async fn measure(mut part: Part, servers: &Servers, rounds: usize) -> Result<Part> {
     for round in 1..=rounds {
         for (place, turn) in part.turns.iter().enumerate() {

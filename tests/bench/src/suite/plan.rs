@@ -1,20 +1,20 @@
-//! Which workloads, how large, and which of their figures are shown.
+//! The workloads of the suite: their sizes, and the figures that are shown.
 
 use crate::report::Measured;
 use crate::workload::{
     Churn, Echo, EchoRate, Fairness, Fanout, FanoutRate, Idle, Pipeline, Policy, Worker, Workload,
 };
 
-/// One workload, or one with variants, and what was measured.
+/// One workload, or variants of one, and its measurements.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) name: &'static str,
-    /// What is run in each round, in this order.
+    /// The turns of each round, in this order.
     pub(super) turns: Vec<Turn>,
-    /// Figures, and what they are called in the table of all servers. None: the
-    /// part has a table of its own.
+    /// The figures, with their names in the table of all servers. If there are none, the part has
+    /// its own table.
     pub(super) shown: &'static [(&'static str, &'static str)],
-    /// Of each turn.
+    /// The measurements of each turn.
     pub(super) measured: Vec<Measured>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Part {
 pub(super) struct Turn {
     pub(super) server: Kind,
     pub(super) workload: Workload,
-    /// For the table, unless it is the server's own name.
+    /// The name in the table, unless it is the server's own.
     pub(super) name: Option<&'static str>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Turn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Floor,
-    /// With the app in this folder of the workspace.
+    /// Millrace with the app in this folder of the workspace.
     Millrace(&'static str),
     Ws,
     SocketIo,
@@ -40,7 +40,7 @@ pub(super) enum Kind {
 const PROBE: &str = "tests/apps/probe";
 const ALL: [Kind; 4] = [Kind::Floor, Kind::Millrace(PROBE), Kind::Ws, Kind::SocketIo];
 
-/// What the suite runs.
+/// The parts of the suite; `short` ones only test that it works.
 pub(super) fn plan(short: bool) -> Vec<Part> {
     let pick = |full, short_form| if short { short_form } else { full };
     let size = |full: usize, small: usize| if short { small } else { full };

@@ -1,4 +1,4 @@
-//! The programs, and what has to be there before they start.
+//! The servers of the suite, and what has to be installed before they start.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use super::plan::{Kind, Turn};
 use crate::server::ServerCommand;
 use crate::workload::Workload;
 
-/// Where everything is.
+/// The paths and versions of the servers.
 #[derive(Debug)]
 pub(super) struct Servers {
     floor: PathBuf,
     millrace: PathBuf,
     workspace: PathBuf,
-    /// Names with versions.
+    /// The names of the servers, with their versions.
     pub(super) versions: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ impl Servers {
         Ok(Self { floor, millrace, workspace, versions })
     }
 
-    /// What one turn is: its name, the server, the load.
+    /// The parts of a turn: its name, the server and the load.
     pub(super) fn turn(&self, turn: &Turn) -> Result<(String, ServerCommand, Workload)> {
         let path = |path: PathBuf| {
             path.to_str().map(str::to_owned).context("a path that is no text cannot be started")
@@ -75,8 +75,8 @@ impl Servers {
     }
 }
 
-/// Runs `npm ci`, unless what is there is what `package-lock.json` asks for: npm
-/// writes its own copy of it last.
+/// Runs `npm ci`, unless the installed packages are those of `package-lock.json`: npm writes its
+/// own copy of that file last.
 fn install(peers: &Path) -> Result<()> {
     let modified =
         |path: &str| fs::metadata(peers.join(path)).and_then(|file| file.modified()).ok();
@@ -94,7 +94,7 @@ fn install(peers: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first line that a program says.
+/// The first line that a program prints.
 pub(super) fn said(command: &mut Command) -> Result<String> {
     let program = format!("{command:?}");
     let output = command.output().with_context(|| format!("failed to start {program}"))?;

@@ -1,4 +1,4 @@
-//! The tables.
+//! The tables of the suite.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +10,7 @@ use super::plan::Part;
 use super::servers::said;
 use crate::report::{Measured, Spread, short, table};
 
-/// When, on what and with what.
+/// The date, the machine and the versions of the servers.
 pub(super) fn head(versions: &[String]) -> Result<String> {
     let date = said(Command::new("date").args(["-u", "+%F"]))?;
     let commit = said(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
@@ -25,8 +25,8 @@ pub(super) fn head(versions: &[String]) -> Result<String> {
     Ok(format!("{date}{commit}: {model}, {cores} cores, Linux {kernel}; {versions}\n"))
 }
 
-/// One table for all servers, one with the ratios of the peers, and one for each
-/// part that is Millrace's alone.
+/// One table for all servers, one with the ratios of the peers, and one for each part that only
+/// Millrace has.
 pub(super) fn tables(parts: &[Part]) -> String {
     let mut out = String::from(
         "Server CPU, memory and latency: medians. The ratio is that of each round; its \
@@ -63,7 +63,7 @@ pub(super) fn tables(parts: &[Part]) -> String {
     out
 }
 
-/// Of two servers that took turns: minimum, median and maximum of the rounds.
+/// The ratios of two servers that took turns: minimum, median and maximum of the rounds.
 fn ratios(of: &Measured, to: &Measured, figure: &str) -> String {
     let rounds = of.values(figure).into_iter().zip(to.values(figure));
     let Spread { min, median, max } = Spread::of(rounds.map(|(of, to)| of / to).collect());

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::timeout;
 
-use super::{CONNECTING, Outcome, PATIENCE};
+use super::{CONNECTING, LOSS_TIMEOUT, Outcome};
 use crate::client::Client;
 use crate::meter::{Meter, Spent, micros_each, per_second};
 use crate::server::Target;
@@ -23,7 +23,7 @@ pub struct Churn {
     pub seconds: f64,
 }
 
-/// What a step has cost so far.
+/// The cost of a step so far.
 #[derive(Debug, Default)]
 struct Step {
     time: Duration,
@@ -31,17 +31,17 @@ struct Step {
     client: Duration,
 }
 
-/// The server notices within this time that a group has gone.
+/// The time within which the server notices that a group has gone.
 const GOING: Duration = Duration::from_millis(50);
-/// Source addresses are used again after so many clients: a closed connection
-/// blocks its port for a minute.
+/// The number of clients after which source addresses are used again: a closed connection blocks
+/// its port for a minute.
 const NUMBERS: usize = 200_000;
 
 impl Churn {
     /// Puts the load on a server.
     pub async fn run(self, server: &Target) -> Result<Outcome> {
         let wanted = Duration::try_from_secs_f64(self.seconds)?;
-        // One group pays for what all share.
+        // One group comes first, so that what all clients share is there already.
         self.group(server, 0, &mut <[Step; 4]>::default()).await?;
         let (mut steps, mut groups) = (<[Step; 4]>::default(), 0);
         while steps.iter().map(|step| step.time).sum::<Duration>() < wanted {
@@ -52,7 +52,7 @@ impl Churn {
         let count = (groups * self.connections) as u64;
         let server: Duration = steps.iter().map(|step| step.server).sum();
         let client: Duration = steps.iter().map(|step| step.client).sum();
-        // What a client takes to go is mostly the time we wait for it.
+        // The time of leaving the server is left out, as most of it is the wait above.
         let time = connect.time + join.time + leave.time;
         let figures = vec![
             ("server CPU, µs a connect", micros_each(connect.server, count)),
@@ -72,20 +72,20 @@ impl Churn {
         let numbers = (0..self.connections).map(|n| group * self.connections + n);
         let connecting = numbers.map(|n| async move {
             let client = Client::connect(server.endpoint, n % NUMBERS, format!("room:{n}"));
-            timeout(PATIENCE, client).await.context("a connect was never answered")?
+            timeout(LOSS_TIMEOUT, client).await.context("a connect was never answered")?
         });
         let clients = all(connecting).await?;
         connect.add(meter.stop()?);
         let meter = Meter::start(server.pid)?;
         let joining = clients.into_iter().map(|mut client| async move {
-            let joined = timeout(PATIENCE, client.join_topic()).await;
+            let joined = timeout(LOSS_TIMEOUT, client.join_topic()).await;
             joined.context("a join was never answered")?.map(|()| client)
         });
         let clients = all(joining).await?;
         join.add(meter.stop()?);
         let meter = Meter::start(server.pid)?;
         let leaving = clients.into_iter().map(|mut client| async move {
-            let left = timeout(PATIENCE, client.leave_topic()).await;
+            let left = timeout(LOSS_TIMEOUT, client.leave_topic()).await;
             left.context("a leave was never answered")?.map(|()| client)
         });
         let clients = all(leaving).await?;
@@ -98,7 +98,7 @@ impl Churn {
     }
 }
 
-/// Some at a time.
+/// Runs the steps of all clients, some at a time.
 async fn all(
     steps: impl Iterator<Item = impl Future<Output = Result<Client>>>,
 ) -> Result<Vec<Client>> {

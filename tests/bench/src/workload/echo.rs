@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::task::JoinSet;
 
-use super::{Outcome, PATIENCE, PAYLOAD, SETTLE, join_all, run_for, warm_up};
+use super::{LOSS_TIMEOUT, Outcome, PAYLOAD, SETTLE, join_all, run_for, warm_up};
 use crate::client::Client;
 use crate::in_flight::InFlight;
 use crate::latency::Latencies;
@@ -17,7 +17,7 @@ use crate::server::Target;
 /// Round trips on a topic of each client's own.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Echo {
-    /// Clients.
+    /// The number of clients.
     #[arg(long, default_value_t = 100)]
     pub connections: usize,
     /// Pings each keeps in flight.
@@ -28,15 +28,14 @@ pub struct Echo {
     pub seconds: f64,
 }
 
-/// What the clients of one run have seen. One thread runs them all, so its lock
-/// is always free.
+/// The counts of all clients of one run. One thread runs them all, so the lock is always free.
 #[derive(Debug)]
 struct Tally {
     phase: Phase,
     sent: u64,
     answered: u64,
     duplicated: u64,
-    /// Of the replies while measuring.
+    /// The latencies of the replies while measuring.
     latencies: Latencies,
 }
 
@@ -44,7 +43,7 @@ struct Tally {
 enum Phase {
     WarmUp,
     Measuring,
-    /// No more pings; replies may still come.
+    /// No more pings are sent, but replies may still come.
     Ending,
 }
 
@@ -64,7 +63,7 @@ impl Echo {
         run_for(time, &mut running).await?;
         lock(&tally).phase = Phase::Ending;
         let spent = meter.stop()?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOSS_TIMEOUT;
         while lock(&tally).lost() > 0 && Instant::now() < deadline {
             run_for(SETTLE, &mut running).await?;
         }
@@ -73,7 +72,7 @@ impl Echo {
     }
 }
 
-/// One client; it runs until it is dropped.
+/// Runs one client until it is dropped.
 async fn ping(mut client: Client, in_flight: usize, tally: Arc<Mutex<Tally>>) -> Result<()> {
     let mut pings = InFlight::new(in_flight, Instant::now());
     for reference in pings.refs() {
@@ -85,8 +84,8 @@ async fn ping(mut client: Client, in_flight: usize, tally: Arc<Mutex<Tally>>) ->
         client.read().await?;
         let now = Instant::now();
         let mut tally = lock(&tally);
-        // Every reply makes room for one ping, and the pings for all that came
-        // with one read go out with one write.
+        // Every reply allows one more ping. The pings for all replies of one read go out with one
+        // write.
         while let Some(incoming) = client.next()? {
             let Incoming::Reply(reference) = incoming else {
                 bail!("a reply was expected, found {incoming:?}");
@@ -106,7 +105,7 @@ impl Tally {
         Ok(Self { phase: Phase::WarmUp, sent: 0, answered: 0, duplicated: 0, latencies })
     }
 
-    /// Counts a reply to a ping sent at this time, or to none that waits.
+    /// Counts a reply to a ping that was sent at this time; `None` means that no ping waits for it.
     fn answer(&mut self, sent: Option<Instant>, now: Instant) -> bool {
         let Some(sent) = sent else {
             self.duplicated += 1;

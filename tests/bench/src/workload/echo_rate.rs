@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Outcome, PATIENCE, PAYLOAD, SETTLE, join_all, run_for, warm_up};
+use super::{LOSS_TIMEOUT, Outcome, PAYLOAD, SETTLE, join_all, run_for, warm_up};
 use crate::client::Client;
 use crate::latency::Latencies;
 use crate::meter::{Meter, Spent, micros_each, per_second};
@@ -36,13 +36,13 @@ struct Tally {
     sent: u64,
     answered: u64,
     duplicated: u64,
-    /// Pings that were due before are not measured.
+    /// The time from which on pings are measured.
     from: Instant,
     latencies: Latencies,
 }
 
-/// Pings that a busy client has not sent yet; then the schedule waits, and the
-/// pings keep their times.
+/// The most pings that a busy client has not sent yet. Then the schedule waits, and the pings keep
+/// their times.
 const BEHIND: usize = 1024;
 
 impl EchoRate {
@@ -76,7 +76,7 @@ impl EchoRate {
         }
         let meter = meter.map_or_else(|| Meter::start(server.pid), Ok)?;
         let spent = meter.stop()?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOSS_TIMEOUT;
         while lock(&tally).lost() > 0 && Instant::now() < deadline {
             run_for(SETTLE, &mut running).await?;
         }
@@ -85,7 +85,7 @@ impl EchoRate {
     }
 }
 
-/// One client; it runs until it is dropped.
+/// Runs one client until it is dropped.
 async fn ping(
     mut client: Client,
     mut due: mpsc::Receiver<Instant>,
@@ -118,7 +118,7 @@ async fn ping(
 }
 
 impl Tally {
-    /// Counts a reply to a ping that was due then, or to none that waits.
+    /// Counts a reply to a ping with this scheduled time; `None` means that no ping waits for it.
     fn answer(&mut self, due: Option<Instant>, now: Instant) {
         let Some(due) = due else {
             self.duplicated += 1;

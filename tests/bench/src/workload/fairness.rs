@@ -1,4 +1,4 @@
-//! One user who floods, and many who do not.
+//! One user who floods a pipeline, and many who do not.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,15 +39,15 @@ pub enum Policy {
     Fair,
 }
 
-/// What a job waits in the worker.
+/// The time that a job takes in the worker, in milliseconds.
 const WORK_MS: u64 = 10;
-/// How many jobs the flood has for one of a quiet user's.
+/// The jobs of the flood for each job of a quiet user.
 const FLOOD: f64 = 1000.0;
-/// Offered over what can be done.
+/// The offered jobs, as a multiple of the capacity.
 const OVERLOAD: f64 = 2.0;
-/// Jobs that show what can be done.
+/// The jobs by which the capacity is measured.
 const TRIAL: u64 = 500;
-/// Jobs of one post of the flood.
+/// The jobs in one post of the flood.
 const BATCH: u64 = 20;
 
 impl Policy {
@@ -59,12 +59,12 @@ impl Policy {
     }
 }
 
-/// What became of the quiet users' jobs.
+/// The results of the quiet users' jobs.
 struct Served {
     waits: Latencies,
-    /// Of each user.
+    /// The share of each user's jobs that were done.
     shares: Vec<f64>,
-    /// Of each user, the mean in seconds.
+    /// The mean wait of each user, in seconds.
     means: Vec<f64>,
     lost: u64,
     duplicated: u64,
@@ -78,7 +78,7 @@ impl Fairness {
         let alone = self.serve(server, each).await?;
         let mut flooding = JoinSet::new();
         flooding.spawn(flood(Producer::connect(server, self.policy.pipeline()).await?, each));
-        // The flood has filled its share of the buffer by then.
+        // By then, the flood has filled its share of the buffer.
         run_for(Duration::try_from_secs_f64(self.seconds / 4.0)?, &mut flooding).await?;
         let beside = tokio::select! {
             served = self.serve(server, each) => served?,
@@ -106,7 +106,7 @@ impl Fairness {
         Ok(Outcome { figures, lost, duplicated: alone.duplicated + beside.duplicated })
     }
 
-    /// Jobs a second that the workers can do.
+    /// The jobs per second that the workers can do.
     async fn capacity(self, server: &Target) -> Result<f64> {
         let mut producer = Producer::connect(server, self.policy.pipeline()).await?;
         let mut operator = Operator::connect(server, self.policy.pipeline()).await?;
@@ -118,7 +118,7 @@ impl Fairness {
         Ok(accepted as f64 / start.elapsed().as_secs_f64())
     }
 
-    /// The quiet users' jobs, so many a second of each.
+    /// Runs the quiet users' jobs, `each` per second for each user.
     async fn serve(self, server: &Target, each: f64) -> Result<Served> {
         let mut listening = JoinSet::new();
         let users = Users::listen(server, self.quiet, &mut listening).await?;
@@ -142,7 +142,7 @@ impl Fairness {
     }
 }
 
-/// Runs until it is dropped. What is refused is gone: the next come anyway.
+/// Posts the flood until it is dropped. Jobs that are refused are not posted again.
 async fn flood(mut producer: Producer, each: f64) -> Result<()> {
     let (mut pace, mut lines) = (Pace::new(each * FLOOD / BATCH as f64)?, String::new());
     loop {

@@ -1,4 +1,4 @@
-//! One client broadcasts to many, as fast as they hear it.
+//! One client broadcasts to many, as fast as they receive it.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::hall::{Hall, Listener};
-use super::{Outcome, PATIENCE, SETTLE, run_for, warm_up};
+use super::{LOSS_TIMEOUT, Outcome, SETTLE, run_for, warm_up};
 use crate::meter::{Meter, micros_each, per_second};
 use crate::server::Target;
 
@@ -46,12 +46,12 @@ impl Fanout {
         Ok(Outcome { figures, lost: tally.missing, duplicated: tally.duplicated })
     }
 
-    /// How many hear each broadcast.
+    /// The number of clients that receive each broadcast.
     fn all(self) -> u64 {
         self.subscribers as u64 + 1
     }
 
-    /// Broadcasts for some time, or until something is lost; how often.
+    /// Broadcasts for some time, or until something is lost; returns the number of broadcasts.
     async fn broadcast_for(self, publisher: &mut Listener, time: Duration) -> Result<u64> {
         let (start, mut count) = (Instant::now(), 0);
         while start.elapsed() < time && publisher.hall.lock().missing == 0 {
@@ -59,11 +59,11 @@ impl Fanout {
                 publisher.shout(self.all());
             }
             publisher.client.flush().await?;
-            // A burst may take long; what is lost is what no longer comes.
+            // A burst may take long. A message counts as lost when no more messages come.
             let mut missing = u64::MAX;
             while publisher.hall.lock().missing < missing {
                 missing = publisher.hall.lock().missing;
-                if let Ok(complete) = timeout(PATIENCE, complete(publisher)).await {
+                if let Ok(complete) = timeout(LOSS_TIMEOUT, complete(publisher)).await {
                     complete?;
                     count += self.burst;
                     break;
@@ -74,7 +74,7 @@ impl Fanout {
     }
 }
 
-/// Waits until all have heard everything.
+/// Waits until all clients have received everything.
 async fn complete(publisher: &mut Listener) -> Result<()> {
     while publisher.hall.lock().missing > 0 {
         tokio::select! {

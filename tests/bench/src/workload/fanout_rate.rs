@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 
 use super::hall::Hall;
-use super::{Outcome, PATIENCE, SETTLE, run_for, warm_up};
+use super::{LOSS_TIMEOUT, Outcome, SETTLE, run_for, warm_up};
 use crate::latency::Latencies;
 use crate::meter::{Meter, micros_each, per_second};
 use crate::pace::Pace;
@@ -60,8 +60,8 @@ impl FanoutRate {
                 }
             }
         }
-        // The last are still on their way.
-        let deadline = Instant::now() + PATIENCE;
+        // The last broadcasts are still on their way.
+        let deadline = Instant::now() + LOSS_TIMEOUT;
         while publisher.hall.lock().missing > 0 && Instant::now() < deadline {
             tokio::select! {
                 read = publisher.client.read() => {

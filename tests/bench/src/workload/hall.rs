@@ -1,4 +1,4 @@
-//! Clients on one topic, and what they hear of one that broadcasts.
+//! Clients on one topic, and the broadcasts that they receive from one of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::pace::Schedule;
 use crate::protocol::Incoming;
 use crate::server::Target;
 
-/// The broadcasts on their way to all.
+/// The broadcasts that are on their way to all clients.
 #[derive(Debug, Default)]
 pub(super) struct Hall {
     tally: Mutex<Tally>,
@@ -24,33 +24,32 @@ pub(super) struct Hall {
 
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Of the last broadcast on its way.
+    /// The number of the last broadcast.
     number: u64,
-    /// Copies, and replies to who sent them, that have not arrived.
+    /// The copies, and replies to the sender, that have not arrived.
     pub(super) missing: u64,
-    /// Copies and replies that came again.
+    /// The copies and replies that came again.
     pub(super) duplicated: u64,
-    /// Copies so far.
+    /// The copies that have arrived.
     pub(super) delivered: u64,
-    /// When each broadcast was due, and how long its copies took, if that is
-    /// measured.
+    /// The scheduled times of broadcasts and the latencies of their copies, if these are measured.
     pub(super) measuring: Option<(Schedule, Latencies)>,
 }
 
-/// A client, and what it has heard.
+/// A client, and what it has received.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) client: Client,
-    /// The last broadcast.
+    /// The number of the last broadcast.
     heard: u64,
-    /// The last broadcast that was answered.
+    /// The number of the last broadcast that was answered.
     answered: u64,
     pub(super) hall: Arc<Hall>,
 }
 
 impl Hall {
-    /// Joins so many subscribers, which listen in `listening`, and one more to
-    /// broadcast, which hears itself.
+    /// Joins `subscribers` clients, which listen in `listening`, and one more that broadcasts, and
+    /// receives its own broadcasts.
     pub(super) async fn gather(
         server: &Target,
         subscribers: usize,
@@ -75,7 +74,7 @@ impl Hall {
 }
 
 impl Listener {
-    /// Runs until it is dropped.
+    /// Receives until it is dropped.
     async fn listen(mut self) -> Result<()> {
         loop {
             self.client.read().await?;
@@ -83,7 +82,7 @@ impl Listener {
         }
     }
 
-    /// Counts what has been read.
+    /// Counts the messages that were read.
     pub(super) fn hear(&mut self) -> Result<()> {
         let (now, mut tally) = (Instant::now(), self.hall.lock());
         while let Some(incoming) = self.client.next()? {
@@ -102,7 +101,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Queues the next broadcast to `all`.
+    /// Queues the next broadcast to `all` clients.
     pub(super) fn shout(&mut self, all: u64) {
         let number = self.hall.lock().expect(all);
         self.client.push(number, "shout", &payload(number));
@@ -110,15 +109,15 @@ impl Listener {
 }
 
 impl Tally {
-    /// Begins the next broadcast to `all`; its number.
+    /// Begins the next broadcast to `all` clients, and returns its number.
     fn expect(&mut self, all: u64) -> u64 {
         self.number += 1;
         self.missing += all + 1;
         self.number
     }
 
-    /// Counts a broadcast or a reply. `last` is the one that came before it:
-    /// those of one sender on one topic come in their order.
+    /// Counts a broadcast or a reply. `last` is the number of the one before it: those of one
+    /// sender on one topic come in order.
     fn arrive(&mut self, number: u64, last: &mut u64) {
         if *last < number && number <= self.number {
             *last = number;

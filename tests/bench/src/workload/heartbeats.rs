@@ -1,11 +1,11 @@
-//! Clients that have joined and say no more than that they are there.
+//! Clients that have joined, and send only heartbeats.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::time::timeout;
 
-use super::{Outcome, PATIENCE, join_all};
+use super::{LOSS_TIMEOUT, Outcome, join_all};
 use crate::meter::{Meter, micros_each};
 use crate::pace::Pace;
 use crate::server::Target;
@@ -19,7 +19,7 @@ pub struct Heartbeats {
     /// Seconds from a client's heartbeat to its next.
     #[arg(long, default_value_t = 30.0)]
     pub every: f64,
-    /// For how long.
+    /// The seconds to measure.
     #[arg(long, default_value_t = 30.0)]
     pub seconds: f64,
 }
@@ -34,7 +34,7 @@ impl Heartbeats {
         while start.elapsed() < wanted {
             for client in &mut clients {
                 pace.next().await?;
-                let answered = timeout(PATIENCE, client.heartbeat()).await;
+                let answered = timeout(LOSS_TIMEOUT, client.heartbeat()).await;
                 answered.context("a heartbeat was never answered")??;
                 sent += 1;
                 if start.elapsed() >= wanted {

@@ -1,4 +1,4 @@
-//! Clients that have joined and say nothing.
+//! Idle clients: they have joined, and send nothing.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::meter::{Meter, micros_each};
 use crate::procfs;
 use crate::server::Target;
 
-/// Clients that come and go first, to pay for what all share.
+/// The clients that come and go first, so that what all clients share is there already.
 const FIRST: usize = 100;
 
 /// Clients that have joined and say nothing.
@@ -25,7 +25,7 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Opens the connections and looks at what they cost and hold.
+    /// Opens the connections, and measures their CPU time and memory.
     pub async fn run(self, server: &Target) -> Result<Outcome> {
         let rest = Duration::try_from_secs_f64(self.rest)?;
         let first = join_all(server, FIRST, |n| format!("room:first{n}")).await?;

@@ -1,5 +1,5 @@
-//! Jobs of users in a pipeline of `tests/apps/jobs`: handed over with HTTP, and
-//! heard of on each user's channel when they are done.
+//! Jobs of users in a pipeline of `tests/apps/jobs`. They are posted over HTTP, and each user's
+//! channel gets a broadcast when one is done.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -10,28 +10,28 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::{PATIENCE, join_all};
+use super::{LOSS_TIMEOUT, join_all};
 use crate::client::Client;
 use crate::http::Http;
 use crate::latency::Latencies;
 use crate::protocol::Incoming;
 use crate::server::Target;
 
-/// One connection that events of a pipeline come in by.
+/// A connection that posts events for a pipeline.
 #[derive(Debug)]
 pub(super) struct Producer {
     http: Http,
     pipeline: &'static str,
 }
 
-/// One that asks what became of them.
+/// A connection that asks for the totals of a pipeline.
 #[derive(Debug)]
 pub(super) struct Operator {
     http: Http,
     pipeline: &'static str,
 }
 
-/// What has become of a pipeline's events.
+/// The totals of a pipeline's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) accepted: u64,
@@ -39,13 +39,13 @@ pub(super) struct Totals {
     pub(super) waiting: u64,
 }
 
-/// Users, by number, and their jobs.
+/// The users by number, and their jobs.
 #[derive(Debug)]
 pub(super) struct Users(Mutex<Vec<User>>);
 
 #[derive(Debug)]
 pub(super) struct User {
-    /// When each job that is not done yet was due.
+    /// The scheduled times of the jobs that are not done yet.
     waiting: HashMap<u64, Instant>,
     pub(super) offered: u64,
     pub(super) waits: Latencies,
@@ -57,7 +57,7 @@ pub(super) struct User {
     disordered: u64,
 }
 
-/// How long it is until one looks again whether a pipeline is empty.
+/// The time between two checks whether a pipeline is empty.
 const LOOK: Duration = Duration::from_millis(5);
 
 impl Producer {
@@ -65,13 +65,13 @@ impl Producer {
         Ok(Self { http: Http::connect(server.endpoint.address).await?, pipeline })
     }
 
-    /// Hands events over, one in each line; how many were taken.
+    /// Posts events, one in each line, and returns how many were taken.
     pub(super) async fn post(&mut self, lines: &str) -> Result<u64> {
         let path = format!("/pipelines/{}/events", self.pipeline);
         let answer = self.http.post_lines(&path, lines).await?;
         ensure!(matches!(answer.status, 202 | 429), "the server refused: {}", answer.body);
-        let told: Value = serde_json::from_str(&answer.body)?;
-        told["accepted"].as_u64().with_context(|| format!("no `accepted` in {told}"))
+        let result: Value = serde_json::from_str(&answer.body)?;
+        result["accepted"].as_u64().with_context(|| format!("no `accepted` in {result}"))
     }
 }
 
@@ -83,21 +83,21 @@ impl Operator {
     pub(super) async fn totals(&mut self) -> Result<Totals> {
         let answer = self.http.get(&format!("/pipelines/{}", self.pipeline)).await?;
         ensure!(answer.status == 200, "the server refused: {}", answer.body);
-        let told: Value = serde_json::from_str(&answer.body)?;
+        let result: Value = serde_json::from_str(&answer.body)?;
         let of = |name: &str| {
-            let total = told["totals"][name].as_u64();
-            total.with_context(|| format!("no total {name:?} in {told}"))
+            let total = result["totals"][name].as_u64();
+            total.with_context(|| format!("no total {name:?} in {result}"))
         };
         let waiting = of("buffered")? + of("in_flight")?;
         Ok(Totals { accepted: of("accepted")?, done: of("done")?, waiting })
     }
 
-    /// Waits until nothing is in hand.
+    /// Waits until no event is buffered or in flight.
     pub(super) async fn settled(&mut self) -> Result<Totals> {
         let start = Instant::now();
         loop {
             let totals = self.totals().await?;
-            if totals.waiting == 0 || start.elapsed() > PATIENCE * 4 {
+            if totals.waiting == 0 || start.elapsed() > LOSS_TIMEOUT * 4 {
                 return Ok(totals);
             }
             tokio::time::sleep(LOOK).await;
@@ -106,7 +106,7 @@ impl Operator {
 }
 
 impl Users {
-    /// So many users; each gets a client that listens in `listening`.
+    /// Makes `count` users; each gets a client that listens in `listening`.
     pub(super) async fn listen(
         server: &Target,
         count: usize,
@@ -124,7 +124,7 @@ impl Users {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A user's next job, as a line; due at this time.
+    /// Appends a user's next job as a line; `due` is its scheduled time.
     pub(super) fn job(&self, lines: &mut String, user: usize, work_ms: u64, due: Instant) {
         let mut users = self.lock();
         let Some(of) = users.get_mut(user) else { return };
@@ -133,27 +133,27 @@ impl Users {
         append(lines, &user.to_string(), of.offered, work_ms);
     }
 
-    /// The last job of a user was not taken.
+    /// Notes that the last job of a user was not taken.
     pub(super) fn refused(&self, user: usize) {
         if let Some(user) = self.lock().get_mut(user) {
             user.waiting.remove(&user.offered);
         }
     }
 
-    /// Jobs that were taken and are not done.
+    /// The number of jobs that were taken and are not done.
     pub(super) fn waiting(&self) -> u64 {
         self.lock().iter().map(|user| user.waiting.len() as u64).sum()
     }
 
-    /// Waits until all are done, or nothing more is to be hoped for.
+    /// Waits until all jobs are done, or [`LOSS_TIMEOUT`] is over.
     pub(super) async fn served(&self) {
         let start = Instant::now();
-        while self.waiting() > 0 && start.elapsed() < PATIENCE {
+        while self.waiting() > 0 && start.elapsed() < LOSS_TIMEOUT {
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Measures waits anew.
+    /// Forgets the waits so far.
     pub(super) fn reset(&self) -> Result<()> {
         for user in self.lock().iter_mut() {
             user.waits = Latencies::new()?;
@@ -168,7 +168,7 @@ impl Users {
         Ok(waits)
     }
 
-    /// Jobs that came again, and jobs that were out of their user's order.
+    /// The number of jobs that came again, and of those that were out of their user's order.
     pub(super) fn faults(&self) -> (u64, u64) {
         let users = self.lock();
         let all = |fault: fn(&User) -> u64| users.iter().map(fault).sum();
@@ -210,13 +210,13 @@ impl User {
     }
 }
 
-/// A job as a line.
+/// Appends a job as a line.
 pub(super) fn append(lines: &mut String, user: &str, seq: u64, work_ms: u64) {
     // Writing to a string cannot fail.
     let _ = writeln!(lines, r#"{{"user":"{user}","seq":{seq},"work_ms":{work_ms}}}"#);
 }
 
-/// Runs until it is dropped.
+/// Counts the jobs that are done, until it is dropped.
 async fn listen(mut client: Client, users: Arc<Users>) -> Result<()> {
     loop {
         client.read().await?;

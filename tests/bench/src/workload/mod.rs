@@ -1,4 +1,4 @@
-//! What servers are measured with.
+//! The workloads that servers are measured with.
 
 mod churn;
 mod echo;
@@ -45,11 +45,11 @@ use crate::server::Target;
 pub enum Workload {
     /// Round trips on a topic of each client's own.
     Echo(Echo),
-    /// The same at a rate.
+    /// Round trips at a rate.
     EchoRate(EchoRate),
     /// Broadcasts from one client to many.
     Fanout(Fanout),
-    /// The same at a rate.
+    /// Broadcasts from one client to many, at a rate.
     FanoutRate(FanoutRate),
     /// Clients that come and go.
     Churn(Churn),
@@ -95,35 +95,35 @@ impl Workload {
     }
 }
 
-/// What one run of a workload found.
+/// The result of one run of a workload.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Names with their values, in the order of the table.
+    /// The names of figures with their values, in the order of the table.
     pub figures: Vec<(&'static str, f64)>,
-    /// Replies or messages that never came.
+    /// The number of replies or messages that never came.
     pub lost: u64,
-    /// Replies or messages that came again.
+    /// The number of replies or messages that came again.
     pub duplicated: u64,
 }
 
-/// The load runs for this long before it is measured, or for half as long as it
-/// is measured if that is less.
+/// The time for which the load runs before it is measured; half of the measured time if that is
+/// less.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// After this long something missing counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Something doubled is waited for this long.
+/// The time after which something that is missing counts as lost.
+const LOSS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time to wait for messages that come twice.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Handshakes at the same time.
+/// The handshakes that are made at the same time.
 const CONNECTING: usize = 64;
 
-/// About 100 bytes of JSON.
+/// A payload of about 100 bytes of JSON.
 const PAYLOAD: &str = r#"{"body":"the quick brown fox jumps over the lazy dog","at":1234567890,"tags":["a","b","c"]}"#;
 
 fn warm_up(measured: Duration) -> Duration {
     WARM_UP.min(measured / 2)
 }
 
-/// Joins `count` clients, each on the topic `topic` gives it.
+/// Joins `count` clients, each on the topic that `topic` returns.
 async fn join_all(
     server: &Target,
     count: usize,
@@ -143,8 +143,8 @@ async fn join_all(
     Ok(clients)
 }
 
-/// Lets the clients run for some time. An error as soon as one of them fails;
-/// none ends otherwise.
+/// Lets the clients run for some time. An error as soon as one of them fails; none of them ends
+/// otherwise.
 async fn run_for(time: Duration, clients: &mut JoinSet<Result<()>>) -> Result<()> {
     tokio::select! {
         () = tokio::time::sleep(time) => Ok(()),

@@ -1,4 +1,4 @@
-//! What others do to the latency of clients that behave.
+//! The effect of misbehaving clients on the latency of others.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,9 +54,9 @@ pub enum Others {
 }
 
 const TURNS: usize = 3;
-/// In microseconds.
+/// The largest latency, in microseconds.
 const MAX_LATENCY: u64 = 60_000_000;
-/// Broadcasts of a stalled topic at once, and how often.
+/// The broadcasts on a stalled topic that are sent at once, and the time between two such bursts.
 const BURST: u64 = 10;
 const BURST_EVERY: Duration = Duration::from_millis(1);
 
@@ -99,7 +99,7 @@ impl Neighbours {
         Ok(Outcome { figures, lost: 0, duplicated: 0 })
     }
 
-    /// p50 and p99 of one turn.
+    /// The p50 and p99 of one turn.
     async fn turn(
         self,
         pinging: &mut JoinSet<Result<()>>,
@@ -112,8 +112,8 @@ impl Neighbours {
         Ok((at(0.5), at(0.99)))
     }
 
-    /// The others, until they are dropped; or what else there is when they
-    /// behave.
+    /// Starts the other clients, which run until they are dropped. When they behave, only the
+    /// broadcasts of `Stall` remain.
     async fn others(self, server: &Target, misbehave: bool) -> Result<JoinSet<Result<()>>> {
         let mut running = JoinSet::new();
         if !misbehave && self.others != Others::Stall {
@@ -182,8 +182,7 @@ async fn ping(
     }
 }
 
-/// Joins again and sends `event`, as fast as the server answers whatever it
-/// answers.
+/// Joins again and sends `event`, as fast as the server answers, whatever the answer is.
 async fn again_and_again(mut client: Client, event: &str) -> Result<()> {
     loop {
         client.rejoin();
@@ -194,7 +193,7 @@ async fn again_and_again(mut client: Client, event: &str) -> Result<()> {
     }
 }
 
-/// Broadcasts 10,000 times a second, to everybody else.
+/// Broadcasts 10,000 times a second to all others on the topic.
 async fn broadcast(mut client: Client) -> Result<()> {
     let payload = format!(r#"{{"text":"{}"}}"#, "x".repeat(200));
     let mut ticks = interval_at(tokio::time::Instant::now(), BURST_EVERY);
@@ -223,14 +222,14 @@ async fn read(mut client: Client) -> Result<()> {
     }
 }
 
-/// Does not read.
+/// Never reads.
 async fn stall(client: Client) -> Result<()> {
     std::future::pending::<()>().await;
     drop(client);
     Ok(())
 }
 
-/// Of all turns, each of both figures.
+/// The medians of both figures over all turns.
 fn medians(turns: &[(f64, f64)]) -> (f64, f64) {
     let median = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Events into a pipeline.
+//! Events for a pipeline, over HTTP.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ pub enum Worker {
     Jobs,
 }
 
-/// The events of the `jobs` are those of so many users.
+/// The number of users that the events of `jobs` have.
 const USERS: usize = 10;
 
 impl Pipeline {
@@ -65,7 +65,7 @@ impl Pipeline {
         let (meter, before) = (Meter::start(server.pid)?, operator.totals().await?);
         run_for(time, &mut running).await?;
         let (spent, after) = (meter.stop()?, operator.totals().await?);
-        // The producers end with the post they have begun.
+        // The producers end after the post that they have begun.
         due.lock().await.close();
         while let Some(ended) = running.join_next().await {
             ended??;
@@ -98,7 +98,7 @@ impl Pipeline {
         }
     }
 
-    /// When posts are due: at a rate, or as soon as somebody is free.
+    /// The times of posts: at a rate, or as soon as a producer is free.
     fn schedule(self, running: &mut JoinSet<Result<()>>) -> Result<mpsc::Receiver<Instant>> {
         let (sender, due) = mpsc::channel(1);
         let mut pace = self.rate.map(|rate| Pace::new(rate / self.batch as f64)).transpose()?;
@@ -106,7 +106,7 @@ impl Pipeline {
             loop {
                 let due = match &mut pace {
                     Some(pace) => pace.next().await?.1,
-                    // Whoever takes it says when.
+                    // The producer that takes it sets the time.
                     None => Instant::now(),
                 };
                 if sender.send(due).await.is_err() {

@@ -1,4 +1,4 @@
-//! How long a server takes to start.
+//! The time that a server takes to start.
 
 use anyhow::{Context, Result};
 
@@ -13,7 +13,7 @@ use crate::server::Target;
 pub struct Start {}
 
 impl Start {
-    /// Joins as soon as the server says its address.
+    /// Joins as soon as the server prints its address.
     pub async fn run(self, server: &Target) -> Result<Outcome> {
         let started = server.started.context("only a server that is started here is measured")?;
         let listening = started.elapsed();

@@ -1,11 +1,11 @@
-//! Calls that wait.
+//! Calls that wait, and their cost.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::time::timeout;
 
-use super::{Outcome, PATIENCE, join_all};
+use super::{LOSS_TIMEOUT, Outcome, join_all};
 use crate::procfs;
 use crate::protocol::Incoming;
 use crate::server::Target;
@@ -14,7 +14,7 @@ use crate::server::Target;
 /// costs while it waits.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Waiting {
-    /// Clients.
+    /// The number of clients.
     #[arg(long, default_value_t = 1)]
     pub connections: usize,
     /// Pings of each.
@@ -38,14 +38,14 @@ impl Waiting {
             }
             client.flush().await?;
         }
-        // All have begun by then, and none has ended.
+        // By then all calls have begun, and none has ended.
         tokio::time::sleep(Duration::from_millis(self.ms * 9 / 10)).await;
         let waiting = memory(server)?;
         let mut answered = 0;
         for client in &mut clients {
             let mut missing = self.each;
             while missing > 0 {
-                let read = timeout(PATIENCE + Duration::from_millis(self.ms), client.read());
+                let read = timeout(LOSS_TIMEOUT + Duration::from_millis(self.ms), client.read());
                 read.await.context("some were never answered")??;
                 while let Some(incoming) = client.next()? {
                     missing -= u64::from(matches!(incoming, Incoming::Reply(_)));
@@ -62,8 +62,8 @@ impl Waiting {
     }
 }
 
-/// PSS and RSS in KiB. The first data of an instance is one mapping of the same
-/// pages for all of them, which only RSS counts each time.
+/// The PSS and RSS in KiB. The initial data of instances is one mapping of the same pages, which
+/// only RSS counts each time.
 fn memory(server: &Target) -> Result<(f64, f64)> {
     let (pss, rss) = (procfs::pss(server.pid)?, procfs::rss(server.pid)?);
     Ok((pss as f64 / 1024.0, rss as f64 / 1024.0))

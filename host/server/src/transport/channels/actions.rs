@@ -48,7 +48,7 @@ impl Channels {
 
     /// Changes the subscriptions, timers, calls or tasks of a channel.
     fn apply_channel_action(&mut self, action: ChannelAction<Arc<Handler>>) {
-        let pubsub = self.account.node.pubsub_of(self.session.identity().realm);
+        let pubsub = self.quota.node.pubsub_of(self.session.identity().realm);
         match action {
             ChannelAction::Join { context, plugin } => {
                 let serializer = self.session.identity().serializer;
@@ -76,7 +76,7 @@ impl Channels {
                 // The dashboard's channel starts no tasks.
                 let Some(plugin) = plugin.plugin().map(Arc::clone) else { return };
                 let asked = Start { caller: Caller::clone(&caller), plugin, name, payload };
-                if tasks::start(&self.account, asked).is_err() {
+                if tasks::start(&self.quota, asked).is_err() {
                     self.session.refuse_task(&caller, &mut self.actions);
                 }
             }
@@ -98,7 +98,7 @@ impl Channels {
         context: &millrace_session::channel::Context,
         delivery: Delivery,
     ) -> Subscriber {
-        let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.account.outbox));
+        let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.quota.outbox));
         let overflow = self.node().overflow.of(&topic);
         Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
     }

@@ -144,15 +144,15 @@ impl Channels {
     /// against the client as a fault.
     pub(in crate::transport) fn end_calls(&mut self, channel: ChannelId) {
         let ended = self.calls.drop_of(channel);
-        self.account.cut_off(ended);
+        self.quota.cut_off(ended);
     }
 
     /// The future of a call. It is ready at once if the connection may not call plugins now.
     fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {
-        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        let progress = Arc::clone(&self.quota) as Arc<dyn Progress>;
         let assigns = call.assigns.take().unwrap_or_default();
         let ticket = &call.ticket;
-        let admitted = self.account.admit();
+        let admitted = self.quota.admit();
         let pinned = self.pinned.get(&ticket.caller.context.channel).map(Arc::clone);
         Box::pin(async move {
             let plugin = match (admitted, call.plugin.plugin()) {

@@ -24,18 +24,18 @@ use held::Held;
 use pending::PendingCalls;
 
 use super::batcher::Batcher;
-use super::spare::Spares;
 use super::timers::{Timer, Timers};
+use super::vec_pool::VecPool;
 use crate::node::{Client, Node, RealmRoutes};
 use crate::outbox::{Outbox, Outgoing, Request};
 use crate::plugin::{Handler, PluginVersion};
-use crate::tasks::Account;
+use crate::tasks::ConnectionQuota;
 
 /// The channels of one connection.
 pub(super) struct Channels {
     pub(super) session: Session<Arc<Handler>>,
     /// The parts of the connection that its calls and tasks need, too.
-    account: Arc<Account>,
+    quota: Arc<ConnectionQuota>,
     /// The connection in the list that operators get.
     client: Arc<Client>,
     pub(super) timers: Timers,
@@ -58,13 +58,13 @@ pub(super) struct Channels {
 const SMALL_FRAME_BYTES: usize = 4096;
 
 thread_local! {
-    static ACTIONS: Spares<Action<Arc<Handler>>> = const { Spares::new() };
+    static ACTIONS: VecPool<Action<Arc<Handler>>> = const { VecPool::new() };
 }
 
 /// The routes of the topics that a connection may join, and its share of the server's joins.
 struct ConnectionRoutes<'a> {
     realm: RealmRoutes<'a>,
-    account: &'a Account,
+    quota: &'a ConnectionQuota,
 }
 
 impl Routing<Arc<Handler>> for ConnectionRoutes<'_> {
@@ -73,14 +73,14 @@ impl Routing<Arc<Handler>> for ConnectionRoutes<'_> {
     }
 
     fn admit_join(&self) -> Result<(), Duration> {
-        self.account.join()
+        self.quota.join()
     }
 }
 
 /// The routes of the connection of this session.
-fn routes<'a>(account: &'a Account, session: &Session<Arc<Handler>>) -> ConnectionRoutes<'a> {
-    let realm = RealmRoutes { node: &account.node, realm: session.identity().realm };
-    ConnectionRoutes { realm, account }
+fn routes<'a>(quota: &'a ConnectionQuota, session: &Session<Arc<Handler>>) -> ConnectionRoutes<'a> {
+    let realm = RealmRoutes { node: &quota.node, realm: session.identity().realm };
+    ConnectionRoutes { realm, quota }
 }
 
 impl Drop for Channels {
@@ -103,11 +103,11 @@ impl Channels {
         let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
         let waiting = Arc::clone(&node.waiting) as _;
         let channel_ids = Arc::clone(&node.channel_ids);
-        let account = Arc::new(Account::new(node, outbox, &identity));
+        let quota = Arc::new(ConnectionQuota::new(node, outbox, &identity));
         let session = Session::new(identity, limits, channel_ids, waiting);
         Self {
             session,
-            account,
+            quota,
             client,
             timers,
             calls: PendingCalls::default(),
@@ -121,7 +121,7 @@ impl Channels {
 
     /// The queue of the frames for the client.
     pub(super) fn outbox(&self) -> &Outbox {
-        &self.account.outbox
+        &self.quota.outbox
     }
 
     /// Counts that the client has sent more than it may in a second.
@@ -136,13 +136,13 @@ impl Channels {
 
     /// Whether tasks of the connection run, which may still answer messages.
     pub(super) fn has_tasks(&self) -> bool {
-        self.account.has_tasks()
+        self.quota.has_tasks()
     }
 
     /// The bytes that wait: messages that are not handled yet, arguments of tasks, and effects
     /// that are not applied yet.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.session.pending_bytes() + self.account.pending_bytes() + self.held.bytes()
+        self.session.pending_bytes() + self.quota.pending_bytes() + self.held.bytes()
     }
 
     /// Reports the bytes that wait to the list that operators get; `early` are those of a frame
@@ -151,7 +151,7 @@ impl Channels {
         let bytes = self.session.pending_bytes() + self.held.bytes() + early;
         if self.noted_bytes != bytes {
             self.noted_bytes = bytes;
-            self.client.pends(bytes);
+            self.client.set_pending_bytes(bytes);
         }
     }
 
@@ -161,7 +161,7 @@ impl Channels {
     }
 
     pub(super) fn node(&self) -> &Arc<Node> {
-        &self.account.node
+        &self.quota.node
     }
 
     /// The connection's number.
@@ -199,7 +199,7 @@ impl Channels {
         debug!(id = %self.session.next_message_id(), topic = &*message.topic,
             event = &*message.event, params = %Redacted(&message.payload), "received");
         self.take_spare();
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         self.session.receive(message, &routes, &mut self.actions);
         self.run_actions(cx);
         self.batcher.count_frame();
@@ -213,7 +213,7 @@ impl Channels {
 
     /// Takes a broadcast for the plugin of a channel.
     pub(super) fn notice(&mut self, notice: Notice, cx: &mut Context<'_>) {
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         self.session.notice(notice, &routes, &mut self.actions);
         self.run_actions(cx);
     }
@@ -221,7 +221,7 @@ impl Channels {
     /// Takes a timer of a channel that has run out.
     pub(super) fn timer(&mut self, timer: Timer, cx: &mut Context<'_>) {
         let Timer { context, name } = timer;
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         let (topic, channel) = (&context.topic, context.channel);
         self.session.timer(topic, channel, name, &routes, &mut self.actions);
         self.run_actions(cx);
@@ -280,7 +280,7 @@ impl Channels {
             Poll::Ready(())
         })
         .await;
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         self.session.close(reason, &routes, &mut self.actions);
         // The outbox takes nothing more for this client.
         self.outbox().close(CloseReason::Restarting);
@@ -311,7 +311,7 @@ impl Channels {
     /// Takes a spare vector for the session's actions, if there is none.
     fn take_spare(&mut self) {
         if self.actions.capacity() == 0 {
-            self.actions = ACTIONS.with(Spares::take);
+            self.actions = ACTIONS.with(VecPool::take);
         }
     }
 
@@ -333,12 +333,12 @@ impl Channels {
                 Ok(completion)
             }
             Err(fault) => {
-                self.account.faulted(&fault, plugin.name(), "a call", &ticket.caller);
+                self.quota.faulted(&fault, plugin.name(), "a call", &ticket.caller);
                 Err(fault.failure())
             }
         };
         self.take_spare();
-        let routes = routes(&self.account, &self.session);
+        let routes = routes(&self.quota, &self.session);
         self.session.complete(ticket, completion, &routes, &mut self.actions);
     }
 }

@@ -74,7 +74,7 @@ impl Channels {
     fn goes_alone(&self, call: &Call<Arc<Handler>>) -> bool {
         self.pinned.contains_key(&call.ticket.caller.context.channel)
             || !call.plugin.plugin().is_some_and(|plugin| plugin.takes_many())
-            || self.account.admit().is_err()
+            || self.quota.admit().is_err()
     }
 
     /// Hands a message over to the round, with those that wait behind it in its channel. False
@@ -83,7 +83,7 @@ impl Channels {
         let mut calls = Calls::new();
         self.session.follow(&first.ticket.caller.context, MAX_MESSAGES - 1, &mut calls);
         calls.insert(0, first);
-        let progress = Arc::clone(&self.account) as Arc<dyn Progress>;
+        let progress = Arc::clone(&self.quota) as Arc<dyn Progress>;
         self.batcher.hand_over(calls, progress, cx.waker().clone())
     }
 }

@@ -18,9 +18,9 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::channels::Channels;
+use super::io_counters::IoCounters;
 use super::throttle::Throttle;
 use super::timers::{Tick, Timer};
-use super::traffic::Traffic;
 use super::websocket::{End, WebSocket};
 use crate::config::SocketConfig;
 use crate::node::{Admitted, Node};
@@ -58,7 +58,7 @@ pub(super) struct Connection {
     /// The time at which the first frame of this turn was read.
     read_at: Option<Instant>,
     throttle: Throttle,
-    traffic: Traffic,
+    io_counters: IoCounters,
     /// The time at which a message began of which the rest has not come yet.
     message_began: Option<Instant>,
     /// Set while the system takes nothing of what is written, as the client does not read: the
@@ -123,7 +123,7 @@ impl Connection {
             has_received: false,
             read_at: None,
             throttle,
-            traffic: Traffic::default(),
+            io_counters: IoCounters::default(),
             message_began: None,
             stalled: None,
             has_control_waiting: false,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{CONGESTED_BYTES, Connection, Event, FINISH_TIMEOUT, LARGE_BYTES, Mode};
 use crate::transport::websocket::{End, Received};
-use crate::transport::{pace, traffic};
+use crate::transport::{io_counters, pace};
 
 /// The bytes a second of the slowest message: it may take `socket.message_timeout_ms`, and one
 /// second more for each so many bytes that have come. A slower one closes the connection.
@@ -27,7 +27,7 @@ impl Connection {
             }
             let timers = &mut self.channels.timers;
             let now = *self.read_at.get_or_insert_with(|| {
-                let now = pace::has_read();
+                let now = pace::note_read();
                 timers.received(now);
                 now
             });
@@ -45,7 +45,7 @@ impl Connection {
                     let is_all = self.socket.was_alone(&frame);
                     self.mode = if is_all { Mode::ReadAll } else { Mode::Reading };
                     self.has_received = true;
-                    traffic::received(frame.len());
+                    io_counters::received(frame.len());
                     return Poll::Ready(Event::Frame(frame));
                 }
                 Received::Control if self.stalled.is_some() => {

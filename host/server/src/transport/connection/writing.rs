@@ -28,7 +28,7 @@ impl Connection {
                 match self.socket.poll_ready(cx) {
                     Poll::Ready(ready) => {
                         let Queued { frame, published } = queued;
-                        self.traffic.queued(frame.len(), published);
+                        self.io_counters.queued(frame.len(), published);
                         if let Err(end) = ready.and_then(|()| self.socket.queue(frame)) {
                             return Poll::Ready(Event::End(end));
                         }
@@ -57,7 +57,7 @@ impl Connection {
                     self.has_control_waiting = false;
                     self.channels.timers.taken_by(None);
                 }
-                self.traffic.written(&self.channels.node().metrics);
+                self.io_counters.written(&self.channels.node().metrics);
                 Poll::Pending
             }
             Poll::Pending => self.poll_stalled(cx),

@@ -1,4 +1,4 @@
-//! A version that panics on one message in five is tried on a few clients.
+//! A canary that panics on one message in five, for a few clients.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::client::Client;
 use crate::server::Target;
 use crate::workload::{Outcome, SETTLE, WARM_UP, join_all, run_for};
 
-/// Of the connections.
+/// The share of connections that get the canary.
 const SHARE: f64 = 0.05;
 
-/// What clients had from the bad version.
+/// The failures that clients had from the bad version.
 #[derive(Debug, Default)]
 struct Harm {
-    /// The first one.
+    /// The time of the first failure.
     since: Option<Instant>,
     clients: u64,
     last: Option<Instant>,
@@ -41,15 +41,15 @@ impl Exchanges {
         }
         run_for(WARM_UP, &mut pinging).await?;
         let watched = operator.swap("probe", &bad, "&canary=5%25&watch_ms=30000");
-        let told = tokio::select! {
-            told = watched => told?,
+        let result = tokio::select! {
+            result = watched => result?,
             Some(failed) = pinging.join_next() => {
                 failed??;
                 bail!("a client has ended");
             }
         };
         let ended = Instant::now();
-        ensure!(told.outcome == "rolled_back", "the exchange ended as {}", told.outcome);
+        ensure!(result.outcome == "rolled_back", "the exchange ended as {}", result.outcome);
         run_for(SETTLE * 5, &mut pinging).await?;
         let harm = harm.lock().await;
         let Some(since) = harm.since else { bail!("the bad version did no harm") };
@@ -68,7 +68,7 @@ impl Exchanges {
     }
 }
 
-/// Pings, and joins again after a failure; runs until it is dropped.
+/// Pings, and joins again after a failure, until it is dropped.
 async fn ping(mut client: Client, mut ticks: Interval, harm: Arc<Mutex<Harm>>) -> Result<()> {
     let (mut number, mut failed) = (0, false);
     loop {
@@ -80,7 +80,7 @@ async fn ping(mut client: Client, mut ticks: Interval, harm: Arc<Mutex<Harm>>) -
             }
             read = client.read() => {
                 read?;
-                // `phx_error`, and the error of the reply that was waited for.
+                // `phx_error`, and the error reply to the message.
                 if client.unread().windows(9).any(|bytes| bytes == b"phx_error") {
                     let mut harm = harm.lock().await;
                     harm.since.get_or_insert_with(Instant::now);

@@ -1,4 +1,4 @@
-//! A pipeline's dispatcher is exchanged.
+//! Exchanges of a pipeline's dispatcher.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use crate::workload::jobs::{self, Producer, Users, append};
 use crate::workload::{Outcome, SETTLE, run_for};
 
 const PIPELINE: &str = "jobs";
-/// What a job waits in the worker.
+/// The time that a job takes in the worker, in milliseconds.
 const WORK_MS: u64 = 5;
-/// Jobs that show what can be done, of so many users.
+/// The jobs by which the capacity is measured, and their users.
 const TRIAL: u64 = 2_000;
 const TRIAL_USERS: u64 = 100;
-/// Users whose jobs are in order.
+/// The users whose jobs have to stay in order.
 const USERS: usize = 100;
-/// Of the capacity.
+/// The load, as a part of the capacity.
 const LOAD: f64 = 0.5;
 
 impl Exchanges {
@@ -45,8 +45,8 @@ impl Exchanges {
                     true => {
                         for number in 0..self.exchanges {
                             let version = numbered(&dispatch, number)?;
-                            let told = operator.swap("dispatch", &version, "").await?;
-                            ensure!(told.outcome == "live", "it ended as {}", told.outcome);
+                            let result = operator.swap("dispatch", &version, "").await?;
+                            ensure!(result.outcome == "live", "it ended as {}", result.outcome);
                         }
                     }
                 }
@@ -92,7 +92,7 @@ impl Exchanges {
     }
 }
 
-/// Jobs a second that the workers can do.
+/// The jobs per second that the workers can do.
 async fn capacity(producer: &mut Producer, looking: &mut jobs::Operator) -> Result<f64> {
     let mut lines = String::new();
     for seq in 1..=TRIAL {

@@ -1,4 +1,4 @@
-//! The channel's plugin is exchanged.
+//! Exchanges of a channel's plugin.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ impl Exchanges {
             let mut pause_ms = 0.0_f64;
             for number in 0..self.exchanges {
                 let version = numbered(&next, number)?;
-                let told = operator.swap("probe", &version, "").await?;
-                ensure!(told.outcome == "live", "an exchange ended as {}", told.outcome);
-                pause_ms = pause_ms.max(told.pause_ms);
+                let result = operator.swap("probe", &version, "").await?;
+                ensure!(result.outcome == "live", "an exchange ended as {}", result.outcome);
+                pause_ms = pause_ms.max(result.pause_ms);
             }
             Ok(pause_ms)
         };

@@ -1,10 +1,10 @@
-//! Other versions of plugins under load: what is lost, and what it costs.
+//! Exchanges of plugins under load: what is lost, and what they cost.
 //!
 //! ```text
 //! handler     pings and broadcasts, while the channel's plugin is exchanged
 //! dispatcher  jobs in order, while the pipeline's dispatcher is exchanged
 //! canary      pings, while a version that panics at times is watched
-//! operator    exchanges, as an operator asks for them
+//! operator    exchanges, as an operator makes them
 //! ```
 
 mod canary;
@@ -26,7 +26,7 @@ use crate::server::Target;
 /// under load; the same load without them before and after.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Exchanges {
-    /// Which plugin.
+    /// The plugin that is exchanged.
     #[arg(long, value_enum, default_value = "handler")]
     pub of: Of,
     /// Clients that ping, or users with jobs.

@@ -1,4 +1,4 @@
-//! Exchanges, as an operator asks for them.
+//! Exchanges, as an operator makes them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,19 @@ use tokio::process::Command;
 use crate::http::Http;
 use crate::server::Target;
 
-/// Someone beside the server, with the server's own program.
+/// An operator, with the program of the server.
 #[derive(Debug)]
 pub(in crate::workload) struct Operator {
     program: PathBuf,
     admin: SocketAddr,
 }
 
-/// What the server told of one exchange.
+/// The result of one exchange.
 #[derive(Clone, Debug)]
-pub(in crate::workload) struct Told {
-    /// `live`, or what else became of it.
+pub(in crate::workload) struct ExchangeResult {
+    /// The outcome: `live`, or another one.
     pub(in crate::workload) outcome: String,
-    /// How long the exchange itself took, in milliseconds.
+    /// The time that the exchange itself took, in milliseconds.
     pub(in crate::workload) pause_ms: f64,
 }
 
@@ -32,7 +32,7 @@ impl Operator {
         Ok(Self { program, admin: server.admin().await? })
     }
 
-    /// Builds a plugin's folder under `tests/`; its component.
+    /// Builds a plugin's folder under `tests/`, and returns the component.
     pub(in crate::workload) async fn built(&self, folder: &str, plugin: &str) -> Result<Vec<u8>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
         let mut build = Command::new(&self.program);
@@ -43,14 +43,14 @@ impl Operator {
         std::fs::read(&component).with_context(|| format!("failed to read {component:?}"))
     }
 
-    /// Exchanges a plugin for a component, and waits until that has come to its end.
-    /// What `millrace swap` does, without a process that competes with the server.
+    /// Exchanges a plugin for a component, and waits for the end. It does what `millrace swap`
+    /// does, without a process that competes with the server.
     pub(in crate::workload) async fn swap(
         &self,
         plugin: &str,
         component: &[u8],
         query: &str,
-    ) -> Result<Told> {
+    ) -> Result<ExchangeResult> {
         let path = format!("/plugins/{plugin}/swap?by=bench{query}");
         let mut http = Http::connect(self.admin).await?;
         let lines = http.post_for_lines(&path, "application/wasm", component).await?;
@@ -64,12 +64,12 @@ impl Operator {
             outcome = line["outcome"].as_str().map(str::to_owned).or(outcome);
         }
         let outcome = outcome.with_context(|| format!("no outcome in {lines:?}"))?;
-        Ok(Told { outcome, pause_ms })
+        Ok(ExchangeResult { outcome, pause_ms })
     }
 }
 
-/// A component that differs from another in nothing but its number, in a section
-/// that says nothing: it is compiled anew all the same.
+/// A component that differs from another only by its number, in a custom section. It has another
+/// hash, so it is compiled again.
 pub(in crate::workload) fn numbered(component: &[u8], number: usize) -> Result<Vec<u8>> {
     let (name, number) = (b"number", u64::try_from(number)?.to_le_bytes());
     let mut section = vec![u8::try_from(name.len())?];

@@ -1,4 +1,4 @@
-//! Clients that ping at a steady pace, and on each topic one that broadcasts.
+//! Clients that ping at a steady rate, and one on each topic that broadcasts.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +14,9 @@ use crate::client::Client;
 use crate::latency::Latencies;
 use crate::protocol::Incoming;
 use crate::server::Target;
-use crate::workload::{PATIENCE, SETTLE, join_all, run_for};
+use crate::workload::{LOSS_TIMEOUT, SETTLE, join_all, run_for};
 
-/// What all clients together have seen.
+/// The counts of all clients together.
 #[derive(Debug)]
 pub(in crate::workload) struct Seen(Mutex<Tally>);
 
@@ -25,26 +25,26 @@ pub(in crate::workload) struct Tally {
     pub(in crate::workload) latencies: Latencies,
     pub(in crate::workload) sent: u64,
     pub(in crate::workload) answered: u64,
-    /// Copies of broadcasts that were due, and that came.
+    /// The copies of broadcasts that were due, and those that came.
     pub(in crate::workload) copies_due: u64,
     pub(in crate::workload) copies: u64,
     pub(in crate::workload) duplicated: u64,
     stopped: bool,
 }
 
-/// One of them.
+/// One client.
 struct Pinging {
     client: Client,
     seen: Arc<Seen>,
     waiting: VecDeque<(u64, Instant)>,
     sent: u64,
-    /// Of its topic, the last broadcast it heard.
+    /// The number of the last broadcast on its topic.
     heard: u64,
 }
 
 impl Seen {
-    /// Joins the clients, which ping in `pinging`; with something that their channels
-    /// remember, which every version has to take over.
+    /// Joins the clients, which ping in `pinging`. Their channels may have assigns, which every
+    /// version has to take over.
     pub(in crate::workload) async fn start(
         server: &Target,
         load: Exchanges,
@@ -63,7 +63,7 @@ impl Seen {
         let seen = Arc::new(Self(Mutex::new(tally)));
         let topics = load.topics.min(load.clients);
         let clients = join_all(server, load.clients, |n| format!("room:{}", n % topics)).await?;
-        // They come in any order: whoever is first on a topic broadcasts there.
+        // Clients come in any order: the first one on a topic broadcasts there.
         let mut members: HashMap<String, u64> = HashMap::new();
         for client in &clients {
             *members.entry(client.topic().to_owned()).or_default() += 1;
@@ -95,7 +95,7 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latencies of the next while.
+    /// The latencies while `what` runs.
     pub(in crate::workload) async fn during<T>(
         &self,
         pinging: &mut JoinSet<Result<()>>,
@@ -112,15 +112,15 @@ impl Seen {
         Ok((done, self.lock().latencies.clone()))
     }
 
-    /// No more pings; waits for the answers that are missing, and gives what is
-    /// lost then.
+    /// Ends the pings, waits for the answers that are missing, and returns the number of those that
+    /// are lost.
     pub(in crate::workload) async fn stop(&self, pinging: &mut JoinSet<Result<()>>) -> Result<u64> {
         self.lock().stopped = true;
         let (start, missing) = (Instant::now(), || {
             let tally = self.lock();
             (tally.sent - tally.answered) + (tally.copies_due - tally.copies)
         });
-        while missing() > 0 && start.elapsed() < PATIENCE {
+        while missing() > 0 && start.elapsed() < LOSS_TIMEOUT {
             run_for(Duration::from_millis(5), pinging).await?;
         }
         run_for(SETTLE, pinging).await?;
@@ -128,7 +128,8 @@ impl Seen {
     }
 }
 
-/// So many a second of `count` in all, one after the other; the ticks of one.
+/// The ticks of one client, if `count` clients together tick `per_second` times a second, one after
+/// the other.
 pub(in crate::workload) fn every(
     start: Instant,
     per_second: f64,
@@ -216,8 +217,8 @@ impl Pinging {
                     expected => bail!("the answer to {number} came, expected was {expected:?}"),
                 },
                 Incoming::Message(payload) => {
-                    let told: Value = serde_json::from_str(payload)?;
-                    let number = told["n"].as_u64().context("a broadcast was expected")?;
+                    let result: Value = serde_json::from_str(payload)?;
+                    let number = result["n"].as_u64().context("a broadcast was expected")?;
                     if number <= self.heard {
                         tally.duplicated += 1;
                     } else {

@@ -1,5 +1,4 @@
-//! Those who do what they can. Each does it again and again, whatever the server answers,
-//! until it is dropped.
+//! Attackers. Each repeats its attack until it is dropped, whatever the server answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +10,7 @@ use super::raw;
 use crate::client::Client;
 use crate::server::Endpoint;
 
-/// Attacks so far.
+/// The number of attacks so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attempts(Arc<AtomicU64>);
 
@@ -24,31 +23,31 @@ impl Attempts {
 /// One kind of attack.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Attack {
-    /// Shouts to somebody who does not read.
+    /// Sends to a client that does not read.
     Stall,
-    /// Messages that are never finished.
+    /// Begins messages and never finishes them.
     Unfinished,
-    /// Pings of the WebSocket, as fast as they go.
+    /// Sends WebSocket pings as fast as possible.
     Pings,
-    /// Large messages, some too large.
+    /// Sends large messages, some of them too large.
     Large,
-    /// What is no message.
+    /// Sends messages that are not valid.
     Malformed,
-    /// Handshakes that are refused.
+    /// Sends handshakes that are refused.
     Refused,
-    /// Requests that are never finished.
+    /// Begins requests and never finishes them.
     HalfOpen,
-    /// Tasks that wait, and nobody to hear their answers.
+    /// Starts tasks that wait, and does not read their answers.
     Tasks,
-    /// Computing until the fuel is used up.
+    /// Computes until the fuel is used up.
     Burn,
-    /// Memory, held for a while.
+    /// Holds memory for a while.
     Hoard,
-    /// Faults, each on a new connection.
+    /// Causes faults, each on a new connection.
     Crash,
-    /// Joins of many topics, and rejoins.
+    /// Joins many topics, and joins them again.
     Joins,
-    /// Timers and subscriptions, left behind.
+    /// Leaves timers and subscriptions behind.
     Timers,
 }
 
@@ -68,15 +67,15 @@ impl Attack {
         Self::Joins,
         Self::Timers,
     ];
-    /// Between two attacks: there are to be many, and they leave the others a core.
+    /// The time between two attacks: there have to be many, but the others need a core.
     const PAUSE: Duration = Duration::from_millis(50);
-    /// An attack takes no longer.
+    /// The most time of one attack.
     const LONGEST: Duration = Duration::from_secs(5);
 
     pub(super) async fn go_on(self, server: Endpoint, place: usize, attempts: Attempts) {
         loop {
             attempts.0.fetch_add(1, Ordering::Relaxed);
-            // That the server closes the connection, or refuses it, is as well.
+            // The server may close or refuse the connection.
             let _ = tokio::time::timeout(Self::LONGEST, self.attack(server, place)).await;
             tokio::time::sleep(Self::PAUSE).await;
         }
@@ -105,14 +104,13 @@ impl Attack {
     }
 }
 
-/// Joins a topic of its own, says the same so often, hears one answer, and
-/// goes without a word.
+/// Joins its own topic, sends the same event `times` times, reads one reply, and disconnects.
 async fn say(server: Endpoint, place: usize, event: &str, payload: &str, times: u64) -> Result<()> {
     let mut client = Client::connect(server, place, format!("hostile:{place}")).await?;
     client.rejoin();
     (0..times).for_each(|number| client.push(10 + number, event, payload));
     client.flush().await?;
-    // The join's, and one more.
+    // The reply of the join, and one more.
     for _ in 0..2 {
         client.read().await?;
         client.discard();
@@ -120,7 +118,7 @@ async fn say(server: Endpoint, place: usize, event: &str, payload: &str, times: 
     Ok(())
 }
 
-/// One shouts, the other is on the topic and does not read.
+/// Sends to a topic on which another client does not read.
 async fn stall(server: Endpoint, place: usize) -> Result<()> {
     let topic = format!("hostile:stall{place}");
     let mut deaf = Client::connect(server, place, topic.clone()).await?;
@@ -139,7 +137,7 @@ async fn stall(server: Endpoint, place: usize) -> Result<()> {
     Ok(())
 }
 
-/// More topics than a connection may have, each joined twice.
+/// Joins more topics than a connection may have, each of them twice.
 async fn joins(server: Endpoint, place: usize) -> Result<()> {
     for number in 0..30 {
         let mut client =

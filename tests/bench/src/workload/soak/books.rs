@@ -1,4 +1,4 @@
-//! What a server has, as the system and the server itself say.
+//! The resources of a server, by the system and by the server itself.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,18 +13,18 @@ use crate::procfs;
 use crate::server::Target;
 use crate::workload::run_for;
 
-/// All there is at one moment.
+/// The resources at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Books {
     rss: u64,
     descriptors: u64,
     threads: u64,
     connections: u64,
-    /// Messages that wait in channels.
+    /// The number of messages that wait in channels.
     waiting: u64,
     outbox_bytes: u64,
     instances: u64,
-    /// Of all pipelines.
+    /// The totals of all pipelines.
     pub(super) accepted: u64,
     pub(super) done: u64,
     failed: u64,
@@ -33,33 +33,34 @@ pub(super) struct Books {
     in_flight: u64,
 }
 
-/// Reads them.
+/// Reads the resources of a server.
 pub(super) struct Reader {
     admin: SocketAddr,
     pid: u32,
     connections: u64,
 }
 
-/// The server measures itself once a second.
+/// The time between two measurements of the server.
 const EVERY: Duration = Duration::from_secs(1);
-/// Descriptors that come and go: requests of the moment, files that versions are mapped
-/// from. A leak would be of one for each attack or exchange.
+/// The descriptors that come and go: those of current requests, and of the files that versions are
+/// mapped from. A leak would be one for each attack or exchange.
 const DESCRIPTORS: u64 = 16;
-/// Idle instances are kept, on each thread that had use for them; a leak would be of
-/// one for each attack.
+/// The idle instances that are kept on each thread that has used them. A leak would be one for each
+/// attack.
 const INSTANCES: u64 = 32;
 
 impl Reader {
-    /// `connections` are those that are meant to be there.
+    /// Makes a reader; `connections` are those that are expected.
     pub(super) async fn new(server: &Target, connections: usize) -> Result<Self> {
         let admin = server.admin().await?;
         Ok(Self { admin, pid: server.pid, connections: connections as u64 })
     }
 
-    /// What is there once nothing moves that should not; or, after so long, what there is.
+    /// Waits until nothing changes that should not, for a limited time, and returns the resources
+    /// then.
     pub(super) async fn settled(
         &self,
-        patience: Duration,
+        timeout: Duration,
         honest: &mut JoinSet<Result<()>>,
         before: Option<(&Books, u64)>,
     ) -> Result<Books> {
@@ -71,7 +72,7 @@ impl Reader {
                 Some((before, margin)) => books.problems(before, margin).is_empty(),
                 None => books.is_quiet() && books.connections <= self.connections,
             };
-            if is_settled || start.elapsed() > patience {
+            if is_settled || start.elapsed() > timeout {
                 return Ok(books);
             }
         }
@@ -106,13 +107,13 @@ impl Reader {
     }
 
     async fn get(&self, path: &str) -> Result<Value> {
-        // One that rests is closed by the server.
+        // A new connection, as the server closes one that is idle.
         let answer = Http::connect(self.admin).await?.get(path).await?;
         serde_json::from_str(&answer.body).context(answer.body)
     }
 }
 
-/// Of all entries of a list.
+/// The sum over all entries of a list.
 fn sum(list: &Value, name: &str) -> u64 {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter().map(|entry| number(&entry[name])).sum()
@@ -126,12 +127,12 @@ fn number(value: &Value) -> u64 {
 }
 
 impl Books {
-    /// Nobody waits for anything.
+    /// Whether nothing waits.
     fn is_quiet(&self) -> bool {
         self.waiting + self.outbox_bytes + self.buffered + self.in_flight == 0
     }
 
-    /// What differs from before and should not.
+    /// The resources that are more than before, and should not be.
     pub(super) fn problems(&self, before: &Self, margin: u64) -> Vec<String> {
         let mut problems = Vec::new();
         let mut at_most = |name: &str, found: u64, allowed: u64| {
@@ -153,7 +154,7 @@ impl Books {
         problems
     }
 
-    /// For the table: before and after.
+    /// The figures of the table: before and after.
     pub(super) fn figures(before: &Self, after: &Self) -> Vec<(&'static str, f64)> {
         let mega = |bytes: u64| bytes as f64 / 1e6;
         vec![

@@ -1,4 +1,4 @@
-//! Besides those who stay and ping: clients that come and go, and jobs.
+//! Clients that behave, besides those that stay and ping: clients that come and go, and jobs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::http::Http;
 use crate::protocol::Incoming;
 use crate::server::{Endpoint, Target};
 
-/// What one kind of them has done.
+/// The progress of one kind of client.
 #[derive(Debug, Default)]
 struct Done {
     count: AtomicU64,
@@ -22,14 +22,14 @@ struct Done {
     stopped: AtomicBool,
 }
 
-/// Clients that connect, join, ping, leave and close, each answered at every step.
+/// Clients that connect, join, ping, leave and close. Each step has to be answered.
 #[derive(Clone, Debug)]
-pub(super) struct Comings(Arc<Done>);
+pub(super) struct VisitingClients(Arc<Done>);
 
-impl Comings {
+impl VisitingClients {
     pub(super) const AT_ONCE: usize = 4;
     const PAUSE: Duration = Duration::from_millis(20);
-    /// Their addresses are apart from those of the clients that stay.
+    /// The first number of their addresses, apart from those of the clients that stay.
     const FROM: usize = 10_000;
 
     pub(super) fn start(server: &Target, honest: &mut JoinSet<Result<()>>) -> Self {
@@ -67,7 +67,7 @@ impl Comings {
         std::future::pending().await
     }
 
-    /// Nobody comes for a while, so that who is there can be counted.
+    /// Stops new clients for a while, so that the others can be counted.
     pub(super) fn pause(&self, paused: bool) {
         self.0.paused.store(paused, Ordering::Relaxed);
     }
@@ -87,8 +87,8 @@ pub(super) struct Jobs(Arc<Done>);
 
 impl Jobs {
     const PAUSE: Duration = Duration::from_millis(50);
-    /// What is accepted is done within this.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    /// The time within which an accepted job is done.
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(super) async fn start(server: &Target, honest: &mut JoinSet<Result<()>>) -> Result<Self> {
         let jobs = Self(Arc::default());
@@ -107,8 +107,8 @@ impl Jobs {
             let lines: String = (0..10).map(job).collect();
             let answer = http.post_lines("/pipelines/jobs/events", &lines).await?;
             ensure!(answer.status == 202, "jobs were refused: {answer:?}");
-            let told: Value = serde_json::from_str(&answer.body)?;
-            let accepted = told["accepted"].as_u64().unwrap_or_default();
+            let result: Value = serde_json::from_str(&answer.body)?;
+            let accepted = result["accepted"].as_u64().unwrap_or_default();
             self.0.count.fetch_add(accepted, Ordering::Relaxed);
             tokio::time::sleep(Self::PAUSE).await;
         }
@@ -123,7 +123,7 @@ impl Jobs {
         self.0.count.load(Ordering::Relaxed)
     }
 
-    /// Whether all of them have been done, as the pipeline has it.
+    /// The problem, unless the pipeline has done all jobs that it has accepted.
     pub(super) async fn problems(&self, reader: &Reader) -> Result<Option<String>> {
         let start = Instant::now();
         loop {
@@ -131,7 +131,7 @@ impl Jobs {
             if (books.accepted, books.done) == (accepted, accepted) {
                 return Ok(None);
             }
-            if start.elapsed() > Self::PATIENCE {
+            if start.elapsed() > Self::TIMEOUT {
                 return Ok(Some(format!(
                     "{accepted} jobs were accepted, the pipeline says {} and {} done",
                     books.accepted, books.done

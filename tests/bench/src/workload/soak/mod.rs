@@ -1,10 +1,10 @@
-//! A server among clients of all kinds, for as long as one likes, and what is left of it.
+//! A server among clients of all kinds for a long time, and its resources before and after.
 //!
 //! ```text
 //! honest     pings and broadcasts that are all counted, clients that come and go, jobs
-//! attackers  those who do what they can
-//! raw        those of them who do not speak the protocol
-//! books      what the server has: memory, descriptors, threads, its own gauges
+//! attackers  clients that do what they can to hurt
+//! raw        attackers that do not speak the protocol
+//! books      the resources of the server: memory, descriptors, threads, its own gauges
 //! ```
 
 mod attackers;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use self::attackers::Attack;
 use self::books::{Books, Reader};
-use self::honest::{Comings, Jobs};
+use self::honest::{Jobs, VisitingClients};
 use super::exchanges::{Exchanges, Of, Operator, Seen, numbered};
 use super::{Outcome, run_for};
 use crate::server::Target;
@@ -37,7 +37,7 @@ pub struct Soak {
     /// Clients that ping.
     #[arg(long, default_value_t = 200)]
     pub clients: usize,
-    /// Of each kind of attacker.
+    /// The number of attackers of each kind.
     #[arg(long, default_value_t = 2)]
     pub attackers: usize,
     /// Seconds between two exchanges of the honest clients' plugin.
@@ -48,17 +48,18 @@ pub struct Soak {
     pub margin_mb: u64,
 }
 
-/// Pools and caches are filled by then. Attackers are there meanwhile, too.
+/// The time in which pools and caches are filled, among attackers too.
 const WARM_UP: Duration = Duration::from_secs(15);
-/// The version before the live one is kept, and what earlier ones were mapped from stays
-/// as long as nobody else needs its place: after some thirty exchanges all places are in use.
+/// The exchanges before the measurement. The version before the live one is kept, and memory of
+/// earlier ones stays mapped until its place is needed: after some thirty exchanges all places are
+/// in use.
 const WARM_EXCHANGES: usize = 40;
-/// Within this the server has to be what it was.
+/// The time within which the resources have to be what they were.
 const SETTLE: Duration = Duration::from_secs(90);
 const PINGS_PER_SECOND: f64 = 1000.0;
 const BROADCASTS_PER_SECOND: f64 = 10.0;
 const TOPICS: usize = 20;
-/// Where attackers' addresses begin; see [`Client`](crate::client::Client).
+/// The first number of the attackers' addresses; see [`Client`](crate::client::Client).
 const ATTACKERS_FROM: usize = 20_000;
 
 impl Soak {
@@ -68,7 +69,7 @@ impl Soak {
         let next = operator.built("apps/probe", "probe").await?;
         let mut honest = JoinSet::new();
         let seen = Seen::start(server, self.load(), false, &mut honest).await?;
-        let comings = Comings::start(server, &mut honest);
+        let comings = VisitingClients::start(server, &mut honest);
         let jobs = Jobs::start(server, &mut honest).await?;
         let reader = Reader::new(server, self.clients).await?;
 
@@ -127,7 +128,7 @@ impl Soak {
         }
     }
 
-    /// Attackers for some time; how many attacks there were.
+    /// Runs the attackers for some time, and returns the number of attacks.
     async fn attack(
         self,
         server: &Target,
@@ -143,12 +144,13 @@ impl Soak {
             }
         }
         run_for(time, honest).await?;
-        // Whatever they are at is broken off.
+        // Attacks that are under way are broken off.
         attacking.shutdown().await;
         Ok(attempts.total())
     }
 
-    /// Exchanges the plugin of the honest clients again and again; why it could not.
+    /// Exchanges the plugin of the honest clients again and again. Returns only with the error of
+    /// an exchange that failed.
     async fn exchange(self, operator: &Operator, next: &[u8], done: &Cell<usize>) -> anyhow::Error {
         loop {
             tokio::time::sleep(Duration::from_secs(self.exchange_every)).await;
@@ -159,11 +161,11 @@ impl Soak {
     }
 }
 
-/// For a version that differs in nothing but its hash.
+/// Exchanges the plugin for a version that differs only in its hash.
 async fn exchange(operator: &Operator, next: &[u8], done: &Cell<usize>) -> Result<()> {
     let version = numbered(next, done.get())?;
-    let told = operator.swap("probe", &version, "").await.context("an exchange failed")?;
-    ensure!(told.outcome == "live", "an exchange ended as {}", told.outcome);
+    let result = operator.swap("probe", &version, "").await.context("an exchange failed")?;
+    ensure!(result.outcome == "live", "an exchange ended as {}", result.outcome);
     done.set(done.get() + 1);
     Ok(())
 }

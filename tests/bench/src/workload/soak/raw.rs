@@ -1,4 +1,4 @@
-//! Attackers that do not speak the protocol, or not to its end.
+//! Attackers that do not speak the protocol, or stop in the middle of it.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::client::Client;
 use crate::server::Endpoint;
 use crate::websocket;
 
-/// How long they hold what they have begun.
+/// The time for which they hold what they have begun.
 const HELD: Duration = Duration::from_secs(3);
 
-/// A WebSocket, and nothing of Phoenix's.
+/// Opens a WebSocket without any message of Phoenix.
 async fn opened(server: Endpoint, place: usize) -> Result<TcpStream> {
     Ok(Client::connect(server, place, String::new()).await?.into_stream())
 }
@@ -27,7 +27,7 @@ fn header(first: u8, length: u64) -> Vec<u8> {
     header
 }
 
-/// Half of a message that is as large as one may be, and a fragment that none follows.
+/// Sends half of a message of the largest size, and a fragment that nothing follows.
 pub(super) async fn unfinished(server: Endpoint, place: usize) -> Result<()> {
     let mut stream = opened(server, place).await?;
     stream.write_all(&header(0x81, 4_000_000)).await?;
@@ -39,7 +39,7 @@ pub(super) async fn unfinished(server: Endpoint, place: usize) -> Result<()> {
     Ok(())
 }
 
-/// Pings whose answers nobody reads.
+/// Sends pings, and does not read the answers.
 pub(super) async fn pings(server: Endpoint, place: usize) -> Result<()> {
     let mut stream = opened(server, place).await?;
     let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
@@ -52,7 +52,7 @@ pub(super) async fn pings(server: Endpoint, place: usize) -> Result<()> {
     Ok(())
 }
 
-/// A large message that is answered, and one that is too large.
+/// Sends a large message that is answered, and one that is too large.
 pub(super) async fn large(server: Endpoint, place: usize) -> Result<()> {
     let mut client = Client::connect(server, place, format!("hostile:large{place}")).await?;
     client.rejoin();
@@ -68,7 +68,7 @@ pub(super) async fn large(server: Endpoint, place: usize) -> Result<()> {
     until_closed(&mut stream).await
 }
 
-/// What is no message of the protocol.
+/// Sends messages that are not of the protocol.
 pub(super) async fn malformed(server: Endpoint, place: usize) -> Result<()> {
     for text in ["[", "{}", "[null,null,1,2,3]", "\u{0}", "[[[[[[[[[["] {
         let mut stream = opened(server, place).await?;
@@ -78,12 +78,12 @@ pub(super) async fn malformed(server: Endpoint, place: usize) -> Result<()> {
         until_closed(&mut stream).await?;
     }
     let mut stream = opened(server, place).await?;
-    // A reserved opcode, without a mask.
+    // The frame has a reserved opcode and no mask.
     stream.write_all(&[0xff, 0x01, 0x00]).await?;
     until_closed(&mut stream).await
 }
 
-/// Handshakes of a version there is not, to a path there is not, without a key.
+/// Sends handshakes with an unknown version, an unknown path, and without a key.
 pub(super) async fn refused(server: Endpoint) -> Result<()> {
     let host = server.address.to_string();
     for path in ["/socket/websocket?vsn=9.9.9", "/nowhere/websocket", "/socket/websocket/%ff"] {
@@ -94,7 +94,7 @@ pub(super) async fn refused(server: Endpoint) -> Result<()> {
     Ok(())
 }
 
-/// A request without an end, and one whose body does not come.
+/// Sends a request without an end, and one whose body does not come.
 pub(super) async fn half_open(server: Endpoint) -> Result<()> {
     let mut head = TcpStream::connect(server.address).await?;
     head.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ").await?;

@@ -1,5 +1,5 @@
-//! What goes through the connections of a thread, added up until it waits: four counters
-//! for each message are a hundredth of its price.
+//! The frames and bytes of a thread's connections, added up until the thread waits: four counters
+//! for each message would cost a hundredth of its time.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ thread_local! {
     static TALLY: Cell<Tally> = const { Cell::new(Tally::NONE) };
 }
 
-/// What has gone through, and is not counted yet.
+/// The frames and bytes that the metrics have not counted yet.
 #[derive(Clone, Copy)]
 struct Tally {
     frames_in: u32,
@@ -22,27 +22,27 @@ impl Tally {
     const NONE: Self = Self { frames_in: 0, frames_out: 0, bytes_in: 0, bytes_out: 0 };
 }
 
-/// The broadcasts that go through one connection.
+/// The broadcasts that are being written to one connection.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
-    /// When those that are being written were published.
+pub(super) struct IoCounters {
+    /// The times when these broadcasts were published.
     unwritten: Vec<Published>,
 }
 
-/// Room for so many broadcasts is kept for the next.
-const KEPT: usize = 16;
-/// Frames that are not counted yet: a thread that never waits counts too.
-const MOST_UNCOUNTED: u32 = 256;
+/// The broadcasts for which memory is kept.
+const KEPT_BROADCASTS: usize = 16;
+/// The frames after which they are counted, even if the thread never waits.
+const MAX_UNCOUNTED_FRAMES: u32 = 256;
 
-/// A frame came.
+/// Counts a frame that was received.
 pub(super) fn received(bytes: usize) {
     let tally = TALLY.get();
     let (frames_in, bytes_in) = (tally.frames_in + 1, tally.bytes_in + bytes as u64);
     TALLY.set(Tally { frames_in, bytes_in, ..tally });
 }
 
-impl Traffic {
-    /// A frame is being written, of a broadcast perhaps.
+impl IoCounters {
+    /// Counts a frame that is being written; `published` if it is a broadcast.
     pub(super) fn queued(&mut self, bytes: usize, published: Option<Published>) {
         let tally = TALLY.get();
         let (frames_out, bytes_out) = (tally.frames_out + 1, tally.bytes_out + bytes as u64);
@@ -50,10 +50,10 @@ impl Traffic {
         self.unwritten.extend(published);
     }
 
-    /// Everything is written.
+    /// Measures the delays of broadcasts, once everything is written.
     pub(super) fn written(&mut self, metrics: &Metrics) {
         let Tally { frames_in, frames_out, .. } = TALLY.get();
-        if frames_in + frames_out >= MOST_UNCOUNTED {
+        if frames_in + frames_out >= MAX_UNCOUNTED_FRAMES {
             count(metrics);
         }
         if self.unwritten.is_empty() {
@@ -64,11 +64,12 @@ impl Traffic {
             metrics.time(Metric::BroadcastDelivery, now.since(at));
             origin.inspect(|origin| origin.delivered(unix_ms()));
         }
-        self.unwritten.shrink_to(KEPT);
+        self.unwritten.shrink_to(KEPT_BROADCASTS);
     }
 }
 
-/// Counts what has gone through this thread. Called before it waits, and when it ends.
+/// Adds the frames and bytes of this thread to the metrics. Called before the thread waits, and
+/// when it ends.
 pub(super) fn count(metrics: &Metrics) {
     let Tally { frames_in, frames_out, bytes_in, bytes_out } = TALLY.replace(Tally::NONE);
     let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -88,21 +89,21 @@ mod tests {
 
     #[test]
     fn frames_are_counted_when_there_are_many_and_when_the_thread_waits() {
-        let (metrics, mut traffic) = (Metrics::in_process(), Traffic::default());
+        let (metrics, mut io_counters) = (Metrics::in_process(), IoCounters::default());
         let so_far = || {
             let metrics_of =
                 [Metric::SocketFramesIn, Metric::SocketBytesIn, Metric::SocketFramesOut];
             metrics_of.map(|metric| metrics.total_of(metric, &[]))
         };
-        for _ in 0..MOST_UNCOUNTED - 1 {
+        for _ in 0..MAX_UNCOUNTED_FRAMES - 1 {
             received(10);
         }
-        traffic.written(&metrics);
+        io_counters.written(&metrics);
         assert_eq!(so_far(), [0, 0, 0]);
-        traffic.queued(10, None);
-        traffic.written(&metrics);
+        io_counters.queued(10, None);
+        io_counters.written(&metrics);
         assert_eq!(so_far(), [255, 2550, 1]);
-        traffic.queued(10, None);
+        io_counters.queued(10, None);
         count(&metrics);
         assert_eq!(so_far(), [255, 2550, 2]);
     }

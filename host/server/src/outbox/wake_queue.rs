@@ -1,8 +1,8 @@
-//! What wakes the connections of one thread from others.
+//! Waking the connections of one thread from other threads.
 //!
-//! A broadcast wakes many connections at once, and to wake a task of another thread is
-//! a write to a file descriptor of the kernel. So their wakers are gathered, and one
-//! task of the thread is woken that wakes them all.
+//! A broadcast wakes many connections at once, and waking a task of another thread means a write to
+//! a file descriptor of the kernel. So their wakers are collected, and one task of the thread is
+//! woken, which wakes all of them.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -12,25 +12,25 @@ use std::task::{Context, Poll, Waker};
 use futures_util::task::AtomicWaker;
 
 thread_local! {
-    /// Of this thread, if it has a task for it.
-    static HERE: RefCell<Option<Arc<Wakes>>> = const { RefCell::new(None) };
+    /// The wakers of this thread, if [`run`] is running on it.
+    static HERE: RefCell<Option<Arc<WakeQueue>>> = const { RefCell::new(None) };
 }
 
-/// Wakers of one thread's tasks.
+/// The wakers of one thread's tasks.
 #[derive(Debug, Default)]
-pub(crate) struct Wakes {
+pub(crate) struct WakeQueue {
     asleep: Mutex<Vec<Waker>>,
     /// The task that wakes them.
     task: AtomicWaker,
 }
 
-impl Wakes {
-    /// Those of this thread, if [`run`] is running on it.
+impl WakeQueue {
+    /// The wakers of this thread, if [`run`] is running on it.
     pub(crate) fn here() -> Option<Arc<Self>> {
         HERE.with_borrow(Clone::clone)
     }
 
-    /// Wakes a task of this thread, from whichever thread.
+    /// Wakes a task of this thread. May be called on any thread.
     pub(super) fn wake(&self, waker: Waker) {
         if self.is_here() {
             return waker.wake();
@@ -48,9 +48,10 @@ impl Wakes {
         HERE.with_borrow(|here| here.as_ref().is_some_and(|here| std::ptr::eq(&**here, self)))
     }
 
-    /// Wakes all that wait; `awake` is empty, and lends its room.
+    /// Wakes all tasks that were collected; `awake` is empty, and lends its capacity.
     fn wake_all(&self, awake: &mut Vec<Waker>, cx: &Context<'_>) {
-        // Before looking, or a waker that comes in between would be left there.
+        // The waker is registered before the list is read: otherwise one that is added in between
+        // would stay there.
         self.task.register(cx.waker());
         std::mem::swap(&mut *self.lock(), awake);
         awake.drain(..).for_each(Waker::wake);
@@ -61,20 +62,20 @@ impl Wakes {
     }
 }
 
-/// Wakes the connections of this thread for all others, until it is dropped.
+/// Wakes the connections of this thread for all other threads, until it is dropped.
 pub(crate) async fn run() {
-    let wakes = Arc::new(Wakes::default());
-    HERE.set(Some(Arc::clone(&wakes)));
+    let wake_queue = Arc::new(WakeQueue::default());
+    HERE.set(Some(Arc::clone(&wake_queue)));
     let _running = Running;
     let mut awake = Vec::new();
     poll_fn(|cx| {
-        wakes.wake_all(&mut awake, cx);
+        wake_queue.wake_all(&mut awake, cx);
         Poll::Pending
     })
     .await
 }
 
-/// Connections are woken one by one again once it is dropped.
+/// Once this is dropped, connections are woken one by one again.
 struct Running;
 
 impl Drop for Running {
@@ -113,11 +114,11 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let mut running = Box::pin(run());
         assert!(running.as_mut().poll(&mut cx).is_pending());
-        let wakes = Wakes::here().unwrap();
-        wakes.wake(Arc::clone(&connection).into());
+        let wake_queue = WakeQueue::here().unwrap();
+        wake_queue.wake(Arc::clone(&connection).into());
         assert_eq!((task.so_far(), connection.so_far()), (0, 1), "from its own thread: at once");
         for round in 1..=2 {
-            let (there, waker) = (Arc::clone(&wakes), Waker::from(Arc::clone(&connection)));
+            let (there, waker) = (Arc::clone(&wake_queue), Waker::from(Arc::clone(&connection)));
             let woken = thread::spawn(move || (0..100).for_each(|_| there.wake(waker.clone())));
             woken.join().unwrap();
             assert_eq!(task.so_far(), round);
@@ -125,6 +126,6 @@ mod tests {
             assert_eq!(connection.so_far(), 1 + 100 * round);
         }
         drop(running);
-        assert!(Wakes::here().is_none());
+        assert!(WakeQueue::here().is_none());
     }
 }

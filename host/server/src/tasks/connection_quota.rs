@@ -1,4 +1,4 @@
-//! What one connection has running and has done wrong.
+//! The quota of one connection: its tasks, joins and faults.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,37 +17,37 @@ use crate::config::SocketConfig;
 use crate::node::{Node, Source};
 use crate::outbox::{Outbox, Request};
 
-/// One connection, as its calls and tasks see it. Tasks keep it alive.
+/// The quota of one connection, which its calls and tasks share. Tasks keep it alive.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct ConnectionQuota {
     pub(crate) node: Arc<Node>,
     pub(crate) outbox: Arc<Outbox>,
     tasks: AtomicUsize,
-    /// Whose faults those of this connection count with.
+    /// The address and user that faults of this connection are also counted for.
     source: Source,
-    /// What its tasks were handed, in bytes.
+    /// The bytes that were handed to its running tasks.
     task_bytes: AtomicUsize,
-    /// Whether it has ever made a fault.
+    /// Whether the connection has ever caused a fault.
     faulty: AtomicBool,
-    /// Begins with those of its source: what a new connection does is not held
-    /// against it, but it has no faults left where others had them before.
+    /// The faults of this connection. They start with those of its source: a new connection may
+    /// call plugins, but it has no faults left if others of its source have used them up.
     faults: Mutex<LeakyBucket>,
-    /// What is left of its share of the server's joins.
+    /// The joins that are left of this connection's share.
     joins: Mutex<TokenBucket>,
 }
 
-/// The share of `socket.max_joins_per_second` that one connection may have.
-const SHARE_OF_JOINS: u32 = 10;
+/// The divisor of `socket.max_joins_per_second` for one connection.
+const JOINS_DIVISOR: u32 = 10;
 
-/// One of a connection's tasks; dropping it makes room for another.
+/// One task of a connection; dropping it makes room for another.
 #[derive(Debug)]
 pub(crate) struct TaskSlot {
-    account: Arc<Account>,
-    /// What the task was handed.
+    quota: Arc<ConnectionQuota>,
+    /// The bytes that the task was handed.
     bytes: usize,
 }
 
-impl Account {
+impl ConnectionQuota {
     pub(crate) fn new(node: Arc<Node>, outbox: Arc<Outbox>, identity: &Identity) -> Self {
         let (tasks, task_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let faulty = AtomicBool::new(false);
@@ -61,8 +61,8 @@ impl Account {
         Self { node, outbox, tasks, source, task_bytes, faulty, faults, joins }
     }
 
-    /// Whether this connection may join a topic now; if not, when to try again. Its
-    /// own share comes first, so that no connection uses up what is everybody's.
+    /// Takes a join of this connection; the error says after how long to try again. Its own share
+    /// is taken first, so that no connection uses up the server's joins.
     pub(crate) fn join(&self) -> Result<(), Duration> {
         let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
         joins.take(Instant::now())?;
@@ -70,46 +70,46 @@ impl Account {
         self.node.admission.join()
     }
 
-    /// What waits outside its channels, in bytes: what its tasks were handed.
+    /// The bytes that wait outside of channels: those that were handed to tasks.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.task_bytes.load(Ordering::Relaxed)
     }
 
-    /// How many tasks it has.
+    /// The number of running tasks.
     pub(super) fn tasks(&self) -> usize {
         self.tasks.load(Ordering::Relaxed)
     }
 
-    /// Whether tasks of it run.
+    /// Whether tasks are running.
     pub(crate) fn has_tasks(&self) -> bool {
         self.tasks.load(Ordering::Relaxed) > 0
     }
 
-    /// Room for a task that is handed so many bytes, within `socket.max_tasks`.
+    /// Counts a task that is handed `bytes`; `None` if `socket.max_tasks` are running.
     pub(super) fn task_slot(self: &Arc<Self>, bytes: usize) -> Option<TaskSlot> {
         let max = self.node.socket.max_tasks;
         let one_more = |tasks| (tasks < max).then_some(tasks + 1);
         let taken = self.tasks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         taken.ok()?;
         self.task_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Some(TaskSlot { account: Arc::clone(self), bytes })
+        Some(TaskSlot { quota: Arc::clone(self), bytes })
     }
 
-    /// Whether this connection may call plugins; if not, when it is worth
-    /// trying again.
+    /// Whether this connection may call plugins; the error says after how long to try again.
     pub(crate) fn admit(&self) -> Result<(), Duration> {
-        // Almost every connection: no clock is read.
+        // Almost no connection has a fault, so mostly no clock is read.
         if !self.faulty.load(Ordering::Relaxed) {
             return Ok(());
         }
         admit(self.faults().level(Instant::now()), self.max_faults())
     }
 
-    /// Logs and counts what a call of this connection did wrong.
+    /// Logs and counts a fault of a call of this connection.
     pub(crate) fn faulted(&self, fault: &Fault, plugin: &str, what: &str, caller: &Caller) {
         let (cause, topic, id) = (fault.kind.as_str(), &caller.context.topic, caller.message());
         match fault.kind {
-            // The faults that led to it were errors; or it is the others' doing.
+            // The faults that led to a hold were logged as errors; an overload is not this call's
+            // doing.
             FaultKind::Held { .. } | FaultKind::Overloaded { .. } => {
                 debug!(plugin, %id, %topic, cause, "{what} failed: {fault}")
             }
@@ -128,8 +128,8 @@ impl Account {
         }
     }
 
-    /// Counts calls that were given up because their client joined again: each
-    /// costs an instance, as a trap does.
+    /// Counts calls that were given up because their client joined again: each costs an instance,
+    /// like a trap.
     pub(crate) fn cut_off(&self, calls: usize) {
         if calls > 0 {
             self.add_faults(calls);
@@ -137,7 +137,7 @@ impl Account {
         }
     }
 
-    /// Hands something to the connection; a counted no-op when it has gone.
+    /// Hands a message to the connection. If it has gone, that is counted and nothing is sent.
     pub(super) fn deferred(&self, deferred: Deferred) {
         if self.outbox.ask(Request::Deferred(deferred)).is_err() {
             self.node.metrics.count(Metric::LateGone, 1);
@@ -145,7 +145,7 @@ impl Account {
     }
 
     fn add_faults(&self, many: usize) {
-        let (now, most) = (Instant::now(), self.max_faults() + MOST_ABOVE);
+        let (now, most) = (Instant::now(), self.max_faults() + MAX_EXCESS_FAULTS);
         for _ in 0..many {
             self.faults().add(most, now);
             self.node.fault_sources.add(self.source, most, now);
@@ -162,9 +162,9 @@ impl Account {
     }
 }
 
-// === impl Account: its calls ===
+// === impl ConnectionQuota: its calls ===
 
-impl Progress for Account {
+impl Progress for ConnectionQuota {
     fn flush(
         self: Arc<Self>,
         caller: Caller,
@@ -173,7 +173,7 @@ impl Progress for Account {
         let (applied, done) = oneshot::channel();
         match self.outbox.ask(Request::Flush { caller, effects, applied }) {
             Ok(()) => Box::pin(async move {
-                // An error when the connection ends: then nobody is left to tell.
+                // An error means that the connection has ended: nobody has to be told then.
                 let _ = done.await;
             }),
             Err(Request::Flush { caller, effects, .. }) => {
@@ -198,32 +198,33 @@ impl Progress for Account {
 
 impl Drop for TaskSlot {
     fn drop(&mut self) {
-        let Self { account, bytes } = self;
-        account.tasks.fetch_sub(1, Ordering::Relaxed);
-        let before = account.task_bytes.fetch_sub(*bytes, Ordering::Relaxed);
-        let max = account.node.socket.max_pending_bytes;
+        let Self { quota, bytes } = self;
+        quota.tasks.fetch_sub(1, Ordering::Relaxed);
+        let before = quota.task_bytes.fetch_sub(*bytes, Ordering::Relaxed);
+        let max = quota.node.socket.max_pending_bytes;
         if before > max && before - *bytes <= max {
-            // It may be read again.
-            account.outbox.nudge();
+            // The connection may be read again.
+            quota.outbox.nudge();
         }
     }
 }
 
-/// Whether faults at a level are too many; if so, for how long.
+/// Whether a level of faults is allowed; the error says for how long it is not.
 fn admit(level: f64, max: f64) -> Result<(), Duration> {
     let excess = level - max;
     if excess > 0.0 { Err(Duration::from_secs_f64(excess)) } else { Ok(()) }
 }
 
-/// No more than a few seconds to wait, however many faults at once.
-const MOST_ABOVE: f64 = 5.0;
+/// The faults above the limit that are counted at most, so that a connection waits for a few
+/// seconds only (one fault is forgiven per second).
+const MAX_EXCESS_FAULTS: f64 = 5.0;
 
-/// Of one connection: a share of all, or as many as it may have joined, which a client
-/// that comes back joins at once.
+/// The joins per second of one connection: a share of all, but at least `socket.max_channels`,
+/// which a client that comes back joins at once.
 fn joins_per_second(config: &SocketConfig) -> f64 {
     let of_all = config.max_joins_per_second;
     let at_once = u32::try_from(config.max_channels).unwrap_or(u32::MAX);
-    f64::from((of_all / SHARE_OF_JOINS).max(at_once).min(of_all))
+    f64::from((of_all / JOINS_DIVISOR).max(at_once).min(of_all))
 }
 
 #[cfg(test)]
@@ -246,7 +247,7 @@ mod tests {
         assert_eq!(admit(21.0, 20.0), Err(Duration::from_secs(1)));
         let (mut faults, now) = (LeakyBucket::default(), Instant::now());
         for _ in 0..1000 {
-            faults.add(20.0 + MOST_ABOVE, now);
+            faults.add(20.0 + MAX_EXCESS_FAULTS, now);
         }
         assert_eq!(admit(faults.level(now), 20.0), Err(Duration::from_secs(5)));
     }

@@ -1,28 +1,28 @@
-//! How long a thread runs at a time while others want its core.
+//! The scheduler's time slice of a thread: how long it runs while others want its core.
 //!
-//! A connection stays on its thread, so when that has to wait for a thread that
-//! computes, the connection waits with it: Linux gives each 3 ms or so in turn. A
-//! thread may ask for shorter turns, which come sooner and more often and are as long
-//! in all (`sched_setattr(2)`, since Linux 6.12).
+//! A connection stays on its thread. When that thread has to wait for another one that computes,
+//! the connection waits too, as Linux gives each about 3 ms in turn. A thread can ask for shorter
+//! slices, which come sooner and more often, and are as long in total (`sched_setattr(2)`, since
+//! Linux 6.12).
 
-/// Asks for turns of 0.1 ms, the shortest there are, for the calling thread. Where
-/// that cannot be had nothing changes.
+/// Asks for slices of 0.1 ms, the shortest there are, for the calling thread. Where that is not
+/// possible, nothing changes.
 #[cfg(target_os = "linux")]
 pub(super) fn ask_for_short_slices() {
-    let asked = linux::attributes().and_then(|attributes| {
-        // Whoever runs the server under another policy knows better.
+    let result = linux::attributes().and_then(|attributes| {
+        // Whoever runs the server under another scheduling policy has chosen it.
         let is_normal = i64::from(attributes.sched_policy) == i64::from(libc::SCHED_OTHER);
         if !is_normal {
             return Ok(());
         }
         linux::set(&libc::sched_attr { sched_runtime: linux::SLICE_NS, ..attributes })
     });
-    if let Err(error) = asked {
+    if let Err(error) = result {
         tracing::debug!(%error, "this thread keeps the time slices it has");
     }
 }
 
-/// Other systems have no such thing.
+/// Does nothing: other systems have no such setting.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn ask_for_short_slices() {}
 
@@ -32,11 +32,11 @@ mod linux {
 
     pub(super) const SLICE_NS: u64 = 100_000;
 
-    /// The size of [`libc::sched_attr`], which is that of Linux's first version of it.
+    /// The size of [`libc::sched_attr`], which is that of its first version in Linux.
     #[expect(clippy::cast_possible_truncation, reason = "some fifty bytes")]
     const SIZE: u32 = size_of::<libc::sched_attr>() as u32;
 
-    /// How the calling thread is scheduled.
+    /// Reads the scheduling attributes of the calling thread.
     #[expect(unsafe_code, reason = "no library has this system call")]
     pub(super) fn attributes() -> io::Result<libc::sched_attr> {
         let mut attributes = libc::sched_attr {
@@ -57,7 +57,7 @@ mod linux {
         if result == 0 { Ok(attributes) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Sets how the calling thread is scheduled.
+    /// Sets the scheduling attributes of the calling thread.
     #[expect(unsafe_code, reason = "no library has this system call")]
     pub(super) fn set(attributes: &libc::sched_attr) -> io::Result<()> {
         let (calling_thread, flags) = (0, 0);
@@ -81,18 +81,18 @@ mod tests {
     #[test]
     fn the_thread_that_asks_gets_short_slices_and_no_other() {
         let before = linux::attributes().unwrap();
-        let asked = std::thread::spawn(|| {
+        let result = std::thread::spawn(|| {
             ask_for_short_slices();
             linux::attributes().unwrap()
         });
-        let asked = asked.join().unwrap();
+        let result = result.join().unwrap();
         assert_eq!(
-            (asked.sched_policy, asked.sched_nice),
+            (result.sched_policy, result.sched_nice),
             (before.sched_policy, before.sched_nice)
         );
-        // Linux before 6.12 has no slices of a thread's own, and says 0 of all.
+        // Linux before 6.12 has no slice for each thread, and reports 0 for all.
         if before.sched_runtime > 0 && before.sched_policy == 0 {
-            assert_eq!(asked.sched_runtime, linux::SLICE_NS);
+            assert_eq!(result.sched_runtime, linux::SLICE_NS);
         }
         assert_eq!(linux::attributes().unwrap().sched_runtime, before.sched_runtime);
     }

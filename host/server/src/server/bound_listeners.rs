@@ -1,4 +1,4 @@
-//! Where everybody comes in: listeners and their doors.
+//! The listening sockets of a server, and how each opens its connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use tokio::net::TcpListener;
 
 use crate::admin;
 use crate::config::{App, ListenConfig};
-use crate::net::{Door, Inherited, Listeners, Proxies, Tls};
+use crate::net::{Acceptor, Inherited, Listeners, Proxies, Tls};
 use crate::node::StartError;
 
-/// What listens, before anybody is let in.
-pub(crate) struct Entrance {
-    pub(super) listeners: Vec<(Listeners, Arc<Door>)>,
-    /// For operators.
-    pub(super) admin: Option<(TcpListener, SocketAddr, Arc<Door>)>,
-    pub(super) doors: Doors,
+/// The listening sockets, before anybody is served.
+pub(crate) struct BoundListeners {
+    pub(super) listeners: Vec<(Listeners, Arc<Acceptor>)>,
+    /// The listener for operators.
+    pub(super) admin: Option<(TcpListener, SocketAddr, Arc<Acceptor>)>,
+    pub(super) acceptor_parts: AcceptorParts,
 }
 
-/// What doors share.
-pub(super) struct Doors {
+/// The parts that all [`Acceptor`]s share.
+pub(super) struct AcceptorParts {
     pub(super) proxies: Arc<Proxies>,
     pub(super) tls: Option<Arc<Tls>>,
-    patience: Duration,
+    timeout: Duration,
 }
 
-impl Entrance {
+impl BoundListeners {
     /// Listens for clients and operators.
     pub(super) async fn open(app: &App, mut inherited: Inherited) -> Result<Self, StartError> {
-        let doors = Doors {
+        let acceptor_parts = AcceptorParts {
             proxies: Arc::new(Proxies::new(&app.server)),
             tls: app.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Tls)?.map(Arc::new),
-            patience: Duration::from_millis(app.socket.handshake_timeout_ms),
+            timeout: Duration::from_millis(app.socket.handshake_timeout_ms),
         };
         if inherited.len() > app.listen.len() {
             let (found, allowed) = (inherited.len(), app.listen.len());
@@ -42,36 +42,37 @@ impl Entrance {
         let listeners = Listeners::bind_all(&app.listen, inherited)
             .map_err(|(address, cause)| StartError::Listen { address, cause })?;
         let listeners = listeners.into_iter().map(|listener| {
-            let door = doors.door(&listener.found());
-            (listener, Arc::new(door))
+            let acceptor = acceptor_parts.acceptor(&listener.bound_config());
+            (listener, Arc::new(acceptor))
         });
         let listeners = listeners.collect();
         let admin = match &app.admin {
             Some(config) => {
                 let (listener, address) = admin::bind(config, of_admin).await?;
-                let mut door = doors.door(&address.into());
-                // Whatever clients do at theirs, operators get through.
-                door.tls = match (&doors.tls, &app.tls) {
-                    (Some(tls), Some(of)) if config.tls => Some(Arc::new(tls.apart(of))),
+                let mut acceptor = acceptor_parts.acceptor(&address.into());
+                // The admin interface has TLS limits of its own: operators get through, whatever
+                // clients do.
+                acceptor.tls = match (&acceptor_parts.tls, &app.tls) {
+                    (Some(tls), Some(of)) if config.tls => Some(Arc::new(tls.with_own_limits(of))),
                     _ => None,
                 };
-                Some((listener, address, Arc::new(door)))
+                Some((listener, address, Arc::new(acceptor)))
             }
             None => None,
         };
-        Ok(Self { listeners, admin, doors })
+        Ok(Self { listeners, admin, acceptor_parts })
     }
 }
 
-impl Doors {
-    fn door(&self, listener: &ListenConfig) -> Door {
-        Door {
+impl AcceptorParts {
+    fn acceptor(&self, listener: &ListenConfig) -> Acceptor {
+        Acceptor {
             proxies: Arc::clone(&self.proxies),
             proxy_protocol: listener.proxy_protocol,
             tls: self.tls.clone().filter(|_| listener.is_encrypted()),
             // Browsers do not reach a Unix socket.
             is_local: listener.address.port().is_some() && listener.address.is_local(),
-            patience: self.patience,
+            timeout: self.timeout,
         }
     }
 }

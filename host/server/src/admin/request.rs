@@ -16,7 +16,7 @@ use crate::swap::Swapper;
 
 /// A request for a route, with its body.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct AdminRequest {
     pub(super) node: Arc<Node>,
     pub(super) swapper: Swapper,
     /// The values of the parameters (`{…}`) in the path of the route, by name.
@@ -39,7 +39,7 @@ pub(super) struct Content {
 /// The most bytes of a body in JSON.
 pub(super) const MAX_JSON_BYTES: usize = 64 * 1024;
 
-impl Asked {
+impl AdminRequest {
     /// Checks the query, and reads the body.
     ///
     /// # Errors
@@ -91,8 +91,8 @@ impl Asked {
     /// The number of items that the answer may have: the query parameter `max`, and no more than
     /// `most`.
     pub(super) fn max(&self, most: usize) -> Result<usize, Problem> {
-        let asked = self.number("max")?.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-        Ok(asked.unwrap_or(most).min(most))
+        let wanted = self.number("max")?.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+        Ok(wanted.unwrap_or(most).min(most))
     }
 
     /// The bytes of the body; empty if the route takes none.
