@@ -1,4 +1,11 @@
-//! Apps for the server to serve.
+//! Apps for the server to serve, and how it is started for them.
+//!
+//! ```text
+//! App::probe()                         a plugin of this repository
+//!     .with("[socket]\nmax_pending = 4")  what the test's millrace.toml has besides
+//!     .admin()                         an admin interface on a port that is free
+//!     .serve()                         the server
+//! ```
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,177 +15,23 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 use crate::binary::{binary, workspace};
+use crate::server::Start;
+use crate::toml::Toml;
+use crate::{Reader, TestServer};
 
 /// What `millrace serve` takes: a folder with a `millrace.toml`, everything in it
 /// built, or a single plugin.
 #[derive(Debug)]
 pub struct App {
     path: PathBuf,
-    /// Environment variables of its servers.
-    environment: Vec<(String, String)>,
+    /// What is written to `millrace.toml`, unless the folder is somebody else's.
+    toml: Option<Toml>,
+    start: Start,
     /// Removes the folder with the last server that uses it.
     _temporary: Option<TempDir>,
 }
 
 impl App {
-    /// `tests/apps/probe`: a channel on `room:*` that does what a client tells it
-    /// to.
-    #[must_use]
-    pub fn probe() -> Self {
-        Self::of_workspace("tests/apps/probe")
-    }
-
-    /// The probe with other settings: `config` goes in front of the probe's own
-    /// part of `millrace.toml`.
-    ///
-    /// # Panics
-    /// If the folder cannot be written.
-    #[must_use]
-    pub fn probe_with(config: &str) -> Self {
-        let plugin = Self::probe_plugin().path;
-        let toml = format!("{config}\n[plugins.probe]\ncomponent = {plugin:?}\n");
-        Self::written(&toml)
-    }
-
-    /// `tests/apps/slow`: every way to be slow on `slow:*`, with other settings.
-    #[must_use]
-    pub fn slow_with(config: &str) -> Self {
-        let plugin = Self::of_workspace("tests/apps/slow").path.join(".millrace/slow.wasm");
-        Self::written(&format!("{config}\n[plugins.slow]\ncomponent = {plugin:?}\n"))
-    }
-
-    /// The plugin of the same alone, with every setting at its default.
-    #[must_use]
-    pub fn slow_plugin() -> Self {
-        let path = Self::of_workspace("tests/apps/slow").path.join(".millrace/slow.wasm");
-        Self { path, environment: Vec::new(), _temporary: None }
-    }
-
-    /// The same beside the probe, whose clients are on `room:*`: its `connect` gives their
-    /// connections assigns that the probe cannot read.
-    #[must_use]
-    pub fn slow_and_probe() -> Self {
-        let apps = [("tests/apps/slow", "slow"), ("tests/apps/probe", "probe")];
-        let plugins = apps.map(|(app, name)| Self::of_workspace(app).plugin(name, ""));
-        Self::written(&plugins.concat())
-    }
-
-    /// `tests/apps/hostile`: does what it can to hurt others on `hostile:*`, with
-    /// other settings in front and more settings of its plugin behind.
-    #[must_use]
-    pub fn hostile_with(config: &str, more: &str) -> Self {
-        let hostile = Self::of_workspace("tests/apps/hostile").plugin("hostile", more);
-        Self::written(&format!("{config}\n{hostile}"))
-    }
-
-    /// The same beside the probe, whose clients are on `room:*`.
-    #[must_use]
-    pub fn hostile_and_probe_with(config: &str, more: &str) -> Self {
-        let hostile = Self::of_workspace("tests/apps/hostile").plugin("hostile", more);
-        let probe = Self::probe().plugin("probe", "");
-        Self::written(&format!("{config}\n{probe}{hostile}"))
-    }
-
-    /// `tests/apps/fetch`: sends requests as it is told on `fetch:*`, within
-    /// `[plugins.fetch.http]`.
-    #[must_use]
-    pub fn fetch_with(http: &str) -> Self {
-        let plugin = Self::of_workspace("tests/apps/fetch").path.join(".millrace/fetch.wasm");
-        let head = format!("[plugins.fetch]\ncomponent = {plugin:?}\n");
-        Self::written(&format!("{head}[plugins.fetch.http]\n{http}\n"))
-    }
-
-    /// `tests/apps/jobs`: a pipeline of jobs that come over HTTP.
-    #[must_use]
-    pub fn jobs() -> Self {
-        Self::of_workspace("tests/apps/jobs")
-    }
-
-    /// The same plugins with other pipelines: `config` goes behind their part of
-    /// `millrace.toml`.
-    #[must_use]
-    pub fn jobs_with(config: &str) -> Self {
-        let app = Self::jobs();
-        let plugins = ["jobs", "fair", "isolate", "priority"].map(|name| app.plugin(name, ""));
-        Self::written(&format!("{}[admin]\nlisten = \"127.0.0.1:0\"\n{config}", plugins.concat()))
-    }
-
-    /// `tests/apps/relay`: what flows between channels on `relay:*` and pipelines,
-    /// which `config` has, besides the plugins of the jobs.
-    #[must_use]
-    pub fn relay_with(config: &str) -> Self {
-        let relay = Self::of_workspace("tests/apps/relay").plugin("relay", "");
-        Self::jobs_with(&format!("{relay}{config}"))
-    }
-
-    /// `tests/apps/unfair`: its dispatcher `unfair` breaks its contract in the way
-    /// that `wrong` names, after so many calls; `config` has the pipelines.
-    #[must_use]
-    pub fn unfair_with(wrong: &str, after: u32, config: &str) -> Self {
-        let plugin_config = format!("config = {{ wrong = {wrong:?}, after = {after} }}\n");
-        let unfair = Self::of_workspace("tests/apps/unfair").plugin("unfair", &plugin_config);
-        Self::jobs_with(&format!("{unfair}{config}"))
-    }
-
-    /// Its servers get an environment variable.
-    #[must_use]
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The environment variables of its servers.
-    pub(crate) fn environment_variables(&self) -> &[(String, String)] {
-        &self.environment
-    }
-
-    /// The probe's plugin alone, with every setting at its default.
-    #[must_use]
-    pub fn probe_plugin() -> Self {
-        let path = Self::probe().path.join(".millrace/probe.wasm");
-        Self { path, environment: Vec::new(), _temporary: None }
-    }
-
-    /// The plugin of `examples/ping` alone: it is on `room:*`, too, and answers
-    /// `ping` with `{"ping":"pong"}`.
-    #[must_use]
-    pub fn ping_plugin() -> Self {
-        let path = Self::of_workspace("examples/ping").path.join(".millrace/ping.wasm");
-        Self { path, environment: Vec::new(), _temporary: None }
-    }
-
-    /// The next version of the probe as a single plugin: `tests/apps/probe-v2`.
-    #[must_use]
-    pub fn probe_v2_plugin() -> Self {
-        let path = Self::of_workspace("tests/apps/probe-v2").path.join(".millrace/probe.wasm");
-        Self { path, environment: Vec::new(), _temporary: None }
-    }
-
-    /// A version of it that panics on one message in five: `tests/apps/probe-bad`.
-    #[must_use]
-    pub fn probe_bad_plugin() -> Self {
-        let path = Self::of_workspace("tests/apps/probe-bad").path.join(".millrace/probe.wasm");
-        Self { path, environment: Vec::new(), _temporary: None }
-    }
-
-    /// `examples/chat`: the chat with its page.
-    #[must_use]
-    pub fn chat() -> Self {
-        Self::of_workspace("examples/chat")
-    }
-
-    /// `examples/notifications`: a pipeline with its page.
-    #[must_use]
-    pub fn notifications() -> Self {
-        Self::of_workspace("examples/notifications")
-    }
-
-    /// A plugin that traps as soon as it is instantiated.
-    #[must_use]
-    pub fn faulty() -> Self {
-        Self::of_workspace("tests/apps/faulty")
-    }
-
     /// A folder with nothing but this `millrace.toml`.
     ///
     /// # Panics
@@ -186,15 +39,119 @@ impl App {
     #[must_use]
     pub fn written(millrace_toml: &str) -> Self {
         let temporary = TempDir::with_prefix("millrace-app-").expect("a temporary folder");
-        let path = temporary.path().to_owned();
-        std::fs::write(path.join("millrace.toml"), millrace_toml).expect("millrace.toml");
-        Self { path, environment: Vec::new(), _temporary: Some(temporary) }
+        let app = Self::at(temporary.path());
+        let app = Self { toml: Some(Toml::default()), _temporary: Some(temporary), ..app };
+        app.with(millrace_toml)
     }
 
     /// What is in this folder, which stays when the server has ended.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
-        Self { path: folder.to_owned(), environment: Vec::new(), _temporary: None }
+        Self { path: folder.to_owned(), toml: None, start: Start::default(), _temporary: None }
+    }
+
+    /// More of `millrace.toml`; a table that is there already gets these lines, too.
+    ///
+    /// # Panics
+    /// If the folder is not the test's own.
+    #[must_use]
+    pub fn with(mut self, more: &str) -> Self {
+        let toml = self.toml.as_mut().expect("a `millrace.toml` that the test writes");
+        toml.add(more);
+        std::fs::write(self.path.join("millrace.toml"), toml.text()).expect("millrace.toml");
+        self
+    }
+
+    /// A plugin that an app of this repository builds under the same name.
+    #[must_use]
+    pub fn plugin(self, name: &str, app: &str) -> Self {
+        let component = Self::plugin_of_repository(app, name).path;
+        self.with(&format!("[plugins.{name}]\ncomponent = {component:?}"))
+    }
+
+    /// An admin interface on a port that is free.
+    #[must_use]
+    pub fn admin(self) -> Self {
+        self.with("[admin]\nlisten = \"127.0.0.1:0\"")
+    }
+
+    /// The dashboard, for everybody.
+    #[must_use]
+    pub fn dashboard(self) -> Self {
+        self.with("[dashboard]\nenabled = true")
+    }
+
+    /// Measurements for a StatsD server, every 50 ms.
+    #[must_use]
+    pub fn statsd(self, address: &str) -> Self {
+        self.with(&format!("[statsd]\ninterval_ms = 50\naddress = \"{address}\""))
+    }
+
+    /// A pipeline with these settings.
+    #[must_use]
+    pub fn pipeline(self, name: &str, settings: &str) -> Self {
+        self.with(&format!("[pipelines.{name}]\n{settings}"))
+    }
+
+    /// A plugin may send requests to all ports of this machine.
+    #[must_use]
+    pub fn reaching_this_machine(self, plugin: &str) -> Self {
+        self.with(&format!(
+            "[plugins.{plugin}.http]\nhosts = [\"localhost:*\", \"127.0.0.1:*\"]\n\
+             addresses = [\"127.0.0.0/8\", \"::1\"]"
+        ))
+    }
+
+    /// Its servers get an environment variable.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.start.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Its servers get more arguments on the command line.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.start.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Its servers listen at this address, instead of on a port that is free.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        self.start.listen = Some(address.to_owned());
+        self
+    }
+
+    /// Its servers listen where `millrace.toml` and their environment say.
+    #[must_use]
+    pub fn listen_as_configured(mut self) -> Self {
+        self.start.listen = None;
+        self
+    }
+
+    /// Its servers log for somebody who may not read it.
+    #[must_use]
+    pub fn log_for(mut self, reader: Reader) -> Self {
+        self.start.reader = reader;
+        self
+    }
+
+    /// `millrace serve`.
+    #[must_use]
+    pub fn serve(self) -> TestServer {
+        TestServer::launch("serve", self)
+    }
+
+    /// `millrace dev`: serves it, and reloads it on every change.
+    #[must_use]
+    pub fn dev(self) -> TestServer {
+        TestServer::launch("dev", self)
+    }
+
+    /// How its servers are started.
+    pub(crate) fn start(&self) -> &Start {
+        &self.start
     }
 
     /// A package with the probe's source, for a test to edit, at a place where
@@ -222,7 +179,7 @@ impl App {
         std::fs::write(path.join("Cargo.toml"), manifest).expect("the manifest");
         std::fs::write(path.join("millrace.toml"), "[plugins.copy]\npath = \".\"\n")
             .expect("millrace.toml");
-        Self { path: path.to_owned(), environment: Vec::new(), _temporary: None }
+        Self::at(path)
     }
 
     /// Where it is.
@@ -231,16 +188,18 @@ impl App {
         &self.path
     }
 
-    /// A plugin of this app, for another app's `millrace.toml`.
-    fn plugin(&self, name: &str, config: &str) -> String {
-        let component = self.path.join(format!(".millrace/{name}.wasm"));
-        format!("[plugins.{name}]\ncomponent = {component:?}\n{config}")
-    }
-
-    fn of_workspace(path: &str) -> Self {
+    /// A folder of this repository as it stands, built.
+    #[must_use]
+    pub fn of_repository(path: &str) -> Self {
         let path = workspace().join(path);
         build_once(&path);
-        Self { path, environment: Vec::new(), _temporary: None }
+        Self::at(&path)
+    }
+
+    /// A plugin that an app of this repository builds, alone.
+    pub(crate) fn plugin_of_repository(app: &str, name: &str) -> Self {
+        let app = Self::of_repository(app);
+        Self::at(&app.path.join(format!(".millrace/{name}.wasm")))
     }
 }
 

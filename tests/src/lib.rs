@@ -18,6 +18,7 @@
 //! would arrive behind it.
 
 mod app;
+mod apps;
 mod binary;
 mod browser;
 mod cli;
@@ -28,6 +29,7 @@ pub mod repository;
 mod script;
 mod server;
 mod socket;
+mod toml;
 
 pub use app::App;
 pub use binary::binary;

@@ -47,6 +47,29 @@ pub enum Reader {
     Gone,
 }
 
+/// How a server is started.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// More environment variables.
+    pub(crate) environment: Vec<(String, String)>,
+    /// More arguments on the command line.
+    pub(crate) arguments: Vec<String>,
+    /// Where it listens, unless its configuration says so.
+    pub(crate) listen: Option<String>,
+    pub(crate) reader: Reader,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self {
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            listen: Some("127.0.0.1:0".to_owned()),
+            reader: Reader::There,
+        }
+    }
+}
+
 /// What has come from stderr.
 #[derive(Debug, Default)]
 struct Log {
@@ -64,65 +87,23 @@ impl TestServer {
         if let Some(process) = shared.upgrade() {
             return Self { process };
         }
-        let server = Self::start(App::probe());
+        let server = App::probe().serve();
         *shared = Arc::downgrade(&server.process);
         server
     }
 
-    /// A server of its own for the probe with these settings in `millrace.toml`.
-    #[must_use]
-    pub fn with_config(config: &str) -> Self {
-        Self::start(App::probe_with(config))
-    }
-
-    /// Serves an app on a port that was free.
-    #[must_use]
-    pub fn start(app: App) -> Self {
-        Self::start_at(app, "127.0.0.1:0")
-    }
-
-    /// Serves an app at an address.
-    #[must_use]
-    pub fn start_at(app: App, listen: &str) -> Self {
-        Self::launch("serve", app, listen, &[], Reader::There)
-    }
-
-    /// Serves an app where its `millrace.toml` and its environment say.
-    #[must_use]
-    pub fn start_as_configured(app: App) -> Self {
-        Self::launch_with("serve", app, &[], Reader::There)
-    }
-
-    /// Serves an app with more arguments on the command line.
-    #[must_use]
-    pub fn start_with(app: App, arguments: &[&str]) -> Self {
-        Self::launch("serve", app, "127.0.0.1:0", arguments, Reader::There)
-    }
-
-    /// Serves an app, and reloads it on every change: `millrace dev`.
-    #[must_use]
-    pub fn dev(app: App) -> Self {
-        Self::launch("dev", app, "127.0.0.1:0", &[], Reader::There)
-    }
-
-    /// Serves an app that logs for somebody who may not read it.
-    #[must_use]
-    pub fn logging_to(app: App, reader: Reader) -> Self {
-        Self::launch("serve", app, "127.0.0.1:0", &[], reader)
-    }
-
-    fn launch(command: &str, app: App, listen: &str, arguments: &[&str], reader: Reader) -> Self {
-        Self::launch_with(command, app, &[&["--listen", listen], arguments].concat(), reader)
-    }
-
-    fn launch_with(command: &str, app: App, arguments: &[&str], reader: Reader) -> Self {
+    /// `millrace COMMAND` for an app.
+    pub(crate) fn launch(command: &str, app: App) -> Self {
+        let Start { environment, arguments, listen, reader } = app.start();
+        let listen = listen.iter().flat_map(|address| ["--listen", address.as_str()]);
         let mut child = Command::new(binary())
             .arg(command)
             .arg(app.path())
+            .args(listen)
             .args(arguments)
             // It is the tests' own.
             .env_remove("MILLRACE_BIN")
-            .envs(app.environment_variables().iter().cloned())
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

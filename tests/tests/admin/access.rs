@@ -1,12 +1,12 @@
 //! Who may ask.
 
-use millrace_tests::{App, HttpRequest, TestServer, run};
+use millrace_tests::{App, HttpRequest, run};
 
-use super::{assert_problem, server};
+use super::assert_problem;
 
 #[tokio::test]
 async fn clients_find_nothing_of_it_where_they_connect() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     for path in ["/plugins", "/sockets", "/snapshot", "/openapi.json", "/pipelines", "/disconnect"]
     {
         for method in ["GET", "POST", "DELETE"] {
@@ -18,7 +18,7 @@ async fn clients_find_nothing_of_it_where_they_connect() {
 
 #[tokio::test]
 async fn a_token_keeps_others_out() {
-    let server = server("token = \"secret\"");
+    let server = App::slow().admin().with("[admin]\ntoken = \"secret\"").serve();
     for (authorization, status) in [
         (None, 401),
         (Some("Bearer "), 401),
@@ -54,7 +54,7 @@ async fn off_loopback_it_does_not_start_without_a_token() {
     run(serve).await.assert_refused(&["0.0.0.0:0", "admin.token", "127.0.0.1"]);
 
     let arguments = ["--admin", "0.0.0.0:0", "--admin-token", "secret"];
-    let server = TestServer::start_with(app, &arguments);
+    let server = app.arguments(&arguments).serve();
     let at = server.admin().replace("0.0.0.0", "127.0.0.1");
     // It has many names there; the token is what counts.
     let request = HttpRequest::new("GET", "/plugins").header("Host", "millrace.example");
@@ -65,7 +65,7 @@ async fn off_loopback_it_does_not_start_without_a_token() {
 
 #[tokio::test]
 async fn a_name_that_was_made_to_lead_here_is_refused() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let (_, port) = server.admin().rsplit_once(':').unwrap();
     let named = async |host: &str| {
         HttpRequest::new("GET", "/plugins").header("Host", host).send(server.admin()).await
@@ -83,7 +83,10 @@ async fn a_name_that_was_made_to_lead_here_is_refused() {
 
 #[tokio::test]
 async fn pages_may_ask_if_they_are_listed() {
-    let server = server("allow_origin = [\"https://ops.example\"]\ntoken = \"secret\"");
+    let server = App::slow()
+        .admin()
+        .with("[admin]\nallow_origin = [\"https://ops.example\"]\ntoken = \"secret\"")
+        .serve();
     let from = |origin: &str| {
         let request = HttpRequest::new("GET", "/plugins").header("Origin", origin);
         request.header("Authorization", "Bearer secret")
@@ -115,7 +118,7 @@ async fn pages_may_ask_if_they_are_listed() {
 #[tokio::test]
 async fn development_has_it_at_any_port_that_is_free() {
     // One of them finds the default port taken, whoever else has it.
-    let servers = [0, 1].map(|_| TestServer::dev(App::probe_plugin()));
+    let servers = [0, 1].map(|_| App::probe_plugin().dev());
     assert_ne!(servers[0].admin(), servers[1].admin());
     for server in &servers {
         let response = HttpRequest::new("GET", "/plugins").send(server.admin()).await;

@@ -1,16 +1,16 @@
 //! What there is only so much of, and requests that make no sense.
 
-use millrace_tests::{HttpRequest, PATIENCE};
+use millrace_tests::{App, HttpRequest, PATIENCE};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{ask, assert_problem, server};
+use super::{ask, assert_problem};
 
 #[tokio::test]
 async fn what_makes_no_sense_is_told_what_does() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let post = |body| HttpRequest::new("POST", "/disconnect").body("application/json", body);
     let plain = HttpRequest::new("POST", "/disconnect").body("text/plain", "{\"user\":\"a\"}");
     let get = |path| HttpRequest::new("GET", path);
@@ -39,7 +39,7 @@ async fn what_makes_no_sense_is_told_what_does() {
 
 #[tokio::test]
 async fn connections_have_a_bound_of_their_own() {
-    let server = server("max_connections = 1");
+    let server = App::slow().admin().with("[admin]\nmax_connections = 1").serve();
     // It is answered, and stays open for another request.
     let mut first = TcpStream::connect(server.admin()).await.unwrap();
     let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", server.admin());
@@ -58,7 +58,7 @@ async fn connections_have_a_bound_of_their_own() {
 
 #[tokio::test]
 async fn a_request_that_does_not_come_is_not_waited_for() {
-    let server = server("timeout_ms = 200");
+    let server = App::slow().admin().with("[admin]\ntimeout_ms = 200").serve();
     for (sent, answer) in [
         ("GET /health HTTP/1.1\r\nHost: localhost\r\n", ""),
         (

@@ -3,7 +3,7 @@
 use millrace_tests::{App, HttpRequest, Run, TestServer, run};
 use serde_json::{Value, json};
 
-use super::{server, user};
+use super::user;
 
 /// The program, asking a server.
 async fn ask(server: &TestServer, args: &[&str]) -> Run {
@@ -24,7 +24,7 @@ fn words(line: &str) -> Vec<&str> {
 
 #[tokio::test]
 async fn plugins_are_a_table_or_json() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let table = lines(&server, &["plugins"]).await;
     let [head, slow] = table.as_slice() else { panic!("{table:?}") };
     assert!(head.starts_with("PLUGIN  VERSION"), "{head}");
@@ -36,7 +36,7 @@ async fn plugins_are_a_table_or_json() {
 
 #[tokio::test]
 async fn a_user_is_found_and_disconnected() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     assert_eq!(lines(&server, &["sockets"]).await, ["nobody is connected"]);
     let mut ada = user(&server, "%1b%5b2J%20ada").await;
     ada.join("slow:a").await;
@@ -57,7 +57,7 @@ async fn a_user_is_found_and_disconnected() {
 
 #[tokio::test]
 async fn pages_come_one_after_the_other() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let mut clients = Vec::new();
     for _ in 0..101 {
         clients.push(server.client().await);
@@ -68,9 +68,12 @@ async fn pages_come_one_after_the_other() {
 
 #[tokio::test]
 async fn pipelines_and_their_dispatchers_are_for_people_too() {
-    let server = TestServer::start(App::jobs_with(
-        "[pipelines.jobs]\nhttp = {}\nretry = { max_attempts = 1 }\nworker = { plugin = \"jobs\" }\n",
-    ));
+    let server = App::jobs()
+        .pipeline(
+            "jobs",
+            "http = {}\nretry = { max_attempts = 1 }\nworker = { plugin = \"jobs\" }\n",
+        )
+        .serve();
     let event = "{\"user\":\"ada\",\"seq\":1,\"poison\":true}";
     let events = HttpRequest::new("POST", "/pipelines/jobs/events");
     let taken = events.body("application/x-ndjson", event).send(server.address()).await;
@@ -89,7 +92,7 @@ async fn pipelines_and_their_dispatchers_are_for_people_too() {
     let none = lines(&server, &["dead-letters", "list", "jobs"]).await;
     assert_eq!(none, ["there are no dead letters"]);
 
-    let file = App::jobs().path().join(".millrace/isolate.wasm");
+    let file = App::jobs_app().path().join(".millrace/isolate.wasm");
     let by_file = ["swap-dispatcher", "jobs", file.to_str().unwrap()];
     ask(&server, &by_file).await.assert_refused(&["built-in dispatcher `demand`", "by its name"]);
     let switched = lines(&server, &["swap-dispatcher", "jobs", "fair", "--stage", "0"]).await;
@@ -105,7 +108,7 @@ async fn pipelines_and_their_dispatchers_are_for_people_too() {
 
 #[tokio::test]
 async fn who_does_not_get_through_is_told_why() {
-    let server = server("token = \"secret\"");
+    let server = App::slow().admin().with("[admin]\ntoken = \"secret\"").serve();
     ask(&server, &["plugins"]).await.assert_refused(&["401", "no token was given", "--token"]);
     let wrong = ask(&server, &["plugins", "--token", "guess"]).await;
     wrong.assert_refused(&["401", "the token is wrong"]);

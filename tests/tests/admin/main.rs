@@ -9,14 +9,8 @@ mod routes;
 mod top;
 mod unread;
 
-use millrace_tests::{App, HttpRequest, HttpResponse, TestClient, TestServer, TestSocket};
+use millrace_tests::{HttpRequest, HttpResponse, TestClient, TestServer, TestSocket};
 use serde_json::{Value, json};
-
-/// A server of the app of slow handlers, whose plugin says who connects.
-fn server(admin: &str) -> TestServer {
-    let listen = "[admin]\nlisten = \"127.0.0.1:0\"\n";
-    TestServer::start(App::slow_with(&format!("{listen}{admin}")))
-}
 
 /// A client with a user id.
 async fn user(server: &TestServer, name: &str) -> TestClient {

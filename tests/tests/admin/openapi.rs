@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use millrace_tests::{App, HttpRequest, Script, TestServer};
+use millrace_tests::{App, HttpRequest, Script};
 use serde_json::json;
 
 use super::done;
@@ -32,7 +32,7 @@ const ROUTES: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn what_is_served_is_described_and_the_other_way_round() {
-    let server = TestServer::start(App::jobs());
+    let server = App::jobs_app().serve();
     let description = done(&server, "GET", "/openapi.json", None).await;
     let mut described = BTreeSet::new();
     for (path, operations) in description["paths"].as_object().unwrap() {
@@ -63,9 +63,12 @@ async fn what_is_served_is_described_and_the_other_way_round() {
 
 #[tokio::test]
 async fn the_description_is_valid_and_answers_are_as_described() {
-    let server = TestServer::start(App::jobs_with(
-        "[pipelines.jobs]\nhttp = {}\nretry = { max_attempts = 1 }\nworker = { plugin = \"jobs\" }\n",
-    ));
+    let server = App::jobs()
+        .pipeline(
+            "jobs",
+            "http = {}\nretry = { max_attempts = 1 }\nworker = { plugin = \"jobs\" }\n",
+        )
+        .serve();
     // So that lists have something in them.
     let mut client = server.client().await;
     client.join("user:ada").await;
@@ -76,7 +79,7 @@ async fn the_description_is_valid_and_answers_are_as_described() {
     server.wait_for_log("an event was given up", 1);
 
     let url = format!("http://{}", server.admin());
-    let jobs = App::jobs();
+    let jobs = App::jobs_app();
     let fair = jobs.path().join(".millrace/fair.wasm");
     let mut script = Script::start("openapi/check.mjs", &[&url, fair.to_str().unwrap()]);
     script.expect(json!({ "valid": true, "version": "3.1" })).await;

@@ -1,14 +1,14 @@
 //! What is answered.
 
-use millrace_tests::{App, HttpRequest, PATIENCE, TestServer};
+use millrace_tests::{App, HttpRequest, PATIENCE};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{ask, assert_problem, done, server, user};
+use super::{ask, assert_problem, done, user};
 
 #[tokio::test]
 async fn plugins_are_described_with_what_they_have_done() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let all = done(&server, "GET", "/plugins", None).await;
     assert_eq!(all.as_array().unwrap().len(), 1, "{all}");
     let slow = &all[0];
@@ -33,7 +33,7 @@ async fn plugins_are_described_with_what_they_have_done() {
 
 #[tokio::test]
 async fn an_instance_at_work_is_not_idle() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let mut client = server.client().await;
     client.join("slow:a").await;
     client.push("slow:a", "wait", json!({ "ms": 60_000 })).await;
@@ -46,7 +46,7 @@ async fn an_instance_at_work_is_not_idle() {
 
 #[tokio::test]
 async fn sockets_are_listed_page_by_page_and_by_user() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let mut ada = user(&server, "ada").await;
     ada.join("slow:a").await;
     ada.join("slow:b").await;
@@ -82,7 +82,7 @@ async fn sockets_are_listed_page_by_page_and_by_user() {
 
 #[tokio::test]
 async fn connections_are_closed_one_by_one_or_by_user() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let (mut ada, mut also_ada) = (user(&server, "ada").await, user(&server, "ada").await);
     let mut bob = user(&server, "bob").await;
     let found = done(&server, "GET", "/sockets?user=bob", None).await;
@@ -100,7 +100,7 @@ async fn connections_are_closed_one_by_one_or_by_user() {
 
 #[tokio::test]
 async fn the_snapshot_is_there_a_second_after_the_start() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let waited = async {
         loop {
             let response = ask(&server, "GET", "/snapshot", None).await;
@@ -121,7 +121,7 @@ async fn the_snapshot_is_there_a_second_after_the_start() {
 
 #[tokio::test]
 async fn it_is_there_while_the_server_drains() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let mut client = server.client().await;
     client.join("slow:a").await;
     let slow = client.push("slow:a", "wait", json!({ "ms": 1500 })).await;
@@ -138,7 +138,7 @@ async fn it_is_there_while_the_server_drains() {
 
 #[tokio::test]
 async fn pipelines_are_looked_at_and_their_dispatchers_switched() {
-    let server = TestServer::start(App::jobs());
+    let server = App::jobs_app().serve();
     let all = done(&server, "GET", "/pipelines", None).await;
     let one = done(&server, "GET", "/pipelines/jobs", None).await;
     assert_eq!(all, json!([one]));

@@ -1,13 +1,13 @@
 //! `millrace top`.
 
-use millrace_tests::run;
+use millrace_tests::{App, run};
 use serde_json::{Value, json};
 
-use super::{server, user};
+use super::user;
 
 #[tokio::test]
 async fn one_frame_has_what_there_is() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let mut ada = user(&server, "ada").await;
     ada.join("slow:a").await;
     ada.push("slow:a", "crash", json!({})).await;
@@ -33,7 +33,7 @@ async fn one_frame_has_what_there_is() {
 
 #[tokio::test]
 async fn scripts_get_the_snapshot_itself() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let run = run(["top", "--json", "--admin", server.admin()]).await;
     let snapshot: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(snapshot["plugins"][0]["plugin"], "slow", "{snapshot}");
@@ -45,7 +45,7 @@ async fn scripts_get_the_snapshot_itself() {
 
 #[tokio::test]
 async fn without_a_terminal_it_says_what_works() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let run = run(["top", "--admin", server.admin()]).await;
     run.assert_refused(&["a terminal", "--once"]);
 }

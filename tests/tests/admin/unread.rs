@@ -1,16 +1,16 @@
 //! Answers that are given before what was sent was read: they arrive.
 
-use millrace_tests::{HttpRequest, run};
+use millrace_tests::{App, HttpRequest, run};
 use tempfile::NamedTempFile;
 
-use super::{assert_problem, server};
+use super::assert_problem;
 
 /// How often each is asked for: a reset is a race that mostly is lost.
 const TIMES: usize = 8;
 
 #[tokio::test]
 async fn a_wrong_token_is_told_to_who_sends_a_large_component() {
-    let server = server("token = \"secret\"");
+    let server = App::slow().admin().with("[admin]\ntoken = \"secret\"").serve();
     let component = NamedTempFile::new().unwrap();
     std::fs::write(component.path(), vec![b' '; 20_000_000]).unwrap();
     let path = component.path().to_str().unwrap();
@@ -22,7 +22,7 @@ async fn a_wrong_token_is_told_to_who_sends_a_large_component() {
 
 #[tokio::test]
 async fn so_is_everything_else_that_is_known_before() {
-    let server = server("");
+    let server = App::slow().admin().serve();
     let post = |path| HttpRequest::new("POST", path).body("text/plain", &" ".repeat(20_000_000));
     let large = |path, content_type| post(path).header("Content-Type", content_type);
     for (request, status) in [

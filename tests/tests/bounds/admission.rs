@@ -1,6 +1,6 @@
 //! Who may come in.
 
-use millrace_tests::{HttpRequest, HttpResponse, TestServer};
+use millrace_tests::{App, HttpRequest, HttpResponse, TestServer};
 use serde_json::json;
 
 async fn upgrade(server: &TestServer) -> HttpResponse {
@@ -9,7 +9,7 @@ async fn upgrade(server: &TestServer) -> HttpResponse {
 
 #[tokio::test]
 async fn connections_of_one_address_are_bounded() {
-    let server = TestServer::with_config("[socket]\nmax_connections_per_address = 2");
+    let server = App::probe().with("[socket]\nmax_connections_per_address = 2").serve();
     let (mut first, second) = (server.client().await, server.client().await);
     let third = upgrade(&server).await;
     assert_eq!((third.status, third.header("retry-after")), (503, Some("5")));
@@ -21,7 +21,7 @@ async fn connections_of_one_address_are_bounded() {
 
 #[tokio::test]
 async fn new_connections_are_bounded_in_a_second() {
-    let server = TestServer::with_config("[socket]\nmax_connects_per_second = 2");
+    let server = App::probe().with("[socket]\nmax_connects_per_second = 2").serve();
     let mut first = server.client().await;
     // However slow this test runs, ten at once are more than two in a second.
     let all = futures_util::future::join_all((0..10).map(|_| upgrade(&server))).await;
@@ -37,7 +37,7 @@ async fn new_connections_are_bounded_in_a_second() {
 
 #[tokio::test]
 async fn joins_are_bounded_in_a_second_and_told_when_to_come_again() {
-    let server = TestServer::with_config("[socket]\nmax_joins_per_second = 2");
+    let server = App::probe().with("[socket]\nmax_joins_per_second = 2").serve();
     let mut client = server.client().await;
     for number in 0..10 {
         client.send_join(&format!("room:{number}"), json!({})).await;

@@ -1,11 +1,11 @@
 //! How a server stops.
 
-use millrace_tests::TestServer;
+use millrace_tests::App;
 use serde_json::json;
 
 #[tokio::test]
 async fn calls_in_flight_are_answered_before_the_connection_is_closed() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut client = server.client().await;
     client.join("room:a").await;
     let slow = client.push("room:a", "slow_ping", json!({ "ms": 500 })).await;
@@ -20,7 +20,7 @@ async fn calls_in_flight_are_answered_before_the_connection_is_closed() {
 
 #[tokio::test]
 async fn calls_that_do_not_end_are_cut_off() {
-    let server = TestServer::with_config("[drain]\ntimeout_ms = 200");
+    let server = App::probe().with("[drain]\ntimeout_ms = 200").serve();
     let mut client = server.client().await;
     client.join("room:a").await;
     client.push("room:a", "slow_ping", json!({ "ms": 3_600_000 })).await;
@@ -34,7 +34,7 @@ async fn calls_that_do_not_end_are_cut_off() {
 
 #[tokio::test]
 async fn many_connections_are_closed_in_batches_and_idle_ones_too() {
-    let server = TestServer::with_config("[drain]\nover_ms = 600");
+    let server = App::probe().with("[drain]\nover_ms = 600").serve();
     let mut clients = Vec::new();
     for _ in 0..250 {
         clients.push(server.client().await);
@@ -49,7 +49,7 @@ async fn many_connections_are_closed_in_batches_and_idle_ones_too() {
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
-    let server = TestServer::with_config("[drain]\ntimeout_ms = 3600000");
+    let server = App::probe().with("[drain]\ntimeout_ms = 3600000").serve();
     let mut client = server.client().await;
     client.join("room:a").await;
     client.push("room:a", "slow_ping", json!({ "ms": 3_600_000 })).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace_tests::{TestClient, TestServer};
+use millrace_tests::{App, TestClient, TestServer};
 
 /// As large as a message may be, nearly.
 const LARGE: usize = 9_900_000;
@@ -39,7 +39,7 @@ async fn echo(mut client: TestClient, topic: String, text: Arc<str>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_large_messages_took_is_given_back() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     // With whatever the first message brings about.
     echo(server.client().await, "room:first".to_owned(), "".into()).await;
     let at_rest = status(&server, "VmRSS:");

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_tests::TestServer;
+use millrace_tests::App;
 use serde_json::json;
 
 #[tokio::test]
 async fn who_sends_too_much_is_slowed_down_and_loses_nothing() {
-    let server = TestServer::with_config("[socket]\nmax_messages_per_second = 20");
+    let server = App::probe().with("[socket]\nmax_messages_per_second = 20").serve();
     let (mut hasty, mut other) = (server.client().await, server.client().await);
     hasty.join("room:rate").await;
     other.join("room:rate").await;
@@ -29,7 +29,7 @@ async fn who_sends_too_much_is_slowed_down_and_loses_nothing() {
 
 #[tokio::test]
 async fn bytes_are_bounded_too_and_a_single_large_message_gets_through() {
-    let server = TestServer::with_config("[socket]\nmax_bytes_per_second = 10_000");
+    let server = App::probe().with("[socket]\nmax_bytes_per_second = 10_000").serve();
     let mut client = server.client().await;
     client.join("room:rate").await;
     let payload = json!({ "text": "x".repeat(12_000) });
@@ -42,7 +42,7 @@ async fn bytes_are_bounded_too_and_a_single_large_message_gets_through() {
 
 #[tokio::test]
 async fn what_is_broadcast_reaches_a_client_that_is_slowed_down() {
-    let server = TestServer::with_config("[socket]\nmax_messages_per_second = 2");
+    let server = App::probe().with("[socket]\nmax_messages_per_second = 2").serve();
     let (mut hasty, mut other) = (server.client().await, server.client().await);
     hasty.join("room:rate").await;
     other.join("room:rate").await;

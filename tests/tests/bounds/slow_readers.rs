@@ -1,12 +1,12 @@
 //! Clients that do not read, under each policy.
 
-use millrace_tests::{TestClient, TestServer};
+use millrace_tests::{App, TestClient, TestServer};
 use serde_json::{Value, json};
 
 const TOPIC: &str = "room:flood";
 
-fn server(policy: &str) -> TestServer {
-    TestServer::with_config(&format!(
+fn app(policy: &str) -> App {
+    App::probe().with(&format!(
         "[socket]\noutbox_bytes = 200_000\n\
          [[socket.outbox_policies]]\ntopics = \"room:*\"\npolicy = \"{policy}\""
     ))
@@ -39,7 +39,7 @@ async fn heard(client: &mut TestClient, last: usize) -> Vec<usize> {
 
 #[tokio::test]
 async fn drop_oldest_leaves_a_gap_and_keeps_the_end() {
-    let server = server("drop_oldest");
+    let server = app("drop_oldest").serve();
     let mut deaf = TestClient::deaf(&server, TOPIC).await;
     let shouts = flood(&server).await;
     let numbers = heard(&mut deaf, shouts - 1).await;
@@ -52,7 +52,7 @@ async fn drop_oldest_leaves_a_gap_and_keeps_the_end() {
 
 #[tokio::test]
 async fn conflate_keeps_the_latest() {
-    let server = server("conflate");
+    let server = app("conflate").serve();
     let mut deaf = TestClient::deaf(&server, TOPIC).await;
     let shouts = flood(&server).await;
     let numbers = heard(&mut deaf, shouts - 1).await;
@@ -65,7 +65,7 @@ async fn conflate_keeps_the_latest() {
 
 #[tokio::test]
 async fn replies_are_never_dropped() {
-    let server = server("drop_oldest");
+    let server = app("drop_oldest").serve();
     let mut deaf = TestClient::deaf(&server, TOPIC).await;
     let ping = deaf.push(TOPIC, "ping", json!({ "before": true })).await;
     deaf.expect_reply(TOPIC, &ping, "ok", json!({ "before": true })).await;
@@ -92,7 +92,7 @@ async fn replies_are_never_dropped() {
 
 #[tokio::test]
 async fn clients_that_do_not_read_cost_no_more_memory_than_they_are_allowed() {
-    let server = server("drop_oldest");
+    let server = app("drop_oldest").serve();
     let mut deaf_ones = Vec::new();
     for _ in 0..10 {
         deaf_ones.push(TestClient::deaf(&server, TOPIC).await);

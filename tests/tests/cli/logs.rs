@@ -4,7 +4,7 @@ use millrace_tests::{App, TestClient, TestServer, TestSocket};
 use serde_json::{Value, json};
 
 fn logging(level: &str) -> App {
-    App::slow_with("").environment("RUST_LOG", level)
+    App::slow().environment("RUST_LOG", level)
 }
 
 /// The log as objects.
@@ -15,7 +15,7 @@ fn lines(server: &TestServer) -> Vec<Value> {
 
 #[tokio::test]
 async fn one_message_is_followed_by_its_id_from_frame_to_reply() {
-    let server = TestServer::start_with(logging("debug"), &["--log", "json"]);
+    let server = logging("debug").arguments(&["--log", "json"]).serve();
     let mut client = server.client().await;
     client.join("slow:a").await;
     for value in ["first", "second"] {
@@ -60,7 +60,7 @@ async fn the_lines_of_one_message_can_be_asked_for() {
 
 #[tokio::test]
 async fn a_plugins_lines_have_the_id_without_debugging_too() {
-    let server = TestServer::start_with(logging("info"), &["--log", "json"]);
+    let server = logging("info").arguments(&["--log", "json"]).serve();
     let mut client = server.client().await;
     client.join("slow:a").await;
     client.expect_answer("slow:a", "log", json!({ "value": "hello" }), "ok", json!({})).await;
@@ -72,7 +72,7 @@ async fn a_plugins_lines_have_the_id_without_debugging_too() {
 
 #[tokio::test]
 async fn an_error_of_a_handler_is_told_and_the_parsers_steps_are_not() {
-    let server = TestServer::start_with(logging("debug"), &["--log", "json"]);
+    let server = logging("debug").arguments(&["--log", "json"]).serve();
     let mut client = server.client().await;
     client.join("slow:a").await;
     let reason = json!({ "reason": "nothing asked" });
@@ -105,7 +105,7 @@ async fn an_error_of_a_handler_is_told_and_the_parsers_steps_are_not() {
 
 #[tokio::test]
 async fn what_a_plugin_prints_is_told_with_its_message() {
-    let server = TestServer::start_with(logging("debug"), &["--log", "json"]);
+    let server = logging("debug").arguments(&["--log", "json"]).serve();
     let mut client = server.client().await;
     client.join("slow:a").await;
     for value in ["first\nsecond", "third"] {
@@ -130,7 +130,7 @@ async fn what_a_plugin_prints_is_told_with_its_message() {
 
 #[tokio::test]
 async fn secrets_are_filtered() {
-    let server = TestServer::start_with(logging("debug"), &[]);
+    let server = logging("debug").arguments(&[]).serve();
     let path = "/socket/websocket?vsn=2.0.0&user_token=hunter1&user=ada";
     let mut client = TestClient::over(TestSocket::connect(server.address(), path).await);
     let params = json!({ "password": "hunter2" });

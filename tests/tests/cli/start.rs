@@ -41,7 +41,7 @@ async fn a_plugin_that_is_not_there_is_named() {
 
 #[tokio::test]
 async fn a_cache_that_cannot_be_used_is_told_with_what_to_set() {
-    let server = TestServer::with_config("[cache]\ndir = \"millrace.toml\"");
+    let server = App::probe().with("[cache]\ndir = \"millrace.toml\"").serve();
     server.wait_for_log("set cache.dir to a folder", 1);
 }
 
@@ -90,7 +90,7 @@ async fn a_port_in_use_is_named() {
 
 #[tokio::test]
 async fn a_single_plugin_can_be_served() {
-    let server = TestServer::start(App::probe_plugin());
+    let server = App::probe_plugin().serve();
     server.client().await.join("room:single").await;
     assert!(server.log().contains("loading 1 plugin;"), "{}", server.log());
 }
@@ -104,7 +104,7 @@ async fn a_plugin_that_traps_at_its_start_is_refused_with_its_words() {
 
 #[tokio::test]
 async fn a_page_that_is_not_there_is_named() {
-    let app = App::probe_with("[static]\ndir = \"wbe\"");
+    let app = App::probe().with("[static]\ndir = \"wbe\"");
     serve(app.path()).await.assert_refused(&["static.dir", "wbe", "is not there", "make it"]);
     fs::write(app.path().join("wbe"), "").unwrap();
     serve(app.path()).await.assert_refused(&["static.dir", "wbe", "is no folder"]);

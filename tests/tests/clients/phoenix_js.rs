@@ -65,7 +65,7 @@ async fn a_token_travels_in_the_subprotocol() {
 
 #[tokio::test]
 async fn a_client_comes_back_when_the_server_was_killed() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut script = play("restart", &server);
     script.expect(json!({ "joined": 1 })).await;
     let address = server.address().to_owned();
@@ -77,7 +77,7 @@ async fn a_client_comes_back_when_the_server_was_killed() {
 
 #[tokio::test]
 async fn a_client_comes_back_when_the_server_was_stopped() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut script = play("restart", &server);
     script.expect(json!({ "joined": 1 })).await;
     let address = server.address().to_owned();
@@ -89,7 +89,7 @@ async fn a_client_comes_back_when_the_server_was_stopped() {
 
 /// Starts a server where the last one was; the client joins by itself.
 async fn check_return(mut script: Script, address: &str) {
-    let server = TestServer::start_at(App::probe(), address);
+    let server = App::probe().listen(address).serve();
     script.expect(json!({ "joined": 2 })).await;
     script.expect(json!({ "ping": { "ok": { "still": "here" } } })).await;
     script.expect_end().await;

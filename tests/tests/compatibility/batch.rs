@@ -33,7 +33,7 @@ async fn start(body: &str) -> (TestServer, TestClient) {
     let wasm = component(wat::parse_str(module).unwrap(), &resolve, world);
     let app = App::written("[plugins.golden]\ncomponent = \"golden.wasm\"\n");
     std::fs::write(app.path().join("golden.wasm"), wasm).unwrap();
-    let server = TestServer::start(app);
+    let server = app.serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     (server, client)

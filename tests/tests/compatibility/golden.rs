@@ -1,6 +1,6 @@
 //! A small plugin, written by hand against the interfaces that were released.
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
 use super::{RELEASED, component, frozen, world};
@@ -14,7 +14,7 @@ async fn a_plugin_of_every_released_interface_serves_clients() {
         let module = wat::parse_str(include_str!("golden.wat")).unwrap();
         let app = App::written("[plugins.golden]\ncomponent = \"golden.wasm\"\n");
         std::fs::write(app.path().join("golden.wasm"), component(module, &resolve, world)).unwrap();
-        let server = TestServer::start(app);
+        let server = app.serve();
         let mut client = server.client().await;
         client.join(TOPIC).await;
         for number in 0..3 {

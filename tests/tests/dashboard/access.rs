@@ -1,9 +1,7 @@
 //! Who may see it.
 
-use millrace_tests::{HttpRequest, HttpResponse, TestClient, TestServer, TestSocket};
+use millrace_tests::{App, HttpRequest, HttpResponse, TestClient, TestServer, TestSocket};
 use serde_json::{Value, json};
-
-use crate::server;
 
 const SOCKET: &str = "/dashboard/socket/websocket?vsn=2.0.0";
 const TOPIC: &str = "millrace:dashboard";
@@ -24,7 +22,7 @@ async fn there_is_none_unless_the_configuration_says_so() {
 
 #[tokio::test]
 async fn its_files_and_its_data_are_served() {
-    let server = server("");
+    let server = App::slow().dashboard().serve();
     for (path, media_type) in [
         ("/dashboard/", "text/html"),
         ("/dashboard/style.css", "text/css"),
@@ -45,7 +43,7 @@ async fn its_files_and_its_data_are_served() {
 
 #[tokio::test]
 async fn it_lives_on_a_socket_of_its_own() {
-    let server = server("");
+    let server = App::slow().dashboard().serve();
     let mut app = server.client().await;
     let join = app.send_join(TOPIC, json!({})).await;
     app.expect_unmatched(TOPIC, &join).await;
@@ -72,7 +70,7 @@ async fn it_lives_on_a_socket_of_its_own() {
 
 #[tokio::test]
 async fn a_token_keeps_others_out() {
-    let server = server("token = \"a b\"");
+    let server = App::slow().dashboard().with("[dashboard]\ntoken = \"a b\"").serve();
     for (query, status) in [("", 403), ("?token=", 403), ("?token=a", 403), ("?token=a%20b", 200)] {
         let path = format!("/dashboard/data.json{query}");
         assert_eq!(get(&server, &path).await.status, status, "{path}");
@@ -88,7 +86,7 @@ async fn a_token_keeps_others_out() {
 
 #[tokio::test]
 async fn the_token_becomes_a_cookie_and_leaves_the_address() {
-    let server = server("token = \"a b\"");
+    let server = App::slow().dashboard().with("[dashboard]\ntoken = \"a b\"").serve();
     let asked = get(&server, "/dashboard?token=a%20b").await;
     let location = asked.header("location");
     assert_eq!((asked.status, location), (303, Some("dashboard/?token=a%20b")));
@@ -111,7 +109,7 @@ async fn the_token_becomes_a_cookie_and_leaves_the_address() {
 
 #[tokio::test]
 async fn the_page_runs_its_own_scripts_alone_and_is_in_no_other() {
-    let server = server("");
+    let server = App::slow().dashboard().serve();
     let page = get(&server, "/dashboard/").await;
     let policy = page.header("content-security-policy").unwrap();
     for directive in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {

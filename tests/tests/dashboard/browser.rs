@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use millrace_tests::{Script, TestServer, assert_picture, chromium, screenshots};
+use millrace_tests::{App, Script, TestServer, assert_picture, chromium, screenshots};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-
-use crate::server;
 
 /// Clients that send until they are dropped: half of them ping, the others run
 /// into a panic again and again.
@@ -38,7 +36,7 @@ async fn it_shows_what_happens_in_light_and_dark() {
     let Some(chromium) = chromium() else { return };
     let temporary = TempDir::new().unwrap();
     let screenshots = screenshots(temporary.path());
-    let server = server("");
+    let server = App::slow().dashboard().serve();
     let _load = load(&server).await;
     let url = format!("http://{}/dashboard", server.address());
     let mut script = Script::start("browser/dashboard.mjs", &[&url, chromium, &screenshots]);

@@ -4,10 +4,3 @@ mod access;
 mod browser;
 mod pipelines;
 mod prefix;
-
-use millrace_tests::{App, TestServer};
-
-/// A server of the slow app with a dashboard.
-fn server(dashboard: &str) -> TestServer {
-    TestServer::start(App::slow_with(&format!("[dashboard]\nenabled = true\n{dashboard}")))
-}

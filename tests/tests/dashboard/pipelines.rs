@@ -10,14 +10,14 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 /// Two pipelines, one of which has more to do than it can.
-fn server() -> TestServer {
-    TestServer::start(App::jobs_with(
+fn app() -> App {
+    App::jobs().with(
         "[dashboard]\nenabled = true\n\
          [pipelines.jobs]\nhttp = {}\npartition_by = \"/user\"\ndispatcher = \"fair\"\n\
          worker = { plugin = \"jobs\", max_demand = 4 }\nbuffer = { size = 400 }\n\
          retry = { max_attempts = 2, backoff_ms = 1 }\n\
          [pipelines.idle]\nworker = { plugin = \"jobs\" }\n",
-    ))
+    )
 }
 
 /// Floods the pipeline in Ada's name, who hears of what is done for her, and hands
@@ -70,7 +70,7 @@ async fn rows(server: &TestServer) -> Value {
 
 #[tokio::test]
 async fn the_data_have_a_row_for_each_pipeline() {
-    let server = server();
+    let server = app().serve();
     let load = load(&server);
     let rows = rows(&server).await;
     load.abort();
@@ -89,7 +89,7 @@ async fn the_page_has_a_row_for_each_pipeline() {
     let Some(chromium) = chromium() else { return };
     let temporary = TempDir::new().unwrap();
     let screenshots = screenshots(temporary.path());
-    let server = server();
+    let server = app().serve();
     let load = load(&server);
     let url = format!("http://{}/dashboard", server.address());
     let mut script = Script::start("browser/pipelines.mjs", &[&url, chromium, &screenshots]);

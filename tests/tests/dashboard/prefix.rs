@@ -1,11 +1,9 @@
 //! The page behind a proxy that has it below a path of its own.
 
-use millrace_tests::{HttpRequest, HttpResponse, Script, TestServer, chromium};
+use millrace_tests::{App, HttpRequest, HttpResponse, Script, TestServer, chromium};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-
-use crate::server;
 
 /// Hands what is below `/rt` on to a server; its address.
 async fn proxy(server: &TestServer) -> String {
@@ -62,7 +60,7 @@ async fn get(address: &str, path: &str) -> HttpResponse {
 
 #[tokio::test]
 async fn what_the_page_links_to_is_below_it() {
-    let server = server("");
+    let server = App::slow().dashboard().serve();
     let address = proxy(&server).await;
     let asked = get(&address, "/rt/dashboard").await;
     assert_eq!((asked.status, asked.header("location")), (303, Some("dashboard/")), "{asked:?}");
@@ -83,7 +81,7 @@ async fn what_the_page_links_to_is_below_it() {
 #[tokio::test]
 async fn it_lives_there_in_a_browser() {
     let Some(chromium) = chromium() else { return };
-    let server = server("token = \"secret\"");
+    let server = App::slow().dashboard().with("[dashboard]\ntoken = \"secret\"").serve();
     let url = format!("http://{}/rt/dashboard?token=secret", proxy(&server).await);
     let mut script = Script::start("browser/prefix.mjs", &[&url, chromium]);
     script.expect(json!({ "status": "live", "path": "/rt/dashboard/" })).await;

@@ -1,6 +1,6 @@
 //! Which servers a plugin may send to.
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
 use crate::upstream::{Upstream, response};
@@ -13,7 +13,7 @@ async fn upstream() -> Upstream {
 #[tokio::test]
 async fn without_configuration_nothing_is_allowed() {
     let upstream = upstream().await;
-    let server = TestServer::start(App::fetch_with(""));
+    let server = App::fetch().serve();
     let mut client = client(&server).await;
     let order = json!({ "url": format!("http://localhost:{}/", upstream.port) });
     let words = "allowed are: none (plugins.fetch.http.hosts)";
@@ -26,7 +26,7 @@ async fn hosts_that_are_not_listed_are_denied() {
     let upstream = upstream().await;
     let port = upstream.port;
     let http = format!("hosts = [\"localhost:{port}\"]\naddresses = [\"127.0.0.1\", \"::1\"]");
-    let server = TestServer::start(App::fetch_with(&http));
+    let server = App::fetch().with(&format!("[plugins.fetch.http]\n{}", &http)).serve();
     let mut client = client(&server).await;
     for url in [
         format!("http://127.0.0.1:{port}/"),
@@ -63,7 +63,9 @@ async fn addresses_that_are_not_public_are_denied_unless_listed() {
         "10.0.0.1",
     ];
     let listed: Vec<String> = hosts.iter().map(|host| format!("{host}:*")).collect();
-    let server = TestServer::start(App::fetch_with(&format!("hosts = {listed:?}")));
+    let server = App::fetch()
+        .with(&format!("[plugins.fetch.http]\n{}", &format!("hosts = {listed:?}")))
+        .serve();
     let mut client = client(&server).await;
     for host in hosts {
         let order = json!({ "url": format!("http://{host}:{port}/") });
@@ -72,7 +74,7 @@ async fn addresses_that_are_not_public_are_denied_unless_listed() {
     assert_eq!(upstream.requests(), 0);
 
     let http = format!("hosts = {listed:?}\naddresses = [\"127.0.0.1\"]");
-    let server = TestServer::start(App::fetch_with(&http));
+    let server = App::fetch().with(&format!("[plugins.fetch.http]\n{}", &http)).serve();
     let mut client = crate::client(&server).await;
     for host in ["127.0.0.1", "localhost", "2130706433"] {
         let order = json!({ "url": format!("http://{host}:{port}/") });
@@ -84,7 +86,7 @@ async fn addresses_that_are_not_public_are_denied_unless_listed() {
 
 #[tokio::test]
 async fn what_is_no_request_is_refused() {
-    let server = crate::server("");
+    let server = App::fetch().reaching_this_machine("fetch").serve();
     let mut client = client(&server).await;
     for (order, words) in [
         (json!({ "url": "localhost/x" }), "an absolute http or https URL"),

@@ -1,15 +1,19 @@
 //! Requests that take too long or bring too much, and too many of them.
 
+use millrace_tests::App;
 use serde_json::json;
 
 use crate::upstream::{Upstream, response};
-use crate::{TOPIC, client, expect_error, fetch, server};
+use crate::{TOPIC, client, expect_error, fetch};
 
 #[tokio::test]
 async fn a_request_that_is_not_answered_in_time_fails() {
     let upstream = Upstream::start(|_| None).await;
     let url = format!("http://127.0.0.1:{}/", upstream.port);
-    let server = server("timeout_ms = 200");
+    let server = App::fetch()
+        .reaching_this_machine("fetch")
+        .with("[plugins.fetch.http]\ntimeout_ms = 200")
+        .serve();
     let mut client = client(&server).await;
     expect_error(&mut client, json!({ "url": url }), "timeout", "not answered in time").await;
     // A plugin may be less patient, and not more.
@@ -24,7 +28,10 @@ async fn a_body_that_never_ends_does_not_count_as_an_answer() {
     let upstream =
         Upstream::start(|_| Some(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()))
             .await;
-    let server = server("timeout_ms = 200");
+    let server = App::fetch()
+        .reaching_this_machine("fetch")
+        .with("[plugins.fetch.http]\ntimeout_ms = 200")
+        .serve();
     let mut client = client(&server).await;
     let order = json!({ "url": format!("http://127.0.0.1:{}/", upstream.port) });
     expect_error(&mut client, order, "timeout", "").await;
@@ -42,7 +49,10 @@ async fn bodies_have_bounds() {
         _ => response("200 OK", &"x".repeat(1_000)),
     })
     .await;
-    let server = server("max_request_bytes = 500\nmax_response_bytes = 1000");
+    let server = App::fetch()
+        .reaching_this_machine("fetch")
+        .with("[plugins.fetch.http]\nmax_request_bytes = 500\nmax_response_bytes = 1000")
+        .serve();
     let mut client = client(&server).await;
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", upstream.port);
     let order = json!({ "url": url("/"), "method": "PUT", "bytes": 500 });
@@ -59,7 +69,10 @@ async fn bodies_have_bounds() {
 #[tokio::test]
 async fn requests_at_the_same_time_have_a_bound() {
     let upstream = Upstream::start(|_| None).await;
-    let server = server("max_concurrent = 2\ntimeout_ms = 60000");
+    let server = App::fetch()
+        .reaching_this_machine("fetch")
+        .with("[plugins.fetch.http]\nmax_concurrent = 2\ntimeout_ms = 60000")
+        .serve();
     let url = format!("http://127.0.0.1:{}/", upstream.port);
     // Channels of their own: one has one call at a time.
     let mut client = client(&server).await;
@@ -74,7 +87,7 @@ async fn requests_at_the_same_time_have_a_bound() {
 
 #[tokio::test]
 async fn servers_that_break_off_or_speak_no_http_are_unreachable() {
-    let server = server("");
+    let server = App::fetch().reaching_this_machine("fetch").serve();
     let mut client = client(&server).await;
     let gone = Upstream::start(|_| None).await;
     let port = gone.port;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::upstream::{Upstream, response};
-use crate::{TOPIC, client, expect_error, fetch, server};
+use crate::{TOPIC, client, expect_error, fetch};
 
 /// Answers with what it was sent.
 fn echo(request: &str) -> Option<Vec<u8>> {
@@ -22,7 +22,7 @@ fn echo(request: &str) -> Option<Vec<u8>> {
 #[tokio::test]
 async fn a_request_goes_out_as_it_was_made_and_its_response_comes_back() {
     let upstream = Upstream::start(echo).await;
-    let server = server("");
+    let server = App::fetch().reaching_this_machine("fetch").serve();
     let mut client = client(&server).await;
     let order = json!({
         "method": "POST",
@@ -53,7 +53,7 @@ async fn any_status_is_a_response_and_redirects_are_not_followed() {
         }
     })
     .await;
-    let server = server("");
+    let server = App::fetch().reaching_this_machine("fetch").serve();
     let mut client = client(&server).await;
     let url = format!("http://127.0.0.1:{}/x", upstream.port);
     let answer = fetch(&mut client, json!({ "url": url })).await.unwrap();
@@ -67,7 +67,7 @@ async fn any_status_is_a_response_and_redirects_are_not_followed() {
 #[tokio::test]
 async fn a_plugin_that_waits_for_an_answer_holds_up_nobody() {
     let upstream = Upstream::start(|_| None).await;
-    let server = server("");
+    let server = App::fetch().reaching_this_machine("fetch").serve();
     let mut waiting = client(&server).await;
     let url = format!("http://127.0.0.1:{}/", upstream.port);
     // More than there are threads.
@@ -110,13 +110,15 @@ async fn https_works_with_servers_this_machine_trusts_and_no_others() {
     let url = format!("https://localhost:{}/", upstream.port);
     let http = "hosts = [\"localhost:*\"]\naddresses = [\"127.0.0.0/8\", \"::1\"]";
 
-    let trusting = App::fetch_with(http).environment("SSL_CERT_FILE", &authority);
-    let server = TestServer::start(trusting);
+    let trusting = App::fetch()
+        .with(&format!("[plugins.fetch.http]\n{}", http))
+        .environment("SSL_CERT_FILE", &authority);
+    let server = trusting.serve();
     let mut client = client(&server).await;
     let answer = fetch(&mut client, json!({ "url": url })).await.unwrap();
     assert_eq!(answer["status"], 200);
 
-    let server = self::server("");
+    let server = App::fetch().reaching_this_machine("fetch").serve();
     let mut client = crate::client(&server).await;
     expect_error(&mut client, json!({ "url": url }), "unreachable", "certificate").await;
     assert_eq!(upstream.requests(), 1);

@@ -6,18 +6,10 @@ mod bounds;
 mod exchanges;
 mod upstream;
 
-use millrace_tests::{App, TestClient, TestServer};
+use millrace_tests::{TestClient, TestServer};
 use serde_json::{Value, json};
 
 const TOPIC: &str = "fetch:a";
-
-/// A server whose plugin may reach all ports of this machine, with more of
-/// `[plugins.fetch.http]`.
-fn server(http: &str) -> TestServer {
-    let local = "hosts = [\"localhost:*\", \"127.0.0.1:*\"]\n\
-                 addresses = [\"127.0.0.0/8\", \"::1\"]\n";
-    TestServer::start(App::fetch_with(&format!("{local}{http}")))
-}
 
 async fn client(server: &TestServer) -> TestClient {
     let mut client = server.client().await;

@@ -1,6 +1,6 @@
 //! What variables of the environment say.
 
-use millrace_tests::{HttpRequest, run_in};
+use millrace_tests::{App, HttpRequest, run_in};
 use tokio::net::UdpSocket;
 
 use super::*;
@@ -8,7 +8,8 @@ use super::*;
 #[tokio::test]
 async fn each_key_has_a_variable() {
     let statsd = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let app = App::probe_with("[socket]\nmax_channels = 7\n")
+    let app = App::probe()
+        .with("[socket]\nmax_channels = 7\n")
         .environment("MILLRACE_LISTEN", "127.0.0.1:0")
         .environment("MILLRACE_ADMIN", "127.0.0.1:0")
         .environment("MILLRACE_ADMIN_TOKEN", "t")
@@ -19,7 +20,7 @@ async fn each_key_has_a_variable() {
         .environment("MILLRACE_LOG", "json")
         .environment("RUST_LOG", "")
         .environment("MILLRACE_SOKET_PATH", "/typo");
-    let server = TestServer::start_as_configured(app);
+    let server = app.listen_as_configured().serve();
     let upgrade = HttpRequest::upgrade("/live/websocket?vsn=2.0.0");
     assert_eq!(upgrade.send(server.address()).await.status, 101);
     assert_eq!(HttpRequest::new("GET", "/plugins").send(server.admin()).await.status, 401);
@@ -34,8 +35,9 @@ async fn each_key_has_a_variable() {
 async fn a_platform_says_the_port() {
     // One that is free, most likely.
     let port = std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
-    let app = App::probe_with("listen = \"127.0.0.1:1\"\n").environment("PORT", &port.to_string());
-    let server = TestServer::start_as_configured(app);
+    let app =
+        App::probe().with("listen = \"127.0.0.1:1\"\n").environment("PORT", &port.to_string());
+    let server = app.listen_as_configured().serve();
     assert_eq!(server.address(), format!("0.0.0.0:{port}"));
     assert_eq!(HttpRequest::new("GET", "/ready").send(server.address()).await.status, 200);
 }
@@ -71,12 +73,13 @@ async fn empty_variables_are_none_for_commands_too() {
 async fn versions_and_code_are_kept_where_the_operator_says() {
     let folder = tempfile::tempdir().unwrap();
     let (kept, cache) = (folder.path().join("kept"), folder.path().join("cache"));
-    let app = App::probe_with(ADMIN)
+    let app = App::probe()
+        .with(ADMIN)
         .environment("MILLRACE_LISTEN", "127.0.0.1:0")
         .environment("MILLRACE_SWAP_DIR", kept.to_str().unwrap())
         .environment("MILLRACE_CACHE_DIR", cache.to_str().unwrap());
     let (own, next) = (app.path().join(".millrace"), App::probe_v2_plugin());
-    let server = TestServer::start_as_configured(app);
+    let server = app.listen_as_configured().serve();
     let files = |path: &Path| std::fs::read_dir(path).map_or(0, Iterator::count);
     assert_eq!(files(&cache), 1);
     let swap = ["swap", "probe", next.path().to_str().unwrap(), "--admin", server.admin()];

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use millrace_tests::{HttpRequest, run};
+use millrace_tests::{App, HttpRequest, run};
 use tokio::net::UnixStream;
 
 use super::*;
@@ -12,9 +12,9 @@ async fn clients_come_by_any_listener_and_meet() {
     let certificate = Certificate::new();
     let listen = "listen = [\"127.0.0.1:0\", { address = \"127.0.0.1:0\", tls = false }, \
                   { address = \"unix:web.sock\", mode = \"600\" }]\n";
-    let app = App::probe_with(&format!("{listen}{}{ADMIN}", certificate.config("")));
+    let app = App::probe().with(&format!("{listen}{}{ADMIN}", certificate.config("")));
     let socket = app.path().join("web.sock");
-    let server = TestServer::start_as_configured(app);
+    let server = app.listen_as_configured().serve();
     let (plain, unix) = (server.next_address(), server.next_address());
     assert_eq!(unix, socket.to_str().unwrap());
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
@@ -43,12 +43,12 @@ async fn the_socket_of_a_server_that_was_killed_is_in_nobodys_way() {
     let socket = folder.path().join("web.sock");
     let listen = format!("listen = \"unix:{}\"\n", socket.display());
     let server = configured(&listen);
-    let second = App::probe_with(&listen);
+    let second = App::probe().with(&listen);
     let run = run(["serve", second.path().to_str().unwrap()]).await;
     run.assert_refused(&["failed to listen on unix:", "web.sock"]);
     server.kill();
     assert!(socket.exists());
-    let server = TestServer::start_as_configured(second);
+    let server = second.listen_as_configured().serve();
     let health = HttpRequest::new("GET", "/ready");
     let answer = health.send_over(UnixStream::connect(&socket).await.unwrap()).await;
     assert_eq!(answer.status, 200);
@@ -69,7 +69,7 @@ async fn all_of_ipv6_is_all_of_ipv4() {
 async fn a_listener_that_is_not_to_be_had_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let held = std::net::TcpListener::bind(taken).unwrap();
-    let app = App::probe_with(&format!("listen = [\"127.0.0.1:0\", \"{taken}\"]\n"));
+    let app = App::probe().with(&format!("listen = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     let run = run(["serve", app.path().to_str().unwrap()]).await;
     run.assert_refused(&["failed to listen on", &taken.to_string()]);
     drop(held);

@@ -111,7 +111,7 @@ async fn connect(
 
 /// The probe with this configuration in front, where it says.
 fn configured(config: &str) -> TestServer {
-    TestServer::start_as_configured(App::probe_with(config))
+    App::probe().with(config).listen_as_configured().serve()
 }
 
 const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";

@@ -35,7 +35,7 @@ fn server(site: &Site, listen: &str) -> TestServer {
             ("/etc/millrace/admin_token", token.to_str().unwrap()),
         ],
     );
-    TestServer::start_as_configured(App::probe_with(&config))
+    App::probe().with(&config).listen_as_configured().serve()
 }
 
 /// The same without the PROXY protocol.
@@ -291,7 +291,7 @@ async fn haproxy_passes_tls_on() {
     );
     let more = "[socket]\nmax_connections_per_address = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n";
     let config = format!("{config}\n{more}token = {TOKEN:?}\n");
-    let server = TestServer::start_as_configured(App::probe_with(&config));
+    let server = App::probe().with(&config).listen_as_configured().serve();
     let to = format!("server one {}", server.address());
     let text = published::with(text, &[("server one 127.0.0.1:4000", &to)]);
     let proxy = haproxy(&program, &site, text).await;
@@ -315,6 +315,6 @@ async fn caddy_hands_clients_on() {
 #[tokio::test]
 async fn what_is_open_behind_a_proxy_is_told() {
     let public = "[server]\npublic_url = \"https://chat.example.com\"\n";
-    let server = TestServer::with_config(&format!("{public}[dashboard]\nenabled = true\n"));
+    let server = App::probe().with(&format!("{public}[dashboard]\nenabled = true\n")).serve();
     server.wait_for_log("everybody who reaches https://chat.example.com may look at it", 1);
 }

@@ -1,6 +1,6 @@
 //! Secrets from the environment and from files, exchanged while the server runs.
 
-use millrace_tests::HttpRequest;
+use millrace_tests::{App, HttpRequest};
 use serde_json::json;
 
 use super::*;
@@ -38,7 +38,7 @@ async fn a_plugin_finds_its_secrets_as_they_are_now() {
          {:?}\nconfig = {{ key = {{ file = {path:?} }}, other = {{ env = \"OTHER\" }}, plain = 5 }}\n",
         plugin.path()
     ));
-    let server = TestServer::start_as_configured(app.environment("OTHER", "from outside"));
+    let server = app.environment("OTHER", "from outside").listen_as_configured().serve();
     let mut client = server.client().await;
     client.join("slow:1").await;
     let asked = |key: &str| json!({ "value": key });
@@ -55,7 +55,7 @@ async fn a_plugin_finds_its_secrets_as_they_are_now() {
 
 #[tokio::test]
 async fn a_secret_that_is_not_there_is_named() {
-    let app = App::probe_with(&format!("{ADMIN}token = {{ env = \"MILLRACE_TEST_NONE\" }}\n"));
+    let app = App::probe().with(&format!("{ADMIN}token = {{ env = \"MILLRACE_TEST_NONE\" }}\n"));
     let run = millrace_tests::run(["serve", app.path().to_str().unwrap()]).await;
     run.assert_refused(&["admin.token is { env = \"MILLRACE_TEST_NONE\" }, and there is no such"]);
 }

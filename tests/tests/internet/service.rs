@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
-use millrace_tests::{HttpRequest, PATIENCE, binary};
+use millrace_tests::{App, HttpRequest, PATIENCE, binary};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
@@ -43,7 +43,7 @@ async fn a_service_manager_is_told_how_the_server_is() {
     let app = App::probe()
         .environment("NOTIFY_SOCKET", path.to_str().unwrap())
         .environment("WATCHDOG_USEC", "20000");
-    let server = TestServer::start(app);
+    let server = app.serve();
     manager.is_told("READY=1");
     manager.is_told("WATCHDOG=1");
     manager.is_told("WATCHDOG=1");
@@ -86,7 +86,7 @@ os.execv(program[0], program)
 async fn sockets_that_a_service_manager_has_opened_are_taken() {
     let folder = tempfile::tempdir().unwrap();
     let app =
-        App::probe_with(&format!("listen = [\"127.0.0.1:1\", \"unix:elsewhere.sock\"]\n{ADMIN}"));
+        App::probe().with(&format!("listen = [\"127.0.0.1:1\", \"unix:elsewhere.sock\"]\n{ADMIN}"));
     let mut child = Command::new("python3")
         .args(["-c", PASSES, "web:admin:unix"])
         .arg(binary())

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use millrace_tests::{App, BUILD_PATIENCE, HttpRequest, TestClient, TestServer, binary, run};
+use millrace_tests::{App, BUILD_PATIENCE, HttpRequest, TestClient, binary, run};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -67,7 +67,7 @@ async fn a_socket_of_systemd_is_the_one_that_is_served() {
     // Taken, and so it would be in vain to listen there.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("listen = \"{}\"", taken.local_addr().unwrap());
-    let app = App::probe_with(&listen);
+    let app = App::probe().with(&listen);
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
     let mut command = Command::new(program);
@@ -113,7 +113,7 @@ async fn what_the_files_set_in_the_environment_are_keys() {
         app = app.environment(name, &value);
     }
     assert_eq!(all.len(), 5, "{all:?}");
-    let server = TestServer::start(app);
+    let server = app.serve();
     // Behind what is said of variables.
     server.wait_for_log("clients know it as https://chat.example.com", 1);
     for name in &all {
@@ -138,12 +138,13 @@ async fn code_that_an_image_brings_is_found() {
         .unwrap();
     assert!(compiled.status.success(), "{compiled:?}");
     // Too short to compile anything.
-    let app = App::probe_with("[compile]\ntimeout_ms = 1")
+    let app = App::probe()
+        .with("[compile]\ntimeout_ms = 1")
         .environment("MILLRACE_CACHE_DIR", cache.to_str().unwrap());
-    let server = TestServer::start(app);
+    let server = app.serve();
     server.client().await.join(TOPIC).await;
     let config = format!("[cache]\ndir = {:?}\n[compile]\ntimeout_ms = 1", folder.path().join("x"));
-    let without = App::probe_with(&config);
+    let without = App::probe().with(&config);
     let listen = ["--listen", "127.0.0.1:0"].map(Path::new);
     let found = run([Path::new("serve"), without.path()].iter().chain(&listen)).await;
     found.assert_refused(&["compile.timeout_ms"]);
@@ -156,7 +157,7 @@ async fn the_check_of_the_image_says_whether_clients_are_served() {
     let (_, check) = text.split_once("HEALTHCHECK").unwrap();
     let (_, check) = check.lines().next().unwrap().split_once("CMD").unwrap();
     let check: Vec<String> = serde_json::from_str(check.trim()).unwrap();
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let port = server.address().rsplit(':').next().unwrap();
     let here = format!("/{port} ");
     let check: Vec<_> = check.iter().map(|part| part.replace("/4000 ", &here)).collect();

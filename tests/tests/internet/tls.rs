@@ -1,6 +1,6 @@
 //! TLS of clients and operators.
 
-use millrace_tests::{HttpRequest, run, run_in};
+use millrace_tests::{App, HttpRequest, run, run_in};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -167,7 +167,7 @@ async fn the_cookie_of_the_dashboard_comes_over_tls_alone() {
 async fn a_certificate_that_is_not_there_is_told() {
     let certificate = Certificate::new();
     std::fs::remove_file(certificate.path("key.pem")).unwrap();
-    let app = App::probe_with(&format!("{LISTEN}{}", certificate.config("")));
+    let app = App::probe().with(&format!("{LISTEN}{}", certificate.config("")));
     let run = run(["serve", app.path().to_str().unwrap()]).await;
     run.assert_refused(&["key.pem, which cannot be read: No such file"]);
 }

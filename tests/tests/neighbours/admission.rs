@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use millrace_tests::{HttpRequest, TestClient, TestServer};
+use millrace_tests::{App, HttpRequest, TestClient, TestServer};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 
 const NO_UPGRADE: &str = "GET /socket/websocket HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const UPGRADE: &str = "GET /socket/websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
-    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+                       Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Sends requests on one connection of a local address; all that is answered.
 async fn answers(server: SocketAddr, from: [u8; 4], request: &str, times: usize) -> String {
@@ -53,7 +53,7 @@ async fn requests_that_are_no_handshake_turn_nobody_away() {
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
-            let server = TestServer::with_config("[socket]\nmax_connects_per_second = 200");
+            let server = App::probe().with("[socket]\nmax_connects_per_second = 200").serve();
             let address: SocketAddr = server.address().parse().unwrap();
             let once = move || async move {
                 answers(address, [127, 0, 0, 1], NO_UPGRADE, 1000).await;
@@ -88,9 +88,9 @@ async fn a_connection_whose_handshakes_are_refused_is_closed() {
 /// However many handshakes come from one address, others come in.
 #[tokio::test]
 async fn connects_of_one_address_leave_room_for_those_of_others() {
-    let server = TestServer::with_config(
-        "[socket]\nmax_connects_per_second = 200\nmax_connects_per_second_per_address = 100",
-    );
+    let server = App::probe()
+        .with("[socket]\nmax_connects_per_second = 200\nmax_connects_per_second_per_address = 100")
+        .serve();
     let address: SocketAddr = server.address().parse().unwrap();
     let all = (0..300).map(|_| answers(address, [127, 0, 0, 2], UPGRADE, 1));
     let all = futures_util::future::join_all(all).await;
@@ -111,7 +111,7 @@ async fn join_all(client: &mut TestClient, topics: usize) {
 
 #[tokio::test]
 async fn joins_of_what_nobody_serves_turn_nobody_away() {
-    let server = TestServer::with_config("[socket]\nmax_joins_per_second = 500");
+    let server = App::probe().with("[socket]\nmax_joins_per_second = 500").serve();
     let mut attackers = Vec::new();
     for _ in 0..5 {
         attackers.push(server.client().await);
@@ -133,7 +133,7 @@ async fn joins_of_what_nobody_serves_turn_nobody_away() {
 
 #[tokio::test]
 async fn one_connection_takes_no_more_than_its_share_of_the_joins() {
-    let server = TestServer::with_config("[socket]\nmax_joins_per_second = 1000");
+    let server = App::probe().with("[socket]\nmax_joins_per_second = 1000").serve();
     let (mut attacker, mut bystander) = (server.client().await, server.client().await);
     for _ in 0..1500 {
         attacker.send_join("room:again", json!({})).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use millrace_tests::{App, TestClient, TestServer};
+use millrace_tests::{App, TestClient};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -50,7 +50,7 @@ async fn ping(mut client: TestClient, topic: String, is_over: Arc<AtomicBool>) -
 
 #[tokio::test]
 async fn one_that_crashes_and_comes_again_has_nobody_else_held_back() {
-    let server = TestServer::start(App::hostile_with("", ""));
+    let server = App::hostile().serve();
     let is_over = Arc::new(AtomicBool::new(false));
     let mut honest = Vec::new();
     for number in 0..HONEST {

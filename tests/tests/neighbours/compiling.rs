@@ -66,11 +66,8 @@ fn bomb(folder: &TempDir) -> PathBuf {
     file
 }
 
-fn server(compile: &str) -> TestServer {
-    let config = format!(
-        "[admin]\nlisten = \"127.0.0.1:0\"\n[drain]\ntimeout_ms = 1000\n[compile]\n{compile}\n"
-    );
-    TestServer::start(App::probe_with(&config))
+fn app(compile: &str) -> App {
+    App::probe().admin().with(&format!("[drain]\ntimeout_ms = 1000\n[compile]\n{compile}"))
 }
 
 /// Uploads it while a bystander pings; what came of it.
@@ -92,7 +89,7 @@ async fn upload_beside_a_bystander(server: &TestServer, file: PathBuf) -> Run {
 
 #[tokio::test]
 async fn a_component_that_takes_too_long_is_refused() {
-    let (server, folder) = (server("timeout_ms = 1500"), TempDir::new().unwrap());
+    let (server, folder) = (app("timeout_ms = 1500").serve(), TempDir::new().unwrap());
     let before = server.resident_bytes();
     let upload = upload_beside_a_bystander(&server, bomb(&folder)).await;
     upload.assert_refused(&["takes longer than 1500 ms to compile (compile.timeout_ms)"]);
@@ -103,7 +100,7 @@ async fn a_component_that_takes_too_long_is_refused() {
 #[tokio::test]
 async fn a_component_that_takes_too_much_memory_is_refused() {
     let bounds = "max_memory_bytes = 100_000_000\ntimeout_ms = 8000";
-    let (server, folder) = (server(bounds), TempDir::new().unwrap());
+    let (server, folder) = (app(bounds).serve(), TempDir::new().unwrap());
     let before = server.resident_bytes();
     let upload = upload_beside_a_bystander(&server, bomb(&folder)).await;
     upload.assert_refused(&["more than 100000000 bytes to compile (compile.max_memory_bytes)"]);
@@ -113,7 +110,7 @@ async fn a_component_that_takes_too_much_memory_is_refused() {
 
 #[tokio::test]
 async fn compiling_does_not_hold_up_the_stop() {
-    let (server, folder) = (server("timeout_ms = 60000"), TempDir::new().unwrap());
+    let (server, folder) = (app("timeout_ms = 60000").serve(), TempDir::new().unwrap());
     let (file, admin) = (bomb(&folder), server.admin().to_owned());
     let upload = tokio::spawn(async move {
         run(["swap", "probe", file.to_str().unwrap(), "--admin", &admin]).await

@@ -4,20 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
 use crate::longest_ping;
 
-/// A server that measures what it handles.
-fn server() -> TestServer {
-    TestServer::start(App::probe_with("[admin]\nlisten = \"127.0.0.1:0\""))
-}
-
 #[tokio::test]
 async fn a_long_event_closes_its_connection_and_leaves_nothing_behind() {
     const MEGABYTES: usize = 8;
-    let server = server();
+    let server = App::probe().admin().serve();
     let mut bystander = server.client().await;
     bystander.join("room:bystander").await;
     let before = server.resident_bytes();
@@ -65,8 +60,7 @@ async fn measured(statsd: &tokio::net::UdpSocket, wanted: &str) -> BTreeMap<Stri
 async fn junk_events_take_no_place_of_those_that_a_plugin_knows() {
     let statsd = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = statsd.local_addr().unwrap();
-    let config = format!("[statsd]\naddress = \"{address}\"\ninterval_ms = 50");
-    let server = TestServer::start(App::probe_with(&config));
+    let server = App::probe().statsd(&address.to_string()).serve();
     let mut attacker = server.client().await;
     attacker.join("room:attacker").await;
     for number in 0..60 {

@@ -12,7 +12,7 @@ use super::longest_ping;
 
 /// The probe with a page, beside which and in which there are files for nobody.
 fn page() -> TestServer {
-    let app = App::probe_with("[static]\ndir = \"web\"\n");
+    let app = App::probe().with("[static]\ndir = \"web\"\n");
     for (file, text) in [
         ("web/index.html", "welcome"),
         ("web/.env", "secret"),
@@ -31,7 +31,7 @@ fn page() -> TestServer {
     symlink("/etc", web.join("etc")).unwrap();
     let mode = Mode::from_raw_mode(0o644);
     mknodat(CWD, web.join("pipe"), FileType::Fifo, mode, 0).unwrap();
-    TestServer::start(app)
+    app.serve()
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn beside(server: &TestServer, event: &str, order: Value) -> (Duration, Va
 
 #[tokio::test]
 async fn host_calls_with_much_to_read_end_with_their_fuel() {
-    let server = TestServer::start(App::hostile_with("[limits]\ncall_timeout_ms = 5000\n", ""));
+    let server = App::hostile().with("[limits]\ncall_timeout_ms = 5000\n").serve();
     for (event, order) in [
         ("log", json!({ "n": 1_000_000, "bytes": 20_000_000 })),
         ("count", json!({ "n": 1_000_000, "bytes": 20_000_000 })),
@@ -53,7 +53,7 @@ async fn host_calls_with_much_to_read_end_with_their_fuel() {
 
 #[tokio::test]
 async fn what_fills_its_memory_again_and_again_ends_with_its_fuel() {
-    let server = TestServer::start(App::hostile_with("[limits]\ncall_timeout_ms = 5000\n", ""));
+    let server = App::hostile().with("[limits]\ncall_timeout_ms = 5000\n").serve();
     let order = json!({ "n": 100_000, "bytes": 60_000_000 });
     let (longest, answer) = beside(&server, "fill", order).await;
     assert!(longest < LATE, "a bystander's ping took {longest:?}");
@@ -63,7 +63,7 @@ async fn what_fills_its_memory_again_and_again_ends_with_its_fuel() {
 #[tokio::test]
 async fn what_costs_more_time_than_fuel_ends_with_its_time() {
     let limits = "[limits]\nfuel = 1000000000000\ncall_timeout_ms = 500\n";
-    let server = TestServer::start(App::hostile_with(limits, ""));
+    let server = App::hostile().with(limits).serve();
     let begin = Instant::now();
     let order = json!({ "n": 1_000_000_000, "bytes": 8192 });
     let (longest, answer) = beside(&server, "stdout", order).await;
@@ -74,7 +74,7 @@ async fn what_costs_more_time_than_fuel_ends_with_its_time() {
 
 #[tokio::test]
 async fn a_plugin_that_asks_for_little_is_not_charged_for_much() {
-    let server = TestServer::start(App::hostile_with("", ""));
+    let server = App::hostile().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     for (event, order) in [

@@ -8,8 +8,6 @@ use serde_json::{Value, json};
 use crate::longest_ping;
 
 const TOPIC: &str = "hostile:a";
-const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"";
-
 async fn joined(server: &TestServer, topic: &str) -> TestClient {
     let mut client = server.client().await;
     client.join(topic).await;
@@ -50,7 +48,7 @@ fn denied(server: &TestServer, what: &str) {
 /// hers might be.
 #[tokio::test]
 async fn nobody_answers_or_pushes_by_a_ref_that_is_made_up() {
-    let server = TestServer::start(App::slow_with(ADMIN));
+    let server = App::slow().admin().serve();
     let (mut ada, mut mallory) = (joined(&server, "slow:a").await, joined(&server, "slow:b").await);
     let asked = ada.push("slow:a", "ask", json!({})).await;
     let (_, own) = socket_ref(&mut mallory, "slow:b").await;
@@ -80,9 +78,6 @@ async fn nobody_answers_or_pushes_by_a_ref_that_is_made_up() {
 /// What one plugin was given, another cannot use, unless the configuration lets it.
 #[tokio::test]
 async fn a_ref_is_good_for_the_plugin_it_was_given_to() {
-    let hostile = App::hostile_with("", "");
-    let hostile = std::fs::read_to_string(hostile.path().join("millrace.toml")).unwrap();
-    let pair = |grants: &str| TestServer::start(App::relay_with(&format!("{hostile}\n{grants}")));
     for (grants, is_granted) in [
         ("", false),
         ("[plugins.hostile.grants]\nreply = []", false),
@@ -90,7 +85,7 @@ async fn a_ref_is_good_for_the_plugin_it_was_given_to() {
         ("[plugins.hostile.grants]\nreply = [\"relay\"]", true),
         ("[plugins.hostile.grants]\nreply = [\"*\"]", true),
     ] {
-        let server = pair(grants);
+        let server = App::relay().plugin("hostile", "tests/apps/hostile").with(grants).serve();
         let mut ada = joined(&server, "relay:a").await;
         let mut mallory = joined(&server, TOPIC).await;
         let asked = ada.push("relay:a", "ref", json!({})).await;
@@ -113,8 +108,7 @@ async fn a_ref_is_good_for_the_plugin_it_was_given_to() {
 /// A ref from before a restart is no forgery: it does nothing, as ever.
 #[tokio::test]
 async fn a_ref_of_another_run_reaches_nobody() {
-    let (first, second) =
-        (TestServer::start(App::slow_with("")), TestServer::start(App::slow_with("")));
+    let (first, second) = (App::slow().serve(), App::slow().serve());
     let (mut before, mut after) = (joined(&first, "slow:a").await, joined(&second, "slow:a").await);
     let (_, reference) = socket_ref(&mut before, "slow:a").await;
     left_out(&mut after, "slow:a", "answer_ref", json!({ "reference": reference })).await;
@@ -125,7 +119,7 @@ async fn a_ref_of_another_run_reaches_nobody() {
 /// Whatever a client hands in as a socket ref, the plugin goes on for all others.
 #[tokio::test]
 async fn a_client_cannot_trap_a_plugin_with_what_is_no_ref() {
-    let server = TestServer::start(App::slow_with(ADMIN));
+    let server = App::slow().admin().serve();
     let (mut bystander, mut mallory) =
         (joined(&server, "slow:a").await, joined(&server, "slow:b").await);
     for number in 0..200 {
@@ -146,10 +140,11 @@ async fn a_client_cannot_trap_a_plugin_with_what_is_no_ref() {
 
 #[tokio::test]
 async fn a_plugin_hears_and_closes_what_it_is_granted() {
-    let server = TestServer::start(App::hostile_and_probe_with(
-        ADMIN,
-        "[plugins.hostile.grants]\nsubscribe = [\"room:public\"]\ndisconnect = [\"guest:*\"]",
-    ));
+    let server = App::hostile()
+        .plugin("probe", "tests/apps/probe")
+        .admin()
+        .with("[plugins.hostile.grants]\nsubscribe = [\"room:public\"]\ndisconnect = [\"guest:*\"]")
+        .serve();
     let (mut spy, mut room) = (joined(&server, TOPIC).await, joined(&server, "room:private").await);
     let path = |user: &str| format!("/socket/websocket?vsn=2.0.0&user={user}");
     let connect = async |user: &str| TestSocket::connect(server.address(), &path(user)).await;
@@ -183,7 +178,7 @@ async fn a_plugin_does_not_reach_the_admin_interface_by_way_of_the_server() {
     let http = "[plugins.hostile.http]\nhosts = [\"localhost:*\", \"127.0.0.1:*\"]\n\
                 addresses = [\"127.0.0.0/8\", \"::1\"]\n";
     for (more, is_let) in [("", false), ("own_listeners = true", true)] {
-        let server = TestServer::start(App::hostile_with(ADMIN, &format!("{http}{more}")));
+        let server = App::hostile().admin().with(&format!("{http}{more}")).serve();
         let mut mallory = joined(&server, TOPIC).await;
         let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
         for port in [port(server.admin()), port(server.address())] {

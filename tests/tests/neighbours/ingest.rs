@@ -17,18 +17,13 @@ const TOPIC: &str = "room:ingest";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A pipeline that is fed over HTTP, beside the probe with its clients.
-fn server(config: &str, http: &str) -> TestServer {
-    TestServer::start(app(config, http))
-}
-
 fn app(config: &str, http: &str) -> App {
-    let probe = App::probe_plugin();
-    let plugin = probe.path();
-    let page = "[static]\ndir = \"web\"\n";
-    let app = App::jobs_with(&format!(
-        "{config}\n{page}[plugins.probe]\ncomponent = {plugin:?}\n\
-         [pipelines.jobs]\nworker = {{ plugin = \"jobs\", max_demand = 4 }}\n{http}"
-    ));
+    let worker = "worker = { plugin = \"jobs\", max_demand = 4 }";
+    let app = App::jobs()
+        .plugin("probe", "tests/apps/probe")
+        .with("[static]\ndir = \"web\"")
+        .with(config)
+        .pipeline("jobs", &format!("{worker}\n{http}"));
     std::fs::create_dir(app.path().join("web")).unwrap();
     let large = File::create(app.path().join("web/large.bin")).unwrap();
     large.set_len(256 * 1024 * 1024).unwrap();
@@ -62,7 +57,7 @@ async fn served(server: &TestServer) {
 
 #[tokio::test]
 async fn bodies_that_stop_one_byte_short_keep_no_place() {
-    let server = server("[socket]\nmax_connections = 101", "http = { timeout_ms = 1000 }");
+    let server = app("[socket]\nmax_connections = 101", "http = { timeout_ms = 1000 }").serve();
     let mut bystander = bystander(&server).await;
     let mut attackers = JoinSet::new();
     for _ in 0..100 {
@@ -97,7 +92,7 @@ async fn clients_that_do_not_read_what_they_ask_for_keep_no_place() {
     let config = "[socket]\nmax_connections = 6\nhandshake_timeout_ms = 1000";
     let app = app(config, "http = {}");
     let app = app.environment("RUST_LOG", "info,millrace::transport::paced=debug");
-    let server = TestServer::start(app);
+    let server = app.serve();
     let mut bystander = bystander(&server).await;
     let mut attackers = Vec::new();
     for _ in 0..5 {
@@ -123,7 +118,7 @@ async fn clients_that_do_not_read_what_they_ask_for_keep_no_place() {
 
 #[tokio::test]
 async fn one_that_reads_slowly_gets_all_of_it() {
-    let server = server("[socket]\nhandshake_timeout_ms = 300", "http = {}");
+    let server = app("[socket]\nhandshake_timeout_ms = 300", "http = {}").serve();
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let request = format!(
         "GET /large.bin HTTP/1.1\r\nhost: {}\r\nrange: bytes=0-16777215\r\nconnection: close\r\n\r\n",
@@ -143,7 +138,7 @@ async fn one_that_reads_slowly_gets_all_of_it() {
 
 #[tokio::test]
 async fn a_megabyte_of_tiny_events_costs_others_nothing() {
-    let server = server("", "http = {}");
+    let server = app("", "http = {}").serve();
     let (mut first, mut second) = (bystander(&server).await, bystander(&server).await);
     let before = server.resident_bytes();
     let body = format!("[1{}]", ",1".repeat(500_000));
@@ -167,7 +162,7 @@ async fn a_megabyte_of_tiny_events_costs_others_nothing() {
 
 #[tokio::test]
 async fn as_many_as_are_allowed_are_taken_in_turns_and_all_or_none_of_a_request() {
-    let server = server("", "http = {}\n[pipelines.jobs.buffer]\nsize = 25_000\n");
+    let server = app("", "http = {}\n[pipelines.jobs.buffer]\nsize = 25_000\n").serve();
     let mut bystander = bystander(&server).await;
     let event = json!({ "user": "ada", "seq": 1, "work_ms": 20_000 }).to_string();
     let body = vec![event; 10_000].join("\n");
@@ -184,7 +179,7 @@ async fn as_many_as_are_allowed_are_taken_in_turns_and_all_or_none_of_a_request(
 
 #[tokio::test]
 async fn thousands_of_events_that_fail_do_not_fill_the_log() {
-    let server = server("", "http = {}\nretry = { max_attempts = 2, backoff_ms = 1 }");
+    let server = app("", "http = {}\nretry = { max_attempts = 2, backoff_ms = 1 }").serve();
     let mut bystander = bystander(&server).await;
     let body = format!("[1{}]", ",1".repeat(9_999));
     let post = HttpRequest::new("POST", "/pipelines/jobs/events").body("application/json", &body);
@@ -213,8 +208,8 @@ async fn thousands_of_events_that_fail_do_not_fill_the_log() {
 async fn a_pipeline_that_is_open_to_the_network_is_told_of() {
     let config = "[pipelines.jobs]\nworker.plugin = \"jobs\"\n";
     for (http, is_open) in [("http = {}", true), ("http.token = \"secret\"", false)] {
-        let app = App::jobs_with(&format!("{config}{http}\n"));
-        let server = TestServer::start_at(app, "0.0.0.0:0");
+        let app = App::jobs().with(&format!("{config}{http}\n"));
+        let server = app.listen("0.0.0.0:0").serve();
         // The lines of the start are there once it has ended.
         assert!(server.terminate().success());
         let told = server.log().contains("set pipelines.jobs.http.token");

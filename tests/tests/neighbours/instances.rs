@@ -15,10 +15,6 @@ const PROMPTLY: Duration = Duration::from_secs(4);
 /// All of it has begun by then.
 const BEGUN: Duration = Duration::from_secs(3);
 
-fn server(limits: &str) -> TestServer {
-    TestServer::start(App::hostile_with(limits, ""))
-}
-
 /// A client that has joined so many topics, `hostile:NUMBER-…`.
 async fn joined(server: &TestServer, number: usize, topics: usize) -> (TestClient, Vec<String>) {
     let mut client = server.client().await;
@@ -60,7 +56,7 @@ async fn expect_served(server: &TestServer, bystander: &mut TestClient, topic: &
 
 #[tokio::test]
 async fn tasks_of_two_clients_leave_others_their_calls() {
-    let server = server("");
+    let server = App::hostile().serve();
     let (mut bystander, topics) = joined(&server, 0, 1).await;
     let _first = starts_tasks(&server, 1, 1_024).await;
     let _second = starts_tasks(&server, 2, 1_024).await;
@@ -69,7 +65,7 @@ async fn tasks_of_two_clients_leave_others_their_calls() {
 
 #[tokio::test]
 async fn tasks_of_many_clients_leave_others_their_calls() {
-    let server = server("[limits]\nmax_instances = 100");
+    let server = App::hostile().with("[limits]\nmax_instances = 100").serve();
     let (mut bystander, topics) = joined(&server, 0, 1).await;
     let mut others = Vec::new();
     for number in 1..=20 {
@@ -82,7 +78,7 @@ async fn tasks_of_many_clients_leave_others_their_calls() {
 async fn tasks_of_some_clients_leave_others_their_tasks() {
     // Few instances, and few tasks.
     for limits in ["max_task_instances = 96", "max_tasks = 64"] {
-        let server = server(&format!("[limits]\n{limits}"));
+        let server = App::hostile().with(&format!("[limits]\n{limits}")).serve();
         let (mut bystander, topics) = joined(&server, 0, 1).await;
         let mut others = Vec::new();
         for number in 1..=4 {
@@ -114,7 +110,7 @@ async fn tasks_of_some_clients_leave_others_their_tasks() {
 
 #[tokio::test]
 async fn slow_calls_of_many_clients_leave_others_theirs() {
-    let server = server("[limits]\nmax_instances = 400");
+    let server = App::hostile().with("[limits]\nmax_instances = 400").serve();
     let (mut bystander, topics) = joined(&server, 0, 1).await;
     let mut others = Vec::new();
     for number in 1..=21 {
@@ -130,7 +126,7 @@ async fn slow_calls_of_many_clients_leave_others_theirs() {
 
 #[tokio::test]
 async fn a_thousand_tasks_of_one_client_wait_at_the_same_time() {
-    let server = server("");
+    let server = App::hostile().serve();
     let (mut client, topics) = joined(&server, 1, 2).await;
     let begin = Instant::now();
     for topic in topics.iter().cycle().take(1_000) {
@@ -146,7 +142,7 @@ async fn a_thousand_tasks_of_one_client_wait_at_the_same_time() {
 
 #[tokio::test]
 async fn a_call_that_was_never_begun_is_answered_so() {
-    let server = server("[limits]\nmax_instances = 1\njoin_timeout_ms = 300");
+    let server = App::hostile().with("[limits]\nmax_instances = 1\njoin_timeout_ms = 300").serve();
     let (mut holds, topics) = joined(&server, 1, 1).await;
     holds.push(&topics[0], "sleep", json!({ "ms": LONG_MS })).await;
     settled(&mut holds).await;
@@ -158,7 +154,7 @@ async fn a_call_that_was_never_begun_is_answered_so() {
 
 #[tokio::test]
 async fn a_call_that_began_too_late_is_no_fault_of_the_plugin() {
-    let server = server("[limits]\nmax_instances = 2\ncall_timeout_ms = 1000");
+    let server = App::hostile().with("[limits]\nmax_instances = 2\ncall_timeout_ms = 1000").serve();
     let mut reasons = Vec::new();
     let mut clients = Vec::new();
     for number in 0..6 {
@@ -180,7 +176,9 @@ async fn a_call_that_began_too_late_is_no_fault_of_the_plugin() {
 #[tokio::test]
 async fn a_client_for_whom_nobody_has_time_is_told_to_come_again() {
     let admin = "[admin]\nlisten = \"127.0.0.1:0\"";
-    let server = server(&format!("{admin}\n[limits]\nmax_instances = 1\njoin_timeout_ms = 300"));
+    let server = App::hostile()
+        .with(&format!("{admin}\n[limits]\nmax_instances = 1\njoin_timeout_ms = 300"))
+        .serve();
     let (mut holds, topics) = joined(&server, 1, 1).await;
     holds.push(&topics[0], "sleep", json!({ "ms": LONG_MS })).await;
     settled(&mut holds).await;
@@ -202,7 +200,7 @@ async fn a_client_for_whom_nobody_has_time_is_told_to_come_again() {
 
 #[tokio::test]
 async fn users_of_fresh_instances_share_no_memory() {
-    let server = server("[limits]\nfresh_instances = true");
+    let server = App::hostile().with("[limits]\nfresh_instances = true").serve();
     let (mut alice, left) = joined(&server, 1, 1).await;
     let (mut bob, found) = joined(&server, 2, 1).await;
     for _ in 0..5 {

@@ -29,7 +29,7 @@ async fn assert_healthy(server: &TestServer) {
 
 #[tokio::test]
 async fn a_reader_that_stalls_costs_lines_and_nothing_else() {
-    let server = TestServer::logging_to(App::hostile_with("", ""), Reader::Stalled);
+    let server = App::hostile().log_for(Reader::Stalled).serve();
     let (mut attacker, mut bystander) = (server.client().await, server.client().await);
     attacker.join("hostile:attacker").await;
     bystander.join("hostile:bystander").await;
@@ -49,7 +49,7 @@ async fn a_reader_that_stalls_costs_lines_and_nothing_else() {
 
 #[tokio::test]
 async fn a_server_whose_log_nobody_reads_stops_in_good_order() {
-    let server = TestServer::logging_to(App::hostile_with("", ""), Reader::Stalled);
+    let server = App::hostile().log_for(Reader::Stalled).serve();
     let mut client = server.client().await;
     client.join("hostile:a").await;
     let much = json!({ "n": 64, "bytes": 8_000 });
@@ -59,7 +59,7 @@ async fn a_server_whose_log_nobody_reads_stops_in_good_order() {
 
 #[tokio::test]
 async fn a_reader_that_has_gone_is_not_missed() {
-    let server = TestServer::logging_to(App::probe(), Reader::Gone);
+    let server = App::probe().log_for(Reader::Gone).serve();
     let (mut attacker, mut bystander) = (server.client().await, server.client().await);
     attacker.join("room:attacker").await;
     bystander.join("room:bystander").await;
@@ -83,7 +83,7 @@ async fn a_reader_that_has_gone_is_not_missed() {
 #[tokio::test]
 async fn what_clients_and_plugins_say_does_not_begin_a_line() {
     const FORGED: &str = "2026-01-01T00:00:00.000000Z  INFO an operator asked peer=10.0.0.1:1";
-    let server = TestServer::start(App::hostile_and_probe_with("", ""));
+    let server = App::hostile().plugin("probe", "tests/apps/probe").serve();
     let mut client = server.client().await;
     let topic = format!("room:x\n{FORGED}");
     client.join(&topic).await;
@@ -103,7 +103,7 @@ async fn what_clients_and_plugins_say_does_not_begin_a_line() {
 
 #[tokio::test]
 async fn faults_that_a_client_causes_are_some_lines_a_second() {
-    let server = TestServer::with_config("[socket]\nmax_faults = 1000");
+    let server = App::probe().with("[socket]\nmax_faults = 1000").serve();
     let mut client = server.client().await;
     let began = Instant::now();
     for _ in 0..100 {
@@ -119,7 +119,7 @@ async fn faults_that_a_client_causes_are_some_lines_a_second() {
 
 #[tokio::test]
 async fn lines_of_a_plugin_are_bounded_and_those_of_the_server_are_there() {
-    let server = TestServer::start(App::hostile_with("", ""));
+    let server = App::hostile().serve();
     let mut client = server.client().await;
     let topic = "hostile:lines";
     client.join(topic).await;

@@ -59,7 +59,7 @@ fn short(value: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_in_a_channel_is_bounded_in_bytes_and_nothing_is_lost() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let references: Vec<_> = (100..140).map(|n| n.to_string()).collect();
     let text = "x".repeat(LARGE);
     let frame = |n| format!(r#"[null,"{n}","{TOPIC}","ping","{text}"]"#);
@@ -68,7 +68,7 @@ async fn what_waits_in_a_channel_is_bounded_in_bytes_and_nothing_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_payload_does_not_keep_its_large_frame() {
-    let server = TestServer::with_config("[socket]\nmax_pending = 1000");
+    let server = App::probe().with("[socket]\nmax_pending = 1000").serve();
     let references: Vec<_> = (100..140).map(|n| n.to_string()).collect();
     let rest = "x".repeat(LARGE);
     let frame = |n| format!(r#"[null,"{n}","{TOPIC}","ping",{{}},"{rest}"]"#);
@@ -78,7 +78,7 @@ async fn a_small_payload_does_not_keep_its_large_frame() {
 #[tokio::test(flavor = "multi_thread")]
 async fn leaves_behind_a_call_take_no_room() {
     const LEAVES: usize = 50_000;
-    let server = TestServer::with_config("[socket]\nmax_messages_per_second = 0");
+    let server = App::probe().with("[socket]\nmax_messages_per_second = 0").serve();
     let before = server.resident_bytes();
     let (client, slow) = busy(&server, 1_500).await;
     let (mut reader, mut writer) = client.socket.split();
@@ -107,7 +107,7 @@ async fn leaves_behind_a_call_take_no_room() {
 
 #[tokio::test]
 async fn a_message_that_does_not_come_whole_ends_its_connection() {
-    let server = TestServer::with_config("[socket]\nmessage_timeout_ms = 300");
+    let server = App::probe().with("[socket]\nmessage_timeout_ms = 300").serve();
     let mut bystander = server.client().await;
     bystander.join(TOPIC).await;
     for payload in [vec![b'x'; 20_000], Vec::new()] {
@@ -125,7 +125,7 @@ async fn a_message_that_does_not_come_whole_ends_its_connection() {
 #[tokio::test]
 async fn control_frames_and_fragments_count_as_messages() {
     const HEARTBEAT: &[u8] = br#"[null,"1","phoenix","heartbeat",{}]"#;
-    let server = TestServer::with_config("[socket]\nmax_messages_per_second = 100");
+    let server = App::probe().with("[socket]\nmax_messages_per_second = 100").serve();
     let pings = RawSocket::frame(opcode::PING, b"12345").repeat(300);
     let message_in_parts = [
         RawSocket::part(opcode::TEXT, HEARTBEAT),
@@ -153,7 +153,7 @@ async fn control_frames_and_fragments_count_as_messages() {
 
 #[tokio::test]
 async fn subscriptions_of_a_connection_are_bounded() {
-    let server = TestServer::start(App::hostile_with("[socket]\nmax_subscriptions = 600", ""));
+    let server = App::hostile().with("[socket]\nmax_subscriptions = 600").serve();
     let mut client = server.client().await;
     let (topic, other) = ("hostile:subscriptions", "hostile:other");
     client.join(topic).await;
@@ -178,7 +178,7 @@ async fn subscriptions_of_a_connection_are_bounded() {
 
 #[tokio::test]
 async fn timers_of_a_channel_that_has_gone_take_no_room() {
-    let server = TestServer::start(App::hostile_with("", ""));
+    let server = App::hostile().serve();
     let mut client = server.client().await;
     let topic = "hostile:timers";
     for _ in 0..5 {
@@ -196,7 +196,7 @@ async fn timers_of_a_channel_that_has_gone_take_no_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_memory_refuses_connections_and_large_messages_and_serves_the_rest() {
     let config = "[memory]\nmax_bytes = 500_000_000";
-    let server = TestServer::start(App::hostile_and_probe_with(config, ""));
+    let server = App::hostile().plugin("probe", "tests/apps/probe").with(config).serve();
     let (mut bystander, mut large) = (server.client().await, server.client().await);
     bystander.join(TOPIC).await;
     large.join(TOPIC).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
 use crate::longest_ping;
@@ -19,7 +19,7 @@ const PROMPTLY: Duration = Duration::from_secs(5);
 #[tokio::test]
 async fn calls_that_hold_memory_wait_for_each_other_and_hold_up_nobody() {
     let limits = format!("[limits]\nmax_total_memory_bytes = {MAX_TOTAL}");
-    let server = TestServer::start(App::hostile_with(&limits, ""));
+    let server = App::hostile().with(&limits).serve();
     let (mut bystander, mut hoarder) = (server.client().await, server.client().await);
     bystander.join("hostile:bystander").await;
     let topics: Vec<_> = (0..CHANNELS).map(|topic| format!("hostile:{topic}")).collect();
@@ -56,7 +56,7 @@ async fn calls_that_hold_memory_wait_for_each_other_and_hold_up_nobody() {
 #[tokio::test]
 async fn what_one_call_can_never_have_is_refused_at_once() {
     let limits = format!("[limits]\nmax_total_memory_bytes = {}", 32 * MIB);
-    let server = TestServer::start(App::hostile_with(&limits, ""));
+    let server = App::hostile().with(&limits).serve();
     let mut client = server.client().await;
     client.join("hostile:a").await;
     client.push("hostile:a", "hold", json!({ "bytes": 40_000_000, "ms": 0 })).await;

@@ -34,7 +34,7 @@ async fn check_pings(server: &TestServer, sizes: &[usize]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_answers_close_nobody() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let payload = json!({ "b": "x".repeat(1 << 20) });
@@ -101,7 +101,7 @@ async fn check_shouts(server: &TestServer, shouts: usize, bytes: usize, listener
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broadcasts_at_once_close_no_reader() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     check_shouts(&server, 8, 300_000, 10).await;
     check_shouts(&server, 60, 50_000, 20).await;
     check_shouts(&server, 64, 20_000, 20).await;
@@ -109,7 +109,7 @@ async fn broadcasts_at_once_close_no_reader() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broadcasts_of_one_handler_close_no_reader() {
-    let server = TestServer::start(App::hostile_with("", ""));
+    let server = App::hostile().serve();
     let mut listeners = Vec::new();
     for _ in 0..10 {
         let mut client = server.client().await;
@@ -135,9 +135,9 @@ async fn broadcasts_of_one_handler_close_no_reader() {
 
 #[tokio::test]
 async fn who_takes_nothing_for_long_is_closed() {
-    let server = TestServer::with_config(
-        "[socket]\nstall_timeout_ms = 500\n[admin]\nlisten = \"127.0.0.1:0\"",
-    );
+    let server = App::probe()
+        .with("[socket]\nstall_timeout_ms = 500\n[admin]\nlisten = \"127.0.0.1:0\"")
+        .serve();
     let mut deaf = TestClient::deaf(&server, TOPIC).await;
     let mut speaker = server.client().await;
     speaker.join(TOPIC).await;
@@ -161,7 +161,7 @@ async fn who_takes_nothing_for_long_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clients_own_answers_stop_its_reading_and_none_is_lost() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let before = server.resident_bytes();
     let client = TestClient::deaf(&server, TOPIC).await;
     let (mut reader, mut writer) = client.socket.split();

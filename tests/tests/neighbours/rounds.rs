@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use millrace_tests::{App, RawSocket, TestClient, TestServer, opcode};
+use millrace_tests::{App, RawSocket, TestClient, opcode};
 use serde_json::{Value, json};
 
 use super::longest_ping;
@@ -18,7 +18,7 @@ async fn large_messages_of_some_do_not_crash_the_channels_of_others() {
     const UPLOADS: usize = 16;
     const VOLLEYS: usize = 4;
     let config = "[limits]\nmax_memory_bytes = 16777216\n";
-    let server = TestServer::start(App::probe_with(config));
+    let server = App::probe().with(config).serve();
     for volley in 0..VOLLEYS {
         let (mut uploads, mut bystanders) = (Vec::new(), Vec::new());
         for number in 0..UPLOADS {
@@ -62,8 +62,7 @@ async fn large_messages_of_some_do_not_crash_the_channels_of_others() {
 
 #[tokio::test]
 async fn large_messages_behind_a_slow_one_are_handled_in_order() {
-    let server =
-        TestServer::start(App::hostile_with("[limits]\nmax_memory_bytes = 16777216\n", ""));
+    let server = App::hostile().with("[limits]\nmax_memory_bytes = 16777216\n").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let slow = client.push(TOPIC, "sleep", json!({ "ms": 300 })).await;
@@ -80,7 +79,7 @@ async fn large_messages_behind_a_slow_one_are_handled_in_order() {
 
 #[tokio::test]
 async fn one_that_traps_first_is_the_only_one_that_is_failed() {
-    let server = TestServer::start(App::hostile_with("", ""));
+    let server = App::hostile().serve();
     let mut client = server.client().await;
     // In one frame each, and so in one round as a rule.
     let topics: Vec<String> = (0..8).map(|number| format!("hostile:{number}")).collect();
@@ -125,7 +124,7 @@ async fn a_connection_has_one_slice_in_a_turn_however_many_messages_it_sends() {
     const ATTACKERS: usize = 20;
     /// Just under a slice of fuel: 92,000 units.
     const TURNS: usize = 12_100;
-    let server = TestServer::start(App::hostile_with("", ""));
+    let server = App::hostile().serve();
     let answered = Arc::<AtomicUsize>::default();
     for _ in 0..ATTACKERS {
         attack(server.client().await, 64, TURNS, Arc::clone(&answered));
@@ -146,7 +145,7 @@ async fn a_connection_has_one_slice_in_a_turn_however_many_messages_it_sends() {
 
 #[tokio::test]
 async fn requests_with_too_many_headers_are_refused() {
-    let server = TestServer::start(App::hostile_with("", HTTP));
+    let server = App::hostile().with(HTTP).serve();
     let (mut attacker, mut bystander) = (server.client().await, server.client().await);
     attacker.join(TOPIC).await;
     bystander.join("hostile:b").await;

@@ -1,6 +1,6 @@
 //! What the dispatcher means to a quiet user beside a noisy one.
 
-use millrace_tests::{App, Script, TestServer, assert_picture, chromium, screenshots};
+use millrace_tests::{App, Script, assert_picture, chromium, screenshots};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -10,7 +10,7 @@ async fn the_quiet_user_waits_with_demand_and_not_with_fair() {
     let temporary = TempDir::new().unwrap();
     let screenshots = screenshots(temporary.path());
     let admin = ["--admin", "127.0.0.1:0"];
-    let server = TestServer::start_with(App::notifications(), &admin);
+    let server = App::notifications().arguments(&admin).serve();
     let url = format!("http://{}/?admin={}", server.address(), server.admin());
     let mut script = Script::start("browser/notifications.mjs", &[&url, chromium, &screenshots]);
     for (dispatcher, bob) in [("fair", "soon"), ("demand", "late"), ("fair", "soon")] {

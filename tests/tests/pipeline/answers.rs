@@ -1,14 +1,14 @@
 //! Whoever waits for an event is told when nothing comes of it.
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
-use super::relay::{TOPIC, asks, client, enqueue, server};
+use super::relay::{TOPIC, app, asks, client, enqueue};
 use super::{until, until_letters};
 
 #[tokio::test]
 async fn an_event_that_is_dropped_or_given_up_answers_with_the_reason() {
-    let server = server("");
+    let server = app("").serve();
     let mut client = client(&server).await;
     for (event, reason) in [
         (json!({ "drop": "nobody wants it" }), "nobody wants it"),
@@ -29,7 +29,7 @@ async fn an_event_that_is_dropped_or_given_up_answers_with_the_reason() {
 
 #[tokio::test]
 async fn an_event_that_finds_no_room_answers_when_to_come_again() {
-    let server = server("buffer = { size = 1 }\n");
+    let server = app("buffer = { size = 1 }\n").serve();
     let mut client = client(&server).await;
     // Ten are in work, and one waits.
     for _ in 0..11 {
@@ -45,7 +45,7 @@ async fn an_event_that_finds_no_room_answers_when_to_come_again() {
 #[tokio::test]
 async fn an_event_that_gives_way_to_others_answers_so() {
     for (keep, reason) in [("first", "newest"), ("last", "oldest")] {
-        let server = server(&format!("buffer = {{ size = 1, keep = {keep:?} }}\n"));
+        let server = app(&format!("buffer = {{ size = 1, keep = {keep:?} }}\n")).serve();
         let mut client = client(&server).await;
         for _ in 0..10 {
             enqueue(&mut client, "orders", json!({ "wait_ms": 20_000 })).await;
@@ -59,7 +59,7 @@ async fn an_event_that_gives_way_to_others_answers_so() {
 
 #[tokio::test]
 async fn an_event_that_waited_too_long_answers_so() {
-    let server = server("deadline_ms = 100\nordered = true\n");
+    let server = app("deadline_ms = 100\nordered = true\n").serve();
     let mut client = client(&server).await;
     let slow = json!({ "user": "ada", "wait_ms": 400, "reply": 1 });
     let first = enqueue(&mut client, "orders", slow).await;
@@ -73,7 +73,7 @@ async fn an_event_that_waited_too_long_answers_so() {
 /// As over HTTP.
 #[tokio::test]
 async fn an_event_that_is_too_large_is_refused() {
-    let server = server("buffer = { max_event_bytes = 100 }\n");
+    let server = app("buffer = { max_event_bytes = 100 }\n").serve();
     let mut client = client(&server).await;
     let event = json!({ "reply": "x".repeat(200) });
     let bytes = event.to_string().len();
@@ -85,7 +85,7 @@ async fn an_event_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn a_pipeline_that_is_not_there_answers_so() {
-    let server = TestServer::start(App::relay_with(""));
+    let server = App::relay().serve();
     let mut client = client(&server).await;
     let reference = enqueue(&mut client, "none", json!({})).await;
     let answer = json!({ "reason": "no such pipeline" });

@@ -7,11 +7,16 @@ use super::{enqueue, enqueued, job, until};
 
 /// A pipeline whose one worker is busy for as long as the test looks.
 async fn busy(buffer: &str) -> TestServer {
-    let server = TestServer::start(App::jobs_with(&format!(
-        "[pipelines.jobs]\nworker = {{ plugin = \"jobs\", max_demand = 1 }}\n\
-         partition_by = \"/user\"\nhttp = {{ wait_ms = 300 }}\n\
-         [pipelines.jobs.buffer]\n{buffer}",
-    )));
+    let server = App::jobs()
+        .pipeline(
+            "jobs",
+            &format!(
+                "worker = {{ plugin = \"jobs\", max_demand = 1 }}\n\
+                 partition_by = \"/user\"\nhttp = {{ wait_ms = 300 }}\n\
+                 [pipelines.jobs.buffer]\n{buffer}",
+            ),
+        )
+        .serve();
     enqueued(&server, "jobs", &[json!({ "user": "busy", "seq": 0, "work_ms": 20_000 })]).await;
     until(&server, "jobs", |totals| totals["in_flight"] == 1).await;
     server

@@ -1,25 +1,26 @@
 //! Each event to all workers that select it.
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
 use super::relay::{TOPIC, client, enqueue};
 use super::{until, until_letters};
 
 /// One worker for mails, one for texts and urgent mails, one for all of Ada's.
-fn server() -> TestServer {
-    TestServer::start(App::relay_with(
-        "[pipelines.orders]\ndispatcher = \"broadcast\"\nretry = { max_attempts = 1 }\n\
+fn app() -> App {
+    App::relay().pipeline(
+        "orders",
+        "dispatcher = \"broadcast\"\nretry = { max_attempts = 1 }\n\
          [[pipelines.orders.workers]]\nplugin = \"relay\"\nselect = { \"/kind\" = [\"mail\"] }\n\
          [[pipelines.orders.workers]]\nplugin = \"relay\"\n\
          select = { \"/kind\" = [\"text\", \"mail\"], \"/urgent\" = [\"true\"] }\n\
          [[pipelines.orders.workers]]\nplugin = \"relay\"\nselect = { \"/user\" = [\"ada\"] }\n",
-    ))
+    )
 }
 
 #[tokio::test]
 async fn each_worker_gets_what_it_selects_and_the_rest_is_counted() {
-    let server = server();
+    let server = app().serve();
     let mut client = client(&server).await;
     for (event, workers) in [
         (json!({ "kind": "mail" }), 1),
@@ -46,7 +47,7 @@ async fn each_worker_gets_what_it_selects_and_the_rest_is_counted() {
 
 #[tokio::test]
 async fn an_event_is_done_once_all_of_its_workers_are_and_failed_if_one_has() {
-    let server = server();
+    let server = app().serve();
     let mut client = client(&server).await;
     let event = json!({ "kind": "mail", "user": "ada", "reply": 1 });
     let reference = enqueue(&mut client, "orders", event).await;

@@ -2,21 +2,22 @@
 //!
 //! What it sends is in `cloudevents/send.mjs`; here is what it must see.
 
-use millrace_tests::{App, HttpRequest, Script, TestServer};
+use millrace_tests::{App, HttpRequest, Script};
 use serde_json::{Value, json};
 
 use super::{until, until_letters};
 
 /// A pipeline whose worker reads none of these events, so that they are dead letters.
-fn server() -> TestServer {
-    TestServer::start(App::jobs_with(
-        "[pipelines.jobs]\nhttp = {}\nworker = { plugin = \"jobs\", max_demand = 1 }\npartition_by = \"/data/k\"\n",
-    ))
+fn app() -> App {
+    App::jobs().pipeline(
+        "jobs",
+        "http = {}\nworker = { plugin = \"jobs\", max_demand = 1 }\npartition_by = \"/data/k\"\n",
+    )
 }
 
 #[tokio::test]
 async fn each_mode_of_the_sdk_hands_over_the_whole_event() {
-    let server = server();
+    let server = app().serve();
     let url = format!("http://{}/pipelines/jobs/events", server.address());
     let letters = format!("http://{}/pipelines/jobs/dead-letters", server.admin());
     let mut script = Script::start("cloudevents/send.mjs", &[&url, &letters]);
@@ -42,7 +43,7 @@ async fn each_mode_of_the_sdk_hands_over_the_whole_event() {
 
 #[tokio::test]
 async fn the_key_of_an_event_is_found_in_its_data_too() {
-    let server = server();
+    let server = app().serve();
     let post = HttpRequest::new("POST", "/pipelines/jobs/events")
         .header("ce-id", "1")
         .header("ce-source", "/s")
@@ -68,7 +69,7 @@ async fn the_key_of_an_event_is_found_in_its_data_too() {
 
 #[tokio::test]
 async fn what_is_no_event_is_refused_with_a_word() {
-    let server = server();
+    let server = app().serve();
     let post = |header: &str, content_type: &str, body: &str| {
         let post = HttpRequest::new("POST", "/pipelines/jobs/events").header(header, "1");
         post.body(content_type, body)

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use super::{enqueued, job, until, until_letters};
 
 /// Batches of eight, three attempts, and no wait before them.
-fn server() -> TestServer {
-    TestServer::start(App::jobs_with(
-        "[pipelines.jobs]\nhttp = {}\nretry = { max_attempts = 3, backoff_ms = 1 }\n\
+fn app() -> App {
+    App::jobs().pipeline(
+        "jobs",
+        "http = {}\nretry = { max_attempts = 3, backoff_ms = 1 }\n\
          worker = { plugin = \"jobs\", max_demand = 16, min_demand = 8, batch_size = 8 }\n\
          [pipelines.strict]\nhttp = {}\nretry = { max_attempts = 3, backoff_ms = 1 }\n\
          worker = { plugin = \"jobs\" }\n",
-    ))
+    )
 }
 
 async fn admin(server: &TestServer, method: &str, path: &str, body: Option<Value>) -> Value {
@@ -27,7 +28,7 @@ async fn admin(server: &TestServer, method: &str, path: &str, body: Option<Value
 
 #[tokio::test]
 async fn the_poison_of_a_batch_is_found_and_the_rest_is_done() {
-    let server = server();
+    let server = app().serve();
     let mut jobs: Vec<_> = (0..8).map(|seq| job("ada", seq)).collect();
     jobs[5]["poison"] = json!(true);
     enqueued(&server, "jobs", &jobs).await;
@@ -61,7 +62,7 @@ async fn ask(server: &TestServer, args: &[&str]) -> Run {
 
 #[tokio::test]
 async fn an_operator_has_commands_for_them() {
-    let server = server();
+    let server = app().serve();
     let poison = |seq| json!({ "user": "ada", "seq": seq, "poison": true });
     enqueued(&server, "strict", &[poison(1), poison(2), job("ada", 3)]).await;
     until_letters(&server, "strict", 2).await;
@@ -88,7 +89,7 @@ async fn operators_need_the_admin_interface() {
 
 #[tokio::test]
 async fn an_event_that_no_attempt_can_read_is_tried_once() {
-    let server = server();
+    let server = app().serve();
     let events = [job("ada", 1), json!({ "usr": "ada" }), json!([1]), job("ada", 2)];
     enqueued(&server, "jobs", &events).await;
     let view = until(&server, "jobs", |totals| totals["done"] == 2).await;

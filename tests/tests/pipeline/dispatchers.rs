@@ -5,11 +5,14 @@ use serde_json::{Value, json};
 
 use super::{enqueued, job, until};
 
-fn server(dispatcher: &str, max_demand: u32) -> TestServer {
-    TestServer::start(App::jobs_with(&format!(
-        "[pipelines.jobs]\nhttp = {{}}\npartition_by = \"/user\"\ndispatcher = {dispatcher:?}\n\
-         worker = {{ plugin = \"jobs\", max_demand = {max_demand} }}\n",
-    )))
+fn app(dispatcher: &str, max_demand: u32) -> App {
+    App::jobs().pipeline(
+        "jobs",
+        &format!(
+            "http = {{}}\npartition_by = \"/user\"\ndispatcher = {dispatcher:?}\n\
+             worker = {{ plugin = \"jobs\", max_demand = {max_demand} }}\n",
+        ),
+    )
 }
 
 /// Holds the one worker up while others come, and hears in which order those are
@@ -44,14 +47,14 @@ fn flood() -> Vec<Value> {
 
 #[tokio::test]
 async fn who_comes_first_is_served_first() {
-    let order = order(&server("demand", 1), &flood()).await;
+    let order = order(&app("demand", 1).serve(), &flood()).await;
     let expected = [("ada", 0), ("ada", 1), ("ada", 2), ("ada", 3), ("bob", 0), ("bob", 1)];
     assert_eq!(order, named(&expected));
 }
 
 #[tokio::test]
 async fn fair_gives_each_user_a_turn() {
-    let order = order(&server("fair", 1), &flood()).await;
+    let order = order(&app("fair", 1).serve(), &flood()).await;
     let expected = [("ada", 0), ("bob", 0), ("ada", 1), ("bob", 1), ("ada", 2), ("ada", 3)];
     assert_eq!(order, named(&expected));
 }
@@ -59,7 +62,7 @@ async fn fair_gives_each_user_a_turn() {
 /// A server with a dispatcher that confines, whose four workers Ada would take.
 #[tokio::test]
 async fn isolate_leaves_room_beside_who_takes_over() {
-    let server = server("isolate", 4);
+    let server = app("isolate", 4).serve();
     let slow = |user: &str, seq| json!({ "user": user, "seq": seq, "work_ms": 400 });
     let jobs: Vec<_> = (0..6).map(|seq| slow("ada", seq)).collect();
     enqueued(&server, "jobs", &jobs).await;
@@ -74,7 +77,7 @@ async fn isolate_leaves_room_beside_who_takes_over() {
 #[tokio::test]
 async fn a_dispatcher_that_is_none_is_refused_at_the_start() {
     let app =
-        App::jobs_with("[pipelines.jobs]\ndispatcher = \"jobs\"\nworker = { plugin = \"jobs\" }\n");
+        App::jobs().pipeline("jobs", "dispatcher = \"jobs\"\nworker = { plugin = \"jobs\" }\n");
     let serve = ["serve", app.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
     run(serve).await.assert_refused(&["pipelines.jobs", "does not export `dispatcher`"]);
 }

@@ -3,7 +3,7 @@
 use millrace_tests::{App, run};
 use serde_json::json;
 
-use super::relay::{TOPIC, asks, client, enqueue, server};
+use super::relay::{TOPIC, app, asks, client, enqueue};
 use super::until;
 
 const PIPELINES: &str = "[pipelines.mails]\nworker = { plugin = \"relay\" }\n";
@@ -14,7 +14,7 @@ fn grants(enqueue: &str, publish: &str) -> String {
 
 #[tokio::test]
 async fn a_handler_is_told_what_it_may_not_enqueue() {
-    let server = server(&grants(r#"["orders"]"#, r#"["*"]"#));
+    let server = app(&grants(r#"["orders"]"#, r#"["*"]"#)).serve();
     let mut client = client(&server).await;
     asks(&mut client, json!({ "reply": {} }), "ok", json!({})).await;
     let reference = enqueue(&mut client, "mails", json!({ "reply": {} })).await;
@@ -28,7 +28,7 @@ async fn a_handler_is_told_what_it_may_not_enqueue() {
 
 #[tokio::test]
 async fn a_worker_is_told_where_it_may_not_publish() {
-    let server = server(&grants(r#"["*"]"#, r#"["relay:*"]"#));
+    let server = app(&grants(r#"["*"]"#, r#"["relay:*"]"#)).serve();
     let mut client = client(&server).await;
     let told = json!({ "tell": TOPIC, "reply": {} });
     enqueue(&mut client, "orders", told.clone()).await;
@@ -50,7 +50,7 @@ async fn a_worker_is_told_where_it_may_not_publish() {
 #[tokio::test]
 async fn a_plugin_that_needs_what_is_not_granted_is_refused() {
     let orders = "[pipelines.orders]\nworker = { plugin = \"relay\" }\n";
-    let app = App::relay_with(&format!("{orders}{}", grants(r#"["mails"]"#, "[]")));
+    let app = App::relay().with(&format!("{orders}{}", grants(r#"["mails"]"#, "[]")));
     let path = app.path().as_os_str();
     let run = run(["serve".as_ref(), path, "--listen".as_ref(), "127.0.0.1:0".as_ref()]).await;
     let needs = "needs what it is not granted: the pipeline \"orders\" is not granted";

@@ -1,13 +1,13 @@
 //! What the jobs app promises.
 
-use millrace_tests::{App, HttpRequest, TestServer};
+use millrace_tests::{App, HttpRequest};
 use serde_json::json;
 
 use super::{enqueue, enqueued, job, until};
 
 #[tokio::test]
 async fn what_is_done_reaches_the_user() {
-    let server = TestServer::start(App::jobs());
+    let server = App::jobs_app().serve();
     let mut client = server.client().await;
     client.join("user:ada").await;
     let jobs: Vec<_> = (0..100).map(|seq| job("ada", seq)).collect();
@@ -23,7 +23,7 @@ async fn what_is_done_reaches_the_user() {
 /// Four are in work at a time, and no more.
 #[tokio::test]
 async fn the_workers_are_bounded_and_work_at_the_same_time() {
-    let server = TestServer::start(App::jobs());
+    let server = App::jobs_app().serve();
     let slow = |seq| json!({ "user": "ada", "seq": seq, "work_ms": 300 });
     let jobs: Vec<_> = (0..10).map(slow).collect();
     enqueued(&server, "jobs", &jobs).await;
@@ -39,7 +39,7 @@ async fn the_workers_are_bounded_and_work_at_the_same_time() {
 
 #[tokio::test]
 async fn what_fails_for_a_while_is_tried_again() {
-    let server = TestServer::start(App::jobs());
+    let server = App::jobs_app().serve();
     let mut client = server.client().await;
     client.join("user:ada").await;
     enqueued(&server, "jobs", &[json!({ "user": "ada", "seq": 1, "flaky": 2 })]).await;
@@ -50,7 +50,7 @@ async fn what_fails_for_a_while_is_tried_again() {
 
 #[tokio::test]
 async fn events_come_as_json_lines_or_cloudevents() {
-    let server = TestServer::start(App::jobs());
+    let server = App::jobs_app().serve();
     let mut client = server.client().await;
     client.join("user:ada").await;
     let cloud = json!({
@@ -72,7 +72,7 @@ async fn events_come_as_json_lines_or_cloudevents() {
 
 #[tokio::test]
 async fn a_wrong_request_is_told_what_is_wrong_and_nothing_of_it_is_taken() {
-    let server = TestServer::start(App::jobs());
+    let server = App::jobs_app().serve();
     let post = |path: &str, content_type: &str, body: &str| {
         HttpRequest::new("POST", path).body(content_type, body)
     };
@@ -96,9 +96,8 @@ async fn a_wrong_request_is_told_what_is_wrong_and_nothing_of_it_is_taken() {
 
 #[tokio::test]
 async fn a_token_keeps_others_out() {
-    let server = TestServer::start(App::jobs_with(
-        "[pipelines.jobs]\nworker.plugin = \"jobs\"\nhttp.token = \"secret\"",
-    ));
+    let server =
+        App::jobs().pipeline("jobs", "worker.plugin = \"jobs\"\nhttp.token = \"secret\"").serve();
     let response = enqueue(&server, "jobs", &[job("ada", 1)]).await;
     assert_eq!(response.status, 401, "{response:?}");
     assert!(response.body.contains("[pipelines.jobs.http] token"), "{response:?}");

@@ -6,11 +6,14 @@ use serde_json::{Value, json};
 use super::{enqueued, until, until_letters};
 
 /// A pipeline whose worker reads none of these events, so that they are dead letters.
-fn server(more: &str) -> TestServer {
-    TestServer::start(App::jobs_with(&format!(
-        "[pipelines.jobs]\nhttp = {{}}\nworker = {{ plugin = \"jobs\", max_demand = 1 }}\n\
-         partition_by = \"/key\"\n{more}"
-    )))
+fn app(more: &str) -> App {
+    App::jobs().pipeline(
+        "jobs",
+        &format!(
+            "http = {{}}\nworker = {{ plugin = \"jobs\", max_demand = 1 }}\n\
+             partition_by = \"/key\"\n{more}"
+        ),
+    )
 }
 
 async fn send(server: &TestServer, content_type: &str, body: &str) -> HttpResponse {
@@ -28,7 +31,7 @@ async fn keys(server: &TestServer, expected: u64) -> Vec<Value> {
 
 #[tokio::test]
 async fn numbers_are_keys_as_they_are_written() {
-    let server = server("");
+    let server = app("").serve();
     let body = r#"[{"key":18446744073709551616}, {"key":18446744073709551617}, {"key":1e999},
                    {"key":0.10}, {"key":-0}, {"key":true}, {"key":null}, {}]"#;
     assert_eq!(send(&server, "application/json", body).await.status, 202);
@@ -39,7 +42,7 @@ async fn numbers_are_keys_as_they_are_written() {
 
 #[tokio::test]
 async fn what_does_not_matter_for_the_key_does_not_take_it_away() {
-    let server = server("");
+    let server = app("").serve();
     let deep = format!(r#"{{"x":{}{},"key":"ada"}}"#, "[".repeat(1000), "]".repeat(1000));
     let lines = [
         r#"{"key":"ada","text":"cut \ud83d"}"#,
@@ -58,7 +61,7 @@ async fn what_does_not_matter_for_the_key_does_not_take_it_away() {
 
 #[tokio::test]
 async fn an_event_with_half_a_surrogate_is_within_the_share_of_its_key() {
-    let server = server("[pipelines.jobs.buffer]\nmax_per_key = 1\n");
+    let server = app("[pipelines.jobs.buffer]\nmax_per_key = 1\n").serve();
     let busy = json!({ "user": "x", "seq": 0, "work_ms": 20_000 });
     enqueued(&server, "jobs", &[busy]).await;
     until(&server, "jobs", |totals| totals["in_flight"] == 1).await;

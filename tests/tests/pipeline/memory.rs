@@ -45,11 +45,16 @@ async fn a_flood_beside_a_stuck_worker_takes_no_more_than_the_bounds() {
         ("keep = \"first\"", 202, Some("newest")),
         ("keep = \"last\"", 202, Some("oldest")),
     ] {
-        let server = TestServer::start(App::jobs_with(&format!(
-            "[pipelines.jobs]\npartition_by = \"/user\"\nhttp = {{}}\ndispatcher = \"isolate\"\n\
-             worker = {{ plugin = \"jobs\", max_demand = 1 }}\n\
-             [pipelines.jobs.buffer]\nmax_bytes = {MAX_BYTES}\n{on_full}\n",
-        )));
+        let server = App::jobs()
+            .pipeline(
+                "jobs",
+                &format!(
+                    "partition_by = \"/user\"\nhttp = {{}}\ndispatcher = \"isolate\"\n\
+                     worker = {{ plugin = \"jobs\", max_demand = 1 }}\n\
+                     [pipelines.jobs.buffer]\nmax_bytes = {MAX_BYTES}\n{on_full}\n",
+                ),
+            )
+            .serve();
         let stuck = json!({ "user": "ada", "seq": 0, "work_ms": 60_000 });
         enqueued(&server, "jobs", &[stuck]).await;
         until(&server, "jobs", |totals| totals["in_flight"] == 1).await;

@@ -10,11 +10,14 @@ use super::until;
 pub(super) const TOPIC: &str = "relay:ada";
 
 /// One pipeline for the relay's events, with these settings.
-pub(super) fn server(settings: &str) -> TestServer {
-    TestServer::start(App::relay_with(&format!(
-        "[pipelines.orders]\nworker = {{ plugin = \"relay\" }}\npartition_by = \"/user\"\n\
-         retry = {{ max_attempts = 3, backoff_ms = 1 }}\n{settings}",
-    )))
+pub(super) fn app(settings: &str) -> App {
+    App::relay().pipeline(
+        "orders",
+        &format!(
+            "worker = {{ plugin = \"relay\" }}\npartition_by = \"/user\"\n\
+             retry = {{ max_attempts = 3, backoff_ms = 1 }}\n{settings}",
+        ),
+    )
 }
 
 pub(super) async fn client(server: &TestServer) -> TestClient {
@@ -44,7 +47,7 @@ async fn socket_ref(client: &mut TestClient) -> (String, Value) {
 
 #[tokio::test]
 async fn who_hands_an_event_over_gets_what_the_worker_replies() {
-    let server = server("");
+    let server = app("").serve();
     let mut client = client(&server).await;
     asks(&mut client, json!({ "reply": { "id": 7 } }), "ok", json!({ "id": 7 })).await;
     let wrong = json!({ "error": "sold out" });
@@ -58,7 +61,7 @@ async fn who_hands_an_event_over_gets_what_the_worker_replies() {
 /// While they wait for one, clients get the answers to others.
 #[tokio::test]
 async fn replies_come_as_the_workers_are_done() {
-    let server = server("");
+    let server = app("").serve();
     let mut client = client(&server).await;
     let slow = enqueue(&mut client, "orders", json!({ "wait_ms": 400, "reply": 1 })).await;
     let fast = enqueue(&mut client, "orders", json!({ "reply": 2 })).await;
@@ -68,7 +71,7 @@ async fn replies_come_as_the_workers_are_done() {
 
 #[tokio::test]
 async fn a_worker_pushes_and_answers_whom_it_knows_a_ref_of() {
-    let server = server("");
+    let server = app("").serve();
     let (mut ada, mut bob) = (client(&server).await, client(&server).await);
     let (reference, known) = socket_ref(&mut bob).await;
     let event = json!({ "push": known, "late": known, "tell": "relay:bob", "reply": 1 });
@@ -82,10 +85,13 @@ async fn a_worker_pushes_and_answers_whom_it_knows_a_ref_of() {
 
 #[tokio::test]
 async fn a_worker_hands_events_to_other_pipelines() {
-    let server = TestServer::start(App::relay_with(
-        "[pipelines.orders]\nworker = { plugin = \"relay\" }\n\
-         [pipelines.bills]\nworker = { plugin = \"relay\" }\n",
-    ));
+    let server = App::relay()
+        .pipeline(
+            "orders",
+            "worker = { plugin = \"relay\" }\n\
+             [pipelines.bills]\nworker = { plugin = \"relay\" }\n",
+        )
+        .serve();
     let mut client = client(&server).await;
     let bill = json!({ "tell": TOPIC });
     let event = json!({ "on": { "pipeline": "bills", "event": bill } });
@@ -97,7 +103,7 @@ async fn a_worker_hands_events_to_other_pipelines() {
 
 #[tokio::test]
 async fn who_has_left_gets_nothing_and_nothing_breaks() {
-    let server = server("");
+    let server = app("").serve();
     let mut leaver = client(&server).await;
     let (_, known) = socket_ref(&mut leaver).await;
     let event = json!({ "wait_ms": 200, "push": known, "late": known, "reply": 1 });
@@ -127,10 +133,9 @@ async fn who_has_left_gets_nothing_and_nothing_breaks() {
 
 #[tokio::test]
 async fn a_timer_feeds_a_pipeline() {
-    let server = server(
-        "[pipelines.orders.timer]\nevery_ms = 20\nkey = \"clock\"\n\
-         payload = { tell = \"relay:ada\", number = 7 }\n",
-    );
+    let server = app("[pipelines.orders.timer]\nevery_ms = 20\nkey = \"clock\"\n\
+                      payload = { tell = \"relay:ada\", number = 7 }\n")
+    .serve();
     let mut client = client(&server).await;
     for _ in 0..3 {
         let tick = json!({ "tell": TOPIC, "number": 7 });
@@ -144,10 +149,13 @@ async fn a_timer_feeds_a_pipeline() {
 /// A worker whose call takes too long is cut off, and its event tried again.
 #[tokio::test]
 async fn a_worker_that_takes_too_long_is_cut_off() {
-    let server = TestServer::start(App::relay_with(
-        "[pipelines.orders]\nworker = { plugin = \"relay\", timeout_ms = 50 }\n\
-         retry = { max_attempts = 2, backoff_ms = 1 }\n",
-    ));
+    let server = App::relay()
+        .pipeline(
+            "orders",
+            "worker = { plugin = \"relay\", timeout_ms = 50 }\n\
+             retry = { max_attempts = 2, backoff_ms = 1 }\n",
+        )
+        .serve();
     let mut client = client(&server).await;
     let reference = enqueue(&mut client, "orders", json!({ "wait_ms": 60_000 })).await;
     let began = std::time::Instant::now();

@@ -14,10 +14,15 @@ use super::{enqueued, job, until};
 
 /// A pipeline whose one worker has something to do for so long.
 async fn busy(work_ms: u64, more: &str) -> TestServer {
-    let server = TestServer::start(App::jobs_with(&format!(
-        "[pipelines.jobs]\nworker = {{ plugin = \"jobs\", max_demand = 1 }}\n\
-         http = {{ max_body_bytes = 100_000 }}\npartition_by = \"/user\"\n{more}",
-    )));
+    let server = App::jobs()
+        .pipeline(
+            "jobs",
+            &format!(
+                "worker = {{ plugin = \"jobs\", max_demand = 1 }}\n\
+                 http = {{ max_body_bytes = 100_000 }}\npartition_by = \"/user\"\n{more}",
+            ),
+        )
+        .serve();
     let job = json!({ "user": "busy", "seq": 0, "work_ms": work_ms });
     enqueued(&server, "jobs", &[job]).await;
     until(&server, "jobs", |totals| totals["in_flight"] == 1).await;

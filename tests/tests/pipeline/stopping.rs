@@ -1,13 +1,13 @@
 //! A server that stops finishes what it has taken.
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
 use super::{enqueued, until};
 
 #[tokio::test]
 async fn events_in_hand_are_handled_before_the_server_ends() {
-    let server = TestServer::start(App::jobs());
+    let server = App::jobs_app().serve();
     let slow = |seq| json!({ "user": "ada", "seq": seq, "work_ms": 100 });
     let jobs: Vec<_> = (0..12).map(slow).collect();
     enqueued(&server, "jobs", &jobs).await;

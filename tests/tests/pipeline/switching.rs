@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::{Value, json};
 
 use super::{enqueued, job, switch, until};
@@ -14,10 +14,13 @@ const JOBS: usize = 8;
 
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_and_keys_keep_their_order() {
-    let server = TestServer::start(App::jobs_with(
-        "[pipelines.jobs]\nhttp = {}\npartition_by = \"/user\"\nordered = true\n\
-         worker = { plugin = \"jobs\", max_demand = 8, consumers = 2 }\n",
-    ));
+    let server = App::jobs()
+        .pipeline(
+            "jobs",
+            "http = {}\npartition_by = \"/user\"\nordered = true\n\
+             worker = { plugin = \"jobs\", max_demand = 8, consumers = 2 }\n",
+        )
+        .serve();
     let mut client = server.client().await;
     for user in 0..USERS {
         client.join(&format!("user:u{user}")).await;
@@ -67,9 +70,7 @@ fn round_job(user: usize, seq: usize) -> Value {
 
 #[tokio::test]
 async fn a_switch_to_nowhere_is_refused_and_nothing_changes() {
-    let server = TestServer::start(App::jobs_with(
-        "[pipelines.jobs]\nhttp = {}\nworker.plugin = \"jobs\"\n",
-    ));
+    let server = App::jobs().pipeline("jobs", "http = {}\nworker.plugin = \"jobs\"\n").serve();
     for (dispatcher, problem) in [
         ("none", ".dispatcher is \"none\""),
         ("jobs", "does not export `dispatcher`"),

@@ -1,6 +1,6 @@
 //! Events that come by themselves.
 
-use millrace_tests::{App, HttpRequest, TestServer};
+use millrace_tests::{App, HttpRequest};
 use serde_json::{Value, json};
 
 use super::until_view;
@@ -15,10 +15,15 @@ async fn a_timer_hands_over_what_is_written_as_json() {
         ("", json!({})),
     ] {
         // Its worker reads none of these events, so that they are dead letters.
-        let server = TestServer::start(App::jobs_with(&format!(
-            "[pipelines.jobs]\nworker = {{ plugin = \"jobs\" }}\n\
-             [pipelines.jobs.timer]\nevery_ms = 10\nkey = \"k\"\n{payload}\n"
-        )));
+        let server = App::jobs()
+            .pipeline(
+                "jobs",
+                &format!(
+                    "worker = {{ plugin = \"jobs\" }}\n\
+                     [pipelines.jobs.timer]\nevery_ms = 10\nkey = \"k\"\n{payload}\n"
+                ),
+            )
+            .serve();
         until_view(&server, "jobs", |view| view["dead_letters"].as_u64() > Some(0)).await;
         let letters = HttpRequest::new("GET", "/pipelines/jobs/dead-letters");
         let letters = letters.send(server.admin()).await.json();

@@ -1,18 +1,21 @@
 //! Stages before the workers.
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::{Value, json};
 
 use super::relay::{TOPIC, asks, client};
 use super::{until, until_letters};
 
 /// Two transforms before the worker, with these settings of the pipeline.
-fn server(settings: &str) -> TestServer {
-    TestServer::start(App::relay_with(&format!(
-        "[pipelines.orders]\nworker = {{ plugin = \"relay\" }}\npartition_by = \"/user\"\n\
-         transforms = [{{ plugin = \"relay\" }}, {{ plugin = \"relay\", dispatcher = \"fair\" }}]\n\
-         {settings}",
-    )))
+fn app(settings: &str) -> App {
+    App::relay().pipeline(
+        "orders",
+        &format!(
+            "worker = {{ plugin = \"relay\" }}\npartition_by = \"/user\"\n\
+             transforms = [{{ plugin = \"relay\" }}, {{ plugin = \"relay\", dispatcher = \"fair\" }}]\n\
+             {settings}",
+        ),
+    )
 }
 
 /// An event for two transforms: the first sets a field and the second's order.
@@ -24,7 +27,7 @@ fn event(second: &Value, worker: &Value) -> Value {
 
 #[tokio::test]
 async fn a_transform_forwards_what_it_made_of_an_event() {
-    let server = server("");
+    let server = app("").serve();
     let mut client = client(&server).await;
     let told = event(&json!({ "set": { "second": 2 } }), &json!({ "first": 1, "tell": TOPIC }));
     client
@@ -41,7 +44,7 @@ async fn a_transform_forwards_what_it_made_of_an_event() {
 
 #[tokio::test]
 async fn what_a_transform_drops_goes_no_further() {
-    let server = server("dead_letters = { dropped = true }\n");
+    let server = app("dead_letters = { dropped = true }\n").serve();
     let mut client = client(&server).await;
     let reason = json!({ "reason": "a duplicate" });
     let first = json!({ "transform": { "drop": "a duplicate" } });
@@ -56,7 +59,7 @@ async fn what_a_transform_drops_goes_no_further() {
 /// What a transform makes may not be larger than what may come in.
 #[tokio::test]
 async fn a_transform_cannot_blow_an_event_up() {
-    let server = server("buffer = { max_event_bytes = 300 }\n");
+    let server = app("buffer = { max_event_bytes = 300 }\n").serve();
     let mut client = client(&server).await;
     // The whole is `{"fill":"x…"}`.
     let reason = "forwarded 301 bytes, allowed are 300 (buffer.max_event_bytes)";

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{enqueued, job, switch, until};
 
 const PIPELINE: &str = "[pipelines.jobs]\nhttp = {}\n\
-     worker = { plugin = \"jobs\", consumers = 2, max_demand = 4 }\n";
+                        worker = { plugin = \"jobs\", consumers = 2, max_demand = 4 }\n";
 
 /// Jobs of one user, handed over some at a time; each is heard of once.
 async fn all_are_done_once(server: &TestServer) {
@@ -47,7 +47,7 @@ async fn whatever_one_does_it_is_replaced_and_nothing_is_lost_or_doubled() {
     ] {
         // It does as it should twice.
         let config = format!("{PIPELINE}dispatcher = \"unfair\"\n");
-        let server = TestServer::start(App::unfair_with(wrong, 2, &config));
+        let server = App::unfair(wrong, 2).with(&config).serve();
         all_are_done_once(&server).await;
         server.wait_for_log("the dispatcher was replaced", 1);
         let log = server.log();
@@ -67,7 +67,7 @@ async fn whatever_one_does_it_is_replaced_and_nothing_is_lost_or_doubled() {
 async fn one_with_fuel_for_an_hour_has_a_tenth_of_a_second() {
     let limits = "[plugins.unfair.limits]\ndispatcher_fuel = 1000000000000000\n";
     let config = format!("{limits}{PIPELINE}dispatcher = \"unfair\"\n");
-    let server = TestServer::start(App::unfair_with("spins", 2, &config));
+    let server = App::unfair("spins", 2).with(&config).serve();
     all_are_done_once(&server).await;
     server.wait_for_log("the call computed for more than 100 ms", 1);
 }
@@ -75,7 +75,7 @@ async fn one_with_fuel_for_an_hour_has_a_tenth_of_a_second() {
 /// When one is switched to that does not take the second consumer.
 #[tokio::test]
 async fn one_that_takes_nobody_is_replaced_at_once() {
-    let server = TestServer::start(App::unfair_with("panics_on_subscribe", 1, PIPELINE));
+    let server = App::unfair("panics_on_subscribe", 1).with(PIPELINE).serve();
     let response = switch(&server, "jobs", "unfair").await;
     assert_eq!(response.status, 200, "{response:?}");
     all_are_done_once(&server).await;
@@ -91,11 +91,11 @@ async fn one_that_does_not_start_is_refused_by_the_start_and_by_a_switch() {
         [("panics_in_init", "it panics in init"), ("fails_in_init", "it has no mind to start")]
     {
         let config = format!("{PIPELINE}dispatcher = \"unfair\"\n");
-        let app = App::unfair_with(wrong, 0, &config);
+        let app = App::unfair(wrong, 0).with(&config);
         let serve = ["serve", app.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
         run(serve).await.assert_refused(&["pipelines.jobs", problem]);
 
-        let server = TestServer::start(App::unfair_with(wrong, 0, PIPELINE));
+        let server = App::unfair(wrong, 0).with(PIPELINE).serve();
         let response = switch(&server, "jobs", "unfair").await;
         assert_eq!(response.status, 400, "{response:?}");
         assert!(response.body.contains(problem), "{response:?}");

@@ -15,11 +15,11 @@ const STEP: Duration = Duration::from_millis(20);
 /// How often each is asked for: a reset is a race that mostly is lost.
 const TIMES: usize = 8;
 
-fn server(socket: &str) -> TestServer {
-    TestServer::start(App::jobs_with(&format!(
+fn app(socket: &str) -> App {
+    App::jobs().with(&format!(
         "[socket]\n{socket}\n[pipelines.jobs]\nworker = {{ plugin = \"jobs\" }}\n\
          http = {{ token = \"secret\", timeout_ms = 500 }}\n"
-    )))
+    ))
 }
 
 fn post(path: &str, bytes: usize) -> HttpRequest {
@@ -30,7 +30,7 @@ fn post(path: &str, bytes: usize) -> HttpRequest {
 
 #[tokio::test]
 async fn an_answer_reaches_who_sends_first_and_reads_then() {
-    let server = server("");
+    let server = app("").serve();
     let events = "/pipelines/jobs/events";
     let no_token = post(events, 900_000).header("Authorization", "Bearer wrong");
     for (request, status) in [
@@ -59,7 +59,7 @@ async fn an_answer_reaches_who_sends_first_and_reads_then() {
 
 #[tokio::test]
 async fn so_it_does_in_pieces_and_from_a_full_server() {
-    let server = server("max_connections = 1");
+    let server = app("max_connections = 1").serve();
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000)).repeat(300);
     let chunked = HttpRequest::new("POST", "/pipelines/jobs/events")
         .header("Authorization", "Bearer secret")
@@ -105,7 +105,7 @@ fn head(server: &TestServer, more: &str) -> String {
 
 #[tokio::test]
 async fn who_waits_to_be_told_to_go_on_is_told_at_once() {
-    let server = server("");
+    let server = app("").serve();
     let expect = "expect: 100-continue\r\n";
     let large = head(&server, &format!("content-length: 20000000\r\n{expect}"));
     let answer = said(&server, large.as_bytes()).await;
@@ -121,7 +121,7 @@ async fn who_waits_to_be_told_to_go_on_is_told_at_once() {
 
 #[tokio::test]
 async fn a_body_that_was_read_leaves_the_connection_open() {
-    let server = server("");
+    let server = app("").serve();
     let request = |body: &str, more: &str| {
         let length = format!("content-length: {}\r\n{more}", body.len());
         format!("{}{body}", head(&server, &length))
@@ -134,10 +134,12 @@ async fn a_body_that_was_read_leaves_the_connection_open() {
 
 #[tokio::test]
 async fn an_operator_who_does_not_read_an_answer_is_cut_off() {
-    let server = TestServer::start(App::jobs_with(
-        "timeout_ms = 500\n[pipelines.jobs]\nworker = { plugin = \"jobs\" }\n\
-         http = { max_body_bytes = 50_000_000 }\n",
-    ));
+    let server = App::jobs()
+        .with(
+            "timeout_ms = 500\n[pipelines.jobs]\nworker = { plugin = \"jobs\" }\n\
+             http = { max_body_bytes = 50_000_000 }\n",
+        )
+        .serve();
     let letter = json!({ "text": "x".repeat(200_000) });
     enqueued(&server, "jobs", &vec![letter; 100]).await;
     until_letters(&server, "jobs", 100).await;

@@ -7,7 +7,7 @@
 //! server → client broadcast  2 | topic event               lengths | the same | payload
 //! ```
 
-use millrace_tests::{TestClient, TestServer};
+use millrace_tests::{App, TestClient, TestServer};
 use serde_json::json;
 
 /// Joins `room:b` with `join_ref` 11 and `ref` 1, so that frames can be written
@@ -18,14 +18,9 @@ async fn joined(server: &TestServer) -> TestClient {
     client
 }
 
-/// Servers of their own: other tests must not be heard in `room:b`.
-fn own_server() -> TestServer {
-    TestServer::with_config("")
-}
-
 #[tokio::test]
 async fn a_ping_of_bytes_is_answered_with_bytes() {
-    let server = own_server();
+    let server = App::probe().serve();
     let mut client = joined(&server).await;
     client.socket.send_binary(b"\x00\x02\x03\x06\x0411123room:bping\xff\x00\xfe" as &[u8]).await;
     client.socket.expect_binary(b"\x01\x02\x03\x06\x0211123room:bok\xff\x00\xfe").await;
@@ -36,7 +31,7 @@ async fn a_ping_of_bytes_is_answered_with_bytes() {
 
 #[tokio::test]
 async fn an_error_of_bytes_has_its_status() {
-    let server = own_server();
+    let server = App::probe().serve();
     let mut client = joined(&server).await;
     client.socket.send_binary(b"\x00\x02\x03\x06\x0411123room:bfailwhy" as &[u8]).await;
     client.socket.expect_binary(b"\x01\x02\x03\x06\x0511123room:berrorwhy").await;
@@ -44,7 +39,7 @@ async fn an_error_of_bytes_has_its_status() {
 
 #[tokio::test]
 async fn a_push_of_bytes_has_no_ref() {
-    let server = own_server();
+    let server = App::probe().serve();
     let mut client = joined(&server).await;
     client.socket.send_binary(b"\x00\x02\x03\x06\x0711123room:bpush_me\x01\x02" as &[u8]).await;
     client.socket.expect_binary(b"\x00\x02\x06\x0611room:bpushed\x01\x02").await;
@@ -53,7 +48,7 @@ async fn a_push_of_bytes_has_no_ref() {
 
 #[tokio::test]
 async fn a_broadcast_of_bytes_has_no_refs() {
-    let server = own_server();
+    let server = App::probe().serve();
     let (mut alice, mut bob) = (joined(&server).await, joined(&server).await);
     alice.socket.send_binary(b"\x00\x02\x03\x06\x0511123room:bshout\x80\x81" as &[u8]).await;
     let broadcast = b"\x02\x06\x05room:bshout\x80\x81";
@@ -89,7 +84,7 @@ async fn a_topic_of_255_bytes_fits() {
 
 #[tokio::test]
 async fn a_megabyte_of_bytes_comes_back() {
-    let server = own_server();
+    let server = App::probe().serve();
     let mut client = joined(&server).await;
     let payload: Vec<u8> = (0..=255).cycle().take(1_000_000).collect();
     client.socket.send_binary([b"\x00\x02\x01\x06\x04112room:bping", &*payload].concat()).await;
@@ -106,7 +101,7 @@ async fn a_binary_event_to_a_topic_that_is_not_joined_is_unmatched() {
 
 #[tokio::test]
 async fn a_binary_event_of_an_earlier_join_is_dropped() {
-    let server = own_server();
+    let server = App::probe().serve();
     let mut client = joined(&server).await;
     client.socket.send_binary(b"\x00\x02\x01\x06\x04102room:bping" as &[u8]).await;
     client.expect_nothing_from("room:b").await;

@@ -1,6 +1,6 @@
 //! Events, their answers, and pushes to one client.
 
-use millrace_tests::TestServer;
+use millrace_tests::{App, TestServer};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_payload_of_a_megabyte_comes_back() {
 
 #[tokio::test]
 async fn an_answer_may_be_larger_than_what_may_wait_for_a_slow_client() {
-    let server = TestServer::with_config("[socket]\noutbox_bytes = 100_000");
+    let server = App::probe().with("[socket]\noutbox_bytes = 100_000").serve();
     let mut client = server.client().await;
     client.join("room:bigger").await;
     for size in [99_000, 101_000, 5_000_000] {

@@ -1,6 +1,6 @@
 //! Channels that crash, and what they leave behind.
 
-use millrace_tests::{TestClient, TestServer};
+use millrace_tests::{App, TestClient, TestServer};
 use serde_json::{Value, json};
 
 /// Lets the channel of `topic` crash, and checks that nothing else has suffered.
@@ -87,7 +87,7 @@ async fn a_crash_is_no_concern_of_other_clients() {
 
 #[tokio::test]
 async fn a_crash_is_told_with_its_cause_in_the_log_only() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut client = server.client().await;
     client.join("room:crash-log").await;
     client.push("room:crash-log", "crash", json!({})).await;

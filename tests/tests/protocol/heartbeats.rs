@@ -1,6 +1,6 @@
 //! A heartbeat is answered, whatever else goes on.
 
-use millrace_tests::TestServer;
+use millrace_tests::{App, TestServer};
 use serde_json::json;
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn heartbeats_do_not_wait_for_a_slow_join() {
 
 #[tokio::test]
 async fn heartbeats_do_not_wait_for_a_handler_that_spins() {
-    let server = TestServer::with_config("[limits]\nfuel = 20_000_000_000");
+    let server = App::probe().with("[limits]\nfuel = 20_000_000_000").serve();
     let mut client = server.client().await;
     client.join("room:heartbeat-spin").await;
     client.push("room:heartbeat-spin", "spin", json!({})).await;

@@ -54,7 +54,7 @@ async fn a_crashed_join_is_answered_and_leaves_the_topic_unjoined() {
 
 #[tokio::test]
 async fn a_channel_has_assigns_of_its_own_where_those_of_the_connection_are_of_another_shape() {
-    let server = TestServer::start(App::slow_and_probe());
+    let server = App::slow().plugin("probe", "tests/apps/probe").serve();
     let mut client = server.client().await;
     client.join("room:shape").await;
     for count in 1..=2 {

@@ -1,6 +1,6 @@
 //! A client that sends faster than its channel works.
 
-use millrace_tests::{TestClient, TestServer};
+use millrace_tests::{App, TestClient, TestServer};
 use serde_json::json;
 
 const TOPIC: &str = "room:overload";
@@ -20,13 +20,9 @@ async fn busy(server: &TestServer) -> (TestClient, Vec<String>) {
     (client, sent)
 }
 
-fn impatient() -> TestServer {
-    TestServer::with_config("[socket]\nmax_pending = 4")
-}
-
 #[tokio::test]
 async fn what_finds_no_room_to_wait_is_refused_at_once() {
-    let server = impatient();
+    let server = App::probe().with("[socket]\nmax_pending = 4").serve();
     let (mut client, waiting) = busy(&server).await;
     let overloaded = json!({ "reason": "overloaded", "retry_after_ms": 1_000 });
     client.expect_answer(TOPIC, "ping", json!({}), "error", overloaded).await;
@@ -39,7 +35,7 @@ async fn what_finds_no_room_to_wait_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_leave_always_finds_room() {
-    let server = impatient();
+    let server = App::probe().with("[socket]\nmax_pending = 4").serve();
     let (mut client, waiting) = busy(&server).await;
     let leave = client.push(TOPIC, "phx_leave", json!({})).await;
     for reference in &waiting {
@@ -51,7 +47,7 @@ async fn a_leave_always_finds_room() {
 
 #[tokio::test]
 async fn joins_that_wait_for_a_join_are_limited_too() {
-    let server = impatient();
+    let server = App::probe().with("[socket]\nmax_pending = 4").serve();
     let mut client = server.client().await;
     let join = client.send_join(TOPIC, json!({ "slow_ms": SLOW_MS })).await;
     let mut waiting = Vec::new();

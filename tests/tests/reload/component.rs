@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
 /// An app whose plugin is a file that a test can replace.
@@ -30,7 +30,7 @@ async fn clients_stay_while_the_plugin_changes() {
     let (probe, ping) = (App::probe_plugin(), App::ping_plugin());
     let app = app_with(&probe);
     let plugin = app.path().join("room.wasm");
-    let server = TestServer::dev(app);
+    let server = app.dev();
     let mut client = server.client().await;
     client.join("room:reload").await;
     let echo = json!({ "n": 1 });
@@ -50,7 +50,7 @@ async fn clients_stay_while_the_plugin_changes() {
 async fn a_version_that_cannot_run_leaves_the_one_before_it() {
     let app = app_with(&App::probe_plugin());
     let plugin = app.path().join("room.wasm");
-    let server = TestServer::dev(app);
+    let server = app.dev();
     let mut client = server.client().await;
     client.join("room:bad-reload").await;
     let bad = [b"" as &[u8], b"nothing good", b"\0asm\x0d\0\x01\0"];
@@ -68,7 +68,7 @@ async fn a_version_that_cannot_run_leaves_the_one_before_it() {
 async fn calls_that_run_end_in_the_version_they_began_in() {
     let app = app_with(&App::probe_plugin());
     let plugin = app.path().join("room.wasm");
-    let server = TestServer::dev(app);
+    let server = app.dev();
     let mut client = server.client().await;
     client.join("room:slow-reload").await;
     let slow = json!({ "ms": 2_000 });
@@ -85,7 +85,7 @@ async fn calls_that_run_end_in_the_version_they_began_in() {
 async fn versions_share_the_room_for_instances() {
     let app = limited_app_with(&App::probe_plugin(), "max_instances = 1");
     let plugin = app.path().join("room.wasm");
-    let server = TestServer::dev(app);
+    let server = app.dev();
     let (mut old, mut new) = (server.client().await, server.client().await);
     old.join("room:old").await;
     new.join("room:new").await;

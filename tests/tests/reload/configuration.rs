@@ -29,7 +29,7 @@ async fn a_changed_configuration_is_served_where_clients_find_it() {
     let probe = App::probe_plugin();
     let app = App::written(&config(1, &probe));
     let toml = app.path().join("millrace.toml");
-    let server = TestServer::dev(app);
+    let server = app.dev();
     assert_eq!(second_join(&server).await, "error");
     fs::write(&toml, config(2, &probe)).unwrap();
     server.wait_for_log("serving it as it is now", 1);
@@ -50,8 +50,8 @@ async fn a_changed_configuration_is_served_where_clients_find_it() {
 
 #[tokio::test]
 async fn what_a_plugin_keeps_in_a_static_is_gone_at_the_second_click() {
-    let app = App::hostile_with("", "");
-    let server = TestServer::dev(app);
+    let app = App::hostile();
+    let server = app.dev();
     let mut client = server.client().await;
     client.join("hostile:static").await;
     let kept = json!({ "text": "in a static" });
@@ -63,7 +63,7 @@ async fn what_a_plugin_keeps_in_a_static_is_gone_at_the_second_click() {
 
 #[tokio::test]
 async fn an_error_of_a_handler_and_what_it_prints_are_shown() {
-    let server = TestServer::dev(App::slow_with(""));
+    let server = App::slow().dev();
     let mut client = server.client().await;
     client.join("slow:a").await;
     let reason = json!({ "reason": "nothing asked" });

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::App;
 use serde_json::json;
 
 /// The first block of a language in the README.
@@ -27,7 +27,7 @@ async fn the_readmes_channel_is_built_as_it_stands_there() {
     fs::copy(root.join("Cargo.lock"), app.path().join("Cargo.lock")).unwrap();
     // Where the dependencies are built already.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("edited/target");
-    let server = TestServer::dev(app.environment("CARGO_TARGET_DIR", target.to_str().unwrap()));
+    let server = app.environment("CARGO_TARGET_DIR", target.to_str().unwrap()).dev();
     let mut client = server.client().await;
     client.join("room:readme").await;
     let text = json!({ "text": "hello" });

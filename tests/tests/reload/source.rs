@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use millrace_tests::{App, TestClient, TestServer};
+use millrace_tests::{App, TestClient};
 use serde_json::json;
 
 const TOPIC: &str = "room:edited";
@@ -26,7 +26,7 @@ async fn an_edit_is_live_once_it_is_built() {
     let app = App::probe_package(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("edited"));
     let app_folder = app.path().to_owned();
     let source = app_folder.join("src/lib.rs");
-    let server = TestServer::dev(app);
+    let server = app.dev();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     check(&mut client, "1", 1).await;

@@ -1,9 +1,9 @@
 //! What time it is for a plugin.
 
-use millrace_tests::TestClient;
+use millrace_tests::{App, TestClient};
 use serde_json::{Value, json};
 
-use super::{TOPIC, server};
+use super::TOPIC;
 
 async fn clocks(client: &mut TestClient, before: &str) -> Value {
     let reference = client.push(TOPIC, "clocks", json!({ "value": before })).await;
@@ -15,7 +15,7 @@ async fn clocks(client: &mut TestClient, before: &str) -> Value {
 #[tokio::test]
 async fn a_reading_that_one_instance_has_kept_is_in_the_past_of_another() {
     const WAITED_MS: u64 = 300;
-    let server = server("[limits]\nfresh_instances = true\n");
+    let server = App::slow().with("[limits]\nfresh_instances = true\n").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let first = clocks(&mut client, "").await;

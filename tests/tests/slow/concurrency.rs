@@ -1,12 +1,13 @@
 //! Several calls of one channel at once.
 
+use millrace_tests::App;
 use serde_json::json;
 
-use crate::{TOPIC, server};
+use crate::TOPIC;
 
 #[tokio::test]
 async fn a_channel_runs_as_many_calls_as_it_is_allowed() {
-    let server = server("[limits]\nmax_concurrency = 3");
+    let server = App::slow().with("[limits]\nmax_concurrency = 3").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let slow = client.push(TOPIC, "wait", json!({ "ms": 600 })).await;
@@ -18,7 +19,7 @@ async fn a_channel_runs_as_many_calls_as_it_is_allowed() {
 
 #[tokio::test]
 async fn each_call_starts_from_the_assigns_of_its_start_and_the_last_to_return_wins() {
-    let server = server("[limits]\nmax_concurrency = 3");
+    let server = App::slow().with("[limits]\nmax_concurrency = 3").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let last = client.push(TOPIC, "append", json!({ "value": "last", "ms": 400 })).await;
@@ -31,7 +32,7 @@ async fn each_call_starts_from_the_assigns_of_its_start_and_the_last_to_return_w
 
 #[tokio::test]
 async fn a_leave_waits_for_all_calls() {
-    let server = server("[limits]\nmax_concurrency = 3");
+    let server = App::slow().with("[limits]\nmax_concurrency = 3").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let slow = client.push(TOPIC, "wait", json!({ "ms": 200 })).await;
@@ -43,7 +44,7 @@ async fn a_leave_waits_for_all_calls() {
 
 #[tokio::test]
 async fn calls_wait_for_an_instance_and_all_get_one() {
-    let server = server("[limits]\nmax_instances = 2");
+    let server = App::slow().with("[limits]\nmax_instances = 2").serve();
     let mut clients = Vec::new();
     for _ in 0..10 {
         let mut client = server.client().await;
@@ -67,7 +68,7 @@ async fn calls_wait_for_an_instance_and_all_get_one() {
 
 #[tokio::test]
 async fn who_joins_again_gives_up_the_calls_in_flight_and_pays_for_them() {
-    let server = server("[limits]\nmax_instances = 1\n[socket]\nmax_faults = 2");
+    let server = App::slow().with("[limits]\nmax_instances = 1\n[socket]\nmax_faults = 2").serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     other.join(TOPIC).await;
     let refusal = loop {

@@ -1,12 +1,13 @@
 //! Calls that take too long.
 
+use millrace_tests::App;
 use serde_json::json;
 
-use crate::{NEVER_MS, TOPIC, server};
+use crate::{NEVER_MS, TOPIC};
 
 #[tokio::test]
 async fn a_join_that_takes_too_long_is_refused_and_can_be_tried_again() {
-    let server = server("[limits]\njoin_timeout_ms = 50");
+    let server = App::slow().with("[limits]\njoin_timeout_ms = 50").serve();
     let mut client = server.client().await;
     let join = client.send_join(TOPIC, json!({ "ms": NEVER_MS })).await;
     client.expect_nothing().await;
@@ -16,7 +17,7 @@ async fn a_join_that_takes_too_long_is_refused_and_can_be_tried_again() {
 
 #[tokio::test]
 async fn a_handler_that_takes_too_long_answers_and_its_channel_goes_on() {
-    let server = server("[limits]\ncall_timeout_ms = 50");
+    let server = App::slow().with("[limits]\ncall_timeout_ms = 50").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let timeout = json!({ "reason": "handler timeout" });
@@ -28,7 +29,7 @@ async fn a_handler_that_takes_too_long_answers_and_its_channel_goes_on() {
 #[tokio::test]
 async fn calls_that_wait_for_an_instance_have_the_same_deadline_and_another_answer() {
     let limits = "max_instances = 1\ncall_timeout_ms = 400\njoin_timeout_ms = 1500";
-    let server = server(&format!("[limits]\n{limits}"));
+    let server = App::slow().with(&format!("[limits]\n{limits}")).serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     other.join(TOPIC).await;
     let slow = client.send_join(TOPIC, json!({ "ms": NEVER_MS })).await;

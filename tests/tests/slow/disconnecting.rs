@@ -1,9 +1,9 @@
 //! Closing the connections of a user.
 
-use millrace_tests::{TestClient, TestServer, TestSocket};
+use millrace_tests::{App, TestClient, TestServer, TestSocket};
 use serde_json::json;
 
-use crate::{TOPIC, server};
+use crate::TOPIC;
 
 async fn user(server: &TestServer, name: &str) -> TestClient {
     let path = format!("/socket/websocket?vsn=2.0.0&user={name}");
@@ -14,7 +14,7 @@ async fn user(server: &TestServer, name: &str) -> TestClient {
 
 #[tokio::test]
 async fn every_connection_of_a_user_is_closed_and_no_other() {
-    let server = server("");
+    let server = App::slow().serve();
     let (mut ann, mut also_ann) = (user(&server, "ann").await, user(&server, "ann").await);
     let (mut bob, mut nobody) = (user(&server, "bob").await, server.client().await);
     nobody.join(TOPIC).await;
@@ -29,7 +29,7 @@ async fn every_connection_of_a_user_is_closed_and_no_other() {
 
 #[tokio::test]
 async fn who_disconnects_himself_is_closed_too() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut ann = user(&server, "ann").await;
     ann.push(TOPIC, "disconnect", json!({ "user": "ann" })).await;
     let (_, code, reason) = ann.socket.recv_until_close().await;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use millrace_tests::TestClient;
+use millrace_tests::{App, TestClient};
 
-use crate::{TOPIC, server};
+use crate::TOPIC;
 
 /// Joins and crashes until the server has had enough; its answer, and how often
 /// it went along.
@@ -29,7 +29,7 @@ async fn crash_until_refused(client: &mut TestClient) -> (Value, usize) {
 
 #[tokio::test]
 async fn a_client_that_causes_traps_is_held_back_alone() {
-    let server = server("[socket]\nmax_faults = 3");
+    let server = App::slow().with("[socket]\nmax_faults = 3").serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     other.join(TOPIC).await;
     let (refusal, crashes) = crash_until_refused(&mut client).await;
@@ -44,7 +44,7 @@ async fn a_client_that_causes_traps_is_held_back_alone() {
 
 #[tokio::test]
 async fn a_plugin_that_always_traps_is_held_back_and_tried_again() {
-    let server = server("[socket]\nmax_faults = 100000");
+    let server = App::slow().with("[socket]\nmax_faults = 100000").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     // Of two calls, the handler and its task, one traps.
@@ -76,7 +76,7 @@ async fn a_plugin_that_always_traps_is_held_back_and_tried_again() {
 
 #[tokio::test]
 async fn a_call_that_spins_to_its_fuel_limit_does_not_stop_others() {
-    let server = server("[limits]\nfuel = 2000000000");
+    let server = App::slow().with("[limits]\nfuel = 2000000000").serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     client.join(TOPIC).await;
     other.join(TOPIC).await;

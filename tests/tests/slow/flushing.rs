@@ -1,12 +1,13 @@
 //! Effects of calls that go on.
 
+use millrace_tests::App;
 use serde_json::json;
 
-use crate::{TOPIC, server};
+use crate::TOPIC;
 
 #[tokio::test]
 async fn a_long_handler_reports_its_progress() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let order = json!({ "steps": 3, "ms": 100 });
@@ -21,7 +22,7 @@ async fn a_long_handler_reports_its_progress() {
 
 #[tokio::test]
 async fn a_task_reports_its_progress() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let long = client.push(TOPIC, "task", json!({ "value": "progress", "steps": 50 })).await;
@@ -33,7 +34,7 @@ async fn a_task_reports_its_progress() {
 
 #[tokio::test]
 async fn what_is_flushed_stays_when_the_call_crashes() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     client.push(TOPIC, "progress_then_crash", json!({ "steps": 1 })).await;
@@ -43,7 +44,7 @@ async fn what_is_flushed_stays_when_the_call_crashes() {
 
 #[tokio::test]
 async fn flushed_effects_count_against_the_limits_of_the_call() {
-    let server = server("[limits]\nmax_effects = 4");
+    let server = App::slow().with("[limits]\nmax_effects = 4").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     client.push(TOPIC, "progress", json!({ "steps": 5 })).await;
@@ -56,7 +57,7 @@ async fn flushed_effects_count_against_the_limits_of_the_call() {
 
 #[tokio::test]
 async fn stop_is_returned_and_not_flushed() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     client.push(TOPIC, "flush_stop", json!({})).await;

@@ -1,12 +1,13 @@
 //! Answers by socket ref.
 
+use millrace_tests::App;
 use serde_json::json;
 
-use crate::{TOPIC, server};
+use crate::TOPIC;
 
 #[tokio::test]
 async fn a_message_is_answered_by_a_later_one_as_often_as_it_likes() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let asked = client.push(TOPIC, "ask", json!({})).await;
@@ -19,7 +20,7 @@ async fn a_message_is_answered_by_a_later_one_as_often_as_it_likes() {
 
 #[tokio::test]
 async fn a_message_is_answered_from_another_connection_until_its_channel_is_gone() {
-    let server = server("");
+    let server = App::slow().serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     client.join(TOPIC).await;
     other.join("slow:b").await;
@@ -40,7 +41,7 @@ async fn a_message_is_answered_from_another_connection_until_its_channel_is_gone
 
 #[tokio::test]
 async fn a_text_that_is_no_socket_ref_answers_nobody_and_the_log_says_why() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let forged = json!({ "reference": "forged" });
@@ -50,7 +51,7 @@ async fn a_text_that_is_no_socket_ref_answers_nobody_and_the_log_says_why() {
 
 #[tokio::test]
 async fn a_message_that_wants_no_reply_has_no_socket_ref() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let join_ref = client.join_ref(TOPIC);

@@ -10,13 +10,6 @@ mod flushing;
 mod late_replies;
 mod tasks;
 
-use millrace_tests::{App, TestServer};
-
-/// A server of the slow app with other settings.
-fn server(config: &str) -> TestServer {
-    TestServer::start(App::slow_with(config))
-}
-
 /// The topic of most tests: each has a server of its own.
 const TOPIC: &str = "slow:a";
 

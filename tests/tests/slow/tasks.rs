@@ -1,12 +1,13 @@
 //! Work beside a channel.
 
+use millrace_tests::App;
 use serde_json::json;
 
-use crate::{NEVER_MS, TOPIC, server};
+use crate::{NEVER_MS, TOPIC};
 
 #[tokio::test]
 async fn a_task_holds_up_nobody_and_answers_its_message() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let slow = client.push(TOPIC, "task", json!({ "value": "wait", "ms": 300 })).await;
@@ -17,7 +18,7 @@ async fn a_task_holds_up_nobody_and_answers_its_message() {
 
 #[tokio::test]
 async fn tasks_push_and_broadcast_in_the_order_they_were_asked_to() {
-    let server = server("");
+    let server = App::slow().serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     client.join(TOPIC).await;
     other.join(TOPIC).await;
@@ -32,7 +33,7 @@ async fn tasks_push_and_broadcast_in_the_order_they_were_asked_to() {
 
 #[tokio::test]
 async fn a_task_that_comes_to_nothing_says_so_to_the_message_that_started_it() {
-    let server = server("[limits]\ntask_timeout_ms = 50");
+    let server = App::slow().with("[limits]\ntask_timeout_ms = 50").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     for (task, reason) in [
@@ -52,7 +53,7 @@ async fn a_task_that_comes_to_nothing_says_so_to_the_message_that_started_it() {
 
 #[tokio::test]
 async fn a_task_starts_another_that_answers() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     client.expect_answer(TOPIC, "task", json!({ "value": "chain" }), "ok", json!({})).await;
@@ -60,7 +61,7 @@ async fn a_task_starts_another_that_answers() {
 
 #[tokio::test]
 async fn tasks_are_bounded_for_each_connection() {
-    let server = server("[socket]\nmax_tasks = 2\nretry_after_ms = 70");
+    let server = App::slow().with("[socket]\nmax_tasks = 2\nretry_after_ms = 70").serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     client.join(TOPIC).await;
     other.join(TOPIC).await;
@@ -74,7 +75,7 @@ async fn tasks_are_bounded_for_each_connection() {
 
 #[tokio::test]
 async fn tasks_are_bounded_for_each_plugin() {
-    let server = server("[limits]\nmax_tasks = 1");
+    let server = App::slow().with("[limits]\nmax_tasks = 1").serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     client.join(TOPIC).await;
     other.join(TOPIC).await;
@@ -96,7 +97,7 @@ async fn tasks_are_bounded_for_each_plugin() {
 
 #[tokio::test]
 async fn a_task_outlives_its_channel_and_pushes_to_nobody_else() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     client.push(TOPIC, "task", json!({ "value": "push", "ms": 200 })).await;
@@ -111,7 +112,7 @@ async fn a_task_outlives_its_channel_and_pushes_to_nobody_else() {
 
 #[tokio::test]
 async fn a_server_that_stops_waits_for_its_tasks() {
-    let server = server("");
+    let server = App::slow().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     client.push(TOPIC, "task", json!({ "value": "wait", "ms": 300 })).await;

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use millrace_tests::Script;
+use millrace_tests::{App, Script};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
-use crate::{TOPIC, client, measure, server};
+use crate::{TOPIC, client, measure};
 
 /// What the test does not bring about: nobody is turned away, overloaded or late,
 /// no plugin sends requests, is swapped or waits for an instance, and nothing is
@@ -79,7 +79,7 @@ async fn grafana_finds_what_it_asks_for() {
     let mut statsd = Script::start("statsd/example.js", &[&carbon_port]);
     let port = statsd.next().await["port"].as_u64().unwrap();
 
-    let server = server(&format!("address = \"127.0.0.1:{port}\""));
+    let server = App::slow().statsd(&format!("127.0.0.1:{port}")).serve();
     let mut client = client(&server).await;
     measure(&mut client, 3, "x").await;
     let shout = client.push(TOPIC, "task", json!({ "value": "shout" })).await;

@@ -1,5 +1,6 @@
 //! The datagrams themselves.
 
+use millrace_tests::App;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_json::json;
 use tokio::net::{UdpSocket, UnixDatagram};
 use tokio::time::timeout;
 
-use crate::{TOPIC, client, measure, server};
+use crate::{TOPIC, client, measure};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,8 +50,9 @@ async fn lines_are_packed_into_datagrams_of_a_given_size() {
     for host in ["127.0.0.1", "[::1]"] {
         let receiver = UdpSocket::bind(format!("{host}:0")).await.unwrap();
         let port = receiver.local_addr().unwrap().port();
-        let config = format!("address = \"{host}:{port}\"\ndatagram_bytes = 512\nprefix = \"a.b\"");
-        let server = server(&config);
+        let address = format!("{host}:{port}");
+        let config = "[statsd]\ndatagram_bytes = 512\nprefix = \"a.b\"";
+        let server = App::slow().statsd(&address).with(config).serve();
         let mut client = client(&server).await;
         for number in 0..50 {
             measure(&mut client, 1, &format!("metric{number}")).await;
@@ -84,7 +86,7 @@ async fn a_socket_file_takes_them_too() {
             text.push('\n');
         }
     });
-    let server = server(&format!("address = \"unix:{}\"", path.display()));
+    let server = App::slow().statsd(&format!("unix:{}", path.display())).serve();
     let mut client = client(&server).await;
     measure(&mut client, 3, "x").await;
     assert_eq!(server.terminate().code(), Some(0));
@@ -99,8 +101,8 @@ async fn a_socket_file_takes_them_too() {
 async fn the_other_dialect_has_tags_and_more_types() {
     let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let port = receiver.local_addr().unwrap().port();
-    let config = format!("address = \"127.0.0.1:{port}\"\ndialect = \"dogstatsd\"");
-    let server = server(&config);
+    let dialect = "[statsd]\ndialect = \"dogstatsd\"";
+    let server = App::slow().statsd(&format!("127.0.0.1:{port}")).with(dialect).serve();
     let mut client = client(&server).await;
     measure(&mut client, 1, "odd:name|c").await;
     client.push(TOPIC, "crash", json!({})).await;
@@ -134,7 +136,7 @@ async fn the_other_dialect_has_tags_and_more_types() {
 async fn what_is_lost_is_counted_and_said_as_soon_as_somebody_listens() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("statsd.sock");
-    let server = server(&format!("address = \"unix:{}\"", path.display()));
+    let server = App::slow().statsd(&format!("unix:{}", path.display())).serve();
     let mut client = client(&server).await;
     // Time for some reports to nobody.
     client.expect_answer(TOPIC, "wait", json!({ "ms": 300 }), "ok", json!({})).await;
@@ -157,7 +159,7 @@ async fn nobody_who_listens_costs_nothing() {
     let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let port = gone.local_addr().unwrap().port();
     drop(gone);
-    let server = server(&format!("address = \"127.0.0.1:{port}\""));
+    let server = App::slow().statsd(&format!("127.0.0.1:{port}")).serve();
     let mut client = client(&server).await;
     measure(&mut client, 20, "x").await;
     assert_eq!(server.terminate().code(), Some(0));

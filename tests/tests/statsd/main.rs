@@ -7,15 +7,10 @@ mod names;
 mod pipelines;
 mod server;
 
-use millrace_tests::{App, TestClient, TestServer};
+use millrace_tests::{TestClient, TestServer};
 use serde_json::json;
 
 const TOPIC: &str = "slow:a";
-
-/// A server of the slow app that reports every few milliseconds.
-fn server(statsd: &str) -> TestServer {
-    TestServer::start(App::slow_with(&format!("[statsd]\ninterval_ms = 50\n{statsd}")))
-}
 
 async fn client(server: &TestServer) -> TestClient {
     let mut client = server.client().await;

@@ -1,20 +1,20 @@
 //! Servers that are known by a name.
 
-use millrace_tests::{App, PATIENCE, TestServer, run};
+use millrace_tests::{App, PATIENCE, run};
 use serde_json::json;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use crate::{client, measure, server};
+use crate::{client, measure};
 
 /// The app of slow handlers, which reports every few milliseconds.
 fn app() -> App {
-    App::slow_with("[statsd]\ninterval_ms = 50\n")
+    App::slow().with("[statsd]\ninterval_ms = 50\n")
 }
 
 #[tokio::test]
 async fn a_name_that_nobody_has_keeps_no_server_from_starting() {
-    let server = TestServer::start_with(app(), &["--statsd", "nobody.invalid:8125"]);
+    let server = app().arguments(&["--statsd", "nobody.invalid:8125"]).serve();
     let mut client = client(&server).await;
     measure(&mut client, 3, "x").await;
     let told = "measurements do not reach statsd.address \"nobody.invalid:8125\"";
@@ -30,7 +30,7 @@ async fn a_name_leads_to_whichever_of_its_addresses_is_listened_at() {
     // Where it has one of each family, the other one comes first.
     let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = receiver.local_addr().unwrap();
-    let server = server(&format!("address = \"localhost:{}\"", address.port()));
+    let server = App::slow().statsd(&format!("localhost:{}", address.port())).serve();
     let mut client = client(&server).await;
     measure(&mut client, 1, "x").await;
     let arrived = async {

@@ -38,11 +38,6 @@ dispatcher = \"unfair\"
 /// Jobs of Ada.
 const DONE: usize = 100;
 
-fn server(port: u64) -> TestServer {
-    let statsd = format!("[statsd]\ninterval_ms = 50\naddress = \"127.0.0.1:{port}\"\n");
-    TestServer::start(App::unfair_with("panics", 0, &format!("{statsd}{PIPELINES}")))
-}
-
 /// Hands events to a pipeline in one request; its status.
 async fn enqueue(server: &TestServer, pipeline: &str, events: &[Value]) -> u16 {
     let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
@@ -82,7 +77,8 @@ async fn hand_over(server: &TestServer) {
 async fn a_statsd_server_gets_exactly_what_became_of_events() {
     let mut statsd = Script::start("statsd/server.js", &[]);
     let port = statsd.next().await["port"].as_u64().unwrap();
-    let server = server(port);
+    let address = format!("127.0.0.1:{port}");
+    let server = App::unfair("panics", 0).with(PIPELINES).statsd(&address).serve();
     // Two of three clients get what is done for Ada.
     let mut clients = Vec::new();
     for user in ["ada", "ada", "bob"] {

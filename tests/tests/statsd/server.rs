@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use millrace_tests::Script;
+use millrace_tests::{App, Script};
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
-use crate::{TOPIC, client, measure, server};
+use crate::{TOPIC, client, measure};
 
 /// What a StatsD server flushed, summed up.
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ async fn a_statsd_server_gets_exactly_what_was_done() {
     const TIMES: u32 = 250;
     let mut statsd = Script::start("statsd/server.js", &[]);
     let port = statsd.next().await["port"].as_u64().unwrap();
-    let server = server(&format!("address = \"127.0.0.1:{port}\""));
+    let server = App::slow().statsd(&format!("127.0.0.1:{port}")).serve();
     let mut client = client(&server).await;
     measure(&mut client, TIMES, "odd:name|c").await;
     for _ in 0..TIMES {

@@ -3,7 +3,7 @@
 use millrace_tests::{App, TestClient, TestServer};
 use serde_json::{Value, json};
 
-use super::{millrace, outcomes, server, version};
+use super::{millrace, outcomes, version};
 
 const TOPIC: &str = "room:canary";
 const CLIENTS: usize = 100;
@@ -28,7 +28,7 @@ async fn versions(clients: &mut [TestClient]) -> Vec<String> {
 
 #[tokio::test]
 async fn a_canary_serves_its_share_always_the_same_until_it_is_promoted() {
-    let server = server("");
+    let server = App::probe().admin().serve();
     let mut clients = joined(&server).await;
     let second = App::probe_v2_plugin();
     let words = ["swap", "probe", second.path().to_str().unwrap(), "--canary", "30%"];
@@ -52,7 +52,7 @@ async fn a_canary_serves_its_share_always_the_same_until_it_is_promoted() {
 /// The clients ping until it is over; only those of the canary's share saw it.
 #[tokio::test]
 async fn a_canary_that_fails_is_rolled_back_and_touched_only_its_share() {
-    let server = server("");
+    let server = App::probe().admin().serve();
     let mut clients = joined(&server).await;
     let bad = App::probe_bad_plugin();
     let words =
@@ -78,7 +78,7 @@ async fn a_canary_that_fails_is_rolled_back_and_touched_only_its_share() {
 
 #[tokio::test]
 async fn a_live_version_that_fails_is_rolled_back() {
-    let server = server("");
+    let server = App::probe().admin().serve();
     let mut clients = joined(&server).await;
     let bad = App::probe_bad_plugin();
     let words = ["swap", "probe", bad.path().to_str().unwrap(), "--watch", "60s"];
@@ -99,7 +99,7 @@ async fn a_live_version_that_fails_is_rolled_back() {
 
 #[tokio::test]
 async fn a_canary_that_does_well_is_promoted() {
-    let server = server("");
+    let server = App::probe().admin().serve();
     let second = App::probe_v2_plugin();
     let words = ["swap", "probe", second.path().to_str().unwrap(), "--canary", "5%"];
     let watched = [&words[..], &["--watch", "200ms"]].concat();
@@ -138,7 +138,7 @@ async fn ping_all(clients: &mut [TestClient], crashed: &mut [bool]) {
 /// Errors are no faults, but an operator may have them count.
 #[tokio::test]
 async fn a_version_that_answers_with_too_many_errors_is_rolled_back() {
-    let server = server("[swap]\nmax_error_rate = 0.5\n");
+    let server = App::probe().admin().with("[swap]\nmax_error_rate = 0.5\n").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let second = App::probe_v2_plugin();

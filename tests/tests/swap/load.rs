@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millrace_tests::{App, HttpRequest, TestClient, TestServer};
+use millrace_tests::{App, HttpRequest, TestClient};
 use serde_json::{Value, json};
 
-use super::{millrace, server, swap};
+use super::{millrace, swap};
 
 const CLIENTS: usize = 20;
 const EXCHANGES: usize = 20;
@@ -27,7 +27,7 @@ async fn ping(mut client: TestClient, stop: Arc<AtomicBool>) -> u64 {
 
 #[tokio::test]
 async fn no_message_is_lost_or_answered_twice_by_exchanges_in_a_row() {
-    let server = server("[swap]\nmax_uploads_per_minute = 1000\n");
+    let server = App::probe().admin().with("[swap]\nmax_uploads_per_minute = 1000\n").serve();
     let stop = Arc::<AtomicBool>::default();
     let mut pinging = Vec::new();
     for _ in 0..CLIENTS {
@@ -53,11 +53,13 @@ async fn no_message_is_lost_or_answered_twice_by_exchanges_in_a_row() {
 async fn no_event_is_lost_or_doubled_when_its_dispatcher_is_exchanged() {
     const JOBS: usize = 3_000;
     const USERS: usize = 10;
-    let server = TestServer::start(App::jobs_with(
-        "[swap]\nmax_uploads_per_minute = 1000\n\
-         [pipelines.jobs]\nhttp = {}\npartition_by = \"/user\"\ndispatcher = \"fair\"\n\
-         ordered = true\nworker = { plugin = \"jobs\", max_demand = 20 }\n",
-    ));
+    let server = App::jobs()
+        .with(
+            "[swap]\nmax_uploads_per_minute = 1000\n\
+             [pipelines.jobs]\nhttp = {}\npartition_by = \"/user\"\ndispatcher = \"fair\"\n\
+             ordered = true\nworker = { plugin = \"jobs\", max_demand = 20 }\n",
+        )
+        .serve();
     let mut client = server.client().await;
     for user in 0..USERS {
         client.join(&format!("user:{user}")).await;
@@ -67,7 +69,7 @@ async fn no_event_is_lost_or_doubled_when_its_dispatcher_is_exchanged() {
     let request = HttpRequest::new("POST", "/pipelines/jobs/events");
     let response = request.body("application/x-ndjson", &lines).send(server.address()).await;
     assert_eq!(response.status, 202, "{response:?}");
-    let jobs = App::jobs();
+    let jobs = App::jobs_app();
     let fair = jobs.path().join(".millrace/fair.wasm");
     let swapping = async {
         for _ in 0..EXCHANGES {

@@ -8,17 +8,8 @@ mod versions;
 
 use std::path::Path;
 
-use millrace_tests::{App, Run, TestClient, TestServer, run};
+use millrace_tests::{Run, TestClient, TestServer, run};
 use serde_json::{Value, json};
-
-/// A server of the first version of the probe; `config` stands in front of it.
-fn server(config: &str) -> TestServer {
-    server_of(App::probe_with(&format!("[admin]\nlisten = \"127.0.0.1:0\"\n{config}")))
-}
-
-fn server_of(app: App) -> TestServer {
-    TestServer::start(app)
-}
 
 /// `millrace WORDS… --admin ADDR`.
 async fn millrace(server: &TestServer, words: &[&str]) -> Run {

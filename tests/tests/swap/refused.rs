@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{count, millrace, outcomes, server, swap, version};
+use super::{count, millrace, outcomes, swap, version};
 
 const TOPIC: &str = "room:refused";
 
@@ -25,13 +25,13 @@ async fn refused(server: &TestServer, name: &str, content: &[u8], problems: &[&s
 
 #[tokio::test]
 async fn a_version_that_cannot_run_is_refused_and_says_why() {
-    let server = server("[swap]\nmax_upload_bytes = 5000000\n");
+    let server = App::probe().admin().with("[swap]\nmax_upload_bytes = 5000000\n").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     count(&mut client, TOPIC, 1).await;
     let whole = fs::read(App::probe_v2_plugin().path()).unwrap();
     let faulty = fs::read(App::faulty().path().join(".millrace/faulty.wasm")).unwrap();
-    let fair = fs::read(App::jobs().path().join(".millrace/fair.wasm")).unwrap();
+    let fair = fs::read(App::jobs_app().path().join(".millrace/fair.wasm")).unwrap();
     refused(&server, "text.wasm", b"nothing good", &["is not WebAssembly"]).await;
     refused(&server, "half.wasm", &whole[..whole.len() / 2], &["the file is no valid component"])
         .await;
@@ -41,7 +41,7 @@ async fn a_version_that_cannot_run_is_refused_and_says_why() {
     let canary = ["swap", "probe", "--canary", "5%"];
     let folder = TempDir::new().unwrap();
     let other = folder.path().join("jobs.wasm");
-    fs::copy(App::jobs().path().join(".millrace/jobs.wasm"), &other).unwrap();
+    fs::copy(App::jobs_app().path().join(".millrace/jobs.wasm"), &other).unwrap();
     let words = [&canary[..], &[other.to_str().unwrap()]].concat();
     millrace(&server, &words).await.assert_refused(&["it does not serve \"room:refused\""]);
     let unknown = millrace(&server, &["swap", "nobody", other.to_str().unwrap()]).await;
@@ -54,7 +54,7 @@ async fn a_version_that_cannot_run_is_refused_and_says_why() {
 
 #[tokio::test]
 async fn a_version_that_does_not_serve_a_topic_that_clients_are_on_is_refused() {
-    let server = server("");
+    let server = App::probe().admin().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let other = fs::read(App::slow_plugin().path()).unwrap();
@@ -65,7 +65,7 @@ async fn a_version_that_does_not_serve_a_topic_that_clients_are_on_is_refused() 
 
 #[tokio::test]
 async fn an_upload_that_breaks_off_is_none() {
-    let server = server("");
+    let server = App::probe().admin().serve();
     let wasm = fs::read(App::probe_v2_plugin().path()).unwrap();
     let mut stream = TcpStream::connect(server.admin()).await.unwrap();
     let head = format!(
@@ -88,7 +88,7 @@ async fn an_upload_that_breaks_off_is_none() {
 
 #[tokio::test]
 async fn a_version_whose_migration_fails_may_be_rejected_before_it_is_live() {
-    let server = server("[limits]\non_migrate = \"reject\"\n");
+    let server = App::probe().admin().with("[limits]\non_migrate = \"reject\"\n").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     swap(&server, App::probe_v2_plugin().path()).await;
@@ -119,7 +119,7 @@ async fn only_pinned_components_are_trusted() {
     let found = refused.stderr.split("has the SHA-256 ").nth(1).unwrap();
     let pin: String = found.chars().take_while(char::is_ascii_hexdigit).collect();
     assert_eq!(pin.len(), 64, "{refused:#?}");
-    let server = TestServer::start(app(&pin));
+    let server = app(&pin).serve();
     let words = ["swap", "probe", second.path().to_str().unwrap()];
     millrace(&server, &words).await.assert_refused(&["has the SHA-256", &pin]);
 }
@@ -127,17 +127,17 @@ async fn only_pinned_components_are_trusted() {
 #[tokio::test]
 async fn only_signed_components_are_trusted_if_keys_are_set() {
     let key = "tMsvOCrH6fkdk4hKS3NcSq6gFcI3cJ7WUpXqjqjMEwA=";
-    let app = App::probe_with(&format!("[trust]\nkeys = [{key:?}]\n"));
+    let app = App::probe().with(&format!("[trust]\nkeys = [{key:?}]\n"));
     let serve = ["serve", app.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
     millrace_tests::run(serve).await.assert_refused(&["is not signed", "openssl pkeyutl"]);
-    let app = App::probe_with("[trust]\nkeys = [\"x\"]\n");
+    let app = App::probe().with("[trust]\nkeys = [\"x\"]\n");
     let serve = ["serve", app.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
     millrace_tests::run(serve).await.assert_refused(&["\"x\" is no key; the base64 of"]);
 }
 
 #[tokio::test]
 async fn there_are_only_so_many_uploads() {
-    let server = server("[swap]\nmax_uploads_per_minute = 1\n");
+    let server = App::probe().admin().with("[swap]\nmax_uploads_per_minute = 1\n").serve();
     swap(&server, App::probe_v2_plugin().path()).await;
     let second = App::probe_v2_plugin();
     let words = ["swap", "probe", second.path().to_str().unwrap()];
@@ -152,7 +152,7 @@ async fn there_are_only_so_many_uploads() {
 /// What cannot be done is told apart from what is done later, and from what is wrong.
 #[tokio::test]
 async fn the_status_of_a_refusal_says_what_to_do() {
-    let server = server("[swap]\nmax_upload_bytes = 5000000\n");
+    let server = App::probe().admin().with("[swap]\nmax_upload_bytes = 5000000\n").serve();
     let post = |path: &str| HttpRequest::new("POST", &format!("/plugins/probe/{path}"));
     let large = post("swap").body("application/wasm", &" ".repeat(5_000_001));
     for (request, status, words) in [
@@ -183,10 +183,11 @@ async fn a_signed_component_is_trusted_as_long_as_nobody_changes_it() {
     let second = fs::read(App::probe_v2_plugin().path()).unwrap();
     let next = signed("next.wasm", &second);
     let key = BASE64.encode(pair.public_key().as_ref());
-    let server = TestServer::start(App::written(&format!(
+    let server = App::written(&format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\n[trust]\nkeys = [{key:?}]\n\
          [plugins.probe]\ncomponent = {component:?}\n"
-    )));
+    ))
+    .serve();
     swap(&server, &next).await;
     let mut client = server.client().await;
     client.join(TOPIC).await;
@@ -200,12 +201,8 @@ async fn a_signed_component_is_trusted_as_long_as_nobody_changes_it() {
 
 #[tokio::test]
 async fn a_version_that_serves_what_another_plugin_serves_is_refused() {
-    let (probe, ping) = (App::probe_plugin(), App::ping_plugin());
-    let slow = App::slow_with("");
-    let slow = fs::read_to_string(slow.path().join("millrace.toml")).unwrap();
-    let plugins = format!("{slow}[plugins.probe]\ncomponent = {:?}\n", probe.path());
-    let app = App::written(&format!("[admin]\nlisten = \"127.0.0.1:0\"\n{plugins}"));
-    let server = TestServer::start(app);
+    let ping = App::ping_plugin();
+    let server = App::slow().plugin("probe", "tests/apps/probe").admin().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     let swap = millrace(&server, &["swap", "slow", ping.path().to_str().unwrap()]).await;

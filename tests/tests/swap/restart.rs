@@ -30,7 +30,7 @@ async fn live(server: &TestServer) -> String {
 #[tokio::test]
 async fn a_version_that_was_made_live_is_live_after_a_restart() {
     let folder = folder();
-    let start = || TestServer::start(App::at(folder.path()));
+    let start = || App::at(folder.path()).serve();
     let server = start();
     swap(&server, App::probe_v2_plugin().path()).await;
     assert!(server.terminate().success());
@@ -56,7 +56,7 @@ async fn a_version_that_was_made_live_is_live_after_a_restart() {
 #[tokio::test]
 async fn one_that_is_killed_while_it_watches_starts_with_the_last_good_version() {
     let folder = folder();
-    let server = TestServer::start(App::at(folder.path()));
+    let server = App::at(folder.path()).serve();
     let second = App::probe_v2_plugin();
     let words = ["swap", "probe", second.path().to_str().unwrap(), "--watch", "60s"];
     let swapping = millrace(&server, &words);
@@ -67,7 +67,7 @@ async fn one_that_is_killed_while_it_watches_starts_with_the_last_good_version()
     };
     let (told, ()) = tokio::join!(swapping, killing);
     assert_eq!(told.code, Some(1), "{told:#?}");
-    let server = TestServer::start(App::at(folder.path()));
+    let server = App::at(folder.path()).serve();
     assert_eq!(live(&server).await, "1");
 }
 
@@ -77,7 +77,7 @@ async fn a_version_that_cannot_be_kept_is_not_live() {
     // A file where the folder of versions would be: as good as a full disk.
     fs::create_dir(folder.path().join(".millrace")).unwrap();
     fs::write(folder.path().join(".millrace/versions"), "").unwrap();
-    let server = TestServer::start(App::at(folder.path()));
+    let server = App::at(folder.path()).serve();
     let second = App::probe_v2_plugin();
     let words = ["swap", "probe", second.path().to_str().unwrap()];
     millrace(&server, &words).await.assert_refused(&["it cannot be kept in"]);
@@ -108,8 +108,8 @@ async fn one_that_is_killed_during_an_exchange_starts_with_a_whole_version() {
     let folder = folder();
     let second = fs::read(App::probe_v2_plugin().path()).unwrap();
     for step in ["trust", "compile", "warm", "self_test", "migrate", "keep", "swap"] {
-        killed_after(TestServer::start(App::at(folder.path())), step, &second).await;
-        let server = TestServer::start(App::at(folder.path()));
+        killed_after(App::at(folder.path()).serve(), step, &second).await;
+        let server = App::at(folder.path()).serve();
         let after = live(&server).await;
         assert!(["1", "2"].contains(&after.as_str()), "after {step}: {after}");
         // Nothing of it is in the way.
@@ -123,7 +123,7 @@ async fn one_that_is_killed_during_an_exchange_starts_with_a_whole_version() {
 /// after a crash.
 async fn cut_off() -> TempDir {
     let folder = folder();
-    let server = TestServer::start(App::at(folder.path()));
+    let server = App::at(folder.path()).serve();
     swap(&server, App::probe_v2_plugin().path()).await;
     assert!(server.terminate().success());
     let path = folder.path().join(".millrace/versions/history.jsonl");
@@ -135,11 +135,11 @@ async fn cut_off() -> TempDir {
 #[tokio::test]
 async fn a_line_that_a_crash_cut_off_takes_no_exchange_along() {
     let folder = cut_off().await;
-    let server = TestServer::start(App::at(folder.path()));
+    let server = App::at(folder.path()).serve();
     swap(&server, App::probe_plugin().path()).await;
     swap(&server, App::probe_v2_plugin().path()).await;
     assert!(server.terminate().success());
-    let server = TestServer::start(App::at(folder.path()));
+    let server = App::at(folder.path()).serve();
     assert_eq!(outcomes(&server).await, ["live", "live", "live"]);
     assert_eq!(server.log().matches("cannot be read").count(), 1, "{}", server.log());
     let back = millrace(&server, &["rollback", "probe"]).await;
@@ -150,7 +150,7 @@ async fn a_line_that_a_crash_cut_off_takes_no_exchange_along() {
 async fn the_version_before_needs_no_history() {
     let folder = cut_off().await;
     fs::remove_file(folder.path().join(".millrace/versions/history.jsonl")).unwrap();
-    let server = TestServer::start(App::at(folder.path()));
+    let server = App::at(folder.path()).serve();
     let back = millrace(&server, &["rollback", "probe"]).await;
     assert_eq!((back.code, live(&server).await.as_str()), (Some(0), "1"), "{back:#?}");
 }
@@ -164,7 +164,7 @@ async fn a_kept_version_that_was_changed_is_not_live() {
     let [kept] = kept.as_slice() else { panic!("{kept:?}") };
     // Another component, which would do.
     fs::copy(App::probe_bad_plugin().path(), kept).unwrap();
-    let server = TestServer::start(App::at(folder.path()));
+    let server = App::at(folder.path()).serve();
     assert_eq!(live(&server).await, "1");
     let log = server.log();
     assert!(log.contains("it was changed: its SHA-256 is") && log.contains("configured"), "{log}");
@@ -173,9 +173,9 @@ async fn a_kept_version_that_was_changed_is_not_live() {
 #[tokio::test]
 async fn a_second_server_in_the_folder_serves_and_exchanges_nothing() {
     let folder = folder();
-    let first = TestServer::start(App::at(folder.path()));
+    let first = App::at(folder.path()).serve();
     swap(&first, App::probe_v2_plugin().path()).await;
-    let second = TestServer::start(App::at(folder.path()));
+    let second = App::at(folder.path()).serve();
     assert_eq!(live(&second).await, "2");
     let file = App::probe_plugin();
     let words = ["swap", "probe", file.path().to_str().unwrap()];

@@ -3,13 +3,13 @@
 use millrace_tests::App;
 use serde_json::json;
 
-use super::{count, millrace, outcomes, server, swap, version};
+use super::{count, millrace, outcomes, swap, version};
 
 const TOPIC: &str = "room:swap";
 
 #[tokio::test]
 async fn a_channel_goes_on_counting_across_the_exchange() {
-    let server = server("");
+    let server = App::probe().admin().serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
     count(&mut client, TOPIC, 1).await;
@@ -28,7 +28,7 @@ async fn a_channel_goes_on_counting_across_the_exchange() {
 /// What the first version cannot read, its clients join for anew.
 #[tokio::test]
 async fn after_a_rollback_what_cannot_be_read_is_joined_anew() {
-    let server = server("");
+    let server = App::probe().admin().serve();
     swap(&server, App::probe_v2_plugin().path()).await;
     let (mut counted, mut plain) = (server.client().await, server.client().await);
     counted.join(TOPIC).await;
@@ -49,7 +49,7 @@ async fn after_a_rollback_what_cannot_be_read_is_joined_anew() {
 
 #[tokio::test]
 async fn a_channel_may_be_kept_by_the_version_that_can_read_it() {
-    let server = server("[limits]\non_migrate = \"keep-old\"\n");
+    let server = App::probe().admin().with("[limits]\non_migrate = \"keep-old\"\n").serve();
     swap(&server, App::probe_v2_plugin().path()).await;
     let (mut counted, mut plain) = (server.client().await, server.client().await);
     counted.join(TOPIC).await;

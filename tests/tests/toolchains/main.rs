@@ -45,7 +45,7 @@ fn serve(component: &Path) -> TestServer {
     let app = App::written(&format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\n[plugins.room]\ncomponent = {component:?}\n"
     ));
-    TestServer::start(app.environment("RUST_LOG", "info,millrace::prints=debug"))
+    app.environment("RUST_LOG", "info,millrace::prints=debug").serve()
 }
 
 /// It answers, broadcasts, prints and fails as any plugin does, and its instance is kept.

@@ -69,7 +69,7 @@ async fn who_closes_has_left_the_topic() {
 
 #[tokio::test]
 async fn a_server_that_is_told_to_stop_says_so_to_all_and_ends_well() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut joined = server.client().await;
     joined.join("room:stopping").await;
     // It counts as much as one that has joined something.
@@ -86,13 +86,13 @@ async fn a_server_that_is_told_to_stop_says_so_to_all_and_ends_well() {
 
 #[tokio::test]
 async fn a_server_without_clients_stops_at_once() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     assert_eq!(server.terminate().code(), Some(0));
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_answer_cannot_keep_the_server() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut mute = RawSocket::connect(server.address()).await;
     mute.send(opcode::TEXT, br#"[null,"1","phoenix","heartbeat",{}]"#).await;
     mute.expect_heartbeat("1").await;
@@ -103,7 +103,7 @@ async fn a_client_that_does_not_answer_cannot_keep_the_server() {
 
 #[tokio::test]
 async fn a_silent_connection_cannot_keep_the_server() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let silent = TcpStream::connect(server.address()).await.unwrap();
     // Accepted in order: once this one is served, the silent one is known.
     server.client().await.expect_nothing().await;
@@ -115,12 +115,12 @@ async fn a_silent_connection_cannot_keep_the_server() {
 
 #[tokio::test]
 async fn a_port_can_be_used_again_at_once() {
-    let server = TestServer::start(App::probe());
+    let server = App::probe().serve();
     let address = server.address().to_owned();
     let mut client = server.client().await;
     client.join("room:again").await;
     assert_eq!(server.terminate().code(), Some(0));
-    let server = TestServer::start_at(App::probe(), &address);
+    let server = App::probe().listen(&address).serve();
     assert_eq!(server.address(), address);
     server.client().await.join("room:again").await;
 }

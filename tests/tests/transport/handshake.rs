@@ -1,6 +1,6 @@
 //! How the server answers a request for its WebSocket.
 
-use millrace_tests::{HttpRequest, PATIENCE, RawSocket, TestServer, TestSocket, opcode};
+use millrace_tests::{App, HttpRequest, PATIENCE, RawSocket, TestServer, TestSocket, opcode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -146,7 +146,7 @@ async fn a_path_may_have_slashes_to_spare() {
 
 #[tokio::test]
 async fn the_first_subprotocol_that_both_know_is_named() {
-    let server = TestServer::with_config("[socket]\nsubprotocols = [\"chat.v1\", \"chat.v2\"]");
+    let server = App::probe().with("[socket]\nsubprotocols = [\"chat.v1\", \"chat.v2\"]").serve();
     for (offered, named) in [
         ("chat.v2, chat.v1", Some("chat.v2")),
         ("phoenix, chat.v1", Some("phoenix")),
@@ -164,7 +164,7 @@ async fn the_first_subprotocol_that_both_know_is_named() {
 
 #[tokio::test]
 async fn a_client_that_asks_for_long_polling_is_told_what_to_do() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let request = HttpRequest::new("GET", "/socket/longpoll?vsn=2.0.0");
     let response = request.send(server.address()).await;
     assert_eq!(response.status, 404, "{response:?}");
@@ -184,7 +184,7 @@ async fn what_is_not_there_is_not_found() {
 
 #[tokio::test]
 async fn the_socket_can_be_mounted_elsewhere() {
-    let server = TestServer::with_config("[socket]\npath = \"/live/socket\"");
+    let server = App::probe().with("[socket]\npath = \"/live/socket\"").serve();
     let mut socket =
         TestSocket::connect(server.address(), "/live/socket/websocket?vsn=2.0.0").await;
     socket.send_json(&json!([null, "1", "phoenix", "heartbeat", {}])).await;

@@ -38,7 +38,7 @@ async fn a_server_that_loads_its_plugins_is_not_ready() {
     let address = free.local_addr().unwrap().to_string();
     drop(free);
     let listen = address.clone();
-    let starting = tokio::task::spawn_blocking(move || TestServer::start_at(app, &listen));
+    let starting = tokio::task::spawn_blocking(move || app.listen(&listen).serve());
     while TcpStream::connect(&address).await.is_err() {
         tokio::task::yield_now().await;
     }
@@ -55,7 +55,7 @@ async fn a_server_that_loads_its_plugins_is_not_ready() {
 
 #[tokio::test]
 async fn a_server_that_stops_is_not_ready_and_serves_nobody_new() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut client = server.client().await;
     client.join("room:a").await;
     let slow = client.push("room:a", "slow_ping", json!({ "ms": 1_000 })).await;

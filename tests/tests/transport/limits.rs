@@ -1,7 +1,7 @@
 //! Limits of one connection.
 
 use millrace_tests::{
-    HttpRequest, PATIENCE, RawSocket, TestClient, TestServer, TestSocket, opcode,
+    App, HttpRequest, PATIENCE, RawSocket, TestClient, TestServer, TestSocket, opcode,
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 
 fn small_frames() -> TestServer {
-    TestServer::with_config("[socket]\nmax_frame_bytes = 1000")
+    App::probe().with("[socket]\nmax_frame_bytes = 1000").serve()
 }
 
 /// A heartbeat of exactly `len` bytes.
@@ -53,7 +53,7 @@ async fn a_message_that_will_be_too_large_is_not_waited_for() {
 
 #[tokio::test]
 async fn the_number_of_topics_is_a_setting() {
-    let server = TestServer::with_config("[socket]\nmax_channels = 1");
+    let server = App::probe().with("[socket]\nmax_channels = 1").serve();
     let mut client = server.client().await;
     client.join("room:one").await;
     let join = client.send_join("room:two", json!({})).await;
@@ -65,7 +65,7 @@ async fn the_number_of_topics_is_a_setting() {
 
 #[tokio::test]
 async fn the_number_of_connections_is_a_setting() {
-    let server = TestServer::with_config("[socket]\nmax_connections = 2");
+    let server = App::probe().with("[socket]\nmax_connections = 2").serve();
     let mut first = server.client().await;
     let mut second = RawSocket::connect(server.address()).await;
     let third = HttpRequest::upgrade("/socket/websocket").send(server.address()).await;
@@ -99,7 +99,7 @@ async fn connect_small(address: &str) -> TestClient {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed() {
-    let server = TestServer::with_config("[socket]\noutbox_bytes = 500_000");
+    let server = App::probe().with("[socket]\noutbox_bytes = 500_000").serve();
     let mut deaf = connect_small(server.address()).await;
     let mut speaker = server.client().await;
     deaf.join("room:flood").await;

@@ -1,6 +1,6 @@
 //! `check_origin`: which pages may connect.
 
-use millrace_tests::{HttpRequest, TestServer};
+use millrace_tests::{App, HttpRequest, TestServer};
 
 /// Asks for a WebSocket from a page of each origin and checks the answers.
 async fn check(server: &TestServer, origins: &[(&str, u16)]) {
@@ -42,7 +42,7 @@ async fn ask(server: &TestServer, host: &str, origin: &str) -> u16 {
 #[tokio::test]
 async fn the_host_is_the_one_the_request_is_for_or_one_that_leads_here() {
     let hosts = "hosts = [\"chat.example\", \"*.live.example\", \"[2001:DB8::1]\"]";
-    let server = TestServer::with_config(&format!("[socket]\n{hosts}"));
+    let server = App::probe().with(&format!("[socket]\n{hosts}")).serve();
     let own = server.address();
     for (host, origin, status) in [
         ("chat.example:4000", "https://CHAT.example", 101),
@@ -61,7 +61,7 @@ async fn the_host_is_the_one_the_request_is_for_or_one_that_leads_here() {
 
 #[tokio::test]
 async fn a_refusal_says_what_was_compared_and_what_to_set() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let request = HttpRequest::upgrade("/socket/websocket?vsn=2.0.0");
     let refused = request.header("Origin", "https://chat.example").send(server.address()).await;
     let told =
@@ -77,7 +77,7 @@ async fn a_refusal_says_what_was_compared_and_what_to_set() {
 
 #[tokio::test]
 async fn on_loopback_a_name_that_was_made_to_lead_here_is_refused() {
-    let server = TestServer::with_config("[dashboard]\nenabled = true\n");
+    let server = App::probe().with("[dashboard]\nenabled = true\n").serve();
     for host in ["evil.example", "evil.example:4000", "localhost.evil.example", "10.0.0.1", ""] {
         let request = |path| HttpRequest::new("GET", path).header("Host", host);
         for path in ["/", "/dashboard/", "/pipelines/x/events", "/socket/longpoll"] {
@@ -104,15 +104,17 @@ async fn on_loopback_a_name_that_was_made_to_lead_here_is_refused() {
 
 #[tokio::test]
 async fn apps_and_devices_can_be_listed() {
-    let server = TestServer::with_config(
-        r#"
+    let server = App::probe()
+        .with(
+            r#"
         [socket]
         check_origin = [
             "null", "file://", "capacitor://localhost", "chrome-extension://abc",
             "http://[::1]:4000", "http://[0:0:0:0:0:0:0:2]",
         ]
         "#,
-    );
+        )
+        .serve();
     check(
         &server,
         &[
@@ -137,20 +139,22 @@ async fn apps_and_devices_can_be_listed() {
 
 #[tokio::test]
 async fn no_check_lets_every_page_connect() {
-    let server = TestServer::with_config("[socket]\ncheck_origin = false");
+    let server = App::probe().with("[socket]\ncheck_origin = false").serve();
     check(&server, &[("http://evil.example", 101), ("null", 101)]).await;
 }
 
 #[tokio::test]
 async fn a_list_names_the_pages_that_may_connect() {
-    let server = TestServer::with_config(
-        r#"
+    let server = App::probe()
+        .with(
+            r#"
         [socket]
         check_origin = [
             "https://example.com", "//another.com:888", "//*.other.com", "http://local:4000",
         ]
         "#,
-    );
+        )
+        .serve();
     let own = format!("http://{}", server.address());
     check(
         &server,

@@ -7,7 +7,7 @@ use millrace_tests::{App, HttpRequest, TestServer};
 
 /// An app with a page, a file from elsewhere, and files nobody may have.
 fn serve() -> TestServer {
-    let app = App::probe_with(
+    let app = App::probe().with(
         r#"
         [static]
         dir = "web"
@@ -29,7 +29,7 @@ fn serve() -> TestServer {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    TestServer::start(app)
+    app.serve()
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn text_is_said_to_be_utf_8() {
 
 #[tokio::test]
 async fn a_file_in_the_place_of_another_is_another() {
-    let app = App::probe_with("[static]\ndir = \"web\"");
+    let app = App::probe().with("[static]\ndir = \"web\"");
     let file = app.path().join("web/page.html");
     fs::create_dir(file.parent().unwrap()).unwrap();
     let hour = |hours: u64| UNIX_EPOCH + Duration::from_secs(1_000_000_000 + hours * 3600);
@@ -142,7 +142,7 @@ async fn a_file_in_the_place_of_another_is_another() {
         fs::rename(&new, &file).unwrap();
     };
     put("the second", hour(2));
-    let server = TestServer::start(app);
+    let server = app.serve();
     let get = || HttpRequest::new("GET", "/page.html");
     let second = get().send(server.address()).await;
     let header = |name: &str| second.header(name).unwrap().to_owned();

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use millrace_tests::{HttpRequest, PATIENCE, TestServer};
+use millrace_tests::{App, HttpRequest, PATIENCE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_request_is_for_one_host() {
-    let server = TestServer::with_config("[admin]\nlisten = \"127.0.0.1:0\"");
+    let server = App::probe().admin().serve();
     for (address, path) in [
         (server.address(), "/health"),
         (server.address(), "/"),
@@ -44,7 +44,7 @@ async fn a_request_is_for_one_host() {
 #[tokio::test]
 async fn what_may_be_asked_is_told() {
     let server =
-        TestServer::with_config("[admin]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nenabled = true");
+        App::probe().with("[admin]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nenabled = true").serve();
     for (path, allow) in [
         ("/", "GET, HEAD, OPTIONS"),
         ("*", "GET, HEAD, OPTIONS"),
@@ -98,7 +98,7 @@ async fn expect_end(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_proxy_may_keep_a_connection_for_longer_than_a_first_request_takes() {
-    let server = TestServer::with_config("[socket]\nhandshake_timeout_ms = 500");
+    let server = App::probe().with("[socket]\nhandshake_timeout_ms = 500").serve();
     let mut kept = answered(server.address()).await;
     // Opened later, and closed already.
     expect_end(&mut TcpStream::connect(server.address()).await.unwrap()).await;
@@ -108,7 +108,7 @@ async fn a_proxy_may_keep_a_connection_for_longer_than_a_first_request_takes() {
 #[tokio::test]
 async fn a_connection_is_not_kept_without_end() {
     let limits = "handshake_timeout_ms = 100\nkeep_alive_timeout_ms = 300";
-    let server = TestServer::with_config(&format!("[socket]\n{limits}"));
+    let server = App::probe().with(&format!("[socket]\n{limits}")).serve();
     let mut kept = answered(server.address()).await;
     let since = std::time::Instant::now();
     expect_end(&mut kept).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_tests::{PATIENCE, RawSocket, TestServer, opcode};
+use millrace_tests::{App, PATIENCE, RawSocket, TestServer, opcode};
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,9 +16,9 @@ const LONG: Duration = Duration::from_secs(1);
 
 fn impatient(idle: Duration) -> TestServer {
     let ms = idle.as_millis();
-    TestServer::with_config(&format!(
-        "[socket]\nidle_timeout_ms = {ms}\nhandshake_timeout_ms = {ms}"
-    ))
+    App::probe()
+        .with(&format!("[socket]\nidle_timeout_ms = {ms}\nhandshake_timeout_ms = {ms}"))
+        .serve()
 }
 
 #[tokio::test]
@@ -77,10 +77,10 @@ async fn half_a_request_is_not_waited_for_without_end() {
 #[tokio::test]
 async fn half_a_request_is_counted() {
     let statsd = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let server = TestServer::with_config(&format!(
-        "[socket]\nhandshake_timeout_ms = 300\n[statsd]\naddress = \"{}\"\ninterval_ms = 50",
-        statsd.local_addr().unwrap()
-    ));
+    let server = App::probe()
+        .with("[socket]\nhandshake_timeout_ms = 300")
+        .statsd(&statsd.local_addr().unwrap().to_string())
+        .serve();
     let mut tcp = TcpStream::connect(server.address()).await.unwrap();
     tcp.write_all(b"GET /health HTTP/1.1\r\nHost: ").await.unwrap();
     let counted = async {
@@ -122,7 +122,7 @@ async fn two_thousand_silent_connections_do_not_hold_up_one_that_speaks() {
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let wanted = 2_000u64.min(allowed.saturating_sub(200));
     assert!(wanted >= 500, "this test needs more open files than {allowed}: see `ulimit -n`");
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut client = server.client().await;
     client.join("room:crowd").await;
     let mut silent = Vec::new();

@@ -46,9 +46,9 @@ async fn expect_snapshot(page: &mut TestClient) {
 
 #[tokio::test]
 async fn a_plugin_that_serves_every_topic_does_not_serve_it() {
-    let app = App::hostile_with(CONFIG, "[plugins.star]\ncomponent = \"star.wasm\"\n");
+    let app = App::hostile().with(CONFIG).with("[plugins.star]\ncomponent = \"star.wasm\"\n");
     std::fs::write(app.path().join("star.wasm"), plugin_on("*")).unwrap();
-    let server = TestServer::start(app);
+    let server = app.serve();
     let mut client = server.client().await;
     for topic in [TOPIC, "millrace:", "millrace:other", "phoenix"] {
         let join = client.send_join(topic, json!({})).await;
@@ -62,7 +62,7 @@ async fn a_plugin_that_serves_every_topic_does_not_serve_it() {
 
 #[tokio::test]
 async fn a_plugin_neither_hears_it_nor_speaks_on_it() {
-    let server = TestServer::start(App::hostile_with(CONFIG, ""));
+    let server = App::hostile().with(CONFIG).serve();
     let mut client = server.client().await;
     client.join("hostile:a").await;
     let mut page = page(&server).await;

@@ -1,12 +1,12 @@
 //! `/health` and `/ready` of a server that has as many connections as it may have.
 
-use millrace_tests::{HttpRequest, TestServer};
+use millrace_tests::{App, HttpRequest};
 
 use super::{connect_from, status_from};
 
 #[tokio::test]
 async fn a_full_server_is_healthy() {
-    let server = TestServer::with_config("[socket]\nmax_connections = 2");
+    let server = App::probe().with("[socket]\nmax_connections = 2").serve();
     let (mut first, mut second) = (server.client().await, server.client().await);
     let get = async |path| HttpRequest::new("GET", path).send(server.address()).await;
     for (path, body) in [("/health", "ok\n"), ("/ready", "ready\n")] {
@@ -23,7 +23,7 @@ async fn a_full_server_is_healthy() {
 
 #[tokio::test]
 async fn a_stranger_who_says_nothing_does_not_make_it_look_sick() {
-    let server = TestServer::with_config("[socket]\nmax_connections = 1");
+    let server = App::probe().with("[socket]\nmax_connections = 1").serve();
     let mut bystander = server.client().await;
     // More than there are places for one address, on each of the server's threads.
     let mut silent = Vec::new();

@@ -4,17 +4,13 @@ use millrace_tests::{App, HttpRequest, TestServer};
 
 const SOCKET: &str = "/dashboard/socket/websocket?vsn=2.0.0";
 
-fn server(config: &str) -> TestServer {
-    TestServer::start(App::probe_with(config))
-}
-
 async fn status(server: &TestServer, request: HttpRequest, host: &str) -> u16 {
     request.header("Host", host).send(server.address()).await.status
 }
 
 #[tokio::test]
 async fn a_name_that_was_made_to_lead_here_is_refused() {
-    let server = server("[dashboard]\nenabled = true");
+    let server = App::probe().with("[dashboard]\nenabled = true").serve();
     let data = || HttpRequest::new("GET", "/dashboard/data.json");
     let socket =
         |host: &str| HttpRequest::upgrade(SOCKET).header("Origin", &format!("http://{host}"));
@@ -32,10 +28,10 @@ async fn a_name_that_was_made_to_lead_here_is_refused() {
 async fn a_name_that_is_listed_may_lead_here_and_so_may_any_with_a_token() {
     let data = |query: &str| HttpRequest::new("GET", &format!("/dashboard/data.json{query}"));
     let listed = "[socket]\ncheck_origin = [\"https://ops.example\"]\n[dashboard]\nenabled = true";
-    let listed = server(listed);
+    let listed = App::probe().with(listed).serve();
     assert_eq!(status(&listed, data(""), "ops.example").await, 200);
     assert_eq!(status(&listed, data(""), "evil.example").await, 403);
-    let with_token = server("[dashboard]\nenabled = true\ntoken = \"secret\"");
+    let with_token = App::probe().with("[dashboard]\nenabled = true\ntoken = \"secret\"").serve();
     assert_eq!(status(&with_token, data("?token=secret"), "ops.example").await, 200);
     assert_eq!(status(&with_token, data(""), "ops.example").await, 403);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use millrace_tests::{App, PATIENCE, TestServer};
+use millrace_tests::{App, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_hangup_stops_no_server() {
-    let server = TestServer::with_config("");
+    let server = App::probe().serve();
     let mut client = server.client().await;
     client.join("room:a").await;
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
@@ -26,11 +26,11 @@ async fn a_hangup_stops_no_server() {
 /// Reading a pipe that nobody writes to blocks a thread for as long as it likes.
 #[tokio::test]
 async fn a_thread_that_blocks_does_not_hold_up_the_stop() {
-    let app = App::probe_with("[drain]\ntimeout_ms = 1000\n[static]\ndir = \"web\"");
+    let app = App::probe().with("[drain]\ntimeout_ms = 1000\n[static]\ndir = \"web\"");
     fs::create_dir(app.path().join("web")).unwrap();
     let pipe = app.path().join("web/pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let server = TestServer::start(app);
+    let server = app.serve();
     let mut asking = Vec::new();
     for _ in 0..4 {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();

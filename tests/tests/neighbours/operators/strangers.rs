@@ -1,6 +1,6 @@
 //! Who does not know the token takes no place of who does.
 
-use millrace_tests::{App, HttpRequest, TestServer};
+use millrace_tests::{App, HttpRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -8,14 +8,13 @@ use super::{connect_from, status_from};
 
 const WITH_TOKEN: &str = "Authorization: Bearer secret\r\n";
 
-fn server(admin: &str) -> TestServer {
-    let config = format!("[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"secret\"\n{admin}");
-    TestServer::start(App::probe_with(&config))
+fn app(admin: &str) -> App {
+    App::probe().admin().with(&format!("[admin]\ntoken = \"secret\"\n{admin}"))
 }
 
 #[tokio::test]
 async fn strangers_keep_no_operator_out() {
-    let server = server("");
+    let server = app("").serve();
     let mut silent = Vec::new();
     for _ in 0..200 {
         silent.push(connect_from("127.0.0.1", server.admin()).await);
@@ -28,7 +27,7 @@ async fn strangers_keep_no_operator_out() {
 
 #[tokio::test]
 async fn an_operators_connection_is_one_of_those_there_may_be() {
-    let server = server("max_connections = 1");
+    let server = app("max_connections = 1").serve();
     let mut first = TcpStream::connect(server.admin()).await.unwrap();
     let request = format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{WITH_TOKEN}\r\n");
     first.write_all(request.as_bytes()).await.unwrap();
@@ -44,7 +43,7 @@ async fn an_operators_connection_is_one_of_those_there_may_be() {
 
 #[tokio::test]
 async fn whoever_tries_tokens_is_told_of_and_loses_the_connection() {
-    let server = server("");
+    let server = app("").serve();
     for _ in 0..50 {
         let request = HttpRequest::new("GET", "/plugins").header("Authorization", "Bearer guess");
         let refused = request.send(server.admin()).await;

@@ -1,0 +1,109 @@
+//! The apps of this repository.
+
+use crate::App;
+
+impl App {
+    /// `tests/apps/probe`: a channel on `room:*` that does what a client tells it to.
+    #[must_use]
+    pub fn probe() -> Self {
+        Self::written("").plugin("probe", "tests/apps/probe")
+    }
+
+    /// `tests/apps/slow`: every way to be slow on `slow:*`.
+    #[must_use]
+    pub fn slow() -> Self {
+        Self::written("").plugin("slow", "tests/apps/slow")
+    }
+
+    /// `tests/apps/hostile`: does what it can to hurt others on `hostile:*`.
+    #[must_use]
+    pub fn hostile() -> Self {
+        Self::written("").plugin("hostile", "tests/apps/hostile")
+    }
+
+    /// `tests/apps/fetch`: sends requests as it is told on `fetch:*`.
+    #[must_use]
+    pub fn fetch() -> Self {
+        Self::written("").plugin("fetch", "tests/apps/fetch")
+    }
+
+    /// The plugins of `tests/apps/jobs` and an admin interface, for pipelines of a test's
+    /// own.
+    #[must_use]
+    pub fn jobs() -> Self {
+        let plugins = ["jobs", "fair", "isolate", "priority"];
+        let jobs = |app: Self, name| app.plugin(name, "tests/apps/jobs");
+        plugins.into_iter().fold(Self::written(""), jobs).admin()
+    }
+
+    /// `tests/apps/relay`, beside the plugins of the jobs: what flows between channels on
+    /// `relay:*` and pipelines.
+    #[must_use]
+    pub fn relay() -> Self {
+        Self::jobs().plugin("relay", "tests/apps/relay")
+    }
+
+    /// `tests/apps/unfair`, beside the plugins of the jobs: its dispatcher `unfair` breaks
+    /// its contract in the way that `wrong` names, after so many calls.
+    #[must_use]
+    pub fn unfair(wrong: &str, after: u32) -> Self {
+        let config = format!("config = {{ wrong = {wrong:?}, after = {after} }}");
+        let unfair = Self::jobs().plugin("unfair", "tests/apps/unfair");
+        unfair.with(&format!("[plugins.unfair]\n{config}"))
+    }
+
+    /// `tests/apps/jobs` as it stands, with its pipeline of jobs that come over HTTP.
+    #[must_use]
+    pub fn jobs_app() -> Self {
+        Self::of_repository("tests/apps/jobs")
+    }
+
+    /// `examples/chat`: the chat with its page.
+    #[must_use]
+    pub fn chat() -> Self {
+        Self::of_repository("examples/chat")
+    }
+
+    /// `examples/notifications`: a pipeline with its page.
+    #[must_use]
+    pub fn notifications() -> Self {
+        Self::of_repository("examples/notifications")
+    }
+
+    /// A plugin that traps as soon as it is instantiated.
+    #[must_use]
+    pub fn faulty() -> Self {
+        Self::of_repository("tests/apps/faulty")
+    }
+
+    /// The probe's plugin alone, with every setting at its default.
+    #[must_use]
+    pub fn probe_plugin() -> Self {
+        Self::plugin_of_repository("tests/apps/probe", "probe")
+    }
+
+    /// The next version of the probe as a single plugin: `tests/apps/probe-v2`.
+    #[must_use]
+    pub fn probe_v2_plugin() -> Self {
+        Self::plugin_of_repository("tests/apps/probe-v2", "probe")
+    }
+
+    /// A version of it that panics on one message in five: `tests/apps/probe-bad`.
+    #[must_use]
+    pub fn probe_bad_plugin() -> Self {
+        Self::plugin_of_repository("tests/apps/probe-bad", "probe")
+    }
+
+    /// The plugin of the slow app alone, with every setting at its default.
+    #[must_use]
+    pub fn slow_plugin() -> Self {
+        Self::plugin_of_repository("tests/apps/slow", "slow")
+    }
+
+    /// The plugin of `examples/ping` alone: it is on `room:*`, too, and answers
+    /// `ping` with `{"ping":"pong"}`.
+    #[must_use]
+    pub fn ping_plugin() -> Self {
+        Self::plugin_of_repository("examples/ping", "ping")
+    }
+}
