@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::binary::{binary, workspace};
 use crate::server::Start;
 use crate::toml::Toml;
-use crate::{Reader, TestServer};
+use crate::{BUILD_PATIENCE, Gate, Reader, TestServer};
 
 /// What `millrace serve` takes: a folder with a `millrace.toml`, everything in it
 /// built, or a single plugin.
@@ -100,6 +100,17 @@ impl App {
             "[plugins.{plugin}.http]\nhosts = [\"localhost:*\", \"127.0.0.1:*\"]\n\
              addresses = [\"127.0.0.0/8\", \"::1\"]"
         ))
+    }
+
+    /// Where a plugin of `tests/apps/gated` would sleep, it waits at this gate.
+    #[must_use]
+    pub fn gate(self, plugin: &str, gate: &Gate) -> Self {
+        let (url, patience) = (gate.url(), BUILD_PATIENCE.as_millis());
+        let gate = format!(
+            "[plugins.{plugin}]\nconfig = {{ gate = {url:?} }}\n\
+             [plugins.{plugin}.http]\ntimeout_ms = {patience}"
+        );
+        self.reaching_this_machine(plugin).with(&gate)
     }
 
     /// Its servers get an environment variable.

@@ -1,12 +1,46 @@
 //! The apps of this repository.
 
-use crate::App;
+use crate::{App, Gate};
 
 impl App {
     /// `tests/apps/probe`: a channel on `room:*` that does what a client tells it to.
     #[must_use]
     pub fn probe() -> Self {
         Self::written("").plugin("probe", "tests/apps/probe")
+    }
+
+    /// The probe, which waits at a gate instead of for a time: `slow_ping` until the test
+    /// opens it, whatever the milliseconds.
+    #[must_use]
+    pub fn gated_probe(gate: &Gate) -> Self {
+        Self::written("").plugin("probe", "tests/apps/gated/probe").gate("probe", gate)
+    }
+
+    /// The slow app, which waits at a gate instead of for a time.
+    #[must_use]
+    pub fn gated_slow(gate: &Gate) -> Self {
+        Self::written("").plugin("slow", "tests/apps/gated/slow").gate("slow", gate)
+    }
+
+    /// The same of the jobs: `work_ms` is until the test opens the gate.
+    #[must_use]
+    pub fn gated_jobs(gate: &Gate) -> Self {
+        let dispatchers = ["fair", "isolate", "priority"];
+        let jobs = |app: Self, name| app.plugin(name, "tests/apps/jobs");
+        let gated = Self::written("").plugin("jobs", "tests/apps/gated/jobs").gate("jobs", gate);
+        dispatchers.into_iter().fold(gated, jobs).admin()
+    }
+
+    /// The relay, beside the plugins of the jobs: `wait_ms` is until the test opens the gate.
+    #[must_use]
+    pub fn gated_relay(gate: &Gate) -> Self {
+        Self::jobs().plugin("relay", "tests/apps/gated/relay").gate("relay", gate)
+    }
+
+    /// The plugin of the probe that waits at a gate, alone.
+    #[must_use]
+    pub fn gated_probe_plugin() -> Self {
+        Self::plugin_of_repository("tests/apps/gated/probe", "probe")
     }
 
     /// `tests/apps/slow`: every way to be slow on `slow:*`.

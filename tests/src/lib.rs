@@ -23,7 +23,10 @@ mod binary;
 mod browser;
 mod cli;
 mod client;
+mod gate;
 mod http;
+mod patience;
+mod port;
 mod raw;
 pub mod repository;
 mod script;
@@ -36,17 +39,11 @@ pub use binary::binary;
 pub use browser::{assert_picture, chromium, screenshots};
 pub use cli::{Run, run, run_in};
 pub use client::TestClient;
+pub use gate::Gate;
 pub use http::{HttpRequest, HttpResponse};
+pub use patience::{BUILD_PATIENCE, PATIENCE, eventually};
+pub use port::free_port;
 pub use raw::{RawSocket, opcode};
 pub use script::{Script, install_once};
 pub use server::{Reader, TestServer};
 pub use socket::{SocketReader, SocketWriter, TestSocket, Wire};
-
-use std::time::Duration;
-
-/// How long a test waits for what has to come: far above what a loaded machine
-/// needs, so that it only ends what would never come.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The same for what compiles first.
-pub const BUILD_PATIENCE: Duration = Duration::from_secs(600);

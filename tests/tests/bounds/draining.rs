@@ -1,18 +1,20 @@
 //! How a server stops.
 
-use millrace_tests::App;
+use millrace_tests::{App, Gate};
 use serde_json::json;
 
 #[tokio::test]
 async fn calls_in_flight_are_answered_before_the_connection_is_closed() {
-    let server = App::probe().serve();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     client.join("room:a").await;
-    let slow = client.push("room:a", "slow_ping", json!({ "ms": 500 })).await;
-    // It is under way once something behind it was answered.
-    client.expect_nothing().await;
+    let slow = client.push("room:a", "slow_ping", json!({ "ms": 1 })).await;
+    gate.until_waiting(1).await;
     server.tell_to_stop();
-    client.expect_reply("room:a", &slow, "ok", json!({ "ms": 500 })).await;
+    server.wait_for_log("stopping connections=1", 1);
+    gate.open();
+    client.expect_reply("room:a", &slow, "ok", json!({ "ms": 1 })).await;
     let (code, reason) = client.socket.expect_close().await;
     assert_eq!(code, 1012, "{reason}");
     assert_eq!(server.wait().code(), Some(0));

@@ -1,9 +1,18 @@
 //! What the jobs app promises.
 
-use millrace_tests::{App, HttpRequest};
+use millrace_tests::{App, Gate, HttpRequest};
 use serde_json::json;
 
-use super::{enqueue, enqueued, job, until};
+use super::{enqueue, enqueued, job, until, view};
+
+/// The same pipeline, whose workers wait at a gate.
+pub(super) fn gated_app(gate: &Gate) -> App {
+    App::gated_jobs(gate).pipeline(
+        "jobs",
+        "worker = { plugin = \"jobs\", max_demand = 4 }\ndispatcher = \"fair\"\n\
+         partition_by = \"/user\"\nhttp = {}",
+    )
+}
 
 #[tokio::test]
 async fn what_is_done_reaches_the_user() {
@@ -23,17 +32,20 @@ async fn what_is_done_reaches_the_user() {
 /// Four are in work at a time, and no more.
 #[tokio::test]
 async fn the_workers_are_bounded_and_work_at_the_same_time() {
-    let server = App::jobs_app().serve();
-    let slow = |seq| json!({ "user": "ada", "seq": seq, "work_ms": 300 });
+    let gate = Gate::closed();
+    let server = gated_app(&gate).serve();
+    let slow = |seq| json!({ "user": "ada", "seq": seq, "work_ms": 1 });
     let jobs: Vec<_> = (0..10).map(slow).collect();
     enqueued(&server, "jobs", &jobs).await;
-    until(&server, "jobs", |totals| {
-        let in_flight = totals["in_flight"].as_u64().unwrap();
-        assert!(in_flight <= 4, "{totals}");
-        // Of ten that take as long, a look sees four sooner or later.
-        in_flight == 4
-    })
-    .await;
+    gate.until_waiting(4).await;
+    let view = view(&server, "jobs").await;
+    let (in_flight, buffered) = (&view["totals"]["in_flight"], &view["totals"]["buffered"]);
+    assert_eq!((in_flight, buffered), (&json!(4), &json!(6)), "{view}");
+    for _ in 0..10 {
+        gate.let_through(1).await;
+        let view = super::view(&server, "jobs").await;
+        assert!(view["totals"]["in_flight"].as_u64() <= Some(4), "{view}");
+    }
     until(&server, "jobs", |totals| totals["done"] == 10).await;
 }
 

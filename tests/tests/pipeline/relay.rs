@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_tests::{App, TestClient, TestServer};
+use millrace_tests::{App, Gate, TestClient, TestServer};
 use serde_json::{Value, json};
 
 use super::until;
@@ -11,7 +11,16 @@ pub(super) const TOPIC: &str = "relay:ada";
 
 /// One pipeline for the relay's events, with these settings.
 pub(super) fn app(settings: &str) -> App {
-    App::relay().pipeline(
+    with_orders(App::relay(), settings)
+}
+
+/// The same, whose worker waits at a gate.
+fn gated_app(gate: &Gate) -> App {
+    with_orders(App::gated_relay(gate), "")
+}
+
+fn with_orders(app: App, settings: &str) -> App {
+    app.pipeline(
         "orders",
         &format!(
             "worker = {{ plugin = \"relay\" }}\npartition_by = \"/user\"\n\
@@ -61,11 +70,13 @@ async fn who_hands_an_event_over_gets_what_the_worker_replies() {
 /// While they wait for one, clients get the answers to others.
 #[tokio::test]
 async fn replies_come_as_the_workers_are_done() {
-    let server = app("").serve();
+    let gate = Gate::closed();
+    let server = gated_app(&gate).serve();
     let mut client = client(&server).await;
-    let slow = enqueue(&mut client, "orders", json!({ "wait_ms": 400, "reply": 1 })).await;
+    let slow = enqueue(&mut client, "orders", json!({ "wait_ms": 1, "reply": 1 })).await;
     let fast = enqueue(&mut client, "orders", json!({ "reply": 2 })).await;
     client.expect_reply(TOPIC, &fast, "ok", json!(2)).await;
+    gate.open();
     client.expect_reply(TOPIC, &slow, "ok", json!(1)).await;
 }
 
@@ -103,10 +114,11 @@ async fn a_worker_hands_events_to_other_pipelines() {
 
 #[tokio::test]
 async fn who_has_left_gets_nothing_and_nothing_breaks() {
-    let server = app("").serve();
+    let gate = Gate::closed();
+    let server = gated_app(&gate).serve();
     let mut leaver = client(&server).await;
     let (_, known) = socket_ref(&mut leaver).await;
-    let event = json!({ "wait_ms": 200, "push": known, "late": known, "reply": 1 });
+    let event = json!({ "wait_ms": 1, "push": known, "late": known, "reply": 1 });
     for end in ["leaves", "goes"] {
         let mut client = client(&server).await;
         enqueue(&mut client, "orders", event.clone()).await;
@@ -115,10 +127,12 @@ async fn who_has_left_gets_nothing_and_nothing_breaks() {
             let reference = client.push(TOPIC, "phx_leave", json!({})).await;
             client.expect_reply(TOPIC, &reference, "ok", json!({})).await;
             client.expect_closed(TOPIC).await;
+            gate.let_through(1).await;
             until(&server, "orders", |totals| totals["done"] == 1).await;
             client.expect_nothing().await;
         }
     }
+    gate.open();
     // The one whose ref it is has stayed, and hears both.
     for _ in 0..2 {
         leaver.expect_push(TOPIC, "pushed", event.clone()).await;

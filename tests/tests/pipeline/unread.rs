@@ -135,10 +135,8 @@ async fn a_body_that_was_read_leaves_the_connection_open() {
 #[tokio::test]
 async fn an_operator_who_does_not_read_an_answer_is_cut_off() {
     let server = App::jobs()
-        .with(
-            "timeout_ms = 500\n[pipelines.jobs]\nworker = { plugin = \"jobs\" }\n\
-             http = { max_body_bytes = 50_000_000 }\n",
-        )
+        .with("[admin]\ntimeout_ms = 500")
+        .pipeline("jobs", "worker = { plugin = \"jobs\" }\nhttp = { max_body_bytes = 50_000_000 }")
         .serve();
     let letter = json!({ "text": "x".repeat(200_000) });
     enqueued(&server, "jobs", &vec![letter; 100]).await;

@@ -1,6 +1,6 @@
 //! Channels that crash, and what they leave behind.
 
-use millrace_tests::{App, TestClient, TestServer};
+use millrace_tests::{App, Gate, TestClient, TestServer};
 use serde_json::{Value, json};
 
 /// Lets the channel of `topic` crash, and checks that nothing else has suffered.
@@ -56,14 +56,17 @@ async fn what_a_crashed_handler_had_sent_is_not_sent() {
 
 #[tokio::test]
 async fn what_was_queued_behind_a_crash_is_unmatched() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     let topic = "room:behind-crash";
     client.join(topic).await;
-    let slow = json!({ "ms": 100 });
+    let slow = json!({ "ms": 1 });
     let slow_ping = client.push(topic, "slow_ping", slow.clone()).await;
     client.push(topic, "crash", json!({})).await;
     let late = client.push(topic, "ping", json!({})).await;
+    client.expect_nothing().await;
+    gate.open();
     client.expect_reply(topic, &slow_ping, "ok", slow).await;
     client.expect_crashed(topic).await;
     client.expect_unmatched(topic, &late).await;

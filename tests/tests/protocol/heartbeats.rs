@@ -1,6 +1,6 @@
 //! A heartbeat is answered, whatever else goes on.
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::{App, Gate, TestServer};
 use serde_json::json;
 
 #[tokio::test]
@@ -31,12 +31,15 @@ async fn the_topic_of_heartbeats_knows_nothing_else() {
 
 #[tokio::test]
 async fn heartbeats_do_not_wait_for_a_slow_join() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
-    let join = client.send_join("room:heartbeat-join", json!({ "slow_ms": 1_500 })).await;
+    let join = client.send_join("room:heartbeat-join", json!({ "slow_ms": 1 })).await;
+    gate.until_waiting(1).await;
     for _ in 0..10 {
         client.expect_nothing().await;
     }
+    gate.open();
     client.expect_reply("room:heartbeat-join", &join, "ok", json!({})).await;
 }
 

@@ -1,6 +1,6 @@
 //! Ways out of a topic.
 
-use millrace_tests::TestServer;
+use millrace_tests::{App, Gate, TestServer};
 use serde_json::json;
 
 #[tokio::test]
@@ -17,15 +17,18 @@ async fn a_leave_is_answered_and_then_the_channel_closes() {
 
 #[tokio::test]
 async fn a_leave_waits_for_what_was_sent_before_it() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     let topic = "room:leave-behind";
     client.join(topic).await;
-    let slow = json!({ "ms": 100 });
+    let slow = json!({ "ms": 1 });
     let slow_ping = client.push(topic, "slow_ping", slow.clone()).await;
     let ping = client.push(topic, "ping", json!({})).await;
     let leave = client.push(topic, "phx_leave", json!({})).await;
     let late = client.push(topic, "ping", json!({})).await;
+    client.expect_nothing().await;
+    gate.open();
     client.expect_reply(topic, &slow_ping, "ok", slow).await;
     client.expect_reply(topic, &ping, "ok", json!({})).await;
     client.expect_reply(topic, &leave, "ok", json!({})).await;

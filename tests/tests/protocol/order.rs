@@ -1,11 +1,10 @@
 //! What waits for what, and what does not.
 
-use millrace_tests::{TestClient, TestServer};
+use millrace_tests::{App, Gate, TestClient, TestServer};
 use serde_json::json;
 
-/// Far longer than the messages beside it take, so that they overtake it even on
-/// a loaded machine.
-const SLOW_MS: u64 = 1_500;
+/// However many there are: the gated probe waits until the test opens the gate.
+const SLOW_MS: u64 = 1;
 
 #[tokio::test]
 async fn a_thousand_pings_are_answered_in_order() {
@@ -23,7 +22,8 @@ async fn a_thousand_pings_are_answered_in_order() {
 
 #[tokio::test]
 async fn a_slow_handler_holds_up_its_own_topic_only() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     client.join("room:slow").await;
     client.join("room:quick").await;
@@ -33,13 +33,15 @@ async fn a_slow_handler_holds_up_its_own_topic_only() {
     client.expect_answer("room:quick", "ping", json!({}), "ok", json!({})).await;
     client.expect_nothing().await;
     client.join("room:quick-too").await;
+    gate.open();
     client.expect_reply("room:slow", &slow_ping, "ok", slow).await;
     client.expect_reply("room:slow", &behind, "ok", json!({})).await;
 }
 
 #[tokio::test]
 async fn a_slow_join_holds_up_its_own_topic_only() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     client.join("room:quick").await;
     let join = client.send_join("room:slow-join", json!({ "slow_ms": SLOW_MS })).await;
@@ -48,6 +50,7 @@ async fn a_slow_join_holds_up_its_own_topic_only() {
     client.expect_answer("room:quick", "ping", json!({}), "ok", json!({})).await;
     client.expect_nothing().await;
     client.join("room:quick-too").await;
+    gate.open();
     // What was sent to the topic meanwhile is answered once the join is.
     client.expect_reply("room:slow-join", &join, "ok", json!({})).await;
     client.expect_reply("room:slow-join", &ping, "ok", json!({ "n": 1 })).await;
@@ -56,22 +59,28 @@ async fn a_slow_join_holds_up_its_own_topic_only() {
 
 #[tokio::test]
 async fn what_waited_for_a_join_that_failed_is_unmatched() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     let topic = "room:slow-denied";
-    let join = client.send_join(topic, json!({ "slow_ms": 100, "deny": true })).await;
+    let join = client.send_join(topic, json!({ "slow_ms": SLOW_MS, "deny": true })).await;
     let ping = client.push(topic, "ping", json!({})).await;
+    client.expect_nothing().await;
+    gate.open();
     client.expect_reply(topic, &join, "error", json!({ "reason": "denied" })).await;
     client.expect_unmatched(topic, &ping).await;
 }
 
 #[tokio::test]
 async fn a_leave_that_waited_for_the_join_ends_it() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     let topic = "room:slow-left";
-    let join = client.send_join(topic, json!({ "slow_ms": 100 })).await;
+    let join = client.send_join(topic, json!({ "slow_ms": SLOW_MS })).await;
     let leave = client.push(topic, "phx_leave", json!({})).await;
+    client.expect_nothing().await;
+    gate.open();
     client.expect_reply(topic, &join, "ok", json!({})).await;
     client.expect_reply(topic, &leave, "ok", json!({})).await;
     client.expect_closed(topic).await;
@@ -79,12 +88,15 @@ async fn a_leave_that_waited_for_the_join_ends_it() {
 
 #[tokio::test]
 async fn a_join_that_waited_for_the_join_replaces_it() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     let topic = "room:slow-twice";
-    let first = client.send_join(topic, json!({ "slow_ms": 100 })).await;
+    let first = client.send_join(topic, json!({ "slow_ms": SLOW_MS })).await;
     let old = client.join_ref(topic);
     let second = client.send_join(topic, json!({})).await;
+    client.expect_nothing().await;
+    gate.open();
     let ok = json!({ "status": "ok", "response": {} });
     client.socket.expect(json!([old, first, topic, "phx_reply", ok])).await;
     client.expect_reply(topic, &second, "ok", json!({})).await;
@@ -94,17 +106,20 @@ async fn a_join_that_waited_for_the_join_replaces_it() {
 
 #[tokio::test]
 async fn a_slow_client_of_a_topic_does_not_hold_up_the_others() {
-    let server = TestServer::shared();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let (mut alice, mut bob) = (server.client().await, server.client().await);
     alice.join("room:slow-one").await;
     bob.join("room:slow-one").await;
     let slow = json!({ "ms": SLOW_MS });
     let slow_ping = alice.push("room:slow-one", "slow_ping", slow.clone()).await;
+    gate.until_waiting(1).await;
     let shout = bob.push("room:slow-one", "shout", json!({})).await;
     bob.expect_broadcast("room:slow-one", "shout", json!({})).await;
     bob.expect_reply("room:slow-one", &shout, "ok", json!({})).await;
     // Not even the broadcast waits for the busy channel of its own client.
     alice.expect_broadcast("room:slow-one", "shout", json!({})).await;
+    gate.open();
     alice.expect_reply("room:slow-one", &slow_ping, "ok", slow).await;
 }
 

@@ -3,17 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use millrace_tests::App;
+use millrace_tests::{App, Gate};
 use serde_json::json;
 
 /// An app whose plugin is a file that a test can replace.
 fn app_with(plugin: &App) -> App {
-    limited_app_with(plugin, "")
-}
-
-fn limited_app_with(plugin: &App, limits: &str) -> App {
-    let app =
-        App::written(&format!("[limits]\n{limits}\n[plugins.room]\ncomponent = \"room.wasm\""));
+    let app = App::written("[plugins.room]\ncomponent = \"room.wasm\"");
     fs::copy(plugin.path(), app.path().join("room.wasm")).unwrap();
     app
 }
@@ -66,36 +61,43 @@ async fn a_version_that_cannot_run_leaves_the_one_before_it() {
 
 #[tokio::test]
 async fn calls_that_run_end_in_the_version_they_began_in() {
-    let app = app_with(&App::probe_plugin());
+    let gate = Gate::closed();
+    let app = app_with(&App::gated_probe_plugin()).gate("room", &gate);
     let plugin = app.path().join("room.wasm");
     let server = app.dev();
     let mut client = server.client().await;
     client.join("room:slow-reload").await;
-    let slow = json!({ "ms": 2_000 });
+    let slow = json!({ "ms": 1 });
     let slow_ping = client.push("room:slow-reload", "slow_ping", slow.clone()).await;
     client.expect_nothing().await;
     replace(&plugin, &fs::read(App::ping_plugin().path()).unwrap());
     server.wait_for_log("reloaded", 1);
     let ping = client.push("room:slow-reload", "ping", json!({ "n": 1 })).await;
+    client.expect_nothing().await;
+    gate.open();
     client.expect_reply("room:slow-reload", &slow_ping, "ok", slow).await;
     client.expect_reply("room:slow-reload", &ping, "ok", json!({ "ping": "pong" })).await;
 }
 
 #[tokio::test]
 async fn versions_share_the_room_for_instances() {
-    let app = limited_app_with(&App::probe_plugin(), "max_instances = 1");
+    let gate = Gate::closed();
+    let one = "[limits]\nmax_instances = 1";
+    let app = app_with(&App::gated_probe_plugin()).gate("room", &gate).with(one);
     let plugin = app.path().join("room.wasm");
     let server = app.dev();
     let (mut old, mut new) = (server.client().await, server.client().await);
     old.join("room:old").await;
     new.join("room:new").await;
-    let slow = json!({ "ms": 1_500 });
+    let slow = json!({ "ms": 1 });
     let slow_ping = old.push("room:old", "slow_ping", slow.clone()).await;
     old.expect_nothing().await;
     replace(&plugin, &fs::read(App::ping_plugin().path()).unwrap());
     server.wait_for_log("reloaded", 1);
     // Waits until the old version's only instance has gone.
     let ping = new.push("room:new", "ping", json!({})).await;
+    new.expect_nothing().await;
+    gate.open();
     old.expect_reply("room:old", &slow_ping, "ok", slow).await;
     new.expect_reply("room:new", &ping, "ok", json!({ "ping": "pong" })).await;
     old.expect_answer("room:old", "ping", json!({}), "ok", json!({ "ping": "pong" })).await;

@@ -1,42 +1,54 @@
 //! Several calls of one channel at once.
 
-use millrace_tests::App;
+use millrace_tests::{App, Gate};
 use serde_json::json;
 
 use crate::TOPIC;
 
 #[tokio::test]
 async fn a_channel_runs_as_many_calls_as_it_is_allowed() {
-    let server = App::slow().with("[limits]\nmax_concurrency = 3").serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).with("[limits]\nmax_concurrency = 3").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
-    let slow = client.push(TOPIC, "wait", json!({ "ms": 600 })).await;
-    let quicker = client.push(TOPIC, "wait", json!({ "ms": 200 })).await;
+    let slow = client.push(TOPIC, "wait", json!({ "ms": 1 })).await;
+    gate.until_waiting(1).await;
+    let second = client.push(TOPIC, "wait", json!({ "ms": 1 })).await;
     client.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
-    client.expect_reply(TOPIC, &quicker, "ok", json!({})).await;
+    gate.until_waiting(2).await;
+    gate.let_through(1).await;
     client.expect_reply(TOPIC, &slow, "ok", json!({})).await;
+    client.expect_nothing().await;
+    gate.open();
+    client.expect_reply(TOPIC, &second, "ok", json!({})).await;
 }
 
 #[tokio::test]
 async fn each_call_starts_from_the_assigns_of_its_start_and_the_last_to_return_wins() {
-    let server = App::slow().with("[limits]\nmax_concurrency = 3").serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).with("[limits]\nmax_concurrency = 3").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
-    let last = client.push(TOPIC, "append", json!({ "value": "last", "ms": 400 })).await;
+    let last = client.push(TOPIC, "append", json!({ "value": "last", "ms": 1 })).await;
+    gate.until_waiting(1).await;
     let first = client.push(TOPIC, "append", json!({ "value": "first" })).await;
     client.expect_reply(TOPIC, &first, "ok", json!({})).await;
     client.expect_answer(TOPIC, "value", json!({}), "ok", json!({ "value": "first" })).await;
+    gate.open();
     client.expect_reply(TOPIC, &last, "ok", json!({})).await;
     client.expect_answer(TOPIC, "value", json!({}), "ok", json!({ "value": "last" })).await;
 }
 
 #[tokio::test]
 async fn a_leave_waits_for_all_calls() {
-    let server = App::slow().with("[limits]\nmax_concurrency = 3").serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).with("[limits]\nmax_concurrency = 3").serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
-    let slow = client.push(TOPIC, "wait", json!({ "ms": 200 })).await;
+    let slow = client.push(TOPIC, "wait", json!({ "ms": 1 })).await;
     let leave = client.push(TOPIC, "phx_leave", json!({})).await;
+    client.expect_nothing().await;
+    gate.open();
     client.expect_reply(TOPIC, &slow, "ok", json!({})).await;
     client.expect_reply(TOPIC, &leave, "ok", json!({})).await;
     client.expect_closed(TOPIC).await;

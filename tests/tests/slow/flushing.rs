@@ -1,21 +1,24 @@
 //! Effects of calls that go on.
 
-use millrace_tests::App;
+use millrace_tests::{App, Gate};
 use serde_json::json;
 
 use crate::TOPIC;
 
 #[tokio::test]
 async fn a_long_handler_reports_its_progress() {
-    let server = App::slow().serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
-    let order = json!({ "steps": 3, "ms": 100 });
+    let order = json!({ "steps": 3, "ms": 1 });
     let long = client.push(TOPIC, "progress", order).await;
     for step in 0..3 {
         client.expect_push(TOPIC, "step", json!({ "step": step })).await;
         // The handler is still at it, and the connection is not.
+        gate.until_waiting(1).await;
         client.expect_nothing().await;
+        gate.let_through(1).await;
     }
     client.expect_reply(TOPIC, &long, "ok", json!({})).await;
 }
