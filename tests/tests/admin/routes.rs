@@ -1,6 +1,6 @@
 //! What is answered.
 
-use millrace_tests::{App, HttpRequest, PATIENCE};
+use millrace_tests::{App, Gate, HttpRequest, PATIENCE, eventually};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -121,17 +121,21 @@ async fn the_snapshot_is_there_a_second_after_the_start() {
 
 #[tokio::test]
 async fn it_is_there_while_the_server_drains() {
-    let server = App::slow().admin().serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).admin().serve();
     let mut client = server.client().await;
     client.join("slow:a").await;
-    let slow = client.push("slow:a", "wait", json!({ "ms": 1500 })).await;
+    let slow = client.push("slow:a", "wait", json!({ "ms": 1 })).await;
     client.expect_nothing().await;
     assert_eq!(done(&server, "GET", "/health", None).await["stage"], "ready");
     server.tell_to_stop();
-    let draining =
-        async { while done(&server, "GET", "/health", None).await["stage"] != "draining" {} };
-    timeout(PATIENCE, draining).await.expect("the server drains");
+    let drains = async || {
+        let health = done(&server, "GET", "/health", None).await;
+        (health["stage"] == "draining").then_some(())
+    };
+    eventually("the server drains", drains).await;
     assert_eq!(done(&server, "GET", "/sockets", None).await["count"], 1);
+    gate.open();
     client.expect_reply("slow:a", &slow, "ok", json!({})).await;
     assert_eq!(server.wait().code(), Some(0));
 }

@@ -1,10 +1,15 @@
 //! Who may come in.
 
-use millrace_tests::{App, HttpRequest, HttpResponse, TestServer};
+use millrace_tests::{App, HttpRequest, HttpResponse, TestServer, eventually};
 use serde_json::json;
 
 async fn upgrade(server: &TestServer) -> HttpResponse {
     HttpRequest::upgrade("/socket/websocket").send(server.address()).await
+}
+
+async fn until_there_is_room(server: &TestServer) {
+    let is_in = async || (upgrade(server).await.status != 503).then_some(());
+    eventually("there is room", is_in).await;
 }
 
 #[tokio::test]
@@ -16,7 +21,7 @@ async fn connections_of_one_address_are_bounded() {
     first.expect_nothing().await;
     drop(second);
     // Its place is free as soon as the server has noticed.
-    while upgrade(&server).await.status == 503 {}
+    until_there_is_room(&server).await;
 }
 
 #[tokio::test]
@@ -32,7 +37,7 @@ async fn new_connections_are_bounded_in_a_second() {
         assert_eq!(answer.body, "too many connects at once, come again\n");
     }
     first.expect_nothing().await;
-    while upgrade(&server).await.status == 503 {}
+    until_there_is_room(&server).await;
 }
 
 #[tokio::test]
@@ -56,12 +61,11 @@ async fn joins_are_bounded_in_a_second_and_told_when_to_come_again() {
     assert!(refused > 0);
     // What is joined is not concerned, and joining is possible again.
     client.expect_nothing().await;
-    loop {
+    let joins = async || {
         let join = client.send_join("room:again", json!({})).await;
         let answer = client.socket.recv_json().await;
         assert_eq!(answer[1], json!(join));
-        if answer[4]["status"] == "ok" {
-            break;
-        }
-    }
+        (answer[4]["status"] == "ok").then_some(())
+    };
+    eventually("a join is taken again", joins).await;
 }

@@ -3,7 +3,7 @@
 //! What they do is in `browser/chat.mjs`; here is what they must see. Set
 //! `MILLRACE_SCREENSHOT_DIR` to keep pictures of the pages.
 
-use millrace_tests::{App, Script, assert_picture, chromium, screenshots};
+use millrace_tests::{App, Script, assert_picture, chromium, free_port, screenshots};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -12,7 +12,8 @@ async fn two_people_talk_and_the_server_is_replaced_meanwhile() {
     let Some(chromium) = chromium() else { return };
     let temporary = TempDir::new().unwrap();
     let screenshots = screenshots(temporary.path());
-    let server = App::chat().serve();
+    let address = format!("127.0.0.1:{}", free_port());
+    let server = App::chat().listen(&address).serve();
     let url = format!("http://{}/", server.address());
     let mut script = Script::start("browser/chat.mjs", &[&url, chromium, &screenshots]);
 
@@ -27,7 +28,7 @@ async fn two_people_talk_and_the_server_is_replaced_meanwhile() {
 
     server.kill();
     script.expect(json!({ "disconnected": true })).await;
-    let server = App::chat().listen(server.address()).serve();
+    let server = App::chat().listen(&address).serve();
     let line = json!({ "author": "Ada", "body": "Still there?" });
     script.expect(json!({ "bob": line, "ada": line })).await;
     script.expect_end().await;

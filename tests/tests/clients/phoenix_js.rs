@@ -2,7 +2,7 @@
 //!
 //! What it does is in `clients/js/scenario.mjs`; here is what it must see.
 
-use millrace_tests::{App, Script, TestServer};
+use millrace_tests::{App, Script, TestServer, free_port};
 use serde_json::json;
 
 fn play(scenario: &str, server: &TestServer) -> Script {
@@ -65,10 +65,10 @@ async fn a_token_travels_in_the_subprotocol() {
 
 #[tokio::test]
 async fn a_client_comes_back_when_the_server_was_killed() {
-    let server = App::probe().serve();
+    let address = format!("127.0.0.1:{}", free_port());
+    let server = App::probe().listen(&address).serve();
     let mut script = play("restart", &server);
     script.expect(json!({ "joined": 1 })).await;
-    let address = server.address().to_owned();
     server.kill();
     // No close frame: the connection broke.
     script.expect(json!({ "closed": 1006 })).await;
@@ -77,10 +77,10 @@ async fn a_client_comes_back_when_the_server_was_killed() {
 
 #[tokio::test]
 async fn a_client_comes_back_when_the_server_was_stopped() {
-    let server = App::probe().serve();
+    let address = format!("127.0.0.1:{}", free_port());
+    let server = App::probe().listen(&address).serve();
     let mut script = play("restart", &server);
     script.expect(json!({ "joined": 1 })).await;
-    let address = server.address().to_owned();
     assert_eq!(server.terminate().code(), Some(0));
     // With 1000 phoenix.js would stay away for good.
     script.expect(json!({ "closed": 1012 })).await;

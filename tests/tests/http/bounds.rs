@@ -1,6 +1,6 @@
 //! Requests that take too long or bring too much, and too many of them.
 
-use millrace_tests::App;
+use millrace_tests::{App, free_port};
 use serde_json::json;
 
 use crate::upstream::{Upstream, response};
@@ -89,10 +89,7 @@ async fn requests_at_the_same_time_have_a_bound() {
 async fn servers_that_break_off_or_speak_no_http_are_unreachable() {
     let server = App::fetch().reaching_this_machine("fetch").serve();
     let mut client = client(&server).await;
-    let gone = Upstream::start(|_| None).await;
-    let port = gone.port;
-    drop(gone);
-    let order = json!({ "url": format!("http://127.0.0.1:{port}/") });
+    let order = json!({ "url": format!("http://127.0.0.1:{}/", free_port()) });
     expect_error(&mut client, order, "unreachable", "").await;
     let upstream = Upstream::start(|_| Some(b"220 mail.example.com ESMTP\r\n".to_vec())).await;
     let order = json!({ "url": format!("http://127.0.0.1:{}/", upstream.port) });

@@ -1,6 +1,6 @@
 //! What variables of the environment say.
 
-use millrace_tests::{App, HttpRequest, run_in};
+use millrace_tests::{App, HttpRequest, free_port, run_in};
 use tokio::net::UdpSocket;
 
 use super::*;
@@ -33,8 +33,7 @@ async fn each_key_has_a_variable() {
 
 #[tokio::test]
 async fn a_platform_says_the_port() {
-    // One that is free, most likely.
-    let port = std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let app =
         App::probe().with("listen = \"127.0.0.1:1\"\n").environment("PORT", &port.to_string());
     let server = app.listen_as_configured().serve();

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use millrace_tests::{App, HttpRequest, PATIENCE, TestServer};
+use millrace_tests::{App, HttpRequest, PATIENCE, TestServer, free_port};
 use serde_json::{Value, json};
 
-use crate::proxy::{Proxy, free_port};
+use crate::proxy::Proxy;
 use crate::published;
 use crate::site::{HOST, Site, Visitor};
 

@@ -1,7 +1,7 @@
 //! A proxy that runs.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -17,11 +17,6 @@ pub(crate) struct Proxy {
     log: PathBuf,
     /// Where it takes clients over TLS.
     pub(crate) port: u16,
-}
-
-/// A port that was free.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Proxy {

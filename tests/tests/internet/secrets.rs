@@ -1,6 +1,6 @@
 //! Secrets from the environment and from files, exchanged while the server runs.
 
-use millrace_tests::{App, HttpRequest};
+use millrace_tests::{App, HttpRequest, eventually};
 use serde_json::json;
 
 use super::*;
@@ -74,6 +74,7 @@ async fn a_pipe_in_the_place_of_a_secret_holds_nothing_up() {
     assert_eq!(asks(&server, "old").await, 200);
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "new").unwrap();
-    while asks(&server, "new").await != 200 {}
+    let is_new = async || (asks(&server, "new").await == 200).then_some(());
+    eventually("the new token counts", is_new).await;
     assert!(server.terminate().success());
 }

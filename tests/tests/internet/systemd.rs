@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use millrace_tests::{App, BUILD_PATIENCE, HttpRequest, TestClient, binary, run};
+use millrace_tests::{App, BUILD_PATIENCE, HttpRequest, TestClient, binary, free_port, run};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::proxy::{Proxy, free_port};
+use crate::proxy::Proxy;
 use crate::published;
 
 const TOPIC: &str = "room:managed";

@@ -1,6 +1,6 @@
 //! TLS of clients and operators.
 
-use millrace_tests::{App, HttpRequest, run, run_in};
+use millrace_tests::{App, HttpRequest, eventually, run, run_in};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -122,7 +122,8 @@ async fn operators_get_through_beside_clients_that_do_not_finish_a_handshake() {
         slow.push(tcp);
     }
     // There is no place for a client any more.
-    while certificate.connect(server.address()).await.is_ok() {}
+    let is_full = async || certificate.connect(server.address()).await.err();
+    eventually("a client is turned away", is_full).await;
     let stream = certificate.connect(server.admin()).await.unwrap();
     let request = HttpRequest::new("GET", "/plugins").header("Authorization", "Bearer t");
     assert_eq!(request.send_over(stream).await.status, 200);

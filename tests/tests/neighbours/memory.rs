@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_tests::{App, HttpRequest, RawSocket, TestClient, TestServer, opcode};
+use millrace_tests::{App, HttpRequest, RawSocket, TestClient, TestServer, eventually, opcode};
 use serde_json::{Value, json};
 
 use crate::longest_ping;
@@ -231,5 +231,7 @@ async fn a_server_without_memory_refuses_connections_and_large_messages_and_serv
     longest_ping(&mut bystander, TOPIC, 10).await;
     // It goes on as before once the memory is there again.
     drop(holders);
-    while HttpRequest::upgrade("/socket/websocket").send(server.address()).await.status == 503 {}
+    let upgrade = HttpRequest::upgrade("/socket/websocket");
+    let is_in = async || (upgrade.send(server.address()).await.status != 503).then_some(());
+    eventually("clients come in again", is_in).await;
 }

@@ -1,18 +1,21 @@
 //! Work beside a channel.
 
-use millrace_tests::App;
+use millrace_tests::{App, Gate, eventually};
 use serde_json::json;
 
 use crate::{NEVER_MS, TOPIC};
 
 #[tokio::test]
 async fn a_task_holds_up_nobody_and_answers_its_message() {
-    let server = App::slow().serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
-    let slow = client.push(TOPIC, "task", json!({ "value": "wait", "ms": 300 })).await;
+    let slow = client.push(TOPIC, "task", json!({ "value": "wait", "ms": 1 })).await;
+    gate.until_waiting(1).await;
     // Handled while the task waits.
     client.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
+    gate.open();
     client.expect_reply(TOPIC, &slow, "ok", json!({})).await;
 }
 
@@ -75,48 +78,58 @@ async fn tasks_are_bounded_for_each_connection() {
 
 #[tokio::test]
 async fn tasks_are_bounded_for_each_plugin() {
-    let server = App::slow().with("[limits]\nmax_tasks = 1").serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).with("[limits]\nmax_tasks = 1").serve();
     let (mut client, mut other) = (server.client().await, server.client().await);
     client.join(TOPIC).await;
     other.join(TOPIC).await;
-    let slow = client.push(TOPIC, "task", json!({ "value": "wait", "ms": 300 })).await;
+    let slow = client.push(TOPIC, "task", json!({ "value": "wait", "ms": 1 })).await;
+    gate.until_waiting(1).await;
     client.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
     let overloaded = json!({ "reason": "overloaded", "retry_after_ms": 1_000 });
     other.expect_answer(TOPIC, "task", json!({ "value": "wait" }), "error", overloaded).await;
+    gate.open();
     client.expect_reply(TOPIC, &slow, "ok", json!({})).await;
     // Its room is free as soon as it has answered, or just after.
-    loop {
+    let is_free = async || {
         let again = other.push(TOPIC, "task", json!({ "value": "wait" })).await;
         let answer = other.socket.recv_json().await;
         assert_eq!(answer[1], json!(again));
-        if answer[4]["status"] == "ok" {
-            break;
-        }
-    }
+        (answer[4]["status"] == "ok").then_some(())
+    };
+    eventually("its room is free", is_free).await;
 }
 
 #[tokio::test]
 async fn a_task_outlives_its_channel_and_pushes_to_nobody_else() {
-    let server = App::slow().serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
-    client.push(TOPIC, "task", json!({ "value": "push", "ms": 200 })).await;
+    client.push(TOPIC, "task", json!({ "value": "push", "ms": 1 })).await;
+    gate.until_waiting(1).await;
     let leave = client.push(TOPIC, "phx_leave", json!({})).await;
     client.expect_reply(TOPIC, &leave, "ok", json!({})).await;
     client.expect_closed(TOPIC).await;
     // Another join of the same topic is not the one the task was started by.
     client.join(TOPIC).await;
-    let mark = client.push(TOPIC, "task", json!({ "value": "wait", "ms": 400 })).await;
+    gate.open();
+    gate.until_waiting(0).await;
+    let mark = client.push(TOPIC, "task", json!({ "value": "wait", "ms": 1 })).await;
     client.expect_reply(TOPIC, &mark, "ok", json!({})).await;
 }
 
 #[tokio::test]
 async fn a_server_that_stops_waits_for_its_tasks() {
-    let server = App::slow().serve();
+    let gate = Gate::closed();
+    let server = App::gated_slow(&gate).serve();
     let mut client = server.client().await;
     client.join(TOPIC).await;
-    client.push(TOPIC, "task", json!({ "value": "wait", "ms": 300 })).await;
-    client.expect_answer(TOPIC, "ping", json!({}), "ok", json!({})).await;
-    assert!(server.terminate().success());
+    client.push(TOPIC, "task", json!({ "value": "wait", "ms": 1 })).await;
+    gate.until_waiting(1).await;
+    server.tell_to_stop();
+    server.wait_for_log("stopping connections=1", 1);
+    gate.open();
+    assert!(server.wait().success());
     assert!(!server.log().contains("did not end in time"), "{}", server.log());
 }

@@ -1,6 +1,6 @@
 //! The datagrams themselves.
 
-use millrace_tests::App;
+use millrace_tests::{App, free_port};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -156,10 +156,7 @@ async fn what_is_lost_is_counted_and_said_as_soon_as_somebody_listens() {
 
 #[tokio::test]
 async fn nobody_who_listens_costs_nothing() {
-    let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let port = gone.local_addr().unwrap().port();
-    drop(gone);
-    let server = App::slow().statsd(&format!("127.0.0.1:{port}")).serve();
+    let server = App::slow().statsd(&format!("127.0.0.1:{}", free_port())).serve();
     let mut client = client(&server).await;
     measure(&mut client, 20, "x").await;
     assert_eq!(server.terminate().code(), Some(0));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use millrace_tests::{App, TestServer};
+use millrace_tests::{App, TestServer, eventually};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -62,7 +62,8 @@ async fn one_that_is_killed_while_it_watches_starts_with_the_last_good_version()
     let swapping = millrace(&server, &words);
     let killing = async {
         // It is live, and not good yet.
-        while live(&server).await != "2" {}
+        let is_live = async || (live(&server).await == "2").then_some(());
+        eventually("the second version is live", is_live).await;
         server.kill();
     };
     let (told, ()) = tokio::join!(swapping, killing);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use millrace_tests::{App, PATIENCE, RawSocket, TestServer, TestSocket, opcode};
+use millrace_tests::{App, PATIENCE, RawSocket, TestServer, TestSocket, free_port, opcode};
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -115,8 +115,8 @@ async fn a_silent_connection_cannot_keep_the_server() {
 
 #[tokio::test]
 async fn a_port_can_be_used_again_at_once() {
-    let server = App::probe().serve();
-    let address = server.address().to_owned();
+    let address = format!("127.0.0.1:{}", free_port());
+    let server = App::probe().listen(&address).serve();
     let mut client = server.client().await;
     client.join("room:again").await;
     assert_eq!(server.terminate().code(), Some(0));

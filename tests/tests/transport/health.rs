@@ -1,12 +1,12 @@
 //! What monitors and load balancers ask: `/health` and `/ready`.
 
-use std::fs;
-use std::net::TcpListener;
+use std::fs::{self, File};
+use std::io::Write;
 use std::process::Command;
 
-use millrace_tests::{App, HttpRequest, HttpResponse, TestServer};
+use millrace_tests::{App, Gate, HttpRequest, HttpResponse, PATIENCE, TestServer, free_port};
 use serde_json::json;
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 async fn get(address: &str, path: &str) -> HttpResponse {
     HttpRequest::new("GET", path).send(address).await
@@ -34,20 +34,18 @@ async fn a_server_that_loads_its_plugins_is_not_ready() {
     let app = App::written("[plugins.probe]\ncomponent = \"pipe\"");
     let pipe = app.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
-    let listen = address.clone();
-    let starting = tokio::task::spawn_blocking(move || app.listen(&listen).serve());
-    while TcpStream::connect(&address).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    let address = format!("127.0.0.1:{}", free_port());
+    let app = app.listen(&address);
+    let starting = tokio::task::spawn_blocking(move || app.serve());
+    // It is open once the server reads it, which listens by then.
+    let pipe = tokio::task::spawn_blocking(move || File::options().write(true).open(pipe));
+    let mut pipe = timeout(PATIENCE, pipe).await.expect("the server loads").unwrap().unwrap();
     assert_not_ready(&get(&address, "/ready").await, "starting\n");
     assert_not_ready(&get(&address, "/").await, "starting\n");
     let upgrade = HttpRequest::upgrade("/socket/websocket?vsn=2.0.0").send(&address).await;
     assert_not_ready(&upgrade, "starting\n");
     assert_eq!(get(&address, "/health").await.status, 200);
-    tokio::task::spawn_blocking(move || fs::write(pipe, plugin)).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || pipe.write_all(&plugin)).await.unwrap().unwrap();
     let server = starting.await.unwrap();
     assert_eq!(get(&address, "/ready").await.status, 200);
     server.client().await.join("room:a").await;
@@ -55,10 +53,11 @@ async fn a_server_that_loads_its_plugins_is_not_ready() {
 
 #[tokio::test]
 async fn a_server_that_stops_is_not_ready_and_serves_nobody_new() {
-    let server = App::probe().serve();
+    let gate = Gate::closed();
+    let server = App::gated_probe(&gate).serve();
     let mut client = server.client().await;
     client.join("room:a").await;
-    let slow = client.push("room:a", "slow_ping", json!({ "ms": 1_000 })).await;
+    let slow = client.push("room:a", "slow_ping", json!({ "ms": 1 })).await;
     client.expect_nothing().await;
     server.tell_to_stop();
     server.wait_for_log("stopping connections=1", 1);
@@ -66,6 +65,7 @@ async fn a_server_that_stops_is_not_ready_and_serves_nobody_new() {
     let upgrade = HttpRequest::upgrade("/socket/websocket?vsn=2.0.0");
     assert_not_ready(&upgrade.send(server.address()).await, "draining\n");
     assert_eq!(get(server.address(), "/health").await.status, 200);
-    client.expect_reply("room:a", &slow, "ok", json!({ "ms": 1_000 })).await;
+    gate.open();
+    client.expect_reply("room:a", &slow, "ok", json!({ "ms": 1 })).await;
     assert_eq!(server.wait().code(), Some(0));
 }

@@ -1,11 +1,10 @@
 //! Limits of one connection.
 
 use millrace_tests::{
-    App, HttpRequest, PATIENCE, RawSocket, TestClient, TestServer, TestSocket, opcode,
+    App, HttpRequest, RawSocket, TestClient, TestServer, TestSocket, eventually, opcode,
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 
 fn small_frames() -> TestServer {
@@ -78,15 +77,11 @@ async fn the_number_of_connections_is_a_setting() {
     second.expect_close().await;
     second.expect_end().await;
     let url = format!("ws://{}/socket/websocket", server.address());
-    let another = async {
-        loop {
-            let tcp = TcpStream::connect(server.address()).await.unwrap();
-            if let Ok(connected) = client_async(&url, tcp).await {
-                break connected;
-            }
-        }
+    let another = async || {
+        let tcp = TcpStream::connect(server.address()).await.unwrap();
+        client_async(&url, tcp).await.ok()
     };
-    timeout(PATIENCE, another).await.expect("there is place for another");
+    eventually("there is place for another", another).await;
 }
 
 /// A client whose end of the connection takes little that it does not read.
