@@ -22,7 +22,13 @@ impl App {
         Self::written("").plugin("slow", "tests/apps/gated/slow").gate("slow", gate)
     }
 
-    /// The same of the jobs: `work_ms` is until the test opens the gate.
+    /// The hostile app, which waits at a gate instead of for a time.
+    #[must_use]
+    pub fn gated_hostile(gate: &Gate) -> Self {
+        Self::written("").plugin("hostile", "tests/apps/gated/hostile").gate("hostile", gate)
+    }
+
+    /// The jobs: `work_ms` is until the test opens the gate.
     #[must_use]
     pub fn gated_jobs(gate: &Gate) -> Self {
         let dispatchers = ["fair", "isolate", "priority"];

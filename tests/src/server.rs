@@ -249,7 +249,8 @@ impl TestServer {
         kib * 1024
     }
 
-    /// Tells the server to stop and waits until it has.
+    /// Tells the server to stop and waits until it has. It gives its clients two seconds to
+    /// answer; a test that is not about that has none any more.
     #[must_use]
     pub fn terminate(&self) -> ExitStatus {
         self.tell_to_stop();

@@ -22,6 +22,7 @@ async fn one_message_is_followed_by_its_id_from_frame_to_reply() {
         let order = json!({ "value": value });
         client.expect_answer("slow:a", "log", order, "ok", json!({})).await;
     }
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let lines = lines(&server);
     let of_event = |event: &str| {
@@ -64,6 +65,7 @@ async fn a_plugins_lines_have_the_id_without_debugging_too() {
     let mut client = server.client().await;
     client.join("slow:a").await;
     client.expect_answer("slow:a", "log", json!({ "value": "hello" }), "ok", json!({})).await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let lines = lines(&server);
     let said = lines.iter().find(|line| line["fields"]["message"] == "hello").unwrap();
@@ -78,6 +80,7 @@ async fn an_error_of_a_handler_is_told_and_the_parsers_steps_are_not() {
     let reason = json!({ "reason": "nothing asked" });
     client.expect_answer("slow:a", "answer", json!({}), "error", reason).await;
     client.expect_answer("slow:a", "log", json!({ "value": "hello" }), "ok", json!({})).await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let lines = lines(&server);
     let of = |message: &str, event: &str| {
@@ -115,6 +118,7 @@ async fn what_a_plugin_prints_is_told_with_its_message() {
     let order = json!({ "value": "last words", "user": "crash" });
     client.push("slow:a", "print", order).await;
     client.expect_crashed("slow:a").await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let lines = lines(&server);
     let printed = |line: &&Value| line["target"] == "millrace::prints";
@@ -138,6 +142,7 @@ async fn secrets_are_filtered() {
     client.expect_reply("slow:a", &join, "ok", json!({})).await;
     let order = json!({ "value": "x", "deep": [{ "Client_Secret": "hunter3" }] });
     client.expect_answer("slow:a", "ping", order, "ok", json!({})).await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let log = server.log();
     assert!(!log.contains("hunter"), "{log}");

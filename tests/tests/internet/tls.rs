@@ -37,6 +37,7 @@ async fn clients_are_served_over_tls_and_told_where_it_is_spoken() {
     let refused = TcpStream::connect(server.address()).await.unwrap();
     let refused = connect(refused, &certificate.path("cert.pem"), &[b"h2"]).await;
     assert!(refused.unwrap_err().to_string().contains("NoApplicationProtocol"));
+    drop(client);
     assert!(server.terminate().success());
 }
 

@@ -68,6 +68,7 @@ async fn a_pipe_in_the_page_holds_up_neither_others_nor_the_stop() {
     let request = HttpRequest::new("GET", "/");
     let served = timeout(Duration::from_secs(5), request.send(server.address())).await.unwrap();
     assert_eq!(served.body, "welcome");
+    drop(bystander);
     assert!(server.terminate().success());
 }
 

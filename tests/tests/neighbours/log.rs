@@ -44,6 +44,7 @@ async fn a_reader_that_stalls_costs_lines_and_nothing_else() {
     assert_healthy(&server).await;
     server.read_log();
     server.wait_for_log("log lines were left out", 1);
+    drop((attacker, bystander));
     assert_eq!(server.terminate().code(), Some(0));
 }
 
@@ -54,6 +55,7 @@ async fn a_server_whose_log_nobody_reads_stops_in_good_order() {
     client.join("hostile:a").await;
     let much = json!({ "n": 64, "bytes": 8_000 });
     client.expect_answer("hostile:a", "log", much, "ok", json!({})).await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
 }
 
@@ -92,6 +94,7 @@ async fn what_clients_and_plugins_say_does_not_begin_a_line() {
     client.join("hostile:a").await;
     let text = json!({ "text": format!("first\n{FORGED}\r\n\u{1b}[2K\u{2028}{FORGED}") });
     client.expect_answer("hostile:a", "log_text", text, "ok", json!({})).await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let log = server.log();
     assert_eq!(log.matches(FORGED).count(), 3, "{log}");
@@ -112,6 +115,7 @@ async fn faults_that_a_client_causes_are_some_lines_a_second() {
         client.expect_crashed("room:a").await;
     }
     let seconds = began.elapsed().as_secs() as usize + 1;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let lines = server.log().matches("a call failed: ").count();
     assert!((1..=10 + 10 * seconds).contains(&lines), "{lines} in {seconds} s");

@@ -1,9 +1,9 @@
 //! Whoever waits for an event is told when nothing comes of it.
 
-use millrace_tests::App;
+use millrace_tests::{App, Gate, TestClient};
 use serde_json::json;
 
-use super::relay::{TOPIC, app, asks, client, enqueue};
+use super::relay::{TOPIC, app, asks, client, enqueue, gated_app};
 use super::{until, until_letters};
 
 #[tokio::test]
@@ -27,14 +27,21 @@ async fn an_event_that_is_dropped_or_given_up_answers_with_the_reason() {
     until_letters(&server, "orders", 3).await;
 }
 
+/// As many events as the workers take wait at the gate.
+async fn ten_in_work(gate: &Gate, client: &mut TestClient) {
+    for number in 1..=10 {
+        enqueue(client, "orders", json!({ "wait_ms": 1 })).await;
+        gate.until_waiting(number).await;
+    }
+}
+
 #[tokio::test]
 async fn an_event_that_finds_no_room_answers_when_to_come_again() {
-    let server = app("buffer = { size = 1 }\n").serve();
+    let gate = Gate::closed();
+    let server = gated_app(&gate, "buffer = { size = 1 }\n").serve();
     let mut client = client(&server).await;
-    // Ten are in work, and one waits.
-    for _ in 0..11 {
-        enqueue(&mut client, "orders", json!({ "wait_ms": 20_000 })).await;
-    }
+    ten_in_work(&gate, &mut client).await;
+    enqueue(&mut client, "orders", json!({})).await;
     until(&server, "orders", |totals| totals["buffered"] == 1).await;
     let overloaded = json!({ "reason": "overloaded", "retry_after_ms": 1000 });
     asks(&mut client, json!({}), "error", overloaded).await;
@@ -45,13 +52,13 @@ async fn an_event_that_finds_no_room_answers_when_to_come_again() {
 #[tokio::test]
 async fn an_event_that_gives_way_to_others_answers_so() {
     for (keep, reason) in [("first", "newest"), ("last", "oldest")] {
-        let server = app(&format!("buffer = {{ size = 1, keep = {keep:?} }}\n")).serve();
+        let gate = Gate::closed();
+        let buffer = format!("buffer = {{ size = 1, keep = {keep:?} }}\n");
+        let server = gated_app(&gate, &buffer).serve();
         let mut client = client(&server).await;
-        for _ in 0..10 {
-            enqueue(&mut client, "orders", json!({ "wait_ms": 20_000 })).await;
-        }
-        let older = enqueue(&mut client, "orders", json!({ "wait_ms": 20_000 })).await;
-        let newer = enqueue(&mut client, "orders", json!({ "wait_ms": 20_000 })).await;
+        ten_in_work(&gate, &mut client).await;
+        let older = enqueue(&mut client, "orders", json!({})).await;
+        let newer = enqueue(&mut client, "orders", json!({})).await;
         let gives_way = if keep == "first" { newer } else { older };
         client.expect_reply(TOPIC, &gives_way, "error", json!({ "reason": reason })).await;
     }

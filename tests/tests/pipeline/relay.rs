@@ -15,8 +15,8 @@ pub(super) fn app(settings: &str) -> App {
 }
 
 /// The same, whose worker waits at a gate.
-fn gated_app(gate: &Gate) -> App {
-    with_orders(App::gated_relay(gate), "")
+pub(super) fn gated_app(gate: &Gate, settings: &str) -> App {
+    with_orders(App::gated_relay(gate), settings)
 }
 
 fn with_orders(app: App, settings: &str) -> App {
@@ -71,7 +71,7 @@ async fn who_hands_an_event_over_gets_what_the_worker_replies() {
 #[tokio::test]
 async fn replies_come_as_the_workers_are_done() {
     let gate = Gate::closed();
-    let server = gated_app(&gate).serve();
+    let server = gated_app(&gate, "").serve();
     let mut client = client(&server).await;
     let slow = enqueue(&mut client, "orders", json!({ "wait_ms": 1, "reply": 1 })).await;
     let fast = enqueue(&mut client, "orders", json!({ "reply": 2 })).await;
@@ -115,7 +115,7 @@ async fn a_worker_hands_events_to_other_pipelines() {
 #[tokio::test]
 async fn who_has_left_gets_nothing_and_nothing_breaks() {
     let gate = Gate::closed();
-    let server = gated_app(&gate).serve();
+    let server = gated_app(&gate, "").serve();
     let mut leaver = client(&server).await;
     let (_, known) = socket_ref(&mut leaver).await;
     let event = json!({ "wait_ms": 1, "push": known, "late": known, "reply": 1 });
@@ -157,6 +157,7 @@ async fn a_timer_feeds_a_pipeline() {
     }
     until(&server, "orders", |totals| totals["done"].as_u64() >= Some(3)).await;
     // It ends with the server, which has nothing left then.
+    drop(client);
     assert!(server.terminate().success());
 }
 

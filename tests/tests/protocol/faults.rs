@@ -95,6 +95,7 @@ async fn a_crash_is_told_with_its_cause_in_the_log_only() {
     client.join("room:crash-log").await;
     client.push("room:crash-log", "crash", json!({})).await;
     client.expect_crashed("room:crash-log").await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let log = server.log();
     assert!(log.contains("the probe was told to crash"), "{log}");

@@ -38,6 +38,7 @@ async fn clients_stay_while_the_plugin_changes() {
     let mut late = server.client().await;
     late.join("room:reload").await;
     late.expect_answer("room:reload", "ping", json!({}), "ok", json!({ "ping": "pong" })).await;
+    drop((client, late));
     assert_eq!(server.terminate().code(), Some(0));
 }
 

@@ -70,5 +70,6 @@ async fn an_edit_is_live_once_it_is_built() {
     fs::write(shared.join("src/lib.rs"), version("another")).unwrap();
     server.wait_for_log("reloaded", 6);
     check(&mut client, "another", 8).await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
 }

@@ -57,6 +57,7 @@ async fn lines_are_packed_into_datagrams_of_a_given_size() {
         for number in 0..50 {
             measure(&mut client, 1, &format!("metric{number}")).await;
         }
+        drop(client);
         assert_eq!(server.terminate().code(), Some(0));
         let lines = lines(&receiver, 512).await;
         let counters = counters(&lines);
@@ -89,6 +90,7 @@ async fn a_socket_file_takes_them_too() {
     let server = App::slow().statsd(&format!("unix:{}", path.display())).serve();
     let mut client = client(&server).await;
     measure(&mut client, 3, "x").await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     UnixDatagram::unbound().unwrap().send_to(END, &path).await.unwrap();
     let text = timeout(PATIENCE, reading).await.unwrap().unwrap();
@@ -107,6 +109,7 @@ async fn the_other_dialect_has_tags_and_more_types() {
     measure(&mut client, 1, "odd:name|c").await;
     client.push(TOPIC, "crash", json!({})).await;
     client.expect_crashed(TOPIC).await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let lines = lines(&receiver, 1432).await;
     for expected in [
@@ -159,5 +162,6 @@ async fn nobody_who_listens_costs_nothing() {
     let server = App::slow().statsd(&format!("127.0.0.1:{}", free_port())).serve();
     let mut client = client(&server).await;
     measure(&mut client, 20, "x").await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
 }

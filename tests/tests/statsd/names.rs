@@ -20,6 +20,7 @@ async fn a_name_that_nobody_has_keeps_no_server_from_starting() {
     let told = "measurements do not reach statsd.address \"nobody.invalid:8125\"";
     server.wait_for_log(told, 1);
     client.expect_answer("slow:a", "ping", json!({}), "ok", json!({})).await;
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let log = server.log();
     assert_eq!(log.matches(told).count(), 1, "{log}");
@@ -43,6 +44,7 @@ async fn a_name_leads_to_whichever_of_its_addresses_is_listened_at() {
         }
     };
     timeout(PATIENCE, arrived).await.expect("measurements arrive");
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let told = format!("measurements go to {address}");
     assert!(server.log().contains(&told), "{}", server.log());

@@ -93,6 +93,7 @@ async fn a_statsd_server_gets_exactly_what_became_of_events() {
         }
     }
     // What is in hand is handled before the last report.
+    drop(clients);
     assert_eq!(server.terminate().code(), Some(0));
     let flushed = Flushed::of(&mut statsd, port).await;
 

@@ -20,6 +20,7 @@ async fn a_hangup_stops_no_server() {
         server.wait_for_log("SIGHUP: the certificate and secrets", times);
         client.expect_nothing_from("room:a").await;
     }
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
 }
 
