@@ -137,6 +137,7 @@ async fn it_is_there_while_the_server_drains() {
     assert_eq!(done(&server, "GET", "/sockets", None).await["count"], 1);
     gate.open();
     client.expect_reply("slow:a", &slow, "ok", json!({})).await;
+    drop(client);
     assert_eq!(server.wait().code(), Some(0));
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 #[tokio::test]
 async fn calls_in_flight_are_answered_before_the_connection_is_closed() {
     let gate = Gate::closed();
-    let server = App::gated_probe(&gate).serve();
+    let server = App::gated_probe(&gate).with("[drain]\nover_ms = 0").serve();
     let mut client = server.client().await;
     client.join("room:a").await;
     let slow = client.push("room:a", "slow_ping", json!({ "ms": 1 })).await;

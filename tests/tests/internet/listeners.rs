@@ -33,6 +33,7 @@ async fn clients_come_by_any_listener_and_meet() {
     }
     // Who comes by the Unix socket is of this machine.
     assert!(peers(&server).await.contains(&"127.0.0.1:0".to_owned()));
+    drop((by_tls, by_tcp, by_unix));
     assert!(server.terminate().success());
     assert!(!socket.exists(), "it goes with its server");
 }

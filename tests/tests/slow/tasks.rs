@@ -130,6 +130,7 @@ async fn a_server_that_stops_waits_for_its_tasks() {
     server.tell_to_stop();
     server.wait_for_log("stopping connections=1", 1);
     gate.open();
+    drop(client);
     assert!(server.wait().success());
     assert!(!server.log().contains("did not end in time"), "{}", server.log());
 }

@@ -37,7 +37,7 @@ async fn a_code_that_nobody_may_send_is_a_protocol_error() {
 #[tokio::test]
 async fn who_says_no_more_hears_what_was_asked_for() {
     let server = TestServer::shared();
-    for event in ["ping", "slow_ping", "parallel_slow_ping"] {
+    let check = async |event: &str| {
         let mut socket = RawSocket::connect(server.address()).await;
         socket.send(opcode::TEXT, br#"["1","1","room:half-closed","phx_join",{}]"#).await;
         let _ = socket.recv().await;
@@ -48,7 +48,8 @@ async fn who_says_no_more_hears_what_was_asked_for() {
             br#"["1","2","room:half-closed","phx_reply",{"status":"ok","response":{"ms":300}}]"#;
         socket.expect(opcode::TEXT, reply).await;
         socket.expect_end().await;
-    }
+    };
+    tokio::join!(check("ping"), check("slow_ping"), check("parallel_slow_ping"));
 }
 
 #[tokio::test]
@@ -69,7 +70,7 @@ async fn who_closes_has_left_the_topic() {
 
 #[tokio::test]
 async fn a_server_that_is_told_to_stop_says_so_to_all_and_ends_well() {
-    let server = App::probe().serve();
+    let server = App::probe().with("[drain]\nover_ms = 0").serve();
     let mut joined = server.client().await;
     joined.join("room:stopping").await;
     // It counts as much as one that has joined something.
@@ -116,10 +117,12 @@ async fn a_silent_connection_cannot_keep_the_server() {
 #[tokio::test]
 async fn a_port_can_be_used_again_at_once() {
     let address = format!("127.0.0.1:{}", free_port());
-    let server = App::probe().listen(&address).serve();
+    let server = App::probe().with("[drain]\nover_ms = 0").listen(&address).serve();
     let mut client = server.client().await;
     client.join("room:again").await;
-    assert_eq!(server.terminate().code(), Some(0));
+    server.tell_to_stop();
+    assert_eq!(client.socket.expect_close().await.0, 1012);
+    assert_eq!(server.wait().code(), Some(0));
     let server = App::probe().listen(&address).serve();
     assert_eq!(server.address(), address);
     server.client().await.join("room:again").await;

@@ -67,5 +67,6 @@ async fn a_server_that_stops_is_not_ready_and_serves_nobody_new() {
     assert_eq!(get(server.address(), "/health").await.status, 200);
     gate.open();
     client.expect_reply("room:a", &slow, "ok", json!({ "ms": 1 })).await;
+    drop(client);
     assert_eq!(server.wait().code(), Some(0));
 }
