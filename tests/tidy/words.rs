@@ -29,7 +29,7 @@ fn a_word_that_has_a_better_one_is_found_as_a_whole_identifier_of_code() {
     let text = "/// A Letter.\nuse crate::{Letter as Item, Letters};\nfn letter() {\n    \
                 log!(\"Letter\", x = vec![Letter]);\n}\n";
     let session = Source::new("host/session/src/a.rs", text);
-    let tests = Source::new("tests/src/a.rs", text);
+    let tests = Source::new("tests/kit/a.rs", text);
     let (words, findings): (Vec<String>, Vec<Finding>) =
         check(&[session, tests]).into_iter().unzip();
     assert_eq!(words, ["Letter", "Letter"]);

@@ -75,7 +75,7 @@ async fn hand_over(server: &TestServer) {
 
 #[tokio::test]
 async fn a_statsd_server_gets_exactly_what_became_of_events() {
-    let mut statsd = Script::start("statsd/server.js", &[]);
+    let mut statsd = Script::start("statsd/js/server.js", &[]);
     let port = statsd.next().await["port"].as_u64().unwrap();
     let address = format!("127.0.0.1:{port}");
     let server = App::unfair("panics", 0).with(PIPELINES).statsd(&address).serve();

@@ -30,7 +30,7 @@ fn broken(pages: &BTreeMap<PathBuf, Page>, from: &Path, link: &str) -> Option<St
         return (!known).then(|| {
             format!(
                 "links to {host}; a package is told by its name, and documentation may be \
-                 linked to if its site is in SITES of tests/tests/documents ({SITES:?})"
+                 linked to if its site is in SITES of tests/documents ({SITES:?})"
             )
         });
     }

@@ -76,7 +76,7 @@ fn a_long_file_is_found_and_an_exception_that_is_not_needed() {
     );
     let exceptions =
         [("host/a.rs", 401, ""), ("host/b.rs", FILE_LINES + 19, ""), ("host/c.rs", 500, "")];
-    let expected = ["host/b.rs:420: a file of 420 lines", "tests/tests/tidy/rules.rs:"];
+    let expected = ["host/b.rs:420: a file of 420 lines", "tests/tidy/rules.rs:"];
     finding::are(&check_files(&sources, &exceptions), &expected);
 }
 
@@ -93,5 +93,5 @@ fn a_long_function_is_found_in_macros_too_and_an_exception_that_is_not_needed() 
     let expected = ["tests/a.rs:76: the function long of 71 lines"];
     finding::are(&check_functions(&source, &[]), &expected);
     let exceptions = [("tests/a.rs", "long", 71, ""), ("tests/a.rs", "most", 80, "")];
-    finding::are(&check_functions(&source, &exceptions), &["tests/tests/tidy/rules.rs:"]);
+    finding::are(&check_functions(&source, &exceptions), &["tests/tidy/rules.rs:"]);
 }

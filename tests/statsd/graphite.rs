@@ -76,7 +76,7 @@ async fn grafana_finds_what_it_asks_for() {
     let carbon = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let carbon_port = carbon.local_addr().unwrap().port().to_string();
     let names = tokio::spawn(async move { names(&carbon).await });
-    let mut statsd = Script::start("statsd/example.js", &[&carbon_port]);
+    let mut statsd = Script::start("statsd/js/example.js", &[&carbon_port]);
     let port = statsd.next().await["port"].as_u64().unwrap();
 
     let server = App::slow().statsd(&format!("127.0.0.1:{port}")).serve();

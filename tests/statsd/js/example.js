@@ -16,6 +16,6 @@ Promise.all([freeUdpPort(), freeTcpPort()]).then(([port, mgmtPort]) => {
     const up = util.format(...line).includes("server is up");
     if (up) process.stdout.write(`${JSON.stringify({ port })}\n`);
   };
-  process.argv[2] = path.join(__dirname, "../../examples/observability/statsd/config.js");
+  process.argv[2] = path.join(__dirname, "../../../examples/observability/statsd/config.js");
   require("statsd/stats.js");
 });

@@ -105,7 +105,9 @@ impl Source {
     pub(super) fn package(&self) -> &str {
         let folders = ["/src/", "/tests/", "/benches/", "/examples/", "/targets/"];
         let ends = folders.iter().filter_map(|folder| self.path.find(folder));
-        ends.min().map_or("", |end| &self.path[..end])
+        // The groups of tests and their kit are folders of a package at the top.
+        let top = self.path.find('/').unwrap_or_default();
+        &self.path[..ends.min().unwrap_or(top)]
     }
 }
 

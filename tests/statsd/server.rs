@@ -74,7 +74,7 @@ impl Flushed {
 #[tokio::test]
 async fn a_statsd_server_gets_exactly_what_was_done() {
     const TIMES: u32 = 250;
-    let mut statsd = Script::start("statsd/server.js", &[]);
+    let mut statsd = Script::start("statsd/js/server.js", &[]);
     let port = statsd.next().await["port"].as_u64().unwrap();
     let server = App::slow().statsd(&format!("127.0.0.1:{port}")).serve();
     let mut client = client(&server).await;

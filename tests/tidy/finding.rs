@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The file of the rules, as findings name it.
-const RULES: &str = "tests/tests/tidy/rules.rs";
+const RULES: &str = "tests/tidy/rules.rs";
 
 /// One place where a rule is broken.
 #[derive(Clone, Debug)]
@@ -134,9 +134,9 @@ mod tests {
         let left = [("x", 2), ("y", 1)];
         none(&beyond(found(&["x", "y", "x"]), "WORDS_LEFT", &left));
         let more = beyond(found(&["x", "x", "x", "y"]), "WORDS_LEFT", &left);
-        are(&more, &["a.rs:7: x", "a.rs:7: x", "a.rs:7: x", "tests/tests/tidy/rules.rs:"]);
+        are(&more, &["a.rs:7: x", "a.rs:7: x", "a.rs:7: x", "tests/tidy/rules.rs:"]);
         let fewer = beyond(found(&["x"]), "WORDS_LEFT", &left);
-        are(&fewer, &["tests/tests/tidy/rules.rs:", "tests/tests/tidy/rules.rs:"]);
+        are(&fewer, &["tests/tidy/rules.rs:", "tests/tidy/rules.rs:"]);
         assert!(fewer[0].to_string().contains("write (\"x\", 1)"), "{}", fewer[0]);
         assert!(fewer[1].to_string().contains("remove it"), "{}", fewer[1]);
     }

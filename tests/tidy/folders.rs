@@ -108,7 +108,7 @@ fn an_exception_is_for_one_direction_and_has_to_be_needed() {
     let exceptions = [("plugin", "config", ""), ("wasm", "plugin", "")];
     let expected = [
         "host/server/src/plugin/mod.rs:2: plugin uses crate::dashboard::Page",
-        "tests/tests/tidy/rules.rs:",
+        "tests/tidy/rules.rs:",
     ];
     finding::are(&check(&plugin, &exceptions), &expected);
 }

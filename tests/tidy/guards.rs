@@ -37,7 +37,7 @@ fn check_unsafe(sources: &[Source], exceptions: &[(&str, &str)]) -> Vec<Finding>
                 needed.insert(source.path.as_str());
                 continue;
             }
-            let allowed = "the files of UNSAFE in tests/tests/tidy/rules.rs, each with its reason";
+            let allowed = "the files of UNSAFE in tests/tidy/rules.rs, each with its reason";
             findings.push(Finding::new(&source.path, name.line, "unsafe", allowed, UNSAFE_WHY));
         }
     }
@@ -53,7 +53,7 @@ fn check_tests(sources: &[Source]) -> Vec<Finding> {
     });
     let finding = |(path, name, why): &(&str, &str, &'static str)| {
         let allowed = "a test of this name, or another place for it in TESTS of \
-                       tests/tests/tidy/rules.rs";
+                       tests/tidy/rules.rs";
         Finding::new(path, 1, format!("no test {name}"), allowed, why)
     };
     missing.map(finding).collect()
@@ -100,7 +100,7 @@ fn other_unsafe_is_found_and_an_exception_that_is_not_needed() {
     let sources = [Source::new("host/a.rs", text), Source::new("host/b.rs", "fn f() {}\n")];
     finding::are(&check_unsafe(&sources, &[]), &["host/a.rs:4: unsafe"]);
     let exceptions = [("host/a.rs", ""), ("host/b.rs", "")];
-    finding::are(&check_unsafe(&sources, &exceptions), &["tests/tests/tidy/rules.rs:"]);
+    finding::are(&check_unsafe(&sources, &exceptions), &["tests/tidy/rules.rs:"]);
 }
 
 #[test]
