@@ -61,9 +61,10 @@ function linesSeen() {
 
 /** Waits until all charts have been drawn once more. */
 async function drawnAnew(page) {
-  const charts = (is) => `[...document.querySelectorAll("#charts canvas")].every((chart) => ${is})`;
-  await page.evaluate(charts("(chart.texts = null) === null"));
-  await page.waitForFunction(charts("chart.texts !== null"));
+  await page.evaluate(() => {
+    for (const chart of document.querySelectorAll("#charts canvas")) chart.texts = null;
+  });
+  await page.waitForFunction(() => [...document.querySelectorAll("#charts canvas")].every(({ texts }) => texts));
 }
 
 const browser = await launch(executablePath);
@@ -86,6 +87,7 @@ try {
     });
   });
   await page.addInitScript(rememberTexts);
+  await page.addInitScript(`window.linesSeen = ${linesSeen}`);
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto(url);
   await page.waitForSelector('#status[data-state="live"]');
@@ -97,7 +99,7 @@ try {
     return tile && parseFloat(tile.querySelector("dd").textContent) > 0;
   });
   await page.waitForFunction(() => document.querySelector("#faults td.cause")?.textContent === "trap");
-  await page.waitForFunction(`(${linesSeen})().every(Boolean)`);
+  await page.waitForFunction(() => window.linesSeen().every(Boolean));
 
   const column = (table, nth) => page.locator(`#${table} tbody tr td:nth-child(${nth})`).allTextContents();
   tell({

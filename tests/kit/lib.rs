@@ -4,11 +4,12 @@
 //! ```text
 //! binary ──▶ cli                            run the program to its end
 //!    │
-//!    └────▶ app ──▶ server                  build an app, serve it
+//!    └────▶ app ──▶ server                  put an app together, serve it
 //!                     ├──▶ client ──▶ socket   speak Phoenix Channels to it
 //!                     ├──▶ raw                 break the WebSocket protocol on it
 //!                     ├──▶ http                see how it answers a handshake
 //!                     └──▶ script              let a real JavaScript client talk to it
+//! gate                                      hold calls of plugins up until the test lets go
 //! repository                                the files of this repository, for tests of them
 //! ```
 //!

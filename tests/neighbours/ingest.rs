@@ -91,7 +91,7 @@ async fn bodies_that_stop_one_byte_short_keep_no_place() {
 async fn clients_that_do_not_read_what_they_ask_for_keep_no_place() {
     let config = "[socket]\nmax_connections = 6\nhandshake_timeout_ms = 1000";
     let app = app(config, "http = {}");
-    let app = app.environment("RUST_LOG", "info,millrace::transport::paced=debug");
+    let app = app.environment("RUST_LOG", "info,millrace::net::paced=debug");
     let server = app.serve();
     let mut bystander = bystander(&server).await;
     let mut attackers = Vec::new();
