@@ -46,13 +46,14 @@ async fn one_message_is_followed_by_its_id_from_frame_to_reply() {
 
 #[tokio::test]
 async fn the_lines_of_one_message_can_be_asked_for() {
-    let server = TestServer::start_with(logging("warn,[call{id=1-2}]=info"), &["--log", "json"]);
+    let server = logging("warn,[call{id=1-2}]=info").arguments(&["--log", "json"]).serve();
     let mut client = server.client().await;
     client.join("slow:a").await;
     for value in ["wanted", "unwanted"] {
         let order = json!({ "value": value });
         client.expect_answer("slow:a", "log", order, "ok", json!({})).await;
     }
+    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let lines = lines(&server);
     let said: Vec<_> = lines.iter().map(|line| &line["fields"]["message"]).collect();

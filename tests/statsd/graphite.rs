@@ -89,7 +89,6 @@ async fn grafana_finds_what_it_asks_for() {
     client.expect_answer(TOPIC, "wait", json!({ "ms": 1_500 }), "ok", json!({})).await;
     client.push(TOPIC, "crash", json!({})).await;
     client.expect_crashed(TOPIC).await;
-    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let names = names.await.unwrap();
 

@@ -109,7 +109,6 @@ async fn the_other_dialect_has_tags_and_more_types() {
     measure(&mut client, 1, "odd:name|c").await;
     client.push(TOPIC, "crash", json!({})).await;
     client.expect_crashed(TOPIC).await;
-    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let lines = lines(&receiver, 1432).await;
     for expected in [

@@ -86,7 +86,6 @@ async fn a_statsd_server_gets_exactly_what_was_done() {
     client.push(TOPIC, "crash", json!({})).await;
     client.expect_crashed(TOPIC).await;
     // The last report is made before the process ends.
-    drop(client);
     assert_eq!(server.terminate().code(), Some(0));
     let flushed = Flushed::of(&mut statsd, port).await;
 
