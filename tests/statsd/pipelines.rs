@@ -38,6 +38,10 @@ dispatcher = \"unfair\"
 /// Jobs of Ada.
 const DONE: usize = 100;
 
+fn app(port: u64) -> App {
+    App::unfair("panics", 0).with(PIPELINES).statsd(&format!("127.0.0.1:{port}"))
+}
+
 /// Hands events to a pipeline in one request; its status.
 async fn enqueue(server: &TestServer, pipeline: &str, events: &[Value]) -> u16 {
     let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
@@ -77,8 +81,7 @@ async fn hand_over(server: &TestServer) {
 async fn a_statsd_server_gets_exactly_what_became_of_events() {
     let mut statsd = Script::start("statsd/js/server.js", &[]);
     let port = statsd.next().await["port"].as_u64().unwrap();
-    let address = format!("127.0.0.1:{port}");
-    let server = App::unfair("panics", 0).with(PIPELINES).statsd(&address).serve();
+    let server = app(port).serve();
     // Two of three clients get what is done for Ada.
     let mut clients = Vec::new();
     for user in ["ada", "ada", "bob"] {
@@ -92,8 +95,8 @@ async fn a_statsd_server_gets_exactly_what_became_of_events() {
             assert_eq!(client.socket.recv_json().await[3], "job_done");
         }
     }
-    // What is in hand is handled before the last report.
     drop(clients);
+    // What is in hand is handled before the last report.
     assert_eq!(server.terminate().code(), Some(0));
     let flushed = Flushed::of(&mut statsd, port).await;
 
