@@ -59,6 +59,14 @@ function linesSeen() {
   });
 }
 
+/** Waits until all charts have been drawn once more. */
+async function drawnAnew(page) {
+  await page.evaluate(() => {
+    for (const chart of document.querySelectorAll("#charts canvas")) chart.texts = null;
+  });
+  await page.waitForFunction(() => [...document.querySelectorAll("#charts canvas")].every(({ texts }) => texts));
+}
+
 const browser = await launch(executablePath);
 
 try {
@@ -79,18 +87,19 @@ try {
     });
   });
   await page.addInitScript(rememberTexts);
+  await page.addInitScript(`window.linesSeen = ${linesSeen}`);
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto(url);
   await page.waitForSelector('#status[data-state="live"]');
 
-  // Some seconds of load, as charts of one point show nothing.
+  // Until there is something to see: charts of one point show nothing.
   const tile = (name) => page.locator("#tiles > div", { hasText: name }).locator("dd");
   await page.waitForFunction(() => {
     const tile = [...document.querySelectorAll("#tiles > div")].find((t) => t.textContent.startsWith("Messages in"));
     return tile && parseFloat(tile.querySelector("dd").textContent) > 0;
   });
   await page.waitForFunction(() => document.querySelector("#faults td.cause")?.textContent === "trap");
-  await page.waitForTimeout(6_000);
+  await page.waitForFunction(() => window.linesSeen().every(Boolean));
 
   const column = (table, nth) => page.locator(`#${table} tbody tr td:nth-child(${nth})`).allTextContents();
   tell({
@@ -112,10 +121,10 @@ try {
   });
   await page.screenshot({ path: join(screenshots, "dashboard-light.png"), fullPage: true });
   await page.emulateMedia({ colorScheme: "dark" });
-  await page.waitForTimeout(1_500);
+  await drawnAnew(page);
   await page.screenshot({ path: join(screenshots, "dashboard-dark.png"), fullPage: true });
   await page.setViewportSize({ width: 400, height: 800 });
-  await page.waitForTimeout(1_500);
+  await drawnAnew(page);
   const scrolls = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   await page.screenshot({ path: join(screenshots, "dashboard-narrow.png"), fullPage: true });
   tell({ scrollsSideways: scrolls, overlaps: await page.evaluate(overlaps) });

@@ -27,8 +27,8 @@ try {
     return row && all.every(moves) && row["top keys"].startsWith("ada ") ? named : false;
   };
   const rows = await (await page.waitForFunction(busy)).jsonValue();
-  // Some seconds of load, as charts of one point show nothing.
-  await page.waitForTimeout(4_000);
+  // Charts of one point show nothing.
+  await page.waitForTimeout(2_000);
   await page.screenshot({ path: join(screenshots, "dashboard-pipelines.png"), fullPage: true });
   tell({
     pipelines: rows.map((row) => row.pipeline),

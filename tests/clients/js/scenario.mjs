@@ -128,7 +128,8 @@ const scenarios = {
     tell({ joined: await joins() });
     await answer(channel.push("count", {}));
     const error = new Promise((resolve) => channel.onError(resolve));
-    channel.push("crash", {});
+    // Nobody answers, and Node.js ends once that is not waited for any more.
+    channel.push("crash", {}, 100);
     tell({ error: await error });
     tell({ joined: await joins() });
     tell({ count: await answer(channel.push("count", {})) });
