@@ -1,6 +1,6 @@
 //! Overload does not make memory grow past the bounds.
 
-use millrace_tests::{App, HttpRequest, TestServer};
+use millrace_tests::{App, HttpRequest, TestServer, eventually};
 use serde_json::json;
 
 use super::{enqueued, until};
@@ -60,7 +60,12 @@ async fn a_flood_beside_a_stuck_worker_takes_no_more_than_the_bounds() {
         until(&server, "jobs", |totals| totals["in_flight"] == 1).await;
         let before = resident(&server);
         let statuses = flood(&server).await;
-        let grown = resident(&server).saturating_sub(before);
+        // What was refused or dropped is free at once, and the allocator gives it back soon.
+        let grown = async || {
+            let grown = resident(&server).saturating_sub(before);
+            (grown < ALLOWED).then_some(grown)
+        };
+        let grown = eventually(&format!("{on_full}: no more than {ALLOWED} bytes"), grown).await;
         let refused = statuses.iter().filter(|status| **status == flooded).count();
         // The first twentieth found room.
         assert!(refused >= statuses.len() * 9 / 10, "{on_full}: {statuses:?}");
@@ -68,7 +73,6 @@ async fn a_flood_beside_a_stuck_worker_takes_no_more_than_the_bounds() {
         let view = until(&server, "jobs", |_| true).await;
         let bytes = view["totals"]["bytes"].as_u64().unwrap();
         assert!(bytes < MAX_BYTES + 2 * EVENT_BYTES, "{view}");
-        assert!(grown < ALLOWED, "{on_full}: grown by {grown} bytes, allowed are {ALLOWED}");
         eprintln!("{on_full}: {bytes} bytes in hand, grown by {grown}");
         let gone = match dropped {
             Some(reason) => view["totals"]["dropped"][reason].as_u64(),

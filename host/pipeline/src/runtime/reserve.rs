@@ -125,7 +125,7 @@ impl Pipeline {
                     // Whether there is more room or the time is up: it tries once more.
                     let _ = timeout_at(until, more).await;
                 }
-                gathered => return gathered.map(|()| room),
+                answered => return answered.map(|()| room),
             }
         }
     }

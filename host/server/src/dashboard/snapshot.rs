@@ -118,7 +118,7 @@ pub(crate) struct Sources<'a> {
 
 /// Makes snapshots, from time to time.
 #[derive(Debug, Default)]
-pub(crate) struct Viewer {
+pub(crate) struct SnapshotBuilder {
     window: Window,
     watches: Watches,
 }
@@ -126,9 +126,9 @@ pub(crate) struct Viewer {
 /// The number of rows of a table; the largest are shown.
 const MAX_ROWS: usize = 10;
 
-impl Viewer {
+impl SnapshotBuilder {
     /// Makes the snapshot of the time since the last one.
-    pub(crate) fn look(&mut self, sources: Sources<'_>) -> Snapshot {
+    pub(crate) fn build(&mut self, sources: Sources<'_>) -> Snapshot {
         let seconds = sources.passed.as_secs_f64().max(1e-3);
         let mut view = View { seconds, ..View::default() };
         for (key, reading) in self.window.next(sources.metrics.registry()) {
@@ -318,10 +318,10 @@ mod tests {
     #[test]
     fn a_snapshot_has_what_is_unusual_in_it() {
         let metrics = Metrics::in_process();
-        let mut viewer = Viewer::default();
+        let mut snapshots = SnapshotBuilder::default();
         let mut look = |faults_a_second| -> Value {
             metrics.count_of(Metric::WasmFault, &["room", "trap"], faults_a_second);
-            let snapshot = viewer.look(Sources {
+            let snapshot = snapshots.build(Sources {
                 metrics: &metrics,
                 waiting: Vec::new(),
                 faults: Vec::new(),

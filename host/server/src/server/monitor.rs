@@ -8,7 +8,7 @@ use millrace_telemetry::{LimitLog, Metric, Sampler, dropped_lines};
 use millrace_wire::Payload;
 use tracing::{info, warn};
 
-use crate::dashboard::{EVENT, SlowClient, Sources, TOPIC, Viewer};
+use crate::dashboard::{EVENT, SlowClient, SnapshotBuilder, Sources, TOPIC};
 use crate::node::{MEASURE_INTERVAL, MemoryLeft, Node, RELEASE_EVERY, release_free_memory};
 
 /// Measures until it is dropped; returns at once when nobody gets the metrics.
@@ -17,7 +17,7 @@ pub(super) async fn run(node: Arc<Node>) {
         return;
     }
     let mut sampler = Sampler::new(node.metrics.clone());
-    let (mut viewer, mut looked) = (Viewer::default(), Instant::now());
+    let (mut snapshots, mut looked) = (SnapshotBuilder::default(), Instant::now());
     let mut reached = LimitLog::default();
     loop {
         sampler.pause().await;
@@ -26,7 +26,7 @@ pub(super) async fn run(node: Arc<Node>) {
         node.pipelines.count(&node.metrics);
         reached.log(node.metrics.registry());
         if node.dashboard.is_some() || node.admin.is_some() {
-            show(&node, &mut viewer, &mut looked);
+            show(&node, &mut snapshots, &mut looked);
         }
     }
 }
@@ -75,7 +75,7 @@ fn look_at_outboxes(node: &Node) {
     node.metrics.set(Metric::OutboxBytesMax, max);
 }
 
-fn show(node: &Node, viewer: &mut Viewer, looked: &mut Instant) {
+fn show(node: &Node, snapshots: &mut SnapshotBuilder, looked: &mut Instant) {
     let passed = looked.elapsed();
     *looked = Instant::now();
     let waiting = node.connections.waiting().into_iter().map(|client| SlowClient {
@@ -88,7 +88,7 @@ fn show(node: &Node, viewer: &mut Viewer, looked: &mut Instant) {
         let version = plugin.live().component().version().to_owned();
         (plugin.name().to_owned(), version)
     });
-    let snapshot = viewer.look(Sources {
+    let snapshot = snapshots.build(Sources {
         metrics: &node.metrics,
         waiting: waiting.collect(),
         faults: node.faults.newest_first(),

@@ -38,7 +38,7 @@ impl Batcher {
     }
 
     /// Whether messages wait to be handed over.
-    pub(super) fn has_read(&self) -> bool {
+    pub(super) fn has_messages(&self) -> bool {
         !self.read.is_empty()
     }
 
@@ -49,7 +49,7 @@ impl Batcher {
 
     /// Whether messages that were read have not all been handled.
     pub(super) fn is_behind(&self) -> bool {
-        self.is_in_round() || self.has_read()
+        self.is_in_round() || self.has_messages()
     }
 
     /// Whether so many frames were taken that they have to be handled before more are

@@ -157,12 +157,14 @@ impl ServerEffect {
 }
 
 impl From<ChannelEffect> for Effect {
+    #[inline]
     fn from(effect: ChannelEffect) -> Self {
         Self::Channel(effect)
     }
 }
 
 impl From<ServerEffect> for Effect {
+    #[inline]
     fn from(effect: ServerEffect) -> Self {
         Self::Server(effect)
     }

@@ -21,12 +21,12 @@ use crate::plugin::{CallOutcome, Handler, PluginVersion};
 const ERRORS_PER_SECOND: u32 = 100;
 
 /// The future of a call of a plugin.
-type StartedCall = Pin<Box<dyn Future<Output = FinishedCall> + Send>>;
+type CallFuture = Pin<Box<dyn Future<Output = FinishedCall> + Send>>;
 
 /// A call in flight, which was not ready at its first poll.
 pub(in crate::transport) struct PendingCall {
     pub(in crate::transport) channel: ChannelId,
-    pub(in crate::transport) future: StartedCall,
+    pub(in crate::transport) future: CallFuture,
 }
 
 impl Future for PendingCall {
@@ -148,7 +148,7 @@ impl Channels {
     }
 
     /// The future of a call. It is ready at once if the connection may not call plugins now.
-    fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> StartedCall {
+    fn start(&self, mut call: Box<Call<Arc<Handler>>>) -> CallFuture {
         let progress = Arc::clone(&self.quota) as Arc<dyn Progress>;
         let assigns = call.assigns.take().unwrap_or_default();
         let ticket = &call.ticket;

@@ -16,7 +16,7 @@ impl Channels {
     /// in their channels. Their results come with [`Self::take_results`].
     pub(in crate::transport) fn flush(&mut self, cx: &mut Context<'_>) {
         self.batcher.begin();
-        while self.batcher.has_read() {
+        while self.batcher.has_messages() {
             let mut has_task = true;
             for first in self.batcher.take_read() {
                 if self.goes_alone(&first) {

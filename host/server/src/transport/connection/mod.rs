@@ -206,7 +206,7 @@ impl Connection {
                 }
                 // ReadAll → InRound: its messages are handled by the round
                 //         → Reading: it led to none, or they have been handled
-                Mode::ReadAll if !self.channels.batcher().has_read() => Mode::Reading,
+                Mode::ReadAll if !self.channels.batcher().has_messages() => Mode::Reading,
                 Mode::ReadAll => self.hand_over(has_enough, Mode::Reading, cx),
                 // Handing → InRound: messages are handled by the round
                 //         → Yielding: there may be replies to what was received
