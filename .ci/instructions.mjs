@@ -32,6 +32,9 @@ const baselineFile = join(root, "tests/bench/instructions.json");
 // A compiled plugin is taken from here, so that no compiler runs under valgrind.
 const env = { ...process.env, XDG_CACHE_HOME: join(target, "instructions-cache") };
 
+// An incremental build inlines nothing across crates, which a release does.
+env.CARGO_INCREMENTAL = "0";
+
 // As a plugin is built whose author has no profile; that of this workspace is the server's.
 env.CARGO_PROFILE_RELEASE_LTO = "true";
 
