@@ -14,7 +14,7 @@ for argument in "$@"; do
     previous=$argument
 done
 case "${target:+$name}" in
-millrace | config | dispatcher | guest | ingest | session | wire | serde_json | toml | toml_parser | winnow)
+millrace | millrace_* | config | dispatcher | guest | ingest | session | wire | serde_json | toml | toml_parser | winnow)
     exec "$@" --cfg fuzzing -Cpasses=sancov-module \
         -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
