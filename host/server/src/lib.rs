@@ -8,10 +8,10 @@
 //!        ◀──frame── outbox ◀── pubsub ◀── broadcast ◀────┘
 //! ```
 //!
-//! The folders are the architecture, here in reading order. `wire`, `session`
-//! and `channel` are pure; only `wasm` names wasmtime, only `transport` touches
-//! the network for clients, only `admin` for operators, and only `egress` for
-//! plugins.
+//! The protocol is in [`millrace_wire`] and [`millrace_session`], events in
+//! [`millrace_pipeline`], plugins in [`millrace_wasm`]; here is what serves them: sockets, what
+//! connections share, configuration, operators, commands. Each folder uses those before it in
+//! ARCHITECTURE.md's code map alone.
 
 #![cfg_attr(
     not(test),
