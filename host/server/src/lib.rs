@@ -27,7 +27,6 @@
 mod admin;
 #[doc(hidden)]
 pub mod bench;
-
 pub mod cli;
 pub mod config;
 mod dashboard;
@@ -38,20 +37,17 @@ mod http;
 mod loader;
 mod net;
 pub mod node;
-pub mod server;
-pub mod swap;
-pub mod transport;
-
 pub mod outbox;
-
 pub mod plugin;
 pub mod pubsub;
 mod secret;
+pub mod server;
 mod small_file;
+pub mod swap;
 mod tasks;
-
 pub mod testing;
 mod token;
+pub mod transport;
 
 pub use config::App;
 pub use server::Server;

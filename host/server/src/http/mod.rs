@@ -28,6 +28,7 @@ pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The content security policy of a response that is not a page: it loads nothing, and no page may
 /// show it in a frame.
 const DENY_ALL_CSP: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// The answer to OPTIONS: the methods that are allowed. A load balancer may use it to see whether
 /// the server is there.
 pub(crate) fn options(allowed: &[Method]) -> Response<Body> {

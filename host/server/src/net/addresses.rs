@@ -44,7 +44,7 @@ const SWEEP_AFTER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Addresses {
     /// The most connections of one address; callers take 0 as no limit.
-    pub(crate) max: usize,
+    max: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Addresses {
 #[derive(Debug)]
 pub(crate) struct AddressSlot {
     addresses: Arc<Addresses>,
-    pub(crate) address: IpAddr,
+    address: IpAddr,
 }
 
 impl Rates {
@@ -108,6 +108,11 @@ impl Addresses {
         Self { max, open: Mutex::default() }
     }
 
+    /// Whether an address may have any number of connections.
+    pub(crate) fn are_unlimited(&self) -> bool {
+        self.max == 0
+    }
+
     /// Counts a connection of an address; `None` if the address has as many as it may have.
     pub(crate) fn slot(addresses: &Arc<Self>, address: IpAddr) -> Option<AddressSlot> {
         let address = network(address);
@@ -118,6 +123,13 @@ impl Addresses {
         }
         *connections += 1;
         Some(AddressSlot { addresses: Arc::clone(addresses), address })
+    }
+}
+
+impl AddressSlot {
+    /// Whether the connection is counted for the network of this address.
+    pub(crate) fn is_of(&self, address: IpAddr) -> bool {
+        self.address == network(address)
     }
 }
 

@@ -13,7 +13,7 @@ use millrace_telemetry::TokenBucket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::SocketConfig;
-use crate::net::{AddressSlot, Addresses, RateLimited, Rates, lock, network};
+use crate::net::{AddressSlot, Addresses, RateLimited, Rates, lock};
 
 /// The limits of what clients may open.
 #[derive(Debug)]
@@ -96,11 +96,11 @@ impl Admission {
         address: IpAddr,
         by_handshake: bool,
     ) -> Result<(), AdmissionError> {
-        if self.addresses.max == 0 {
+        if self.addresses.are_unlimited() {
             return Ok(());
         }
         let mut slot = lock(&admitted.address);
-        if slot.as_ref().is_none_or(|slot| slot.address != network(address)) {
+        if slot.as_ref().is_none_or(|slot| !slot.is_of(address)) {
             // The connection was counted for another client of the same proxy, which was refused.
             *slot = None;
             let of_client = Addresses::slot(&self.addresses, address);

@@ -5,9 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use millrace_telemetry::{LogLimiter, Passed};
-use serde::Serialize;
-
 use millrace_wasm::Fault;
+use serde::Serialize;
 
 /// A fault, or several of the same plugin, cause and message.
 #[derive(Clone, Debug, Serialize)]

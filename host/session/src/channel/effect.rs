@@ -1,10 +1,11 @@
 //! Effects: what a plugin's call asks the host to do, checked and in the host's own types.
 
+use std::sync::Arc;
+
+use millrace_wire::Payload;
 use smol_str::SmolStr;
 
 use super::{Broadcast, ChannelId, NewEvent, SocketRef};
-use millrace_wire::Payload;
-use std::sync::Arc;
 
 /// One thing that a call asks the host to do. The host checks all effects of a call before it
 /// applies them in order; when one is not allowed, the call has failed and none is applied.
