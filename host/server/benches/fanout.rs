@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use millrace::bench::{JoinedSession, outbox};
-use millrace::outbox::{Outbox, Overflow};
-use millrace::pubsub::{Delivery, LocalOnly, PubSub, Subscriber};
+use millrace::bench::{
+    Delivery, JoinedSession, LocalOnly, Outbox, Overflow, PubSub, Subscriber, outbox,
+};
 use millrace_session::channel::{Broadcast, ChannelEffect, Effect};
 use millrace_telemetry::Metrics;
 use millrace_wire::{Frame, Payload, Serializer};

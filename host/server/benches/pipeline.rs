@@ -15,9 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use millrace::App;
-use millrace::bench::roles;
-use millrace::plugin::Plugin;
+use millrace::bench::{App, Plugin, roles};
 use millrace_pipeline::{
     BufferSpec, DemandLimits, DispatcherSpec, Native, NewEvent, NullSink, OnFull, Pipeline,
     PipelineSpec, RetryPolicy, StageSpec, Work, Worker, WorkerSpec,

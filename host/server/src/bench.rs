@@ -13,8 +13,11 @@ use millrace_wasm::{BatchMessage, CallContext, Fault};
 use millrace_wire::{Frame, Payload, Serializer, TopicPattern};
 use smol_str::SmolStr;
 
-use crate::outbox::Outbox;
-use crate::plugin::{FaultSink, Plugin};
+pub use crate::config::App;
+pub use crate::outbox::{Outbox, Overflow};
+use crate::plugin::FaultSink;
+pub use crate::plugin::Plugin;
+pub use crate::pubsub::{Delivery, LocalOnly, PubSub, Subscriber};
 pub use crate::transport::echo;
 
 /// An outbox of a capacity in bytes, which is not measured.

@@ -11,7 +11,7 @@
 //! The protocol is in [`millrace_wire`] and [`millrace_session`], events in
 //! [`millrace_pipeline`], plugins in [`millrace_wasm`]; here is what serves them: sockets, what
 //! connections share, configuration, operators, commands. Each folder uses those before it in
-//! ARCHITECTURE.md's code map alone.
+//! ARCHITECTURE.md's code map alone. To the outside there is [`testing`]; the rest is the program.
 
 #![cfg_attr(
     not(test),
@@ -27,8 +27,9 @@
 mod admin;
 #[doc(hidden)]
 pub mod bench;
+#[doc(hidden)]
 pub mod cli;
-pub mod config;
+mod config;
 mod dashboard;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
@@ -36,18 +37,15 @@ pub mod fuzz;
 mod http;
 mod loader;
 mod net;
-pub mod node;
-pub mod outbox;
-pub mod plugin;
-pub mod pubsub;
+mod node;
+mod outbox;
+mod plugin;
+mod pubsub;
 mod secret;
-pub mod server;
+mod server;
 mod small_file;
-pub mod swap;
+mod swap;
 mod tasks;
 pub mod testing;
 mod token;
-pub mod transport;
-
-pub use config::App;
-pub use server::Server;
+mod transport;

@@ -28,16 +28,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_pipeline::{EffectSink, NewEvent, Pipeline, PipelineError, Roles, Totals};
-use millrace_session::channel::{ServerEffect, SocketRef};
+use millrace_pipeline::{EffectSink, Pipeline, Roles};
+pub use millrace_pipeline::{NewEvent, PipelineError, Totals};
+pub use millrace_session::channel::{ServerEffect, SocketRef};
 use millrace_telemetry::{Metrics, Origin, unix_ms};
-use millrace_wasm::Fault;
-use millrace_wire::Payload;
+pub use millrace_wasm::Fault;
+pub use millrace_wire::Payload;
 use serde_json::Value;
 
-use crate::config::{App, ConfigError};
+use crate::config::App;
+pub use crate::config::ConfigError;
 use crate::loader::Loader;
-use crate::node::StartError;
+pub use crate::node::StartError;
 use crate::plugin::{FaultSink, Plugin};
 
 /// An app whose plugins are loaded, without a server.

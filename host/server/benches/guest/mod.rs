@@ -5,8 +5,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use millrace::App;
-use millrace::plugin::Plugin;
+use millrace::bench::{App, Plugin};
 use millrace_session::channel::{
     Assigns, Callback, Caller, Completion, Context, Effect, Progress, ReplyTo,
 };

@@ -11,10 +11,10 @@ use tracing::{error, info};
 
 use super::args::DevArgs;
 use super::serve::{announce, raise_file_limit, this_program};
-use crate::Server;
 use crate::config::{App, CONFIG_FILE, ConfigError, ListenConfig};
 use crate::node::StartError;
 use crate::plugin::{BuildError, BuildFor, Trust, Watch, build, inputs};
+use crate::server::Server;
 use crate::swap::Swapper;
 
 /// An app that is being developed.

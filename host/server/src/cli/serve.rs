@@ -9,11 +9,11 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use super::say;
-use crate::Server;
 use crate::config::{App, ListenConfig, SocketConfig};
 use crate::net::Inherited;
 use crate::plugin::{BuildFor, Source, build};
 use crate::server::Rereader;
+use crate::server::Server;
 
 /// Serves until the process is told to stop.
 pub(super) async fn run(mut app: App, inherited: Inherited) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ mod environment;
 mod file;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod host;
 mod listen;
 mod nearest;
@@ -29,29 +29,24 @@ mod wording;
 #[cfg(test)]
 mod page_tests;
 
-pub use crate::secret::Secret;
-pub use admin::AdminConfig;
+pub(crate) use crate::secret::Secret;
+pub(crate) use admin::AdminConfig;
 pub(crate) use app::CONFIG_FILE;
 pub use app::{App, ConfigError};
-pub use app_plugin::AppPlugin;
-pub use compile::CompileConfig;
-pub use drain::DrainConfig;
+pub(crate) use app_plugin::AppPlugin;
+pub(crate) use compile::CompileConfig;
+pub(crate) use drain::DrainConfig;
 pub(crate) use environment::Environment;
-pub use file::{
-    DashboardConfig, MemoryConfig, MetricsConfig, OutboxPolicy, SocketConfig, StatsdConfig,
-};
-pub use host::HostName;
+pub(crate) use file::{DashboardConfig, MemoryConfig, MetricsConfig, SocketConfig, StatsdConfig};
+pub(crate) use host::HostName;
 pub(crate) use host::{host_of, is_loopback_name};
-pub use listen::{ListenAddress, ListenConfig};
-pub use millrace_wasm::CacheConfig;
-pub use millrace_wasm::egress::{EgressConfig, HostPattern, Network};
-pub use origin::{CheckOrigin, OriginPattern};
+pub(crate) use listen::{ListenAddress, ListenConfig};
+pub(crate) use millrace_wasm::CacheConfig;
+pub(crate) use millrace_wasm::egress::{EgressConfig, Network};
+pub(crate) use origin::{CheckOrigin, OriginPattern};
 pub(crate) use pipeline::dispatcher;
-pub use pipeline::{
-    Backpressure, BufferConfig, DeadLettersConfig, IngestConfig, Keep, PipelineConfig, RetryConfig,
-    WorkerConfig,
-};
-pub use server::{ServerConfig, TlsConfig};
-pub use static_files::StaticFiles;
-pub use swap::{SwapConfig, TrustConfig};
-pub use timer::TimerConfig;
+pub(crate) use pipeline::{IngestConfig, PipelineConfig};
+pub(crate) use server::{ServerConfig, TlsConfig};
+pub(crate) use static_files::StaticFiles;
+pub(crate) use swap::{SwapConfig, TrustConfig};
+pub(crate) use timer::TimerConfig;

@@ -38,7 +38,7 @@ pub struct SwapConfig {
 /// `[trust]`: who may have made a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct TrustConfig {
+pub(crate) struct TrustConfig {
     /// The Ed25519 keys, one of which must have signed each component; without any, nobody has to.
     pub keys: Vec<PublicKey>,
 }

@@ -17,7 +17,7 @@ use crate::net::{AddressSlot, Addresses, RateLimited, Rates, lock};
 
 /// The limits of what clients may open.
 #[derive(Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     /// One permit for each of `socket.max_connections`.
     permits: Arc<Semaphore>,
     max_connections: u32,

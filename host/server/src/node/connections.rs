@@ -12,7 +12,7 @@ use crate::outbox::Outbox;
 
 /// The open connections by their number.
 #[derive(Debug, Default)]
-pub struct Connections(Mutex<Open>);
+pub(crate) struct Connections(Mutex<Open>);
 
 /// The fewest connections in one batch of a drain.
 const MIN_BATCH: usize = 100;
@@ -43,14 +43,8 @@ struct Open {
 impl Connections {
     /// The number of open connections.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lock().clients.len()
-    }
-
-    /// Whether no connection is open.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.lock().clients.is_empty()
     }
 
     /// Asks all connections to finish their calls and close with 1012, in batches over the time
@@ -73,7 +67,7 @@ impl Connections {
     }
 
     /// Asks all connections to close with 1012 at once, and those that open later.
-    pub fn close_all(&self) {
+    pub(crate) fn close_all(&self) {
         let mut open = self.lock();
         open.closing = true;
         for client in open.clients.values() {
@@ -82,7 +76,7 @@ impl Connections {
     }
 
     /// Asks the connections of a user to close with 1001, and returns their number.
-    pub fn disconnect(&self, user_id: &str) -> usize {
+    pub(crate) fn disconnect(&self, user_id: &str) -> usize {
         let open = self.lock();
         let Some(connections) = open.users.get(user_id) else { return 0 };
         for client in connections.iter().filter_map(|number| open.clients.get(number)) {

@@ -14,10 +14,10 @@ mod realm;
 mod stage;
 mod waiting;
 
-pub use admission::Admission;
+pub(crate) use admission::Admission;
 pub(crate) use admission::{AdmissionError, Admitted};
 pub(crate) use client::Client;
-pub use connections::Connections;
+pub(crate) use connections::Connections;
 pub use error::StartError;
 pub(crate) use fault_sources::{FaultSources, Source};
 pub(crate) use hosts::Hosts;
@@ -47,7 +47,7 @@ use crate::pubsub::{LocalOnly, PubSub};
 
 /// The state that all connections share.
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     pub(crate) socket: SocketConfig,
     pub(crate) static_files: StaticFiles,
     pub(crate) registry: Registry,

@@ -10,9 +10,10 @@ mod request;
 mod tests;
 mod wake_queue;
 
-pub use outgoing::{Conflated, Outgoing, Queued};
-pub use overflow::{Overflow, OverflowPolicies};
-pub use request::Request;
+pub(crate) use outgoing::{Conflated, Outgoing, Queued};
+pub use overflow::Overflow;
+pub(crate) use overflow::OverflowPolicies;
+pub(crate) use request::Request;
 pub(crate) use wake_queue::{WakeQueue, run as run_wake_queue};
 
 use std::collections::{HashMap, VecDeque};

@@ -14,7 +14,7 @@ const TARGET: &str = "wasm32-wasip2";
 
 /// The error of a build that failed. The output of the tools went to stderr.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     /// A tool could not be started.
     #[error("failed to start `{tool}`: {cause}; {advice}")]
     Start {
@@ -75,7 +75,7 @@ pub enum BuildError {
 /// # Errors
 ///
 /// The first problem; nothing is built after it.
-pub fn build<'a>(
+pub(crate) fn build<'a>(
     app: &Path,
     sources: impl IntoIterator<Item = &'a Source>,
     built_for: BuildFor,

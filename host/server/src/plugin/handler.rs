@@ -12,7 +12,7 @@ use super::Plugin;
 
 /// The handler of the topics of one pattern: a plugin, or the server itself.
 #[derive(Debug)]
-pub struct Handler {
+pub(crate) struct Handler {
     pattern: TopicPattern,
     kind: HandlerKind,
     pub(crate) meters: ChannelMeters,
@@ -60,7 +60,7 @@ impl Handler {
 
     /// The plugin; `None` if the server itself handles the topics.
     #[must_use]
-    pub fn plugin(&self) -> Option<&Arc<Plugin>> {
+    pub(crate) fn plugin(&self) -> Option<&Arc<Plugin>> {
         match &self.kind {
             HandlerKind::Plugin(plugin) => Some(plugin),
             HandlerKind::Native(_) => None,
@@ -69,7 +69,7 @@ impl Handler {
 
     /// The name of the plugin, or of the server's own channel.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match &self.kind {
             HandlerKind::Plugin(plugin) => plugin.name(),
             HandlerKind::Native(native) => native.name(),

@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// The purpose of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BuildFor {
+pub(crate) enum BuildFor {
     /// Serving: the component is small and fast.
     Serving,
     /// Trying out: the build is fast, after each change.

@@ -12,7 +12,7 @@ use super::{Handler, HandlerKind, Plugin};
 
 /// All plugins of a server.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     /// The plugins; unset until all are loaded.
     plugins: OnceLock<Vec<Arc<Plugin>>>,
     routes: ArcSwap<Routes<Arc<Handler>>>,
@@ -52,7 +52,7 @@ pub enum RegistryError {
 impl Registry {
     /// A registry without plugins.
     #[must_use]
-    pub fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics) -> Self {
         let routes = ArcSwap::from_pointee(Routes::new(Vec::new()));
         Self { plugins: OnceLock::new(), routes, metrics, swapping: Mutex::default() }
     }
@@ -62,7 +62,7 @@ impl Registry {
     /// # Errors
     ///
     /// Two of them export `socket`, or serve the same pattern.
-    pub fn fill(&self, plugins: Vec<Plugin>) -> Result<(), RegistryError> {
+    pub(crate) fn fill(&self, plugins: Vec<Plugin>) -> Result<(), RegistryError> {
         let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
         let sockets: Vec<_> =
             plugins.iter().filter(|p| p.live().component().has_socket()).collect();
@@ -89,19 +89,19 @@ impl Registry {
 
     /// The plugin of this name.
     #[must_use]
-    pub fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
+    pub(crate) fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
         self.plugins().iter().find(|plugin| plugin.name() == name).cloned()
     }
 
     /// The routes: which handler serves which topic.
     #[must_use]
-    pub fn routes(&self) -> Guard<Arc<Routes<Arc<Handler>>>> {
+    pub(crate) fn routes(&self) -> Guard<Arc<Routes<Arc<Handler>>>> {
         self.routes.load()
     }
 
     /// The plugin that decides who may connect, if one does.
     #[must_use]
-    pub fn socket(&self) -> Option<Arc<Plugin>> {
+    pub(crate) fn socket(&self) -> Option<Arc<Plugin>> {
         self.plugins().iter().find(|plugin| plugin.live().component().has_socket()).cloned()
     }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A share of the connections, in hundredths of a percent; above 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share(u32);
+pub(crate) struct Share(u32);
 
 /// The whole, in hundredths of a percent.
 const WHOLE: u32 = 10_000;
@@ -13,7 +13,7 @@ const WHOLE: u32 = 10_000;
 /// The error for a text that is no share.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no share; a number above 0 and up to 100 is expected, as in 5% or 0.5%")]
-pub struct ShareError(String);
+pub(crate) struct ShareError(String);
 
 impl Share {
     /// Whether the share contains `lot`, a number that is uniform over all `u64`.

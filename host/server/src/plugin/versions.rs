@@ -30,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Share;
 
 /// A loaded version of a plugin: a component, and the pool of its instances.
-pub type PluginVersion = Pool;
+pub(crate) type PluginVersion = Pool;
 
 /// A plugin under its name. Its live version may change; calls in flight finish on the version that
 /// they began on.

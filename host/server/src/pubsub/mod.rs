@@ -10,7 +10,8 @@ mod adapter;
 mod fastlane;
 mod registry;
 
-pub use adapter::{Adapter, LocalOnly};
+pub(crate) use adapter::Adapter;
+pub use adapter::LocalOnly;
 pub use registry::{Delivery, Subscriber};
 
 use std::sync::Arc;

@@ -29,7 +29,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server that listens.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     node: Arc<Node>,
     swapper: Swapper,
     rereading: Rereader,
@@ -49,7 +49,7 @@ impl Server {
     /// # Errors
     ///
     /// The first problem with the configuration, an address, a plugin or a pipeline.
-    pub async fn bind(app: &App) -> Result<Self, StartError> {
+    pub(crate) async fn bind(app: &App) -> Result<Self, StartError> {
         Self::bind_with(app, Inherited::default()).await
     }
 
@@ -94,7 +94,7 @@ impl Server {
 
     /// The listeners for clients, with the ports that the system chose for port 0.
     #[must_use]
-    pub fn listening(&self) -> &[ListenConfig] {
+    pub(crate) fn listening(&self) -> &[ListenConfig] {
         &self.listening
     }
 
@@ -105,27 +105,27 @@ impl Server {
 
     /// The address of the admin interface, if there is one.
     #[must_use]
-    pub fn admin_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(address, _)| *address)
     }
 
     /// The topic patterns that are served, each with the name of its plugin.
     #[must_use]
-    pub fn routes(&self) -> Vec<(String, String)> {
+    pub(crate) fn routes(&self) -> Vec<(String, String)> {
         let routes = self.node.registry.routes();
         routes.iter().map(|r| (r.pattern.to_string(), r.plugin.name().to_owned())).collect()
     }
 
     /// A handle to exchange versions of plugins while the server runs.
     #[must_use]
-    pub fn swapper(&self) -> Swapper {
+    pub(crate) fn swapper(&self) -> Swapper {
         self.swapper.clone()
     }
 
     /// Serves until `stop` is ready. Then nobody else is served; the connections finish their calls
     /// and are closed with 1012, in batches, and the server waits for their channels, tasks and
     /// events to end, for `drain.timeout_ms` at most.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         let Self { node, threads, admin, drain, rereading, .. } = self;
         let sampling = tokio::spawn(monitor::run(Arc::clone(&node)));
         let rereading = tokio::spawn(rereading.run());

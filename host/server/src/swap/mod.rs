@@ -294,7 +294,7 @@ impl Outcome {
 
 /// Exchanges the versions of plugins.
 #[derive(Clone, Debug)]
-pub struct Swapper {
+pub(crate) struct Swapper {
     node: Arc<Node>,
     /// The state of exchanges; unset until the plugins are loaded.
     swaps: Arc<OnceLock<Swaps>>,
@@ -332,7 +332,7 @@ impl Swapper {
     /// # Errors
     ///
     /// The component cannot be loaded or does not fit. The live version stays.
-    pub async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
+    pub(crate) async fn swap(&self, plugin: &AppPlugin) -> Result<(), StartError> {
         let unknown = || RegistryError::Unknown(plugin.name.clone());
         let live = self.node.registry.plugin(&plugin.name).ok_or_else(unknown)?;
         let refused = |error: SwapError| StartError::Swap {
