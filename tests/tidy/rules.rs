@@ -14,6 +14,7 @@ pub(super) struct Crate {
 /// The crates, the lowest first.
 pub(super) const CRATES: &[Crate] = &[
     Crate { folder: "wire", package: "millrace-wire", may_use: &[] },
+    Crate { folder: "auth", package: "millrace-auth", may_use: &[] },
     Crate { folder: "telemetry", package: "millrace-telemetry", may_use: &["wire"] },
     Crate { folder: "session", package: "millrace-session", may_use: &["wire"] },
     Crate {
@@ -29,7 +30,7 @@ pub(super) const CRATES: &[Crate] = &[
     Crate {
         folder: "server",
         package: "millrace",
-        may_use: &["wire", "telemetry", "session", "pipeline", "wasm"],
+        may_use: &["wire", "auth", "telemetry", "session", "pipeline", "wasm"],
     },
 ];
 pub(super) const CRATES_WHY: &str = "dependencies go one way, so that a crate is built, tested \
@@ -89,7 +90,7 @@ pub(super) const UPWARD: &[(&str, &str, &str)] = &[];
 
 /// Code that does no I/O, asks no clock and starts nothing.
 pub(super) const PURE: &[&str] =
-    &["host/wire/src/", "host/session/src/", "host/pipeline/src/core/"];
+    &["host/wire/src/", "host/auth/src/", "host/session/src/", "host/pipeline/src/core/"];
 
 /// What pure code may not name, and what it does instead.
 pub(super) const IMPURE: &[(&[&str], &str)] = &[
