@@ -8,7 +8,8 @@ use crate::jwt::KeyType;
 pub enum ConfigError {
     /// A secret is shorter than is safe.
     #[error(
-        "the {what} has {found} bytes; at least {min} are needed: generate a longer one, for example with `openssl rand -base64 64`"
+        "the {what} has {found} bytes; at least {min} are needed: generate a longer one, for \
+         example with `openssl rand -base64 64`"
     )]
     SecretTooShort {
         /// The name of the secret.
@@ -20,17 +21,20 @@ pub enum ConfigError {
     },
     /// A secret that is not base64.
     #[error(
-        "the secret is not base64; letters, digits, `+` and `/` (or `-` and `_`) are allowed: give it as text, or encode it"
+        "the secret is not base64; letters, digits, `+` and `/` (or `-` and `_`) are \
+         allowed: give it as text, or encode it"
     )]
     SecretNotBase64,
     /// A secret that is a key in PEM or JWK form. A public key is known to everybody.
     #[error(
-        "the secret of an HS algorithm is a key in PEM or JWK form; a public key would let anybody sign: choose an RS, PS, ES or EdDSA algorithm for it"
+        "the secret of an HS algorithm is a key in PEM or JWK form; a public key would let \
+         anybody sign: choose an RS, PS, ES or EdDSA algorithm for it"
     )]
     SecretIsKey,
     /// No secret, or more of them than are tried.
     #[error(
-        "found {found} secrets; 1 to {max} are allowed: the first signs, any verifies, so remove those that are rotated out"
+        "found {found} secrets; 1 to {max} are allowed: the first signs, any verifies, so \
+         remove those that are rotated out"
     )]
     SecretCount {
         /// The number of secrets that were given.
@@ -40,12 +44,18 @@ pub enum ConfigError {
     },
     /// The name of an algorithm that is not supported.
     #[error(
-        "the algorithm is not supported; HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA are: take the one that the tokens' headers name as `alg`"
+        "the algorithm `{found}` is not supported; HS256, HS384, HS512, RS256, RS384, RS512, \
+         PS256, PS384, PS512, ES256, ES384 and EdDSA are: take the one that the tokens' \
+         headers name as `alg`"
     )]
-    UnknownAlgorithm,
+    UnknownAlgorithm {
+        /// The name, shortened.
+        found: String,
+    },
     /// A public key that is neither PEM nor JWK.
     #[error(
-        "the public key is neither PEM (`-----BEGIN PUBLIC KEY-----`) nor a JWK (`{{\"kty\": …}}`): convert it, for example with `openssl pkey -pubin -outform PEM`"
+        "the public key is neither PEM (`-----BEGIN PUBLIC KEY-----`) nor a JWK (`{{\"kty\": \
+         …}}`): convert it, for example with `openssl pkey -pubin -outform PEM`"
     )]
     PublicKeyForm,
     /// A PEM block that holds something else.
@@ -58,7 +68,8 @@ pub enum ConfigError {
     },
     /// A private key where the public one is enough. It belongs to the signer alone.
     #[error(
-        "the key is a private one; the server verifies with the public one alone: give that, and if the private one has been here long, replace it"
+        "the key is a private one; the server verifies with the public one alone: give that, \
+         and if the private one has been here long, replace it"
     )]
     PrivateKey,
     /// A public key that cannot be read or is too weak.

@@ -49,7 +49,8 @@ pub enum Refusal {
     UnknownKey,
     /// The token has no `kid`, and there are more keys than are tried one by one.
     #[error(
-        "the token names no key (`kid`), and {found} keys are for its algorithm; at most {max} are tried"
+        "the token names no key (`kid`), and {found} keys are for its algorithm; at most \
+         {max} are tried"
     )]
     AmbiguousKey {
         /// The number of keys for the algorithm.

@@ -7,6 +7,9 @@ use ring::{hmac, signature};
 
 use crate::ConfigError;
 
+/// The length of an unknown name that an error shows at most, in characters.
+const SHOWN_NAME: usize = 32;
+
 /// An algorithm of either kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -59,7 +62,7 @@ pub enum KeyType {
     P256,
     /// The elliptic curve P-384.
     P384,
-    /// Ed25519.
+    /// Ed25519, the Edwards curve of EdDSA.
     Ed25519,
 }
 
@@ -102,7 +105,10 @@ impl FromStr for Algorithm {
             "ES256" => Self::PublicKey(PublicKeyAlgorithm::Es256),
             "ES384" => Self::PublicKey(PublicKeyAlgorithm::Es384),
             "EdDSA" | "Ed25519" => Self::PublicKey(PublicKeyAlgorithm::EdDsa),
-            _ => return Err(ConfigError::UnknownAlgorithm),
+            other => {
+                let found = other.chars().take(SHOWN_NAME).collect();
+                return Err(ConfigError::UnknownAlgorithm { found });
+            }
         })
     }
 }
@@ -201,7 +207,8 @@ mod tests {
     #[test]
     fn other_names_are_refused() {
         for name in ["none", "None", "", "hs256", "ES256K", "ES512", "RSA-OAEP", "HS256 "] {
-            assert_eq!(name.parse::<Algorithm>(), Err(ConfigError::UnknownAlgorithm), "{name}");
+            let found = name.to_owned();
+            assert_eq!(name.parse::<Algorithm>(), Err(ConfigError::UnknownAlgorithm { found }));
         }
     }
 }

@@ -10,15 +10,15 @@ const NULL: u8 = 0x05;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 
-/// 1.2.840.113549.1.1.1
+/// `rsaEncryption`, 1.2.840.113549.1.1.1.
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-/// 1.2.840.10045.2.1
+/// `id-ecPublicKey`, 1.2.840.10045.2.1.
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-/// 1.2.840.10045.3.1.7
+/// `secp256r1`, 1.2.840.10045.3.1.7.
 const CURVE_P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-/// 1.3.132.0.34
+/// `secp384r1`, 1.3.132.0.34.
 const CURVE_P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
-/// 1.3.101.112
+/// `id-Ed25519`, 1.3.101.112.
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
 const MALFORMED: ConfigError = ConfigError::PublicKey("its DER is malformed; export it anew");

@@ -78,7 +78,7 @@ impl PhoenixVerifier {
     }
 }
 
-/// What is signed.
+/// The parts of the term that is signed.
 struct Message<'a> {
     data: Term<'a>,
     signed_ms: i128,
