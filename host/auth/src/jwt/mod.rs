@@ -5,11 +5,10 @@
 //! brings along (`jwk`, `jku`, `x5u`, `x5c`) is not looked at.
 //!
 //! Signatures are ring's. The crate `jsonwebtoken` (12.0) is not used: it checks signatures with
-//! aws-lc, whose build wants CMake, or with `rsa`, which RUSTSEC-2023-0071 is about. With a
-//! provider of one's own neither is needed, but then all that is left of it is what a server
-//! must not take over as it is: it asks the clock itself, finds its provider in a global, rounds
-//! an `exp` that is no integer, does not look at `nbf` unless told to, and takes a claim that is
-//! there twice.
+//! aws-lc, a second library of cryptography beside ring, or with `rsa`, which RUSTSEC-2023-0071
+//! is about. With a provider of one's own neither is needed, but then what is left of it does
+//! not fit: it asks the clock itself, finds its provider in a global and panics without one,
+//! rounds an `exp` that is no integer, and does not look at `nbf` unless told to.
 //!
 //! What is demanded beyond the RFCs is in [RFC 8725](https://www.rfc-editor.org/rfc/rfc8725), the
 //! best current practices.
