@@ -16,21 +16,22 @@ pub(super) const CRATES: &[Crate] = &[
     Crate { folder: "wire", package: "millrace-wire", may_use: &[] },
     Crate { folder: "auth", package: "millrace-auth", may_use: &[] },
     Crate { folder: "telemetry", package: "millrace-telemetry", may_use: &["wire"] },
-    Crate { folder: "session", package: "millrace-session", may_use: &["wire"] },
+    Crate { folder: "presence", package: "millrace-presence", may_use: &["wire"] },
+    Crate { folder: "session", package: "millrace-session", may_use: &["wire", "presence"] },
     Crate {
         folder: "pipeline",
         package: "millrace-pipeline",
-        may_use: &["wire", "telemetry", "session"],
+        may_use: &["wire", "telemetry", "presence", "session"],
     },
     Crate {
         folder: "wasm",
         package: "millrace-wasm",
-        may_use: &["wire", "telemetry", "session", "pipeline"],
+        may_use: &["wire", "telemetry", "presence", "session", "pipeline"],
     },
     Crate {
         folder: "server",
         package: "millrace",
-        may_use: &["wire", "auth", "telemetry", "session", "pipeline", "wasm"],
+        may_use: &["wire", "auth", "telemetry", "presence", "session", "pipeline", "wasm"],
     },
 ];
 pub(super) const CRATES_WHY: &str = "dependencies go one way, so that a crate is built, tested \
@@ -89,8 +90,13 @@ pub(super) const FOLDERS_WHY: &str = "a folder is read and changed without those
 pub(super) const UPWARD: &[(&str, &str, &str)] = &[];
 
 /// Code that does no I/O, asks no clock and starts nothing.
-pub(super) const PURE: &[&str] =
-    &["host/wire/src/", "host/auth/src/", "host/session/src/", "host/pipeline/src/core/"];
+pub(super) const PURE: &[&str] = &[
+    "host/wire/src/",
+    "host/auth/src/",
+    "host/presence/src/",
+    "host/session/src/",
+    "host/pipeline/src/core/",
+];
 
 /// What pure code may not name, and what it does instead.
 pub(super) const IMPURE: &[(&[&str], &str)] = &[
@@ -105,8 +111,9 @@ pub(super) const IMPURE: &[(&[&str], &str)] = &[
     (&["TcpStream"], "of `std::net` it has the addresses alone"),
     (&["UdpSocket"], "of `std::net` it has the addresses alone"),
 ];
-pub(super) const PURE_RULE_WHY: &str = "the protocol and the pipelines' state machine are tested \
-    as functions, in every order of events; that ends where one of them looks at the world";
+pub(super) const PURE_RULE_WHY: &str = "the protocol, Presence and the pipelines' state machine \
+    are tested as functions, in every order of events; that ends where one of them looks at the \
+    world";
 
 /// The number of lines that a file has at most.
 pub(super) const FILE_LINES: usize = 400;

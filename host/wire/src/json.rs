@@ -28,7 +28,7 @@ pub fn json_problem(text: &str) -> Option<String> {
 }
 
 /// Appends `text` as a JSON string, quotes included.
-pub(super) fn push_string(out: &mut String, text: &str) {
+pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
     if plain_prefix(text) == text.len() {
         out.push_str(text);

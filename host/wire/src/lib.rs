@@ -34,7 +34,7 @@ mod v2_json;
 
 pub use close::CloseReason;
 pub use frame::Frame;
-pub use json::{is_json, json_problem};
+pub use json::{is_json, json_problem, push_string};
 pub use message::{DecodeError, EncodeError, Message, Payload};
 pub use pointer::{Pointer, PointerError};
 pub use reference::Ref;

@@ -1,0 +1,130 @@
+//! A client that keeps presences as the `Presence` class of phoenix.js does.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::parse;
+use crate::PresenceEvent;
+
+/// Metas by key, in the client's order.
+pub(super) type Metas = BTreeMap<String, Vec<Value>>;
+
+/// A client of one topic.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) topic: &'static str,
+    pub(super) state: Metas,
+    /// Whether a state has come since it has joined last.
+    pub(super) is_synced: bool,
+    /// Diffs that wait for the state.
+    pub(super) pending_diffs: Vec<Value>,
+    /// The number of members, while that is all it is told.
+    pub(super) count: Option<u64>,
+}
+
+impl Client {
+    pub(super) fn new(topic: &'static str) -> Self {
+        Self {
+            topic,
+            state: Metas::new(),
+            is_synced: false,
+            pending_diffs: Vec::new(),
+            count: None,
+        }
+    }
+
+    /// It joins anew, with all that it has.
+    pub(super) fn rejoin(&mut self) {
+        self.is_synced = false;
+        self.count = None;
+    }
+
+    pub(super) fn receive(&mut self, event: &PresenceEvent) {
+        let payload = parse(event.json());
+        match event {
+            PresenceEvent::State(_) => {
+                self.is_synced = true;
+                self.count = None;
+                sync_state(&mut self.state, &metas(&payload));
+                for diff in std::mem::take(&mut self.pending_diffs) {
+                    sync_diff(&mut self.state, &metas(&diff["joins"]), &metas(&diff["leaves"]));
+                }
+            }
+            PresenceEvent::Diff(_) if !self.is_synced => self.pending_diffs.push(payload),
+            PresenceEvent::Diff(_) => {
+                let (joins, leaves) = (metas(&payload["joins"]), metas(&payload["leaves"]));
+                self.check_diff(&joins, &leaves);
+                sync_diff(&mut self.state, &joins, &leaves);
+            }
+            PresenceEvent::Count(_) => self.count = Some(payload["n"].as_u64().unwrap()),
+        }
+    }
+
+    /// A diff has what changes for this client, and nothing else.
+    fn check_diff(&self, joins: &Metas, leaves: &Metas) {
+        assert!(!joins.is_empty() || !leaves.is_empty(), "an empty diff");
+        let has = |key: &String, meta: &Value| {
+            self.state.get(key).is_some_and(|metas| metas.iter().any(|own| own == meta))
+        };
+        for (key, metas) in joins {
+            assert!(!metas.iter().any(|meta| has(key, meta)), "joined twice: {key}");
+        }
+        for (key, metas) in leaves {
+            assert!(metas.iter().all(|meta| has(key, meta)), "left, and was not there: {key}");
+        }
+    }
+}
+
+/// The metas of a payload; every key has some.
+pub(super) fn metas(payload: &Value) -> Metas {
+    let members = payload.as_object().unwrap().iter();
+    let metas = |(key, member): (&String, &Value)| {
+        let metas = member["metas"].as_array().unwrap().clone();
+        assert!(!metas.is_empty() && metas.iter().all(|meta| meta["phx_ref"].is_string()));
+        (key.clone(), metas)
+    };
+    members.map(metas).collect()
+}
+
+fn has_ref(metas: &[Value], meta: &Value) -> bool {
+    metas.iter().any(|own| own["phx_ref"] == meta["phx_ref"])
+}
+
+/// The metas of the first that are not in the second.
+fn without(metas: &[Value], others: &[Value]) -> Vec<Value> {
+    metas.iter().filter(|meta| !has_ref(others, meta)).cloned().collect()
+}
+
+/// Takes a whole state by what it changes, so that metas that stay keep their place.
+fn sync_state(state: &mut Metas, new: &Metas) {
+    let difference = |one: &Metas, other: &Metas| {
+        let none = Vec::new();
+        let mut found = Metas::new();
+        for (key, metas) in one {
+            let metas = without(metas, other.get(key).unwrap_or(&none));
+            if !metas.is_empty() {
+                found.insert(key.clone(), metas);
+            }
+        }
+        found
+    };
+    let (joins, leaves) = (difference(new, state), difference(state, new));
+    sync_diff(state, &joins, &leaves);
+}
+
+/// Joins first, behind the metas that are there; then leaves, by ref.
+fn sync_diff(state: &mut Metas, joins: &Metas, leaves: &Metas) {
+    for (key, joined) in joins {
+        let own = state.entry(key.clone()).or_default();
+        *own = without(own, joined);
+        own.extend(joined.iter().cloned());
+    }
+    for (key, left) in leaves {
+        let Some(own) = state.get_mut(key) else { continue };
+        *own = without(own, left);
+        if own.is_empty() {
+            state.remove(key);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One topic: its members, and what its clients know of them.
+
+use bytestring::ByteString;
+use indexmap::{IndexMap, IndexSet};
+use smol_str::SmolStr;
+
+use crate::member::{Entry, Member};
+use crate::{MIN_COUNT_WINDOW_MS, PresenceEvent, TopicSettings, render};
+
+/// What clients have been told last, which is what they can follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Announced {
+    /// Nothing: the topic has not been active since it was last empty.
+    Nothing,
+    /// A state, and the diffs since then.
+    State,
+    /// A number of members, too many to name them.
+    Count,
+}
+
+/// One topic.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    settings: TopicSettings,
+    /// The members by key. The hash is std's: keys are chosen by clients.
+    members: IndexMap<SmolStr, Member>,
+    /// The keys whose members have something that clients do not know.
+    pending: IndexSet<SmolStr>,
+    announced: Announced,
+    /// The number of keys that are there now.
+    current: usize,
+    /// The number of keys that clients know of, if they know of any.
+    known: usize,
+    /// The end of the window, in milliseconds, while something is pending.
+    pub(crate) due: Option<u64>,
+    /// The text of the state that clients know, once one was asked for.
+    state: Option<ByteString>,
+}
+
+impl Topic {
+    pub(crate) fn new(settings: TopicSettings) -> Self {
+        Self {
+            settings,
+            members: IndexMap::new(),
+            pending: IndexSet::new(),
+            announced: Announced::Nothing,
+            current: 0,
+            known: 0,
+            due: None,
+            state: None,
+        }
+    }
+
+    /// Changes the member of a key, which is empty if there was none, and keeps the books. All
+    /// changes of members come through here.
+    pub(crate) fn change<R>(&mut self, key: &SmolStr, change: impl FnOnce(&mut Member) -> R) -> R {
+        let entry = self.members.entry(key.clone());
+        let at = entry.index();
+        let member = entry.or_default();
+        let (was_current, was_known) = (member.is_current(), member.is_known());
+        let result = change(member);
+        let (is_current, is_known) = (member.is_current(), member.is_known());
+        self.current = self.current + usize::from(is_current) - usize::from(was_current);
+        self.known = self.known + usize::from(is_known) - usize::from(was_known);
+        if member.is_pending() {
+            self.pending.insert(key.clone());
+        } else {
+            self.pending.swap_remove(key);
+        }
+        if !is_current && !is_known {
+            self.members.swap_remove_index(at);
+            if has_slack(self.members.len(), self.members.capacity()) {
+                self.members.shrink_to(self.members.len() * 2);
+            }
+        }
+        result
+    }
+
+    /// The member of a key.
+    pub(crate) fn member(&self, key: &str) -> Option<&Member> {
+        self.members.get(key)
+    }
+
+    /// All members by key.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&SmolStr, &Member)> + Clone {
+        self.members.iter()
+    }
+
+    /// Whether there is nothing to know of the topic any more, for anybody.
+    pub(crate) fn is_over(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether something waits to be told.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The number of keys that are there now.
+    pub(crate) fn current(&self) -> usize {
+        self.current
+    }
+
+    /// The time that a change may wait now, in milliseconds.
+    pub(crate) fn window_ms(&self) -> u64 {
+        match self.announced {
+            Announced::Count => self.settings.window_ms.max(MIN_COUNT_WINDOW_MS),
+            Announced::Nothing | Announced::State => self.settings.window_ms,
+        }
+    }
+
+    /// What a client that joins is sent: what all others know.
+    pub(crate) fn state(&mut self) -> Option<PresenceEvent> {
+        match self.announced {
+            Announced::Nothing => None,
+            Announced::State => Some(PresenceEvent::State(self.state_text())),
+            Announced::Count => Some(PresenceEvent::Count(render::count(self.known))),
+        }
+    }
+
+    /// The text of what clients know. It stays the same until the next flush, whatever is pending.
+    fn state_text(&mut self) -> ByteString {
+        let members = &self.members;
+        let text = || render::members(members.iter(), Entry::is_known);
+        self.state.get_or_insert_with(text).clone()
+    }
+
+    /// What is true now, as a state is written.
+    pub(crate) fn list(&self) -> ByteString {
+        render::members(self.members.iter(), Entry::is_current)
+    }
+
+    /// Makes known what is pending. Returns what clients are told, which is nothing only if they
+    /// follow the number of members and it is the same.
+    pub(crate) fn flush(&mut self) -> Option<PresenceEvent> {
+        let was = self.announced;
+        let (known, members) = (self.known, self.current);
+        let names_too_many = match was {
+            Announced::Count => members > self.settings.resume_at(),
+            Announced::Nothing | Announced::State => members > self.settings.max_members,
+        };
+        if names_too_many {
+            self.publish();
+            self.announced = Announced::Count;
+            let is_news = was != Announced::Count || known != self.known;
+            return is_news.then(|| PresenceEvent::Count(render::count(self.known)));
+        }
+        self.announced = Announced::State;
+        if was == Announced::State {
+            let member = |key| Some((key, self.members.get(key)?));
+            let diff = render::diff(self.pending.iter().filter_map(member));
+            self.publish();
+            return Some(PresenceEvent::Diff(diff));
+        }
+        self.publish();
+        Some(PresenceEvent::State(self.state_text()))
+    }
+
+    /// What is pending is known from now on.
+    fn publish(&mut self) {
+        self.state = None;
+        for key in std::mem::take(&mut self.pending) {
+            self.change(&key, Member::publish);
+        }
+    }
+}
+
+/// Whether a table has room for far more than is in it, as after a rush.
+pub(crate) fn has_slack(len: usize, capacity: usize) -> bool {
+    capacity > 64 && len < capacity / 8
+}
+
+#[cfg(test)]
+impl Topic {
+    /// The number of members that there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.members.capacity()
+    }
+}
