@@ -31,7 +31,7 @@ pub enum PresenceError {
     /// A meta that is no JSON text, or one of another type.
     #[error("a meta is a JSON object: {problem}")]
     MetaNotObject {
-        /// What was found.
+        /// The difference between what was found and what would be right.
         problem: String,
     },
     /// One more meta for a key that has

@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use crate::member::{Entry, Member, Origin};
 use crate::{Meta, Node, Now, PhxRef, Presences};
 
-/// A change of one entry of a node. Applied twice, it changes nothing the second time.
+/// A change of one entry of a node. Applied twice in a row, it changes nothing the second time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
     /// The topic of the entry.
@@ -29,16 +29,16 @@ pub struct Op {
 /// What becomes of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It joins.
+    /// A join of a new entry.
     Join(Meta),
-    /// It joins in place of another of its node, if that one is there.
+    /// A join in place of another entry of the node, if that one is there.
     Update {
         /// The ref of the other entry.
         prev: PhxRef,
         /// The new meta.
         meta: Meta,
     },
-    /// It leaves.
+    /// The leave of an entry that joined before.
     Leave,
 }
 

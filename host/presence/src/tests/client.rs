@@ -17,6 +17,12 @@ pub(super) struct Client {
     pub(super) state: Metas,
     /// Whether a state has come since it has joined last.
     pub(super) is_synced: bool,
+    /// Whether it has missed no change, so that it has all metas as states have them. One that has
+    /// keeps those whose refs are still there as and where they are; a ref of another node may have
+    /// left and come again since then, behind others and with another `phx_ref_prev`.
+    pub(super) is_exact: bool,
+    /// Whether it gets what is sent.
+    pub(super) is_connected: bool,
     /// Diffs that wait for the state.
     pub(super) pending_diffs: Vec<Value>,
     /// The number of members, while that is all it is told.
@@ -29,6 +35,8 @@ impl Client {
             topic,
             state: Metas::new(),
             is_synced: false,
+            is_exact: true,
+            is_connected: true,
             pending_diffs: Vec::new(),
             count: None,
         }
@@ -37,7 +45,22 @@ impl Client {
     /// It joins anew, with all that it has.
     pub(super) fn rejoin(&mut self) {
         self.is_synced = false;
+        self.is_connected = true;
         self.count = None;
+    }
+
+    /// Whether it has just these metas.
+    pub(super) fn has(&self, mut metas: Metas) -> bool {
+        let mut own = self.state.clone();
+        if !self.is_exact {
+            for metas in own.values_mut().chain(metas.values_mut()) {
+                for meta in &mut *metas {
+                    meta.as_object_mut().unwrap().remove("phx_ref_prev");
+                }
+                metas.sort_by_key(|meta| meta["phx_ref"].to_string());
+            }
+        }
+        own == metas
     }
 
     pub(super) fn receive(&mut self, event: &PresenceEvent) {
@@ -46,6 +69,7 @@ impl Client {
             PresenceEvent::State(_) => {
                 self.is_synced = true;
                 self.count = None;
+                self.is_exact = self.state.is_empty();
                 sync_state(&mut self.state, &metas(&payload));
                 for diff in std::mem::take(&mut self.pending_diffs) {
                     sync_diff(&mut self.state, &metas(&diff["joins"]), &metas(&diff["leaves"]));
@@ -65,7 +89,7 @@ impl Client {
     fn check_diff(&self, joins: &Metas, leaves: &Metas) {
         assert!(!joins.is_empty() || !leaves.is_empty(), "an empty diff");
         let has = |key: &String, meta: &Value| {
-            self.state.get(key).is_some_and(|metas| metas.iter().any(|own| own == meta))
+            self.state.get(key).is_some_and(|metas| has_ref(metas, meta))
         };
         for (key, metas) in joins {
             assert!(!metas.iter().any(|meta| has(key, meta)), "joined twice: {key}");

@@ -81,7 +81,7 @@ fn a_node_that_has_gone_leaves_each_topic_in_one_diff() {
 }
 
 #[test]
-fn a_node_that_comes_back_inside_a_window_is_not_noticed() {
+fn a_node_that_reconnects_inside_a_window_is_not_noticed() {
     let (mut here, mut other) = two();
     let stays = track(&mut other, 1, "later:a", "u1", 1);
     let goes = track(&mut other, 2, "later:a", "u2", 2);

@@ -10,10 +10,10 @@ enum Step {
     Here(u64, Operation),
     Other(u64, Operation),
     Exchange,
-    Forget { comes_back: bool },
+    Forget { reconnects: bool },
     Pass(u64),
     Subscribe(usize),
-    Rejoin(usize),
+    DisconnectOrRejoin(usize),
     Settle,
 }
 
@@ -34,10 +34,10 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (0..6_u64, operation()).prop_map(|(owner, operation)| Step::Here(owner, operation)),
         6 => (0..4_u64, operation()).prop_map(|(owner, operation)| Step::Other(owner, operation)),
         4 => Just(Step::Exchange),
-        1 => any::<bool>().prop_map(|comes_back| Step::Forget { comes_back }),
+        1 => any::<bool>().prop_map(|reconnects| Step::Forget { reconnects }),
         5 => prop_oneof![0..200_u64, 0..2_000_u64].prop_map(Step::Pass),
         3 => (0..TOPICS.len()).prop_map(Step::Subscribe),
-        1 => any::<usize>().prop_map(Step::Rejoin),
+        2 => any::<usize>().prop_map(Step::DisconnectOrRejoin),
         1 => Just(Step::Settle),
     ]
 }
@@ -47,10 +47,10 @@ fn take(world: &mut World, step: Step) {
         Step::Here(owner, operation) => world.run_here(owner, operation),
         Step::Other(owner, operation) => world.run_other(owner, operation),
         Step::Exchange => world.exchange(),
-        Step::Forget { comes_back } => world.forget(comes_back),
+        Step::Forget { reconnects } => world.forget(reconnects),
         Step::Pass(ms) => world.pass(ms),
         Step::Subscribe(topic) => world.subscribe(topic),
-        Step::Rejoin(which) => world.rejoin(which),
+        Step::DisconnectOrRejoin(which) => world.disconnect_or_rejoin(which),
         Step::Settle => world.settle(),
     }
 }

@@ -149,11 +149,11 @@ impl World {
     }
 
     /// This node forgets the other, and may hear of it again at once.
-    pub(super) fn forget(&mut self, comes_back: bool) {
+    pub(super) fn forget(&mut self, reconnects: bool) {
         self.is_apart = true;
         self.heard.clear();
         let now = self.now();
-        if !comes_back {
+        if !reconnects {
             return self.step(|world| world.here.presences.forget_node(Node(2), now));
         }
         self.here.presences.forget_node(Node(2), now);
@@ -173,21 +173,26 @@ impl World {
         self.clients.push(client);
     }
 
-    /// A client comes back with what it has, and what it has missed is not sent to it.
-    pub(super) fn rejoin(&mut self, which: usize) {
+    /// A client loses its connection, or comes back with what it had; what was sent meanwhile it
+    /// has missed.
+    pub(super) fn disconnect_or_rejoin(&mut self, which: usize) {
         let count = self.clients.len().max(1);
         let Some(client) = self.clients.get_mut(which % count) else { return };
-        client.rejoin();
-        let state = self.here.presences.state(client.topic);
-        client.receive(&state.unwrap_or(PresenceEvent::empty_state()));
+        if client.is_connected {
+            client.is_connected = false;
+        } else {
+            client.rejoin();
+            let state = self.here.presences.state(client.topic);
+            client.receive(&state.unwrap_or(PresenceEvent::empty_state()));
+        }
     }
 
     pub(super) fn flush(&mut self, now_ms: u64) {
         let notices = self.here.presences.flush_due(now_ms);
         for notice in notices {
-            for client in self.clients.iter_mut().filter(|c| *c.topic == *notice.topic) {
-                client.receive(&notice.event);
-            }
+            let is_one =
+                |client: &&mut Client| client.is_connected && *client.topic == *notice.topic;
+            self.clients.iter_mut().filter(is_one).for_each(|client| client.receive(&notice.event));
         }
         assert!(self.here.presences.next_due().is_none_or(|due| due > now_ms));
         self.check();
@@ -205,13 +210,16 @@ impl World {
 
     /// Plugins see what is true, and each client what all of them know.
     fn check(&mut self) {
+        let owners: BTreeSet<u64> = self.here.truth.keys().map(|(.., owner)| *owner).collect();
+        assert_eq!(self.here.presences.owners.len(), owners.len(), "owners that track nothing");
         for topic in TOPICS {
             let truth = self.truth(topic);
             let list = metas(&parse(&self.here.presences.list(topic)));
             assert_eq!(refs(&list), truth, "{topic}");
             assert_eq!(self.here.presences.count(topic), truth.len());
             let state = self.here.presences.state(topic);
-            let clients = self.clients.iter().filter(|client| client.topic == topic);
+            let is_one = |client: &&Client| client.is_connected && client.topic == topic;
+            let clients = self.clients.iter().filter(is_one);
             for client in clients {
                 assert!(client.pending_diffs.is_empty(), "a diff before the state: {client:?}");
                 match &state {
@@ -221,7 +229,8 @@ impl World {
                     }
                     Some(event) => {
                         assert!(client.is_synced && client.count.is_none());
-                        assert_eq!(client.state, metas(&parse(event.json())), "{topic}");
+                        let known = metas(&parse(event.json()));
+                        assert!(client.has(known.clone()), "{client:?} of {known:?}");
                     }
                 }
             }
@@ -258,6 +267,10 @@ impl World {
         }
         self.forget(false);
         self.settle();
+        let missing = (0..self.clients.len()).filter(|which| !self.clients[*which].is_connected);
+        for which in missing.collect::<Vec<_>>() {
+            self.disconnect_or_rejoin(which);
+        }
         let presences = &self.here.presences;
         assert!(presences.topics.is_empty() && presences.owners.is_empty());
         assert!(presences.due.is_empty() && presences.local_ops.is_none());
