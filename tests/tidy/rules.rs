@@ -68,6 +68,7 @@ pub(super) const FOLDERS: &[&str] = &[
     "pubsub",
     "plugin",
     "config",
+    "presence",
     "dashboard",
     "net",
     "http",

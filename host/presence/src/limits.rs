@@ -42,7 +42,8 @@ pub const MIN_COUNT_WINDOW_MS: u64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicSettings {
     /// The time that a change may wait for others, in milliseconds, from the first change on. The
-    /// default is 0: each is told as soon as the caller asks for what is due.
+    /// default is 0: each is told as soon as the caller asks for what is due. It is at least a
+    /// millisecond for each 100 members, as a change costs something for each of them.
     pub window_ms: u64,
     /// The number of members, which are keys, up to which clients are told who they are. Above it
     /// they are told how many. The default is 16,384; 0 tells no one who is there.

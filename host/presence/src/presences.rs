@@ -176,6 +176,17 @@ impl Presences {
         self.topics.get(topic).map_or(0, |topic| topic.current())
     }
 
+    /// The number of members of all topics, each topic's for itself.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.topics.values().map(|topic| topic.current()).sum()
+    }
+
+    /// The topics that are in use, with the number of members of each, in no order.
+    pub fn topics(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.topics.iter().map(|(name, topic)| (name, topic.current()))
+    }
+
     /// The time at which [`Presences::flush_due`] has something, in milliseconds.
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {

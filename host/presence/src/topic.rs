@@ -7,6 +7,11 @@ use smol_str::SmolStr;
 use crate::member::{Entry, Member};
 use crate::{MIN_COUNT_WINDOW_MS, PresenceEvent, TopicSettings, render};
 
+/// The number of members for each of whom changes wait a millisecond together. A change costs an
+/// entry in the outbox of each of them, so that without it the cost of `n` who come or go together
+/// would grow with the square of `n`.
+const MEMBERS_PER_WINDOW_MS: u64 = 100;
+
 /// What clients have been told last, which is what they can follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Announced {
@@ -105,7 +110,10 @@ impl Topic {
     pub(crate) fn window_ms(&self) -> u64 {
         match self.announced {
             Announced::Count => self.settings.window_ms.max(MIN_COUNT_WINDOW_MS),
-            Announced::Nothing | Announced::State => self.settings.window_ms,
+            Announced::Nothing | Announced::State => {
+                let members = u64::try_from(self.members.len()).unwrap_or(u64::MAX);
+                self.settings.window_ms.max(members / MEMBERS_PER_WINDOW_MS)
+            }
         }
     }
 

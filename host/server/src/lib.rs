@@ -40,6 +40,7 @@ mod net;
 mod node;
 mod outbox;
 mod plugin;
+mod presence;
 mod pubsub;
 mod secret;
 mod server;

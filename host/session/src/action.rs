@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millrace_wire::{Frame, Payload};
 use smallvec::SmallVec;
 
-use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, ServerEffect};
+use crate::channel::{Assigns, Callback, Caller, ChannelId, Context, PresenceChange, ServerEffect};
 
 /// One thing that a session asks the connection's task to do. The actions of one input are
 /// carried out in their order.
@@ -33,10 +33,11 @@ pub enum Action<P> {
     Count(Count),
 }
 
-/// A change of what the server holds for a channel: subscriptions, timers, calls and tasks.
+/// A change of what the server holds for a channel: subscriptions, presences, timers, calls and
+/// tasks.
 ///
 /// ```text
-/// Join ─▶ (Subscribe · Unsubscribe · StartTimer · StartTask)* ─▶ EndCalls? ─▶ Leave
+/// Join ─▶ (Subscribe · Unsubscribe · Presence · StartTimer · StartTask)* ─▶ EndCalls? ─▶ Leave
 ///      ─▶ Unsubscribe of each topic that is left
 /// ```
 #[derive(Debug)]
@@ -71,6 +72,16 @@ pub enum ChannelAction<P> {
         channel: ChannelId,
         /// The other topic.
         topic: Arc<str>,
+    },
+    /// Change who is present on a channel's topic. [`ChannelAction::Leave`] ends all that the
+    /// channel has tracked.
+    Presence {
+        /// The channel.
+        context: Arc<Context>,
+        /// The channel's plugin.
+        plugin: P,
+        /// The change.
+        change: PresenceChange,
     },
     /// Start a timer; when it has run out, its name goes to [`super::Session::timer`].
     StartTimer {
@@ -155,6 +166,6 @@ pub enum Count {
     SubscriptionRefused,
     /// A task that was started for a channel that has gone.
     TaskRefused,
-    /// A deferred reply or push whose channel has gone.
+    /// A deferred reply or push, or a change of presence, whose channel has gone.
     DeferredGone,
 }

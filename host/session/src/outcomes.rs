@@ -8,7 +8,7 @@ use tracing::warn;
 use super::{Action, CallPurpose, ChannelAction, Count, Identity, Routing, Session, Ticket};
 use crate::channel::{
     Assigns, Caller, ChannelEffect, Completion, Context, Deferred, Effect, Failure, Outcome,
-    ReplyTo, ServerEffect, SocketRef, State, TerminateReason,
+    PresenceChange, ReplyTo, ServerEffect, SocketRef, State, TerminateReason,
 };
 
 impl<P: Clone> Session<P> {
@@ -79,8 +79,9 @@ impl<P: Clone> Session<P> {
     /// Takes a reply or a push for a channel's client from outside. When the channel has gone,
     /// it is dropped and counted.
     pub fn deferred(&mut self, deferred: Deferred, actions: &mut Vec<Action<P>>) {
-        let (Deferred::Reply { topic, channel, .. } | Deferred::Push { topic, channel, .. }) =
-            &deferred;
+        let (Deferred::Reply { topic, channel, .. }
+        | Deferred::Push { topic, channel, .. }
+        | Deferred::Presence { topic, channel, .. }) = &deferred;
         let current = self.channels.get(topic).filter(|c| c.context.channel == *channel);
         let Some(context) = current.map(|channel| Arc::clone(&channel.context)) else {
             return actions.push(Action::Count(Count::DeferredGone));
@@ -91,6 +92,9 @@ impl<P: Clone> Session<P> {
             }
             Deferred::Push { event, payload, .. } => {
                 actions.extend(self.push(&context, event, &payload));
+            }
+            Deferred::Presence { change, .. } => {
+                actions.push(self.presence(&context, change));
             }
         }
     }
@@ -185,9 +189,23 @@ impl<P: Clone> Session<P> {
             ChannelEffect::StartTask { name, payload } => {
                 actions.push(self.start_task(caller, name, payload));
             }
+            ChannelEffect::Presence(change) => actions.push(self.presence(context, change)),
             ChannelEffect::Stop => return true,
         }
         false
+    }
+
+    /// The change of a presence, or the count of one that is refused: that of a channel that has
+    /// gone would never end.
+    fn presence(&self, context: &Arc<Context>, change: PresenceChange) -> Action<P> {
+        let current = self.channels.get(&context.topic);
+        match current.filter(|c| c.context.channel == context.channel) {
+            Some(channel) => {
+                let (context, plugin) = (Arc::clone(context), P::clone(&channel.plugin));
+                Action::Channel(ChannelAction::Presence { context, plugin, change })
+            }
+            None => Action::Count(Count::DeferredGone),
+        }
     }
 
     /// The start of a task, or the count of one that is refused: the task of a channel that has

@@ -115,7 +115,18 @@ catalog! {
     ChannelNoticesDropped: Counter "channel.notices_dropped" "messages" [];
     /// A subscription was refused because of `max_subscriptions`.
     SubscriptionRefused: Counter "subscription.refused" "subscriptions" [];
-    /// An answer or push was dropped because its channel had been left.
+    /// Members of all topics: those who are present, each topic's for itself.
+    PresenceMembers: Gauge "presence.members" "members" [];
+    /// A change of presence was left out: `tracked`, `not_tracked`, `key`, `meta`, `max_metas`
+    /// or `max_keys`.
+    PresenceRefused: Counter "presence.refused" "changes" ["reason"];
+    /// A `presence_state`, `presence_diff` or `presence_count` was sent to the clients of a topic.
+    PresenceSent: Counter "presence.sent" "messages" ["event"];
+    /// A `presence_state` was sent again to a client whose outbox had dropped a change.
+    PresenceResent: Counter "presence.resent" "messages" [];
+    /// A change was left out of a plugin's `handle-presence`, as `presence.max_waiting` waited.
+    PresenceUnhandled: Counter "presence.unhandled" "changes" [];
+    /// An answer, a push or a change of presence was dropped because its channel had been left.
     LateGone: Counter "late.gone" "messages" [];
     /// A call was given up because its client had joined again.
     CallCutOff: Counter "call.cut_off" "calls" [];

@@ -3,10 +3,11 @@
 
 use millrace_session::channel::{ChannelEffect, Effect, Outcome};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, WasmList};
+use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, WasmList};
 
 use super::Fault;
 use super::bindings::millrace::plugin::types;
+use super::bindings::v0_1::types as types_0_1;
 use super::budget::Budget;
 use super::fuel::{self, of_bytes};
 use super::host::State;
@@ -14,12 +15,20 @@ use super::instance::SLICE_FUEL;
 use super::ledger::{Reported, Upcoming};
 use super::withheld::{self, About};
 
-/// Adds the import `batched` to the linker: by hand, as it sets the fuel of the next message.
+/// Adds the import `batched` to the linker, for each track of the interface: by hand, as it sets
+/// the fuel of the next message.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut batched = linker.instance("millrace:plugin/batched@0.1.0")?;
-    batched.func_wrap("done", |store, (outcome,): (types::Outcome,)| {
+    add::<types::Outcome>(&mut linker.instance("millrace:plugin/batched@0.2.0")?)?;
+    add::<types_0_1::Outcome>(&mut linker.instance("millrace:plugin/batched@0.1.0")?)
+}
+
+fn add<O>(batched: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
+where
+    O: ComponentType + Lift + Into<types::Outcome> + Send + 'static,
+{
+    batched.func_wrap("done", |store, (outcome,): (O,)| {
         let checked = |budget: &mut Budget, store: &StoreContextMut<'_, State>| {
-            budget.outcome(outcome, store.data().settings())
+            budget.outcome(outcome.into(), store.data().settings())
         };
         report(store, checked).map(|go_on| (go_on,))
     })?;

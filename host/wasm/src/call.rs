@@ -362,6 +362,7 @@ impl Instance {
             headers: &headers,
             peer: &request.peer,
             auth_token: request.auth_token.as_deref(),
+            identity: None,
         };
         let answer = guest.call_connect(&mut self.store, request).await;
         convert::connected(self.ended(answer)?, &self.limits)

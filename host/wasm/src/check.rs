@@ -2,8 +2,9 @@
 //! its functions differ from the interface in `wit/`, and how.
 
 use wit_parser::decoding::DecodedWasm;
-use wit_parser::{Resolve, SourceMap, World, WorldItem};
+use wit_parser::{InterfaceId, Resolve, SourceMap, World, WorldItem};
 
+use super::bindings::TRACKS;
 use super::denied::is_denied;
 use super::signature::signature;
 
@@ -25,20 +26,34 @@ pub struct Inspection {
 /// The package of all interfaces of the host.
 const PACKAGE: &str = "millrace:plugin";
 
-/// The sources of that package, so that a check needs no files.
-const SOURCES: [(&str, &str); 11] = [
-    ("types.wit", include_str!("../../../wit/v0.1/types.wit")),
-    ("channel.wit", include_str!("../../../wit/v0.1/channel.wit")),
-    ("batch.wit", include_str!("../../../wit/v0.1/batch.wit")),
-    ("socket.wit", include_str!("../../../wit/v0.1/socket.wit")),
-    ("tasks.wit", include_str!("../../../wit/v0.1/tasks.wit")),
-    ("worker.wit", include_str!("../../../wit/v0.1/worker.wit")),
-    ("dispatcher.wit", include_str!("../../../wit/v0.1/dispatcher.wit")),
-    ("migration.wit", include_str!("../../../wit/v0.1/migration.wit")),
-    ("grants.wit", include_str!("../../../wit/v0.1/grants.wit")),
-    ("host.wit", include_str!("../../../wit/v0.1/host.wit")),
-    ("worlds.wit", include_str!("../../../wit/v0.1/worlds.wit")),
-];
+/// The text of a file of `wit/`, by its track and name.
+macro_rules! source {
+    ($track:literal, $name:literal) => {
+        ($name, include_str!(concat!("../../../wit/", $track, "/", $name)))
+    };
+}
+
+/// The files of a track, so that a check needs none.
+macro_rules! sources {
+    ($track:literal) => {
+        [
+            source!($track, "types.wit"),
+            source!($track, "channel.wit"),
+            source!($track, "batch.wit"),
+            source!($track, "socket.wit"),
+            source!($track, "tasks.wit"),
+            source!($track, "worker.wit"),
+            source!($track, "dispatcher.wit"),
+            source!($track, "migration.wit"),
+            source!($track, "grants.wit"),
+            source!($track, "host.wit"),
+            source!($track, "worlds.wit"),
+        ]
+    };
+}
+
+/// The sources of each track, the open one first, as in [`super::bindings::TRACKS`].
+const SOURCES: [[(&str, &str); 11]; TRACKS.len()] = [sources!("v0.2"), sources!("v0.1")];
 
 /// The interfaces of which a plugin has to export at least one.
 const SERVES: [&str; 4] = ["channel", "socket", "worker", "dispatcher"];
@@ -126,38 +141,52 @@ fn refuse_other_files(wasm: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The interface of the host, parsed.
+/// The interface of the host, parsed: the world `everything` of each track.
 struct Host {
     resolve: Resolve,
-    world: wit_parser::WorldId,
+    worlds: Vec<wit_parser::WorldId>,
 }
 
 impl Host {
     fn new() -> Result<Self, String> {
         let parsed = || {
-            let mut sources = SourceMap::default();
-            for (name, source) in SOURCES {
-                sources.push_str(name, source);
+            let mut host = Self { resolve: Resolve::default(), worlds: Vec::new() };
+            for track in SOURCES {
+                let mut sources = SourceMap::default();
+                for (name, source) in track {
+                    sources.push_str(name, source);
+                }
+                let group = sources.parse().map_err(|(_, error)| error.to_string())?;
+                let package = host.resolve.push_group(group).map_err(|error| error.to_string())?;
+                let world = host.resolve.select_world(&[package], Some("everything"));
+                host.worlds.push(world.map_err(|error| error.to_string())?);
             }
-            let group = sources.parse().map_err(|(_, error)| error.to_string())?;
-            let mut resolve = Resolve::default();
-            let package = resolve.push_group(group).map_err(|error| error.to_string())?;
-            let world = resolve.select_world(&[package], Some("everything"));
-            world.map(|world| Self { resolve, world }).map_err(|error| error.to_string())
+            Ok(host)
         };
-        parsed().map_err(|error| format!("cannot be checked: the host's own interface: {error}"))
+        parsed().map_err(|error: String| {
+            format!("cannot be checked: the host's own interface: {error}")
+        })
+    }
+
+    /// The interfaces that plugins import (`imports`) or export, by name.
+    fn interfaces(&self, imports: bool) -> impl Iterator<Item = (String, InterfaceId)> {
+        let worlds = self.worlds.iter().filter_map(|world| self.resolve.worlds.get(*world));
+        let items =
+            worlds.flat_map(
+                move |world| {
+                    if imports { world.imports.iter() } else { world.exports.iter() }
+                },
+            );
+        items.filter_map(|(key, item)| match item {
+            WorldItem::Interface { id, .. } => Some((self.resolve.name_world_key(key), *id)),
+            _ => None,
+        })
     }
 
     /// The host's side of what a plugin imports (`imports`) or exports.
     fn interface(&self, name: &str, imports: bool) -> Option<&wit_parser::Interface> {
-        let world = self.resolve.worlds.get(self.world)?;
-        let items = if imports { &world.imports } else { &world.exports };
-        items.iter().find_map(|(key, item)| match item {
-            WorldItem::Interface { id, .. } if self.resolve.name_world_key(key) == name => {
-                self.resolve.interfaces.get(*id)
-            }
-            _ => None,
-        })
+        let (_, id) = self.interfaces(imports).find(|(known, _)| known == name)?;
+        self.resolve.interfaces.get(id)
     }
 }
 
@@ -189,7 +218,8 @@ impl Plugin<'_> {
         let serves =
             |name: &String| SERVES.iter().any(|i| name.starts_with(&format!("{PACKAGE}/{i}@")));
         if !inspection.exports.iter().any(serves) {
-            let known: Vec<_> = SERVES.iter().map(|i| format!("`{PACKAGE}/{i}@0.1.0`")).collect();
+            let known: Vec<_> =
+                SERVES.iter().map(|i| format!("`{PACKAGE}/{i}@{}`", TRACKS[0])).collect();
             inspection.problems.push(format!(
                 "exports none of {}, so there is nothing to serve; it exports: {}",
                 known.join(", "),
@@ -264,14 +294,15 @@ impl Plugin<'_> {
 fn unknown_interface(name: &str, imports: bool, host: &Host) -> String {
     let verb = if imports { "imports" } else { "exports" };
     let base = name.split('@').next().unwrap_or(name);
-    let known = host.resolve.worlds.get(host.world).into_iter().flat_map(|world| {
-        let items = if imports { &world.imports } else { &world.exports };
-        items.keys().map(|key| host.resolve.name_world_key(key))
-    });
-    let known: Vec<String> = known.collect();
-    match known.iter().find(|known| known.split('@').next() == Some(base)) {
-        Some(own) => format!("{verb} `{name}`, this host has `{own}`; build it with a fitting SDK"),
-        None => format!("{verb} `{name}`, this host has {}", or_nothing(&known)),
+    let known: Vec<String> = host.interfaces(imports).map(|(known, _)| known).collect();
+    let own = known.iter().filter(|known| known.split('@').next() == Some(base));
+    let own: Vec<_> = own.map(|own| format!("`{own}`")).collect();
+    match own.as_slice() {
+        [] => format!("{verb} `{name}`, this host has {}", or_nothing(&known)),
+        own => {
+            let own = own.join(" and ");
+            format!("{verb} `{name}`, this host has {own}; build it with a fitting SDK")
+        }
     }
 }
 
@@ -300,7 +331,7 @@ mod tests {
     fn a_component_for_another_world_has_nothing_to_serve() {
         let inspection = inspect(b"\0asm\x0d\0\x01\0").unwrap();
         let [problem] = inspection.problems.as_slice() else { panic!("{inspection:?}") };
-        assert!(problem.contains("exports none of `millrace:plugin/channel@0.1.0`"), "{problem}");
+        assert!(problem.contains("exports none of `millrace:plugin/channel@0.2.0`"), "{problem}");
     }
 
     #[test]
@@ -333,7 +364,7 @@ mod tests {
         );
         let problems = inspect(&component.unwrap()).unwrap().problems;
         let expected = "exports `millrace:plugin/channel@0.9.0`, this host has \
-                        `millrace:plugin/channel@0.1.0`";
+                        `millrace:plugin/channel@0.2.0` and `millrace:plugin/channel@0.1.0`";
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{problems:?}");
     }
 

@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use wasmtime::component::{Component as Compiled, InstancePre};
 
-use super::bindings::exports::millrace::plugin::{
-    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
-    tasks, worker,
-};
+use super::bindings::exports::millrace::plugin::presence_handler;
 use super::cache::deserialize;
+use super::exports::{
+    BatchIndices, ChannelIndices, DispatcherIndices, DispatcherStateIndices, MigrationIndices,
+    NeedsIndices, OutgoingIndices, SelfTestIndices, SocketIndices, TasksIndices, WorkerIndices,
+};
 use super::host::State;
 use super::instance::Instance;
 use super::{Engine, LoadError, PluginLimits, check, denied, initial};
@@ -49,17 +50,18 @@ pub(super) enum Schemas {
 /// The interfaces that a component exports.
 #[derive(Clone)]
 pub(super) struct Exports {
-    pub(super) channel: Option<channel::GuestIndices>,
-    pub(super) batch: Option<batch::GuestIndices>,
-    pub(super) outgoing: Option<outgoing::GuestIndices>,
-    pub(super) socket: Option<socket::GuestIndices>,
-    pub(super) tasks: Option<tasks::GuestIndices>,
-    pub(super) worker: Option<worker::GuestIndices>,
-    pub(super) dispatcher: Option<dispatcher::GuestIndices>,
-    pub(super) dispatcher_state: Option<dispatcher_state::GuestIndices>,
-    pub(super) migration: Option<migration::GuestIndices>,
-    pub(super) self_test: Option<self_test::GuestIndices>,
-    pub(super) needs: Option<needs::GuestIndices>,
+    pub(super) channel: Option<ChannelIndices>,
+    pub(super) batch: Option<BatchIndices>,
+    pub(super) outgoing: Option<OutgoingIndices>,
+    pub(super) socket: Option<SocketIndices>,
+    pub(super) tasks: Option<TasksIndices>,
+    pub(super) worker: Option<WorkerIndices>,
+    pub(super) dispatcher: Option<DispatcherIndices>,
+    pub(super) dispatcher_state: Option<DispatcherStateIndices>,
+    pub(super) migration: Option<MigrationIndices>,
+    pub(super) self_test: Option<SelfTestIndices>,
+    pub(super) needs: Option<NeedsIndices>,
+    pub(super) presence_handler: Option<presence_handler::GuestIndices>,
 }
 
 impl Engine {
@@ -139,17 +141,18 @@ impl Engine {
         let linker = linker.as_ref().unwrap_or(&self.linker);
         let pre = linker.instantiate_pre(compiled).map_err(LoadError::Link)?;
         let exports = Exports {
-            channel: channel::GuestIndices::new(&pre).ok(),
-            batch: batch::GuestIndices::new(&pre).ok(),
-            outgoing: outgoing::GuestIndices::new(&pre).ok(),
-            socket: socket::GuestIndices::new(&pre).ok(),
-            tasks: tasks::GuestIndices::new(&pre).ok(),
-            worker: worker::GuestIndices::new(&pre).ok(),
-            dispatcher: dispatcher::GuestIndices::new(&pre).ok(),
-            dispatcher_state: dispatcher_state::GuestIndices::new(&pre).ok(),
-            migration: migration::GuestIndices::new(&pre).ok(),
-            self_test: self_test::GuestIndices::new(&pre).ok(),
-            needs: needs::GuestIndices::new(&pre).ok(),
+            channel: ChannelIndices::of(&pre),
+            batch: BatchIndices::of(&pre),
+            outgoing: OutgoingIndices::of(&pre),
+            socket: SocketIndices::of(&pre),
+            tasks: TasksIndices::of(&pre),
+            worker: WorkerIndices::of(&pre),
+            dispatcher: DispatcherIndices::of(&pre),
+            dispatcher_state: DispatcherStateIndices::of(&pre),
+            migration: MigrationIndices::of(&pre),
+            self_test: SelfTestIndices::of(&pre),
+            needs: NeedsIndices::of(&pre),
+            presence_handler: presence_handler::GuestIndices::new(&pre).ok(),
         };
         Ok(Loading(Component {
             engine: self.clone(),
@@ -261,6 +264,7 @@ impl Component {
         let Exports { channel, batch, outgoing, socket, tasks, worker, .. } = &self.exports;
         let Exports { dispatcher, dispatcher_state, migration, self_test, needs, .. } =
             &self.exports;
+        let Exports { presence_handler, .. } = &self.exports;
         let all = [
             ("channel", channel.is_some()),
             ("batch", batch.is_some()),
@@ -270,6 +274,7 @@ impl Component {
             ("migration", migration.is_some()),
             ("self-test", self_test.is_some()),
             ("needs", needs.is_some()),
+            ("presence-handler", presence_handler.is_some()),
             ("worker", worker.is_some()),
             ("dispatcher", dispatcher.is_some()),
             ("dispatcher-state", dispatcher_state.is_some()),

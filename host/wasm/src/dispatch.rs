@@ -11,6 +11,7 @@ use millrace_pipeline::{
 
 use super::bindings::exports::millrace::plugin::dispatcher as interface;
 use super::caught::poll_caught;
+use super::exports::DispatcherGuest;
 use super::instance::Instance;
 use super::{Component, Fault};
 
@@ -72,7 +73,7 @@ impl GuestDispatcher {
         rows: usize,
         bytes: usize,
         call: impl AsyncFnOnce(
-            &interface::Guest,
+            &DispatcherGuest,
             &mut wasmtime::Store<super::host::State>,
         ) -> wasmtime::Result<T>,
     ) -> Result<T, DispatchError> {

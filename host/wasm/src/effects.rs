@@ -3,13 +3,18 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use millrace_pipeline::NewEvent;
-use millrace_session::channel::{Broadcast, ChannelEffect, Effect, ServerEffect, SocketRef};
+use millrace_session::channel::{
+    Broadcast, ChannelEffect, Effect, PresenceChange, ServerEffect, SocketRef,
+};
+use millrace_wire::Payload;
+use smol_str::SmolStr;
 
 use super::Fault;
 use super::bindings::millrace::plugin::types;
 use super::budget::{Budget, CallKind};
-use super::convert::{checked_topic, name};
+use super::convert::{checked_topic, json, name};
 use super::withheld::Withheld;
 use crate::Settings;
 
@@ -73,6 +78,18 @@ impl Budget {
                 name("the user id to disconnect", &user_id)?;
                 ServerEffect::Disconnect(user_id).into()
             }
+            types::Effect::Track(presence) => {
+                let (key, meta) = self.presence(presence)?;
+                ChannelEffect::Presence(PresenceChange::Track { key, meta }).into()
+            }
+            types::Effect::UpdatePresence(presence) => {
+                let (key, meta) = self.presence(presence)?;
+                ChannelEffect::Presence(PresenceChange::Update { key, meta }).into()
+            }
+            types::Effect::Untrack(key) => {
+                name("the key of a presence", &key)?;
+                ChannelEffect::Presence(PresenceChange::Untrack { key: key.into() }).into()
+            }
             types::Effect::Stop => ChannelEffect::Stop.into(),
         }))
     }
@@ -117,6 +134,9 @@ impl Budget {
                 | types::Effect::Unsubscribe(_)
                 | types::Effect::SendAfter(_)
                 | types::Effect::StartTask(_)
+                | types::Effect::Track(_)
+                | types::Effect::UpdatePresence(_)
+                | types::Effect::Untrack(_)
                 | types::Effect::Stop,
             ) => {
                 "a worker has no channel; it may broadcast on a topic, reply or push to a socket \
@@ -147,6 +167,16 @@ impl Budget {
             }
             topic => ChannelEffect::Broadcast { topic, event, payload, exclude_self }.into(),
         })
+    }
+
+    /// The key and the meta of a presence, which has to be JSON; what it may not be besides is
+    /// known where presences are kept.
+    fn presence(&mut self, presence: types::Presence) -> Result<(SmolStr, Bytes), Fault> {
+        let types::Presence { key, meta } = presence;
+        name("the key of a presence", &key)?;
+        self.spend(meta.len())?;
+        let Payload::Json(meta) = json(meta)? else { return Err(Fault::lost()) };
+        Ok((key.into(), meta.into_bytes()))
     }
 
     fn enqueue(&mut self, enqueue: types::Enqueue, settings: &Settings) -> Result<Effect, Fault> {

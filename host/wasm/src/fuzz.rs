@@ -166,6 +166,7 @@ fn check_channel_effect(effect: &ChannelEffect, limits: &PluginLimits) {
         }
         ChannelEffect::Subscribe(topic) | ChannelEffect::Unsubscribe(topic) => check_topic(topic),
         ChannelEffect::SendAfter { name, .. } => assert!(name.len() <= limits.max_effect_bytes),
+        ChannelEffect::Presence(change) => assert!(change.bytes() <= limits.max_effect_bytes + 255),
         ChannelEffect::Stop => {}
     }
 }

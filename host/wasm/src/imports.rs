@@ -9,26 +9,43 @@ use millrace_telemetry::Measurement;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, WasmStr};
 
+use super::bindings::TRACKS;
 use super::bindings::millrace::plugin::{grants, http, log, types};
+use super::bindings::v0_1::types as types_0_1;
 use super::fuel::{self, of_bytes, pay};
 use super::host::State;
+use super::presence::add_to_linker as add_presence;
 use super::uptime::Uptime;
 use crate::Need;
 
 /// The most random bytes that one call of `random.bytes` returns.
 const MAX_RANDOM_BYTES: u32 = 4096;
 
-/// Adds them to `linker`.
+/// Adds them to `linker`, for each track of the interface.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    add_log(&mut linker.instance("millrace:plugin/log@0.1.0")?)?;
-    add_metrics(&mut linker.instance("millrace:plugin/metrics@0.1.0")?)?;
-    add_config(&mut linker.instance("millrace:plugin/config@0.1.0")?)?;
-    add_clock(&mut linker.instance("millrace:plugin/clock@0.1.0")?)?;
-    add_random(&mut linker.instance("millrace:plugin/random@0.1.0")?)?;
-    add_http(&mut linker.instance("millrace:plugin/http@0.1.0")?)?;
-    add_grants(&mut linker.instance("millrace:plugin/grants@0.1.0")?)?;
-    add_call(&mut linker.instance("millrace:plugin/call@0.1.0")?)
+    for track in TRACKS {
+        let mut add = |interface: &str, add: Add| {
+            add(&mut linker.instance(&format!("millrace:plugin/{interface}@{track}"))?)
+        };
+        add("log", add_log)?;
+        add("metrics", add_metrics)?;
+        add("config", add_config)?;
+        add("clock", add_clock)?;
+        add("random", add_random)?;
+        add("http", add_http)?;
+        add("grants", add_grants)?;
+        add("call", add_call)?;
+    }
+    add_claims(&mut linker.instance("millrace:plugin/call@0.2.0")?)?;
+    add_presence(&mut linker.instance("millrace:plugin/presence@0.2.0")?)?;
+    let mut call =
+        |track, flush: Add| flush(&mut linker.instance(&format!("millrace:plugin/call@{track}"))?);
+    call("0.2.0", add_flush::<types::Effect>)?;
+    call("0.1.0", add_flush::<types_0_1::Effect>)
 }
+
+/// Adds the functions of one interface.
+type Add = fn(&mut LinkerInstance<'_, State>) -> wasmtime::Result<()>;
 
 type Store<'a> = StoreContextMut<'a, State>;
 
@@ -203,9 +220,30 @@ fn add_call(call: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
             pay(&mut store, fuel::SEAL).await?;
             Ok((store.data().socket_ref(),))
         })
-    })?;
-    call.func_wrap_async("flush", |mut store: Store<'_>, (effects,): (Vec<types::Effect>,)| {
+    })
+}
+
+/// Adds `call.claims`, which version 0.2 has.
+fn add_claims(call: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    call.func_wrap_async("claims", |mut store: Store<'_>, (): ()| {
         Box::new(async move {
+            let current = store.data().current.as_ref();
+            let claims = current.and_then(|current| current.progress.claims());
+            let bytes = claims.as_ref().map_or(0, |claims| claims.len());
+            pay(&mut store, fuel::LOOKUP + of_bytes(bytes)).await?;
+            Ok((claims.map(|claims| claims.as_bytes().to_vec()),))
+        })
+    })
+}
+
+/// Adds `call.flush` for the effects of one track.
+fn add_flush<E>(call: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
+where
+    E: ComponentType + Lift + Into<types::Effect> + Send + Sync + 'static,
+{
+    call.func_wrap_async("flush", |mut store: Store<'_>, (effects,): (Vec<E>,)| {
+        Box::new(async move {
+            let effects: Vec<types::Effect> = effects.into_iter().map(Into::into).collect();
             let count = effects.len() as u64;
             let (flushed, bytes) = store.data_mut().flushed(effects)?;
             let price = fuel::FLUSH + fuel::CALL.saturating_mul(count) + of_bytes(bytes);

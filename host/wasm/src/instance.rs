@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use wasmtime::{Store, Trap};
 
-use super::bindings::exports::millrace::plugin::{
-    batch, channel, dispatcher, dispatcher_state, migration, needs, outgoing, self_test, socket,
-    tasks, worker,
-};
+use super::bindings::exports::millrace::plugin::presence_handler;
 use super::dispatch::MAX_CALL_TIME;
 use super::engine::EPOCH;
+use super::exports::{
+    BatchGuest, ChannelGuest, DispatcherGuest, DispatcherStateGuest, MigrationGuest, NeedsGuest,
+    OutgoingGuest, SelfTestGuest, SocketGuest, TasksGuest, WorkerGuest,
+};
 use super::host::State;
 use super::instance_limit::InstanceLimit;
 use super::{Component, Fault, FaultKind, PluginLimits};
@@ -18,17 +19,18 @@ use crate::Need;
 /// A live instance in its own store.
 pub(super) struct Instance {
     pub(super) store: Store<State>,
-    pub(super) channel: Option<channel::Guest>,
-    pub(super) batch: Option<batch::Guest>,
-    pub(super) outgoing: Option<outgoing::Guest>,
-    pub(super) socket: Option<socket::Guest>,
-    pub(super) tasks: Option<tasks::Guest>,
-    pub(super) worker: Option<worker::Guest>,
-    pub(super) dispatcher: Option<dispatcher::Guest>,
-    pub(super) dispatcher_state: Option<dispatcher_state::Guest>,
-    pub(super) migration: Option<migration::Guest>,
-    pub(super) self_test: Option<self_test::Guest>,
-    needs: Option<needs::Guest>,
+    pub(super) channel: Option<ChannelGuest>,
+    pub(super) batch: Option<BatchGuest>,
+    pub(super) outgoing: Option<OutgoingGuest>,
+    pub(super) socket: Option<SocketGuest>,
+    pub(super) tasks: Option<TasksGuest>,
+    pub(super) worker: Option<WorkerGuest>,
+    pub(super) dispatcher: Option<DispatcherGuest>,
+    pub(super) dispatcher_state: Option<DispatcherStateGuest>,
+    pub(super) migration: Option<MigrationGuest>,
+    pub(super) self_test: Option<SelfTestGuest>,
+    needs: Option<NeedsGuest>,
+    pub(super) presence_handler: Option<presence_handler::Guest>,
     pub(super) limits: PluginLimits,
 }
 
@@ -212,30 +214,31 @@ impl Instance {
 
 /// The interfaces of an instance; those that its plugin does not export are `None`.
 struct Exported {
-    channel: Option<channel::Guest>,
-    batch: Option<batch::Guest>,
-    outgoing: Option<outgoing::Guest>,
-    socket: Option<socket::Guest>,
-    tasks: Option<tasks::Guest>,
-    worker: Option<worker::Guest>,
-    dispatcher: Option<dispatcher::Guest>,
-    dispatcher_state: Option<dispatcher_state::Guest>,
-    migration: Option<migration::Guest>,
-    self_test: Option<self_test::Guest>,
-    needs: Option<needs::Guest>,
+    channel: Option<ChannelGuest>,
+    batch: Option<BatchGuest>,
+    outgoing: Option<OutgoingGuest>,
+    socket: Option<SocketGuest>,
+    tasks: Option<TasksGuest>,
+    worker: Option<WorkerGuest>,
+    dispatcher: Option<DispatcherGuest>,
+    dispatcher_state: Option<DispatcherStateGuest>,
+    migration: Option<MigrationGuest>,
+    self_test: Option<SelfTestGuest>,
+    needs: Option<NeedsGuest>,
+    presence_handler: Option<presence_handler::Guest>,
 }
 
 impl Exported {
     /// Looks up the exported functions of an instance.
     fn load(
         component: &Component,
-        mut store: &mut Store<State>,
+        store: &mut Store<State>,
         instance: &wasmtime::component::Instance,
     ) -> wasmtime::Result<Self> {
         macro_rules! load {
             ($interface:ident) => {
                 match &component.exports.$interface {
-                    Some(indices) => Some(indices.load(&mut store, instance)?),
+                    Some(indices) => Some(indices.load(&mut *store, instance)?),
                     None => None,
                 }
             };
@@ -252,12 +255,21 @@ impl Exported {
             migration: load!(migration),
             self_test: load!(self_test),
             needs: load!(needs),
+            presence_handler: load!(presence_handler),
         })
     }
 
     fn of(self, store: Store<State>, limits: PluginLimits) -> Instance {
         let Self { channel, batch, outgoing, socket, tasks, worker, .. } = self;
-        let Self { dispatcher, dispatcher_state, migration, self_test, needs, .. } = self;
+        let Self {
+            dispatcher,
+            dispatcher_state,
+            migration,
+            self_test,
+            needs,
+            presence_handler,
+            ..
+        } = self;
         Instance {
             store,
             channel,
@@ -271,6 +283,7 @@ impl Exported {
             migration,
             self_test,
             needs,
+            presence_handler,
             limits,
         }
     }

@@ -46,6 +46,12 @@ impl CallOwner {
         let number = NO_CONNECTION | hash((&stage.pipeline, stage.stage));
         Self { number, source: number, has_faulted: true }
     }
+
+    /// Whoever is present on a topic.
+    pub(super) fn presence(topic: &str) -> Self {
+        let number = NO_CONNECTION | hash(topic);
+        Self { number, source: number, has_faulted: true }
+    }
 }
 
 fn hash(of: impl std::hash::Hash) -> u64 {

@@ -9,6 +9,7 @@ use millrace_telemetry::{LogLimiter, Metric, Metrics, Passed, PluginMeters};
 use tracing::warn;
 
 use super::grants::{Denied, Grants, Need};
+use super::presence::PresenceSource;
 use crate::egress::{Egress, EgressConfig, OwnPorts};
 
 /// A value of a plugin's `config` table; it may be replaced while instances run.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub egress: Egress,
     /// The grants of the plugin.
     pub grants: Grants,
+    /// The way to who is present.
+    pub presences: PresenceSource,
     /// Whether the configuration withholds a grant that plugins have by default.
     pub is_limited: bool,
     /// The key that seals socket refs; without it the plugin is given none.
@@ -68,7 +71,7 @@ impl Settings {
         let own_lines = LogLimiter::per_second(OWN_LINES_PER_SECOND);
         let lines = LogLimiter::per_second(LINES_PER_SECOND);
         let withheld = LogLimiter::per_second(WITHHELD_LINES_PER_SECOND);
-        let (is_limited, refs) = (false, None);
+        let (is_limited, refs, presences) = (false, None, PresenceSource::default());
         Self {
             name,
             config,
@@ -76,6 +79,7 @@ impl Settings {
             meters,
             egress,
             grants,
+            presences,
             is_limited,
             refs,
             own_lines,
@@ -121,6 +125,12 @@ impl Settings {
     #[must_use]
     pub fn with_refs(self, refs: RefKey) -> Self {
         Self { refs: Some(refs), ..self }
+    }
+
+    /// These settings, for a server that knows who is present.
+    #[must_use]
+    pub fn with_presences(self, presences: PresenceSource) -> Self {
+        Self { presences, ..self }
     }
 
     /// Checks whether the plugin may do something; a denial is counted.

@@ -37,6 +37,8 @@ impl fmt::Display for Withheld {
 pub(super) enum About<'a> {
     /// A message of a channel, or a task.
     Message(&'a Caller),
+    /// The presences of a topic.
+    Topic(&'a str),
     /// Events of a pipeline.
     Pipeline(&'a str),
 }
@@ -50,6 +52,9 @@ pub(super) fn tell(withheld: &[Withheld], settings: &Settings, about: About<'_>)
             About::Message(caller) => {
                 let (id, topic) = (display(caller.message()), &caller.context.topic);
                 warn!(plugin, id, %topic, left_out, "an effect was left out: {withheld}");
+            }
+            About::Topic(topic) => {
+                warn!(plugin, topic, left_out, "an effect was left out: {withheld}");
             }
             About::Pipeline(pipeline) => {
                 warn!(plugin, pipeline, left_out, "an effect was left out: {withheld}");

@@ -13,8 +13,8 @@ use super::environment::Environment;
 use super::file::ConfigFile;
 use super::{
     AdminConfig, CacheConfig, CompileConfig, DashboardConfig, DrainConfig, ListenAddress,
-    ListenConfig, MemoryConfig, MetricsConfig, PipelineConfig, ServerConfig, SocketConfig,
-    StaticFiles, StatsdConfig, SwapConfig, TlsConfig,
+    ListenConfig, MemoryConfig, MetricsConfig, PipelineConfig, PresenceConfig, ServerConfig,
+    SocketConfig, StaticFiles, StatsdConfig, SwapConfig, TlsConfig,
 };
 use super::{listen, wording};
 use crate::plugin::Source;
@@ -48,6 +48,8 @@ pub struct App {
     pub dashboard: DashboardConfig,
     /// `[drain]`: how the server stops.
     pub drain: DrainConfig,
+    /// `[presence]`: the limits of presences, and what clients are told of them.
+    pub presence: PresenceConfig,
     /// `[memory]`: the memory that the server may use.
     pub memory: MemoryConfig,
     /// `[swap]`: how versions of plugins are exchanged.
@@ -232,6 +234,7 @@ impl App {
             metrics: file.metrics,
             dashboard: file.dashboard,
             drain: file.drain,
+            presence: file.presence,
             memory: file.memory,
             swap: SwapConfig { dir: file.swap.dir.map(|dir| folder.join(dir)), ..file.swap },
             compile: file.compile,

@@ -7,7 +7,7 @@ use super::{EgressConfig, MemoryConfig};
 /// clients.
 const MIN_SERVER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Checks `[memory]`, `[drain]`, and each plugin except for its limits. The error begins with the
+/// Checks `[memory]`, `[drain]`, `[presence]`, and each plugin except for its limits. The error begins with the
 /// key.
 pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     let MemoryConfig { max_bytes } = file.memory;
@@ -18,6 +18,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         ));
     }
     file.drain.check().map_err(|problem| format!("drain.{problem}"))?;
+    file.presence.check().map_err(|problem| format!("presence.{problem}"))?;
     for (name, plugin) in &file.plugins {
         let below = |problem| format!("plugins.{name}.{problem}");
         check_egress(&plugin.http).map_err(below)?;

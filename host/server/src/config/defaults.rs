@@ -48,6 +48,9 @@ pub(super) const OUTBOX_BYTES: usize = 8 * 1024 * 1024;
 /// The time that a phone may be in a tunnel: TCP retries some ten times meanwhile.
 pub(super) const STALL_TIMEOUT_MS: u64 = 30_000;
 
+/// Some seconds of a busy topic, while a handler of who comes and goes is slow.
+pub(super) const MAX_PRESENCE_WAITING: usize = 1_024;
+
 /// One file descriptor is needed for each connection.
 pub(super) const MAX_CONNECTIONS: usize = 100_000;
 

@@ -30,7 +30,7 @@ const PREFIX: &str = "MILLRACE_";
 const PORT: &str = "PORT";
 const LISTEN: &str = "listen";
 /// The sections of the file with a fixed name.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "admin",
     "cache",
     "compile",
@@ -39,6 +39,7 @@ const SECTIONS: [&str; 15] = [
     "limits",
     "memory",
     "metrics",
+    "presence",
     "server",
     "socket",
     "static",

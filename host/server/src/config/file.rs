@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::listen::ListenList;
 use super::{
     AdminConfig, CacheConfig, CheckOrigin, CompileConfig, DrainConfig, EgressConfig, HostName,
-    PipelineConfig, ServerConfig, SwapConfig, TlsConfig, TrustConfig, defaults,
+    PipelineConfig, PresenceConfig, ServerConfig, SwapConfig, TlsConfig, TrustConfig, defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::secret::Secret;
@@ -35,6 +35,7 @@ pub(super) struct ConfigFile {
     pub(super) metrics: MetricsConfig,
     pub(super) dashboard: DashboardConfig,
     pub(super) drain: DrainConfig,
+    pub(super) presence: PresenceConfig,
     pub(super) memory: MemoryConfig,
     pub(super) pipelines: BTreeMap<String, PipelineConfig>,
     pub(super) swap: SwapConfig,
@@ -230,6 +231,7 @@ impl Default for ConfigFile {
             metrics: MetricsConfig::default(),
             dashboard: DashboardConfig::default(),
             drain: DrainConfig::default(),
+            presence: PresenceConfig::default(),
             memory: MemoryConfig::default(),
             pipelines: BTreeMap::new(),
             swap: SwapConfig::default(),

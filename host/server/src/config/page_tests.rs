@@ -21,6 +21,8 @@ const SECTIONS: [&str; 27] = [
     "[memory]",
     "[drain]",
     "[limits]",
+    "[presence]",
+    "[[presence.topics]]",
     "[plugins.room]",
     "[plugins.room.http]",
     "[plugins.room.grants]",

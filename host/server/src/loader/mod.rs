@@ -12,7 +12,7 @@ use std::time::Instant;
 use millrace_session::channel::RefKey;
 use millrace_telemetry::{Metric, Metrics, MetricsOptions};
 use millrace_wasm::egress::OwnPorts;
-use millrace_wasm::{Component, Engine, EngineLimits, LoadError, Settings, sha256};
+use millrace_wasm::{Component, Engine, EngineLimits, LoadError, PresenceSource, Settings, sha256};
 use tracing::{debug, warn};
 
 use compiler::Compiler;
@@ -31,6 +31,8 @@ pub(crate) struct Loader {
     pub(crate) refs: RefKey,
     /// The ports that the server listens on, once it does; plugins must not call them.
     pub(crate) own_ports: OwnPorts,
+    /// The way of plugins to who is present, once there is a server.
+    pub(crate) presences: PresenceSource,
 }
 
 impl Loader {
@@ -57,7 +59,8 @@ impl Loader {
             StartError::Statsd { address: address.unwrap_or_default(), cause }
         })?;
         let (compiler, refs) = (Compiler::new(&app.compile), RefKey::draw()?);
-        Ok(Self { engine, compiler, metrics, refs, own_ports: OwnPorts::default() })
+        let (own_ports, presences) = (OwnPorts::default(), PresenceSource::default());
+        Ok(Self { engine, compiler, metrics, refs, own_ports, presences })
     }
 
     /// Loads the configured file of a plugin as a component.
@@ -117,6 +120,7 @@ impl Loader {
         let config = config.into_iter().map(|(key, value)| (key, value.live())).collect();
         let settings = Settings::new(name, config, http, self.metrics.clone());
         let settings = settings.with_grants(grants).with_refs(self.refs.clone());
+        let settings = settings.with_presences(self.presences.clone());
         let settings = Arc::new(settings.beside(self.own_ports.clone()));
         let (engine, limits, wasm) = (self.engine.clone(), plugin.limits, Arc::new(wasm));
         let Some(compiler) = &self.compiler else {

@@ -43,6 +43,7 @@ use crate::dashboard::History;
 use crate::net::Proxies;
 use crate::outbox::OverflowPolicies;
 use crate::plugin::{RecentFaults, Registry};
+use crate::presence::Presence;
 use crate::pubsub::{LocalOnly, PubSub};
 
 /// The state that all connections share.
@@ -52,7 +53,9 @@ pub(crate) struct Node {
     pub(crate) static_files: StaticFiles,
     pub(crate) registry: Registry,
     /// PubSub of the app; the dashboard has its own.
-    pub(crate) pubsub: PubSub,
+    pub(crate) pubsub: Arc<PubSub>,
+    /// Who is present on the topics of the app.
+    pub(crate) presence: Arc<Presence>,
     pub(crate) connections: Connections,
     pub(crate) metrics: Metrics,
     /// The number of messages that wait in all channels.
@@ -102,11 +105,15 @@ impl Node {
     /// Makes the node of an app. `id` is the random number of this run.
     pub(crate) fn new(app: &App, id: u64, metrics: &Metrics, proxies: Arc<Proxies>) -> Arc<Self> {
         let history = Arc::<History>::default();
+        let pubsub = Arc::new(PubSub::new(Box::new(LocalOnly), metrics.clone()));
+        let salt = u32::try_from(id >> 32).unwrap_or_default();
+        let presence = Presence::new(&app.presence, salt, Arc::clone(&pubsub), metrics.clone());
         Arc::new(Self {
             socket: app.socket.clone(),
             static_files: app.static_files.clone(),
             registry: Registry::new(metrics.clone()),
-            pubsub: PubSub::new(Box::new(LocalOnly), metrics.clone()),
+            pubsub,
+            presence: Arc::new(presence),
             connections: Connections::default(),
             metrics: metrics.clone(),
             waiting: Arc::new(Waiting(metrics.unlabelled_counter(Metric::ChannelWaiting))),

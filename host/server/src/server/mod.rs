@@ -70,6 +70,7 @@ impl Server {
         loader.own_ports.set(ports.collect());
         let proxies = Arc::clone(&acceptor_parts.proxies);
         let node = Node::new(app, loader.refs.server(), &loader.metrics, proxies);
+        loader.presences.set(Arc::clone(&node.presence) as _);
         let rereading = Rereader::new(app, acceptor_parts.tls, loader.metrics.clone());
         let swapper = Swapper::new(Arc::clone(&node));
         let threads = Threads::start(listeners, &node).map_err(StartError::Thread)?;
@@ -130,6 +131,8 @@ impl Server {
         let sampling = tokio::spawn(monitor::run(Arc::clone(&node)));
         let rereading = tokio::spawn(rereading.run());
         let watching = tokio::spawn(monitor::watch_memory(Arc::clone(&node)));
+        let presence = Arc::clone(&node.presence);
+        let windows = tokio::spawn(async move { presence.run().await });
         stop.await;
         node.stage.send_replace(Stage::Draining);
         info!(connections = node.connections.len(), "stopping");
@@ -154,7 +157,7 @@ impl Server {
             node.connections.close_all();
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, node.admission.empty()).await;
         }
-        for task in [sampling, watching, rereading] {
+        for task in [sampling, watching, rereading, windows] {
             task.abort();
         }
         drop(admin);

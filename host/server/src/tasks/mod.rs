@@ -112,6 +112,10 @@ fn apply_own(
             let (topic, channel) = (Arc::clone(&context.topic), context.channel);
             quota.deferred(Deferred::Push { topic, channel, event, payload });
         }
+        (ChannelEffect::Presence(change), _) => {
+            let (topic, channel) = (Arc::clone(&context.topic), context.channel);
+            quota.deferred(Deferred::Presence { topic, channel, change });
+        }
         (ChannelEffect::Broadcast { topic, event, payload, exclude_self }, _) => {
             let effect = context.broadcast(topic, event, payload, exclude_self);
             node.apply(Realm::App, effect, None);

@@ -1,14 +1,14 @@
-//! Replies and pushes that reach a channel's client later, and not by the result of a call of
-//! the channel.
+//! Replies, pushes and changes of presence that reach a channel later, and not by the result of a
+//! call of the channel.
 
 use std::sync::Arc;
 
 use millrace_wire::{Payload, Ref};
 
-use super::ChannelId;
+use super::{ChannelId, PresenceChange};
 
-/// A reply or a push for a channel's client that comes from outside the connection's task. It
-/// is dropped and counted when the channel has gone.
+/// A reply, a push or a change for a channel that comes from outside the connection's task. It is
+/// dropped and counted when the channel has gone.
 #[derive(Debug)]
 pub enum Deferred {
     /// A reply to an earlier message.
@@ -35,6 +35,15 @@ pub enum Deferred {
         /// The payload of the push.
         payload: Payload,
     },
+    /// A change of a task, of who is present on the channel's topic.
+    Presence {
+        /// The channel's topic.
+        topic: Arc<str>,
+        /// The channel's number: a later join of the topic is not meant.
+        channel: ChannelId,
+        /// The change.
+        change: PresenceChange,
+    },
 }
 
 impl Deferred {
@@ -43,6 +52,7 @@ impl Deferred {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Reply { payload, .. } | Self::Push { payload, .. } => payload.len(),
+            Self::Presence { change, .. } => change.bytes(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millrace_wire::Payload;
 use smol_str::SmolStr;
 
-use super::{Broadcast, ChannelId, NewEvent, SocketRef};
+use super::{Broadcast, ChannelId, NewEvent, PresenceChange, SocketRef};
 
 /// One thing that a call asks the host to do. The host checks all effects of a call before it
 /// applies them in order; when one is not allowed, the call has failed and none is applied.
@@ -73,6 +73,8 @@ pub enum ChannelEffect {
         /// The task's argument.
         payload: Payload,
     },
+    /// Change who is present on the channel's topic.
+    Presence(PresenceChange),
     /// End the channel, after all effects of the call have been applied.
     Stop,
 }
@@ -138,6 +140,7 @@ impl ChannelEffect {
             | Self::Push { payload, .. }
             | Self::Broadcast { payload, .. }
             | Self::StartTask { payload, .. } => payload.len(),
+            Self::Presence(change) => change.bytes(),
             Self::Subscribe(_) | Self::Unsubscribe(_) | Self::SendAfter { .. } | Self::Stop => 0,
         }
     }

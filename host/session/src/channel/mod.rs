@@ -17,6 +17,7 @@ mod mailbox;
 mod new_event;
 mod notice;
 mod outcome;
+mod presence;
 mod progress;
 mod socket_ref;
 
@@ -29,6 +30,7 @@ pub use mailbox::{Mailbox, MailboxItem, WaitingCount, entry_bytes};
 pub use new_event::NewEvent;
 pub use notice::Notice;
 pub use outcome::{Assigns, Completion, Failure, Joined, Outcome};
+pub use presence::PresenceChange;
 pub use progress::{Caller, MessageId, Progress, Standing};
 pub use socket_ref::{NotARef, RefKey, SocketRef, Unsealed};
 

@@ -4,6 +4,8 @@ use std::fmt::{self, Debug};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytestring::ByteString;
+
 use super::{Context, Effect, ReplyTo};
 
 /// The channel of a call, and the refs of the message that it handles.
@@ -64,6 +66,11 @@ pub trait Progress: Debug + Send + Sync {
 
     /// The server's number, which is part of socket refs.
     fn server(&self) -> u64;
+
+    /// The claims of the connection's token, as JSON text; `None` if it has none.
+    fn claims(&self) -> Option<ByteString> {
+        None
+    }
 
     /// The standing of the connection.
     fn standing(&self) -> Standing {

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::Realm;
 use crate::channel::{
-    Assigns, ChannelEffect, Completion, Deferred, Effect, Failure, Joined, Outcome, ServerEffect,
-    SocketRef, TerminateReason,
+    Assigns, ChannelEffect, Completion, Deferred, Effect, Failure, Joined, Outcome, PresenceChange,
+    ServerEffect, SocketRef, TerminateReason,
 };
 use crate::channel::{Broadcast, Notice};
 use crate::{
@@ -317,7 +317,7 @@ fn effects(input: &mut Choices<'_>, purpose: CallPurpose) -> Vec<Effect> {
     let mut replied = purpose != CallPurpose::Message;
     let mut effects = Vec::new();
     for _ in 0..input.below(4) {
-        let effect = match input.below(9) {
+        let effect = match input.below(10) {
             0 if !std::mem::replace(&mut replied, true) => {
                 ChannelEffect::Reply { status: input.name().into(), payload: payload(input) }
             }
@@ -331,6 +331,7 @@ fn effects(input: &mut Choices<'_>, purpose: CallPurpose) -> Vec<Effect> {
             3 => ChannelEffect::Subscribe(input.one_of(&TOPICS).to_owned()),
             4 => ChannelEffect::Unsubscribe(input.one_of(&TOPICS).to_owned()),
             5 => ChannelEffect::SendAfter { after_ms: input.number(), name: input.name() },
+            8 => ChannelEffect::Presence(PresenceChange::Untrack { key: input.name().into() }),
             6 => ChannelEffect::StartTask { name: input.name(), payload: payload(input) },
             7 => match Ref::from_json("\"nobody's\"") {
                 Ok(Some(reference)) => {

@@ -57,6 +57,9 @@ impl Channels {
                 let intercepts = plugin.intercepts();
                 let delivery = Delivery::Fastlane { serializer, intercepts };
                 pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
+                if plugin.has_presences() || self.node().presence.covers(&context.topic) {
+                    self.send_presences(&context);
+                }
             }
             ChannelAction::Leave { context, plugin } => {
                 plugin.meters.opened(-1);
@@ -64,6 +67,15 @@ impl Channels {
                 self.pinned.remove(&context.channel);
                 self.timers.forget(context.channel);
                 pubsub.unsubscribe(&context.topic, context.channel);
+                if plugin.has_presences() {
+                    self.node().presence.leave(&context.topic, context.channel);
+                }
+            }
+            ChannelAction::Presence { context, plugin, change } => {
+                if !plugin.has_presences() {
+                    plugin.begin_presences();
+                }
+                self.node().presence.change(&context.topic, context.channel, &change);
             }
             ChannelAction::Subscribe { context, topic } => {
                 pubsub.subscribe(&topic, self.subscriber(&context, Delivery::Info));
@@ -82,6 +94,18 @@ impl Channels {
             }
             ChannelAction::EndCalls(channel) => self.end_calls(channel),
         }
+    }
+
+    /// Sends a client of a topic who is there. What is broadcast from now on applies to it.
+    fn send_presences(&self, context: &millrace_session::channel::Context) {
+        let serializer = self.session.identity().serializer;
+        self.node().presence.send_state(&context.topic, |event| {
+            let (join_ref, name) = (context.join_ref.as_ref(), event.name());
+            let frame = serializer.push(join_ref, &context.topic, name, &event.into_payload());
+            if let Ok(frame) = frame {
+                self.outbox().push_own(frame);
+            }
+        });
     }
 
     /// Queues a push for the client under the overflow policy of its topic.
