@@ -77,6 +77,14 @@ const TABLES = {
       ["delivered/s", (row) => short(row.delivered), "number"],
     ],
   },
+  presences: {
+    none: "nobody is tracked",
+    rows: (snapshot) => snapshot.presences,
+    columns: [
+      ["topic", (row) => row.topic, "text"],
+      ["members", (row) => short(row.members), "number"],
+    ],
+  },
   "slow-clients": {
     none: "nothing waits for any client",
     rows: (snapshot) => snapshot.slow_clients,

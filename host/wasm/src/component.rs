@@ -299,6 +299,12 @@ impl Component {
         self.exports.worker.is_some()
     }
 
+    /// Whether it exports `presence-handler`, so is told who comes and goes on its topics.
+    #[must_use]
+    pub fn has_presence_handler(&self) -> bool {
+        self.exports.presence_handler.is_some()
+    }
+
     /// Whether it exports `dispatcher`, so decides which consumer gets which event.
     #[must_use]
     pub fn has_dispatcher(&self) -> bool {

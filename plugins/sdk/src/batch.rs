@@ -1,4 +1,4 @@
-//! Many messages in one call (`batch.handle-in` in `wit/v0.1/batch.wit`).
+//! Many messages in one call (`batch.handle-in` in `wit/v0.2/batch.wit`).
 
 use crate::Channel;
 use crate::bindings::batch::exports::millrace::plugin::batch::Messages;

@@ -3,7 +3,7 @@
 
 wit_bindgen::generate!({
     world: "channel-plugin",
-    path: "../../wit/v0.1",
+    path: "../../wit/v0.2",
     pub_export_macro: true,
     export_macro_name: "export_channel_plugin",
     default_bindings_module: "millrace_plugin::bindings",
@@ -14,20 +14,21 @@ macro_rules! world {
     ($world:literal, $export:literal, $module:literal) => {
         wit_bindgen::generate!({
             world: $world,
-            path: "../../wit/v0.1",
+            path: "../../wit/v0.2",
             pub_export_macro: true,
             export_macro_name: $export,
             default_bindings_module: $module,
             with: {
-                "millrace:plugin/types@0.1.0": crate::bindings::millrace::plugin::types,
-                "millrace:plugin/log@0.1.0": crate::bindings::millrace::plugin::log,
-                "millrace:plugin/metrics@0.1.0": crate::bindings::millrace::plugin::metrics,
-                "millrace:plugin/config@0.1.0": crate::bindings::millrace::plugin::config,
-                "millrace:plugin/clock@0.1.0": crate::bindings::millrace::plugin::clock,
-                "millrace:plugin/random@0.1.0": crate::bindings::millrace::plugin::random,
-                "millrace:plugin/http@0.1.0": crate::bindings::millrace::plugin::http,
-                "millrace:plugin/call@0.1.0": crate::bindings::millrace::plugin::call,
-                "millrace:plugin/grants@0.1.0": crate::bindings::millrace::plugin::grants,
+                "millrace:plugin/types@0.2.0": crate::bindings::millrace::plugin::types,
+                "millrace:plugin/log@0.2.0": crate::bindings::millrace::plugin::log,
+                "millrace:plugin/metrics@0.2.0": crate::bindings::millrace::plugin::metrics,
+                "millrace:plugin/config@0.2.0": crate::bindings::millrace::plugin::config,
+                "millrace:plugin/clock@0.2.0": crate::bindings::millrace::plugin::clock,
+                "millrace:plugin/random@0.2.0": crate::bindings::millrace::plugin::random,
+                "millrace:plugin/http@0.2.0": crate::bindings::millrace::plugin::http,
+                "millrace:plugin/call@0.2.0": crate::bindings::millrace::plugin::call,
+                "millrace:plugin/grants@0.2.0": crate::bindings::millrace::plugin::grants,
+                "millrace:plugin/presence@0.2.0": crate::bindings::millrace::plugin::presence,
             },
         });
     };
@@ -46,6 +47,11 @@ pub mod socket {
 /// The world of the optional interface `batch`.
 pub mod batch {
     world!("batch-plugin", "export_batch_plugin", "millrace_plugin::bindings::batch");
+}
+
+/// The world of the optional interface `presence-handler`.
+pub mod presence {
+    world!("presence-plugin", "export_presence_plugin", "millrace_plugin::bindings::presence");
 }
 
 /// The world of the optional interface `tasks`.

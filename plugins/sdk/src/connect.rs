@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Result;
-pub use crate::bindings::socket::exports::millrace::plugin::socket::Request;
+pub use crate::bindings::socket::exports::millrace::plugin::socket::{Identity, Request};
 
 /// Decides who may connect, before the WebSocket is open.
 ///
@@ -39,7 +39,8 @@ pub trait Connect {
 /// An accepted connection.
 #[derive(Clone, Debug, Default)]
 pub struct Connected<A> {
-    /// The id of the user for the life of the connection, if there is one.
+    /// The id of the user for the life of the connection. `None` leaves the one of the token that
+    /// `[auth]` has verified, if there is one.
     pub user_id: Option<String>,
     /// The assigns that channels start with.
     pub assigns: A,
@@ -65,6 +66,17 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         last(&self.headers, name)
+    }
+}
+
+impl Identity {
+    /// The claims of the token.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read as a `T`.
+    pub fn claims<T: DeserializeOwned>(&self) -> Result<T> {
+        Ok(serde_json::from_slice(&self.claims)?)
     }
 }
 

@@ -9,7 +9,7 @@ pub use raw::Columns;
 ///
 /// The server hands over the numbers and keys of events, and the dispatcher remembers those that it
 /// has not assigned. One value serves one stage, until it breaks its contract; the server checks
-/// each answer (see `wit/v0.1/dispatcher.wit`).
+/// each answer (see `wit/v0.2/dispatcher.wit`).
 ///
 /// ```
 /// # use millrace_plugin::dispatcher::{Assignments, Columns, Consumers, Dispatcher, Offer};

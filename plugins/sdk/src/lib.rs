@@ -77,14 +77,16 @@ mod worker;
 pub mod dispatcher;
 pub mod host;
 pub mod http;
+pub mod presence;
 pub mod testing;
 
 pub use assigns::Assigns;
 pub use channel::{Channel, Info, Outgoing, Reply};
-pub use connect::{Connect, Connected, Refused, Request};
+pub use connect::{Connect, Connected, Identity, Refused, Request};
 pub use error::{Error, Result, unknown_event};
 pub use grants::Denied;
 pub use payload::{IntoPayload, Payload};
+pub use presence::PresenceHandler;
 pub use socket::{Socket, SocketRef};
 pub use tasks::Tasks;
 pub use worker::{Batch, Effects, Event, InvalidEvent, NewEvent, Verdict, Verdicts, Worker};
@@ -95,10 +97,11 @@ pub use wit_bindgen;
 /// The names that most plugins use.
 pub mod prelude {
     pub use crate::host::{clock, config, log, metrics, random};
+    pub use crate::presence;
     pub use crate::{
         Batch, Channel, Connect, Connected, Effects, Error, Event, Info, NewEvent, Outgoing,
-        Payload, Refused, Reply, Request, Result, Socket, SocketRef, Tasks, Verdict, Verdicts,
-        Worker, unknown_event,
+        Payload, PresenceHandler, Refused, Reply, Request, Result, Socket, SocketRef, Tasks,
+        Verdict, Verdicts, Worker, unknown_event,
     };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::json;

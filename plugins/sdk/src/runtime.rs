@@ -11,7 +11,7 @@ use crate::bindings::worker::exports::millrace::plugin::worker as raw_worker;
 use crate::dispatcher::{Assignments, Dispatcher, Offer};
 use crate::socket::raw_reply;
 use crate::{Channel, Connect, Connected, Error, Info, Outgoing, Payload, Refused, Reply};
-use crate::{Result, Socket, Tasks, Worker, host};
+use crate::{Effects, PresenceHandler, Result, Socket, Tasks, Worker, host};
 
 /// Whether the channel serves a topic: one of its patterns matches, and no channel of `all` has a
 /// more specific pattern that matches.
@@ -154,6 +154,21 @@ pub fn run<T: Tasks>(socket: RawSocket, name: &str, payload: RawPayload) -> Vec<
         socket.reply_to(&socket_ref, reply);
     }
     socket.into_effects()
+}
+
+/// Handles `presence-handler.handle-presence`.
+pub fn handle_presence<H: PresenceHandler>(topic: &str, diff: &[u8]) -> Vec<Effect> {
+    let mut effects = Effects::default();
+    let handled = serde_json::from_slice(diff)
+        .map_err(Error::from)
+        .and_then(|diff| H::handle_presence(&mut effects, topic, diff));
+    match handled {
+        Ok(()) => effects.into_raw(),
+        Err(error) => {
+            host::log::warn(&format!("handle_presence: {error}"));
+            Vec::new()
+        }
+    }
 }
 
 /// Handles `worker.handle`.

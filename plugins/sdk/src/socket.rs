@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::bindings::millrace::plugin::call;
 use crate::bindings::millrace::plugin::grants::Need;
 use crate::bindings::millrace::plugin::types::{
-    Assigns as RawAssigns, Broadcast, Effect, LatePush, LateReply, Outcome, Push,
+    Assigns as RawAssigns, Broadcast, Effect, LatePush, LateReply, Outcome, Presence, Push,
     Reply as RawReply, Socket as RawSocket, Task, Timer,
 };
 use crate::host::clock::whole_ms;
@@ -173,6 +173,46 @@ impl<A> Socket<A> {
         self.effects.push(event.into_effect());
     }
 
+    /// Says that somebody is on this topic, until [`Self::untrack`] or the end of this channel. The
+    /// key names them, a user id for example; the meta is what clients are told: an object. Clients
+    /// of the topic get `presence_state` after their join, and `presence_diff` with each change.
+    ///
+    /// Nothing happens if this channel tracks the key already, or above a limit of `[presence]`;
+    /// the server counts it.
+    ///
+    /// # Errors
+    ///
+    /// The meta cannot be written as JSON.
+    pub fn track(&mut self, key: &str, meta: impl Serialize) -> Result<()> {
+        self.effects.push(Effect::Track(presence(key, meta)?));
+        Ok(())
+    }
+
+    /// Replaces the meta of a key that this channel tracks. Nothing happens if it tracks no such
+    /// key.
+    ///
+    /// # Errors
+    ///
+    /// The meta cannot be written as JSON.
+    pub fn update(&mut self, key: &str, meta: impl Serialize) -> Result<()> {
+        self.effects.push(Effect::UpdatePresence(presence(key, meta)?));
+        Ok(())
+    }
+
+    /// Ends what [`Self::track`] began for a key.
+    pub fn untrack(&mut self, key: &str) {
+        self.effects.push(Effect::Untrack(key.to_owned()));
+    }
+
+    /// The claims of the connection's token, which `[auth]` has verified; `None` without `[auth]`.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read as a `T`.
+    pub fn claims<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        Ok(call::claims().map(|claims| serde_json::from_slice(&claims)).transpose()?)
+    }
+
     /// Starts a task: [`crate::Tasks::run`] runs on another instance, beside this channel.
     pub fn start_task(&mut self, name: &str, payload: impl IntoPayload) -> Result<()> {
         let (name, payload) = (name.to_owned(), payload.into_payload()?.into());
@@ -281,4 +321,8 @@ mod tests {
         let later = Socket::<()>::new(raw, RawAssigns { schema: 0, data: b"null".to_vec() });
         later.connected::<()>().unwrap_err();
     }
+}
+
+fn presence(key: &str, meta: impl Serialize) -> Result<Presence> {
+    Ok(Presence { key: key.to_owned(), meta: serde_json::to_vec(&meta)? })
 }

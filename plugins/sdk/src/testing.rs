@@ -150,7 +150,7 @@ impl<D: Dispatcher> Stage<D> {
     ///
     /// # Panics
     ///
-    /// If the dispatcher breaks the contract of `wit/v0.1/dispatcher.wit`.
+    /// If the dispatcher breaks the contract of `wit/v0.2/dispatcher.wit`.
     pub fn dispatch(&mut self) -> Vec<Assigned> {
         let offer = self.offer();
         let raw::Assignments { events, consumers } =

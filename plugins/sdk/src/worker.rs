@@ -192,6 +192,10 @@ impl std::error::Error for InvalidEvent {
 }
 
 impl Effects {
+    pub(crate) fn into_raw(self) -> Vec<Effect> {
+        self.0
+    }
+
     /// Sends an event to all subscribers of a topic.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ const NAMED: &str = "[plugins.room]\npath = \".\"\n[pipelines.NAME]\nworker.plug
                      http = {}\n[statsd]\n[admin]\n";
 
 /// The sections whose keys the list must have.
-const SECTIONS: [&str; 27] = [
+const SECTIONS: [&str; 29] = [
     "",
     "[server]",
     "[tls]",

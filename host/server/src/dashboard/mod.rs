@@ -18,7 +18,7 @@ mod usual;
 
 pub(crate) use assets::asset;
 pub(crate) use history::History;
-pub(crate) use snapshot::{SlowClient, SnapshotBuilder, Sources};
+pub(crate) use snapshot::{MAX_ROWS, PresenceRow, SlowClient, SnapshotBuilder, Sources};
 
 use std::sync::Arc;
 

@@ -27,6 +27,8 @@ pub(crate) struct Snapshot {
     pipelines: Vec<PipelineRow>,
     /// The topics with the most messages, the largest first.
     topics: Vec<TopicRate>,
+    /// The topics with the most members, the largest first.
+    presences: Vec<PresenceRow>,
     /// The clients for which the most bytes wait, the largest first.
     slow_clients: Vec<SlowClient>,
     /// The last faults, newest first.
@@ -93,6 +95,13 @@ struct PluginRow {
     faults: f64,
 }
 
+/// The members of one topic.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PresenceRow {
+    pub(crate) topic: String,
+    pub(crate) members: usize,
+}
+
 /// A client for which bytes wait in its outbox.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SlowClient {
@@ -107,6 +116,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) metrics: &'a Metrics,
     /// The clients for which bytes wait.
     pub(crate) waiting: Vec<SlowClient>,
+    /// The topics with the most members, the largest first.
+    pub(crate) presences: Vec<PresenceRow>,
     /// The last faults, newest first.
     pub(crate) faults: Vec<RecentFault>,
     pub(crate) pipelines: Vec<Arc<Pipeline>>,
@@ -124,7 +135,7 @@ pub(crate) struct SnapshotBuilder {
 }
 
 /// The number of rows of a table; the largest are shown.
-const MAX_ROWS: usize = 10;
+pub(crate) const MAX_ROWS: usize = 10;
 
 impl SnapshotBuilder {
     /// Makes the snapshot of the time since the last one.
@@ -142,6 +153,7 @@ impl SnapshotBuilder {
             }
         }
         snapshot.topics = sources.metrics.topics().take(MAX_ROWS, seconds);
+        snapshot.presences = sources.presences;
         snapshot.slow_clients = slowest(sources.waiting);
         snapshot.faults = sources.faults;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -324,6 +336,7 @@ mod tests {
             let snapshot = snapshots.build(Sources {
                 metrics: &metrics,
                 waiting: Vec::new(),
+                presences: Vec::new(),
                 faults: Vec::new(),
                 pipelines: Vec::new(),
                 versions: Vec::new(),

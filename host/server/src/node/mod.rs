@@ -10,6 +10,7 @@ mod fault_sources;
 mod hosts;
 mod memory;
 mod pipelines;
+mod presence_changes;
 mod realm;
 mod stage;
 mod waiting;

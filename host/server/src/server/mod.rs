@@ -88,6 +88,7 @@ impl Server {
         }
         node.registry.fill(plugins)?;
         node.start_pipelines(&app.pipelines)?;
+        node.handle_presences(app.presence.max_waiting);
         swapper.start(swaps);
         node.stage.send_replace(Stage::Ready);
         Ok(Self { node, swapper, rereading, threads, listening, admin, drain: app.drain })

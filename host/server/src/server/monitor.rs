@@ -8,7 +8,7 @@ use millrace_telemetry::{LimitLog, Metric, Sampler, dropped_lines};
 use millrace_wire::Payload;
 use tracing::{info, warn};
 
-use crate::dashboard::{EVENT, SlowClient, SnapshotBuilder, Sources, TOPIC};
+use crate::dashboard::{EVENT, MAX_ROWS, PresenceRow, SlowClient, SnapshotBuilder, Sources, TOPIC};
 use crate::node::{MEASURE_INTERVAL, MemoryLeft, Node, RELEASE_EVERY, release_free_memory};
 
 /// Measures until it is dropped; returns at once when nobody gets the metrics.
@@ -22,6 +22,8 @@ pub(super) async fn run(node: Arc<Node>) {
     loop {
         sampler.pause().await;
         look_at_outboxes(&node);
+        #[expect(clippy::cast_precision_loss, reason = "counts need no 53 bits")]
+        node.metrics.set(Metric::PresenceMembers, node.presence.members() as f64);
         node.metrics.count(Metric::LogDropped, dropped_lines());
         node.pipelines.count(&node.metrics);
         reached.log(node.metrics.registry());
@@ -88,9 +90,13 @@ fn show(node: &Node, snapshots: &mut SnapshotBuilder, looked: &mut Instant) {
         let version = plugin.live().component().version().to_owned();
         (plugin.name().to_owned(), version)
     });
+    let presences = node.presence.largest(MAX_ROWS).into_iter();
+    let presences =
+        presences.map(|(topic, members)| PresenceRow { topic: topic.to_string(), members });
     let snapshot = snapshots.build(Sources {
         metrics: &node.metrics,
         waiting: waiting.collect(),
+        presences: presences.collect(),
         faults: node.faults.newest_first(),
         pipelines: node.pipelines.all().map(Arc::clone).collect(),
         versions: versions.collect(),

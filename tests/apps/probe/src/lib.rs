@@ -54,6 +54,15 @@ struct Params {
     deny: bool,
     crash: bool,
     slow_ms: u64,
+    track: Option<String>,
+    meta: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Tracked {
+    key: String,
+    #[serde(default = "nothing")]
+    meta: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -76,12 +85,18 @@ impl Channel for Probe {
         Ok(Assigns { even: count / 2, odd: count - count / 2 })
     }
 
-    fn join(_: &mut Socket<Assigns>, params: Payload) -> Result<Reply> {
+    fn join(socket: &mut Socket<Assigns>, params: Payload) -> Result<Reply> {
         // Clients may join with any JSON, null included.
         let params: Params = params.json().unwrap_or_default();
         assert!(!params.crash, "the join was told to crash");
         clock::sleep(Duration::from_millis(params.slow_ms));
-        if params.deny { Reply::error(json!({ "reason": "denied" })) } else { Ok(Reply::None) }
+        if params.deny {
+            return Reply::error(json!({ "reason": "denied" }));
+        }
+        if let Some(key) = params.track {
+            socket.track(&key, params.meta.unwrap_or_else(|| json!({})))?;
+        }
+        Ok(Reply::None)
     }
 
     fn handle_in(socket: &mut Socket<Assigns>, event: &str, payload: Payload) -> Result<Reply> {
@@ -100,6 +115,20 @@ impl Channel for Probe {
             "stop" => socket.stop(),
             "crash" => panic!("the probe was told to crash"),
             "version" => return Reply::ok(json!({ "version": VERSION })),
+            "track" => {
+                let Tracked { key, meta } = payload.json()?;
+                socket.track(&key, meta)?;
+            }
+            "update" => {
+                let Tracked { key, meta } = payload.json()?;
+                socket.update(&key, meta)?;
+            }
+            "untrack" => socket.untrack(&payload.json::<Tracked>()?.key),
+            "presence_list" => return presences(socket),
+            "whoami" => {
+                let claims = socket.claims::<serde_json::Value>()?;
+                return Reply::ok(json!({ "user_id": socket.user_id(), "claims": claims }));
+            }
             "spin" => spin(),
             "hog" => hog(),
             "shout_then_crash" => {
@@ -130,6 +159,16 @@ impl Tasks for Probe {
             _ => panic!("the probe has no task {name:?} for {}", socket.topic()),
         }
     }
+}
+
+fn presences(socket: &Socket<Assigns>) -> Result<Reply> {
+    let presences: serde_json::Value =
+        serde_json::from_slice(&presence::list_json(socket.topic())?)?;
+    Reply::ok(json!({ "presences": presences }))
+}
+
+fn nothing() -> serde_json::Value {
+    json!({})
 }
 
 /// Whether this message panics. It is not counted in the instance, as that is lost with each panic.
