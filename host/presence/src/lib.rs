@@ -8,7 +8,8 @@
 //! ```text
 //! track · update · untrack · leave ──┐                 ┌──▶ flush_due ─▶ Notice, Notice, …
 //!                                    ├──▶ Presences ───┼──▶ state (of a client that joins)
-//! apply_remote · forget_node ────────┘                 └──▶ list · get (of a plugin)
+//! apply_remote · forget_node ────────┘                 ├──▶ state_for (of one that tracks in it)
+//!                                                      └──▶ list · get (of a plugin)
 //! ```
 //!
 //! # Two views
@@ -20,23 +21,31 @@
 //! turns that into the present and the joining ones, for everybody. A join and a leave of one
 //! ref inside one window are never told.
 //!
+//! The client of a channel that tracks as it joins expects to find itself in its state, as the
+//! state of Phoenix has it. [`state_for`](Presences::state_for) shows it what of its own is joining,
+//! before others are told: that is *shown* then. If it leaves before the window is over it is
+//! *passing*, as its client has to be told: the diff has it in `joins` and in `leaves`, of which
+//! clients apply the joins first.
+//!
 //! # What clients are sent
 //!
-//! - `presence_state`, everything, when a topic begins to be used: the clients of phoenix.js that
-//!   joined before have had no state, and would keep diffs waiting for ever.
-//! - `presence_diff` from then on.
+//! - `presence_state`, what all others know, with its join: with its own entry in it if the channel
+//!   has tracked. A client that joins while the topic is not in use can be sent none, and phoenix.js
+//!   keeps diffs waiting until one comes. So it is sent the empty one when the topic begins
+//!   ([`PresenceEvent::Begin`]), and the others are not.
+//! - `presence_diff` from then on, of every change, the first of a topic included.
 //! - `presence_count`, the number of members, instead of both, once there are more than
 //!   [`TopicSettings::max_members`]; and a `presence_state` for everybody when they are few again.
 //!
-//! A topic is forgotten with the notice that tells that its last meta has left. The next use
-//! begins with a `presence_state` again, from which a client that was there before takes the same
-//! as from a diff.
+//! A topic is forgotten with the notice that tells that its last meta has left, and begins anew with
+//! its next use. It is forgotten without any notice if all that it had was never told to anybody;
+//! nobody is told then that it had begun.
 //!
 //! # Order
 //!
 //! Notices have to reach the outboxes of clients in the order in which they were returned, and
-//! before the [`state`](Presences::state) that a client is sent later: both are best done under
-//! the lock of the shard.
+//! before the [`state`](Presences::state) or [`state_for`](Presences::state_for) that a client is
+//! sent later: both are best done under the lock of the shard.
 
 #![cfg_attr(
     not(test),

@@ -10,8 +10,9 @@ pub struct Limits {
     /// each newcomer is sent the metas of everybody, so what is large belongs elsewhere.
     pub max_meta_bytes: usize,
     /// The number of metas that a key may have on a topic, those of other nodes included, when
-    /// another is tracked here. The default is 128: far more than one person has tabs, and a diff
-    /// looks at all metas of each key that changed.
+    /// another is tracked here. What [`Presences::state_for`](crate::Presences::state_for) has shown
+    /// counts until the next diff, even if it has left. The default is 128: far more than one person
+    /// has tabs, and a diff looks at all metas of each key that changed.
     pub max_metas_per_key: usize,
     /// The number of keys that an owner may track, those of all topics of the shard together. The
     /// default is 16: a channel tracks one as a rule, and a few if it speaks for several users.

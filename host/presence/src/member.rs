@@ -18,10 +18,26 @@ pub(crate) enum Origin {
 pub(crate) enum State {
     /// It is there; clients do not know of it yet.
     Joining,
+    /// It is joining, and the client of its owner knows of it already.
+    Shown,
     /// It is there and clients know.
     Present,
     /// It is gone; clients do not know yet.
     Leaving,
+    /// It is gone after it was shown: no client knows of it but its owner's, which has to hear that
+    /// it left. The next diff joins it and lets it leave.
+    Passing,
+}
+
+impl State {
+    /// The state of an entry that leaves; `None` if no client has ever heard of it.
+    fn left(self) -> Option<Self> {
+        match self {
+            Self::Joining => None,
+            Self::Shown | Self::Passing => Some(Self::Passing),
+            Self::Present | Self::Leaving => Some(Self::Leaving),
+        }
+    }
 }
 
 /// One meta of a member.
@@ -48,17 +64,23 @@ impl Entry {
 
     /// Whether the entry is true now.
     pub(crate) fn is_current(&self) -> bool {
-        self.state != State::Leaving
+        matches!(self.state, State::Joining | State::Shown | State::Present)
     }
 
-    /// Whether clients know of the entry.
+    /// Whether all clients know of the entry.
     pub(crate) fn is_known(&self) -> bool {
-        self.state != State::Joining
+        matches!(self.state, State::Present | State::Leaving)
+    }
+
+    /// Whether clients know of the entry, those of this owner at least.
+    pub(crate) fn is_known_to(&self, owner: Owner) -> bool {
+        let is_own = self.origin == Origin::Local(owner);
+        self.is_known() || (is_own && self.state == State::Shown)
     }
 }
 
 /// A key's metas, in the order in which they joined. Those that clients know of stand in the order
-/// in which clients have them, before all that are joining.
+/// in which clients have them, before all others.
 #[derive(Debug, Default)]
 pub(crate) struct Member {
     pub(crate) metas: SmallVec<[Entry; 1]>,
@@ -80,6 +102,12 @@ impl Member {
         self.metas.iter().any(|entry| entry.state != State::Present)
     }
 
+    /// The number of metas that take a place of the key: those that are there now, and those that
+    /// were only shown, lest a client that comes and goes inside a window has ever more of them.
+    pub(crate) fn places(&self) -> usize {
+        self.metas.iter().filter(|entry| entry.state != State::Leaving).count()
+    }
+
     /// Whether an entry of this writer and this ref is there now.
     pub(crate) fn has(&self, origin: Origin, phx_ref: PhxRef) -> bool {
         self.metas
@@ -94,6 +122,20 @@ impl Member {
         entries.find(is_it).map(|entry| entry.phx_ref)
     }
 
+    /// The client of this owner is about to be told what of the owner's is joining; whether
+    /// anything is.
+    pub(crate) fn show(&mut self, owner: Owner) -> bool {
+        let is_own = |entry: &&mut Entry| entry.origin == Origin::Local(owner);
+        let mut is_any = false;
+        for entry in self.metas.iter_mut().filter(is_own) {
+            if matches!(entry.state, State::Joining | State::Shown) {
+                entry.state = State::Shown;
+                is_any = true;
+            }
+        }
+        is_any
+    }
+
     /// Adds an entry. One of the same ref is the same entry: while it is leaving it is present
     /// again, and clients hear of neither; otherwise nothing changes.
     pub(crate) fn join(&mut self, new: Entry) {
@@ -103,21 +145,20 @@ impl Member {
             .find(|entry| entry.phx_ref == new.phx_ref && entry.origin == new.origin);
         match same {
             Some(entry) if entry.state == State::Leaving => entry.state = State::Present,
+            // Only a local entry passes, and each of those has a ref of its own.
             Some(_) => {}
             None => self.metas.push(new),
         }
     }
 
-    /// Ends an entry. Returns the ref by which clients know of what it was: its own, or, if they
-    /// have not heard of it yet, the one that it was going to replace.
+    /// Ends an entry. Returns the ref by which clients know of what it was: its own, or, if none of
+    /// them has heard of it yet, the one that it was going to replace.
     pub(crate) fn leave(&mut self, origin: Origin, phx_ref: PhxRef) -> Option<PhxRef> {
         let is_it = |entry: &Entry| entry.phx_ref == phx_ref && entry.origin == origin;
         let at = self.metas.iter().position(is_it)?;
         let entry = self.metas.get_mut(at)?;
-        if entry.state == State::Joining {
-            return self.metas.remove(at).prev;
-        }
-        entry.state = State::Leaving;
+        let Some(left) = entry.state.left() else { return self.metas.remove(at).prev };
+        entry.state = left;
         Some(phx_ref)
     }
 

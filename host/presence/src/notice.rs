@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use millrace_wire::Payload;
 
-/// One message for all clients of a topic.
+/// One message for all clients of a topic, or for the new among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The topic whose clients get the event.
@@ -14,9 +14,16 @@ pub struct Notice {
     pub event: PresenceEvent,
 }
 
+/// The payload of a state with nobody in it.
+static NOBODY: ByteString = ByteString::from_static("{}");
+
 /// An event of Presence, with its payload as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PresenceEvent {
+    /// The state of a topic that has just begun to be used, which is empty: `{}`. It is for those
+    /// clients of the topic that have been sent no state and no count since they joined; the others
+    /// are not to be sent it.
+    Begin,
     /// Everybody: `{"<key>":{"metas":[{"phx_ref":"…",…},…]},…}`.
     State(ByteString),
     /// A change: `{"joins":{…},"leaves":{…}}`, both as a state is.
@@ -38,7 +45,7 @@ impl PresenceEvent {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::State(_) => "presence_state",
+            Self::Begin | Self::State(_) => "presence_state",
             Self::Diff(_) => "presence_diff",
             Self::Count(_) => "presence_count",
         }
@@ -48,6 +55,7 @@ impl PresenceEvent {
     #[must_use]
     pub const fn json(&self) -> &ByteString {
         match self {
+            Self::Begin => &NOBODY,
             Self::State(json) | Self::Diff(json) | Self::Count(json) => json,
         }
     }
@@ -56,6 +64,7 @@ impl PresenceEvent {
     #[must_use]
     pub fn into_payload(self) -> Payload {
         match self {
+            Self::Begin => Payload::Json(NOBODY.clone()),
             Self::State(json) | Self::Diff(json) | Self::Count(json) => Payload::Json(json),
         }
     }

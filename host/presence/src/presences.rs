@@ -17,8 +17,9 @@ use crate::{Limits, Meta, Notice, Now, Owner, PhxRef, PresenceError, PresenceEve
 
 /// The presences of one shard of one node. A topic belongs to one shard.
 ///
-/// After each operation [`Presences::flush_due`] has what is due at once, which is everything on
-/// topics whose window is 0; and [`Presences::next_due`] says when it has more.
+/// After each operation [`Presences::flush_due`] has what is due at once, which is that a topic has
+/// begun, and everything on topics whose window is 0; and [`Presences::next_due`] says when it has
+/// more.
 pub struct Presences {
     limits: Limits,
     choose: Arc<ChooseSettings>,
@@ -27,7 +28,7 @@ pub struct Presences {
     pub(crate) topics: HashMap<Arc<str>, Box<Topic>>,
     /// What each owner tracks. A fast hash is safe: the server gives the numbers.
     pub(crate) owners: HashMap<Owner, Tracked, foldhash::fast::RandomState>,
-    /// The ends of windows in milliseconds, with their topics.
+    /// The times in milliseconds at which there is something to tell, with their topics.
     pub(crate) due: BTreeSet<(u64, Arc<str>)>,
     /// The operations of this node's own owners, if another part of the server takes them.
     pub(crate) local_ops: Option<LocalOps>,
@@ -76,8 +77,7 @@ impl Presences {
             return Err(PresenceError::TooManyKeys { allowed });
         }
         let member = self.topics.get(topic).and_then(|topic| topic.member(key));
-        let metas = member
-            .map_or(0, |member| member.metas.iter().filter(|entry| entry.is_current()).count());
+        let metas = member.map_or(0, Member::places);
         let allowed = self.limits.max_metas_per_key;
         if metas >= allowed {
             return Err(PresenceError::TooManyMetas { allowed });
@@ -148,10 +148,23 @@ impl Presences {
     }
 
     /// What a client that joins the topic is sent: what all its clients know at this moment, to
-    /// which all later notices apply. `None` while the topic is not active; its first notice is for
-    /// everybody then.
+    /// which all later notices apply. `None` while the topic is not in use: when it is,
+    /// [`PresenceEvent::Begin`] is for this client.
     pub fn state(&mut self, topic: &str) -> Option<PresenceEvent> {
-        self.topics.get_mut(topic)?.state()
+        Some(self.topics.get_mut(topic)?.state())
+    }
+
+    /// What a client that joins the topic is sent whose own channel, this owner, has just tracked
+    /// something there: [`Presences::state`], and in it what of the owner's others are told with the
+    /// next diff. That diff has it once more; or, if it leaves before, in `joins` and in `leaves`.
+    /// While clients get counts it is the count.
+    ///
+    /// What it returns has to reach the client before later notices do.
+    pub fn state_for(&mut self, topic: &str, owner: Owner) -> Option<PresenceEvent> {
+        let tracked = self.owners.get(&owner).map_or(&[][..], |tracked| tracked.as_slice());
+        let here = tracked.iter().filter(|(its_topic, _)| **its_topic == *topic);
+        let state = self.topics.get_mut(topic)?.state_for(owner, here.map(|(_, key)| key));
+        Some(state)
     }
 
     /// Everybody who is on the topic now, as JSON of the form of a state.
@@ -193,8 +206,8 @@ impl Presences {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// The notices of all topics whose window is over, those that wait longest first. From now on,
-    /// what they tell is known: they have to be sent.
+    /// The notices of all topics that have just begun or whose window is over, those that wait
+    /// longest first. From now on, what they tell is known: they have to be sent.
     pub fn flush_due(&mut self, now_ms: u64) -> Vec<Notice> {
         let mut notices = Vec::new();
         while let Some((due, name)) = self.due.pop_first() {
@@ -203,10 +216,11 @@ impl Presences {
                 break;
             }
             let Some(topic) = self.topics.get_mut(&name) else { continue };
-            topic.due = None;
             let event = topic.flush();
             if topic.is_over() {
                 self.remove_topic(&name);
+            } else if let Some(next) = topic.due() {
+                self.due.insert((next, name.clone()));
             }
             notices.extend(event.map(|event| Notice { topic: name, event }));
         }
@@ -259,19 +273,18 @@ impl Presences {
     ) -> R {
         let choose = &self.choose;
         let topic = self.topics.entry(name.clone());
-        let topic = topic.or_insert_with(|| Box::new(Topic::new(choose(name))));
+        let topic = topic.or_insert_with(|| Box::new(Topic::new(choose(name), now_ms)));
+        let was_due = topic.due();
         let result = topic.change(key, change);
-        match topic.due {
-            None if topic.is_pending() => {
-                let due = now_ms.saturating_add(topic.window_ms());
-                topic.due = Some(due);
-                self.due.insert((due, name.clone()));
-            }
-            Some(due) if !topic.is_pending() => {
-                topic.due = None;
+        topic.update_window(now_ms);
+        let due = topic.due();
+        if due != was_due {
+            if let Some(due) = was_due {
                 self.due.remove(&(due, name.clone()));
             }
-            _ => {}
+            if let Some(due) = due {
+                self.due.insert((due, name.clone()));
+            }
         }
         if topic.is_over() {
             self.remove_topic(name);

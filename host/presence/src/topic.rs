@@ -2,10 +2,11 @@
 
 use bytestring::ByteString;
 use indexmap::{IndexMap, IndexSet};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::member::{Entry, Member};
-use crate::{MIN_COUNT_WINDOW_MS, PresenceEvent, TopicSettings, render};
+use crate::{MIN_COUNT_WINDOW_MS, Owner, PresenceEvent, TopicSettings, render};
 
 /// The number of members for each of whom changes wait a millisecond together. A change costs an
 /// entry in the outbox of each of them, so that without it the cost of `n` who come or go together
@@ -15,9 +16,7 @@ const MEMBERS_PER_WINDOW_MS: u64 = 100;
 /// What clients have been told last, which is what they can follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Announced {
-    /// Nothing: the topic has not been active since it was last empty.
-    Nothing,
-    /// A state, and the diffs since then.
+    /// A state, which is empty at first, and the diffs since then.
     State,
     /// A number of members, too many to name them.
     Count,
@@ -36,22 +35,26 @@ pub(crate) struct Topic {
     current: usize,
     /// The number of keys that clients know of, if they know of any.
     known: usize,
+    /// The time at which the topic began, in milliseconds, until its clients are told.
+    began: Option<u64>,
     /// The end of the window, in milliseconds, while something is pending.
-    pub(crate) due: Option<u64>,
+    window_end: Option<u64>,
     /// The text of the state that clients know, once one was asked for.
     state: Option<ByteString>,
 }
 
 impl Topic {
-    pub(crate) fn new(settings: TopicSettings) -> Self {
+    /// A topic that begins at this time, in milliseconds.
+    pub(crate) fn new(settings: TopicSettings, now_ms: u64) -> Self {
         Self {
             settings,
             members: IndexMap::new(),
             pending: IndexSet::new(),
-            announced: Announced::Nothing,
+            announced: Announced::State,
             current: 0,
             known: 0,
-            due: None,
+            began: Some(now_ms),
+            window_end: None,
             state: None,
         }
     }
@@ -72,7 +75,7 @@ impl Topic {
         } else {
             self.pending.swap_remove(key);
         }
-        if !is_current && !is_known {
+        if member.metas.is_empty() {
             self.members.swap_remove_index(at);
             if has_slack(self.members.len(), self.members.capacity()) {
                 self.members.shrink_to(self.members.len() * 2);
@@ -96,9 +99,21 @@ impl Topic {
         self.members.is_empty()
     }
 
-    /// Whether something waits to be told.
-    pub(crate) fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+    /// The time at which there is something to tell, in milliseconds; nothing while clients know
+    /// what is true, or once the topic is over.
+    pub(crate) fn due(&self) -> Option<u64> {
+        let due = self.began.or(self.window_end);
+        due.filter(|_| !self.is_over())
+    }
+
+    /// Opens the window if something is pending that was not before, and closes it if nothing is
+    /// any more.
+    pub(crate) fn update_window(&mut self, now_ms: u64) {
+        if self.pending.is_empty() {
+            self.window_end = None;
+        } else if self.window_end.is_none() {
+            self.window_end = Some(now_ms.saturating_add(self.window_ms()));
+        }
     }
 
     /// The number of keys that are there now.
@@ -107,10 +122,10 @@ impl Topic {
     }
 
     /// The time that a change may wait now, in milliseconds.
-    pub(crate) fn window_ms(&self) -> u64 {
+    fn window_ms(&self) -> u64 {
         match self.announced {
             Announced::Count => self.settings.window_ms.max(MIN_COUNT_WINDOW_MS),
-            Announced::Nothing | Announced::State => {
+            Announced::State => {
                 let members = u64::try_from(self.members.len()).unwrap_or(u64::MAX);
                 self.settings.window_ms.max(members / MEMBERS_PER_WINDOW_MS)
             }
@@ -118,12 +133,44 @@ impl Topic {
     }
 
     /// What a client that joins is sent: what all others know.
-    pub(crate) fn state(&mut self) -> Option<PresenceEvent> {
+    pub(crate) fn state(&mut self) -> PresenceEvent {
         match self.announced {
-            Announced::Nothing => None,
-            Announced::State => Some(PresenceEvent::State(self.state_text())),
-            Announced::Count => Some(PresenceEvent::Count(render::count(self.known))),
+            Announced::State => PresenceEvent::State(self.state_text()),
+            Announced::Count => PresenceEvent::Count(render::count(self.known)),
         }
+    }
+
+    /// What a client is sent that joins and whose owner has these keys here: what all others know,
+    /// and what of the owner's they are about to be told.
+    pub(crate) fn state_for<'a>(
+        &mut self,
+        owner: Owner,
+        keys: impl Iterator<Item = &'a SmolStr>,
+    ) -> PresenceEvent {
+        if self.announced == Announced::Count {
+            return self.state();
+        }
+        let mut shown: SmallVec<[usize; 1]> = SmallVec::new();
+        let mut are_new = true;
+        for key in keys {
+            let Some((at, _, member)) = self.members.get_full_mut(key) else { continue };
+            if member.show(owner) {
+                shown.push(at);
+                are_new &= !member.is_known();
+            }
+        }
+        if shown.is_empty() {
+            return self.state();
+        }
+        let wanted = |entry: &Entry| entry.is_known_to(owner);
+        let text = if are_new {
+            let text = self.state_text();
+            let shown = shown.iter().filter_map(|at| self.members.get_index(*at));
+            render::members_behind(&text, shown, wanted)
+        } else {
+            render::members(self.members.iter(), wanted)
+        };
+        PresenceEvent::State(text)
     }
 
     /// The text of what clients know. It stays the same until the next flush, whatever is pending.
@@ -138,14 +185,19 @@ impl Topic {
         render::members(self.members.iter(), Entry::is_current)
     }
 
-    /// Makes known what is pending. Returns what clients are told, which is nothing only if they
-    /// follow the number of members and it is the same.
+    /// Makes known what is due: that the topic has begun, or, if they know, what is pending. Returns
+    /// what clients are told, which is nothing only if they follow the number of members and it is
+    /// the same.
     pub(crate) fn flush(&mut self) -> Option<PresenceEvent> {
+        if self.began.take().is_some() {
+            return Some(PresenceEvent::Begin);
+        }
+        self.window_end = None;
         let was = self.announced;
         let (known, members) = (self.known, self.current);
         let names_too_many = match was {
             Announced::Count => members > self.settings.resume_at(),
-            Announced::Nothing | Announced::State => members > self.settings.max_members,
+            Announced::State => members > self.settings.max_members,
         };
         if names_too_many {
             self.publish();

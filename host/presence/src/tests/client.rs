@@ -1,6 +1,6 @@
 //! A client that keeps presences as the `Presence` class of phoenix.js does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -14,7 +14,11 @@ pub(super) type Metas = BTreeMap<String, Vec<Value>>;
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) topic: &'static str,
+    /// The owner that tracks in its join, and under which key, if it has one.
+    pub(super) owner: Option<(u64, usize)>,
     pub(super) state: Metas,
+    /// The refs that it was shown as its own, before all are told of them.
+    pub(super) shown: BTreeSet<String>,
     /// Whether a state has come since it has joined last.
     pub(super) is_synced: bool,
     /// Whether it has missed no change, so that it has all metas as states have them. One that has
@@ -33,7 +37,9 @@ impl Client {
     pub(super) fn new(topic: &'static str) -> Self {
         Self {
             topic,
+            owner: None,
             state: Metas::new(),
+            shown: BTreeSet::new(),
             is_synced: false,
             is_exact: true,
             is_connected: true,
@@ -49,9 +55,18 @@ impl Client {
         self.count = None;
     }
 
-    /// Whether it has just these metas.
+    /// Whether it has had a state or a count since it has joined last.
+    pub(super) fn was_told(&self) -> bool {
+        self.is_synced || self.count.is_some()
+    }
+
+    /// Whether it has just these metas, besides those that it was shown.
     pub(super) fn has(&self, mut metas: Metas) -> bool {
         let mut own = self.state.clone();
+        for metas in own.values_mut() {
+            metas.retain(|meta| !self.shown.contains(ref_of(meta)));
+        }
+        own.retain(|_, metas| !metas.is_empty());
         if !self.is_exact {
             for metas in own.values_mut().chain(metas.values_mut()) {
                 for meta in &mut *metas {
@@ -66,8 +81,9 @@ impl Client {
     pub(super) fn receive(&mut self, event: &PresenceEvent) {
         let payload = parse(event.json());
         match event {
-            PresenceEvent::State(_) => {
+            PresenceEvent::Begin | PresenceEvent::State(_) => {
                 self.is_synced = true;
+                self.shown.clear();
                 self.count = None;
                 self.is_exact = self.state.is_empty();
                 sync_state(&mut self.state, &metas(&payload));
@@ -81,21 +97,38 @@ impl Client {
                 self.check_diff(&joins, &leaves);
                 sync_diff(&mut self.state, &joins, &leaves);
             }
-            PresenceEvent::Count(_) => self.count = Some(payload["n"].as_u64().unwrap()),
+            PresenceEvent::Count(_) => {
+                self.shown.clear();
+                self.count = Some(payload["n"].as_u64().unwrap());
+            }
         }
     }
 
-    /// A diff has what changes for this client, and nothing else.
-    fn check_diff(&self, joins: &Metas, leaves: &Metas) {
+    /// Takes what it is sent at its join, where others have been told of these metas.
+    pub(super) fn receive_own(&mut self, event: &PresenceEvent, told: &Metas) {
+        self.receive(event);
+        if let PresenceEvent::State(json) = event {
+            self.shown = &refs(&metas(&parse(json))) - &refs(told);
+        }
+    }
+
+    /// A diff has what changes for this client, and nothing else but what was shown to a client: to
+    /// this one what it has, which joins once more, to others what leaves with the same diff.
+    fn check_diff(&mut self, joins: &Metas, leaves: &Metas) {
+        let joined = refs(joins);
+        let shown = std::mem::take(&mut self.shown);
+        assert!(shown.is_subset(&joined), "shown, and not told: {self:?}");
         assert!(!joins.is_empty() || !leaves.is_empty(), "an empty diff");
         let has = |key: &String, meta: &Value| {
             self.state.get(key).is_some_and(|metas| has_ref(metas, meta))
         };
         for (key, metas) in joins {
-            assert!(!metas.iter().any(|meta| has(key, meta)), "joined twice: {key}");
+            let is_twice = |meta| has(key, meta) && !shown.contains(ref_of(meta));
+            assert!(!metas.iter().any(is_twice), "joined twice: {key}");
         }
         for (key, metas) in leaves {
-            assert!(metas.iter().all(|meta| has(key, meta)), "left, and was not there: {key}");
+            let was_there = |meta| has(key, meta) || joined.contains(ref_of(meta));
+            assert!(metas.iter().all(was_there), "left, and was not there: {key}");
         }
     }
 }
@@ -109,6 +142,15 @@ pub(super) fn metas(payload: &Value) -> Metas {
         (key.clone(), metas)
     };
     members.map(metas).collect()
+}
+
+fn ref_of(meta: &Value) -> &str {
+    meta["phx_ref"].as_str().unwrap()
+}
+
+/// The refs of all metas.
+pub(super) fn refs(metas: &Metas) -> BTreeSet<String> {
+    metas.values().flatten().map(|meta| ref_of(meta).to_owned()).collect()
 }
 
 fn has_ref(metas: &[Value], meta: &Value) -> bool {

@@ -21,7 +21,7 @@ fn go(presences: &mut Presences, keys: std::ops::Range<u64>, now_ms: u64) {
 fn above_the_bound_clients_get_a_number_and_at_90_percent_everybody_again() {
     let mut presences = presences();
     come(&mut presences, 0..10, 0);
-    assert_eq!(flush_one(&mut presences, 0).0, "presence_state");
+    assert_eq!(flush_first(&mut presences, 0).0, "presence_diff");
     come(&mut presences, 10..11, 0);
     assert_eq!(flush_one(&mut presences, 0), ("presence_count", json!({ "n": 11 })));
     assert_eq!(state(&mut presences, "few:a"), Some(json!({ "n": 11 })));
@@ -44,7 +44,7 @@ fn above_the_bound_clients_get_a_number_and_at_90_percent_everybody_again() {
 fn a_number_is_sent_only_if_it_is_another() {
     let mut presences = presences();
     come(&mut presences, 0..12, 0);
-    assert_eq!(flush_one(&mut presences, 0), ("presence_count", json!({ "n": 12 })));
+    assert_eq!(flush_first(&mut presences, 0), ("presence_count", json!({ "n": 12 })));
     go(&mut presences, 0..1, 10);
     come(&mut presences, 20..21, 10);
     presences.update(Owner(5), "few:a", "5", "{}", at(10)).unwrap();
@@ -60,7 +60,7 @@ fn a_number_is_sent_only_if_it_is_another() {
 fn a_topic_that_empties_while_it_is_counted_ends_with_an_empty_state() {
     let mut presences = presences();
     come(&mut presences, 0..12, 0);
-    flush_one(&mut presences, 0);
+    flush_first(&mut presences, 0);
     go(&mut presences, 0..12, 10);
     assert_eq!(flush_one(&mut presences, 1_010), ("presence_state", json!({})));
     assert_eq!(state(&mut presences, "few:a"), None);

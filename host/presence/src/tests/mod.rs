@@ -6,13 +6,14 @@ mod memory;
 mod nodes;
 mod operations;
 mod properties;
+mod shown;
 mod world;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::{Limits, Notice, Now, Owner, PhxRef, Presences, TopicSettings};
+use crate::{Limits, Notice, Now, Owner, PhxRef, PresenceEvent, Presences, TopicSettings};
 
 /// A shard whose topics are `now:*` with a window of 0, `later:*` with one of 100 ms, and `few:*`
 /// with a window of 0 and at most 10 members.
@@ -74,6 +75,20 @@ fn flush_one(presences: &mut Presences, now_ms: u64) -> (&'static str, Value) {
     assert_eq!(notices.len(), 1, "{notices:?}");
     let (_, event, payload) = notices.remove(0);
     (event, payload)
+}
+
+/// The one notice that is due at a time besides that the topic begins, which is before it.
+fn flush_first(presences: &mut Presences, now_ms: u64) -> (&'static str, Value) {
+    let mut notices = presences.flush_due(now_ms);
+    assert_eq!(notices.len(), 2, "{notices:?}");
+    assert_eq!(notices[0].event, PresenceEvent::Begin);
+    let Notice { event, .. } = notices.remove(1);
+    (event.name(), parse(event.json()))
+}
+
+/// A diff with joins alone.
+fn joined(joins: &Value) -> (&'static str, Value) {
+    ("presence_diff", json!({ "joins": joins, "leaves": {} }))
 }
 
 /// The state that a newcomer is sent.

@@ -25,11 +25,11 @@ fn two() -> (Presences, Presences) {
 fn entries_of_another_node_are_told_with_its_refs() {
     let (mut here, mut other) = two();
     let own = track(&mut here, 1, "now:a", "u1", 1);
-    flush_one(&mut here, 0);
+    flush_first(&mut here, 0);
     let theirs = track(&mut other, 1, "now:a", "u1", 2);
     exchange(&mut other, &mut here, 0);
     let joins = json!({ "u1": { "metas": [seen(theirs, 2)] } });
-    assert_eq!(flush_one(&mut here, 0), ("presence_diff", json!({ "joins": joins, "leaves": {} })));
+    assert_eq!(flush_one(&mut here, 0), joined(&joins));
     let new = update(&mut other, 1, "now:a", "u1", 3);
     exchange(&mut other, &mut here, 0);
     let joins = json!({ "u1": { "metas": [seen_after(theirs, new, 3)] } });
@@ -53,7 +53,7 @@ fn operations_that_are_applied_again_change_nothing() {
     other.untrack(Owner(2), "now:a", "u1", at(0));
     let ops = other.take_local_ops().ops;
     here.apply_remote(OTHER, ops.clone(), at(0));
-    flush_one(&mut here, 0);
+    flush_first(&mut here, 0);
     let before = list(&here, "now:a");
     let last: Vec<Op> = ops.last().cloned().into_iter().collect();
     here.apply_remote(OTHER, last, at(0));
@@ -86,6 +86,8 @@ fn a_node_that_reconnects_inside_a_window_is_not_noticed() {
     let stays = track(&mut other, 1, "later:a", "u1", 1);
     let goes = track(&mut other, 2, "later:a", "u2", 2);
     exchange(&mut other, &mut here, 0);
+    assert_eq!(here.next_due(), Some(0));
+    assert_eq!(flush_one(&mut here, 0), ("presence_state", json!({})));
     flush_one(&mut here, 100);
     other.leave(Owner(2), at(100));
     here.forget_node(OTHER, at(100));

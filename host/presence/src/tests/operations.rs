@@ -7,21 +7,22 @@ use super::*;
 use crate::PresenceError;
 
 #[test]
-fn the_first_notice_of_a_topic_is_a_state_and_the_next_are_diffs() {
+fn a_topic_begins_with_the_empty_state_and_every_change_is_a_diff() {
     let mut presences = presences();
     assert_eq!(state(&mut presences, "now:a"), None);
-    let one = track(&mut presences, 1, "now:a", "u1", 1);
-    assert_eq!(presences.next_due(), Some(0));
-    assert_eq!(state(&mut presences, "now:a"), None);
+    let one = presences.track(Owner(1), "now:a", "u1", &meta(1), at(5)).unwrap();
+    assert_eq!(presences.next_due(), Some(5));
+    assert_eq!(state(&mut presences, "now:a"), Some(json!({})));
     let everybody = json!({ "u1": { "metas": [seen(one, 1)] } });
     assert_eq!(list(&presences, "now:a"), everybody);
-    assert_eq!(flush_one(&mut presences, 0), ("presence_state", everybody.clone()));
+    assert_eq!(flush(&mut presences, 4), []);
+    assert_eq!(flush_first(&mut presences, 5), joined(&everybody));
     assert_eq!(state(&mut presences, "now:a"), Some(everybody));
     assert_eq!(presences.next_due(), None);
 
     let two = track(&mut presences, 2, "now:a", "u2", 2);
-    let joins = json!({ "joins": { "u2": { "metas": [seen(two, 2)] } }, "leaves": {} });
-    assert_eq!(flush_one(&mut presences, 0), ("presence_diff", joins));
+    let joins = json!({ "u2": { "metas": [seen(two, 2)] } });
+    assert_eq!(flush_one(&mut presences, 0), joined(&joins));
 
     assert!(presences.untrack(Owner(1), "now:a", "u1", at(0)));
     let leaves = json!({ "joins": {}, "leaves": { "u1": { "metas": [seen(one, 1)] } } });
@@ -29,22 +30,52 @@ fn the_first_notice_of_a_topic_is_a_state_and_the_next_are_diffs() {
 }
 
 #[test]
-fn a_topic_that_was_empty_begins_with_a_state_again() {
+fn a_topic_that_was_empty_begins_anew() {
     let mut presences = presences();
     track(&mut presences, 1, "now:a", "u1", 1);
-    flush_one(&mut presences, 0);
+    flush_first(&mut presences, 0);
     assert_eq!(presences.leave(Owner(1), at(0)), 1);
     assert_eq!(flush_one(&mut presences, 0).0, "presence_diff");
     assert_eq!(state(&mut presences, "now:a"), None);
     track(&mut presences, 1, "now:a", "u1", 1);
-    assert_eq!(flush_one(&mut presences, 0).0, "presence_state");
+    assert_eq!(flush_first(&mut presences, 0).0, "presence_diff");
+}
+
+#[test]
+fn a_topic_begins_at_once_whatever_its_window_is() {
+    let mut presences = presences();
+    let one = presences.track(Owner(1), "later:a", "u1", &meta(1), at(5)).unwrap();
+    assert_eq!(presences.next_due(), Some(5));
+    assert_eq!(presences.flush_due(7)[0].event, PresenceEvent::Begin);
+    assert_eq!(state(&mut presences, "later:a"), Some(json!({})));
+    assert_eq!(presences.next_due(), Some(105));
+    let joins = json!({ "u1": { "metas": [seen(one, 1)] } });
+    assert_eq!(flush_one(&mut presences, 105), joined(&joins));
+}
+
+#[test]
+fn a_topic_that_ends_before_clients_heard_of_it_is_not_told_of() {
+    let mut presences = presences();
+    for topic in ["now:a", "later:a"] {
+        track(&mut presences, 1, topic, "u1", 1);
+        assert_eq!(presences.leave(Owner(1), at(0)), 1);
+        assert_eq!(presences.next_due(), None);
+        assert_eq!(state(&mut presences, topic), None);
+    }
+    assert_eq!(flush(&mut presences, 1_000), []);
+    // One that has begun ends as silently.
+    track(&mut presences, 1, "later:a", "u1", 1);
+    assert_eq!(flush_one(&mut presences, 0), ("presence_state", json!({})));
+    presences.leave(Owner(1), at(10));
+    assert_eq!(presences.next_due(), None);
+    assert!(presences.topics.is_empty());
 }
 
 #[test]
 fn what_waits_in_a_window_is_true_and_not_known() {
     let mut presences = presences();
     let one = track(&mut presences, 1, "later:a", "u1", 1);
-    flush_one(&mut presences, 100);
+    flush_first(&mut presences, 100);
     let known = json!({ "u1": { "metas": [seen(one, 1)] } });
 
     let now = at(250);
@@ -74,7 +105,7 @@ fn a_join_and_a_leave_inside_one_window_are_never_told() {
     assert!(presences.topics.is_empty());
 
     track(&mut presences, 1, "later:a", "u1", 1);
-    flush_one(&mut presences, 100);
+    flush_first(&mut presences, 100);
     track(&mut presences, 2, "later:a", "u2", 1);
     update(&mut presences, 2, "later:a", "u2", 2);
     assert!(presences.untrack(Owner(2), "later:a", "u2", at(0)));
@@ -88,7 +119,7 @@ fn an_update_is_a_join_that_names_the_old_ref_and_a_leave() {
     let mut presences = presences();
     let old = track(&mut presences, 1, "now:a", "u1", 1);
     let other = track(&mut presences, 2, "now:a", "u1", 5);
-    flush_one(&mut presences, 0);
+    flush_first(&mut presences, 0);
     let new = update(&mut presences, 1, "now:a", "u1", 2);
     assert!(new > other && other > old);
     let diff = json!({
@@ -107,7 +138,7 @@ fn an_update_of_what_clients_do_not_know_takes_its_place() {
     track(&mut presences, 1, "later:a", "u1", 1);
     let second = update(&mut presences, 1, "later:a", "u1", 2);
     let first_state = json!({ "u1": { "metas": [seen(second, 2)] } });
-    assert_eq!(flush_one(&mut presences, 100), ("presence_state", first_state));
+    assert_eq!(flush_first(&mut presences, 100), joined(&first_state));
     // Twice in a window: the ref before is the one that clients know.
     update(&mut presences, 1, "later:a", "u1", 3);
     let last = update(&mut presences, 1, "later:a", "u1", 4);
@@ -181,7 +212,7 @@ fn a_place_is_free_once_its_meta_has_left_whether_clients_know_or_not() {
     let limits = Limits { max_metas_per_key: 1, ..Limits::default() };
     let mut presences = presences_with(limits);
     let old = track(&mut presences, 1, "later:a", "u1", 1);
-    flush_one(&mut presences, 100);
+    flush_first(&mut presences, 100);
     presences.untrack(Owner(1), "later:a", "u1", at(0));
     let new = track(&mut presences, 1, "later:a", "u1", 2);
     let diff = json!({
@@ -195,7 +226,7 @@ fn a_place_is_free_once_its_meta_has_left_whether_clients_know_or_not() {
 fn all_newcomers_of_a_moment_share_one_text() {
     let mut presences = presences();
     track(&mut presences, 1, "later:a", "u1", 1);
-    flush_one(&mut presences, 100);
+    flush_first(&mut presences, 100);
     let first = presences.state("later:a").unwrap();
     track(&mut presences, 2, "later:a", "u2", 1);
     presences.leave(Owner(1), at(0));
@@ -222,7 +253,12 @@ proptest! {
     fn any_key_is_a_key(key in "\\PC{1,20}|__proto__|[\"\\\\\n\u{0}\u{1f}\u{2028}ü]{1,5}") {
         let mut presences = presences();
         let phx_ref = track(&mut presences, 1, "now:a", &key, 1);
-        let (_, payload) = flush_one(&mut presences, 0);
-        prop_assert_eq!(payload, json!({ key: { "metas": [seen(phx_ref, 1)] } }));
+        let everybody = json!({ &key: { "metas": [seen(phx_ref, 1)] } });
+        prop_assert_eq!(flush_first(&mut presences, 0), joined(&everybody));
+        let other = track(&mut presences, 2, "now:a", "other", 1);
+        let own = parse(presences.state_for("now:a", Owner(2)).unwrap().json());
+        let mut both = everybody;
+        both["other"] = json!({ "metas": [seen(other, 1)] });
+        prop_assert_eq!(own, both);
     }
 }

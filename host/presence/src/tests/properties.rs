@@ -13,6 +13,9 @@ enum Step {
     Forget { reconnects: bool },
     Pass(u64),
     Subscribe(usize),
+    JoinAndTrack { topic: usize, key: usize },
+    OfClient(usize, Operation),
+    ResendState(usize),
     DisconnectOrRejoin(usize),
     Settle,
 }
@@ -36,8 +39,12 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Exchange),
         1 => any::<bool>().prop_map(|reconnects| Step::Forget { reconnects }),
         5 => prop_oneof![0..200_u64, 0..2_000_u64].prop_map(Step::Pass),
-        3 => (0..TOPICS.len()).prop_map(Step::Subscribe),
-        2 => any::<usize>().prop_map(Step::DisconnectOrRejoin),
+        2 => (0..TOPICS.len()).prop_map(Step::Subscribe),
+        4 => (0..TOPICS.len(), 0..KEYS.len())
+            .prop_map(|(topic, key)| Step::JoinAndTrack { topic, key }),
+        4 => (any::<usize>(), operation()).prop_map(|(which, op)| Step::OfClient(which, op)),
+        1 => any::<usize>().prop_map(Step::ResendState),
+        3 => any::<usize>().prop_map(Step::DisconnectOrRejoin),
         1 => Just(Step::Settle),
     ]
 }
@@ -50,6 +57,9 @@ fn take(world: &mut World, step: Step) {
         Step::Forget { reconnects } => world.forget(reconnects),
         Step::Pass(ms) => world.pass(ms),
         Step::Subscribe(topic) => world.subscribe(topic),
+        Step::JoinAndTrack { topic, key } => world.join_and_track(topic, key),
+        Step::OfClient(which, operation) => world.run_of_client(which, operation),
+        Step::ResendState(which) => world.resend_state(which),
         Step::DisconnectOrRejoin(which) => world.disconnect_or_rejoin(which),
         Step::Settle => world.settle(),
     }

@@ -4,11 +4,15 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::client::{Client, Metas, metas};
+use super::client::{self, Client, Metas, metas};
 use super::{meta, parse};
-use crate::{Limits, Node, Now, Owner, PresenceError, PresenceEvent, Presences, TopicSettings};
+use crate::{
+    Limits, Node, Notice, Now, Owner, PresenceError, PresenceEvent, Presences, TopicSettings,
+};
 
 pub(super) const TOPICS: [&str; 3] = ["zero", "short", "long"];
+/// The owners with numbers below it have no client.
+const FIRST_OF_CLIENT: u64 = 8;
 pub(super) const KEYS: [&str; 4] = ["u1", "__proto__", "ü\"\\\n", "3"];
 
 /// What a node's own owners have: the refs by topic, key and owner.
@@ -38,6 +42,10 @@ pub(super) struct World {
     /// Whether this node has forgotten the other, or heard nothing from it yet.
     is_apart: bool,
     clients: Vec<Client>,
+    /// The number of the next owner that has a client.
+    next_owner: u64,
+    /// The refs that clients were shown as their own.
+    shown: BTreeSet<String>,
     max_members: usize,
     now_ms: u64,
 }
@@ -105,6 +113,8 @@ impl World {
             heard: Truth::new(),
             is_apart: true,
             clients: Vec::new(),
+            next_owner: FIRST_OF_CLIENT,
+            shown: BTreeSet::new(),
             max_members,
             now_ms: 0,
         }
@@ -114,9 +124,10 @@ impl World {
         Now { ms: self.now_ms, unix_ns: self.now_ms * 1_000_000 }
     }
 
-    /// What newcomers of each topic would be sent.
-    fn states(&mut self) -> Vec<Option<PresenceEvent>> {
-        TOPICS.iter().map(|topic| self.here.presences.state(topic)).collect()
+    /// What newcomers of each topic would be sent, who have nothing as long as it is not in use.
+    fn states(&mut self) -> Vec<PresenceEvent> {
+        let states = TOPICS.iter().map(|topic| self.here.presences.state(topic));
+        states.map(|state| state.unwrap_or(PresenceEvent::empty_state())).collect()
     }
 
     /// Does something to this node, and then tells clients what is due. Until then, what clients
@@ -173,26 +184,107 @@ impl World {
         self.clients.push(client);
     }
 
-    /// A client loses its connection, or comes back with what it had; what was sent meanwhile it
-    /// has missed.
-    pub(super) fn disconnect_or_rejoin(&mut self, which: usize) {
+    /// A new client joins, and its owner tracks in that.
+    pub(super) fn join_and_track(&mut self, topic: usize, key: usize) {
+        self.clients.push(Client::new(TOPICS[topic]));
+        self.track_in_join(self.clients.len() - 1, key);
+    }
+
+    /// The owner of a client, which is a new one, tracks; then the client gets its state.
+    fn track_in_join(&mut self, which: usize, key: usize) {
+        let owner = self.next_owner;
+        self.next_owner += 1;
+        self.step(|world| {
+            let (now, client) = (world.now(), &mut world.clients[which]);
+            client.owner = Some((owner, key));
+            let topic = TOPICS.iter().position(|topic| *topic == client.topic).unwrap();
+            world.here.run(owner, Operation::Track { topic, key, v: 0 }, now);
+            world.send_state(which);
+        });
+    }
+
+    /// Sends a client its state: what all others know, and its owner's own.
+    fn send_state(&mut self, which: usize) {
+        let client = &mut self.clients[which];
+        let presences = &mut self.here.presences;
+        let state = presences.state(client.topic);
+        let Some((owner, _)) = client.owner else {
+            return client.receive(&state.unwrap_or(PresenceEvent::empty_state()));
+        };
+        let own = presences.state_for(client.topic, Owner(owner));
+        let (Some(state), Some(own)) = (&state, &own) else {
+            assert_eq!(state, own);
+            return client.receive(&PresenceEvent::empty_state());
+        };
+        if matches!(state, PresenceEvent::Count(_)) {
+            assert_eq!(state, own);
+            return client.receive(own);
+        }
+        let told = metas(&parse(state.json()));
+        let mut expected = refs(&told);
+        for ((topic, key, its_owner), phx_ref) in &self.here.truth {
+            if *its_owner == owner && *topic == client.topic {
+                expected.entry(key).or_default().insert(phx_ref.clone());
+            }
+        }
+        assert_eq!(refs(&metas(&parse(own.json()))), expected);
+        assert_eq!(own.json().matches(r#"{"metas":["#).count(), expected.len(), "a key twice");
+        client.receive_own(own, &told);
+        self.shown.extend(client.shown.iter().cloned());
+    }
+
+    /// The owner of a client does something.
+    pub(super) fn run_of_client(&mut self, which: usize, operation: Operation) {
         let count = self.clients.len().max(1);
-        let Some(client) = self.clients.get_mut(which % count) else { return };
+        let owner = self.clients.get(which % count).and_then(|client| client.owner);
+        if let Some((owner, _)) = owner {
+            self.run_here(owner, operation);
+        }
+    }
+
+    /// A client is sent its state once more.
+    pub(super) fn resend_state(&mut self, which: usize) {
+        let which = which % self.clients.len().max(1);
+        if self.clients.get(which).is_some_and(|client| client.is_connected) {
+            self.step(|world| world.send_state(which));
+        }
+    }
+
+    /// A client loses its connection, with which its owner ends; or comes back with what it had,
+    /// and with a new owner. What was sent meanwhile it has missed.
+    pub(super) fn disconnect_or_rejoin(&mut self, which: usize) {
+        let which = which % self.clients.len().max(1);
+        let Some(client) = self.clients.get_mut(which) else { return };
+        let owner = client.owner;
         if client.is_connected {
             client.is_connected = false;
-        } else {
-            client.rejoin();
-            let state = self.here.presences.state(client.topic);
-            client.receive(&state.unwrap_or(PresenceEvent::empty_state()));
+            if let Some((owner, _)) = owner {
+                self.run_here(owner, Operation::Leave);
+            }
+            return;
+        }
+        client.rejoin();
+        match owner {
+            Some((_, key)) => self.track_in_join(which, key),
+            None => self.send_state(which),
         }
     }
 
     pub(super) fn flush(&mut self, now_ms: u64) {
         let notices = self.here.presences.flush_due(now_ms);
-        for notice in notices {
-            let is_one =
-                |client: &&mut Client| client.is_connected && *client.topic == *notice.topic;
-            self.clients.iter_mut().filter(is_one).for_each(|client| client.receive(&notice.event));
+        for Notice { topic, event } in notices {
+            let is_begin = event == PresenceEvent::Begin;
+            let is_one = |client: &&mut Client| {
+                let is_one = client.is_connected && *client.topic == *topic;
+                is_one && !(is_begin && client.was_told())
+            };
+            self.clients.iter_mut().filter(is_one).for_each(|client| client.receive(&event));
+            if let PresenceEvent::Diff(json) = &event {
+                let diff = parse(json);
+                let side = |name| client::refs(&metas(&diff[name]));
+                let both = &side("joins") & &side("leaves");
+                assert!(both.is_subset(&self.shown), "told of what nobody knew");
+            }
         }
         assert!(self.here.presences.next_due().is_none_or(|due| due > now_ms));
         self.check();
@@ -262,9 +354,10 @@ impl World {
 
     /// Everybody leaves: nothing is left of them, here or with clients.
     pub(super) fn end(&mut self) {
-        for owner in 0..8 {
+        for owner in 0..self.next_owner {
             self.run_here(owner, Operation::Leave);
         }
+        self.clients.iter_mut().for_each(|client| client.owner = None);
         self.forget(false);
         self.settle();
         let missing = (0..self.clients.len()).filter(|which| !self.clients[*which].is_connected);
@@ -274,6 +367,7 @@ impl World {
         let presences = &self.here.presences;
         assert!(presences.topics.is_empty() && presences.owners.is_empty());
         assert!(presences.due.is_empty() && presences.local_ops.is_none());
-        assert!(self.clients.iter().all(|client| client.state.is_empty()));
+        let is_empty = |client: &Client| client.state.is_empty() && client.shown.is_empty();
+        assert!(self.clients.iter().all(is_empty));
     }
 }
