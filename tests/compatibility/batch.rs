@@ -5,7 +5,7 @@ use millrace_tests::{App, TestClient, TestServer};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{component, current, world};
+use super::{component, tracks, world};
 
 const TOPIC: &str = "golden:a";
 const IMPORT: &str = r#"(import "millrace:plugin/batched@0.1.0" "replied"
@@ -16,7 +16,8 @@ const IMPORT: &str = r#"(import "millrace:plugin/batched@0.1.0" "replied"
 /// client of it.
 async fn start(body: &str) -> (TestServer, TestClient) {
     let folder = TempDir::new().unwrap();
-    for entry in std::fs::read_dir(current()).unwrap() {
+    let [closed, _] = tracks();
+    for entry in std::fs::read_dir(closed).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }

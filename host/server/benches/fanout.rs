@@ -34,6 +34,7 @@ fn broadcast(bencher: Bencher<'_, '_>, subscribers: usize) {
             topic: Arc::clone(&topic),
             outbox: Arc::clone(outbox),
             overflow: Overflow::Close,
+            knows_presences: false,
             delivery: Delivery::Fastlane { serializer: Serializer::V2, intercepts: Arc::new([]) },
         };
         pubsub.subscribe(&topic, subscriber);

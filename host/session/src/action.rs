@@ -45,12 +45,15 @@ pub enum ChannelAction<P> {
     /// Drop the calls in flight of a channel that has gone: their results would change
     /// nothing.
     EndCalls(ChannelId),
-    /// Subscribe a channel to its own topic.
+    /// Subscribe a channel to its own topic, and tell its client who is present there.
     Join {
         /// The channel.
         context: Arc<Context>,
         /// The channel's plugin, which names the events that it intercepts.
         plugin: P,
+        /// The changes of presence that the join asks for. They are made before the client is told,
+        /// as in Phoenix, where a join tracks and then pushes who is there.
+        presences: Vec<PresenceChange>,
     },
     /// End the subscription of a channel to its own topic.
     Leave {
@@ -78,8 +81,6 @@ pub enum ChannelAction<P> {
     Presence {
         /// The channel.
         context: Arc<Context>,
-        /// The channel's plugin.
-        plugin: P,
         /// The change.
         change: PresenceChange,
     },

@@ -9,8 +9,8 @@ use tracing::debug;
 
 use super::{Action, Call, CallPurpose, ChannelAction, Count, Routing, Session, Ticket};
 use crate::channel::{
-    Callback, Caller, Channel, Context, Failure, Joined, Mailbox, MailboxItem, Replaced, ReplyTo,
-    State, entry_bytes,
+    Callback, Caller, Channel, ChannelEffect, Context, Effect, Failure, Joined, Mailbox,
+    MailboxItem, PresenceChange, Replaced, ReplyTo, State, entry_bytes,
 };
 
 impl<P: Clone> Session<P> {
@@ -139,7 +139,7 @@ impl<P: Clone> Session<P> {
         };
         let early = channel.mailbox.take();
         match answer {
-            Ok(Ok(Joined { response, outcome })) => {
+            Ok(Ok(Joined { response, mut outcome })) => {
                 let plugin = P::clone(&channel.plugin);
                 let response = response.unwrap_or_else(Payload::empty);
                 actions.extend(self.reply(topic, &reply_to, "ok", &response));
@@ -147,7 +147,9 @@ impl<P: Clone> Session<P> {
                 // The reply is queued but not written yet: a client that has the reply
                 // finds its channel subscribed.
                 let context = Arc::clone(&ticket.caller.context);
-                actions.push(Action::Channel(ChannelAction::Join { context, plugin }));
+                let presences = take_presences(&mut outcome.effects);
+                let join = ChannelAction::Join { context, plugin, presences };
+                actions.push(Action::Channel(join));
                 self.apply(&ticket.caller, outcome, routes, actions);
             }
             refused => {
@@ -220,4 +222,16 @@ impl<P: Clone> Session<P> {
             actions.push(self.channel_end(topic, join_ref.as_ref(), "phx_close", "{}"));
         }
     }
+}
+
+/// Takes the changes of presence out of the effects of a join.
+fn take_presences(effects: &mut Vec<Effect>) -> Vec<PresenceChange> {
+    let is_presence =
+        |effect: &mut Effect| matches!(effect, Effect::Channel(ChannelEffect::Presence(_)));
+    let taken = effects.extract_if(.., is_presence);
+    let changes = taken.filter_map(|effect| match effect {
+        Effect::Channel(ChannelEffect::Presence(change)) => Some(change),
+        _ => None,
+    });
+    changes.collect()
 }

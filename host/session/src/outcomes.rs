@@ -105,6 +105,13 @@ impl<P: Clone> Session<P> {
         self.apply_effects(caller, effects, actions);
     }
 
+    /// The context of the channel that is joined to a topic.
+    #[must_use]
+    pub fn joined(&self, topic: &str) -> Option<&Arc<Context>> {
+        let channel = self.channels.get(topic)?;
+        matches!(channel.state, State::Joined).then_some(&channel.context)
+    }
+
     /// The topic and the assigns of each joined channel whose topic matches one of the
     /// patterns.
     pub fn samples<'a>(
@@ -200,9 +207,9 @@ impl<P: Clone> Session<P> {
     fn presence(&self, context: &Arc<Context>, change: PresenceChange) -> Action<P> {
         let current = self.channels.get(&context.topic);
         match current.filter(|c| c.context.channel == context.channel) {
-            Some(channel) => {
-                let (context, plugin) = (Arc::clone(context), P::clone(&channel.plugin));
-                Action::Channel(ChannelAction::Presence { context, plugin, change })
+            Some(_) => {
+                let context = Arc::clone(context);
+                Action::Channel(ChannelAction::Presence { context, change })
             }
             None => Action::Count(Count::DeferredGone),
         }

@@ -1,4 +1,4 @@
-//! Many messages in one call (`batch.handle-in` in `wit/v0.1/batch.wit`).
+//! Many messages in one call (`batch.handle-in` in `wit/v0.2/batch.wit`).
 //!
 //! The guest reports what each message came to before it handles the next, so the host knows at any
 //! time which one is being handled. Each message has its own fuel, limits, log lines and deadline,

@@ -1,5 +1,5 @@
 //! The import `batched`, by which a guest reports the messages of a batch one by one
-//! (`wit/v0.1/batch.wit`).
+//! (`wit/v0.2/batch.wit`).
 
 use millrace_session::channel::{ChannelEffect, Effect, Outcome};
 use wasmtime::StoreContextMut;

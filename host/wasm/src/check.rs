@@ -2,10 +2,11 @@
 //! its functions differ from the interface in `wit/`, and how.
 
 use wit_parser::decoding::DecodedWasm;
-use wit_parser::{InterfaceId, Resolve, SourceMap, World, WorldItem};
+use wit_parser::{Resolve, World, WorldItem};
 
 use super::bindings::TRACKS;
 use super::denied::is_denied;
+use super::interface::HostInterface;
 use super::signature::signature;
 
 /// The exports and imports of a component, as far as the host cares.
@@ -25,35 +26,6 @@ pub struct Inspection {
 
 /// The package of all interfaces of the host.
 const PACKAGE: &str = "millrace:plugin";
-
-/// The text of a file of `wit/`, by its track and name.
-macro_rules! source {
-    ($track:literal, $name:literal) => {
-        ($name, include_str!(concat!("../../../wit/", $track, "/", $name)))
-    };
-}
-
-/// The files of a track, so that a check needs none.
-macro_rules! sources {
-    ($track:literal) => {
-        [
-            source!($track, "types.wit"),
-            source!($track, "channel.wit"),
-            source!($track, "batch.wit"),
-            source!($track, "socket.wit"),
-            source!($track, "tasks.wit"),
-            source!($track, "worker.wit"),
-            source!($track, "dispatcher.wit"),
-            source!($track, "migration.wit"),
-            source!($track, "grants.wit"),
-            source!($track, "host.wit"),
-            source!($track, "worlds.wit"),
-        ]
-    };
-}
-
-/// The sources of each track, the open one first, as in [`super::bindings::TRACKS`].
-const SOURCES: [[(&str, &str); 11]; TRACKS.len()] = [sources!("v0.2"), sources!("v0.1")];
 
 /// The interfaces of which a plugin has to export at least one.
 const SERVES: [&str; 4] = ["channel", "socket", "worker", "dispatcher"];
@@ -81,7 +53,7 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
         }
         Err(error) => return Err(format!("is no valid component: {}", explained(&error))),
     };
-    let host = Host::new()?;
+    let host = HostInterface::new()?;
     let Some(world) = resolve.worlds.get(world) else {
         return Err("is a component without a world".to_owned());
     };
@@ -141,55 +113,6 @@ fn refuse_other_files(wasm: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The interface of the host, parsed: the world `everything` of each track.
-struct Host {
-    resolve: Resolve,
-    worlds: Vec<wit_parser::WorldId>,
-}
-
-impl Host {
-    fn new() -> Result<Self, String> {
-        let parsed = || {
-            let mut host = Self { resolve: Resolve::default(), worlds: Vec::new() };
-            for track in SOURCES {
-                let mut sources = SourceMap::default();
-                for (name, source) in track {
-                    sources.push_str(name, source);
-                }
-                let group = sources.parse().map_err(|(_, error)| error.to_string())?;
-                let package = host.resolve.push_group(group).map_err(|error| error.to_string())?;
-                let world = host.resolve.select_world(&[package], Some("everything"));
-                host.worlds.push(world.map_err(|error| error.to_string())?);
-            }
-            Ok(host)
-        };
-        parsed().map_err(|error: String| {
-            format!("cannot be checked: the host's own interface: {error}")
-        })
-    }
-
-    /// The interfaces that plugins import (`imports`) or export, by name.
-    fn interfaces(&self, imports: bool) -> impl Iterator<Item = (String, InterfaceId)> {
-        let worlds = self.worlds.iter().filter_map(|world| self.resolve.worlds.get(*world));
-        let items =
-            worlds.flat_map(
-                move |world| {
-                    if imports { world.imports.iter() } else { world.exports.iter() }
-                },
-            );
-        items.filter_map(|(key, item)| match item {
-            WorldItem::Interface { id, .. } => Some((self.resolve.name_world_key(key), *id)),
-            _ => None,
-        })
-    }
-
-    /// The host's side of what a plugin imports (`imports`) or exports.
-    fn interface(&self, name: &str, imports: bool) -> Option<&wit_parser::Interface> {
-        let (_, id) = self.interfaces(imports).find(|(known, _)| known == name)?;
-        self.resolve.interfaces.get(id)
-    }
-}
-
 /// The component of a plugin, decoded.
 struct Plugin<'a> {
     resolve: &'a Resolve,
@@ -197,7 +120,7 @@ struct Plugin<'a> {
 }
 
 impl Plugin<'_> {
-    fn inspect(&self, host: &Host) -> Inspection {
+    fn inspect(&self, host: &HostInterface) -> Inspection {
         let mut inspection = Inspection::default();
         for (key, item) in &self.world.imports {
             let name = self.resolve.name_world_key(key);
@@ -246,7 +169,7 @@ impl Plugin<'_> {
         name: &str,
         item: &WorldItem,
         imports: bool,
-        host: &Host,
+        host: &HostInterface,
         problems: &mut Vec<String>,
     ) {
         // WASI is resolved by version ranges; linking has the last word there.
@@ -291,7 +214,7 @@ impl Plugin<'_> {
 }
 
 /// The problem of an interface that the host does not have.
-fn unknown_interface(name: &str, imports: bool, host: &Host) -> String {
+fn unknown_interface(name: &str, imports: bool, host: &HostInterface) -> String {
     let verb = if imports { "imports" } else { "exports" };
     let base = name.split('@').next().unwrap_or(name);
     let known: Vec<String> = host.interfaces(imports).map(|(known, _)| known).collect();
@@ -412,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_hosts_own_interface_is_valid() {
-        let host = Host::new().unwrap();
+        let host = HostInterface::new().unwrap();
         let channel = host.interface("millrace:plugin/channel@0.1.0", false).unwrap();
         let topics = channel.functions.get("topics").unwrap();
         assert_eq!(signature(&host.resolve, topics), "func() -> list<string>");

@@ -1,4 +1,4 @@
-//! The encoding of the messages of a batch for `batch.handle-in` (`wit/v0.1/batch.wit`).
+//! The encoding of the messages of a batch for `batch.handle-in` (`wit/v0.2/batch.wit`).
 
 use millrace_wire::Payload;
 

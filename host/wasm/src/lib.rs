@@ -54,6 +54,7 @@ mod imports;
 mod initial;
 mod instance;
 mod instance_limit;
+mod interface;
 mod ledger;
 mod limits;
 mod load_error;

@@ -291,6 +291,10 @@ impl<A: Serialize + DeserializeOwned + Default> Socket<A> {
     }
 }
 
+fn presence(key: &str, meta: impl Serialize) -> Result<Presence> {
+    Ok(Presence { key: key.to_owned(), meta: serde_json::to_vec(&meta)? })
+}
+
 pub(crate) fn raw_reply(reply: Reply) -> Option<RawReply> {
     let (status, payload) = match reply {
         Reply::None => return None,
@@ -321,8 +325,4 @@ mod tests {
         let later = Socket::<()>::new(raw, RawAssigns { schema: 0, data: b"null".to_vec() });
         later.connected::<()>().unwrap_err();
     }
-}
-
-fn presence(key: &str, meta: impl Serialize) -> Result<Presence> {
-    Ok(Presence { key: key.to_owned(), meta: serde_json::to_vec(&meta)? })
 }

@@ -110,6 +110,11 @@ impl Outbox {
     ) -> bool {
         let (room, inner) = match overflow {
             Overflow::Close => self.put(Outgoing::Frame(queued)),
+            // The latest change does not stand for those before it.
+            Overflow::DropOldest | Overflow::Conflate if is_presence(event) => {
+                let key = (Arc::clone(topic), event.clone());
+                self.put(Outgoing::Presence(Box::new(Conflated { key, queued })))
+            }
             Overflow::DropOldest => self.put(Outgoing::Droppable(queued)),
             Overflow::Conflate => self.conflate((Arc::clone(topic), event.clone()), queued),
         };
@@ -316,6 +321,11 @@ impl Outbox {
     }
 }
 
+/// Whether an event is one of the server's, about who is present.
+fn is_presence(event: &str) -> bool {
+    matches!(event, "presence_diff" | "presence_state" | "presence_count")
+}
+
 impl Inner {
     fn register(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
@@ -333,20 +343,46 @@ impl Inner {
         }
     }
 
+    /// Has the connection's task send who is present on a topic, behind what waits now; once for all
+    /// changes that are dropped until then.
+    fn ask_for_presences(&mut self, topic: Arc<str>) {
+        let is_it = |outgoing: &Outgoing| match outgoing {
+            Outgoing::Request(request) => {
+                matches!(&**request, Request::Presences(asked) if *asked == topic)
+            }
+            _ => false,
+        };
+        if !self.queue.iter().any(is_it) {
+            let request = Outgoing::Request(Box::new(Request::Presences(topic)));
+            self.bytes += request.bytes();
+            self.queue.push_back(request);
+        }
+    }
+
     /// Drops the oldest droppable entries until at most `wanted` bytes are left, or no such entry.
     /// Returns the number of dropped entries.
     fn drop_oldest(&mut self, wanted: usize) -> usize {
         let before = self.queue.len();
         let mut bytes = self.bytes;
+        let mut presences: Vec<Arc<str>> = Vec::new();
         self.queue.retain(|outgoing| {
-            let drop = bytes > wanted && matches!(outgoing, Outgoing::Droppable(_));
-            if drop {
-                bytes -= outgoing.bytes();
+            let is_droppable = matches!(outgoing, Outgoing::Droppable(_) | Outgoing::Presence(_));
+            if bytes <= wanted || !is_droppable {
+                return true;
             }
-            !drop
+            bytes -= outgoing.bytes();
+            if let Outgoing::Presence(presence) = outgoing
+                && !presences.contains(&presence.key.0)
+            {
+                presences.push(Arc::clone(&presence.key.0));
+            }
+            false
         });
         self.bytes = bytes;
         let dropped = before - self.queue.len();
+        for topic in presences {
+            self.ask_for_presences(topic);
+        }
         if let (Some(latest), true) = (&mut self.latest, dropped > 0) {
             for (outgoing, number) in self.queue.iter().zip(self.first..) {
                 if let Outgoing::Conflated(conflated) = outgoing {

@@ -19,6 +19,9 @@ pub enum Outgoing {
     Droppable(Queued),
     /// A frame that is written if no newer one of its key replaces it.
     Conflated(Box<Conflated>),
+    /// A change of who is present on a topic. If it is dropped to make room, the connection's task
+    /// is asked to send everything anew ([`Request::Presences`]).
+    Presence(Box<Conflated>),
     /// A broadcast for a channel that intercepts it.
     Notice(Notice),
     /// A request to the connection's task, for a channel.
@@ -34,7 +37,7 @@ pub struct Queued {
     pub(crate) published: Option<Published>,
 }
 
-/// A frame that counts only until the next one of its key.
+/// A frame with its topic and event.
 #[derive(Debug)]
 pub struct Conflated {
     pub(super) key: Key,
@@ -54,7 +57,9 @@ impl Outgoing {
         ENTRY_BYTES
             + match self {
                 Self::Frame(queued) | Self::Droppable(queued) => queued.frame.len(),
-                Self::Conflated(conflated) => size_of::<Conflated>() + conflated.queued.frame.len(),
+                Self::Conflated(conflated) | Self::Presence(conflated) => {
+                    size_of::<Conflated>() + conflated.queued.frame.len()
+                }
                 Self::Notice(notice) => notice.broadcast.payload.len(),
                 Self::Request(request) => request.bytes(),
             }

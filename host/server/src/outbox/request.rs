@@ -12,6 +12,8 @@ use millrace_wire::TopicPattern;
 pub enum Request {
     /// Send a reply or a push to the client of a channel.
     Deferred(Deferred),
+    /// Send who is present on a topic: the outbox has dropped changes of it.
+    Presences(Arc<str>),
     /// Send copies of the assigns of the channels whose topics match.
     Sample {
         /// The patterns of the topics.
@@ -36,7 +38,7 @@ impl Request {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Deferred(deferred) => deferred.bytes(),
-            Self::Sample { .. } => 0,
+            Self::Sample { .. } | Self::Presences(_) => 0,
             Self::Flush { effects, .. } => effects.iter().map(Effect::bytes).sum(),
         }
     }

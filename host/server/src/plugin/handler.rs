@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use millrace_session::channel::{Callback, Completion};
 use millrace_telemetry::{ChannelMeters, Metrics};
@@ -17,8 +16,6 @@ pub(crate) struct Handler {
     pattern: TopicPattern,
     kind: HandlerKind,
     pub(crate) meters: ChannelMeters,
-    /// Whether a channel of it has ever tracked anybody.
-    has_presences: AtomicBool,
 }
 
 /// The kinds of handlers.
@@ -42,18 +39,7 @@ pub(crate) trait NativeChannel: Debug + Send + Sync {
 impl Handler {
     pub(crate) fn new(pattern: TopicPattern, kind: HandlerKind, metrics: &Metrics) -> Self {
         let meters = ChannelMeters::new(metrics, pattern.to_string());
-        Self { pattern, kind, meters, has_presences: AtomicBool::new(false) }
-    }
-
-    /// Whether a channel of it has ever tracked anybody: only then its clients are told of
-    /// presences, and its channels may have some to end.
-    pub(crate) fn has_presences(&self) -> bool {
-        self.has_presences.load(Ordering::Relaxed)
-    }
-
-    /// Notes that a channel of it tracks somebody.
-    pub(crate) fn begin_presences(&self) {
-        self.has_presences.store(true, Ordering::Relaxed);
+        Self { pattern, kind, meters }
     }
 
     /// Whether this is the handler of a plugin for a pattern.

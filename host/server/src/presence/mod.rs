@@ -11,7 +11,7 @@ mod reasons;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +33,8 @@ pub(crate) struct Presence {
     hasher: RandomState,
     /// The topics whose clients get a state even if nobody was ever there.
     patterns: Vec<TopicPattern>,
+    /// Whether anybody was ever tracked: an app without presences does not pay for them.
+    is_used: AtomicBool,
     started: Instant,
     pubsub: Arc<PubSub>,
     metrics: Metrics,
@@ -83,6 +85,7 @@ impl Presence {
             shards: (0..SHARDS).map(shard).collect(),
             hasher: RandomState::new(),
             patterns: patterns.into_iter().map(|(pattern, _)| pattern).collect(),
+            is_used: AtomicBool::new(false),
             started: Instant::now(),
             pubsub,
             metrics,
@@ -96,46 +99,92 @@ impl Presence {
         self.changes.get_or_init(|| changes);
     }
 
-    /// Whether clients of a topic get a state even if nobody was ever there.
-    pub(crate) fn covers(&self, topic: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(topic))
+    /// Whether clients of a topic are told who is there: somebody is, or the configuration says so.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        let is_covered = || self.patterns.iter().any(|pattern| pattern.matches(topic));
+        is_covered() || self.is_used() && self.shard(topic).lock().state(topic).is_some()
+    }
+
+    /// Makes the changes of a join, and hands to `send` what its client is told: everybody, to which
+    /// all that is broadcast from then on applies. Nothing if nobody is there, unless `is_told`.
+    ///
+    /// The channel has to be subscribed: a topic that begins meanwhile either finds it among its
+    /// subscribers, or is found here.
+    pub(crate) fn join(
+        &self,
+        topic: &str,
+        channel: ChannelId,
+        changes: &[PresenceChange],
+        is_told: bool,
+        send: impl FnOnce(PresenceEvent),
+    ) {
+        if !is_told && !self.is_used() {
+            return;
+        }
+        self.is_used.fetch_or(!changes.is_empty(), Ordering::SeqCst);
+        let now = self.now();
+        self.with(topic, |presences| {
+            for change in changes {
+                self.make(presences, topic, channel, change, now);
+            }
+            let state = presences.state_for(topic, Owner(channel));
+            let empty = || is_told.then(PresenceEvent::empty_state);
+            if let Some(state) = state.or_else(empty) {
+                send(state);
+            }
+        });
+    }
+
+    /// Hands to `send` what a client of the topic is told that has missed changes: everybody.
+    pub(crate) fn tell_again(&self, topic: &str, send: impl FnOnce(PresenceEvent)) {
+        let mut presences = self.shard(topic).lock();
+        send(presences.state(topic).unwrap_or_else(PresenceEvent::empty_state));
     }
 
     /// Changes what a channel tracks on its topic. A change that is not allowed is left out, counted
     /// and told in the log.
     pub(crate) fn change(&self, topic: &str, channel: ChannelId, change: &PresenceChange) {
-        let (owner, now) = (Owner(channel), self.now());
-        self.with(topic, |presences| {
-            let changed = match change {
-                PresenceChange::Track { key, meta } => {
-                    presences.track(owner, topic, key, text(meta), now).map(|_| ())
-                }
-                PresenceChange::Update { key, meta } => {
-                    presences.update(owner, topic, key, text(meta), now).map(|_| ())
-                }
-                PresenceChange::Untrack { key } => {
-                    presences.untrack(owner, topic, key, now);
-                    Ok(())
-                }
-            };
-            if let Err(error) = changed {
-                self.refused(topic, channel, &error);
+        self.is_used.store(true, Ordering::SeqCst);
+        let now = self.now();
+        self.with(topic, |presences| self.make(presences, topic, channel, change, now));
+    }
+
+    fn make(
+        &self,
+        presences: &mut Presences,
+        topic: &str,
+        channel: ChannelId,
+        change: &PresenceChange,
+        now: Now,
+    ) {
+        let owner = Owner(channel);
+        let made = match change {
+            PresenceChange::Track { key, meta } => {
+                presences.track(owner, topic, key, text(meta), now).map(|_| ())
             }
-        });
+            PresenceChange::Update { key, meta } => {
+                presences.update(owner, topic, key, text(meta), now).map(|_| ())
+            }
+            PresenceChange::Untrack { key } => {
+                presences.untrack(owner, topic, key, now);
+                Ok(())
+            }
+        };
+        if let Err(error) = made {
+            self.refused(topic, channel, &error);
+        }
     }
 
     /// Ends all that a channel tracks on its topic, whatever has ended the channel.
     pub(crate) fn leave(&self, topic: &str, channel: ChannelId) {
-        let now = self.now();
-        self.with(topic, |presences| presences.leave(Owner(channel), now));
+        if self.is_used() {
+            let now = self.now();
+            self.with(topic, |presences| presences.leave(Owner(channel), now));
+        }
     }
 
-    /// Hands to `send` what a client of the topic has to be told once it is subscribed: everything,
-    /// to which all that is broadcast from then on applies.
-    pub(crate) fn send_state(&self, topic: &str, send: impl FnOnce(PresenceEvent)) {
-        let shard = self.shard(topic);
-        let mut presences = shard.lock();
-        send(presences.state(topic).unwrap_or_else(PresenceEvent::empty_state));
+    fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::SeqCst)
     }
 
     /// The number of members of all topics.
@@ -202,8 +251,14 @@ impl Presence {
         if let (PresenceEvent::Diff(diff), Some(changes)) = (&event, self.changes.get()) {
             changes.take(&topic, diff);
         }
+        let is_begin = matches!(event, PresenceEvent::Begin);
         let broadcast = Broadcast { topic, event: name.into(), payload: event.into_payload() };
-        self.pubsub.local_broadcast(&Arc::new(broadcast), None);
+        match is_begin {
+            true => self.pubsub.tell_newcomers(&Arc::new(broadcast)),
+            false => {
+                self.pubsub.local_broadcast(&Arc::new(broadcast), None);
+            }
+        }
     }
 
     fn refused(&self, topic: &str, channel: ChannelId, error: &PresenceError) {

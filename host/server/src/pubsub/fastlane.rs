@@ -45,6 +45,18 @@ pub(super) fn dispatch(
     reached
 }
 
+/// Hands a broadcast to the clients that have not been told who is present.
+pub(super) fn tell_newcomers(subscribers: &mut Map, broadcast: &Arc<Broadcast>) {
+    let mut encoded = Encoded { broadcast, v1: None, v2: None };
+    for subscriber in subscribers.values_mut().filter(|s| !s.knows_presences) {
+        let Delivery::Fastlane { serializer, .. } = subscriber.delivery else { continue };
+        subscriber.knows_presences = true;
+        if let Some(frame) = encoded.frame(serializer) {
+            subscriber.outbox.push(frame);
+        }
+    }
+}
+
 impl Subscriber {
     /// Hands a broadcast to the subscriber's plugin; false if its outbox takes no more.
     fn notify(&self, broadcast: &Arc<Broadcast>, intercepted: bool) -> bool {

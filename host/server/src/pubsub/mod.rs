@@ -85,6 +85,13 @@ impl PubSub {
         self.dispatch(broadcast, None, None);
     }
 
+    /// Sends to those clients of the topic alone that have not been told who is present there. From
+    /// now on they have.
+    pub(crate) fn tell_newcomers(&self, broadcast: &Arc<Broadcast>) {
+        let Some(subscribers) = self.registry.topic(&broadcast.topic) else { return };
+        fastlane::tell_newcomers(subscribers.write().map_mut(), broadcast);
+    }
+
     fn dispatch(
         &self,
         broadcast: &Arc<Broadcast>,

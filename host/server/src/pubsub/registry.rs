@@ -22,6 +22,8 @@ pub struct Subscriber {
     pub outbox: Arc<Outbox>,
     /// The policy for a full outbox.
     pub overflow: Overflow,
+    /// Whether its client has been told who is present on the topic, or is about to be.
+    pub knows_presences: bool,
     /// The way in which broadcasts reach it.
     pub delivery: Delivery,
 }
@@ -57,6 +59,10 @@ pub(super) struct Members {
 }
 
 impl Members {
+    pub(super) fn map_mut(&mut self) -> &mut Map {
+        &mut self.map
+    }
+
     pub(super) fn map(&self) -> &Map {
         &self.map
     }
@@ -72,7 +78,7 @@ impl Subscribers {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Members> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Members> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,6 +177,7 @@ mod tests {
             topic: "own".into(),
             outbox: Arc::new(Outbox::new(1, 1, meters)),
             overflow: Overflow::Close,
+            knows_presences: false,
             delivery: Delivery::Info,
         }
     }

@@ -126,7 +126,9 @@ impl Harness {
 fn describe_channel_action(action: &ChannelAction<&'static str>) -> String {
     match action {
         ChannelAction::EndCalls(_) => "end calls".to_owned(),
-        ChannelAction::Join { .. } => "join".to_owned(),
+        ChannelAction::Join { presences, .. } if presences.is_empty() => "join".to_owned(),
+        ChannelAction::Join { presences, .. } => format!("join with {presences:?}"),
+        ChannelAction::Presence { change, .. } => format!("presence {change:?}"),
         ChannelAction::Leave { context, .. } => format!("unsubscribe {}", context.topic),
         ChannelAction::Subscribe { topic, .. } => format!("subscribe {topic}"),
         ChannelAction::Unsubscribe { topic, .. } => format!("unsubscribe {topic}"),

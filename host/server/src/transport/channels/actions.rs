@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use millrace_session::channel::Caller;
+use millrace_session::channel::{Caller, Context as ChannelContext, PresenceChange};
 use millrace_session::{Action, ChannelAction, Count};
 use millrace_telemetry::Metric;
 use millrace_wire::Frame;
+use smol_str::SmolStr;
 
 use super::{ACTIONS, Channels};
 use crate::outbox::Overflow;
@@ -50,16 +51,10 @@ impl Channels {
     fn apply_channel_action(&mut self, action: ChannelAction<Arc<Handler>>) {
         let pubsub = self.quota.node.pubsub_of(self.session.identity().realm);
         match action {
-            ChannelAction::Join { context, plugin } => {
-                let serializer = self.session.identity().serializer;
+            ChannelAction::Join { context, plugin, presences } => {
                 plugin.meters.opened(1);
                 self.client.joined(&context.topic);
-                let intercepts = plugin.intercepts();
-                let delivery = Delivery::Fastlane { serializer, intercepts };
-                pubsub.subscribe(&context.topic, self.subscriber(&context, delivery));
-                if plugin.has_presences() || self.node().presence.covers(&context.topic) {
-                    self.send_presences(&context);
-                }
+                self.subscribe_own(&context, plugin.intercepts(), &presences);
             }
             ChannelAction::Leave { context, plugin } => {
                 plugin.meters.opened(-1);
@@ -67,14 +62,9 @@ impl Channels {
                 self.pinned.remove(&context.channel);
                 self.timers.forget(context.channel);
                 pubsub.unsubscribe(&context.topic, context.channel);
-                if plugin.has_presences() {
-                    self.node().presence.leave(&context.topic, context.channel);
-                }
+                self.node().presence.leave(&context.topic, context.channel);
             }
-            ChannelAction::Presence { context, plugin, change } => {
-                if !plugin.has_presences() {
-                    plugin.begin_presences();
-                }
+            ChannelAction::Presence { context, change } => {
                 self.node().presence.change(&context.topic, context.channel, &change);
             }
             ChannelAction::Subscribe { context, topic } => {
@@ -96,16 +86,41 @@ impl Channels {
         }
     }
 
-    /// Sends a client of a topic who is there. What is broadcast from now on applies to it.
-    fn send_presences(&self, context: &millrace_session::channel::Context) {
-        let serializer = self.session.identity().serializer;
-        self.node().presence.send_state(&context.topic, |event| {
+    /// Subscribes a channel to its own topic. Where presences are, its client is told who is there;
+    /// what is broadcast from then on applies to that.
+    fn subscribe_own(
+        &self,
+        context: &ChannelContext,
+        intercepts: Arc<[SmolStr]>,
+        changes: &[PresenceChange],
+    ) {
+        let identity = self.session.identity();
+        let (presence, serializer) = (&self.node().presence, identity.serializer);
+        let is_told = !changes.is_empty() || presence.has(&context.topic);
+        let delivery = Delivery::Fastlane { serializer, intercepts };
+        let subscriber =
+            Subscriber { knows_presences: is_told, ..self.subscriber(context, delivery) };
+        self.node().pubsub_of(identity.realm).subscribe(&context.topic, subscriber);
+        presence.join(&context.topic, context.channel, changes, is_told, |event| {
             let (join_ref, name) = (context.join_ref.as_ref(), event.name());
             let frame = serializer.push(join_ref, &context.topic, name, &event.into_payload());
             if let Ok(frame) = frame {
                 self.outbox().push_own(frame);
             }
         });
+    }
+
+    /// Sends a client anew who is present on a topic, as its outbox has dropped changes.
+    pub(super) fn send_presences(&mut self, topic: &str) {
+        let serializer = self.session.identity().serializer;
+        let Some(context) = self.session.joined(topic) else { return };
+        self.quota.node.metrics.count(Metric::PresenceResent, 1);
+        let mut frame = None;
+        self.quota.node.presence.tell_again(topic, |event| {
+            let (join_ref, name) = (context.join_ref.as_ref(), event.name());
+            frame = serializer.push(join_ref, topic, name, &event.into_payload()).ok();
+        });
+        self.actions.extend(frame.map(Action::Send));
     }
 
     /// Queues a push for the client under the overflow policy of its topic.
@@ -117,14 +132,17 @@ impl Channels {
     }
 
     /// The channel as a subscriber of a topic.
-    fn subscriber(
-        &self,
-        context: &millrace_session::channel::Context,
-        delivery: Delivery,
-    ) -> Subscriber {
+    fn subscriber(&self, context: &ChannelContext, delivery: Delivery) -> Subscriber {
         let (topic, outbox) = (Arc::clone(&context.topic), Arc::clone(&self.quota.outbox));
         let overflow = self.node().overflow.of(&topic);
-        Subscriber { channel: context.channel, topic, outbox, overflow, delivery }
+        Subscriber {
+            channel: context.channel,
+            topic,
+            outbox,
+            overflow,
+            knows_presences: false,
+            delivery,
+        }
     }
 }
 

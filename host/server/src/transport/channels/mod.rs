@@ -257,6 +257,7 @@ impl Channels {
     fn apply_request(&mut self, request: Request) {
         match request {
             Request::Deferred(deferred) => self.session.deferred(deferred, &mut self.actions),
+            Request::Presences(topic) => self.send_presences(&topic),
             Request::Flush { caller, effects, applied } => {
                 self.session.flushed(&caller, effects, &mut self.actions);
                 // Nobody waits for this if the call has been dropped meanwhile.

@@ -23,7 +23,9 @@ impl Connection {
                     Outgoing::Notice(notice) => return Poll::Ready(Event::Notice(notice)),
                     Outgoing::Request(request) => return Poll::Ready(Event::Request(request)),
                     Outgoing::Frame(queued) | Outgoing::Droppable(queued) => queued,
-                    Outgoing::Conflated(conflated) => conflated.queued,
+                    Outgoing::Conflated(conflated) | Outgoing::Presence(conflated) => {
+                        conflated.queued
+                    }
                 };
                 match self.socket.poll_ready(cx) {
                     Poll::Ready(ready) => {
