@@ -79,12 +79,10 @@ impl Budget {
                 ServerEffect::Disconnect(user_id).into()
             }
             types::Effect::Track(presence) => {
-                let (key, meta) = self.presence(presence)?;
-                ChannelEffect::Presence(PresenceChange::Track { key, meta }).into()
+                self.presence(presence, |key, meta| PresenceChange::Track { key, meta })?
             }
             types::Effect::UpdatePresence(presence) => {
-                let (key, meta) = self.presence(presence)?;
-                ChannelEffect::Presence(PresenceChange::Update { key, meta }).into()
+                self.presence(presence, |key, meta| PresenceChange::Update { key, meta })?
             }
             types::Effect::Untrack(key) => {
                 name("the key of a presence", &key)?;
@@ -169,14 +167,18 @@ impl Budget {
         })
     }
 
-    /// The key and the meta of a presence, which has to be JSON; what it may not be besides is
-    /// known where presences are kept.
-    fn presence(&mut self, presence: types::Presence) -> Result<(SmolStr, Bytes), Fault> {
+    /// A change of presence; the meta has to be JSON. What it may not be besides is known where
+    /// presences are kept.
+    fn presence(
+        &mut self,
+        presence: types::Presence,
+        change: impl FnOnce(SmolStr, Bytes) -> PresenceChange,
+    ) -> Result<Effect, Fault> {
         let types::Presence { key, meta } = presence;
         name("the key of a presence", &key)?;
         self.spend(meta.len())?;
         let Payload::Json(meta) = json(meta)? else { return Err(Fault::lost()) };
-        Ok((key.into(), meta.into_bytes()))
+        Ok(ChannelEffect::Presence(change(key.into(), meta.into_bytes())).into())
     }
 
     fn enqueue(&mut self, enqueue: types::Enqueue, settings: &Settings) -> Result<Effect, Fault> {

@@ -202,32 +202,6 @@ macro_rules! export_connect {
     };
 }
 
-/// Exports a [`PresenceHandler`](crate::PresenceHandler). Use it besides [`export!`].
-#[macro_export]
-macro_rules! export_presence {
-    ($handler:ty) => {
-        const _: () = {
-            use $crate::bindings::millrace::plugin::types;
-            use $crate::bindings::presence::exports::millrace::plugin::presence_handler;
-
-            struct Plugin;
-
-            impl presence_handler::Guest for Plugin {
-                fn handle_presence(
-                    topic: ::std::string::String,
-                    diff: ::std::vec::Vec<u8>,
-                ) -> ::std::vec::Vec<types::Effect> {
-                    $crate::runtime::handle_presence::<$handler>(&topic, &diff)
-                }
-            }
-
-            $crate::bindings::presence::export_presence_plugin!(
-                Plugin with_types_in $crate::bindings::presence
-            );
-        };
-    };
-}
-
 /// Exports [`Tasks`](crate::Tasks). Use it besides [`export!`].
 #[macro_export]
 macro_rules! export_tasks {

@@ -89,3 +89,29 @@ pub fn get<M: DeserializeOwned>(topic: &str, key: &str) -> Result<Option<Presenc
     let found = raw::get(topic, key).map_err(Error::msg)?;
     Ok(found.map(|json| serde_json::from_slice(&json)).transpose()?)
 }
+
+/// Exports a [`PresenceHandler`](crate::PresenceHandler). Use it besides [`export!`].
+#[macro_export]
+macro_rules! export_presence {
+    ($handler:ty) => {
+        const _: () = {
+            use $crate::bindings::millrace::plugin::types;
+            use $crate::bindings::presence::exports::millrace::plugin::presence_handler;
+
+            struct Plugin;
+
+            impl presence_handler::Guest for Plugin {
+                fn handle_presence(
+                    topic: ::std::string::String,
+                    diff: ::std::vec::Vec<u8>,
+                ) -> ::std::vec::Vec<types::Effect> {
+                    $crate::runtime::handle_presence::<$handler>(&topic, &diff)
+                }
+            }
+
+            $crate::bindings::presence::export_presence_plugin!(
+                Plugin with_types_in $crate::bindings::presence
+            );
+        };
+    };
+}
