@@ -21,7 +21,8 @@ async fn two_clients_see_each_other_come_change_and_go() {
         script.expect(json!({ "ada": { "ada": ["here"] } })).await;
         // Ada comes with the state and with the diff of her own coming; an update is both.
         let joined = ["ada", "ada", "bob", "bob", "bob", "bob"];
-        script.expect(json!({ "joined": joined, "left": ["bob"; 4] })).await;
+        let left = ["bob"; 4];
+        script.expect(json!({ "joined": joined, "left": left })).await;
         script.expect_end().await;
     }
 }
