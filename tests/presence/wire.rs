@@ -103,7 +103,7 @@ async fn two_channels_are_two_metas_of_one_key() {
 
 #[tokio::test]
 async fn changes_of_one_window_are_one_diff_and_who_comes_and_goes_in_it_is_in_none() {
-    let more = "[[presence.topics]]\ntopics = \"room:*\"\nwindow_ms = 600";
+    let more = "[[presence.topics]]\ntopics = \"room:*\"\nwindow_ms = 2000";
     let server = App::probe().with(more).serve();
     let topic = "room:window";
     let mut watcher = server.client().await;

@@ -55,3 +55,5 @@ tab.socket.disconnect();
 tell({ ada: await ada.sees({ ada: ["here"] }) });
 tell({ joined: ada.joined, left: ada.left });
 ada.socket.disconnect();
+// The oldest leave timers behind.
+process.exit(0);
