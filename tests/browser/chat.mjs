@@ -37,6 +37,13 @@ async function message(page, nth) {
   return { author: await author.textContent(), body: await body.textContent() };
 }
 
+/** Waits until so many people are listed, and reads their names. */
+async function people(page, count) {
+  const listed = (count) => document.querySelectorAll("#people li").length === count;
+  await page.waitForFunction(listed, count);
+  return page.locator("#people li").allTextContents();
+}
+
 async function say(page, body) {
   await page.fill("#body", body);
   await page.press("#body", "Enter");
@@ -46,6 +53,7 @@ try {
   const ada = await enter("Ada");
   const bob = await enter("Bob");
   tell({ connected: true });
+  tell({ ada: await people(ada, 2), bob: await people(bob, 2) });
 
   await ada.locator("#body").pressSequentially("Is the wheel");
   await bob.waitForFunction(() => document.querySelector("#typing").textContent.includes("Ada"));
@@ -67,6 +75,9 @@ try {
   await Promise.all([status(ada, "connected"), status(bob, "connected")]);
   await say(ada, "Still there?");
   tell({ bob: await message(bob, 2), ada: await message(ada, 2) });
+  tell({ ada: await people(ada, 2), bob: await people(bob, 2) });
+  await ada.close();
+  tell({ bob: await people(bob, 1) });
 } finally {
   await browser.close();
 }

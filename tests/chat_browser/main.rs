@@ -18,6 +18,8 @@ async fn two_people_talk_and_the_server_is_replaced_meanwhile() {
     let mut script = Script::start("browser/chat.mjs", &[&url, chromium, &screenshots]);
 
     script.expect(json!({ "connected": true })).await;
+    let both = json!(["Ada", "Bob"]);
+    script.expect(json!({ "ada": both, "bob": both })).await;
     script.expect(json!({ "typing": "Ada" })).await;
     let line = json!({ "author": "Ada", "body": "Is the wheel turning?" });
     script.expect(json!({ "bob": line, "ada": line })).await;
@@ -31,6 +33,8 @@ async fn two_people_talk_and_the_server_is_replaced_meanwhile() {
     let server = App::chat().listen(&address).serve();
     let line = json!({ "author": "Ada", "body": "Still there?" });
     script.expect(json!({ "bob": line, "ada": line })).await;
+    script.expect(json!({ "ada": both, "bob": both })).await;
+    script.expect(json!({ "bob": ["Bob"] })).await;
     script.expect_end().await;
     drop(server);
     for name in ["chat-ada.png", "chat-bob.png"] {

@@ -1,4 +1,4 @@
-//! A chat: rooms in which people with names talk, and see each other typing.
+//! A chat: rooms in which people with names talk, and see who is there and who is typing.
 
 use millrace_plugin::prelude::*;
 
@@ -24,7 +24,8 @@ impl Channel for Room {
             return Err(Error::msg("a name has 1 to 40 characters"));
         }
         socket.assigns.name = name.trim().to_owned();
-        socket.broadcast_from("joined", json!({ "name": socket.assigns.name }))?;
+        let name = socket.assigns.name.clone();
+        socket.track(&name, json!({ "since_ms": clock::now_ms() }))?;
         Reply::ok(json!({ "name": socket.assigns.name }))
     }
 
@@ -41,10 +42,6 @@ impl Channel for Room {
             _ => return Err(unknown_event(event)),
         }
         Ok(Reply::done())
-    }
-
-    fn terminate(socket: &mut Socket<Person>, _reason: &str) -> Result<()> {
-        socket.broadcast_from("left", json!({ "name": socket.assigns.name }))
     }
 }
 

@@ -6,7 +6,7 @@
 //
 // Text from people reaches the page by `textContent` only.
 
-import { Socket } from "/phoenix.mjs";
+import { Presence, Socket } from "/phoenix.mjs";
 
 const TYPING_SHOWN_MS = 3000;
 // Shorter than TYPING_SHOWN_MS, so that the line does not flicker while someone keeps typing.
@@ -68,11 +68,7 @@ function join(name, title) {
 
   channel.on("new_msg", whileHere(onMessage));
   channel.on("typing", whileHere(({ name }) => showTyping(name)));
-  channel.on("joined", whileHere(({ name }) => addNotice(`${name} joined`)));
-  channel.on("left", whileHere(({ name }) => {
-    hideTyping(name);
-    addNotice(`${name} left`);
-  }));
+  follow(new Presence(channel), whileHere);
   channel.onError(whileHere((error) => {
     room.joined = false;
     // A heartbeat that goes unanswered ends the connection without a close event.
@@ -90,6 +86,33 @@ function join(name, title) {
     }));
   $("join-error").hidden = true;
   showStatus();
+}
+
+/** Shows who is in the room, and tells who comes and goes while we are there. */
+function follow(presence, whileHere) {
+  let known = false; // whether the first list has come
+  presence.onJoin((name, before) => whileHere(() => {
+    if (known && !before) addNotice(`${name} joined`);
+  })());
+  presence.onLeave((name, after) => whileHere(() => {
+    if (after.metas.length > 0) return; // another page of theirs is still open
+    hideTyping(name);
+    addNotice(`${name} left`);
+  })());
+  presence.onSync(whileHere(() => {
+    known = true;
+    showPeople(presence.list((name) => name));
+  }));
+}
+
+function showPeople(names) {
+  const shown = names.sort((a, b) => a.localeCompare(b)).map((name) => {
+    const person = element("li", "", name);
+    person.dir = "auto";
+    person.style.setProperty("--hue", hue(name));
+    return person;
+  });
+  $("people").replaceChildren(...shown);
 }
 
 function onJoined(room, reply) {
