@@ -77,6 +77,16 @@ impl Client {
         self.hear_of(joined).await.context("failed to join")
     }
 
+    /// Joins the topic as somebody who is present, and waits for the reply.
+    pub async fn join_tracking(&mut self, key: &str) -> Result<()> {
+        let meta = r#"{"at":1234567890,"name":"the quick brown fox","tab":1}"#;
+        let params = format!(r#"{{"track":"{key}","meta":{meta}}}"#);
+        self.push(JOIN_REF, self.protocol.join(), &params);
+        self.flush().await?;
+        let joined = |heard: &Heard<'_>| *heard == Heard::Incoming(Incoming::Reply(JOIN_REF));
+        self.hear_of(joined).await.context("failed to join")
+    }
+
     /// Leaves the topic, and waits for the reply.
     pub async fn leave_topic(&mut self) -> Result<()> {
         self.push(LEAVE_REF, self.protocol.leave(), "{}");

@@ -13,6 +13,7 @@ mod idle;
 mod jobs;
 mod neighbours;
 mod pipeline;
+mod presence;
 mod soak;
 mod start;
 mod waiting;
@@ -28,6 +29,7 @@ pub use heartbeats::Heartbeats;
 pub use idle::Idle;
 pub use neighbours::{Neighbours, Others};
 pub use pipeline::{Pipeline, Worker};
+pub use presence::Presence;
 pub use soak::Soak;
 pub use start::Start;
 pub use waiting::Waiting;
@@ -59,6 +61,8 @@ pub enum Workload {
     Heartbeats(Heartbeats),
     /// Events into a pipeline.
     Pipeline(Pipeline),
+    /// Clients that are present, apart and on one topic.
+    Presence(Presence),
     /// One user who floods a pipeline, and many who do not.
     Fairness(Fairness),
     /// What others do to the latency of clients that behave.
@@ -85,6 +89,7 @@ impl Workload {
             Self::Idle(idle) => idle.run(server).await,
             Self::Heartbeats(heartbeats) => heartbeats.run(server).await,
             Self::Pipeline(pipeline) => pipeline.run(server).await,
+            Self::Presence(presence) => presence.run(server).await,
             Self::Fairness(fairness) => fairness.run(server).await,
             Self::Neighbours(neighbours) => neighbours.run(server).await,
             Self::Waiting(waiting) => waiting.run(server).await,
