@@ -72,6 +72,7 @@ pub(super) const FOLDERS: &[&str] = &[
     "dashboard",
     "net",
     "http",
+    "auth",
     "node",
     "loader",
     "swap",

@@ -5,8 +5,8 @@ use smol_str::{SmolStr, ToSmolStr};
 
 use crate::Refusal;
 
-/// The length of a user id at most, in bytes.
-pub const MAX_USER_ID_BYTES: usize = 256;
+/// The length of a user id at most, in bytes, as plugins may give one.
+pub const MAX_USER_ID_BYTES: usize = 255;
 
 /// What a verified token says of its client.
 #[derive(Clone, Debug, PartialEq)]

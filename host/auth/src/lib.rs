@@ -40,6 +40,7 @@ mod encoding;
 mod etf;
 mod json;
 mod secret;
+mod unverified;
 
 #[cfg(test)]
 mod tests;
@@ -59,4 +60,5 @@ pub use phoenix_token::{
 };
 pub use refusal::{Refusal, TokenKind};
 pub use secret::Secret;
+pub use unverified::{Unverified, read_unverified};
 pub use verifier::{DEFAULT_MAX_TOKEN_BYTES, TokenForm, Verifier};

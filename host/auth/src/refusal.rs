@@ -83,7 +83,7 @@ pub enum Refusal {
     #[error("the token is for an audience (`aud`) that is not configured")]
     WrongAudience,
     /// The user id is neither text nor an integer, is empty or is too long.
-    #[error("the user id is malformed: text of 1 to 256 bytes, or an integer, is allowed")]
+    #[error("the user id is malformed: text of 1 to 255 bytes, or an integer, is allowed")]
     BadUserId,
     /// The data of a Phoenix token is something that JSON does not have.
     #[error("the data of the token cannot be JSON: {0}")]

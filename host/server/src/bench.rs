@@ -89,6 +89,7 @@ impl JoinedSession {
             user_id: None,
             assigns: Assigns::default(),
             realm: Realm::App,
+            token: None,
         };
         let limits = Limits {
             max_channels: 2,

@@ -25,6 +25,7 @@
 )]
 
 mod admin;
+mod auth;
 #[doc(hidden)]
 pub mod bench;
 #[doc(hidden)]

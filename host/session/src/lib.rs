@@ -38,11 +38,13 @@ mod realm;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use action::{Action, Call, CallPurpose, Calls, ChannelAction, Count, Ticket};
 pub use inbound::Order;
 pub use realm::Realm;
 pub use routes::{Route, Routes, Routing};
+pub use token::Token;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -100,12 +102,14 @@ pub struct Identity {
     pub peer: SocketAddr,
     /// The client's protocol version.
     pub serializer: Serializer,
-    /// The user's id, if a plugin's `connect` gave one.
+    /// The user's id, if a plugin's `connect` gave one, or else that of the token.
     pub user_id: Option<Arc<str>>,
     /// The assigns that every channel of the connection starts with.
     pub assigns: Assigns,
     /// The realm whose topics the client may join.
     pub realm: Realm,
+    /// The client's token, if the server has verified one.
+    pub token: Option<Arc<Token>>,
 }
 
 /// The bounds of one socket.

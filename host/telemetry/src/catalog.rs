@@ -63,6 +63,16 @@ catalog! {
     /// `proxy_header`: it did not begin as its listener's `proxy_protocol` asks for; `tls`: its TLS
     /// handshake failed or took too long.
     SocketRefused: Counter "socket.refused" "connections" ["reason"];
+    /// A client of an app with `[auth]` was refused with 403, before its plugin was asked. The
+    /// reason is `missing`, as it has no token; `expired`, `not_yet_valid`, `bad_signature`,
+    /// `unknown_key`, `ambiguous_key`, `wrong_algorithm`, `critical_header`, `wrong_issuer`,
+    /// `wrong_audience`, `missing_claim`, `bad_claim`, `bad_user_id`, `unsupported_data`,
+    /// `malformed`, `too_large` or `kind_not_accepted`, which are of its token; or
+    /// `keys_unavailable`, as the keys were not fetched yet.
+    AuthRefused: Counter "auth.refused" "connections" ["reason"];
+    /// The keys of `[auth.jwt.jwks]` were fetched; the result is `ok`, `unreachable`, `timeout`,
+    /// `status` (other than 200), `too_large` or `invalid`.
+    AuthKeysFetched: Counter "auth.keys_fetched" "fetches" ["result"];
     /// A certificate or a secret in a file has changed and was read again: `ok`, or `failed` if the
     /// new one is not valid, and the server goes on with the old one.
     Reread: Counter "reread" "files" ["result"];

@@ -356,13 +356,13 @@ impl Instance {
         self.refuel(request.size())?;
         let Some(guest) = &self.socket else { return Err(missing("socket")) };
         let params = convert::pairs(&request.params);
-        let headers = convert::pairs(&request.headers);
+        let (headers, identity) = (convert::pairs(&request.headers), request.identity());
         let request = socket::Request {
             params: &params,
             headers: &headers,
             peer: &request.peer,
             auth_token: request.auth_token.as_deref(),
-            identity: None,
+            identity,
         };
         let answer = guest.call_connect(&mut self.store, request).await;
         convert::connected(self.ended(answer)?, &self.limits)

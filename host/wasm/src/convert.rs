@@ -21,6 +21,17 @@ pub struct ConnectRequest {
     pub peer: String,
     /// The token of a bearer subprotocol.
     pub auth_token: Option<String>,
+    /// The identity that the host has found in a token.
+    pub identity: Option<ConnectIdentity>,
+}
+
+/// The client of a connection, as its verified token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectIdentity {
+    /// The user, if the token names one.
+    pub user_id: Option<String>,
+    /// The claims or the data of the token, as JSON text.
+    pub claims: ByteString,
 }
 
 /// An accepted connection.
@@ -104,9 +115,19 @@ pub(super) fn size(context: &Context, callback: &Callback) -> usize {
 }
 
 impl ConnectRequest {
-    /// The bytes of its parameters and headers.
+    /// The bytes of its parameters, its headers and its claims.
     pub(super) fn size(&self) -> usize {
-        self.params.iter().chain(&self.headers).map(|(name, value)| name.len() + value.len()).sum()
+        let pairs = self.params.iter().chain(&self.headers);
+        let claims = self.identity.as_ref().map_or(0, |identity| identity.claims.len());
+        pairs.map(|(name, value)| name.len() + value.len()).sum::<usize>() + claims
+    }
+
+    /// The identity, for the plugin.
+    pub(super) fn identity(&self) -> Option<socket::Identity<'_>> {
+        self.identity.as_ref().map(|identity| socket::Identity {
+            user_id: identity.user_id.as_deref(),
+            claims: identity.claims.as_bytes(),
+        })
     }
 }
 

@@ -79,7 +79,7 @@ pub use call::CallContext;
 pub use check::{Inspection, inspect};
 pub use component::sha256;
 pub use component::{Component, Loading};
-pub use convert::{ConnectRequest, Connected, Refusal};
+pub use convert::{ConnectIdentity, ConnectRequest, Connected, Refusal};
 pub use dispatch::{GuestDispatcher, GuestStandby};
 pub use engine::FULL_RESERVATION;
 pub use engine::{Engine, EngineError, EngineLimits};

@@ -10,20 +10,23 @@ pub enum CloseReason {
     ProtocolError,
     /// Nothing was received for `socket.idle_timeout_ms`: 1002.
     Idle,
-    /// A message did not come whole in time (`socket.message_timeout_ms`): 1002.
-    Unfinished,
     /// A message was not received completely within `socket.message_timeout_ms`: 1002.
-    InvalidUtf8,
+    Unfinished,
     /// A text frame was not UTF-8: 1007.
-    Malformed,
+    InvalidUtf8,
     /// A frame was no message of the Phoenix protocol: 1007.
-    TooBig,
+    Malformed,
     /// A message was larger than `socket.max_frame_bytes`: 1009.
-    Restarting,
+    TooBig,
     /// The server is stopping or restarting, and the client may connect again: 1012.
+    Restarting,
+    /// The client reads too slowly: 1013.
     Overloaded,
     /// The server has no memory for a large message (`memory.max_bytes`): 1013.
     OutOfMemory,
+    /// The client's token has ended, and it may connect again with a new one: 4001, of the codes
+    /// that are left to applications (4000 to 4999).
+    TokenExpired,
 }
 
 impl CloseReason {
@@ -37,6 +40,7 @@ impl CloseReason {
             Self::TooBig => 1009,
             Self::Restarting => 1012,
             Self::Overloaded | Self::OutOfMemory => 1013,
+            Self::TokenExpired => 4001,
         }
     }
 
@@ -54,6 +58,7 @@ impl CloseReason {
             Self::Restarting => "restarting",
             Self::Overloaded => "overloaded",
             Self::OutOfMemory => "memory",
+            Self::TokenExpired => "token_expired",
         }
     }
 
@@ -71,6 +76,7 @@ impl CloseReason {
             Self::Restarting => "server is restarting",
             Self::Overloaded => "client reads too slowly",
             Self::OutOfMemory => "the server is out of memory for large messages, come again",
+            Self::TokenExpired => "token expired",
         }
     }
 }

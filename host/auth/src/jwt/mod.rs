@@ -33,3 +33,4 @@ pub use verify::JwtVerifier;
 
 pub(crate) use key::MAX_KID_BYTES;
 pub(crate) use public_key::PublicKey;
+pub(crate) use verify::read_unverified;

@@ -60,6 +60,16 @@ impl Age {
         }
     }
 
+    /// The last millisecond, in Unix time, at which a token that was signed at a time is valid;
+    /// `None` for never.
+    pub(super) fn end_ms(self, signed_ms: i128) -> Option<i128> {
+        match self {
+            Self::Infinite => None,
+            Self::Nothing => Some(signed_ms),
+            Self::Ms(age_ms) => Some(signed_ms.saturating_add(age_ms)),
+        }
+    }
+
     /// The first millisecond, in Unix time, at which a token that was signed at a time is expired;
     /// `None` for never. As in plug_crypto, a token is valid at its very age, and one without an
     /// end may be of the future.

@@ -22,6 +22,7 @@ pub use sign::SignError;
 pub use verify::{PhoenixRules, PhoenixVerifier};
 
 pub(crate) use keys::is_protected_header;
+pub(crate) use verify::read_unverified;
 
 /// The age in seconds at which a token expires that says nothing of it.
 const DEFAULT_MAX_AGE_S: u32 = 86_400;

@@ -10,6 +10,7 @@ use millrace_wasm::sha256;
 use tracing::{error, info};
 
 use super::args::DevArgs;
+use super::dev_secret::DevSecret;
 use super::serve::{announce, raise_file_limit, this_program};
 use crate::config::{App, CONFIG_FILE, ConfigError, ListenConfig};
 use crate::node::StartError;
@@ -20,6 +21,7 @@ use crate::swap::Swapper;
 /// An app that is being developed.
 pub(super) struct DevSession<'a> {
     args: &'a DevArgs,
+    secret: DevSecret,
     watch: Watch,
     /// The app as it is served, or as it will be served next.
     app: Arc<App>,
@@ -49,9 +51,10 @@ impl<'a> DevSession<'a> {
     /// There is no app at the path, or no tool to build it with.
     pub(super) async fn new(args: &'a DevArgs) -> anyhow::Result<Self> {
         let mut watch = Watch::new(args.poll_ms.map(Duration::from_millis));
-        let app = Arc::new(wait_until_readable(args, &mut watch).await?);
+        let secret = DevSecret::new()?;
+        let app = Arc::new(wait_until_readable(args, &secret, &mut watch).await?);
         let (before, dep_infos, served, listening) = Default::default();
-        let mut session = Self { args, watch, app, before, dep_infos, served, listening };
+        let mut session = Self { args, secret, watch, app, before, dep_infos, served, listening };
         session.wait_until_buildable().await?;
         Ok(session)
     }
@@ -65,7 +68,8 @@ impl<'a> DevSession<'a> {
                 Err(error) => error!("{error}"),
             }
             wait(&mut self.watch).await;
-            self.app = Arc::new(wait_until_readable(self.args, &mut self.watch).await?);
+            let next = wait_until_readable(self.args, &self.secret, &mut self.watch).await?;
+            self.app = Arc::new(next);
         }
     }
 
@@ -91,7 +95,8 @@ impl<'a> DevSession<'a> {
             } else if is_caused_by_app(&error) {
                 error!(details = %error, "not served");
                 wait(&mut self.watch).await;
-                self.app = Arc::new(wait_until_readable(self.args, &mut self.watch).await?);
+                let next = wait_until_readable(self.args, &self.secret, &mut self.watch).await?;
+                self.app = Arc::new(next);
                 self.wait_until_buildable().await?;
             } else {
                 return Err(error.into());
@@ -126,6 +131,7 @@ impl<'a> DevSession<'a> {
             true => info!("serving it as it is now; clients come back"),
             false => announce(server, app),
         }
+        self.secret.tell(app);
         self.listening = Some(ListenAddresses { configured: configured(&self.app), bound });
     }
 
@@ -136,7 +142,7 @@ impl<'a> DevSession<'a> {
             let changed = self.watch.changed().await;
             info!(changed = %names(&changed), "sources have changed");
             let current = Arc::clone(&self.app);
-            match read(self.args) {
+            match read(self.args, &self.secret) {
                 Ok(app) if format!("{app:?}") != format!("{current:?}") => {
                     info!("the configuration has changed: the server starts anew with it");
                     self.app = Arc::new(app);
@@ -207,11 +213,15 @@ impl<'a> DevSession<'a> {
 }
 
 /// Waits until there is an app that can be read. An error if there is nothing at the path.
-async fn wait_until_readable(args: &DevArgs, watch: &mut Watch) -> anyhow::Result<App> {
+async fn wait_until_readable(
+    args: &DevArgs,
+    secret: &DevSecret,
+    watch: &mut Watch,
+) -> anyhow::Result<App> {
     loop {
         // Watched before it is read, so that no change after that is missed.
         watch.also(configuration(&args.serve.app));
-        match read(args) {
+        match read(args, secret) {
             Ok(app) => return Ok(app),
             Err(ConfigError::Invalid { path, problem }) if path.is_file() => {
                 error!(details = %problem, "{} cannot be read", path.display());
@@ -229,8 +239,9 @@ async fn wait(watch: &mut Watch) {
 }
 
 /// Reads the app, with the settings of `millrace dev`.
-fn read(args: &DevArgs) -> Result<App, ConfigError> {
+fn read(args: &DevArgs, secret: &DevSecret) -> Result<App, ConfigError> {
     let mut app = args.serve.load_for_dev()?;
+    secret.accept_in(&mut app);
     app.dashboard.enabled = true;
     app.is_dev = true;
     app.swap.is_forgotten = true;
@@ -273,6 +284,7 @@ fn is_caused_by_app(error: &StartError) -> bool {
         | StartError::Stored { .. }
         | StartError::Swap { .. }
         | StartError::Registry(_)
+        | StartError::Auth(_)
         | StartError::Static(_)
         | StartError::Tls(_)
         | StartError::Pipeline { .. } => true,

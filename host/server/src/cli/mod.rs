@@ -6,7 +6,9 @@ mod build;
 mod check;
 mod compile;
 mod dev;
+mod dev_secret;
 mod dev_session;
+mod duration;
 mod frame;
 mod pipelines;
 mod plugins;
@@ -16,6 +18,7 @@ mod sockets;
 mod swap;
 mod table;
 mod terminal;
+mod token;
 mod top;
 mod value;
 
@@ -35,6 +38,7 @@ use self::pipelines::DeadLetters;
 use self::running::block_on;
 use self::swap::SwapArgs;
 use self::table::Table;
+use self::token::TokenCommand;
 use crate::config::App;
 use crate::net::Inherited;
 
@@ -248,6 +252,15 @@ Examples:
         #[command(flatten)]
         server: AdminArgs,
     },
+    /// Make and read tokens of clients, for development.
+    #[command(after_help = "\
+Examples:
+  millrace token make examples/chat --user ada
+  millrace token read eyJhbGciOi… examples/chat")]
+    Token {
+        #[command(subcommand)]
+        what: TokenCommand,
+    },
     /// List what the server measures: names, types, units and labels, as a table
     /// in Markdown.
     Metrics,
@@ -307,6 +320,7 @@ fn run(command: &Command, inherited: io::Result<Inherited>) -> anyhow::Result<()
         Command::Sockets { user, server } => block_on(sockets::show(server, user.as_deref())),
         Command::Disconnect { user, server } => block_on(sockets::disconnect(server, user)),
         Command::Top { once, server } => block_on(top::run(server, *once)),
+        Command::Token { what } => block_on(token::run(what)),
         Command::Compile(args) => compile::run(args),
         Command::Check { plugin } => block_on(check::run(plugin)),
     }

@@ -12,9 +12,9 @@ use super::check::check;
 use super::environment::Environment;
 use super::file::ConfigFile;
 use super::{
-    AdminConfig, CacheConfig, CompileConfig, DashboardConfig, DrainConfig, ListenAddress,
-    ListenConfig, MemoryConfig, MetricsConfig, PipelineConfig, PresenceConfig, ServerConfig,
-    SocketConfig, StaticFiles, StatsdConfig, SwapConfig, TlsConfig,
+    AdminConfig, AuthConfig, CacheConfig, CompileConfig, DashboardConfig, DrainConfig,
+    ListenAddress, ListenConfig, MemoryConfig, MetricsConfig, PipelineConfig, PresenceConfig,
+    ServerConfig, SocketConfig, StaticFiles, StatsdConfig, SwapConfig, TlsConfig,
 };
 use super::{listen, wording};
 use crate::plugin::Source;
@@ -60,6 +60,8 @@ pub struct App {
     pub pipelines: BTreeMap<String, PipelineConfig>,
     /// `[admin]`: the admin interface, if there is one.
     pub admin: Option<AdminConfig>,
+    /// `[auth]`: the tokens of clients, if they need any.
+    pub auth: Option<AuthConfig>,
     /// Whether the app is being developed (`millrace dev`).
     pub is_dev: bool,
 }
@@ -240,6 +242,7 @@ impl App {
             compile: file.compile,
             pipelines: file.pipelines,
             admin: file.admin,
+            auth: file.auth,
             is_dev: false,
             folder,
         }

@@ -1,6 +1,6 @@
 //! The secrets of an app.
 
-use super::{App, AppPlugin};
+use super::{App, AppPlugin, AuthConfig};
 use crate::secret::Secret;
 
 impl App {
@@ -14,6 +14,7 @@ impl App {
             let token = pipeline.http.as_mut().and_then(|http| http.token.as_mut());
             all.extend(token.map(|token| (format!("pipelines.{name}.http.token"), token)));
         }
+        all.extend(self.auth.iter_mut().flat_map(AuthConfig::secrets_mut));
         for AppPlugin { name, config, .. } in &mut self.plugins {
             let keys = config.iter_mut();
             all.extend(keys.map(|(key, value)| (format!("plugins.{name}.config.{key}"), value)));
@@ -21,12 +22,14 @@ impl App {
         all
     }
 
-    /// Reads the secrets that are in the environment or in files. The error begins with the key.
+    /// Reads the secrets that are in the environment or in files, and checks those that are keys.
+    /// The error begins with the key.
     pub(super) fn resolve_secrets(&mut self) -> Result<(), String> {
         let folder = self.folder.clone();
         self.secrets().into_iter().try_for_each(|(key, secret)| {
             secret.settle(&folder).map_err(|why| format!("{key} {why}"))
-        })
+        })?;
+        self.auth.iter().try_for_each(|auth| auth.keys().map(|_| ()))
     }
 
     /// The secrets that are in files, each with its key.

@@ -8,7 +8,7 @@ use millrace_wasm::{Grants, PluginLimits};
 use millrace_wire::TopicPattern;
 
 use super::file::ConfigFile;
-use super::{AdminConfig, PipelineConfig, SocketConfig, TlsConfig, bounds};
+use super::{AdminConfig, AuthConfig, PipelineConfig, SocketConfig, TlsConfig, bounds};
 use crate::secret::Secret;
 
 /// Checks every key that has limits, and every name that must exist elsewhere. The error says what
@@ -31,6 +31,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
             "admin.tls is true, and there is no [tls]; add it, with certificate and key".to_owned()
         );
     }
+    file.auth.iter().try_for_each(AuthConfig::check).map_err(|problem| format!("auth{problem}"))?;
     file.server.check().map_err(|problem| format!("server.{problem}"))?;
     file.tls.iter().try_for_each(TlsConfig::check).map_err(|problem| format!("tls.{problem}"))?;
     no_empty_token("dashboard.token", file.dashboard.token.as_ref())?;

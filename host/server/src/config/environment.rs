@@ -30,8 +30,9 @@ const PREFIX: &str = "MILLRACE_";
 const PORT: &str = "PORT";
 const LISTEN: &str = "listen";
 /// The sections of the file with a fixed name.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "admin",
+    "auth",
     "cache",
     "compile",
     "dashboard",
@@ -55,7 +56,7 @@ const ALIASES: [(&str, &str, &str); 2] =
 /// not enough: a token that an operator has set for the commands must not open an interface.
 const OPTIONAL_SECTIONS: [(&str, &str); 2] = [("admin", "listen"), ("statsd", "address")];
 /// Variables that the commands read themselves.
-const READ_BY_COMMANDS: [&str; 1] = ["LOG"];
+const READ_BY_COMMANDS: [&str; 2] = ["LOG", "DEV_SECRET"];
 /// Parts of the variables that Kubernetes and Docker's links set for a service with this program's
 /// name.
 const SERVICE_PARTS: [&str; 2] = ["_SERVICE_HOST", "_SERVICE_PORT"];

@@ -12,8 +12,9 @@ use serde::Deserialize;
 
 use super::listen::ListenList;
 use super::{
-    AdminConfig, CacheConfig, CheckOrigin, CompileConfig, DrainConfig, EgressConfig, HostName,
-    PipelineConfig, PresenceConfig, ServerConfig, SwapConfig, TlsConfig, TrustConfig, defaults,
+    AdminConfig, AuthConfig, CacheConfig, CheckOrigin, CompileConfig, DrainConfig, EgressConfig,
+    HostName, PipelineConfig, PresenceConfig, ServerConfig, SwapConfig, TlsConfig, TrustConfig,
+    defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::secret::Secret;
@@ -42,6 +43,7 @@ pub(super) struct ConfigFile {
     pub(super) compile: CompileConfig,
     pub(super) trust: TrustConfig,
     pub(super) admin: Option<AdminConfig>,
+    pub(super) auth: Option<AuthConfig>,
 }
 
 /// `[socket]`: one WebSocket connection and its channels.
@@ -238,6 +240,7 @@ impl Default for ConfigFile {
             compile: CompileConfig::default(),
             trust: TrustConfig::default(),
             admin: None,
+            auth: None,
         }
     }
 }

@@ -8,10 +8,13 @@ const PAGE: &str = include_str!("../../../docs/configuration.md");
 /// Sections that exist only if they are named; all other keys have the same values in an empty
 /// file.
 const NAMED: &str = "[plugins.room]\npath = \".\"\n[pipelines.NAME]\nworker.plugin = \"room\"\n\
-                     http = {}\n[statsd]\n[admin]\n";
+                     http = {}\n[statsd]\n[admin]\n[auth.phoenix_token]\nsecrets = [{ env = \
+                     \"SECRET_KEY_BASE\" }]\nsalt = \"user socket\"\n[[auth.jwt.keys]]\nalgorithm = \
+                     \"HS256\"\nsecret = { file = \"jwt-secret\" }\n[auth.jwt.jwks]\nurl = \
+                     \"https://id.example.com/jwks.json\"\nalgorithms = [\"RS256\"]\n";
 
 /// The sections whose keys the list must have.
-const SECTIONS: [&str; 29] = [
+const SECTIONS: [&str; 34] = [
     "",
     "[server]",
     "[tls]",
@@ -41,6 +44,11 @@ const SECTIONS: [&str; 29] = [
     "[pipelines.NAME.timer]",
     "[admin]",
     "[dashboard]",
+    "[auth]",
+    "[auth.phoenix_token]",
+    "[auth.jwt]",
+    "[[auth.jwt.keys]]",
+    "[auth.jwt.jwks]",
 ];
 
 fn load(text: &str) -> Result<App, String> {

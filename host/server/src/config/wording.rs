@@ -115,7 +115,9 @@ fn advice(missing: &str) -> &'static str {
 
 /// Whether the value of a key is a secret.
 fn is_secret(key: &str) -> bool {
-    key.rsplit('.').next() == Some("token") || key.contains(".config.")
+    let is_named =
+        matches!(key.rsplit('.').next(), Some("token" | "secret" | "secrets" | "public_key"));
+    is_named || key.contains(".config.")
 }
 
 fn named(key: &str) -> &str {

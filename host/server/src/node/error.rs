@@ -75,6 +75,9 @@ pub enum StartError {
     /// The plugins conflict with each other.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A key of `[auth]` cannot be used.
+    #[error("{0}")]
+    Auth(String),
     /// A pipeline cannot be built.
     #[error("pipelines.{name}{problem}")]
     Pipeline {

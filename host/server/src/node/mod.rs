@@ -39,6 +39,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::auth::Auth;
 use crate::config::{AdminConfig, App, IngestConfig, SocketConfig, StaticFiles};
 use crate::dashboard::History;
 use crate::net::Proxies;
@@ -73,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) proxies: Arc<Proxies>,
     /// The limits of what clients may open.
     pub(crate) admission: Admission,
+    /// The check of clients' tokens.
+    pub(crate) auth: Auth,
     /// The memory of the server.
     pub(crate) memory: Memory,
     /// The policies for messages to clients that read too slowly.
@@ -104,7 +107,13 @@ pub(crate) struct Node {
 
 impl Node {
     /// Makes the node of an app. `id` is the random number of this run.
-    pub(crate) fn new(app: &App, id: u64, metrics: &Metrics, proxies: Arc<Proxies>) -> Arc<Self> {
+    pub(crate) fn new(
+        app: &App,
+        id: u64,
+        metrics: &Metrics,
+        proxies: Arc<Proxies>,
+        auth: Auth,
+    ) -> Arc<Self> {
         let history = Arc::<History>::default();
         let pubsub = Arc::new(PubSub::new(Box::new(LocalOnly), metrics.clone()));
         let salt = u32::try_from(id >> 32).unwrap_or_default();
@@ -124,6 +133,7 @@ impl Node {
             hosts: Hosts::new(&app.socket),
             proxies,
             admission: Admission::new(&app.socket),
+            auth,
             memory: Memory::new(app.memory.max_bytes),
             outbox_meters: Arc::new(OutboxMeters::new(metrics)),
             overflow: app.socket.overflow_policies(),

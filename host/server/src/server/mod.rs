@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::admin;
+use crate::auth::Auth;
 use crate::config::{App, DrainConfig, ListenAddress, ListenConfig};
 use crate::loader::Loader;
 use crate::net::Inherited;
@@ -69,7 +70,8 @@ impl Server {
         let ports = ports.chain(admin.as_ref().map(|(_, address, _)| address.port()));
         loader.own_ports.set(ports.collect());
         let proxies = Arc::clone(&acceptor_parts.proxies);
-        let node = Node::new(app, loader.refs.server(), &loader.metrics, proxies);
+        let auth = Auth::new(app.auth.as_ref(), &loader.metrics).map_err(StartError::Auth)?;
+        let node = Node::new(app, loader.refs.server(), &loader.metrics, proxies, auth);
         loader.presences.set(Arc::clone(&node.presence) as _);
         let rereading = Rereader::new(app, acceptor_parts.tls, loader.metrics.clone());
         let swapper = Swapper::new(Arc::clone(&node));

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use millrace_session::Identity;
+use bytestring::ByteString;
 use millrace_session::channel::{Caller, Deferred, Effect, Progress, Standing};
+use millrace_session::{Identity, Token};
 use millrace_telemetry::{LeakyBucket, Metric, TokenBucket};
 use millrace_wasm::{Fault, FaultKind};
 use tokio::sync::oneshot;
@@ -34,6 +35,8 @@ pub(crate) struct ConnectionQuota {
     faults: Mutex<LeakyBucket>,
     /// The joins that are left of this connection's share.
     joins: Mutex<TokenBucket>,
+    /// The client's token, for its claims.
+    token: Option<Arc<Token>>,
 }
 
 /// The divisor of `socket.max_joins_per_second` for one connection.
@@ -58,7 +61,8 @@ impl ConnectionQuota {
         let faults = LeakyBucket::at(node.fault_sources.level(source, now).min(max), now);
         let faults = Mutex::new(faults);
         let joins = Mutex::new(TokenBucket::new(joins_per_second(&node.socket), now));
-        Self { node, outbox, tasks, source, task_bytes, faulty, faults, joins }
+        let token = identity.token.clone();
+        Self { node, outbox, tasks, source, task_bytes, faulty, faults, joins, token }
     }
 
     /// Takes a join of this connection; the error says after how long to try again. Its own share
@@ -186,6 +190,10 @@ impl Progress for ConnectionQuota {
 
     fn server(&self) -> u64 {
         self.node.id
+    }
+
+    fn claims(&self) -> Option<ByteString> {
+        self.token.as_ref().map(|token| token.claims.clone())
     }
 
     fn standing(&self) -> Standing {

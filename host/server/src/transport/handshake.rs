@@ -10,13 +10,13 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
-use millrace_session::channel::Failure;
 use millrace_session::{Identity, Realm};
 use millrace_telemetry::{Metric, RedactedPairs};
 use millrace_wasm::{ConnectRequest, Connected, Refusal};
 use millrace_wire::Serializer;
 use tracing::{debug, error};
 
+use super::connect::connect;
 use super::connection::Connection;
 use super::forbidden::{wrong_origin, wrong_version};
 use super::read_ahead::ReadAhead;
@@ -210,6 +210,11 @@ fn check(
     };
     let protocols = Protocols::read(headers, &node.socket.subprotocols);
     let Ok(protocols) = protocols else {
+        if node.auth.is_on() {
+            let malformed = millrace_auth::Refusal::Malformed("it is not base64 of UTF-8");
+            node.auth.note_refused(&peer.to_string(), &malformed.into());
+            return Err(forbidden(""));
+        }
         return Err(forbidden("the token among the subprotocols is not base64 of UTF-8\n"));
     };
     if let Some(spoken) = protocols.spoken.and_then(|name| HeaderValue::try_from(name).ok()) {
@@ -218,11 +223,12 @@ fn check(
     let headers = readable(headers);
     debug!(%peer, params = %RedactedPairs(&params), "connecting");
     let auth_token = protocols.auth_token;
-    let request = ConnectRequest { params, headers, peer: peer.to_string(), auth_token };
+    let (peer, identity) = (peer.to_string(), None);
+    let request = ConnectRequest { params, headers, peer, auth_token, identity };
     Ok(CheckedHandshake { request, serializer, response })
 }
 
-/// Asks the plugin, or checks the dashboard's token.
+/// Verifies the client's token and asks the plugin, or checks the dashboard's token.
 async fn decide(
     handshake: CheckedHandshake,
     peer: SocketAddr,
@@ -230,15 +236,16 @@ async fn decide(
     realm: Realm,
 ) -> Result<Accepted, Refused> {
     let CheckedHandshake { request, serializer, response } = handshake;
-    let Connected { user_id, assigns } = match realm {
-        Realm::App => ask(&request, node).await,
-        Realm::Dashboard => look_at_dashboard(&request, node),
+    let (Connected { user_id, assigns }, token) = match realm {
+        Realm::App => connect(request, node).await,
+        Realm::Dashboard => look_at_dashboard(&request, node).map(|connected| (connected, None)),
     }
     .map_err(|refused| refusal(&refused))?;
     let connection = node.next_connection();
     let user_id = user_id.map(Arc::from);
     let server = node.id;
-    let identity = Identity { server, connection, peer, serializer, user_id, assigns, realm };
+    let identity =
+        Identity { server, connection, peer, serializer, user_id, assigns, realm, token };
     Ok(Accepted { identity, response })
 }
 
@@ -269,30 +276,6 @@ fn look_at_dashboard(request: &ConnectRequest, node: &Node) -> Result<Connected,
 
 /// The Retry-After of a client for which there was no instance.
 const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The place where faults of `connect` are listed, where other faults have a topic.
-const CONNECT: &str = "(connect)";
-
-/// Asks the plugin that decides who may connect; without one, everybody may.
-async fn ask(request: &ConnectRequest, node: &Node) -> Result<Connected, Refusal> {
-    let Some(plugin) = node.registry.socket() else { return Ok(Connected::default()) };
-    match plugin.connect(request).await {
-        Ok(answer) => answer,
-        Err(fault) => {
-            let (plugin, cause) = (plugin.name(), fault.kind.as_str());
-            node.metrics.count_of(Metric::WasmFault, &[plugin, cause], 1);
-            node.faults.push(&fault, plugin, CONNECT);
-            if let Some(line) = node.faults.line(plugin) {
-                let (details, left_out) = (fault.details(), line.left_out());
-                error!(plugin, cause, left_out, details, "connect failed: {}", fault.message);
-            }
-            let (status, reason) = match fault.failure() {
-                Failure::Overloaded { .. } | Failure::Unavailable { .. } => (503, "overloaded\n"),
-                Failure::Crashed | Failure::TimedOut => (500, ""),
-            };
-            Err(Refusal { status, reason: reason.to_owned() })
-        }
-    }
-}
 
 fn params(query: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()

@@ -16,6 +16,7 @@ mod batcher;
 mod channels;
 mod coding;
 mod conditions;
+mod connect;
 mod connection;
 mod echo;
 mod files;

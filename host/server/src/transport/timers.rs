@@ -1,5 +1,5 @@
 //! The timers of a connection: the idle timeout, the times in which a message has to come and
-//! written bytes have to be taken, and the timers of its channels.
+//! written bytes have to be taken, the end of its token, and the timers of its channels.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,6 +26,8 @@ pub(super) enum Tick {
     Unfinished,
     /// The client does not read what is written to it.
     Stalled,
+    /// The client's token has ended.
+    Expired,
     /// A channel's timer has run out.
     Timer(Timer),
 }
@@ -47,6 +49,8 @@ pub(super) struct Timers {
     whole_by: Option<Instant>,
     /// The time by which the client has to read some of what is written.
     taken_by: Option<Instant>,
+    /// The time at which the client's token ends.
+    expires_at: Option<Instant>,
     queue: BinaryHeap<Reverse<Entry>>,
     started: u64,
 }
@@ -60,15 +64,21 @@ struct Entry {
 }
 
 impl Timers {
-    pub(super) fn new(idle_timeout: Duration) -> Self {
+    /// The timers of a connection whose client's token ends after a time, if it does.
+    pub(super) fn new(idle_timeout: Duration, expires_in: Option<Duration>) -> Self {
         let received_at = Instant::now();
-        let sleep = Box::pin(sleep_until(received_at + idle_timeout));
+        // A time beyond the clock's range does not come.
+        let expires_at = expires_in.and_then(|left| received_at.checked_add(left));
+        let idle_at = received_at + idle_timeout;
+        let first = expires_at.map_or(idle_at, |expires_at| expires_at.min(idle_at));
+        let sleep = Box::pin(sleep_until(first));
         Self {
             sleep,
             idle_timeout,
             received_at,
             whole_by: None,
             taken_by: None,
+            expires_at,
             queue: BinaryHeap::new(),
             started: 0,
         }
@@ -136,6 +146,7 @@ impl Timers {
                 (Some(idle_at), Tick::Idle),
                 (self.whole_by, Tick::Unfinished),
                 (self.taken_by, Tick::Stalled),
+                (self.expires_at, Tick::Expired),
             ];
             let mut next = self.queue.peek().map(|Reverse(entry)| entry.at);
             for (at, tick) in deadlines {

@@ -77,6 +77,7 @@ impl Run {
             user_id: None,
             assigns: Assigns::default(),
             realm: Realm::App,
+            token: None,
         };
         let limits = Limits {
             max_channels: MAX_CHANNELS,

@@ -42,6 +42,7 @@ impl Harness {
             user_id: None,
             assigns: Assigns::default(),
             realm: Realm::App,
+            token: None,
         };
         let limits = Limits {
             max_channels: 2,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use millrace_session::channel::{ChannelId, Notice, TerminateReason};
 use millrace_session::{Action, Call, Identity, Order, Routing, Session};
-use millrace_telemetry::{Metric, Redacted};
+use millrace_telemetry::{Metric, Redacted, unix_ms};
 use millrace_wire::{CloseReason, DecodeError, Frame};
 use tracing::debug;
 
@@ -100,7 +100,10 @@ impl Channels {
         let client = node.connections.insert(&identity, &outbox);
         node.metrics.count(Metric::SocketOpen, identity.realm.clients());
         let limits = config.session_limits();
-        let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms));
+        let expires_at_ms = identity.token.as_ref().and_then(|token| token.expires_at_unix_ms);
+        let expires_in =
+            expires_at_ms.map(|at| Duration::from_millis(at.saturating_sub(unix_ms())));
+        let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms), expires_in);
         let waiting = Arc::clone(&node.waiting) as _;
         let channel_ids = Arc::clone(&node.channel_ids);
         let quota = Arc::new(ConnectionQuota::new(node, outbox, &identity));

@@ -308,6 +308,7 @@ impl Connection {
             Tick::Unfinished if self.has_ended => Event::End(End::Broken),
             Tick::Unfinished => Event::End(End::by_server(CloseReason::Unfinished)),
             Tick::Stalled => Event::End(End::by_server(CloseReason::Overloaded)),
+            Tick::Expired => Event::End(End::by_server(CloseReason::TokenExpired)),
             Tick::Timer(timer) => Event::Timer(timer),
         })
     }
