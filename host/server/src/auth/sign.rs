@@ -23,7 +23,7 @@ pub(crate) enum Signer {
     /// JSON Web Tokens.
     Jwt {
         /// The key.
-        signer: JwtSigner,
+        signer: Box<JwtSigner>,
         /// The claims that each token gets, unless it has others: issuer and audience.
         claims: Map<String, Value>,
         /// The claim that is the user id.
@@ -105,7 +105,7 @@ impl Signer {
         kid: Option<&str>,
     ) -> Result<Self, String> {
         let signer = JwtSigner::new(algorithm, secret, kid.map(Into::into));
-        let signer = signer.map_err(|error| error.to_string())?;
+        let signer = Box::new(signer.map_err(|error| error.to_string())?);
         let jwt = config.jwt.clone().unwrap_or_default();
         let first = |names: &[String]| names.first().cloned().map(Value::from);
         let fixed = [("iss", first(&jwt.issuers)), ("aud", first(&jwt.audiences))];

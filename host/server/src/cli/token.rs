@@ -105,7 +105,7 @@ fn signer_of_secret(args: &MakeArgs, secret: &str) -> anyhow::Result<Signer> {
     }
     let secret = Secret::from_text(secret);
     let Some(salt) = &args.salt else {
-        let signer = JwtSigner::new(HmacAlgorithm::Hs256, &secret, None)?;
+        let signer = Box::new(JwtSigner::new(HmacAlgorithm::Hs256, &secret, None)?);
         return Ok(Signer::Jwt { signer, claims: Map::new(), user_id: "sub".to_owned() });
     };
     let keys = PhoenixKeys::derive(&[secret], salt)?;
