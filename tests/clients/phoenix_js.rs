@@ -2,7 +2,7 @@
 //!
 //! What it does is in `clients/js/scenario.mjs`; here is what it must see.
 
-use millrace_tests::{App, Script, TestServer, free_port};
+use millrace_tests::{App, Script, TestServer, free_port, run};
 use serde_json::json;
 
 fn play(scenario: &str, server: &TestServer) -> Script {
@@ -105,5 +105,28 @@ async fn a_client_joins_again_when_its_channel_crashed() {
     script.expect(json!({ "joined": 2 })).await;
     // A new channel, with new assigns.
     script.expect(json!({ "count": { "ok": { "count": 1 } } })).await;
+    script.expect_end().await;
+}
+
+#[tokio::test]
+async fn a_client_whose_token_ends_comes_back_with_the_next_one() {
+    let key = "millrace-test-key-0123456789abcdef";
+    let app = App::probe().with(&format!(
+        "[auth.jwt]\nleeway_s = 0\n[[auth.jwt.keys]]\nalgorithm = \"HS256\"\nsecret = {key:?}"
+    ));
+    let path = app.path().to_str().unwrap().to_owned();
+    let make = async |lasts: &str| {
+        let made = run(["token", "make", &path, "--user", "ada", "--expires-in", lasts]).await;
+        made.stdout.trim_end().to_owned()
+    };
+    let lasting = make("1h").await;
+    let server = app.serve();
+    let url = format!("ws://{}/socket", server.address());
+    let ending = make("4s").await;
+    let arguments = ["expiring", &url, &ending, &lasting];
+    let mut script = Script::start("clients/js/scenario.mjs", &arguments);
+    script.expect(json!({ "joined": 1 })).await;
+    script.expect(json!({ "closed": 4001 })).await;
+    script.expect(json!({ "joined": 2 })).await;
     script.expect_end().await;
 }

@@ -143,6 +143,17 @@ const scenarios = {
     tell({ join: await answer(channel.join()) });
     socket.disconnect();
   },
+
+  /** A token that ends: the client comes back with the next one. */
+  async expiring() {
+    const tokens = process.argv.slice(4);
+    const socket = connect({ authToken: () => tokens.shift() });
+    socket.onClose(({ code }) => tell({ closed: code }));
+    const next = joinsOf(socket.channel("room:js-expiring", {}));
+    tell({ joined: await next() });
+    tell({ joined: await next() });
+    process.exit(0);
+  },
 };
 
 /** Joins; gives a function that waits for the next time the channel is joined, and counts. */

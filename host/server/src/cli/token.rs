@@ -129,14 +129,23 @@ async fn read(token: &str, app: Option<&Path>) -> anyhow::Result<()> {
             }
         },
     };
-    let auth = Auth::new(Some(&auth), &Metrics::none()).map_err(|problem| anyhow!(problem))?;
+    say(&accepted(token, &auth).await?);
+    Ok(())
+}
+
+/// The line about a token that an app takes.
+///
+/// # Errors
+///
+/// The app refuses it.
+async fn accepted(token: &str, auth: &AuthConfig) -> anyhow::Result<String> {
+    let auth = Auth::new(Some(auth), &Metrics::none()).map_err(|problem| anyhow!(problem))?;
     let auth_token = Some(token.to_owned());
     match auth.verify(&ConnectRequest { auth_token, ..ConnectRequest::default() }).await {
         Ok(verified) => {
             let user_id = verified.and_then(|verified| verified.user_id);
             let user = user_id.map_or("no user id".to_owned(), |user| format!("user id {user:?}"));
-            say(&format!("accepted: {user}"));
-            Ok(())
+            Ok(format!("accepted: {user}"))
         }
         Err(refusal) => bail!("refused: {refusal}"),
     }
@@ -226,18 +235,20 @@ mod tests {
         );
         for (text, kind) in [(phoenix, TokenKind::Phoenix), (&jwt, TokenKind::Jwt)] {
             let (_folder, path) = app(text);
+            let auth = auth_of(&path).unwrap();
             let token = make(&wants(&path)).unwrap();
             assert_eq!(read_unverified(&token).unwrap().kind, kind);
-            read(&token, Some(&path)).await.unwrap();
+            let told = accepted(&token, &auth).await.unwrap();
+            assert_eq!(told, "accepted: user id \"ada\"");
             let claims = claims("{\"role\": \"admin\"}").ok();
             let token = make(&MakeArgs { claims, ..wants(&path) }).unwrap();
-            read(&token, Some(&path)).await.unwrap();
+            accepted(&token, &auth).await.unwrap();
             assert_eq!(read_unverified(&token).unwrap().claims["role"], "admin");
             let other = MakeArgs { secret: Some("x".repeat(64)), ..wants(&path) };
-            let error = read(&make(&other).unwrap(), Some(&path)).await.unwrap_err();
+            let error = accepted(&make(&other).unwrap(), &auth).await.unwrap_err();
             assert!(error.to_string().starts_with("refused: "), "{error}");
             let old = MakeArgs { expires_in: Duration::ZERO, ..wants(&path) };
-            let outcome = read(&make(&old).unwrap(), Some(&path)).await;
+            let outcome = accepted(&make(&old).unwrap(), &auth).await;
             // Clocks of a JWT may differ by `leeway_s`.
             assert_eq!(outcome.is_err(), kind == TokenKind::Phoenix);
         }

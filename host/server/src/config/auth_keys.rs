@@ -138,7 +138,7 @@ mod tests {
             ),
             (&jwks("url = \"http://a.com/\""), "and http is allowed for this machine alone"),
             (&jwks("url = \"https://u:p@a.com/\""), "which has a user or a password"),
-            (&jwks("url = \"jwks.json\""), "auth.jwt.jwks.url is \"jwks.json\", which has no"),
+            (&jwks("url = \"jwks.json\""), "auth.jwt.jwks.url is \"jwks.json\", whose scheme"),
             (&jwks(&format!("{url}ttl_s = 0")), "auth.jwt.jwks.ttl_s is 0; at least 1"),
             (&jwks(&format!("{url}max_bytes = 0")), "auth.jwt.jwks.max_bytes is 0; 1 to 131072"),
             (
