@@ -80,7 +80,11 @@ async fn counted(statsd: &UdpSocket, reasons: impl Iterator<Item = &'static str>
 async fn every_other_token_gets_403_without_a_word_and_is_counted() {
     let statsd = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let public = rcgen::KeyPair::generate().unwrap().public_key_pem();
-    let app = with_jwt("[auth.jwt]\naudiences = [\"millrace\"]\nissuers = [\"https://id\"]");
+    let app = with_jwt(
+        "[auth]\nparam = \"jwt\"\n[auth.jwt]\naudiences = [\"millrace\"]\nissuers = [\"https://id\"]",
+    );
+    // What the log may show is what it shows at its most talkative.
+    let app = app.environment("RUST_LOG", "debug");
     let app = app.with(&format!(
         "[[auth.jwt.keys]]\nalgorithm = \"ES256\"\nkid = \"public\"\npublic_key = '''\n{public}'''\n\
          [socket]\nmax_connects_per_second = 0"
@@ -123,7 +127,11 @@ async fn every_other_token_gets_403_without_a_word_and_is_counted() {
         let response = request.send(server.address()).await;
         assert_eq!((response.status, response.body.as_str()), (403, ""), "{protocols:?}");
     }
-    assert_eq!(shows(&server, &hs256(KEY, right)).await.status, 101);
+    let right = hs256(KEY, right);
+    assert_eq!(shows(&server, &right).await.status, 101);
+    let request = HttpRequest::upgrade(&format!("{PATH}&jwt={right}"));
+    assert_eq!(request.send(server.address()).await.status, 101);
     counted(&statsd, refused.iter().map(|(_, reason)| *reason).chain(["missing"])).await;
+    assert!(server.log().contains("refused a client: the token has expired"), "no reasons");
     assert!(!server.log().contains("eyJ"), "the log has a part of a token");
 }

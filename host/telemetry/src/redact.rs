@@ -13,7 +13,12 @@ pub struct Redacted<'a>(pub &'a Payload);
 
 /// The parameters of a URL for a log line, with secrets as in [`Redacted`].
 #[derive(Clone, Copy, Debug)]
-pub struct RedactedPairs<'a>(pub &'a [(String, String)]);
+pub struct RedactedPairs<'a> {
+    /// The parameters.
+    pub pairs: &'a [(String, String)],
+    /// The name of a further one whose value is a secret.
+    pub secret: Option<&'a str>,
+}
 
 /// A name that contains one of these words, in any case, is a secret's.
 const SECRETS: [&str; 3] = ["password", "token", "secret"];
@@ -65,10 +70,11 @@ impl fmt::Display for Redacted<'_> {
 impl fmt::Display for RedactedPairs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |(name, value): &(String, String)| {
-            let value = if is_secret(name) { FILTERED.to_owned() } else { value.clone() };
+            let is_secret = is_secret(name) || self.secret == Some(name);
+            let value = if is_secret { FILTERED.to_owned() } else { value.clone() };
             (name.clone(), Value::from(value))
         };
-        write!(f, "{}", Value::Object(self.0.iter().map(shown).collect()))
+        write!(f, "{}", Value::Object(self.pairs.iter().map(shown).collect()))
     }
 }
 
@@ -91,9 +97,10 @@ mod tests {
         ] {
             assert_eq!(shown(json), expected);
         }
-        let pairs = [("user_token", "x"), ("vsn", "2.0.0")].map(|(a, b)| (a.into(), b.into()));
-        let shown = RedactedPairs(&pairs).to_string();
-        assert_eq!(shown, r#"{"user_token":"[FILTERED]","vsn":"2.0.0"}"#);
+        let pairs = [("user_token", "x"), ("vsn", "2.0.0"), ("jwt", "x")];
+        let pairs = pairs.map(|(a, b)| (a.into(), b.into()));
+        let shown = RedactedPairs { pairs: &pairs, secret: Some("jwt") }.to_string();
+        assert_eq!(shown, r#"{"jwt":"[FILTERED]","user_token":"[FILTERED]","vsn":"2.0.0"}"#);
     }
 
     #[test]

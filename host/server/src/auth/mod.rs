@@ -86,6 +86,11 @@ impl Auth {
         self.0.is_some()
     }
 
+    /// The name of the query parameter that may have a token.
+    pub(crate) fn param(&self) -> Option<&str> {
+        self.0.as_ref().and_then(|tokens| tokens.config.param.as_deref())
+    }
+
     /// Verifies the token of a client: that of its bearer subprotocol, or else of the parameter
     /// `auth.param`. `None` if it has none and needs none. A refusal has been counted and logged.
     ///

@@ -233,7 +233,7 @@ Examples:
 Example:
   millrace disconnect ada")]
     Disconnect {
-        /// The user id, as a plugin's `connect` gave it.
+        /// The user id, as a plugin's `connect` gave it, or the client's token.
         user: String,
         #[command(flatten)]
         server: AdminArgs,

@@ -221,7 +221,8 @@ fn check(
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, spoken);
     }
     let headers = readable(headers);
-    debug!(%peer, params = %RedactedPairs(&params), "connecting");
+    let shown = RedactedPairs { pairs: &params, secret: node.auth.param() };
+    debug!(%peer, params = %shown, "connecting");
     let auth_token = protocols.auth_token;
     let (peer, identity) = (peer.to_string(), None);
     let request = ConnectRequest { params, headers, peer, auth_token, identity };
