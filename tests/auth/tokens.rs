@@ -19,6 +19,13 @@ async fn a_client_is_who_its_token_says() {
     let token = hs256(KEY, json!({"sub": "bob", "aud": "millrace", "exp": FAR}));
     let mut bob = client(&server, &token).await;
     bob.join("room:tokens").await;
+    for (who, user, claims) in [
+        (&mut ada, "ada", json!("ada")),
+        (&mut bob, "bob", json!({"sub": "bob", "aud": "millrace", "exp": FAR})),
+    ] {
+        let answer = json!({"user": user, "claims": claims});
+        who.expect_answer("room:tokens", "who", json!({}), "ok", answer).await;
+    }
     let users = users(&server).await;
     assert!(users.contains(&json!("ada")) && users.contains(&json!("bob")), "{users:?}");
     // A user is found by that id, as by one that a plugin gives.
@@ -33,8 +40,8 @@ async fn the_user_id_of_a_plugin_wins_and_that_of_the_token_stays_without_one() 
     let auth = format!("[[auth.jwt.keys]]\nalgorithm = \"HS256\"\nsecret = \"{KEY}\"\n");
     let auth = format!("[auth]\nparam = \"jwt\"\n{auth}");
     let server = App::slow().admin().with(&auth).serve();
-    let token = hs256(KEY, json!({"sub": "ada", "exp": FAR}));
-    for (user, expected) in [("", "ada"), ("&user=eve", "eve")] {
+    let token = hs256(KEY, json!({"sub": "ada", "name": "Ada L.", "exp": FAR}));
+    for (user, expected) in [("", "ada"), ("&user=eve", "eve"), ("&by_name", "Ada L.")] {
         let path = format!("{PATH}&jwt={token}{user}");
         let mut client = TestClient::over(TestSocket::connect(server.address(), &path).await);
         client.join("slow:a").await;
@@ -57,6 +64,8 @@ async fn who_need_not_show_a_token_is_nobody_without_one() {
     let mut nobody = server.client().await;
     nobody.join("room:nobody").await;
     assert_eq!(users(&server).await, [json!(null)]);
+    let answer = json!({"user": null, "claims": null});
+    nobody.expect_answer("room:nobody", "who", json!({}), "ok", answer).await;
     let old = hs256(KEY, json!({"sub": "ada", "exp": 1}));
     assert_eq!(shows(&server, &old).await.status, 403);
 }

@@ -330,6 +330,18 @@ mod tests {
     }
 
     #[test]
+    fn a_section_below_another_is_a_table() {
+        let table = "{ salt = \"s\", secrets = [{ env = \"SECRET_KEY_BASE\" }] }";
+        let variables = [("MILLRACE_AUTH_PHOENIX_TOKEN", table), ("MILLRACE_AUTH_PARAM", "token")];
+        let auth = load("", &variables).unwrap().auth.unwrap();
+        assert_eq!((auth.param.as_deref(), auth.jwt.is_none()), (Some("token"), true));
+        assert_eq!(auth.phoenix_token.unwrap().salt, "s");
+        // A key without a way to verify tokens lets nobody in by mistake.
+        let error = load("", &[("MILLRACE_AUTH_REQUIRED", "false")]).unwrap_err();
+        assert!(error.contains("auth has no keys"), "{error}");
+    }
+
+    #[test]
     fn what_a_platform_tells_of_services_is_left_alone() {
         for (name, text, expected) in [
             ("MILLRACE_SERVICE_HOST", "10.0.0.1", true),

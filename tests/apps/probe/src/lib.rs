@@ -112,6 +112,10 @@ impl Channel for Probe {
                 return Reply::ok(json!({ "count": count }));
             }
             "fail" => return Reply::error(payload),
+            "who" => {
+                let claims: Option<serde_json::Value> = socket.claims()?;
+                return Reply::ok(json!({ "user": socket.user_id(), "claims": claims }));
+            }
             "stop" => socket.stop(),
             "crash" => panic!("the probe was told to crash"),
             "version" => return Reply::ok(json!({ "version": VERSION })),

@@ -30,11 +30,22 @@ impl Order {
     }
 }
 
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
 impl Connect for Slow {
     type Assigns = Assigns;
 
     fn connect(request: &Request) -> Result<std::result::Result<Connected<Assigns>, Refused>> {
         let user_id = request.param("user").map(str::to_owned);
+        // Or the `name` that its token claims.
+        let named = request.identity.as_ref().filter(|_| request.param("by_name").is_some());
+        let user_id = match named {
+            Some(identity) => Some(identity.claims::<Named>()?.name),
+            None => user_id,
+        };
         Ok(Ok(Connected { user_id, assigns: Assigns::default() }))
     }
 }
