@@ -135,7 +135,6 @@ fn describe_channel_action(action: &ChannelAction<&'static str>) -> String {
         ChannelAction::Unsubscribe { topic, .. } => format!("unsubscribe {topic}"),
         ChannelAction::StartTimer { name, .. } => format!("timer {name}"),
         ChannelAction::StartTask { name, .. } => format!("task {name}"),
-        ChannelAction::Presence { .. } => "presence".to_owned(),
     }
 }
 
