@@ -22,7 +22,8 @@ async fn a_token_is_made_read_and_taken() {
         assert!(read.stdout.contains(words), "{read:#?}");
     }
     let server = app.serve();
-    client(&server, &token).await.join("room:made").await;
+    let mut ada = client(&server, &token).await;
+    ada.join("room:made").await;
     assert_eq!(users(&server).await, [json!("ada")]);
     let read = run(["token", "read", &format!("{token}x"), &path]).await;
     read.assert_refused(&["refused: the signature is wrong"]);
