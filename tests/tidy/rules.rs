@@ -72,6 +72,7 @@ pub(super) const FOLDERS: &[&str] = &[
     "dashboard",
     "net",
     "http",
+    "longpoll",
     "auth",
     "node",
     "loader",

@@ -163,18 +163,6 @@ async fn the_first_subprotocol_that_both_know_is_named() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_for_long_polling_is_told_what_to_do() {
-    let server = App::probe().serve();
-    let request = HttpRequest::new("GET", "/socket/longpoll?vsn=2.0.0");
-    let response = request.send(server.address()).await;
-    assert_eq!(response.status, 404, "{response:?}");
-    for words in ["/socket/websocket", "longPollFallbackMs"] {
-        assert!(response.body.contains(words), "{response:?}");
-    }
-    server.wait_for_log("longPollFallbackMs", 1);
-}
-
-#[tokio::test]
 async fn what_is_not_there_is_not_found() {
     for path in ["/nowhere", "/socket", "/socket/websockets", "/socket/websocket/more", "/"] {
         check(HttpRequest::new("GET", path), 404).await;

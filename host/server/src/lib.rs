@@ -37,6 +37,7 @@ mod dashboard;
 pub mod fuzz;
 mod http;
 mod loader;
+mod longpoll;
 mod net;
 mod node;
 mod outbox;

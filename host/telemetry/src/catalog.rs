@@ -102,6 +102,21 @@ catalog! {
     /// Bytes of the payloads of messages to sockets.
     SocketBytesOut: Counter "socket.bytes_out" "bytes" [];
 
+    /// Long-poll sessions that are open; `socket.open` counts them, too.
+    LongPollOpen: Level "longpoll.open" "sessions" [];
+    /// A poll ended: `messages` (it was answered with some), `empty` (there were none within
+    /// `longpoll.window_ms`), `superseded` (its client began another), `gone` (its session has
+    /// ended) or `given_up` (its client did).
+    LongPollPolls: Counter "longpoll.polls" "polls" ["result"];
+    /// A request with messages of a long-poll client ended: `ok`, `gone` (its session has ended),
+    /// `timeout` (its session did not read them within `longpoll.window_ms`) or `refused` (its body
+    /// is too large or malformed).
+    LongPollPosts: Counter "longpoll.posts" "requests" ["result"];
+    /// The answer to a poll was not written, and its messages wait for the next poll.
+    LongPollReturned: Counter "longpoll.returned" "answers" [];
+    /// A binary message to a long-poll client was dropped, as long-polling has no form for it.
+    LongPollBinaryDropped: Counter "longpoll.binary_dropped" "messages" [];
+
     /// A message was answered with an error because its payload is JSON that many parsers refuse
     /// (half of a surrogate pair, or a number beyond 64-bit floats).
     MessageRefused: Counter "message.refused" "messages" [];

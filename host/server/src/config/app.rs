@@ -217,6 +217,7 @@ impl App {
             hidden: components.collect(),
         };
         let mut socket = file.socket;
+        socket.longpoll = file.longpoll;
         // An invalid URL was refused when the file was read.
         socket.hosts.extend(file.server.public_host().ok().flatten());
         Self {

@@ -7,8 +7,8 @@ use super::{EgressConfig, MemoryConfig};
 /// clients.
 const MIN_SERVER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Checks `[memory]`, `[drain]`, `[presence]`, and each plugin except for its limits. The error begins with the
-/// key.
+/// Checks `[memory]`, `[drain]`, `[longpoll]`, `[presence]`, and each plugin except for its limits.
+/// The error begins with the key.
 pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
     let MemoryConfig { max_bytes } = file.memory;
     if (1..MIN_SERVER_BYTES).contains(&max_bytes) {
@@ -18,6 +18,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), String> {
         ));
     }
     file.drain.check().map_err(|problem| format!("drain.{problem}"))?;
+    file.longpoll.check().map_err(|problem| format!("longpoll.{problem}"))?;
     file.presence.check().map_err(|problem| format!("presence.{problem}"))?;
     for (name, plugin) in &file.plugins {
         let below = |problem| format!("plugins.{name}.{problem}");

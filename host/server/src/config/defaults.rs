@@ -58,6 +58,15 @@ pub(super) const MAX_PRESENCE_WAITING: usize = 1_024;
 /// One file descriptor is needed for each connection.
 pub(super) const MAX_CONNECTIONS: usize = 100_000;
 
+/// As in Phoenix: well below the 20 seconds after which phoenix.js gives a poll up.
+pub(super) const LONG_POLL_WINDOW_MS: u64 = 10_000;
+
+/// As in Phoenix, whose parsers read as much.
+pub(super) const LONG_POLL_BODY_BYTES: usize = 8_000_000;
+
+/// As many as phoenix.js sends in one request.
+pub(super) const LONG_POLL_LINES: usize = 100;
+
 /// More than a page needs; a client that sends more waits.
 pub(super) const MAX_MESSAGES_PER_SECOND: u32 = 50_000;
 

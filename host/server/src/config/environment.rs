@@ -30,7 +30,7 @@ const PREFIX: &str = "MILLRACE_";
 const PORT: &str = "PORT";
 const LISTEN: &str = "listen";
 /// The sections of the file with a fixed name.
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 18] = [
     "admin",
     "auth",
     "cache",
@@ -38,6 +38,7 @@ const SECTIONS: [&str; 17] = [
     "dashboard",
     "drain",
     "limits",
+    "longpoll",
     "memory",
     "metrics",
     "presence",

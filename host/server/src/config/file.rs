@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::listen::ListenList;
 use super::{
     AdminConfig, AuthConfig, CacheConfig, CheckOrigin, CompileConfig, DrainConfig, EgressConfig,
-    HostName, PipelineConfig, PresenceConfig, ServerConfig, SwapConfig, TlsConfig, TrustConfig,
-    defaults,
+    HostName, LongPollConfig, PipelineConfig, PresenceConfig, ServerConfig, SwapConfig, TlsConfig,
+    TrustConfig, defaults,
 };
 use crate::outbox::{Overflow, OverflowPolicies};
 use crate::secret::Secret;
@@ -36,6 +36,7 @@ pub(super) struct ConfigFile {
     pub(super) metrics: MetricsConfig,
     pub(super) dashboard: DashboardConfig,
     pub(super) drain: DrainConfig,
+    pub(super) longpoll: LongPollConfig,
     pub(super) presence: PresenceConfig,
     pub(super) memory: MemoryConfig,
     pub(super) pipelines: BTreeMap<String, PipelineConfig>,
@@ -46,7 +47,7 @@ pub(super) struct ConfigFile {
     pub(super) auth: Option<AuthConfig>,
 }
 
-/// `[socket]`: one WebSocket connection and its channels.
+/// `[socket]`: one connection of a client and its channels.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SocketConfig {
@@ -125,6 +126,9 @@ pub struct SocketConfig {
     /// The time in milliseconds after which an HTTP connection that sends no further request is
     /// closed.
     pub keep_alive_timeout_ms: u64,
+    /// `[longpoll]`, which is a section of its own in the file.
+    #[serde(skip)]
+    pub longpoll: LongPollConfig,
 }
 
 /// `[[socket.outbox_policies]]`: the overflow policy of some topics.
@@ -233,6 +237,7 @@ impl Default for ConfigFile {
             metrics: MetricsConfig::default(),
             dashboard: DashboardConfig::default(),
             drain: DrainConfig::default(),
+            longpoll: LongPollConfig::default(),
             presence: PresenceConfig::default(),
             memory: MemoryConfig::default(),
             pipelines: BTreeMap::new(),
@@ -309,6 +314,7 @@ impl Default for SocketConfig {
             max_joins_per_second: defaults::MAX_JOINS_PER_SECOND,
             handshake_timeout_ms: defaults::HANDSHAKE_TIMEOUT_MS,
             keep_alive_timeout_ms: defaults::KEEP_ALIVE_TIMEOUT_MS,
+            longpoll: LongPollConfig::default(),
         }
     }
 }

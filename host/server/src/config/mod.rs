@@ -19,6 +19,7 @@ mod file;
 pub(crate) mod fuzz;
 mod host;
 mod listen;
+mod longpoll;
 mod nearest;
 mod origin;
 mod pipeline;
@@ -46,6 +47,7 @@ pub(crate) use file::{DashboardConfig, MemoryConfig, MetricsConfig, SocketConfig
 pub(crate) use host::HostName;
 pub(crate) use host::{host_of, is_loopback_name};
 pub(crate) use listen::{ListenAddress, ListenConfig};
+pub(crate) use longpoll::LongPollConfig;
 pub(crate) use millrace_wasm::CacheConfig;
 pub(crate) use millrace_wasm::egress::{EgressConfig, Network};
 pub(crate) use origin::{CheckOrigin, OriginPattern};

@@ -14,13 +14,14 @@ const NAMED: &str = "[plugins.room]\npath = \".\"\n[pipelines.NAME]\nworker.plug
                      \"https://id.example.com/jwks.json\"\nalgorithms = [\"RS256\"]\n";
 
 /// The sections whose keys the list must have.
-const SECTIONS: [&str; 34] = [
+const SECTIONS: [&str; 35] = [
     "",
     "[server]",
     "[tls]",
     "[cache]",
     "[socket]",
     "[[socket.outbox_policies]]",
+    "[longpoll]",
     "[memory]",
     "[drain]",
     "[limits]",

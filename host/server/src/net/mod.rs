@@ -4,6 +4,7 @@
 mod acceptor;
 mod addresses;
 mod listeners;
+mod on_flush;
 mod paced;
 mod peer;
 mod places;
@@ -17,6 +18,7 @@ pub(crate) use addresses::{AddressSlot, Addresses, RateLimited, Rates, lock, net
 pub(crate) use listeners::{
     Inherited, Listener, Listeners, SocketFile, UnregisteredListener, threads,
 };
+pub(crate) use on_flush::{AwaitsWrite, OnFlush};
 pub(crate) use paced::Paced;
 pub(crate) use peer::{Peer, Proxies};
 pub(crate) use places::{Place, Places};

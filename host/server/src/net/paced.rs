@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
+use super::on_flush::OnFlush;
 use super::stream::Stream;
 
 /// The bytes per second that a client has to read of a response while the server has more for it:
@@ -41,6 +42,8 @@ pub(crate) struct Paced {
     /// The time for which a client may read less than [`MIN_BYTES_PER_SECOND`].
     timeout: Duration,
     metrics: Metrics,
+    /// What waits until a response is written.
+    on_flush: OnFlush,
     /// The bytes that were handed to the system.
     written: u64,
     /// The state of a stalled write; `None` while the system takes bytes.
@@ -84,7 +87,13 @@ impl Paced {
     /// `timeout` is the time for which a client may read next to nothing of its response.
     pub(crate) fn new(stream: Stream, timeout: Duration, metrics: Metrics) -> Self {
         let io = TokioIo::new(stream);
-        Self { io, timeout, metrics, written: 0, stalled: None, discarding: None }
+        let on_flush = OnFlush::default();
+        Self { io, timeout, metrics, on_flush, written: 0, stalled: None, discarding: None }
+    }
+
+    /// The place for what waits until a response is written.
+    pub(crate) fn on_flush(&self) -> OnFlush {
+        self.on_flush.clone()
     }
 
     /// The stream, once HTTP is finished with it.
@@ -203,7 +212,12 @@ impl Write for Paced {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        // HTTP flushes once all that it has was written.
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.on_flush.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -42,6 +42,7 @@ use tracing::info;
 use crate::auth::Auth;
 use crate::config::{AdminConfig, App, IngestConfig, SocketConfig, StaticFiles};
 use crate::dashboard::History;
+use crate::longpoll::LongPolls;
 use crate::net::Proxies;
 use crate::outbox::OverflowPolicies;
 use crate::plugin::{RecentFaults, Registry};
@@ -59,6 +60,8 @@ pub(crate) struct Node {
     /// Who is present on the topics of the app.
     pub(crate) presence: Arc<Presence>,
     pub(crate) connections: Connections,
+    /// The sessions among the connections whose clients poll.
+    pub(crate) longpolls: LongPolls,
     pub(crate) metrics: Metrics,
     /// The number of messages that wait in all channels.
     pub(crate) waiting: Arc<Waiting>,
@@ -107,24 +110,30 @@ pub(crate) struct Node {
 
 impl Node {
     /// Makes the node of an app. `id` is the random number of this run.
+    ///
+    /// # Errors
+    ///
+    /// The error of the operating system, when it gives no random bytes.
     pub(crate) fn new(
         app: &App,
         id: u64,
         metrics: &Metrics,
         proxies: Arc<Proxies>,
         auth: Auth,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, StartError> {
+        let longpolls = LongPolls::new(id, metrics.clone())?;
         let history = Arc::<History>::default();
         let pubsub = Arc::new(PubSub::new(Box::new(LocalOnly), metrics.clone()));
         let salt = u32::try_from(id >> 32).unwrap_or_default();
         let presence = Presence::new(&app.presence, salt, Arc::clone(&pubsub), metrics.clone());
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             socket: app.socket.clone(),
             static_files: app.static_files.clone(),
             registry: Registry::new(metrics.clone()),
             pubsub,
             presence: Arc::new(presence),
             connections: Connections::default(),
+            longpolls,
             metrics: metrics.clone(),
             waiting: Arc::new(Waiting(metrics.unlabelled_counter(Metric::ChannelWaiting))),
             id,
@@ -152,7 +161,7 @@ impl Node {
             stage: watch::Sender::new(Stage::Starting),
             channel_ids: Arc::new(AtomicU64::new(1)),
             connection_ids: AtomicU64::new(1),
-        })
+        }))
     }
 
     /// The number for a new connection.

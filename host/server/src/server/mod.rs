@@ -71,7 +71,7 @@ impl Server {
         loader.own_ports.set(ports.collect());
         let proxies = Arc::clone(&acceptor_parts.proxies);
         let auth = Auth::new(app.auth.as_ref(), &loader.metrics).map_err(StartError::Auth)?;
-        let node = Node::new(app, loader.refs.server(), &loader.metrics, proxies, auth);
+        let node = Node::new(app, loader.refs.server(), &loader.metrics, proxies, auth)?;
         loader.presences.set(Arc::clone(&node.presence) as _);
         let rereading = Rereader::new(app, acceptor_parts.tls, loader.metrics.clone());
         let swapper = Swapper::new(Arc::clone(&node));

@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::accept_async;
 
+use super::link::{End, Link, Received};
 use super::read_ahead::ReadAhead;
-use super::websocket::{End, Received, WebSocket};
+use super::websocket::WebSocket;
 use crate::config::SocketConfig;
 
 /// Echoes the messages of everybody who connects. Only the handshake is not the server's own code.

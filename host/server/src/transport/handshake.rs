@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Uri};
 use millrace_session::{Identity, Realm};
 use millrace_telemetry::{Metric, RedactedPairs};
 use millrace_wasm::{ConnectRequest, Connected, Refusal};
@@ -19,6 +17,7 @@ use tracing::{debug, error};
 use super::connect::connect;
 use super::connection::Connection;
 use super::forbidden::{wrong_origin, wrong_version};
+use super::protocols::Protocols;
 use super::read_ahead::ReadAhead;
 use super::requests;
 use super::upgrade;
@@ -28,12 +27,7 @@ use crate::http::{self, Body};
 use crate::net::Paced;
 use crate::net::Peer;
 use crate::net::RateLimited;
-use crate::node::{Admitted, DashboardRealm, Node};
-
-/// The subprotocol of Phoenix clients that send a token.
-const PHOENIX_PROTOCOL: &str = "phoenix";
-/// The prefix of the subprotocol that carries the token (phoenix.js, `socket.js`).
-const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
+use crate::node::{AdmissionError, Admitted, DashboardRealm, Node};
 
 /// Answers a request for the WebSocket's path: 101, or the reason why not.
 pub(super) async fn respond(
@@ -56,7 +50,7 @@ pub(super) async fn respond(
     };
     // Connections to the dashboard are not connections of the app.
     if let (Some(began), Realm::App) = (began, realm) {
-        let labels = [result(&checked), "websocket", vsn(&request)];
+        let labels = [result(&checked), "websocket", vsn(request.uri())];
         node.metrics.time_of(Metric::SocketConnect, &labels, began.elapsed());
     }
     let accepted = match checked {
@@ -81,15 +75,27 @@ pub(super) async fn respond(
 
 /// Admits a client, if the limits of connects and connections allow it; the error is the answer.
 fn admit(client: Peer, admitted: &Admitted, node: &Node) -> Result<(), Refused> {
+    admit_with(client, node, || match client.is_proxy {
+        // A proxy that does not name its client is only limited by the totals.
+        true => Ok(()),
+        false => node.admission.admit_address(admitted, client.ip(), true),
+    })
+}
+
+/// Admits a client, if the limits of connects allow it and then `take` a connection; the error is
+/// the answer.
+pub(super) fn admit_with<T>(
+    client: Peer,
+    node: &Node,
+    take: impl FnOnce() -> Result<T, AdmissionError>,
+) -> Result<T, Refused> {
     let (peer, connects) = (client.address, node.admission.connect(client.ip()));
     let (reason, after, why) = match connects {
         Err(RateLimited { after, reason }) => {
             (reason, after, "too many connects at once, come again\n")
         }
-        // A proxy that does not name its client is only limited by the totals.
-        Ok(()) if client.is_proxy => return Ok(()),
-        Ok(()) => match node.admission.admit_address(admitted, client.ip(), true) {
-            Ok(()) => return Ok(()),
+        Ok(()) => match take() {
+            Ok(taken) => return Ok(taken),
             Err(refusal) => {
                 (refusal.as_str(), requests::FULL_RETRY_AFTER, "too many connections\n")
             }
@@ -123,7 +129,7 @@ async fn take_over(
     identity: Identity,
     node: Arc<Node>,
     admitted: Arc<Admitted>,
-) -> Option<Box<Connection>> {
+) -> Option<Box<Connection<WebSocket>>> {
     let peer = identity.peer;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
@@ -142,14 +148,14 @@ async fn take_over(
 }
 
 /// The answer to a handshake that is refused.
-type Refused = Box<Response<Body>>;
+pub(super) type Refused = Box<Response<Body>>;
 
 fn refuse(status: StatusCode, reason: &str) -> Refused {
     Box::new(http::text(status, reason))
 }
 
 /// The answer for a plugin's refusal.
-fn refusal(Refusal { status, reason }: &Refusal) -> Refused {
+pub(super) fn refusal(Refusal { status, reason }: &Refusal) -> Refused {
     match StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN) {
         StatusCode::SERVICE_UNAVAILABLE => Box::new(http::busy(OVERLOADED_RETRY_AFTER, reason)),
         status => refuse(status, reason),
@@ -166,8 +172,8 @@ fn result(checked: &Result<Accepted, Refused>) -> &'static str {
 }
 
 /// The protocol version of a client, for metrics.
-fn vsn(request: &Request<Incoming>) -> &'static str {
-    match serializer(&params(request.uri().query().unwrap_or_default())) {
+pub(super) fn vsn(uri: &Uri) -> &'static str {
+    match serializer(&params(uri.query().unwrap_or_default())) {
         Some(Serializer::V1) => "1",
         Some(Serializer::V2) => "2",
         None => "none",
@@ -197,17 +203,9 @@ fn check(
     let mut response = upgrade::upgrade(request)?;
     let headers = request.headers();
     let host = host(request)?;
-    let (origin, host) = (origin(headers), host.as_deref());
-    if !node.hosts.allows(origin, host) {
-        let why = wrong_origin(peer, origin.unwrap_or_default(), host.unwrap_or_default());
-        node.metrics.count_of(Metric::SocketRefused, &["origin"], 1);
-        return Err(forbidden(&why));
-    }
-    let params = params(request.uri().query().unwrap_or_default());
-    let Some(serializer) = serializer(&params) else {
-        node.metrics.count_of(Metric::SocketRefused, &["vsn"], 1);
-        return Err(forbidden(&wrong_version(peer, &params)));
-    };
+    check_origin(headers, host.as_deref(), peer, node).map_err(|why| forbidden(&why))?;
+    let query = request.uri().query().unwrap_or_default();
+    let (params, serializer) = check_version(query, peer, node).map_err(|why| forbidden(&why))?;
     let protocols = Protocols::read(headers, &node.socket.subprotocols);
     let Ok(protocols) = protocols else {
         if node.auth.is_on() {
@@ -229,7 +227,36 @@ fn check(
     Ok(CheckedHandshake { request, serializer, response })
 }
 
-/// Verifies the client's token and asks the plugin, or checks the dashboard's token.
+/// Checks the origin of the page that asks. The error is the text for the client.
+pub(super) fn check_origin(
+    headers: &HeaderMap,
+    host: Option<&str>,
+    peer: SocketAddr,
+    node: &Node,
+) -> Result<(), String> {
+    let origin = origin(headers);
+    if node.hosts.allows(origin, host) {
+        return Ok(());
+    }
+    node.metrics.count_of(Metric::SocketRefused, &["origin"], 1);
+    Err(wrong_origin(peer, origin.unwrap_or_default(), host.unwrap_or_default()))
+}
+
+/// Reads the parameters and the protocol version. The error is the text for the client.
+pub(super) fn check_version(
+    query: &str,
+    peer: SocketAddr,
+    node: &Node,
+) -> Result<(Vec<(String, String)>, Serializer), String> {
+    let params = params(query);
+    if let Some(serializer) = serializer(&params) {
+        return Ok((params, serializer));
+    }
+    node.metrics.count_of(Metric::SocketRefused, &["vsn"], 1);
+    Err(wrong_version(peer, &params))
+}
+
+/// Decides whether a client that has passed all checks may connect.
 async fn decide(
     handshake: CheckedHandshake,
     peer: SocketAddr,
@@ -237,17 +264,29 @@ async fn decide(
     realm: Realm,
 ) -> Result<Accepted, Refused> {
     let CheckedHandshake { request, serializer, response } = handshake;
+    let connection = node.next_connection();
+    let identity = identify(request, serializer, peer, node, realm, connection).await;
+    let identity = identity.map_err(|refused| refusal(&refused))?;
+    Ok(Accepted { identity, response })
+}
+
+/// Verifies the client's token and asks the plugin, or checks the dashboard's token, whichever way
+/// the client has come.
+pub(super) async fn identify(
+    request: ConnectRequest,
+    serializer: Serializer,
+    peer: SocketAddr,
+    node: &Node,
+    realm: Realm,
+    connection: u64,
+) -> Result<Identity, Refusal> {
     let (Connected { user_id, assigns }, token) = match realm {
         Realm::App => connect(request, node).await,
         Realm::Dashboard => look_at_dashboard(&request, node).map(|connected| (connected, None)),
-    }
-    .map_err(|refused| refusal(&refused))?;
-    let connection = node.next_connection();
+    }?;
     let user_id = user_id.map(Arc::from);
     let server = node.id;
-    let identity =
-        Identity { server, connection, peer, serializer, user_id, assigns, realm, token };
-    Ok(Accepted { identity, response })
+    Ok(Identity { server, connection, peer, serializer, user_id, assigns, realm, token })
 }
 
 /// The origin of the page that asks; only browsers send one. An origin that cannot be read, or
@@ -292,7 +331,8 @@ fn serializer(params: &[(String, String)]) -> Option<Serializer> {
     Serializer::for_vsn(vsn.map_or("1.0.0", |(_, vsn)| vsn))
 }
 
-fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
+/// The headers that are text.
+pub(super) fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
         .filter_map(|(name, value)| {
@@ -300,38 +340,6 @@ fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
             Some((name.as_str().to_owned(), value.to_owned()))
         })
         .collect()
-}
-
-/// The subprotocols that a client offers.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Protocols<'a> {
-    /// The first one that the server knows.
-    spoken: Option<&'a str>,
-    auth_token: Option<String>,
-}
-
-impl<'a> Protocols<'a> {
-    /// Reads the subprotocols. `known` are those besides [`PHOENIX_PROTOCOL`]. An error if the
-    /// token is not base64 of UTF-8.
-    fn read(headers: &'a HeaderMap, known: &[String]) -> Result<Self, ()> {
-        let mut protocols = Self::default();
-        for offered in upgrade::tokens(headers, SEC_WEBSOCKET_PROTOCOL) {
-            if let Some(token) = offered.strip_prefix(TOKEN_PROTOCOL) {
-                protocols.auth_token = Some(decode_token(token).ok_or(())?);
-            } else if offered == PHOENIX_PROTOCOL || known.iter().any(|known| known == offered) {
-                protocols.spoken.get_or_insert(offered);
-            }
-        }
-        Ok(protocols)
-    }
-}
-
-/// Decodes a token. Phoenix documents base64url and decodes the standard alphabet, so both are
-/// taken.
-fn decode_token(token: &str) -> Option<String> {
-    let token = token.trim_end_matches('=');
-    let bytes = STANDARD_NO_PAD.decode(token).or_else(|_| URL_SAFE_NO_PAD.decode(token)).ok()?;
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -349,22 +357,5 @@ mod tests {
         ] {
             assert_eq!(serializer(&params(query)), expected, "{query}");
         }
-    }
-
-    #[test]
-    fn a_token_comes_as_a_subprotocol() {
-        let read = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
-            let known = ["mine".to_owned()];
-            let protocols = Protocols::read(&headers, &known);
-            protocols.map(|found| (found.spoken.map(str::to_owned), found.auth_token))
-        };
-        let (phoenix, token) = (Some("phoenix".to_owned()), Some("1234".to_owned()));
-        assert_eq!(read("phoenix, base64url.bearer.phx.MTIzNA"), Ok((phoenix.clone(), token)));
-        assert_eq!(read("base64url.bearer.phx.&"), Err(()));
-        assert_eq!(read("other"), Ok((None, None)));
-        assert_eq!(read("other, phoenix, mine"), Ok((phoenix, None)));
-        assert_eq!(read("mine, phoenix"), Ok((Some("mine".to_owned()), None)));
     }
 }

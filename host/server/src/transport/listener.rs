@@ -12,7 +12,7 @@ use hyper_util::rt::TokioTimer;
 use millrace_telemetry::{LogLimiter, Metric};
 use tracing::{debug, warn};
 
-use super::requests;
+use super::{longpoll, requests};
 use crate::http::FirstRequest;
 use crate::http::{self, MAX_HEADER_BYTES};
 use crate::net::Listener;
@@ -26,6 +26,9 @@ use crate::node::{AdmissionError, Admitted, Node, Stage};
 
 /// The time that a response may still take when the server stops.
 const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// The time that a poll may still take then: as long as its session needs to end its calls. The
+/// server waits no longer than `drain.timeout_ms`.
+const LAST_POLL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Accepts connections until it is dropped.
 pub(super) async fn accept(listener: Listener, acceptor: Arc<Acceptor>, node: Arc<Node>) {
@@ -163,9 +166,10 @@ type Answer = fn(&Request<Incoming>, &Node) -> Response<http::Body>;
 /// Answers one request, and closes the connection.
 async fn answer(stream: Stream, place: Place, with: Answer, node: &Arc<Node>) {
     let stream = Paced::new(stream, TURN_AWAY_TIMEOUT, node.metrics.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = with(&request, node);
-        async move { Ok::<_, Infallible>(response) }
+    let on_flush = &stream.on_flush();
+    let service = service_fn(move |request: Request<Incoming>| async move {
+        let last = longpoll::last_poll(&request, node, on_flush).await;
+        Ok::<_, Infallible>(last.unwrap_or_else(|| with(&request, node)))
     });
     let answering = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
@@ -184,19 +188,22 @@ async fn serve(stream: Stream, peer: Peer, admitted: Admitted, node: Arc<Node>) 
     }
     let timeout = Duration::from_millis(node.socket.handshake_timeout_ms);
     let stream = Paced::new(stream, timeout, node.metrics.clone());
+    let on_flush = stream.on_flush();
     let mut stage = node.stage.subscribe();
     let idle = Duration::from_millis(node.socket.keep_alive_timeout_ms).max(timeout);
     // The WebSocket takes its place with it when HTTP is over.
     let admitted = Arc::new(admitted);
     let first = FirstRequest::new();
     let (first_request, metrics) = (first.clone(), node.metrics.clone());
+    let on_service = on_flush.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (node, admitted) = (Arc::clone(&node), Arc::clone(&admitted));
+        let on_flush = on_service.clone();
         first_request.note_arrival();
         async move {
             let has_body = !request.body().is_end_stream();
             let client = node.proxies.client(peer, request.headers());
-            let mut response = requests::respond(request, client, &node, admitted).await;
+            let mut response = requests::respond(request, client, &node, admitted, &on_flush).await;
             http::close_unread(has_body, &mut response);
             Ok::<_, Infallible>(response)
         }
@@ -216,7 +223,11 @@ async fn serve(stream: Stream, peer: Peer, admitted: Admitted, node: Arc<Node>) 
         }
         _ = async { stage.wait_for(|stage| *stage == Stage::Draining).await.is_ok() } => {
             connection.as_mut().graceful_shutdown();
-            let last = tokio::time::timeout(LAST_RESPONSE_TIMEOUT, connection).await;
+            let most = match on_flush.is_request_waiting() {
+                true => LAST_POLL_TIMEOUT,
+                false => LAST_RESPONSE_TIMEOUT,
+            };
+            let last = tokio::time::timeout(most, connection).await;
             last.unwrap_or(Ok(()))
         }
     };

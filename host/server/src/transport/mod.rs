@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! threads ─▶ listener ─▶ acceptor ─▶ http ─┬─▶ static files
-//!                                          └─▶ handshake ─▶ connection ⇄ websocket
+//!                                          └─▶ handshake ─▶ connection ⇄ websocket, longpoll
 //!                                                            └─▶ channels ─▶ round ─▶ plugins
 //!                                                                       └──▶ pubsub
 //! ```
@@ -24,9 +24,12 @@ mod forbidden;
 mod frames;
 mod handshake;
 mod io_counters;
+mod link;
 mod listener;
+mod longpoll;
 mod pace;
 mod pipelines;
+mod protocols;
 mod read_ahead;
 mod requests;
 mod round;

@@ -15,10 +15,10 @@ use millrace_telemetry::{LogLimiter, Metric};
 use tracing::{info, warn};
 
 use super::forbidden::cut;
-use super::{files, handshake, pipelines};
+use super::{files, handshake, longpoll, pipelines};
 use crate::dashboard::{self, Dashboard};
 use crate::http::{Body, busy, host, not_allowed, options, text};
-use crate::net::Peer;
+use crate::net::{OnFlush, Peer};
 use crate::node::{Admitted, Node, Stage};
 
 /// The content security policy of the dashboard, which has only its own files.
@@ -46,10 +46,13 @@ pub(super) async fn respond(
     peer: Peer,
     node: &Arc<Node>,
     admitted: Arc<Admitted>,
+    on_flush: &OnFlush,
 ) -> Response<Body> {
     let path = normal(request.uri().path()).into_owned();
     if path == "/health" || path == "/ready" || *node.stage.borrow() != Stage::Ready {
-        return unserved(&request, node);
+        // A session that is being drained still gets its last messages.
+        let last = longpoll::last_poll(&request, node, on_flush).await;
+        return last.unwrap_or_else(|| unserved(&request, node));
     }
     let host = match host(&request) {
         Ok(host) => host,
@@ -79,6 +82,9 @@ pub(super) async fn respond(
         }
         (Some("/websocket"), ..) => {
             handshake::respond(request, peer, node, admitted, Realm::App).await
+        }
+        (Some("/longpoll"), ..) if node.socket.longpoll.enabled => {
+            longpoll::respond(request, peer, node, &admitted, on_flush).await
         }
         (Some("/longpoll"), ..) => no_long_poll(peer.address, &node.socket.path),
         (_, Some("/socket/websocket"), Some(_)) => {
@@ -129,12 +135,12 @@ fn not_this_host(peer: SocketAddr, host: &str) -> Response<Body> {
 fn no_long_poll(peer: SocketAddr, path: &str) -> Response<Body> {
     if let Some(line) = LONG_POLLS.pass() {
         let left_out = line.left_out();
-        warn!(%peer, left_out, "a client asks for long-polling, which there is not; phoenix.js does \
-            if it has `longPollFallbackMs` and finds the server down, and stays with it: leave that \
-            option out");
+        warn!(%peer, left_out, "a client asks for long-polling, which is off (longpoll.enabled); \
+            phoenix.js does if it has `longPollFallbackMs` and finds the server down, and stays with \
+            it: leave that option out");
     }
     let why = format!(
-        "there is no long-polling here; a WebSocket is at {path}/websocket. Leave \
+        "long-polling is off here (longpoll.enabled); a WebSocket is at {path}/websocket. Leave \
          `longPollFallbackMs` out of the options of phoenix.js; a page that has fallen back has to \
          be loaded anew, without `phx:fallback:LongPoll` in its sessionStorage\n"
     );

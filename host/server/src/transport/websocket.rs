@@ -14,7 +14,9 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
+use super::link::{End, Link, Received};
 use super::read_ahead::{ReadAhead, ReadEnd};
+use crate::node::Node;
 
 /// The size of the library's read buffer. Every connection keeps one, and the library fills it with
 /// zeros first, so a small one saves memory and time. The socket is read in larger pieces.
@@ -52,70 +54,6 @@ pub(super) struct WebSocket {
 const WHOLE_TEXT: u8 = 0x81;
 const WHOLE_BINARY: u8 = 0x82;
 
-/// Something that came from the client.
-#[derive(Debug)]
-pub(super) enum Received {
-    Frame(Frame),
-    /// A ping or pong; the library answers it.
-    Control,
-    /// The client has ended its side, but may still read the replies that it waits for.
-    Ended,
-    End(End),
-}
-
-/// The reason why a connection ends.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The client sent a close frame, perhaps with a code; it is echoed.
-    ByClient(Option<u16>),
-    /// The connection broke.
-    Broken,
-    /// The server closes the connection, with this text in the close frame.
-    ByServer(CloseReason, String),
-}
-
-impl End {
-    pub(super) fn by_server(reason: CloseReason) -> Self {
-        Self::ByServer(reason, reason.text().to_owned())
-    }
-
-    /// The close code for metrics (RFC 6455, section 7.4); codes without a label are `other`.
-    pub(super) fn code(&self) -> &'static str {
-        let code = match self {
-            Self::ByClient(code) => code.unwrap_or(1005),
-            Self::Broken => 1006,
-            Self::ByServer(reason, _) => reason.code(),
-        };
-        match code {
-            1000 => "1000",
-            1001 => "1001",
-            1002 => "1002",
-            1003 => "1003",
-            1005 => "1005",
-            1006 => "1006",
-            1007 => "1007",
-            1008 => "1008",
-            1009 => "1009",
-            1010 => "1010",
-            1011 => "1011",
-            1012 => "1012",
-            1013 => "1013",
-            1014 => "1014",
-            4001 => "4001",
-            _ => "other",
-        }
-    }
-
-    /// The reason in one word, for metrics.
-    pub(super) fn reason(&self) -> &'static str {
-        match self {
-            Self::ByClient(_) => "client",
-            Self::Broken => "broken",
-            Self::ByServer(reason, _) => reason.as_str(),
-        }
-    }
-}
-
 impl WebSocket {
     /// Takes over a stream whose handshake is done.
     pub(super) async fn new(stream: ReadAhead, max_frame_bytes: usize) -> Self {
@@ -133,67 +71,6 @@ impl WebSocket {
     /// The stream below, unless the connection is broken.
     fn below(&mut self) -> Option<&mut ReadAhead> {
         self.stream.as_mut().map(WebSocketStream::get_mut)
-    }
-
-    /// Allows `bytes` to be read before the next turn; see [`ReadAhead::allow`].
-    pub(super) fn allow(&mut self, bytes: usize) {
-        if let Some(below) = self.below() {
-            below.allow(bytes);
-        }
-    }
-
-    /// Whether there may be more to read than was allowed.
-    pub(super) fn is_cut_short(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.get_ref().is_cut_short())
-    }
-
-    /// Takes what was read since the last call: the number of bytes, and of frames that have ended.
-    pub(super) fn take_read(&mut self) -> (usize, u32) {
-        self.below().map_or((0, 0), ReadAhead::take_read)
-    }
-
-    /// The bytes that have come of a message that is not whole, and the bytes that it will have at
-    /// least.
-    pub(super) fn unfinished(&self) -> (u64, u64) {
-        let frames = self.stream.as_ref().map(|stream| &stream.get_ref().frames);
-        frames.map_or((0, 0), |frames| (frames.unfinished(), frames.announced()))
-    }
-
-    /// The bytes that the system has taken since the start.
-    pub(super) fn written(&self) -> u64 {
-        self.stream.as_ref().map_or(0, |stream| stream.get_ref().written())
-    }
-
-    /// Receives the next thing from the client.
-    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
-        if self.has_large_buffer {
-            self.shrink();
-        }
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Received::End(End::Broken)) };
-        let Poll::Ready(message) = Pin::new(&mut *stream).poll_next(cx) else {
-            return match stream.get_ref().end() {
-                Some(ReadEnd::Ended) => Poll::Ready(Received::Ended),
-                Some(ReadEnd::Closed(code)) => {
-                    Poll::Ready(Received::End(End::ByClient(Some(code))))
-                }
-                None => Poll::Pending,
-            };
-        };
-        self.received += 1;
-        Poll::Ready(match message {
-            Some(Ok(Message::Text(text))) => Received::Frame(self.own(Frame::Text(text))),
-            Some(Ok(Message::Binary(bytes))) => Received::Frame(self.own(Frame::Binary(bytes))),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
-                // The library's answer to a ping has to be flushed.
-                self.unflushed = true;
-                Received::Control
-            }
-            Some(Ok(Message::Close(frame))) => {
-                Received::End(End::ByClient(frame.map(|frame| frame.code.into())))
-            }
-            Some(Err(error)) => Received::End(end_of(&error)),
-            None => Received::End(End::Broken),
-        })
     }
 
     /// Makes a frame own its bytes, if a large message came before it: it may be a part of that
@@ -229,8 +106,89 @@ impl WebSocket {
         }
     }
 
+    /// Writes the large frame. Ready when there is none.
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
+        if self.large.is_some() {
+            ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(|error| end_of(&error))?;
+            match self.large.take().map(|frame| *frame) {
+                Some(Frame::Text(text)) => stream.get_mut().direct(WHOLE_TEXT, text.into()),
+                Some(Frame::Binary(bytes)) => stream.get_mut().direct(WHOLE_BINARY, bytes),
+                None => {}
+            }
+        }
+        stream.get_mut().poll_direct(cx).map_err(|_| End::Broken)
+    }
+}
+
+impl Link for WebSocket {
+    fn idle_timeout(node: &Node) -> Duration {
+        Duration::from_millis(node.socket.idle_timeout_ms)
+    }
+
+    /// Allows `bytes` to be read before the next turn; see [`ReadAhead::allow`].
+    fn allow(&mut self, bytes: usize) {
+        if let Some(below) = self.below() {
+            below.allow(bytes);
+        }
+    }
+
+    /// Whether there may be more to read than was allowed.
+    fn is_cut_short(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.get_ref().is_cut_short())
+    }
+
+    /// Takes what was read since the last call: the number of bytes, and of frames that have ended.
+    fn take_read(&mut self) -> (usize, u32) {
+        self.below().map_or((0, 0), ReadAhead::take_read)
+    }
+
+    /// The bytes that have come of a message that is not whole, and the bytes that it will have at
+    /// least.
+    fn unfinished(&self) -> (u64, u64) {
+        let frames = self.stream.as_ref().map(|stream| &stream.get_ref().frames);
+        frames.map_or((0, 0), |frames| (frames.unfinished(), frames.announced()))
+    }
+
+    /// The bytes that the system has taken since the start.
+    fn written(&self) -> u64 {
+        self.stream.as_ref().map_or(0, |stream| stream.get_ref().written())
+    }
+
+    /// Receives the next thing from the client.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        if self.has_large_buffer {
+            self.shrink();
+        }
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Received::End(End::Broken)) };
+        let Poll::Ready(message) = Pin::new(&mut *stream).poll_next(cx) else {
+            return match stream.get_ref().end() {
+                Some(ReadEnd::Ended) => Poll::Ready(Received::Ended),
+                Some(ReadEnd::Closed(code)) => {
+                    Poll::Ready(Received::End(End::ByClient(Some(code))))
+                }
+                None => Poll::Pending,
+            };
+        };
+        self.received += 1;
+        Poll::Ready(match message {
+            Some(Ok(Message::Text(text))) => Received::Frame(self.own(Frame::Text(text))),
+            Some(Ok(Message::Binary(bytes))) => Received::Frame(self.own(Frame::Binary(bytes))),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                // The library's answer to a ping has to be flushed.
+                self.unflushed = true;
+                Received::Control
+            }
+            Some(Ok(Message::Close(frame))) => {
+                Received::End(End::ByClient(frame.map(|frame| frame.code.into())))
+            }
+            Some(Err(error)) => Received::End(end_of(&error)),
+            None => Received::End(End::Broken),
+        })
+    }
+
     /// Whether the frame that came last came alone, judged by its size.
-    pub(super) fn was_alone(&self, frame: &Frame) -> bool {
+    fn was_alone(&self, frame: &Frame) -> bool {
         // A header has a byte for the kind, one or more for the length, and four for the mask.
         let header = match frame.len() {
             0..126 => 6,
@@ -242,14 +200,14 @@ impl WebSocket {
     }
 
     /// Ready when a frame can be queued without too many collecting.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(self.poll_large(cx))?;
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
         Pin::new(stream).poll_ready(cx).map_err(|error| end_of(&error))
     }
 
     /// Queues a frame. May be called only when [`Self::poll_ready`] is ready.
-    pub(super) fn queue(&mut self, frame: Frame) -> Result<(), End> {
+    fn queue(&mut self, frame: Frame) -> Result<(), End> {
         self.unflushed = true;
         if frame.len() >= DIRECT_BYTES {
             self.large = Some(Box::new(frame));
@@ -264,7 +222,7 @@ impl WebSocket {
     }
 
     /// Writes what is queued.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if !self.unflushed {
             return Poll::Ready(Ok(()));
         }
@@ -277,22 +235,8 @@ impl WebSocket {
         flushed.map_err(|error| end_of(&error))
     }
 
-    /// Writes the large frame. Ready when there is none.
-    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(End::Broken)) };
-        if self.large.is_some() {
-            ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(|error| end_of(&error))?;
-            match self.large.take().map(|frame| *frame) {
-                Some(Frame::Text(text)) => stream.get_mut().direct(WHOLE_TEXT, text.into()),
-                Some(Frame::Binary(bytes)) => stream.get_mut().direct(WHOLE_BINARY, bytes),
-                None => {}
-            }
-        }
-        stream.get_mut().poll_direct(cx).map_err(|_| End::Broken)
-    }
-
     /// Sends the close frame and waits for the client's, for [`CLOSE_TIMEOUT`] at most.
-    pub(super) async fn close(self, end: End) {
+    async fn close(self, end: End) {
         let Some(mut stream) = self.stream else { return };
         let goodbye = async {
             match end {

@@ -92,7 +92,9 @@ impl Drop for Channels {
 }
 
 impl Channels {
-    pub(super) fn new(identity: Identity, node: Arc<Node>) -> Self {
+    /// The channels of a connection that is closed if its client is not heard of for
+    /// `idle_timeout`.
+    pub(super) fn new(identity: Identity, idle_timeout: Duration, node: Arc<Node>) -> Self {
         let config = &node.socket;
         let meters = Arc::clone(&node.outbox_meters);
         let outbox = Outbox::new(config.outbox_bytes, config.max_pending_bytes, meters);
@@ -103,7 +105,7 @@ impl Channels {
         let expires_at_ms = identity.token.as_ref().and_then(|token| token.expires_at_unix_ms);
         let expires_in =
             expires_at_ms.map(|at| Duration::from_millis(at.saturating_sub(unix_ms())));
-        let timers = Timers::new(Duration::from_millis(config.idle_timeout_ms), expires_in);
+        let timers = Timers::new(idle_timeout, expires_in);
         let waiting = Arc::clone(&node.waiting) as _;
         let channel_ids = Arc::clone(&node.channel_ids);
         let quota = Arc::new(ConnectionQuota::new(node, outbox, &identity));

@@ -19,9 +19,9 @@ use tracing::{debug, warn};
 
 use super::channels::Channels;
 use super::io_counters::IoCounters;
+use super::link::{End, Link};
 use super::throttle::Throttle;
 use super::timers::{Tick, Timer};
-use super::websocket::{End, WebSocket};
 use crate::config::SocketConfig;
 use crate::node::{Admitted, Node};
 use crate::outbox::{Outgoing, Request};
@@ -42,8 +42,8 @@ const LARGE_BYTES: u64 = 64 * 1024;
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection, between its handshake and its close.
-pub(super) struct Connection {
-    socket: WebSocket,
+pub(super) struct Connection<L> {
+    socket: L,
     channels: Channels,
     /// The frames that were taken from the outbox and not yet handed to the socket.
     taken: VecDeque<Outgoing>,
@@ -104,9 +104,9 @@ enum Event {
     End(End),
 }
 
-impl Connection {
+impl<L: Link> Connection<L> {
     pub(super) fn new(
-        socket: WebSocket,
+        socket: L,
         identity: Identity,
         node: Arc<Node>,
         admitted: Arc<Admitted>,
@@ -115,7 +115,7 @@ impl Connection {
         let throttle = Throttle::new(max_messages_per_second, max_bytes_per_second, Instant::now());
         Box::new(Self {
             socket,
-            channels: Channels::new(identity, node),
+            channels: Channels::new(identity, L::idle_timeout(&node), node),
             taken: VecDeque::new(),
             read_budget: READ_BUDGET,
             early: None,
@@ -303,7 +303,15 @@ impl Connection {
         {
             return Poll::Ready(Event::End(End::by_server(CloseReason::Overloaded)));
         }
-        self.channels.timers.poll(cx).map(|tick| match tick {
+        let tick = loop {
+            match ready!(self.channels.timers.poll(cx)) {
+                Tick::Idle if let Some(at) = self.heard_again() => {
+                    self.channels.timers.received(at)
+                }
+                tick => break tick,
+            }
+        };
+        Poll::Ready(match tick {
             Tick::Idle => Event::End(End::by_server(CloseReason::Idle)),
             Tick::Unfinished if self.has_ended => Event::End(End::Broken),
             Tick::Unfinished => Event::End(End::by_server(CloseReason::Unfinished)),
@@ -311,5 +319,12 @@ impl Connection {
             Tick::Expired => Event::End(End::by_server(CloseReason::TokenExpired)),
             Tick::Timer(timer) => Event::Timer(timer),
         })
+    }
+
+    /// The time at which the client was heard of last, if that was within the idle timeout though
+    /// nothing was read.
+    fn heard_again(&self) -> Option<Instant> {
+        let timeout = L::idle_timeout(self.channels.node());
+        self.socket.heard_at().filter(|at| at.elapsed() < timeout)
     }
 }

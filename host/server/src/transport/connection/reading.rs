@@ -8,14 +8,14 @@ use millrace_wire::CloseReason;
 use tokio::time::Instant;
 
 use super::{CONGESTED_BYTES, Connection, Event, FINISH_TIMEOUT, LARGE_BYTES, Mode};
-use crate::transport::websocket::{End, Received};
+use crate::transport::link::{End, Link, Received};
 use crate::transport::{io_counters, pace};
 
 /// The bytes a second of the slowest message: it may take `socket.message_timeout_ms`, and one
 /// second more for each so many bytes that have come. A slower one closes the connection.
 const SLOWEST_BYTES_PER_SECOND: u64 = 16 * 1024;
 
-impl Connection {
+impl<L: Link> Connection<L> {
     /// The next frame, or the end of the connection. Pending also when the connection has used
     /// up its turn.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -28,7 +28,9 @@ impl Connection {
             let timers = &mut self.channels.timers;
             let now = *self.read_at.get_or_insert_with(|| {
                 let now = pace::note_read();
-                timers.received(now);
+                if L::READING_IS_LIFE {
+                    timers.received(now);
+                }
                 now
             });
             if self.throttle.received(bytes, frames, now) {

@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 use super::{Connection, Event};
 use crate::outbox::{Outgoing, Queued};
-use crate::transport::websocket::End;
+use crate::transport::link::{End, Link};
 
 /// The bytes of the frames that are taken from the outbox at once.
 const WRITE_BATCH_BYTES: usize = 64 * 1024;
 
-impl Connection {
+impl<L: Link> Connection<L> {
     /// Writes the frames of the outbox. Ready with a notice, a request or an end that is in the
     /// outbox before the next frame; pending when all is written or the system takes no more.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
