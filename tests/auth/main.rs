@@ -4,6 +4,7 @@
 mod commands;
 mod expiry;
 mod keys;
+mod longpoll;
 mod tokens;
 
 use std::time::{SystemTime, UNIX_EPOCH};
