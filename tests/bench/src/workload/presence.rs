@@ -28,6 +28,8 @@ pub struct Presence {
     pub rate: u32,
 }
 
+/// The topic that has a window in `tests/bench/presence`.
+const CROWD: &str = "room:crowd";
 /// The time after which all windows are over.
 const REST: Duration = Duration::from_secs(2);
 
@@ -36,17 +38,15 @@ impl Presence {
     pub async fn run(self, server: &Target) -> Result<Outcome> {
         let alone = self.joins(server, "alone", false).await?;
         let tracked = self.joins(server, "tracked", true).await?;
-        let mut crowd =
-            Crowd::new(connect(server, self.members + 1, |_| "room:crowd".into()).await?);
-        let last = crowd.waiting.pop().context("no clients")?;
+        let mut crowd = Crowd::default();
+        let mut last = connect(server, 1, |_| CROWD.to_owned()).await?;
         let meter = Meter::start(server.pid)?;
-        crowd.come(self.rate).await?;
+        crowd.come(server, self.members, self.rate).await?;
         let spent = meter.stop()?;
         sleep(REST).await;
         let diffs = crowd.diffs.load(Ordering::Relaxed) as f64 / self.members as f64;
         let meter = Meter::start(server.pid)?;
-        let mut last = last;
-        last.join_tracking("last").await?;
+        last.pop().context("no client")?.join_tracking("last").await?;
         sleep(REST).await;
         let one_more = meter.stop()?;
         drop(crowd);
@@ -56,7 +56,7 @@ impl Presence {
             ("server CPU, µs a join that tracks", tracked),
             ("a join that tracks, to one that does not", tracked / alone),
             (
-                "server CPU, µs each of those who come to one topic",
+                "server CPU, µs each of those who connect and come to one topic",
                 micros_each(spent.server, members),
             ),
             ("diffs each of them got, mean", diffs),
@@ -91,26 +91,26 @@ impl Presence {
     }
 }
 
-/// The members of one topic, those who have come and those who have not.
+/// The members of one topic.
+#[derive(Default)]
 struct Crowd {
-    waiting: Vec<Client>,
     here: JoinSet<Result<()>>,
     /// The diffs that all have got.
     diffs: Arc<AtomicU64>,
 }
 
 impl Crowd {
-    fn new(waiting: Vec<Client>) -> Self {
-        Self { waiting, here: JoinSet::new(), diffs: Arc::default() }
-    }
-
-    /// All who wait come, so many in a second, and listen from then on.
-    async fn come(&mut self, rate: u32) -> Result<()> {
+    /// So many come, `rate` in a second, and listen from then on.
+    async fn come(&mut self, server: &Target, members: usize, rate: u32) -> Result<()> {
         let begun = Instant::now();
-        for (number, mut client) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
+        for number in 0..members {
             sleep_until(begun + Duration::from_secs(1) * u32::try_from(number)? / rate).await;
-            client.join_tracking(&format!("user{number}")).await?;
-            self.here.spawn(listen(client, Arc::clone(&self.diffs)));
+            let (endpoint, diffs) = (server.endpoint, Arc::clone(&self.diffs));
+            self.here.spawn(async move {
+                let mut client = Client::connect(endpoint, number, CROWD.to_owned()).await?;
+                client.join_tracking(&format!("user{number}")).await?;
+                listen(client, diffs).await
+            });
         }
         Ok(())
     }
