@@ -76,7 +76,8 @@ try {
   await say(ada, "Still there?");
   tell({ bob: await message(bob, 2), ada: await message(ada, 2) });
   tell({ ada: await people(ada, 2), bob: await people(bob, 2) });
-  await ada.close();
+  // A page that polls and is closed is there until its session ends; who leaves is gone at once.
+  await ada.click("#leave");
   tell({ bob: await people(bob, 1) });
 } finally {
   await browser.close();

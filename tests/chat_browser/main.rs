@@ -9,12 +9,21 @@ use tempfile::TempDir;
 
 #[tokio::test]
 async fn two_people_talk_and_the_server_is_replaced_meanwhile() {
+    talk("").await;
+}
+
+#[tokio::test]
+async fn they_talk_by_long_polling_too() {
+    talk("?transport=longpoll").await;
+}
+
+async fn talk(query: &str) {
     let Some(chromium) = chromium() else { return };
     let temporary = TempDir::new().unwrap();
     let screenshots = screenshots(temporary.path());
     let address = format!("127.0.0.1:{}", free_port());
     let server = App::chat().listen(&address).serve();
-    let url = format!("http://{}/", server.address());
+    let url = format!("http://{}/{query}", server.address());
     let mut script = Script::start("browser/chat.mjs", &[&url, chromium, &screenshots]);
 
     script.expect(json!({ "connected": true })).await;

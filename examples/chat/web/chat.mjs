@@ -6,7 +6,7 @@
 //
 // Text from people reaches the page by `textContent` only.
 
-import { Presence, Socket } from "/phoenix.mjs";
+import { LongPoll, Presence, Socket } from "/phoenix.mjs";
 
 const TYPING_SHOWN_MS = 3000;
 // Shorter than TYPING_SHOWN_MS, so that the line does not flicker while someone keeps typing.
@@ -19,7 +19,9 @@ const NAME_KEY = "millrace-chat-name";
 const $ = (id) => document.getElementById(id);
 const messages = $("messages");
 
-const socket = new Socket("/socket");
+// Where WebSockets do not get through, the page polls; with `?transport=longpoll` it does so anyway.
+const polls = new URLSearchParams(location.search).get("transport") === "longpoll";
+const socket = new Socket("/socket", polls ? { transport: LongPoll } : { longPollFallbackMs: 2500 });
 /** What the socket told us last: "connecting" until the first open or failure. */
 let link = "connecting";
 /**

@@ -88,6 +88,10 @@ impl<A> Socket<A> {
     }
 
     /// Sends an event to this client only.
+    ///
+    /// # Errors
+    ///
+    /// The payload cannot be written as JSON.
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) -> Result<()> {
         let (event, payload) = (event.to_owned(), payload.into_payload()?.into());
         self.effects.push(Effect::Push(Push { event, payload }));
@@ -95,12 +99,20 @@ impl<A> Socket<A> {
     }
 
     /// Sends an event to all clients on this topic, this one included.
+    ///
+    /// # Errors
+    ///
+    /// The payload cannot be written as JSON.
     pub fn broadcast(&mut self, event: &str, payload: impl IntoPayload) -> Result<()> {
         self.effects.push(Effect::Broadcast(broadcast(None, event, payload)?));
         Ok(())
     }
 
     /// Sends an event to all other clients on this topic.
+    ///
+    /// # Errors
+    ///
+    /// The payload cannot be written as JSON.
     pub fn broadcast_from(&mut self, event: &str, payload: impl IntoPayload) -> Result<()> {
         self.effects.push(Effect::BroadcastFrom(broadcast(None, event, payload)?));
         Ok(())
@@ -156,6 +168,10 @@ impl<A> Socket<A> {
     }
 
     /// Pushes to the client of an earlier message. Nothing happens if its channel has gone.
+    ///
+    /// # Errors
+    ///
+    /// The payload cannot be written as JSON.
     pub fn push_to(
         &mut self,
         socket_ref: &SocketRef,
@@ -214,6 +230,10 @@ impl<A> Socket<A> {
     }
 
     /// Starts a task: [`crate::Tasks::run`] runs on another instance, beside this channel.
+    ///
+    /// # Errors
+    ///
+    /// The payload cannot be written as JSON.
     pub fn start_task(&mut self, name: &str, payload: impl IntoPayload) -> Result<()> {
         let (name, payload) = (name.to_owned(), payload.into_payload()?.into());
         self.effects.push(Effect::StartTask(Task { name, payload }));

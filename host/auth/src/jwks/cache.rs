@@ -2,8 +2,9 @@
 //! to verify meanwhile.
 //!
 //! What an attacker can cause: a token with an invented `kid` costs a look-up. However many come,
-//! there is at most one fetch in [`CacheSettings::refetch_interval_ms`], as a fetch brings all
-//! keys, so ids that were not found need not be remembered.
+//! there is at most one fetch in [`CacheSettings::refetch_interval_ms`], or in
+//! [`CacheSettings::retry_ms`] while fetching fails. A fetch brings all keys, so ids that were not
+//! found need not be remembered.
 
 use std::sync::Arc;
 

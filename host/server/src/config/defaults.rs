@@ -14,8 +14,8 @@ pub(super) const ADMIN_MAX_CONNECTIONS: usize = 64;
 /// The time that a few megabytes need over a slow line.
 pub(super) const ADMIN_TIMEOUT_MS: u64 = 30_000;
 
-/// As long as a client may wait for its handshake. The keys are fetched when the server starts, so
-/// few have to.
+/// Long for a request to an identity provider, and well within a handshake's time. The keys are
+/// fetched when the server starts, so few clients have to wait for it.
 pub(super) const JWKS_TIMEOUT_MS: u64 = 3_000;
 
 /// The path that examples of phoenix.js connect to.

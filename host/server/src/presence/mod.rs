@@ -188,7 +188,7 @@ impl Presence {
     }
 
     /// The number of members of all topics.
-    pub(crate) fn members(&self) -> usize {
+    pub(crate) fn member_count(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().members()).sum()
     }
 

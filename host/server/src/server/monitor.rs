@@ -23,7 +23,7 @@ pub(super) async fn run(node: Arc<Node>) {
         sampler.pause().await;
         look_at_outboxes(&node);
         #[expect(clippy::cast_precision_loss, reason = "counts need no 53 bits")]
-        node.metrics.set(Metric::PresenceMembers, node.presence.members() as f64);
+        node.metrics.set(Metric::PresenceMembers, node.presence.member_count() as f64);
         node.metrics.count(Metric::LogDropped, dropped_lines());
         node.pipelines.count(&node.metrics);
         reached.log(node.metrics.registry());

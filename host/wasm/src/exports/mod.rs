@@ -2,6 +2,10 @@
 //!
 //! The host speaks the open track. What a plugin of an earlier one takes and gives is converted
 //! in [`v0_1_types`], call by call.
+//!
+//! A new export of the open track alone is bound in [`super::component`], as `presence-handler` is.
+//! One of both tracks is in `interfaces!`, and its functions in `same!` where both take and give the
+//! same, or in `converted!`.
 
 mod v0_1_types;
 
@@ -18,12 +22,14 @@ use super::host::State;
 /// in an instance.
 macro_rules! interfaces {
     ($($interface:ident: $Guest:ident, $Indices:ident;)*) => {$(
+        /// Where the functions of the interface are in a component.
         #[derive(Clone)]
         pub(super) enum $Indices {
             V0_1(v0_1::$interface::GuestIndices),
             V0_2(v0_2::$interface::GuestIndices),
         }
 
+        /// The functions of the interface in an instance.
         #[derive(Clone)]
         pub(super) enum $Guest {
             V0_1(v0_1::$interface::Guest),
@@ -38,6 +44,7 @@ macro_rules! interfaces {
                 open.or_else(|| v0_1::$interface::GuestIndices::new(component).map(Self::V0_1).ok())
             }
 
+            /// Looks the functions up in an instance.
             pub(super) fn load(
                 &self,
                 store: &mut Store<State>,
