@@ -2,6 +2,7 @@
 
 mod bounds;
 mod ending;
+mod handling;
 mod phoenix_js;
 mod wire;
 

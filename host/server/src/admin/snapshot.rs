@@ -33,6 +33,7 @@ fn snapshot_schema() -> Value {
         ("channels", schema::about(map(number()), "Joined channels by topic pattern.")),
         ("pipelines", list(pipeline())),
         ("topics", list(topic())),
+        ("presences", list(presences())),
         ("slow_clients", list(slow_client())),
         ("faults", list(fault())),
     ])
@@ -108,6 +109,10 @@ fn pipeline() -> Value {
 
 fn topic() -> Value {
     object(&[("topic", string()), ("received", number()), ("delivered", number())])
+}
+
+fn presences() -> Value {
+    object(&[("topic", string()), ("members", integer())])
 }
 
 fn slow_client() -> Value {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config::App;
 
 /// Any text is either an app or an error with a text.
+#[cfg_attr(not(feature = "fuzz"), expect(unreachable_pub, reason = "tests/fuzz calls it"))]
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match App::parse(PathBuf::from("/nowhere"), text) {
