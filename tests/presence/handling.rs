@@ -39,7 +39,8 @@ async fn a_handler_is_told_of_each_change_once_and_in_order() {
         names.push(enter(&server, topic, &format!("guest{n}")).await);
     }
     for n in 0..20 {
-        assert_eq!(next(&mut ada, "changed").await, came(&format!("guest{n}")));
+        let name = format!("guest{n}");
+        assert_eq!(next(&mut ada, "changed").await, came(&name));
     }
     drop(names.pop());
     assert_eq!(next(&mut ada, "changed").await, json!({ "came": [], "went": ["guest19"] }));
