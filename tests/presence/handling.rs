@@ -17,6 +17,11 @@ async fn enter(server: &TestServer, topic: &str, name: &str) -> TestClient {
     client
 }
 
+/// What the handler says of somebody who came.
+fn came(name: &str) -> Value {
+    json!({ "came": [name], "went": [] })
+}
+
 /// The payload of the next message of this event, whatever comes before it.
 async fn next(client: &mut TestClient, event: &str) -> Value {
     loop {
@@ -32,7 +37,6 @@ async fn a_handler_is_told_of_each_change_once_and_in_order() {
     let server = door().serve();
     let topic = "door:front";
     let mut ada = enter(&server, topic, "ada").await;
-    let came = |name| json!({ "came": [name], "went": [] });
     assert_eq!(next(&mut ada, "changed").await, came("ada"));
     let mut names = Vec::new();
     for n in 0..20 {
