@@ -53,6 +53,8 @@ export class Charts {
       width: width(chart.figure),
       height: HEIGHT,
       legend: { show: false },
+      // Half of a time and a little, which may stand at the last tick.
+      padding: [null, 32, null, null],
       cursor: { sync: { key: "millrace" }, points: { size: 6 }, y: false },
       scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
       axes: [
