@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use millrace_pipeline::NewEvent;
 use millrace_session::channel::{
     Broadcast, ChannelEffect, Effect, PresenceChange, ServerEffect, SocketRef,
@@ -172,13 +172,13 @@ impl Budget {
     fn presence(
         &mut self,
         presence: types::Presence,
-        change: impl FnOnce(SmolStr, Bytes) -> PresenceChange,
+        change: impl FnOnce(SmolStr, ByteString) -> PresenceChange,
     ) -> Result<Effect, Fault> {
         let types::Presence { key, meta } = presence;
         name("the key of a presence", &key)?;
         self.spend(meta.len())?;
         let Payload::Json(meta) = json(meta)? else { return Err(Fault::lost()) };
-        Ok(ChannelEffect::Presence(change(key.into(), meta.into_bytes())).into())
+        Ok(ChannelEffect::Presence(change(key.into(), meta)).into())
     }
 
     fn enqueue(&mut self, enqueue: types::Enqueue, settings: &Settings) -> Result<Effect, Fault> {

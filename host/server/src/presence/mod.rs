@@ -160,10 +160,10 @@ impl Presence {
         let owner = Owner(channel);
         let made = match change {
             PresenceChange::Track { key, meta } => {
-                presences.track(owner, topic, key, text(meta), now).map(|_| ())
+                presences.track(owner, topic, key, meta, now).map(|_| ())
             }
             PresenceChange::Update { key, meta } => {
-                presences.update(owner, topic, key, text(meta), now).map(|_| ())
+                presences.update(owner, topic, key, meta, now).map(|_| ())
             }
             PresenceChange::Untrack { key } => {
                 presences.untrack(owner, topic, key, now);
@@ -285,11 +285,6 @@ impl Presence {
 
 /// The longest time that [`Presence::run`] sleeps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
-
-/// The text of a meta, which was checked to be JSON.
-fn text(meta: &[u8]) -> &str {
-    std::str::from_utf8(meta).unwrap_or_default()
-}
 
 impl Shard {
     fn lock(&self) -> MutexGuard<'_, Presences> {

@@ -1,6 +1,6 @@
 //! Changes of who is present on a channel's topic.
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use smol_str::SmolStr;
 
 /// A change that a channel asks for, of who is present on its own topic. It lasts until the channel
@@ -12,14 +12,14 @@ pub enum PresenceChange {
         /// The key, of 1 to 255 bytes.
         key: SmolStr,
         /// The meta that clients are told: a JSON object.
-        meta: Bytes,
+        meta: ByteString,
     },
     /// A key that the channel tracks has another meta from now on.
     Update {
         /// The key.
         key: SmolStr,
         /// The new meta: a JSON object.
-        meta: Bytes,
+        meta: ByteString,
     },
     /// A key is not present any more, as far as this channel has tracked it.
     Untrack {
